@@ -1,0 +1,2 @@
+//! Work on the project itself: `cargo xtask --help`.
+fn main() {}
