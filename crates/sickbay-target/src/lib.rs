@@ -1,1 +1,16 @@
 //! The thing that is ill, and the only crate that touches a machine.
+//!
+//! [`Target::open`] takes what the user names — this host, a mounted root, a disk, a partition, an image — and gives a
+//! [`Root`] to read its files through, and the [`Volume`]s and [`Disk`]s that belong to it. Paths always are paths of
+//! the target.
+
+mod error;
+mod root;
+mod target;
+mod xattr;
+
+pub use error::OpenError;
+pub use root::{
+    DIR_LIMIT, DirEntry, FileKind, FileSystemUse, Metadata, READ_LIMIT, ReadError, Reason, Root,
+};
+pub use target::{Access, Disk, Kind, Options, Table, Target, Volume};

