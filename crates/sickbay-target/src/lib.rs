@@ -7,6 +7,7 @@
 mod error;
 mod root;
 mod target;
+mod writer;
 mod xattr;
 
 pub use error::OpenError;
@@ -14,3 +15,4 @@ pub use root::{
     DIR_LIMIT, DirEntry, FileKind, FileSystemUse, Metadata, READ_LIMIT, ReadError, Reason, Root,
 };
 pub use target::{Access, Disk, Kind, Options, Table, Target, Volume};
+pub use writer::{Attributes, Lock, Times, WriteError, Writer};

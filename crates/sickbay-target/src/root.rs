@@ -183,7 +183,7 @@ pub struct Metadata {
 
 impl Metadata {
     #[allow(clippy::unnecessary_cast)] // the widths of `struct stat` differ between architectures
-    fn of(stat: &Stat) -> Metadata {
+    pub(crate) fn of(stat: &Stat) -> Metadata {
         Metadata {
             // The kernel knows no kind beyond the seven; a file system that invents one is read as a socket is: not at all.
             kind: FileKind::of(FileType::from_raw_mode(stat.st_mode)).unwrap_or(FileKind::Socket),

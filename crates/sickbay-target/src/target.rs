@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::{OpenError, Root};
+use crate::{OpenError, Root, Writer};
 
 /// What is examined, with everything that belongs to it. Dropping it detaches what opening it attached.
 #[derive(Debug)]
@@ -16,6 +16,7 @@ pub struct Target {
     /// Its disks. Empty where they cannot be told, as for a mounted root on a network file system.
     pub disks: Vec<Disk>,
     root: Root,
+    writer: Option<Writer>,
     notes: Vec<String>,
 }
 
@@ -110,11 +111,12 @@ impl Target {
     ///
     /// # Errors
     /// See [`OpenError`].
-    pub fn open(spec: Option<&Path>, _options: &Options) -> Result<Target, OpenError> {
+    pub fn open(spec: Option<&Path>, options: &Options) -> Result<Target, OpenError> {
         let (kind, name, root) = match spec {
             None => (Kind::Host, host_name(), Root::host()?),
             Some(path) => (Kind::Root, path.display().to_string(), Root::at(path)?),
         };
+        let writer = writer(&root, options.access, kind)?;
         let volumes = Err("the disks were not looked at".to_owned());
         Ok(Target {
             kind,
@@ -122,6 +124,31 @@ impl Target {
             volumes,
             disks: Vec::new(),
             root,
+            writer,
+            notes: Vec::new(),
+        })
+    }
+
+    /// A directory taken for a mounted root whose volumes the caller describes: for trees that are on no disk of their
+    /// own, as in tests.
+    ///
+    /// # Errors
+    /// When the directory cannot be opened.
+    pub fn described(
+        dir: &Path,
+        access: Access,
+        volumes: Vec<Volume>,
+    ) -> Result<Target, OpenError> {
+        let root = Root::at(dir)?;
+        let writer = writer(&root, access, Kind::Root)?;
+        let name = dir.display().to_string();
+        Ok(Target {
+            kind: Kind::Root,
+            name,
+            volumes: Ok(volumes),
+            disks: Vec::new(),
+            root,
+            writer,
             notes: Vec::new(),
         })
     }
@@ -129,6 +156,11 @@ impl Target {
     /// Its files.
     pub fn root(&self) -> &Root {
         &self.root
+    }
+
+    /// Writes its files; `None` unless it was opened with [`Access::ReadWrite`].
+    pub fn writer(&self) -> Option<&Writer> {
+        self.writer.as_ref()
     }
 
     /// What the user should know of how it was opened, each one sentence.
@@ -150,4 +182,14 @@ fn host_name() -> String {
         .nodename()
         .to_string_lossy()
         .into_owned()
+}
+
+fn writer(root: &Root, access: Access, kind: Kind) -> Result<Option<Writer>, OpenError> {
+    if access == Access::ReadOnly {
+        return Ok(None);
+    }
+    let root = root
+        .try_clone()
+        .map_err(|e| OpenError::io(Path::new("/"), "opening the root twice", e))?;
+    Ok(Some(Writer::new(root, kind == Kind::Host)))
 }

@@ -30,18 +30,28 @@ pub(crate) fn of_path(fd: BorrowedFd<'_>) -> Result<Xattrs, Errno> {
     )
 }
 
+/// Sets one attribute of a file or directory that is open.
+pub(crate) fn set_open(fd: BorrowedFd<'_>, name: &OsStr, value: &[u8]) -> Result<(), Errno> {
+    rustix::fs::fsetxattr(fd, name, value, XattrFlags::empty())
+}
+
 /// Sets one attribute of what an `O_PATH` descriptor stands for.
-pub(crate) fn set(fd: BorrowedFd<'_>, name: &OsStr, value: &[u8]) -> Result<(), Errno> {
+pub(crate) fn set_path(fd: BorrowedFd<'_>, name: &OsStr, value: &[u8]) -> Result<(), Errno> {
     rustix::fs::setxattr(through_proc(fd), name, value, XattrFlags::empty())
 }
 
+/// Removes one attribute of a file or directory that is open.
+pub(crate) fn remove_open(fd: BorrowedFd<'_>, name: &OsStr) -> Result<(), Errno> {
+    rustix::fs::fremovexattr(fd, name)
+}
+
 /// Removes one attribute of what an `O_PATH` descriptor stands for.
-pub(crate) fn remove(fd: BorrowedFd<'_>, name: &OsStr) -> Result<(), Errno> {
+pub(crate) fn remove_path(fd: BorrowedFd<'_>, name: &OsStr) -> Result<(), Errno> {
     rustix::fs::removexattr(through_proc(fd), name)
 }
 
 /// The calls that take a descriptor refuse one of `O_PATH`; this name leads to the very same file, link or not.
-fn through_proc(fd: BorrowedFd<'_>) -> String {
+pub(crate) fn through_proc(fd: BorrowedFd<'_>) -> String {
     format!("/proc/self/fd/{}", fd.as_raw_fd())
 }
 
