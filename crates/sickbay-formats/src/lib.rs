@@ -3,3 +3,5 @@
 //! Nothing here does I/O. Parsing is total: it never fails and never panics, because broken input is what this
 //! project looks for; what cannot be understood is kept and can be asked for. Every format that is edited is
 //! lossless: writing back what was parsed gives the same bytes.
+
+pub mod span;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::{OpenError, Root, Writer};
+use crate::{OpenError, Root, WriteError, Writer};
 
 /// What is examined, with everything that belongs to it. Dropping it detaches what opening it attached.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ pub struct Options {
 }
 
 /// Something that can be mounted or swapped on: a partition, a logical volume, or a disk without partitions.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Volume {
     /// "partition 1", "LV vg/root", "whole disk"; on a host "/dev/vda1".
     pub name: String,
@@ -161,6 +161,21 @@ impl Target {
     /// Writes its files; `None` unless it was opened with [`Access::ReadWrite`].
     pub fn writer(&self) -> Option<&Writer> {
         self.writer.as_ref()
+    }
+
+    /// Writes to a disk outside every file system, as for boot code.
+    ///
+    /// # Errors
+    /// When there is no such disk or the target was opened for reading only, and the kernel's.
+    pub fn write_disk(&self, disk: usize, offset: u64, bytes: &[u8]) -> Result<(), WriteError> {
+        let path = self.disks.get(disk).map(|disk| disk.path.clone()).unwrap_or_default();
+        let fail = |source| WriteError { path: path.clone(), done: "written to", immutable: false, source };
+        if self.writer.is_none() {
+            return Err(fail(std::io::ErrorKind::PermissionDenied.into()));
+        }
+        let file = std::fs::OpenOptions::new().write(true).open(&path).map_err(fail)?;
+        std::os::unix::fs::FileExt::write_all_at(&file, bytes, offset).map_err(fail)?;
+        file.sync_all().map_err(fail)
     }
 
     /// What the user should know of how it was opened, each one sentence.

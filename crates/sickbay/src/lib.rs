@@ -1,1 +1,14 @@
-//! The tool.
+//! sickbay finds what is ill with a Linux system and mends it.
+//!
+//! Data flows one way: target → facts → findings → repairs → plan → journal; ARCHITECTURE.md tells the whole story.
+
+pub mod check;
+pub mod checks;
+pub mod cli;
+pub mod diagnose;
+pub mod facts;
+pub mod finding;
+pub mod proof;
+pub mod repair;
+pub mod report;
+pub mod text;

@@ -1,2 +1,5 @@
-//! The command. 
-fn main() {}
+//! The command `sickbay`; see [`sickbay::cli`].
+
+fn main() -> std::process::ExitCode {
+    sickbay::cli::main()
+}

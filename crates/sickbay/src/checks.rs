@@ -1,0 +1,32 @@
+//! Every check. `cargo xtask new-check` adds to these lists.
+
+pub mod boot;
+pub mod files;
+pub mod login;
+
+use crate::check::Check;
+use crate::text::Text;
+use crate::tr;
+
+/// All checks, in the order in which a machine comes up, which is also the order of repair.
+pub static ALL: &[&Check] = &[
+    // Boot.
+    &boot::default_target_missing::CHECK,
+    // Files.
+    // Login.
+];
+
+/// The checks with these ids; all of them when none is named.
+pub fn chosen(ids: &[String]) -> Result<Vec<&'static Check>, Text> {
+    if ids.is_empty() {
+        return Ok(ALL.to_vec());
+    }
+    ids.iter()
+        .map(|id| {
+            ALL.iter()
+                .find(|check| check.id == id)
+                .copied()
+                .ok_or_else(|| tr!("there is no check {id}: see sickbay list", id))
+        })
+        .collect()
+}

@@ -1,0 +1,3 @@
+//! From the partition table to the last unit that must start.
+
+pub mod default_target_missing;

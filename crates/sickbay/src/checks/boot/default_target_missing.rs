@@ -1,0 +1,76 @@
+//! The unit that systemd starts is not there.
+
+use std::path::Path;
+
+use crate::check::Verdict;
+use crate::facts::Facts;
+use crate::finding::Findings;
+use crate::proof::Stage;
+use crate::repair::{Change, Risk};
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// `default.target`, the unit that systemd starts when the kernel names no other, leads to no unit file: the link
+    /// in `/etc/systemd/system` dangles or is empty, or neither `/etc` nor `/usr/lib` has one.
+    ///
+    /// ## Why it matters
+    /// systemd says "Failed to load default.target", tries `rescue.target`, and stops there: no login prompt, no network.
+    ///
+    /// ## What the repair does
+    /// Points the link at `graphical.target` where a display manager is set up, else at `multi-user.target`. By hand:
+    /// `systemctl --root=ROOT set-default multi-user.target`.
+    "default-target-missing", Boot, seed = ["B13"], proves = [Services], "systemd's default target is not there"
+}
+
+/// Where systemd looks for units, strongest first (systemd.unit(5)).
+const UNIT_DIRS: [&str; 4] =
+    ["/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
+
+fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    let root = facts.root();
+    if !root.exists("/usr/lib/systemd/systemd")? && !root.exists("/lib/systemd/systemd")? {
+        return Err(crate::check::Skip::NotApplicable(tr!("systemd is not installed")));
+    }
+    // The first name that is there counts, whether or not it leads anywhere.
+    let mut link = None;
+    for dir in UNIT_DIRS {
+        let path = Path::new(dir).join("default.target");
+        if root.metadata(&path).is_ok() {
+            link = Some(path);
+            break;
+        }
+    }
+    let link = match link {
+        // An empty unit file masks, but a target without a word in it still is a target.
+        Some(link) if root.exists(&link)? && root.canonical(&link)? != Path::new("/dev/null") => return Ok(()),
+        other => other,
+    };
+    let at = link.as_deref().unwrap_or(Path::new("/etc/systemd/system/default.target"));
+    let target = if root.metadata("/etc/systemd/system/display-manager.service").is_ok() {
+        "graphical.target"
+    } else {
+        "multi-user.target"
+    };
+    let unit = UNIT_DIRS.iter().map(|dir| format!("{dir}/{target}")).find(|unit| root.exists(unit).unwrap_or(false));
+    let finding = match link.as_deref().map(|link| root.read_link(link)) {
+        Some(Ok(text)) => found
+            .critical(tr!("{link} points at {text}, which is not there", link = at, text))
+            .evidence(at.display().to_string(), text.display().to_string()),
+        _ => found.critical(tr!("there is no default.target")),
+    };
+    finding
+        .at_path(at)
+        .why(tr!("systemd starts rescue mode instead: no network, no login on the other consoles"))
+        .stops(Stage::Services);
+    match unit {
+        Some(unit) => {
+            let link = "/etc/systemd/system/default.target";
+            finding.repair(Risk::Safe, tr!("point {link} at {target}", link, target), [Change::link(link, unit)]);
+        }
+        None => {
+            finding.by_hand(tr!("{target} is missing too: reinstall systemd", target));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,1 @@
+//! Files, links, modes and owners of the system itself.

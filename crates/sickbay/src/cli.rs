@@ -1,0 +1,208 @@
+//! The command line: one verb per file. `--help` and the man page are both made from what is declared here.
+
+mod check;
+mod explain;
+mod fix;
+mod list;
+mod undo;
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use sickbay_target::{Access, Kind, Options, Target};
+
+use crate::report::text::{Style, printable};
+use crate::report::{Report, json_v1, text};
+use crate::text::{Lang, Text};
+use crate::tr;
+
+/// Finds what is ill with a Linux system, and mends it.
+///
+/// TARGET is this machine when it is left out, else the directory on which a system is mounted, or a disk, a partition or an image
+/// (raw, qcow2, ...). `check` never changes anything. `fix` shows what it will do, asks, and keeps a journal on the target,
+/// so that `undo` can take everything back.
+///
+/// Exit status: 0 nothing found, 1 something found, 2 something could not be told or done.
+#[derive(Debug, Parser)]
+#[command(name = "sickbay", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+    /// Form of the report
+    #[arg(long, global = true, value_enum, default_value = "text")]
+    format: Format,
+    /// Language of the report [default: from the environment]
+    #[arg(long, global = true, value_enum)]
+    lang: Option<Lang>,
+    /// When to use colours
+    #[arg(long, global = true, value_enum, default_value = "auto")]
+    color: Color,
+    /// Show consequences, evidence and checks that do not apply as well
+    #[arg(long, short, global = true)]
+    verbose: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Find what is wrong; changes nothing
+    Check(check::Check),
+    /// Mend what was found: shows the plan, asks, repairs, checks again
+    Fix(fix::Fix),
+    /// Take back repairs; also finishes what a power loss cut off
+    Undo(undo::Undo),
+    /// Tell what a check means, why it happens, and how to mend it by hand
+    Explain(explain::Explain),
+    /// List every check
+    List(list::List),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    Text,
+    /// For programs: sickbay/report/v1
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+/// What to look at.
+#[derive(Debug, clap::Args)]
+struct TargetArgs {
+    /// A mounted system, disk, partition or image; this machine when left out
+    target: Option<PathBuf>,
+    /// A further disk of the same machine, such as a data disk that its fstab names
+    #[arg(long, value_name = "DISK")]
+    with: Vec<PathBuf>,
+    /// A healthy root of the same release from which lost files are taken
+    #[arg(long, value_name = "ROOT")]
+    donor: Option<PathBuf>,
+}
+
+/// What every verb needs to know of how to speak.
+struct Context {
+    format: Format,
+    style: Style,
+}
+
+/// Exit status for "something could not be told or done".
+const UNTOLD: u8 = 2;
+
+/// Why a verb ended early.
+struct Failure(Text);
+
+impl From<crate::repair::apply::Error> for Failure {
+    fn from(error: crate::repair::apply::Error) -> Failure {
+        Failure(error.text())
+    }
+}
+
+impl From<sickbay_target::OpenError> for Failure {
+    fn from(error: sickbay_target::OpenError) -> Failure {
+        Failure(tr!("{reason}", reason = error.to_string()))
+    }
+}
+
+/// The command as clap knows it, for the man page.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let colour = match cli.color {
+        Color::Always => true,
+        Color::Never => false,
+        Color::Auto => std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+    };
+    let style = Style { lang: cli.lang.unwrap_or_else(Lang::from_environment), colour, verbose: cli.verbose };
+    let context = Context { format: cli.format, style };
+    let result = match cli.verb {
+        Verb::Check(verb) => verb.run(&context),
+        Verb::Fix(verb) => verb.run(&context),
+        Verb::Undo(verb) => verb.run(&context),
+        Verb::Explain(verb) => verb.run(&context),
+        Verb::List(verb) => verb.run(&context),
+    };
+    ExitCode::from(result.unwrap_or_else(|Failure(why)| {
+        context.fail(&why);
+        UNTOLD
+    }))
+}
+
+impl Context {
+    fn say(&self, text: &Text) -> String {
+        printable(&text.render(self.style.lang))
+    }
+
+    fn fail(&self, why: &Text) {
+        if self.format == Format::Json {
+            let error = serde_json::json!({
+                "schema": "sickbay/error/v1",
+                "tool": {"version": env!("CARGO_PKG_VERSION")},
+                "error": why.render(self.style.lang),
+            });
+            self.print(&format!("{error:#}\n"));
+        }
+        eprintln!("sickbay: {}", self.say(why));
+    }
+
+    /// Writes to standard output. A reader that has gone away (`| head`) is no error.
+    fn print(&self, text: &str) {
+        use std::io::Write as _;
+        let _ = std::io::stdout().lock().write_all(text.as_bytes());
+    }
+
+    fn print_json(&self, value: &impl serde::Serialize) -> Result<(), Failure> {
+        let json = serde_json::to_string_pretty(value)
+            .map_err(|error| Failure(tr!("{reason}", reason = error.to_string())))?;
+        self.print(&json);
+        self.print("\n");
+        Ok(())
+    }
+
+    fn print_report(&self, report: &Report, target: Option<&Path>) -> Result<(), Failure> {
+        match self.format {
+            Format::Json => self.print_json(&json_v1::report(report, self.style.lang)),
+            Format::Text => {
+                let command = target.map(|path| path.display().to_string()).unwrap_or_default();
+                self.print(&text::render(report, &self.style, &command));
+                Ok(())
+            }
+        }
+    }
+}
+
+impl TargetArgs {
+    fn open(&self, access: Access) -> Result<Arc<Target>, Failure> {
+        let options = Options { access, with: self.with.clone() };
+        Ok(Arc::new(Target::open(self.target.as_deref(), &options)?))
+    }
+
+    /// The donor that was named; else this machine, if it can be one for `target`: see [`crate::facts::donor`].
+    fn open_donor(&self, target: &Target) -> Result<Option<Arc<Target>>, Failure> {
+        if let Some(path) = &self.donor {
+            let options = Options { access: Access::ReadOnly, with: Vec::new() };
+            let donor = Target::open(Some(path), &options)?;
+            return match crate::facts::donor::why_not(target, &donor) {
+                Some(why) => Err(Failure(why)),
+                None => Ok(Some(Arc::new(donor))),
+            };
+        }
+        if target.kind == Kind::Host {
+            return Ok(None);
+        }
+        let options = Options { access: Access::ReadOnly, with: Vec::new() };
+        let host = Target::open(None, &options)?;
+        Ok(crate::facts::donor::why_not(target, &host).is_none().then(|| Arc::new(host)))
+    }
+}

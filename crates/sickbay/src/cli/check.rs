@@ -1,0 +1,34 @@
+//! `sickbay check`.
+
+use std::sync::Arc;
+
+use sickbay_target::Access;
+
+use super::{Context, Failure, TargetArgs};
+use crate::checks;
+use crate::diagnose::diagnose;
+use crate::facts::Facts;
+use crate::report::Report;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Check {
+    #[command(flatten)]
+    target: TargetArgs,
+    /// Run only this check; can be given several times
+    #[arg(long, value_name = "ID")]
+    only: Vec<String>,
+}
+
+impl Check {
+    pub(super) fn run(&self, context: &Context) -> Result<u8, Failure> {
+        let chosen = checks::chosen(&self.only).map_err(Failure)?;
+        let started = jiff::Timestamp::now();
+        let target = self.target.open(Access::ReadOnly)?;
+        let donor = self.target.open_donor(&target)?;
+        let facts = Arc::new(Facts::new(target, donor));
+        let diagnosis = diagnose(&facts, &chosen);
+        let report = Report::new(started, &facts, diagnosis, None);
+        context.print_report(&report, self.target.target.as_deref())?;
+        Ok(report.exit_code())
+    }
+}

@@ -1,0 +1,118 @@
+//! `sickbay fix`.
+
+use std::io::{BufRead, IsTerminal, Write};
+use std::sync::Arc;
+
+use sickbay_target::Access;
+
+use super::{Context, Failure, Format, TargetArgs, UNTOLD};
+use crate::checks;
+use crate::diagnose::diagnose;
+use crate::facts::Facts;
+use crate::repair::plan::{Choice, plan};
+use crate::repair::session;
+use crate::report::{Report, text};
+use crate::tr;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Fix {
+    #[command(flatten)]
+    target: TargetArgs,
+    /// Show what would be done first, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Do it without asking
+    #[arg(long, short = 'y')]
+    yes: bool,
+    /// Repair only findings of this check, or only this finding (F2); can be given several times
+    #[arg(long, value_name = "ID")]
+    only: Vec<String>,
+    /// Also make repairs that are right most of the time only
+    #[arg(long)]
+    risky: bool,
+}
+
+impl Fix {
+    pub(super) fn run(&self, context: &Context) -> Result<u8, Failure> {
+        for id in self.only.iter().filter(|id| !is_finding_id(id)) {
+            checks::chosen(std::slice::from_ref(id)).map_err(Failure)?;
+        }
+        if self.dry_run {
+            return self.show(context);
+        }
+        if !self.yes && !std::io::stdin().is_terminal() {
+            return Err(Failure(tr!("standard input is no terminal to ask on: give --yes, or --dry-run to only look")));
+        }
+        let started = jiff::Timestamp::now();
+        let target = self.target.open(Access::ReadWrite)?;
+        let donor = self.target.open_donor(&target)?;
+        let mut confirm = |_: &crate::diagnose::Diagnosis, next: &crate::repair::plan::Plan| {
+            if context.format == Format::Text {
+                context.print(&text::render_plan(next, &context.style));
+            }
+            self.yes || ask(context)
+        };
+        let outcome = session::fix(&target, donor.as_ref(), checks::ALL, &self.choice(), &mut confirm)?;
+        let declined = outcome.declined;
+        if context.format == Format::Text {
+            for repair in &outcome.applied {
+                let line = match (&repair.journal, &repair.failure) {
+                    (_, Some(why)) => {
+                        tr!("not repaired: {title} [{check}]: {why}", title = repair.title, check = repair.check, why)
+                    }
+                    (Some(journal), None) => tr!(
+                        "repaired: {title} [{check}], journal entry {journal}",
+                        title = repair.title,
+                        check = repair.check,
+                        journal
+                    ),
+                    (None, None) => continue,
+                };
+                context.print(&format!("{}\n", context.say(&line)));
+            }
+            context.print("\n");
+        }
+        let report = Report::new(started, &outcome.facts, outcome.diagnosis, Some(outcome.applied));
+        context.print_report(&report, self.target.target.as_deref())?;
+        let code = report.exit_code();
+        drop(report);
+        drop(outcome.facts);
+        drop(donor);
+        // Nothing is done before it is on the disk.
+        if let Ok(target) = Arc::try_unwrap(target) {
+            target.close().map_err(|error| Failure(tr!("{reason}", reason = error.to_string())))?;
+        }
+        Ok(if declined { UNTOLD } else { code })
+    }
+
+    fn choice(&self) -> Choice {
+        Choice { only: self.only.clone(), risky: self.risky }
+    }
+
+    fn show(&self, context: &Context) -> Result<u8, Failure> {
+        let started = jiff::Timestamp::now();
+        let target = self.target.open(Access::ReadOnly)?;
+        let donor = self.target.open_donor(&target)?;
+        let facts = Arc::new(Facts::new(target, donor));
+        let diagnosis = diagnose(&facts, checks::ALL);
+        if context.format == Format::Text {
+            let plan = plan(&diagnosis, &self.choice(), &Default::default());
+            context.print(&text::render_plan(&plan, &context.style));
+            context.print("\n");
+        }
+        let report = Report::new(started, &facts, diagnosis, Some(Vec::new()));
+        context.print_report(&report, self.target.target.as_deref())?;
+        Ok(report.exit_code())
+    }
+}
+
+fn is_finding_id(id: &str) -> bool {
+    id.strip_prefix('F').is_some_and(|number| number.parse::<u32>().is_ok())
+}
+
+pub(super) fn ask(context: &Context) -> bool {
+    context.print(&format!("{} [y/N] ", context.say(&tr!("Make these repairs?"))));
+    let _ = std::io::stdout().flush();
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
+}

@@ -1,0 +1,105 @@
+//! `sickbay undo`.
+
+use std::io::IsTerminal;
+
+use sickbay_target::Access;
+
+use super::{Context, Failure, Format, TargetArgs};
+use crate::repair::session;
+use crate::repair::undo::Force;
+use crate::tr;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Undo {
+    #[command(flatten)]
+    target: TargetArgs,
+    /// Take back only this journal entry; can be given several times. All when left out
+    #[arg(value_name = "ID")]
+    ids: Vec<String>,
+    /// Only list the journal
+    #[arg(long)]
+    list: bool,
+    /// Do it without asking
+    #[arg(long, short = 'y')]
+    yes: bool,
+    /// Restore also what somebody has changed since the repair; that change is lost
+    #[arg(long)]
+    force: bool,
+}
+
+impl Undo {
+    pub(super) fn run(&self, context: &Context) -> Result<u8, Failure> {
+        let (target_args, ids) = self.split();
+        if !self.list && !self.yes && !std::io::stdin().is_terminal() {
+            return Err(Failure(tr!("standard input is no terminal to ask on: give --yes, or --list to only look")));
+        }
+        let target = target_args.open(Access::ReadWrite)?;
+        let donor = target_args.open_donor(&target)?;
+        if self.list || !self.yes {
+            let entries = session::entries(&target)?;
+            if context.format == Format::Json && self.list {
+                let list: Vec<_> = entries
+                    .iter()
+                    .map(|(id, entry, done)| {
+                        serde_json::json!({
+                            "journal": id, "check": entry.check, "title": entry.title, "when": entry.when,
+                            "donor": entry.donor, "finished": done,
+                        })
+                    })
+                    .collect();
+                context.print_json(&list)?;
+                return Ok(0);
+            }
+            for (id, entry, done) in &entries {
+                let unfinished =
+                    if *done { String::new() } else { format!(" ({})", context.say(&tr!("not finished"))) };
+                context.print(&format!("{id}  {}  {}: {}{unfinished}\n", entry.when, entry.check, entry.title));
+            }
+            if entries.is_empty() {
+                context.print(&format!("{}\n", context.say(&tr!("the journal is empty"))));
+            }
+            if self.list || entries.is_empty() {
+                return Ok(0);
+            }
+            if !super::fix::ask(context) {
+                return Ok(super::UNTOLD);
+            }
+        }
+        let force = if self.force { Force::Yes } else { Force::No };
+        let undone = session::undo(&target, donor.as_deref(), &ids, force)?;
+        if context.format == Format::Json {
+            let list: Vec<_> = undone
+                .iter()
+                .map(|(id, entry)| serde_json::json!({"journal": id, "check": entry.check, "title": entry.title}))
+                .collect();
+            context.print_json(&serde_json::json!({"schema": "sickbay/undo/v1", "undone": list}))?;
+        } else {
+            for (id, entry) in &undone {
+                context.print(&format!("{} {id}: {}\n", context.say(&tr!("taken back")), entry.title));
+            }
+            if undone.is_empty() {
+                context.print(&format!("{}\n", context.say(&tr!("the journal is empty"))));
+            }
+        }
+        drop(donor);
+        if let Ok(target) = std::sync::Arc::try_unwrap(target) {
+            target.close().map_err(|error| Failure(tr!("{reason}", reason = error.to_string())))?;
+        }
+        Ok(0)
+    }
+
+    /// `undo 0002` means an entry of this machine's journal: a target is never named by digits alone, unless such a
+    /// file exists.
+    fn split(&self) -> (TargetArgs, Vec<String>) {
+        let mut ids = self.ids.clone();
+        let mut target = self.target.target.clone();
+        if let Some(word) = target.as_deref().and_then(|path| path.to_str()) {
+            if word.bytes().all(|b| b.is_ascii_digit()) && !std::path::Path::new(word).exists() {
+                ids.insert(0, word.to_owned());
+                target = None;
+            }
+        }
+        let args = TargetArgs { target, with: self.target.with.clone(), donor: self.target.donor.clone() };
+        (args, ids)
+    }
+}

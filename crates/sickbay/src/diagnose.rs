@@ -1,0 +1,211 @@
+//! Runs checks over facts, each with a deadline and a net, and finds what causes what.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::check::{Check, Outcome, Skip};
+use crate::facts::{Facts, panic_message};
+use crate::finding::{Finding, Findings, Place};
+use crate::tr;
+
+/// How one check ended, and what it found.
+type Result = (Outcome, Vec<Finding>);
+
+/// What all checks together say of a target.
+#[derive(Debug)]
+pub struct Diagnosis {
+    /// How every check ended, in the order of [`crate::checks::ALL`].
+    pub outcomes: Vec<(&'static Check, Outcome)>,
+    /// What was found: causes first by severity, each followed by its consequences.
+    pub findings: Vec<Finding>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+impl Diagnosis {
+    /// The findings that nothing else causes.
+    pub fn causes(&self) -> impl Iterator<Item = (usize, &Finding)> {
+        self.findings.iter().enumerate().filter(|(_, finding)| finding.caused_by.is_none())
+    }
+
+    /// The index of the finding at the end of `index`'s chain of causes.
+    pub fn root_cause(&self, index: usize) -> usize {
+        // Causes are linked only to findings that have none themselves, see `link_causes`.
+        self.findings.get(index).and_then(|finding| finding.caused_by).unwrap_or(index)
+    }
+
+    /// Whether some check could not tell something.
+    pub fn something_unknown(&self) -> bool {
+        self.outcomes
+            .iter()
+            .any(|(_, outcome)| matches!(outcome, Outcome::Unknown(_) | Outcome::Broken(_) | Outcome::Found(Some(_))))
+    }
+}
+
+/// How long one check may take before it counts as unknown.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Runs `checks` over `facts`.
+pub fn diagnose(facts: &Arc<Facts>, checks: &[&'static Check]) -> Diagnosis {
+    let started = Instant::now();
+    let mut results = run_all(facts, checks);
+    let mut outcomes = Vec::new();
+    let mut findings = Vec::new();
+    for (check, result) in checks.iter().zip(results.iter_mut()) {
+        let (outcome, mut found) = result.take().unwrap_or_else(|| {
+            (Outcome::Unknown(tr!("the check took longer than {seconds} s", seconds = DEADLINE.as_secs())), Vec::new())
+        });
+        outcomes.push((*check, outcome));
+        findings.append(&mut found);
+    }
+    link_causes(&mut findings);
+    Diagnosis { outcomes, findings: in_order(findings), took: started.elapsed() }
+}
+
+/// Runs every check on a few threads. A check that hangs (a dead network file system, say) is left behind with its
+/// thread, and a new thread takes its place.
+fn run_all(facts: &Arc<Facts>, checks: &[&'static Check]) -> Vec<Option<Result>> {
+    let mut results: Vec<Option<Result>> = checks.iter().map(|_| None).collect();
+    let queue = Arc::new((AtomicUsize::new(0), checks.to_vec()));
+    let running: Arc<Mutex<Vec<(usize, Instant)>>> = Arc::default();
+    let (sender, receiver) = channel();
+    let workers = std::thread::available_parallelism().map_or(1, |n| n.get()).min(4).min(checks.len());
+    for _ in 0..workers {
+        spawn_worker(facts, &queue, &running, &sender);
+    }
+    let mut open = checks.len();
+    while open > 0 {
+        match receiver.recv_timeout(Duration::from_millis(500)) {
+            Ok((index, result)) => {
+                if let Some(slot) = results.get_mut(index).filter(|slot| slot.is_none()) {
+                    *slot = Some(result);
+                    open -= 1;
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                let mut running_now = running.lock().unwrap_or_else(PoisonError::into_inner);
+                let before = running_now.len();
+                running_now.retain(|(_, since)| since.elapsed() < DEADLINE);
+                let lost = before - running_now.len();
+                drop(running_now);
+                for _ in 0..lost {
+                    open -= 1;
+                    spawn_worker(facts, &queue, &running, &sender);
+                }
+            }
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+    }
+    results
+}
+
+fn spawn_worker(
+    facts: &Arc<Facts>,
+    queue: &Arc<(AtomicUsize, Vec<&'static Check>)>,
+    running: &Arc<Mutex<Vec<(usize, Instant)>>>,
+    sender: &Sender<(usize, Result)>,
+) {
+    let (facts, queue, running, sender) = (Arc::clone(facts), Arc::clone(queue), Arc::clone(running), sender.clone());
+    std::thread::spawn(move || {
+        loop {
+            let index = queue.0.fetch_add(1, Ordering::Relaxed);
+            let Some(check) = queue.1.get(index) else { return };
+            running.lock().unwrap_or_else(PoisonError::into_inner).push((index, Instant::now()));
+            let result = run_one(check, &facts);
+            let mut running_now = running.lock().unwrap_or_else(PoisonError::into_inner);
+            let still_awaited = running_now.iter().any(|(other, _)| *other == index);
+            running_now.retain(|(other, _)| *other != index);
+            drop(running_now);
+            // One that was given up has a successor already.
+            if !still_awaited || sender.send((index, result)).is_err() {
+                return;
+            }
+        }
+    });
+}
+
+fn run_one(check: &'static Check, facts: &Facts) -> Result {
+    let mut found = Findings::of(check);
+    let verdict = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (check.run)(facts, &mut found)));
+    let (list, untold) = found.into_parts();
+    let outcome = match verdict {
+        Err(panic) => Outcome::Broken(tr!("the check failed: {message}", message = panic_message(panic.as_ref()))),
+        Ok(Err(Skip::Unknown(why))) if list.is_empty() => Outcome::Unknown(why),
+        Ok(Err(Skip::Unknown(why))) => Outcome::Found(Some(why)),
+        Ok(Err(Skip::NotApplicable(why))) if list.is_empty() && untold.is_none() => Outcome::NotApplicable(why),
+        Ok(_) if !list.is_empty() => Outcome::Found(untold),
+        Ok(_) => untold.map_or(Outcome::Clear, Outcome::Unknown),
+    };
+    (outcome, list)
+}
+
+/// A finding hangs under the one that explains the deepest path that it is about.
+fn link_causes(findings: &mut [Finding]) {
+    let parents: Vec<Option<usize>> = findings
+        .iter()
+        .enumerate()
+        .map(|(index, finding)| {
+            let mut best: Option<(usize, usize)> = None;
+            for (other, cause) in findings.iter().enumerate().filter(|(other, _)| *other != index) {
+                for explained in &cause.explains {
+                    let concerned = paths(finding).any(|path| path.starts_with(explained));
+                    // Of two findings that explain each other the first stands.
+                    let mutual = other > index
+                        && finding.explains.iter().any(|path| paths(cause).any(|theirs| theirs.starts_with(path)));
+                    let depth = explained.components().count();
+                    if concerned && !mutual && best.is_none_or(|(_, deepest)| depth > deepest) {
+                        best = Some((other, depth));
+                    }
+                }
+            }
+            best.map(|(other, _)| other)
+        })
+        .collect();
+    for (index, finding) in findings.iter_mut().enumerate() {
+        let mut cause = parents.get(index).copied().flatten();
+        let mut steps = parents.len();
+        while let Some(next) = cause.and_then(|index| parents.get(index).copied().flatten()) {
+            // A ring of causes has no root: all its members stay findings of their own.
+            if next == index || steps == 0 {
+                cause = None;
+                break;
+            }
+            cause = Some(next);
+            steps -= 1;
+        }
+        finding.caused_by = cause;
+    }
+}
+
+fn paths(finding: &Finding) -> impl Iterator<Item = &Path> {
+    finding
+        .places
+        .iter()
+        .filter_map(|place| match place {
+            Place::File { path, .. } => Some(path.as_path()),
+            _ => None,
+        })
+        .chain(finding.about.iter().map(|path| path.as_path()))
+}
+
+/// Causes by severity, each followed by its consequences; the indices of the causes are moved along.
+fn in_order(findings: Vec<Finding>) -> Vec<Finding> {
+    let mut order: Vec<usize> = (0..findings.len()).collect();
+    order.sort_by_key(|&index| {
+        let cause = findings[index].caused_by.unwrap_or(index);
+        (findings[cause].severity, cause, findings[index].caused_by.is_some(), findings[index].severity, index)
+    });
+    let mut place = vec![0; order.len()];
+    for (new, &old) in order.iter().enumerate() {
+        place[old] = new;
+    }
+    let mut slots: Vec<Option<Finding>> = findings.into_iter().map(Some).collect();
+    let mut sorted: Vec<Finding> = order.iter().filter_map(|&old| slots[old].take()).collect();
+    for finding in &mut sorted {
+        finding.caused_by = finding.caused_by.map(|old| place[old]);
+    }
+    sorted
+}

@@ -1,0 +1,195 @@
+//! What is known of the target: parsed, never lossy, gathered once and only when a check asks.
+
+pub mod donor;
+pub mod summary;
+
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bstr::ByteSlice;
+use sickbay_target::{Kind, Reason, Root, Target};
+
+use crate::check::Skip;
+use crate::tr;
+
+/// Something that can be known of a target. Implemented by one type per file in `facts/`.
+pub trait Fact: Sized + Send + Sync + 'static {
+    /// Reads it from the target, or says why that cannot be.
+    fn gather(facts: &Facts) -> Result<Self, Skip>;
+}
+
+/// All that is known of one target at one moment. Facts are never refreshed: after a repair a new `Facts` is made.
+#[derive(Debug)]
+pub struct Facts {
+    target: Arc<Target>,
+    donor: Option<Arc<Target>>,
+    now: jiff::Timestamp,
+    deadline: Duration,
+    cells: Mutex<HashMap<TypeId, Arc<Cell>>>,
+    files: Mutex<HashMap<PathBuf, Option<Arc<SourceFile>>>>,
+}
+
+#[derive(Debug)]
+struct Cell {
+    state: Mutex<State>,
+    ready: Condvar,
+}
+
+#[derive(Debug)]
+enum State {
+    Gathering(Instant),
+    Ready(Result<Arc<dyn Any + Send + Sync>, Skip>),
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic in one check must not take the facts from the others; every value is replaced whole, never half.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Facts {
+    /// How long one fact may take to be read before the checks that wait for it say "could not tell".
+    pub const DEADLINE: Duration = Duration::from_secs(20);
+
+    /// Facts of `target`, with files to restore from `donor`, if there is one.
+    pub fn new(target: Arc<Target>, donor: Option<Arc<Target>>) -> Facts {
+        Facts {
+            target,
+            donor,
+            now: jiff::Timestamp::now(),
+            deadline: Facts::DEADLINE,
+            cells: Mutex::default(),
+            files: Mutex::default(),
+        }
+    }
+
+    /// The target itself.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// The target's file system.
+    pub fn root(&self) -> &Root {
+        self.target.root()
+    }
+
+    /// Whether the target is this running machine.
+    pub fn is_host(&self) -> bool {
+        self.target.kind == Kind::Host
+    }
+
+    /// The healthy root that lost files may be taken from.
+    pub fn donor(&self) -> Option<&Target> {
+        self.donor.as_deref()
+    }
+
+    /// The moment that ages and expiry dates are judged at.
+    pub fn now(&self) -> jiff::Timestamp {
+        self.now
+    }
+
+    /// The fact `T`, gathered on the first call. Every caller gets the same answer.
+    pub fn get<T: Fact>(&self) -> Result<Arc<T>, Skip> {
+        let (cell, mine) = {
+            let mut cells = lock(&self.cells);
+            match cells.get(&TypeId::of::<T>()) {
+                Some(cell) => (Arc::clone(cell), false),
+                None => {
+                    let cell =
+                        Arc::new(Cell { state: Mutex::new(State::Gathering(Instant::now())), ready: Condvar::new() });
+                    cells.insert(TypeId::of::<T>(), Arc::clone(&cell));
+                    (cell, true)
+                }
+            }
+        };
+        if mine {
+            let gathered = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| T::gather(self)))
+                .unwrap_or_else(|panic| {
+                    Err(Skip::Unknown(tr!(
+                        "reading {fact} failed: {panic}",
+                        fact = name_of::<T>(),
+                        panic = panic_message(panic.as_ref())
+                    )))
+                })
+                .map(|fact| Arc::new(fact) as Arc<dyn Any + Send + Sync>);
+            *lock(&cell.state) = State::Ready(gathered);
+            cell.ready.notify_all();
+        }
+        let mut state = lock(&cell.state);
+        loop {
+            match &*state {
+                State::Ready(Ok(fact)) => {
+                    // The cell is keyed by the type, so the downcast cannot fail.
+                    return Arc::clone(fact).downcast().map_err(|_| {
+                        Skip::Unknown(tr!("reading {fact} failed: {panic}", fact = name_of::<T>(), panic = "type"))
+                    });
+                }
+                State::Ready(Err(skip)) => return Err(skip.clone()),
+                State::Gathering(since) => {
+                    let Some(left) = self.deadline.checked_sub(since.elapsed()) else {
+                        return Err(Skip::Unknown(tr!(
+                            "reading {fact} took longer than {seconds} s",
+                            fact = name_of::<T>(),
+                            seconds = self.deadline.as_secs()
+                        )));
+                    };
+                    state = cell.ready.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+                }
+            }
+        }
+    }
+
+    /// A file of the target, read once; `None` when there is no such file. What is there but cannot be read (a FIFO,
+    /// a directory, a 2 GiB file, no permission) is [`Skip::Unknown`] with the path and the reason.
+    pub fn file(&self, path: impl AsRef<Path>) -> Result<Option<Arc<SourceFile>>, Skip> {
+        let path = path.as_ref();
+        if let Some(known) = lock(&self.files).get(path) {
+            return Ok(known.clone());
+        }
+        let file = match self.root().read(path) {
+            Ok(bytes) => Some(Arc::new(SourceFile { path: path.to_owned(), bytes })),
+            Err(error) if matches!(error.reason, Reason::NotFound | Reason::NotADirectory) => None,
+            Err(error) => return Err(error.into()),
+        };
+        lock(&self.files).insert(path.to_owned(), file.clone());
+        Ok(file)
+    }
+
+    /// Like [`Facts::file`] for a file without which the check has nothing to look at.
+    pub fn required(&self, path: impl AsRef<Path>) -> Result<Arc<SourceFile>, Skip> {
+        let path = path.as_ref();
+        self.file(path)?.ok_or_else(|| Skip::NotApplicable(tr!("{path} does not exist", path)))
+    }
+}
+
+fn name_of<T>() -> &'static str {
+    std::any::type_name::<T>().rsplit("::").next().unwrap_or_default()
+}
+
+/// What a caught panic said.
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
+    panic
+        .downcast_ref::<&str>()
+        .map(|message| (*message).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".to_owned())
+}
+
+/// A text file of the target as it was read.
+#[derive(Debug, PartialEq, Eq)]
+pub struct SourceFile {
+    /// The path on the target.
+    pub path: PathBuf,
+    /// The content, byte for byte.
+    pub bytes: Vec<u8>,
+}
+
+impl SourceFile {
+    /// The text of line `number` (from 1) without its end, undecodable bytes replaced, cut at 400 characters.
+    pub fn line_text(&self, number: usize) -> String {
+        let line = self.bytes.lines().nth(number.saturating_sub(1)).unwrap_or_default();
+        line.to_str_lossy().chars().take(400).collect()
+    }
+}

@@ -1,0 +1,246 @@
+//! What a check found: a sentence, the place, the evidence, the repairs.
+
+use std::path::{Path, PathBuf};
+
+use sickbay_formats::span::Span;
+
+use crate::check::Check;
+use crate::facts::SourceFile;
+use crate::proof::Stage;
+use crate::repair::{Change, Repair, Risk};
+use crate::text::Text;
+
+/// What happens to the user.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// It does not start, or nobody can log in, or data is at risk now.
+    Critical,
+    /// Something is broken.
+    Error,
+    /// It will break, or it is slow.
+    Warning,
+    /// Worth knowing.
+    Note,
+}
+
+/// Where the culprit is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A file of the target; with a line when the culprit is a line.
+    File {
+        /// The path on the target, never where the target is mounted.
+        path: PathBuf,
+        /// The culprit's line, if it is one.
+        line: Option<Line>,
+    },
+    /// A kernel parameter by its dotted name.
+    Sysctl(String),
+    /// A block device, partition or logical volume, as the target's description names it.
+    Device(String),
+}
+
+/// A line of a file and the words in it that a caret should point at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// Line, column and length, counted from 1.
+    pub span: Span,
+    /// The whole line, undecodable bytes replaced.
+    pub text: String,
+    /// What the caret says.
+    pub label: Option<Text>,
+}
+
+/// Something read from the target that proves the finding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Evidence {
+    /// Where it was read: `/etc/fstab:3`.
+    pub source: String,
+    /// What was read.
+    pub text: String,
+}
+
+/// One finding.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// The check that found it.
+    pub check: &'static Check,
+    /// What happens to the user.
+    pub severity: Severity,
+    /// One sentence that names the culprit.
+    pub message: Text,
+    /// What follows from it.
+    pub why: Option<Text>,
+    /// Where it is; the first is the culprit.
+    pub places: Vec<Place>,
+    /// What was read.
+    pub evidence: Vec<Evidence>,
+    /// Typed values of the check, in base units.
+    pub details: serde_json::Map<String, serde_json::Value>,
+    /// What can be done, best first.
+    pub repairs: Vec<Repair>,
+    /// Stages of the proofs that this stops.
+    pub stops: Vec<Stage>,
+    /// Paths that are gone or unreadable because of this; a finding about anything at or under them hangs under this one.
+    pub explains: Vec<PathBuf>,
+    /// Paths that this finding is about besides its places.
+    pub about: Vec<PathBuf>,
+    /// Index of the finding that causes this one.
+    pub caused_by: Option<usize>,
+}
+
+impl Finding {
+    /// What the finding is recognised by when the target is looked at again: the check and its sentence.
+    pub fn key(&self) -> (&'static str, Text) {
+        (self.check.id, self.message.clone())
+    }
+
+    /// Points at words of a line.
+    pub fn at(&mut self, file: &SourceFile, span: Span) -> &mut Self {
+        let text = file.line_text(span.line);
+        self.evidence.push(Evidence { source: format!("{}:{}", file.path.display(), span.line), text: text.clone() });
+        self.places.push(Place::File { path: file.path.clone(), line: Some(Line { span, text, label: None }) });
+        self
+    }
+
+    /// Points at a whole file or directory.
+    pub fn at_path(&mut self, path: impl AsRef<Path>) -> &mut Self {
+        self.places.push(Place::File { path: path.as_ref().to_owned(), line: None });
+        self
+    }
+
+    /// Points at a device.
+    pub fn at_device(&mut self, name: impl Into<String>) -> &mut Self {
+        self.places.push(Place::Device(name.into()));
+        self
+    }
+
+    /// Points at a kernel parameter.
+    pub fn at_sysctl(&mut self, key: impl Into<String>) -> &mut Self {
+        self.places.push(Place::Sysctl(key.into()));
+        self
+    }
+
+    /// What the caret of the latest line says.
+    pub fn label(&mut self, text: Text) -> &mut Self {
+        if let Some(Place::File { line: Some(line), .. }) = self.places.last_mut() {
+            line.label = Some(text);
+        }
+        self
+    }
+
+    /// What follows from it.
+    pub fn why(&mut self, text: Text) -> &mut Self {
+        self.why = Some(text);
+        self
+    }
+
+    /// Adds what was read and where.
+    pub fn evidence(&mut self, source: impl Into<String>, text: impl Into<String>) -> &mut Self {
+        self.evidence.push(Evidence { source: source.into(), text: text.into() });
+        self
+    }
+
+    /// Adds a typed value for programs that read the report.
+    pub fn detail(&mut self, key: &str, value: impl Into<serde_json::Value>) -> &mut Self {
+        self.details.insert(key.to_owned(), value.into());
+        self
+    }
+
+    /// Says that the boot or a login stops here. The stage must be among the check's `proves`.
+    pub fn stops(&mut self, stage: Stage) -> &mut Self {
+        debug_assert!(self.check.proves.contains(&stage), "{} does not declare {stage:?}", self.check.id);
+        self.stops.push(stage);
+        self
+    }
+
+    /// Says that findings about `path`, or about anything under it, are consequences of this one.
+    pub fn explains(&mut self, path: impl AsRef<Path>) -> &mut Self {
+        self.explains.push(path.as_ref().to_owned());
+        self
+    }
+
+    /// Says that the finding is about `path` although it does not point there.
+    pub fn about(&mut self, path: impl AsRef<Path>) -> &mut Self {
+        self.about.push(path.as_ref().to_owned());
+        self
+    }
+
+    /// Offers a repair. The first one offered is the one that `fix` takes, if its risk is accepted.
+    pub fn repair(&mut self, risk: Risk, title: Text, changes: impl IntoIterator<Item = Change>) -> &mut Self {
+        self.repairs.push(Repair { title, risk, changes: changes.into_iter().collect() });
+        self
+    }
+
+    /// Says what a person can do where no program should.
+    pub fn by_hand(&mut self, title: Text) -> &mut Self {
+        self.repair(Risk::Manual, title, [])
+    }
+}
+
+/// What one check has found so far.
+#[derive(Debug)]
+pub struct Findings {
+    check: &'static Check,
+    list: Vec<Finding>,
+    untold: Option<Text>,
+}
+
+impl Findings {
+    /// An empty list for `check`.
+    pub fn of(check: &'static Check) -> Findings {
+        Findings { check, list: Vec::new(), untold: None }
+    }
+
+    /// What was found, and what could not be told on the way.
+    pub fn into_parts(self) -> (Vec<Finding>, Option<Text>) {
+        (self.list, self.untold)
+    }
+
+    /// Notes that one part could not be told while the check goes on with the others.
+    pub fn could_not_tell(&mut self, why: Text) {
+        self.untold.get_or_insert(why);
+    }
+
+    /// It does not start, or nobody can log in, or data is at risk now.
+    pub fn critical(&mut self, message: Text) -> &mut Finding {
+        self.add(Severity::Critical, message)
+    }
+
+    /// Something is broken.
+    pub fn error(&mut self, message: Text) -> &mut Finding {
+        self.add(Severity::Error, message)
+    }
+
+    /// It will break, or it is slow.
+    pub fn warning(&mut self, message: Text) -> &mut Finding {
+        self.add(Severity::Warning, message)
+    }
+
+    /// Worth knowing.
+    pub fn note(&mut self, message: Text) -> &mut Finding {
+        self.add(Severity::Note, message)
+    }
+
+    /// A finding whose severity depends on the target.
+    pub fn add(&mut self, severity: Severity, message: Text) -> &mut Finding {
+        self.list.push(Finding {
+            check: self.check,
+            severity,
+            message,
+            why: None,
+            places: Vec::new(),
+            evidence: Vec::new(),
+            details: serde_json::Map::new(),
+            repairs: Vec::new(),
+            stops: Vec::new(),
+            explains: Vec::new(),
+            about: Vec::new(),
+            caused_by: None,
+        });
+        let last = self.list.len() - 1;
+        &mut self.list[last]
+    }
+}

@@ -1,0 +1,117 @@
+//! Which repairs are made, in one round.
+//!
+//! Only causes are repaired: what hangs under them is looked at again afterwards. Several repairs of one file are
+//! joined by a three-way merge; what cannot be joined waits for the next round.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use crate::diagnose::Diagnosis;
+use crate::finding::Finding;
+use crate::repair::{Change, Repair, Risk};
+use crate::text::Text;
+
+/// What the user lets `fix` do.
+#[derive(Clone, Debug, Default)]
+pub struct Choice {
+    /// Only findings of this check or with this number (`F2`), if any are named.
+    pub only: Vec<String>,
+    /// Also risky repairs.
+    pub risky: bool,
+}
+
+/// A repair that is going to be made.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// Index of the finding in the diagnosis.
+    pub finding: usize,
+    /// The check that found it.
+    pub check: &'static str,
+    /// By what the finding is known again.
+    pub key: (&'static str, Text),
+    /// The repair, its edits joined with those of the steps before.
+    pub repair: Repair,
+}
+
+/// The steps of one round.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// In the order in which they are made.
+    pub steps: Vec<Step>,
+}
+
+/// Chooses for every cause the first repair whose risk is accepted. `refused` are findings whose repair was made before
+/// and did not clear them.
+pub fn plan(diagnosis: &Diagnosis, choice: &Choice, refused: &HashSet<(&'static str, String)>) -> Plan {
+    let mut steps = Vec::new();
+    let mut planned: HashMap<PathBuf, Vec<u8>> = HashMap::new();
+    let mut touched: HashSet<PathBuf> = HashSet::new();
+    for (index, finding) in diagnosis.causes() {
+        if !wanted(choice, index, finding) || refused.contains(&refusal(&finding.key())) {
+            continue;
+        }
+        let accepted = if choice.risky { Risk::Risky } else { Risk::Safe };
+        let Some(repair) = finding.repairs.iter().find(|repair| repair.risk <= accepted && !repair.changes.is_empty())
+        else {
+            continue;
+        };
+        if let Some(changes) = join(&repair.changes, &mut planned, &mut touched) {
+            steps.push(Step {
+                finding: index,
+                check: finding.check.id,
+                key: finding.key(),
+                repair: Repair { changes, ..repair.clone() },
+            });
+        }
+    }
+    Plan { steps }
+}
+
+/// How a finding is remembered whose repair did not help.
+pub fn refusal(key: &(&'static str, Text)) -> (&'static str, String) {
+    (key.0, key.1.render(crate::text::Lang::En))
+}
+
+fn wanted(choice: &Choice, index: usize, finding: &Finding) -> bool {
+    choice.only.is_empty() || choice.only.iter().any(|id| id == finding.check.id || *id == format!("F{}", index + 1))
+}
+
+/// The changes, with edits of files that an earlier step edits joined to that step's result; `None` when they collide.
+fn join(
+    changes: &[Change],
+    planned: &mut HashMap<PathBuf, Vec<u8>>,
+    touched: &mut HashSet<PathBuf>,
+) -> Option<Vec<Change>> {
+    let mut joined = Vec::new();
+    let mut new_content = HashMap::new();
+    for change in changes {
+        match change {
+            Change::Edit { path, before, after } => {
+                let edit = match planned.get(path) {
+                    None if touched.contains(path.as_path()) => return None,
+                    None => change.clone(),
+                    Some(current) => {
+                        let merged = diffy::merge_bytes(before, current, after).ok()?;
+                        Change::Edit { path: path.clone(), before: current.clone(), after: merged }
+                    }
+                };
+                if let Change::Edit { after, .. } = &edit {
+                    new_content.insert(path.clone(), after.clone());
+                }
+                joined.push(edit);
+            }
+            other => {
+                let collides = |path: &Path| touched.contains(path) || planned.contains_key(path);
+                // Modes and owners of one path can be set one after the other.
+                let attribute = matches!(other, Change::Mode { .. } | Change::Owner { .. });
+                if !attribute && other.path().is_some_and(collides) {
+                    return None;
+                }
+                joined.push(other.clone());
+            }
+        }
+    }
+    planned.extend(new_content);
+    touched.extend(changes.iter().filter_map(|change| change.path().map(Path::to_owned)));
+    Some(joined)
+}

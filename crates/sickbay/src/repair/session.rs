@@ -1,0 +1,176 @@
+//! `fix` and `undo` from beginning to end: look, plan, ask, repair, look again, until nothing is left that can be done.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use sickbay_target::{Target, Writer};
+
+use super::apply::{Error, Workshop, apply};
+use super::journal::{Entry, Journal};
+use super::plan::{Choice, Plan, plan, refusal};
+use super::undo::{Force, take_back};
+use crate::check::Check;
+use crate::diagnose::{Diagnosis, diagnose};
+use crate::facts::Facts;
+use crate::text::Text;
+use crate::tr;
+
+/// A repair that was made.
+#[derive(Clone, Debug)]
+pub struct Applied {
+    /// The check whose finding it is for.
+    pub check: &'static str,
+    /// What was done.
+    pub title: Text,
+    /// The journal entry; `None` once taken back or when it was not made.
+    pub journal: Option<String>,
+    /// Whether the finding was gone afterwards.
+    pub verified: bool,
+    /// Why it was not made or was taken back.
+    pub failure: Option<Text>,
+}
+
+/// What `fix` did.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The facts of the last look.
+    pub facts: Arc<Facts>,
+    /// The last look.
+    pub diagnosis: Diagnosis,
+    /// What was done, in order.
+    pub applied: Vec<Applied>,
+    /// Whether the user stopped it.
+    pub declined: bool,
+}
+
+/// Faults hide behind faults; this many layers are dug through.
+const ROUNDS: usize = 24;
+
+/// Decides on a plan, after what the look found.
+pub type Confirm<'a> = &'a mut dyn FnMut(&Diagnosis, &Plan) -> bool;
+
+/// Repairs `target` as far as `choice` allows. `confirm` is asked before every round.
+pub fn fix(
+    target: &Arc<Target>,
+    donor: Option<&Arc<Target>>,
+    checks: &[&'static Check],
+    choice: &Choice,
+    confirm: Confirm<'_>,
+) -> Result<Outcome, Error> {
+    let writer = writer_of(target)?;
+    let shop = Workshop { target, writer, donor: donor.map(Arc::as_ref) };
+    let mut journal = Journal::open(target.root(), writer)?;
+    revert_unfinished(&shop, &mut journal)?;
+
+    let look = || {
+        let facts = Arc::new(Facts::new(Arc::clone(target), donor.cloned()));
+        let diagnosis = diagnose(&facts, checks);
+        (facts, diagnosis)
+    };
+    let (mut facts, mut diagnosis) = look();
+    let mut applied = Vec::new();
+    let mut refused = HashSet::new();
+    let mut declined = false;
+    for _ in 0..ROUNDS {
+        let next = plan(&diagnosis, choice, &refused);
+        if next.steps.is_empty() {
+            break;
+        }
+        if !confirm(&diagnosis, &next) {
+            declined = true;
+            break;
+        }
+        let mut made = Vec::new();
+        for step in &next.steps {
+            let result = apply(&shop, &mut journal, step);
+            let failure = result.as_ref().err().map(Error::text);
+            if failure.is_some() {
+                refused.insert(refusal(&step.key));
+            }
+            made.push((step.key.clone(), applied.len()));
+            applied.push(Applied {
+                check: step.check,
+                title: step.repair.title.clone(),
+                journal: result.ok(),
+                verified: false,
+                failure,
+            });
+        }
+        (facts, diagnosis) = look();
+        let mut taken_back = false;
+        for (key, index) in made.into_iter().rev() {
+            let Some(repair) = applied.get_mut(index) else { continue };
+            let Some(id) = repair.journal.clone() else { continue };
+            if diagnosis.findings.iter().any(|finding| finding.key() == key) {
+                refused.insert(refusal(&key));
+                take_back(&shop, &mut journal, &id, Force::Yes)?;
+                repair.journal = None;
+                repair.failure = Some(tr!("the finding was still there afterwards, so the repair was taken back"));
+                taken_back = true;
+            } else {
+                repair.verified = true;
+            }
+        }
+        if taken_back {
+            (facts, diagnosis) = look();
+        }
+    }
+    // A run that changed nothing leaves nothing.
+    if journal.entries()?.is_empty() {
+        journal.remove_home()?;
+    }
+    Ok(Outcome { facts, diagnosis, applied, declined })
+}
+
+/// Takes back the entries `ids`, or all of them, newest first; gives what was taken back.
+pub fn undo(
+    target: &Target,
+    donor: Option<&Target>,
+    ids: &[String],
+    force: Force,
+) -> Result<Vec<(String, Entry)>, Error> {
+    let writer = writer_of(target)?;
+    let shop = Workshop { target, writer, donor };
+    let mut journal = Journal::open(target.root(), writer)?;
+    let entries = journal.entries()?;
+    for id in ids {
+        if !entries.contains(id) {
+            return Err(Error::Refused(tr!("the journal has no entry {id}", id)));
+        }
+    }
+    let chosen: Vec<String> = entries.into_iter().rev().filter(|id| ids.is_empty() || ids.contains(id)).collect();
+    let mut undone = Vec::new();
+    for id in chosen {
+        let entry = journal.read(&id)?;
+        take_back(&shop, &mut journal, &id, force)?;
+        undone.push((id, entry));
+    }
+    if journal.entries()?.is_empty() {
+        journal.remove_home()?;
+    }
+    Ok(undone)
+}
+
+/// A repair that a power loss or a signal cut off is taken back before anything else is done.
+fn revert_unfinished(shop: &Workshop<'_>, journal: &mut Journal<'_>) -> Result<(), Error> {
+    for id in journal.entries()?.into_iter().rev() {
+        if !journal.is_done(&id) {
+            take_back(shop, journal, &id, Force::Yes)?;
+        }
+    }
+    Ok(())
+}
+
+fn writer_of(target: &Target) -> Result<&Writer, Error> {
+    target.writer().ok_or_else(|| Error::Refused(tr!("the target was opened for reading only")))
+}
+
+/// Entries of the target's journal, oldest first, with whether each was finished; for `undo --list`.
+pub fn entries(target: &Target) -> Result<Vec<(String, Entry, bool)>, Error> {
+    let journal = Journal::open(target.root(), writer_of(target)?)?;
+    let mut list = Vec::new();
+    for id in journal.entries()? {
+        list.push((id.clone(), journal.read(&id)?, journal.is_done(&id)));
+    }
+    Ok(list)
+}

@@ -1,0 +1,75 @@
+//! What is told to the user, in several forms, from one set of data.
+
+pub mod json_v1;
+pub mod text;
+
+use std::sync::Arc;
+
+use crate::diagnose::Diagnosis;
+use crate::facts::Facts;
+use crate::proof::{BOOT, LOGINS, Proof};
+use crate::repair::session::Applied;
+use crate::text::Text;
+
+/// Everything that a report says.
+#[derive(Debug)]
+pub struct Report {
+    /// When the look began.
+    pub started: jiff::Timestamp,
+    /// What was looked at.
+    pub target: TargetSummary,
+    /// What was found; after a `fix`, what is left.
+    pub diagnosis: Diagnosis,
+    /// The way from power-on to the services.
+    pub boot: Proof,
+    /// The ways in for root, by channel.
+    pub logins: Vec<(&'static str, Proof)>,
+    /// What `fix` did; `None` in the report of a `check`.
+    pub applied: Option<Vec<Applied>>,
+}
+
+/// What was looked at.
+#[derive(Clone, Debug)]
+pub struct TargetSummary {
+    /// `host`, `root` or `disk`.
+    pub kind: &'static str,
+    /// As the user named it.
+    pub name: String,
+    /// What it is made of: table, file systems.
+    pub description: Vec<Text>,
+    /// os-release's ID, if known.
+    pub id: Option<String>,
+    /// os-release's VERSION_ID, if known.
+    pub version: Option<String>,
+    /// os-release's PRETTY_NAME, if known.
+    pub pretty_name: Option<String>,
+    /// The running kernel, or the one that would boot.
+    pub kernel: Option<String>,
+    /// Remarks of the one who opened it: a journal that was not replayed, a second root.
+    pub notes: Vec<String>,
+}
+
+impl Report {
+    /// The report of one diagnosis.
+    pub fn new(
+        started: jiff::Timestamp,
+        facts: &Arc<Facts>,
+        diagnosis: Diagnosis,
+        applied: Option<Vec<Applied>>,
+    ) -> Report {
+        Report {
+            started,
+            target: crate::facts::summary::of(facts),
+            boot: Proof::of(BOOT, &diagnosis),
+            logins: LOGINS.iter().map(|(channel, stages)| (*channel, Proof::of(stages, &diagnosis))).collect(),
+            diagnosis,
+            applied,
+        }
+    }
+
+    /// 0 clear, 1 findings, 2 something could not be told or done (which outweighs findings: the look is incomplete).
+    pub fn exit_code(&self) -> u8 {
+        let undone = self.applied.iter().flatten().any(|applied| !applied.verified);
+        if self.diagnosis.something_unknown() || undone { 2 } else { u8::from(!self.diagnosis.findings.is_empty()) }
+    }
+}

@@ -1,0 +1,337 @@
+//! The one outside format: `sickbay/report/v1`. Fields are only ever added.
+//!
+//! Its JSON Schema is `docs/report-v1.schema.json`, written by `cargo xtask docs`.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::check::{Area, Check, Outcome};
+use crate::finding::{Finding, Place, Severity};
+use crate::proof::{Proof, Stage, State};
+use crate::repair::Risk;
+use crate::report::Report;
+use crate::text::{Lang, Text};
+
+/// The whole report.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ReportV1 {
+    /// Always `sickbay/report/v1`.
+    pub schema: &'static str,
+    /// Who wrote it.
+    pub tool: Tool,
+    /// RFC 3339, UTC.
+    pub started: String,
+    /// Duration of the diagnosis in milliseconds.
+    pub took_ms: u64,
+    /// What was looked at.
+    pub target: Target,
+    /// How every check ended.
+    pub outcomes: Vec<OutcomeV1>,
+    /// What was found: causes by severity, each followed by its consequences.
+    pub findings: Vec<FindingV1>,
+    /// The boot proof and the login proofs.
+    pub proofs: Proofs,
+    /// `fix` only: what was done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub applied: Option<Vec<AppliedV1>>,
+    /// `fix` only: ids of the findings that are left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remaining: Option<Vec<String>>,
+}
+
+/// Who wrote the report.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Tool {
+    /// The version of sickbay.
+    pub version: &'static str,
+}
+
+/// What was looked at.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Target {
+    /// `host`, `root`, `disk`, `bundle`, `log` or `recording`.
+    pub kind: &'static str,
+    /// As the user named it.
+    pub name: String,
+    /// The system on it.
+    pub release: Release,
+    /// Remarks on how it was opened.
+    pub notes: Vec<String>,
+}
+
+/// The system on the target.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Release {
+    /// os-release's ID.
+    pub id: Option<String>,
+    /// os-release's VERSION_ID.
+    pub version: Option<String>,
+    /// The running kernel, or the one that would boot.
+    pub kernel: Option<String>,
+}
+
+/// How one check ended.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct OutcomeV1 {
+    /// The check's id.
+    pub check: &'static str,
+    /// The part of the system it looks at.
+    pub area: Area,
+    /// Rows of the e-book that it answers.
+    pub seed: &'static [&'static str],
+    /// `found`, `clear`, `not-applicable`, `unknown` or `broken`.
+    pub outcome: &'static str,
+    /// Why it could not tell or does not apply.
+    pub why: Option<String>,
+}
+
+/// One finding.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct FindingV1 {
+    /// `F1`, `F2`, … in this report.
+    pub id: String,
+    /// The check that found it.
+    pub check: &'static str,
+    /// What happens to the user.
+    pub severity: Severity,
+    /// The check's title.
+    pub title: String,
+    /// One sentence that names the culprit.
+    pub message: String,
+    /// What follows from it.
+    pub why: Option<String>,
+    /// Where it is; the first is the culprit.
+    pub places: Vec<PlaceV1>,
+    /// What was read.
+    pub evidence: Vec<EvidenceV1>,
+    /// Typed values of the check, in base units.
+    pub details: serde_json::Map<String, serde_json::Value>,
+    /// The finding that causes this one.
+    pub caused_by: Option<String>,
+    /// What can be done, best first.
+    pub repairs: Vec<RepairV1>,
+}
+
+/// Where the culprit is.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum PlaceV1 {
+    /// A file of the target, the path as the target sees it.
+    File {
+        /// The path.
+        path: String,
+        /// From 1.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        line: Option<usize>,
+        /// From 1.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        column: Option<usize>,
+    },
+    /// A kernel parameter.
+    Sysctl {
+        /// Dotted name.
+        sysctl: String,
+    },
+    /// A block device.
+    Device {
+        /// As the target's description names it.
+        device: String,
+    },
+}
+
+/// What was read.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct EvidenceV1 {
+    /// Where: `/etc/fstab:3`.
+    pub source: String,
+    /// What.
+    pub text: String,
+}
+
+/// A repair.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct RepairV1 {
+    /// `R1`, `R2`, … in this report.
+    pub id: String,
+    /// What it does.
+    pub title: String,
+    /// What it may cost.
+    pub risk: Risk,
+}
+
+/// Both kinds of proof.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Proofs {
+    /// From the partition table to the services.
+    pub boot: Vec<StageV1>,
+    /// A proof for each way in.
+    pub login: Vec<LoginV1>,
+}
+
+/// One way in.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct LoginV1 {
+    /// Who logs in.
+    pub user: &'static str,
+    /// `console` or `ssh`.
+    pub channel: &'static str,
+    /// In order.
+    pub stages: Vec<StageV1>,
+}
+
+/// One stage.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct StageV1 {
+    /// Its name.
+    pub stage: Stage,
+    /// `ok`, `broken`, `unknown` or `not-applicable`.
+    pub state: &'static str,
+    /// Why it is unknown or does not apply.
+    pub why: Option<String>,
+    /// The finding that breaks it.
+    pub finding: Option<String>,
+}
+
+/// A repair that was made.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct AppliedV1 {
+    /// `R1`, `R2`, … in order.
+    pub repair: String,
+    /// The check whose finding it clears.
+    pub check: &'static str,
+    /// What was done.
+    pub title: String,
+    /// The entry that `sickbay undo` takes; absent once taken back.
+    pub journal: Option<String>,
+    /// Whether the finding was gone afterwards. If not, the repair was taken back.
+    pub verified: bool,
+}
+
+/// `F1` for the first finding.
+pub fn finding_id(index: usize) -> String {
+    format!("F{}", index + 1)
+}
+
+/// The report as the outside sees it.
+pub fn report(report: &Report, lang: Lang) -> ReportV1 {
+    let text = |text: &Text| text.render(lang);
+    let mut repairs = 0;
+    let findings = report
+        .diagnosis
+        .findings
+        .iter()
+        .enumerate()
+        .map(|(index, found)| finding(index, found, &mut repairs, lang))
+        .collect();
+    ReportV1 {
+        schema: "sickbay/report/v1",
+        tool: Tool { version: env!("CARGO_PKG_VERSION") },
+        started: report.started.to_string(),
+        took_ms: u64::try_from(report.diagnosis.took.as_millis()).unwrap_or(u64::MAX),
+        target: Target {
+            kind: report.target.kind,
+            name: report.target.name.clone(),
+            release: Release {
+                id: report.target.id.clone(),
+                version: report.target.version.clone(),
+                kernel: report.target.kernel.clone(),
+            },
+            notes: report.target.notes.clone(),
+        },
+        outcomes: report.diagnosis.outcomes.iter().map(|(check, how)| outcome(check, how, lang)).collect(),
+        findings,
+        proofs: Proofs {
+            boot: stages(&report.boot, lang),
+            login: report
+                .logins
+                .iter()
+                .map(|(channel, proof)| LoginV1 { user: "root", channel, stages: stages(proof, lang) })
+                .collect(),
+        },
+        applied: report.applied.as_ref().map(|list| {
+            list.iter()
+                .enumerate()
+                .map(|(index, applied)| AppliedV1 {
+                    repair: format!("R{}", index + 1),
+                    check: applied.check,
+                    title: text(&applied.title),
+                    journal: applied.journal.clone(),
+                    verified: applied.verified,
+                })
+                .collect()
+        }),
+        remaining: report.applied.as_ref().map(|_| (0..report.diagnosis.findings.len()).map(finding_id).collect()),
+    }
+}
+
+fn outcome(check: &'static Check, outcome: &Outcome, lang: Lang) -> OutcomeV1 {
+    let (name, why) = match outcome {
+        Outcome::Clear => ("clear", None),
+        Outcome::Found(why) => ("found", why.as_ref()),
+        Outcome::NotApplicable(why) => ("not-applicable", Some(why)),
+        Outcome::Unknown(why) => ("unknown", Some(why)),
+        Outcome::Broken(why) => ("broken", Some(why)),
+    };
+    OutcomeV1 {
+        check: check.id,
+        area: check.area,
+        seed: check.seed,
+        outcome: name,
+        why: why.map(|why| why.render(lang)),
+    }
+}
+
+fn finding(index: usize, finding: &Finding, repairs: &mut usize, lang: Lang) -> FindingV1 {
+    FindingV1 {
+        id: finding_id(index),
+        check: finding.check.id,
+        severity: finding.severity,
+        title: finding.check.explanation(lang).0,
+        message: finding.message.render(lang),
+        why: finding.why.as_ref().map(|why| why.render(lang)),
+        places: finding.places.iter().map(place).collect(),
+        evidence: finding
+            .evidence
+            .iter()
+            .map(|evidence| EvidenceV1 { source: evidence.source.clone(), text: evidence.text.clone() })
+            .collect(),
+        details: finding.details.clone(),
+        caused_by: finding.caused_by.map(finding_id),
+        repairs: finding
+            .repairs
+            .iter()
+            .map(|repair| {
+                *repairs += 1;
+                RepairV1 { id: format!("R{repairs}"), title: repair.title.render(lang), risk: repair.risk }
+            })
+            .collect(),
+    }
+}
+
+fn place(place: &Place) -> PlaceV1 {
+    match place {
+        Place::File { path, line } => PlaceV1::File {
+            path: path.display().to_string(),
+            line: line.as_ref().map(|line| line.span.line),
+            column: line.as_ref().map(|line| line.span.column),
+        },
+        Place::Sysctl(key) => PlaceV1::Sysctl { sysctl: key.clone() },
+        Place::Device(name) => PlaceV1::Device { device: name.clone() },
+    }
+}
+
+fn stages(proof: &Proof, lang: Lang) -> Vec<StageV1> {
+    proof
+        .stages
+        .iter()
+        .map(|(stage, state)| {
+            let (name, why, finding) = match state {
+                State::Ok => ("ok", None, None),
+                State::Broken(index) => ("broken", None, Some(finding_id(*index))),
+                State::Unknown(why) => ("unknown", Some(why.render(lang)), None),
+                State::NotApplicable(why) => ("not-applicable", Some(why.render(lang)), None),
+            };
+            StageV1 { stage: *stage, state: name, why, finding }
+        })
+        .collect()
+}

@@ -1,0 +1,13 @@
+//! What the integration tests share.
+#![allow(dead_code, missing_docs, unreachable_pub, reason = "each test binary uses a part of it")]
+
+pub mod elf;
+pub mod manifest;
+pub mod story;
+
+use std::path::{Path, PathBuf};
+
+/// `path` of the target under `root`.
+pub fn inside(root: &Path, path: &str) -> PathBuf {
+    root.join(path.trim_start_matches('/'))
+}

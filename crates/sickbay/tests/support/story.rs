@@ -1,0 +1,287 @@
+//! Reads a story and builds what it tells of.
+//!
+//! A story is prose, then directives. A directive is a line that begins with `--- `; what follows it up to the next one
+//! is its body.
+//!
+//! | directive | meaning |
+//! |---|---|
+//! | `--- tree NAME` | everything in `tests/trees/NAME.txt`, a healthy system |
+//! | `--- file PATH [MODE] [UID:GID]` | a file; the body is its content |
+//! | `--- crlf PATH` | as `file`, lines ending in CR LF |
+//! | `--- append PATH`, `--- prepend PATH` | the body is added to a file |
+//! | `--- replace PATH` | body: a line `old` and a line `new`; each occurrence is replaced |
+//! | `--- empty PATH`, `--- dir PATH [MODE]`, `--- link PATH -> TARGET`, `--- fifo PATH` | what they say |
+//! | `--- hole PATH SIZE` | a sparse file of SIZE bytes |
+//! | `--- elf PATH [MODE] [interp=PATH] [needs=A,B] [soname=C]` | a small ELF file for x86-64 |
+//! | `--- remove PATH`, `--- mode PATH MODE`, `--- owner PATH UID:GID` | what they say |
+//! | `--- volume NAME key=value …` | a volume of the target: `fstype`, `uuid`, `label`, `partuuid`, `mounted` |
+//! | `--- donor` | the tree of `tree` alone, as it is healthy, is the donor |
+//! | `--- risky` | risky repairs are accepted |
+//! | `--- takes back` | some repair is expected not to hold |
+//! | `--- finds` | body: a line for each finding, `severity check-id place: message`, consequences indented by two blanks; `…` stands for anything, and only the beginning need be given |
+//! | `--- cannot tell` | body: `check-id: reason` for each check that must say so |
+//! | `--- left` | as `finds`, after the repair; none when left out |
+//! | `--- then PATH` | the content of a file after the repair |
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, lchown, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sickbay::facts::Facts;
+use sickbay_target::{Access, Target, Volume};
+
+use super::{elf, inside};
+
+/// A directive with its words and its body.
+#[derive(Clone, Debug)]
+struct Directive {
+    words: Vec<String>,
+    body: String,
+}
+
+/// A story as it is written.
+#[derive(Debug, Default)]
+pub struct Story {
+    base: Vec<Directive>,
+    changes: Vec<Directive>,
+    donor: bool,
+    volumes: Vec<Volume>,
+    /// Expected findings.
+    pub finds: Vec<String>,
+    /// Expected checks that cannot tell.
+    pub cannot_tell: Vec<String>,
+    /// Expected findings after the repair.
+    pub left: Vec<String>,
+    /// Contents after the repair.
+    pub then: Vec<(String, Vec<u8>)>,
+    /// Whether risky repairs are accepted.
+    pub risky: bool,
+    /// Whether a repair is expected not to hold.
+    pub takes_back: bool,
+}
+
+/// A story that was built.
+pub struct Built {
+    root: tempfile::TempDir,
+    donor: Option<tempfile::TempDir>,
+    volumes: Vec<Volume>,
+}
+
+impl Story {
+    /// Reads a story.
+    pub fn read(path: &Path) -> Result<Story, String> {
+        let mut story = Story::default();
+        for directive in directives(path)? {
+            story.take(directive).map_err(|why| format!("{}: {why}", path.display()))?;
+        }
+        Ok(story)
+    }
+
+    fn take(&mut self, directive: Directive) -> Result<(), String> {
+        let words: Vec<&str> = directive.words.iter().map(String::as_str).collect();
+        let lines = || directive.body.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect();
+        match words.as_slice() {
+            ["tree", name] => {
+                let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/trees/{name}.txt"));
+                for directive in directives(&path)? {
+                    match directive.words.first().map(String::as_str) {
+                        Some("volume" | "tree") => self.take(directive)?,
+                        _ => self.base.push(directive),
+                    }
+                }
+            }
+            ["volume", name, keys @ ..] => {
+                let volume = volume(name, keys)?;
+                // A story may say otherwise than its tree.
+                self.volumes.retain(|known| known.name != volume.name);
+                self.volumes.push(volume);
+            }
+            ["no", "volume", name] => self.volumes.retain(|known| known.name != name.replace('-', " ")),
+            ["donor"] => self.donor = true,
+            ["risky"] => self.risky = true,
+            ["takes", "back"] => self.takes_back = true,
+            ["finds"] => self.finds = lines(),
+            ["cannot", "tell"] => self.cannot_tell = lines(),
+            ["left"] => self.left = lines(),
+            ["then", path] => self.then.push(((*path).to_owned(), directive.body.clone().into_bytes())),
+            _ => self.changes.push(directive),
+        }
+        Ok(())
+    }
+
+    /// Builds the root, and the donor if there is one.
+    pub fn build(&self) -> Result<Built, String> {
+        let make = |changes: &[&[Directive]]| -> Result<tempfile::TempDir, String> {
+            let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
+            fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).map_err(|error| error.to_string())?;
+            for directive in changes.iter().copied().flatten() {
+                perform(dir.path(), directive).map_err(|why| format!("{:?}: {why}", directive.words))?;
+            }
+            Ok(dir)
+        };
+        let donor = if self.donor { Some(make(&[&self.base])?) } else { None };
+        Ok(Built { root: make(&[&self.base, &self.changes])?, donor, volumes: self.volumes.clone() })
+    }
+}
+
+impl Built {
+    /// Where the root was built.
+    pub fn root(&self) -> &Path {
+        self.root.path()
+    }
+
+    /// Facts of the root, for reading.
+    pub fn facts(&self) -> Result<Arc<Facts>, String> {
+        let (target, donor) = self.open(Access::ReadOnly)?;
+        Ok(Arc::new(Facts::new(target, donor)))
+    }
+
+    /// The target and its donor, for writing.
+    pub fn open_for_repair(&self) -> Result<(Arc<Target>, Option<Arc<Target>>), String> {
+        self.open(Access::ReadWrite)
+    }
+
+    fn open(&self, access: Access) -> Result<(Arc<Target>, Option<Arc<Target>>), String> {
+        let open = |dir: &Path, access, volumes: &[Volume]| {
+            Target::described(dir, access, volumes.to_vec()).map(Arc::new).map_err(|error| error.to_string())
+        };
+        let donor = match &self.donor {
+            Some(dir) => Some(open(dir.path(), Access::ReadOnly, &[])?),
+            None => None,
+        };
+        Ok((open(self.root.path(), access, &self.volumes)?, donor))
+    }
+}
+
+fn directives(path: &Path) -> Result<Vec<Directive>, String> {
+    let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let mut all: Vec<Directive> = Vec::new();
+    for line in text.split_inclusive('\n') {
+        if let Some(words) = line.strip_prefix("--- ") {
+            let words = words.split_whitespace().map(str::to_owned).collect();
+            all.push(Directive { words, body: String::new() });
+        } else if let Some(last) = all.last_mut() {
+            last.body.push_str(line);
+        }
+    }
+    Ok(all)
+}
+
+fn perform(root: &Path, directive: &Directive) -> Result<(), String> {
+    let words: Vec<&str> = directive.words.iter().map(String::as_str).collect();
+    let [verb, target, rest @ ..] = words.as_slice() else { return Err("too few words".to_owned()) };
+    let path = inside(root, target);
+    let body = &directive.body;
+    let io = |error: std::io::Error| error.to_string();
+    match *verb {
+        "file" => write(&path, body.as_bytes(), rest)?,
+        "crlf" => write(&path, body.replace('\n', "\r\n").as_bytes(), rest)?,
+        "empty" => write(&path, b"", rest)?,
+        "append" => {
+            let old = fs::read(&path).map_err(io)?;
+            fs::write(&path, [old.as_slice(), body.as_bytes()].concat()).map_err(io)?;
+        }
+        "prepend" => {
+            let old = fs::read(&path).map_err(io)?;
+            fs::write(&path, [body.as_bytes(), old.as_slice()].concat()).map_err(io)?;
+        }
+        "replace" => {
+            let (old, new) = body.split_once('\n').ok_or("a body of two lines is needed")?;
+            let text = fs::read_to_string(&path).map_err(io)?;
+            if !text.contains(old) {
+                return Err(format!("{target} does not contain {old:?}"));
+            }
+            fs::write(&path, text.replace(old, new.trim_end_matches('\n'))).map_err(io)?;
+        }
+        "dir" => {
+            fs::create_dir_all(&path).map_err(io)?;
+            attributes(&path, 0o755, rest)?;
+        }
+        "link" => {
+            let [arrow, text] = rest else { return Err("link PATH -> TARGET".to_owned()) };
+            assert_eq!(*arrow, "->");
+            parent(&path)?;
+            let _ = fs::remove_file(&path);
+            symlink(text, &path).map_err(io)?;
+        }
+        "fifo" => {
+            parent(&path)?;
+            let _ = fs::remove_file(&path);
+            rustix::fs::mknodat(
+                rustix::fs::CWD,
+                &path,
+                rustix::fs::FileType::Fifo,
+                rustix::fs::Mode::from_raw_mode(0o644),
+                0,
+            )
+            .map_err(|error| error.to_string())?;
+        }
+        "hole" => {
+            let size: u64 = rest.first().and_then(|size| size.parse().ok()).ok_or("hole PATH SIZE")?;
+            write(&path, b"", &[])?;
+            fs::OpenOptions::new().write(true).open(&path).and_then(|file| file.set_len(size)).map_err(io)?;
+        }
+        "elf" => {
+            let value = |key: &str| rest.iter().find_map(|word| word.strip_prefix(key));
+            let needs: Vec<&str> = value("needs=").map(|list| list.split(',').collect()).unwrap_or_default();
+            let plain: Vec<&str> = rest.iter().copied().filter(|word| !word.contains('=')).collect();
+            let mode = if plain.is_empty() { vec!["0755"] } else { plain };
+            write(&path, &elf::build(value("interp="), &needs, value("soname=")), &mode)?;
+        }
+        "remove" => {
+            let metadata = fs::symlink_metadata(&path).map_err(io)?;
+            if metadata.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) }.map_err(io)?;
+        }
+        "mode" | "owner" => attributes(&path, 0, rest)?,
+        other => return Err(format!("no directive {other}")),
+    }
+    Ok(())
+}
+
+fn parent(path: &Path) -> Result<(), String> {
+    path.parent().map_or(Ok(()), fs::create_dir_all).map_err(|error| error.to_string())
+}
+
+fn write(path: &Path, content: &[u8], rest: &[&str]) -> Result<(), String> {
+    parent(path)?;
+    fs::write(path, content).map_err(|error| error.to_string())?;
+    attributes(path, 0o644, rest)
+}
+
+/// Sets the mode and owner that `rest` names; the mode is `default` when it names none and `default` is not 0.
+fn attributes(path: &Path, default: u32, rest: &[&str]) -> Result<(), String> {
+    let io = |error: std::io::Error| error.to_string();
+    let mut mode = (default != 0).then_some(default);
+    for word in rest {
+        if let Some((uid, gid)) = word.split_once(':') {
+            let number = |text: &str| text.parse::<u32>().map_err(|error| error.to_string());
+            lchown(path, Some(number(uid)?), Some(number(gid)?)).map_err(io)?;
+        } else {
+            mode = Some(u32::from_str_radix(word, 8).map_err(|error| format!("{word}: {error}"))?);
+        }
+    }
+    match mode {
+        Some(mode) => fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(io),
+        None => Ok(()),
+    }
+}
+
+fn volume(name: &str, keys: &[&str]) -> Result<Volume, String> {
+    let mut volume = Volume { name: name.replace('-', " "), size: 20 << 30, ..Volume::default() };
+    volume.partition = name.rsplit('-').next().and_then(|number| number.parse().ok());
+    for word in keys {
+        let (key, value) = word.split_once('=').ok_or_else(|| format!("{word} is not key=value"))?;
+        let text = Some(value.to_owned());
+        match key {
+            "fstype" => volume.fstype = value.to_owned(),
+            "uuid" => volume.uuid = text,
+            "label" => volume.label = text,
+            "partuuid" => volume.partuuid = text,
+            "partlabel" => volume.partlabel = text,
+            "mounted" => volume.mounted_on = Some(PathBuf::from(value)),
+            other => return Err(format!("no key {other}")),
+        }
+    }
+    Ok(volume)
+}
