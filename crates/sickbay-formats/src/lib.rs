@@ -4,4 +4,5 @@
 //! project looks for; what cannot be understood is kept and can be asked for. Every format that is edited is
 //! lossless: writing back what was parsed gives the same bytes.
 
+pub mod dpkg;
 pub mod span;

@@ -13,6 +13,10 @@ pub static ALL: &[&Check] = &[
     // Boot.
     &boot::default_target_missing::CHECK,
     // Files.
+    &files::top_level_missing::CHECK,
+    &files::mode_too_open::CHECK,
+    &files::mode_too_strict::CHECK,
+    &files::setuid_lost::CHECK,
     // Login.
 ];
 

@@ -143,7 +143,9 @@ enum New {
 fn expand(shop: &Workshop<'_>, change: &Change, work: &mut Vec<Work>) -> Result<(), Error> {
     let root = shop.target.root();
     let stale = |path: &Path| Error::Refused(tr!("{path} has changed since it was looked at", path));
-    let mut push = |path: &Path, kind: Touch, after: New| work.push(Work::Path { path: path.to_owned(), kind, after });
+    let push = |work: &mut Vec<Work>, path: &Path, kind: Touch, after: New| {
+        work.push(Work::Path { path: path.to_owned(), kind, after });
+    };
     match change {
         Change::Edit { path, before, after } => {
             // The link itself stays: what it points at inside the target is edited.
@@ -151,41 +153,48 @@ fn expand(shop: &Workshop<'_>, change: &Change, work: &mut Vec<Work>) -> Result<
             if root.read_up_to(path, u64::MAX)? != *before {
                 return Err(stale(path));
             }
-            push(path, Touch::All, New::File { content: after.clone(), attributes: Attrs::read(root, path)? });
+            push(work, path, Touch::All, New::File { content: after.clone(), attributes: Attrs::read(root, path)? });
         }
         Change::Create { path, content, mode, owner } => {
             if root.metadata(path).is_ok_and(|found| found.kind != FileKind::Symlink) {
                 return Err(Error::Refused(tr!("{path} is there already", path)));
             }
             let attributes = fresh(root, path, *mode, *owner)?;
-            push(path, Touch::All, New::File { content: content.clone(), attributes });
+            push(work, path, Touch::All, New::File { content: content.clone(), attributes });
         }
         Change::MakeDir { path, mode, owner } => {
-            push(path, Touch::All, New::Node(Node::Dir { attributes: fresh(root, path, *mode, *owner)? }));
+            push(work, path, Touch::All, New::Node(Node::Dir { attributes: fresh(root, path, *mode, *owner)? }));
         }
         Change::Link { path, target } => {
-            if root.metadata(path).is_ok_and(|found| found.kind == FileKind::Dir) {
+            // Only what dangles or is empty gives way to a link.
+            let in_the_way = match root.metadata(path).map(|found| found.kind) {
+                Ok(FileKind::Symlink) | Err(_) => false,
+                Ok(FileKind::Dir) => root.read_dir(path).map_or(true, |entries| !entries.is_empty()),
+                Ok(_) => true,
+            };
+            if in_the_way {
                 return Err(Error::Refused(tr!("{path} is there already", path)));
             }
             let attributes = fresh(root, path, 0o777, (0, 0))?;
-            push(path, Touch::All, New::Node(Node::Link { target: Name::of(target), attributes }));
+            push(work, path, Touch::All, New::Node(Node::Link { target: Name::of(target), attributes }));
         }
-        Change::Remove { path } => push(path, Touch::All, New::Node(Node::Absent)),
+        Change::Remove { path } => push(work, path, Touch::All, New::Node(Node::Absent)),
         Change::Mode { path, before, after } => {
-            let mut attributes = Attrs::read(root, path)?;
-            if attributes.mode != *before {
+            if root.metadata(path)?.mode != *before {
                 return Err(stale(path));
             }
+            let mut attributes = pending_attributes(root, work, path)?;
             attributes.mode = *after;
-            push(path, Touch::Attributes, New::Node(Node::Attributes { attributes }));
+            push(work, path, Touch::Attributes, New::Node(Node::Attributes { attributes }));
         }
         Change::Owner { path, before, after } => {
-            let mut attributes = Attrs::read(root, path)?;
-            if (attributes.uid, attributes.gid) != *before {
+            let metadata = root.metadata(path)?;
+            if (metadata.uid, metadata.gid) != *before {
                 return Err(stale(path));
             }
+            let mut attributes = pending_attributes(root, work, path)?;
             (attributes.uid, attributes.gid) = *after;
-            push(path, Touch::Attributes, New::Node(Node::Attributes { attributes }));
+            push(work, path, Touch::Attributes, New::Node(Node::Attributes { attributes }));
         }
         Change::CopyFromDonor { path } => {
             let donor = shop.donor.ok_or_else(|| Error::Refused(tr!("there is no donor to copy {path} from", path)))?;
@@ -202,6 +211,17 @@ fn expand(shop: &Workshop<'_>, change: &Change, work: &mut Vec<Work>) -> Result<
         }
     }
     Ok(())
+}
+
+/// The attributes that `path` has once the work so far is done, so that a mode and an owner can both be set.
+fn pending_attributes(root: &Root, work: &[Work], path: &Path) -> Result<Attrs, Error> {
+    let pending = work.iter().rev().find_map(|item| match item {
+        Work::Path { path: other, after: New::Node(Node::Attributes { attributes }), .. } if other == path => {
+            Some(attributes.clone())
+        }
+        _ => None,
+    });
+    pending.map_or_else(|| Attrs::read(root, path), Ok)
 }
 
 /// Copies one path and, for a directory, what is missing below it.
@@ -402,11 +422,17 @@ fn become_node(shop: &Workshop<'_>, journal: &Journal<'_>, id: &str, path: &Path
         }
         Node::Dir { attributes } => {
             if !here.is_some_and(|found| found.is_dir()) {
+                if here.is_some() {
+                    writer.remove(path)?;
+                }
                 writer.make_dir(path, attributes.mode, (attributes.uid, attributes.gid))?;
             }
             writer.set_attributes(path, &attributes.to_target())?;
         }
         Node::Link { target, attributes } => {
+            if here.is_some_and(|found| found.is_dir()) {
+                writer.remove(path)?;
+            }
             writer.link(path, &target.path(), &attributes.to_target(), &temporary)?;
         }
         Node::Attributes { attributes } => writer.set_attributes(path, &attributes.to_target())?,

@@ -18,7 +18,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use sickbay_target::{Attributes, FileKind, Root, Times, Writer};
+use sickbay_target::{Attributes, FileKind, Lock, Root, Times, Writer};
 
 use super::apply::Error;
 use crate::tr;
@@ -234,12 +234,17 @@ pub struct Journal<'a> {
     root: &'a Root,
     writer: &'a Writer,
     home: Option<PathBuf>,
+    /// Of the target's root directory: one sickbay writes at a time.
+    _lock: Lock,
 }
 
 impl<'a> Journal<'a> {
     /// Opens the target's journal, if it has one; it is made with the first entry. Refuses when another sickbay holds it.
     pub fn open(root: &'a Root, writer: &'a Writer) -> Result<Journal<'a>, Error> {
-        let mut journal = Journal { root, writer, home: None };
+        let lock = writer
+            .lock(Path::new("/"))
+            .map_err(|_| Error::Refused(tr!("another sickbay is at work on this target")))?;
+        let mut journal = Journal { root, writer, home: None, _lock: lock };
         for (parent, name) in HOMES {
             journal.adopt(Path::new(parent), name)?;
             let home = Path::new(parent).join(name);

@@ -1,0 +1,127 @@
+//! System files that everybody can write, or secrets that everybody can read.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use sickbay_target::{FileKind, Metadata, Root};
+
+use super::modes::{RULES, right_mode, usual_mode};
+use crate::check::Verdict;
+use crate::facts::Facts;
+use crate::finding::Findings;
+use crate::repair::{Change, Risk};
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// System directories and files that everybody may write (a `chmod 777` on `/`, `/etc` or `/usr`, often with `-R`),
+    /// password files that everybody may read, and such paths that do not belong to root.
+    ///
+    /// ## Why it matters
+    /// Anybody on the machine becomes root by replacing a file. And the system notices: sshd, sudo, cron, logrotate,
+    /// systemd-tmpfiles and the key files of ssh refuse to work with such modes, so that logins fail while nothing else
+    /// seems wrong.
+    ///
+    /// ## What the repair does
+    /// Gives every such path the mode that it has on the donor, else the one that the distributions ship: 0755 for
+    /// directories and programs, 0644 for files, 0640 or 0600 for password files. By hand: `rpm --setperms -a` on RPM
+    /// systems; `chmod 755 / /etc /usr` and reinstalling the packages elsewhere.
+    "mode-too-open", Files, seed = ["B9"], proves = [], "everybody may write system files"
+}
+
+/// Directories below which a writable directory is followed, as a recursive chmod would have gone.
+const TREES: [&str; 7] = ["/etc", "/usr", "/bin", "/sbin", "/lib", "/lib64", "/boot"];
+/// How many paths are repaired at once; a tree with more is worked off in rounds.
+const LIMIT: usize = 20_000;
+
+fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    let root = facts.root();
+    let mut open: BTreeMap<PathBuf, (Metadata, u32)> = BTreeMap::new();
+    let mut owned: Vec<(PathBuf, Metadata)> = Vec::new();
+    for rule in RULES {
+        let Ok(metadata) = root.stat(rule.path) else { continue };
+        let path = root.canonical(rule.path)?;
+        if metadata.mode & rule.never != 0 {
+            open.insert(path.clone(), (metadata, right_mode(facts, rule, &metadata)));
+        }
+        if metadata.uid != 0 {
+            owned.push((path, metadata));
+        }
+    }
+    for tree in TREES {
+        let Ok(top) = root.canonical(tree) else { continue };
+        walk(facts, root, &top, 0, &mut open);
+    }
+    owned.sort_by(|a, b| a.0.cmp(&b.0));
+    owned.dedup_by(|a, b| a.0 == b.0);
+
+    if let Some((first, (metadata, _))) = open.first_key_value() {
+        let mode = format!("{:04o}", metadata.mode);
+        let message = if open.len() == 1 {
+            tr!("{first} has mode {mode}", first = first.as_path(), mode)
+        } else {
+            tr!(
+                "{first} has mode {mode}, and {others} more system paths are as open",
+                first = first.as_path(),
+                mode,
+                others = open.len() - 1
+            )
+        };
+        let finding = found.error(message);
+        finding.why(tr!("anybody can replace what root runs, and sshd, sudo and cron refuse to work with it"));
+        finding.detail("paths", open.len());
+        for (path, (metadata, _)) in open.iter().take(5) {
+            finding.at_path(path);
+            finding.evidence(path.display().to_string(), format!("mode {:04o}", metadata.mode));
+        }
+        let changes: Vec<Change> = open
+            .iter()
+            .map(|(path, (metadata, after))| Change::Mode { path: path.clone(), before: metadata.mode, after: *after })
+            .collect();
+        let title = tr!("give {count} paths their usual modes", count = changes.len());
+        finding.repair(Risk::Safe, title, changes);
+    }
+    if let Some((first, metadata)) = owned.first() {
+        let owner = format!("{}:{}", metadata.uid, metadata.gid);
+        let finding = found.error(tr!("{path} belongs to user {owner} instead of root", path = first.as_path(), owner));
+        finding.why(tr!("that user can replace what root runs, and sshd, sudo and systemd refuse to work with it"));
+        let mut changes = Vec::new();
+        for (path, metadata) in &owned {
+            finding.at_path(path);
+            let before = (metadata.uid, metadata.gid);
+            // The group may be one that a package uses, as `shadow`.
+            changes.push(Change::Owner { path: path.clone(), before, after: (0, metadata.gid) });
+        }
+        finding.repair(Risk::Safe, tr!("give {count} paths back to root", count = changes.len()), changes);
+    }
+    Ok(())
+}
+
+/// Collects what everybody may write in `dir`, and goes on below directories that everybody may write. The files of
+/// `/etc` and of the program directories are looked at in any case.
+fn walk(facts: &Facts, root: &Root, dir: &Path, depth: usize, open: &mut BTreeMap<PathBuf, (Metadata, u32)>) {
+    let Ok(metadata) = root.metadata(dir) else { return };
+    let writable = metadata.mode & 0o002 != 0;
+    let looked_at = depth == 0 && !dir.ends_with("usr") && !dir.ends_with("lib") && !dir.ends_with("lib64");
+    if depth > 32 || !(writable || looked_at) {
+        return;
+    }
+    let Ok(entries) = root.read_dir(dir) else { return };
+    for entry in entries {
+        if open.len() >= LIMIT {
+            return;
+        }
+        if !matches!(entry.kind, FileKind::File | FileKind::Dir) {
+            continue;
+        }
+        let path = dir.join(&entry.name);
+        let Ok(metadata) = root.metadata(&path) else { continue };
+        // A sticky directory is meant to be written by everybody.
+        if metadata.mode & 0o002 != 0 && metadata.mode & 0o1000 == 0 {
+            open.entry(path.clone()).or_insert_with(|| (metadata, usual_mode(facts, &path, &metadata)));
+        }
+        if metadata.is_dir() {
+            walk(facts, root, &path, depth + 1, open);
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! System directories and files that only root can use any more.
+
+use super::modes::{RULES, right_mode};
+use crate::check::Verdict;
+use crate::facts::Facts;
+use crate::finding::Findings;
+use crate::repair::{Change, Risk};
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// System directories that others than root cannot enter, and files such as `/etc/passwd` that they cannot read: a
+    /// `chmod 700 /` or `chmod 600 /etc/passwd` by mistake, or an `umask` in an unpacked archive.
+    ///
+    /// ## Why it matters
+    /// root can still do everything, so all looks well; but sshd's unprivileged part, dbus, polkit, chrony and every user's shell
+    /// run as others: "I have no name!", "No such file or directory", services that fail at start.
+    ///
+    /// ## What the repair does
+    /// Gives each path the mode that it has on the donor, else the one that the distributions ship. By hand:
+    /// `chmod 755 /`, `chmod 644 /etc/passwd`.
+    "mode-too-strict", Files, seed = ["B9"], proves = [], "others than root cannot use system files"
+}
+
+fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    let root = facts.root();
+    let mut seen = Vec::new();
+    for rule in RULES {
+        let Ok(metadata) = root.stat(rule.path) else { continue };
+        let path = root.canonical(rule.path)?;
+        if metadata.mode & rule.always == rule.always || seen.contains(&path) {
+            continue;
+        }
+        seen.push(path.clone());
+        let after = right_mode(facts, rule, &metadata);
+        let (now, wanted) = (format!("{:04o}", metadata.mode), format!("{after:04o}"));
+        found
+            .error(tr!("{path} has mode {now}, so that only some can use it", path = path.as_path(), now))
+            .at_path(&path)
+            .why(tr!("services and shells of other users than root need it"))
+            .evidence(path.display().to_string(), format!("mode {:04o}", metadata.mode))
+            .repair(
+                Risk::Safe,
+                tr!("set the mode of {path} to {wanted}", path = path.as_path(), wanted),
+                [Change::Mode { path: path.clone(), before: metadata.mode, after }],
+            );
+    }
+    Ok(())
+}
