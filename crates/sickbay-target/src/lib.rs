@@ -4,8 +4,14 @@
 //! [`Root`] to read its files through, and the [`Volume`]s and [`Disk`]s that belong to it. Paths always are paths of
 //! the target.
 
+mod bytes;
+pub mod command;
 mod error;
+mod loops;
+mod mounts;
 mod root;
+mod sys;
+mod table;
 mod target;
 mod writer;
 mod xattr;
@@ -14,5 +20,6 @@ pub use error::OpenError;
 pub use root::{
     DIR_LIMIT, DirEntry, FileKind, FileSystemUse, Metadata, READ_LIMIT, ReadError, Reason, Root,
 };
-pub use target::{Access, Disk, Kind, Options, Table, Target, Volume};
+pub use table::Table;
+pub use target::{Access, Disk, Kind, Options, Target, Volume};
 pub use writer::{Attributes, Lock, Times, WriteError, Writer};

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::{OpenError, Root, WriteError, Writer};
+use crate::{OpenError, Root, Table, WriteError, Writer};
 
 /// What is examined, with everything that belongs to it. Dropping it detaches what opening it attached.
 #[derive(Debug)]
@@ -81,15 +81,6 @@ pub struct Volume {
     pub disk: usize,
     /// Where it is mounted in the target, for example "/boot".
     pub mounted_on: Option<PathBuf>,
-}
-
-/// The kind of a partition table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Table {
-    /// The PC's Master Boot Record ("dos").
-    Mbr,
-    /// The GUID partition table of UEFI.
-    Gpt,
 }
 
 /// A disk of the target.

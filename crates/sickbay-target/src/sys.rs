@@ -1,0 +1,173 @@
+//! The calls of the kernel for which there is no safe function: loop devices, locks of open files, mount name spaces,
+//! and what a child process does between fork(2) and execve(2). All `unsafe` of the project is here.
+#![allow(unsafe_code)]
+
+use std::ffi::c_int;
+use std::io;
+use std::mem::{size_of, zeroed};
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+/// A part of a file, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Window {
+    pub(crate) start: u64,
+    pub(crate) size: u64,
+}
+
+// include/uapi/linux/loop.h
+const LOOP_SET_FD: u64 = 0x4C00;
+const LOOP_CLR_FD: u64 = 0x4C01;
+const LOOP_SET_STATUS64: u64 = 0x4C04;
+const LOOP_GET_STATUS64: u64 = 0x4C05;
+const LOOP_CONFIGURE: u64 = 0x4C0A;
+const LOOP_CTL_GET_FREE: u64 = 0x4C82;
+const LO_FLAGS_READ_ONLY: u32 = 1;
+const LO_FLAGS_AUTOCLEAR: u32 = 4;
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct LoopInfo64 {
+    device: u64,
+    inode: u64,
+    rdevice: u64,
+    offset: u64,
+    size_limit: u64,
+    number: u32,
+    encrypt_type: u32,
+    encrypt_key_size: u32,
+    flags: u32,
+    file_name: [u8; 64],
+    crypt_name: [u8; 64],
+    encrypt_key: [u8; 32],
+    init: [u64; 2],
+}
+
+#[repr(C)]
+struct LoopConfig {
+    fd: u32,
+    block_size: u32,
+    info: LoopInfo64,
+    reserved: [u64; 8],
+}
+
+/// What a loop device stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LoopBacking {
+    /// `st_dev` of the file.
+    pub(crate) dev: u64,
+    /// `st_ino` of the file.
+    pub(crate) ino: u64,
+    /// Where in the file it begins, in bytes.
+    pub(crate) offset: u64,
+    /// Where it ends, counted from `offset`; 0 for the end of the file.
+    pub(crate) size_limit: u64,
+}
+
+/// The number of a loop device that nobody uses; made when there is none.
+pub(crate) fn loop_free(control: BorrowedFd<'_>) -> io::Result<u32> {
+    // SAFETY: the request takes no argument.
+    let number = answer(unsafe { libc::ioctl(control.as_raw_fd(), LOOP_CTL_GET_FREE as _) })?;
+    Ok(number.unsigned_abs())
+}
+
+/// Makes `device` stand for a part of `backing`, until nobody has it open or mounted any more (autoclear). It can be
+/// written when both descriptors can.
+pub(crate) fn loop_attach(
+    device: BorrowedFd<'_>,
+    backing: BorrowedFd<'_>,
+    window: Window,
+    read_only: bool,
+) -> io::Result<()> {
+    // SAFETY: the structures are plain integers, for which zero is a value.
+    let mut config: LoopConfig = unsafe { zeroed() };
+    config.fd = backing.as_raw_fd().unsigned_abs();
+    config.info.offset = window.start;
+    config.info.size_limit = window.size;
+    config.info.flags = LO_FLAGS_AUTOCLEAR | if read_only { LO_FLAGS_READ_ONLY } else { 0 };
+    let fd = device.as_raw_fd();
+    // SAFETY: the kernel reads a `struct loop_config`, which `LoopConfig` mirrors.
+    match answer(unsafe { libc::ioctl(fd, LOOP_CONFIGURE as _, &raw const config) }) {
+        // Kernels before 5.8 do it in two steps.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOTTY)) => {}
+        other => return other.map(drop),
+    }
+    // SAFETY: the argument is a descriptor, by value.
+    answer(unsafe { libc::ioctl(fd, LOOP_SET_FD as _, backing.as_raw_fd()) })?;
+    // SAFETY: the kernel reads a `struct loop_info64`, which `LoopInfo64` mirrors.
+    answer(unsafe { libc::ioctl(fd, LOOP_SET_STATUS64 as _, &raw const config.info) })
+        .map(drop)
+        .inspect_err(|_| {
+            // SAFETY: the request takes no argument.
+            unsafe { libc::ioctl(fd, LOOP_CLR_FD as _, 0) };
+        })
+}
+
+/// What a loop device stands for; `None` when it is free.
+pub(crate) fn loop_backing(device: BorrowedFd<'_>) -> io::Result<Option<LoopBacking>> {
+    // SAFETY: the structure is plain integers, for which zero is a value.
+    let mut info: LoopInfo64 = unsafe { zeroed() };
+    // SAFETY: the kernel writes a `struct loop_info64`, which `LoopInfo64` mirrors.
+    match answer(unsafe { libc::ioctl(device.as_raw_fd(), LOOP_GET_STATUS64 as _, &raw mut info) })
+    {
+        Ok(_) => Ok(Some(LoopBacking {
+            dev: info.device,
+            ino: info.inode,
+            offset: info.offset,
+            size_limit: info.size_limit,
+        })),
+        Err(error) if error.raw_os_error() == Some(libc::ENXIO) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether another open of the same file holds any lock in a range of it (fcntl(2), "open file description locks").
+pub(crate) fn range_is_locked(file: BorrowedFd<'_>, start: i64, length: i64) -> io::Result<bool> {
+    let mut lock = range(libc::F_WRLCK, start, length);
+    // SAFETY: the kernel reads and writes a `struct flock`.
+    answer(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &raw mut lock) })?;
+    Ok(c_int::from(lock.l_type) != libc::F_UNLCK)
+}
+
+/// Takes a shared lock of a range, without waiting, held as long as the file is open.
+pub(crate) fn lock_range_shared(file: BorrowedFd<'_>, start: i64, length: i64) -> io::Result<()> {
+    let lock = range(libc::F_RDLCK, start, length);
+    // SAFETY: the kernel reads a `struct flock`.
+    answer(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) }).map(drop)
+}
+
+fn range(kind: c_int, start: i64, length: i64) -> libc::flock {
+    // SAFETY: the structure is plain integers, for which zero is a value.
+    let mut lock: libc::flock = unsafe { zeroed() };
+    lock.l_type = kind as _;
+    lock.l_whence = libc::SEEK_SET as _;
+    lock.l_start = start;
+    lock.l_len = length;
+    lock
+}
+
+/// Gives the calling thread its own view of the mounts, and with it (the kernel couples them) its own root and working
+/// directory. What it mounts is seen by no other process, and vanishes when the last thread of the view ends.
+pub(crate) fn own_mounts() -> io::Result<()> {
+    // SAFETY: unsharing is unsafe where threads rely on shared descriptors; these stay shared.
+    Ok(unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNS) }?)
+}
+
+/// Runs `hook` in the child between fork(2) and execve(2).
+///
+/// `hook` may neither allocate nor take a lock: another thread may have held it at the time of the fork.
+pub(crate) fn before_exec(command: &mut Command, hook: fn() -> io::Result<()>) {
+    // SAFETY: every caller in this crate passes a function that makes system calls and nothing else.
+    unsafe { command.pre_exec(hook) };
+}
+
+fn answer(result: c_int) -> io::Result<c_int> {
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
+}
+
+const _: () = assert!(size_of::<LoopInfo64>() == 232 && size_of::<LoopConfig>() == 304);
