@@ -42,12 +42,7 @@ impl Output {
     /// The last line it wrote to standard error, or how it ended when it said nothing.
     pub fn complaint(&self) -> String {
         let text = String::from_utf8_lossy(&self.stderr);
-        match text
-            .lines()
-            .rev()
-            .map(str::trim)
-            .find(|line| !line.is_empty())
-        {
+        match text.lines().rev().map(str::trim).find(|line| !line.is_empty()) {
             Some(line) => line.to_owned(),
             None => match (self.status.code(), self.status.signal()) {
                 (Some(code), _) => format!("it ended with status {code}"),
@@ -102,64 +97,38 @@ pub fn run<A: AsRef<OsStr>>(
 ) -> Result<Output, CommandError> {
     let until = Instant::now() + deadline;
     let fail = |source: io::Error| match source.kind() {
-        io::ErrorKind::NotFound => CommandError::NotFound {
-            program: program.to_owned(),
-        },
-        _ => CommandError::Io {
-            program: program.to_owned(),
-            source,
-        },
+        io::ErrorKind::NotFound => CommandError::NotFound { program: program.to_owned() },
+        _ => CommandError::Io { program: program.to_owned(), source },
     };
     let mut command = plain(program);
-    command
-        .args(args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     sys::before_exec(&mut command, die_with_parent);
     let mut child = Group(Some(command.spawn().map_err(fail)?));
     let mut talk = Talk::new(child.0.as_mut(), stdin, limit).map_err(fail)?;
     if !talk.until(child.0.as_ref(), until).map_err(fail)? {
-        return Err(CommandError::TimedOut {
-            program: program.to_owned(),
-            deadline,
-        });
+        return Err(CommandError::TimedOut { program: program.to_owned(), deadline });
     }
     let status = child.end().map_err(fail)?;
     let cut = talk.stdout.cut || talk.stderr.cut;
-    Ok(Output {
-        status,
-        stdout: talk.stdout.bytes,
-        stderr: talk.stderr.bytes,
-        cut,
-    })
+    Ok(Output { status, stdout: talk.stdout.bytes, stderr: talk.stderr.bytes, cut })
 }
 
 /// Whether a program is installed where [`run`] looks.
 pub fn is_installed(program: &str) -> bool {
-    PATH.split(':').any(|dir| {
-        rustix::fs::access(Path::new(dir).join(program), rustix::fs::Access::EXEC_OK).is_ok()
-    })
+    PATH.split(':').any(|dir| rustix::fs::access(Path::new(dir).join(program), rustix::fs::Access::EXEC_OK).is_ok())
 }
 
 /// A program with an English environment, nothing of the user's, and a process group of its own, which the keys of the
 /// terminal do not reach.
 pub(crate) fn plain(program: &str) -> Command {
     let mut command = Command::new(program);
-    command
-        .env_clear()
-        .env("PATH", PATH)
-        .env("LC_ALL", "C")
-        .current_dir("/")
-        .process_group(0);
+    command.env_clear().env("PATH", PATH).env("LC_ALL", "C").current_dir("/").process_group(0);
     command
 }
 
 /// Asks the kernel to kill this process when the thread that started it ends.
 pub(crate) fn die_with_parent() -> io::Result<()> {
-    Ok(rustix::process::set_parent_process_death_signal(Some(
-        Signal::KILL,
-    ))?)
+    Ok(rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?)
 }
 
 /// A child that leads a process group. With it ends all of the group.
@@ -218,20 +187,10 @@ impl<'i> Talk<'i> {
         };
         let intake = |fd: Option<OwnedFd>| -> io::Result<Intake> {
             let pipe = fd.map(quiet).transpose()?.map(std::fs::File::from);
-            Ok(Intake {
-                pipe,
-                bytes: Vec::new(),
-                limit,
-                cut: false,
-            })
+            Ok(Intake { pipe, bytes: Vec::new(), limit, cut: false })
         };
         Ok(Talk {
-            stdin: child
-                .stdin
-                .take()
-                .map(|pipe| quiet(pipe.into()))
-                .transpose()?
-                .map(|fd| (fd, stdin)),
+            stdin: child.stdin.take().map(|pipe| quiet(pipe.into())).transpose()?.map(|fd| (fd, stdin)),
             stdout: intake(child.stdout.take().map(OwnedFd::from))?,
             stderr: intake(child.stderr.take().map(OwnedFd::from))?,
         })
@@ -259,23 +218,9 @@ impl<'i> Talk<'i> {
     /// Moves what can be moved within `wait`; tells whether anything was.
     fn exchange(&mut self, wait: Duration) -> io::Result<bool> {
         let mut fds = Vec::with_capacity(3);
-        fds.extend(
-            self.stdout
-                .pipe
-                .as_ref()
-                .map(|pipe| PollFd::from_borrowed_fd(pipe.as_fd(), PollFlags::IN)),
-        );
-        fds.extend(
-            self.stderr
-                .pipe
-                .as_ref()
-                .map(|pipe| PollFd::from_borrowed_fd(pipe.as_fd(), PollFlags::IN)),
-        );
-        fds.extend(
-            self.stdin
-                .as_ref()
-                .map(|(fd, _)| PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::OUT)),
-        );
+        fds.extend(self.stdout.pipe.as_ref().map(|pipe| PollFd::from_borrowed_fd(pipe.as_fd(), PollFlags::IN)));
+        fds.extend(self.stderr.pipe.as_ref().map(|pipe| PollFd::from_borrowed_fd(pipe.as_fd(), PollFlags::IN)));
+        fds.extend(self.stdin.as_ref().map(|(fd, _)| PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::OUT)));
         let wait = Timespec::try_from(wait).map_err(io::Error::other)?;
         match poll(&mut fds, Some(&wait)) {
             Ok(0) | Err(rustix::io::Errno::INTR) => return Ok(false),
@@ -308,12 +253,7 @@ impl Intake {
                 self.cut |= n > room;
                 self.bytes.extend(buffer.iter().take(n.min(room)));
             }
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-                ) =>
-            {
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
                 return Ok(false);
             }
             Err(error) => return Err(error),
@@ -324,9 +264,7 @@ impl Intake {
 
 /// A short wait that does not go beyond `until`: a child may end without a sound.
 fn slice(until: Instant) -> Duration {
-    until
-        .saturating_duration_since(Instant::now())
-        .min(Duration::from_millis(20))
+    until.saturating_duration_since(Instant::now()).min(Duration::from_millis(20))
 }
 
 /// A program that must not outlive us, or a deed to be done when we are gone, however we go.
@@ -354,10 +292,7 @@ exit 1"#;
 
 impl Keeper {
     /// Starts a program that ends (SIGTERM) when we do. `hook` runs before it, see [`sys::before_exec`].
-    pub(crate) fn running(
-        program: &mut Command,
-        hook: fn() -> io::Result<()>,
-    ) -> io::Result<Keeper> {
+    pub(crate) fn running(program: &mut Command, hook: fn() -> io::Result<()>) -> io::Result<Keeper> {
         Keeper::start(KEEP_RUNNING, "0.3", program, Some(hook))
     }
 
@@ -373,23 +308,12 @@ impl Keeper {
         hook: Option<fn() -> io::Result<()>>,
     ) -> io::Result<Keeper> {
         let mut shell = plain("sh");
-        shell
-            .arg("-c")
-            .arg(script)
-            .arg(zeroth)
-            .arg(program.get_program())
-            .args(program.get_args());
-        shell
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
+        shell.arg("-c").arg(script).arg(zeroth).arg(program.get_program()).args(program.get_args());
+        shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         if let Some(hook) = hook {
             sys::before_exec(&mut shell, hook);
         }
-        Ok(Keeper {
-            shell: shell.spawn()?,
-            stopped: false,
-        })
+        Ok(Keeper { shell: shell.spawn()?, stopped: false })
     }
 
     /// The process of the shell, for its view of the mounts.

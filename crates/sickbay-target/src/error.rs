@@ -36,6 +36,14 @@ pub enum OpenError {
         /// What is missing.
         why: String,
     },
+    /// It is an image of a known format, but damaged, or its backing file is missing.
+    #[error("{} cannot be opened as a disk image: {why}", .path.display())]
+    Image {
+        /// What was named.
+        path: PathBuf,
+        /// qemu's reason.
+        why: String,
+    },
     /// The system is on an encrypted volume.
     #[error(
         "{}: {volume} is encrypted (LUKS); unlock it with `cryptsetup open DEVICE NAME` and point at /dev/mapper/NAME",
@@ -95,29 +103,18 @@ pub enum OpenError {
 
 impl OpenError {
     /// The kernel's refusal of `what` on `path`.
-    pub(crate) fn io(
-        path: &Path,
-        what: impl Into<String>,
-        source: impl Into<io::Error>,
-    ) -> OpenError {
+    pub(crate) fn io(path: &Path, what: impl Into<String>, source: impl Into<io::Error>) -> OpenError {
         let (path, source) = (path.to_owned(), source.into());
         match source.kind() {
             io::ErrorKind::NotFound => OpenError::NotFound { path },
             io::ErrorKind::PermissionDenied => OpenError::Denied { path },
-            _ => OpenError::Io {
-                path,
-                what: what.into(),
-                source,
-            },
+            _ => OpenError::Io { path, what: what.into(), source },
         }
     }
 
     pub(crate) fn of_directory(path: &Path, errno: Errno) -> OpenError {
         match errno {
-            Errno::NOTDIR => OpenError::NotATarget {
-                path: path.to_owned(),
-                what: "not a directory".into(),
-            },
+            Errno::NOTDIR => OpenError::NotATarget { path: path.to_owned(), what: "not a directory".into() },
             errno => OpenError::io(path, "opening the directory", errno),
         }
     }

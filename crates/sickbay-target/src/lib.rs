@@ -6,20 +6,24 @@
 
 mod bytes;
 pub mod command;
+mod content;
+mod disk;
 mod error;
 mod loops;
 mod mounts;
 mod root;
+mod superblock;
 mod sys;
+mod system;
 mod table;
 mod target;
+mod volumes;
 mod writer;
 mod xattr;
 
+pub use disk::Disk;
 pub use error::OpenError;
-pub use root::{
-    DIR_LIMIT, DirEntry, FileKind, FileSystemUse, Metadata, READ_LIMIT, ReadError, Reason, Root,
-};
+pub use root::{DIR_LIMIT, DirEntry, FileKind, FileSystemUse, Metadata, READ_LIMIT, ReadError, Reason, Root};
 pub use table::Table;
-pub use target::{Access, Disk, Kind, Options, Target, Volume};
+pub use target::{Access, Kind, Options, Target, Volume};
 pub use writer::{Attributes, Lock, Times, WriteError, Writer};

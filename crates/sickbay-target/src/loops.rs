@@ -19,24 +19,14 @@ pub(crate) struct Loop {
 impl Loop {
     /// Attaches a part of `backing`; read-only if that is.
     pub(crate) fn attach(backing: &File, window: Window, read_only: bool) -> io::Result<Loop> {
-        let control = File::options()
-            .read(true)
-            .write(true)
-            .open("/dev/loop-control")?;
+        let control = File::options().read(true).write(true).open("/dev/loop-control")?;
         // Another process may take the free device between the two calls.
         for _ in 0..64 {
             let path = PathBuf::from(format!("/dev/loop{}", sys::loop_free(control.as_fd())?));
-            let device = File::options()
-                .read(true)
-                .write(!read_only)
-                .custom_flags(libc::O_CLOEXEC)
-                .open(&path)?;
+            let device = File::options().read(true).write(!read_only).custom_flags(libc::O_CLOEXEC).open(&path)?;
             match sys::loop_attach(device.as_fd(), backing.as_fd(), window, read_only) {
                 Ok(()) => {
-                    return Ok(Loop {
-                        _device: device,
-                        path,
-                    });
+                    return Ok(Loop { _device: device, path });
                 }
                 Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {}
                 Err(error) => return Err(error),

@@ -23,9 +23,7 @@ const DEADLINE: Duration = Duration::from_secs(120);
 
 /// Directories to mount on. What is below them is hidden from our thread alone, which needs nothing of it; only `/dev`
 /// must stay. Any directory will do, for the mount point needs not be written, nor be empty.
-const PLACES: [&str; 8] = [
-    "/run", "/mnt", "/tmp", "/var", "/usr", "/etc", "/proc", "/sys",
-];
+const PLACES: [&str; 8] = ["/run", "/mnt", "/tmp", "/var", "/usr", "/etc", "/proc", "/sys"];
 
 type Job = Box<dyn FnOnce(&Path) + Send>;
 
@@ -49,19 +47,17 @@ impl Mounts {
     pub(crate) fn new() -> io::Result<Mounts> {
         let (jobs, queue) = mpsc::channel::<Job>();
         let (ready, is_ready) = mpsc::channel();
-        std::thread::Builder::new()
-            .name("mounts".into())
-            .spawn(move || {
-                let prepared = prepare();
-                let place = prepared.as_ref().ok().cloned();
-                if ready.send(prepared.map(drop)).is_err() {
-                    return;
-                }
-                let Some(place) = place else { return };
-                for job in queue {
-                    job(&place);
-                }
-            })?;
+        std::thread::Builder::new().name("mounts".into()).spawn(move || {
+            let prepared = prepare();
+            let place = prepared.as_ref().ok().cloned();
+            if ready.send(prepared.map(drop)).is_err() {
+                return;
+            }
+            let Some(place) = place else { return };
+            for job in queue {
+                job(&place);
+            }
+        })?;
         is_ready.recv().map_err(io::Error::other)??;
         Ok(Mounts { jobs })
     }
@@ -71,21 +67,12 @@ impl Mounts {
         let (device, recipe) = (device.to_owned(), recipe.clone());
         self.run(move |place| {
             mount(&device, place, &recipe)?;
-            Ok(rustix::fs::open(
-                place,
-                OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-                Mode::empty(),
-            )?)
+            Ok(rustix::fs::open(place, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
         })
     }
 
     /// Mounts a device on a directory that is open.
-    pub(crate) fn mount_on(
-        &self,
-        device: &Path,
-        recipe: &Recipe,
-        dir: BorrowedFd<'_>,
-    ) -> io::Result<()> {
+    pub(crate) fn mount_on(&self, device: &Path, recipe: &Recipe, dir: BorrowedFd<'_>) -> io::Result<()> {
         let (device, recipe, dir) = (device.to_owned(), recipe.clone(), dir.try_clone_to_owned()?);
         self.run(move |_| {
             rustix::process::fchdir(&dir)?;
@@ -101,21 +88,14 @@ impl Mounts {
         self.run(|place| Ok(rustix::mount::unmount(place, UnmountFlags::DETACH)?))
     }
 
-    fn run<T: Send + 'static>(
-        &self,
-        job: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
-    ) -> io::Result<T> {
+    fn run<T: Send + 'static>(&self, job: impl FnOnce(&Path) -> io::Result<T> + Send + 'static) -> io::Result<T> {
         let (done, result) = mpsc::channel();
         let job: Job = Box::new(move |place| drop(done.send(job(place))));
-        self.jobs
-            .send(job)
-            .map_err(|_| io::Error::other("the mounting thread has ended"))?;
+        self.jobs.send(job).map_err(|_| io::Error::other("the mounting thread has ended"))?;
         match result.recv_timeout(DEADLINE) {
             Ok(result) => result,
             Err(RecvTimeoutError::Timeout) => Err(io::ErrorKind::TimedOut.into()),
-            Err(RecvTimeoutError::Disconnected) => {
-                Err(io::Error::other("the mounting thread has ended"))
-            }
+            Err(RecvTimeoutError::Disconnected) => Err(io::Error::other("the mounting thread has ended")),
         }
     }
 }
@@ -125,9 +105,7 @@ fn prepare() -> io::Result<PathBuf> {
     sys::own_mounts()?;
     detach_from_others()?;
     let place = PLACES.iter().map(Path::new).find(|place| place.is_dir());
-    place
-        .map(Path::to_owned)
-        .ok_or_else(|| io::Error::other("this machine has no directory to mount on"))
+    place.map(Path::to_owned).ok_or_else(|| io::Error::other("this machine has no directory to mount on"))
 }
 
 /// Makes every mount of the view private. Without that, mounts would show up in the view that it was copied from.
@@ -136,11 +114,7 @@ pub(crate) fn detach_from_others() -> io::Result<()> {
     match rustix::mount::mount_change("/", private) {
         // In a chroot "/" is no mount, and what holds it cannot be named from inside: step out, and back.
         Err(Errno::INVAL) => {
-            let root = rustix::fs::open(
-                "/",
-                OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-                Mode::empty(),
-            )?;
+            let root = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
             rustix::process::chroot("/dev")?;
             // With the working directory outside of the root, ".." is not stopped by the root.
             rustix::process::fchdir(&root)?;
@@ -160,13 +134,7 @@ fn mount(device: &Path, place: &Path, recipe: &Recipe) -> Result<(), Errno> {
     let mut answer = Err(Errno::INVAL);
     for options in &recipe.options {
         let options = std::ffi::CString::new(options.as_str()).map_err(|_| Errno::INVAL)?;
-        answer = rustix::mount::mount(
-            device,
-            place,
-            recipe.fstype,
-            recipe.flags,
-            Some(options.as_c_str()),
-        );
+        answer = rustix::mount::mount(device, place, recipe.fstype, recipe.flags, Some(options.as_c_str()));
         if answer != Err(Errno::INVAL) {
             break;
         }
@@ -176,11 +144,6 @@ fn mount(device: &Path, place: &Path, recipe: &Recipe) -> Result<(), Errno> {
 
 /// Brings everything on a mounted file system to its device, with the error if it cannot be.
 pub(crate) fn sync(root: BorrowedFd<'_>) -> io::Result<()> {
-    let dir = rustix::fs::openat(
-        root,
-        ".",
-        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?;
+    let dir = rustix::fs::openat(root, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     Ok(rustix::fs::syncfs(File::from(dir).as_fd())?)
 }

@@ -191,9 +191,7 @@ impl Metadata {
             uid: stat.st_uid,
             gid: stat.st_gid,
             size: u64::try_from(stat.st_size).unwrap_or(0),
-            allocated: u64::try_from(stat.st_blocks)
-                .unwrap_or(0)
-                .saturating_mul(512),
+            allocated: u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512),
             nlink: stat.st_nlink as u64,
             mtime: (stat.st_mtime as i64, stat.st_mtime_nsec as u32),
             atime: (stat.st_atime as i64, stat.st_atime_nsec as u32),
@@ -242,9 +240,7 @@ pub struct FileSystemUse {
 }
 
 /// Flags of every open: no waiting for a FIFO or a terminal, no descriptor in child processes.
-const QUIET: OFlags = OFlags::NONBLOCK
-    .union(OFlags::NOCTTY)
-    .union(OFlags::CLOEXEC);
+const QUIET: OFlags = OFlags::NONBLOCK.union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
 
 impl Root {
     /// The root directory of the running system.
@@ -259,13 +255,9 @@ impl Root {
     /// # Errors
     /// When it is not there, is no directory or may not be entered.
     pub fn at(dir: &Path) -> Result<Root, OpenError> {
-        rustix::fs::open(
-            dir,
-            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )
-        .map(Root::from_dir)
-        .map_err(|errno| OpenError::of_directory(dir, errno))
+        rustix::fs::open(dir, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .map(Root::from_dir)
+            .map_err(|errno| OpenError::of_directory(dir, errno))
     }
 
     /// The directory that `dir` is open on, taken for `/`.
@@ -285,10 +277,7 @@ impl Root {
     /// # Errors
     /// When the process may open no more files.
     pub fn try_clone(&self) -> io::Result<Root> {
-        Ok(Root {
-            dir: self.dir.try_clone()?,
-            by_kernel: self.by_kernel,
-        })
+        Ok(Root { dir: self.dir.try_clone()?, by_kernel: self.by_kernel })
     }
 
     /// The bytes of a regular file of at most [`READ_LIMIT`].
@@ -312,17 +301,9 @@ impl Root {
         // Files in /proc say that they have 0 bytes, those in /sys 4096: only reading tells. One byte more than
         // announced lets the end be seen without growing the buffer.
         let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0).saturating_add(1));
-        file.take(limit.saturating_add(1))
-            .read_to_end(&mut bytes)
-            .map_err(|e| io_error(path, e))?;
+        file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(|e| io_error(path, e))?;
         if bytes.len() as u64 > limit {
-            return Err(error(
-                path,
-                Reason::TooLarge {
-                    size: bytes.len() as u64,
-                    limit,
-                },
-            ));
+            return Err(error(path, Reason::TooLarge { size: bytes.len() as u64, limit }));
         }
         Ok(bytes)
     }
@@ -335,9 +316,7 @@ impl Root {
         let path = path.as_ref();
         let (file, _) = self.open_sized(path)?;
         let mut bytes = Vec::new();
-        file.take(n as u64)
-            .read_to_end(&mut bytes)
-            .map_err(|e| io_error(path, e))?;
+        file.take(n as u64).read_to_end(&mut bytes).map_err(|e| io_error(path, e))?;
         Ok(bytes)
     }
 
@@ -372,10 +351,7 @@ impl Root {
     pub fn exists(&self, path: impl AsRef<Path>) -> Result<bool, ReadError> {
         match self.stat(path) {
             Ok(_) => Ok(true),
-            Err(ReadError {
-                reason: Reason::NotFound | Reason::NotADirectory | Reason::LinkLoop,
-                ..
-            }) => Ok(false),
+            Err(ReadError { reason: Reason::NotFound | Reason::NotADirectory | Reason::LinkLoop, .. }) => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -391,8 +367,7 @@ impl Root {
         if kind != FileKind::Symlink {
             return Err(error(path, Reason::IsA(kind)));
         }
-        let text =
-            rustix::fs::readlinkat(&fd, c"", Vec::new()).map_err(|e| error(path, Reason::of(e)))?;
+        let text = rustix::fs::readlinkat(&fd, c"", Vec::new()).map_err(|e| error(path, Reason::of(e)))?;
         Ok(PathBuf::from(OsString::from_vec(text.into_bytes())))
     }
 
@@ -424,18 +399,9 @@ impl Root {
             };
             if entries.len() == DIR_LIMIT {
                 let limit = DIR_LIMIT as u64;
-                return Err(error(
-                    path,
-                    Reason::TooLarge {
-                        size: limit + 1,
-                        limit,
-                    },
-                ));
+                return Err(error(path, Reason::TooLarge { size: limit + 1, limit }));
             }
-            entries.push(DirEntry {
-                name: OsStr::from_bytes(name.to_bytes()).to_owned(),
-                kind,
-            });
+            entries.push(DirEntry { name: OsStr::from_bytes(name.to_bytes()).to_owned(), kind });
         }
         entries.sort_unstable();
         Ok(entries)
@@ -447,9 +413,7 @@ impl Root {
     /// See [`Reason`].
     pub fn canonical(&self, path: impl AsRef<Path>) -> Result<PathBuf, ReadError> {
         let path = path.as_ref();
-        walk::walk(self.as_dir(), path, true)
-            .map(|found| found.path())
-            .map_err(|e| error(path, Reason::of(e)))
+        walk::walk(self.as_dir(), path, true).map(|found| found.path()).map_err(|e| error(path, Reason::of(e)))
     }
 
     /// The extended attributes (security labels, ACLs, capabilities), sorted by name; the last link is not followed.
@@ -460,9 +424,7 @@ impl Root {
         let path = path.as_ref();
         let fd = self.resolve(path, OFlags::NOFOLLOW)?;
         match metadata_of_fd(path, fd.as_fd())?.kind {
-            FileKind::File | FileKind::Dir => {
-                xattr::of_open(self.open_quietly(path, OFlags::RDONLY)?.as_fd())
-            }
+            FileKind::File | FileKind::Dir => xattr::of_open(self.open_quietly(path, OFlags::RDONLY)?.as_fd()),
             _ => xattr::of_path(fd.as_fd()),
         }
         .map_err(|e| error(path, Reason::of(e)))
@@ -497,15 +459,11 @@ impl Root {
         if self.by_kernel {
             return openat2(self.as_dir(), path, flags | OFlags::PATH).map_err(fail);
         }
-        let found =
-            walk::walk(self.as_dir(), path, !flags.contains(OFlags::NOFOLLOW)).map_err(fail)?;
+        let found = walk::walk(self.as_dir(), path, !flags.contains(OFlags::NOFOLLOW)).map_err(fail)?;
         if flags.contains(OFlags::DIRECTORY) && !found.is_dir() {
             return Err(error(path, Reason::NotADirectory));
         }
-        found
-            .fd()
-            .try_clone_to_owned()
-            .map_err(|e| io_error(path, e))
+        found.fd().try_clone_to_owned().map_err(|e| io_error(path, e))
     }
 
     /// The directory that holds the last name of the path, resolved inside the target, and that name. The name may
@@ -516,9 +474,7 @@ impl Root {
             return Err(error(path, Reason::IsA(FileKind::Dir)));
         };
         let above = Path::new("/").join(parts.as_path());
-        let dir = self
-            .resolve(&above, OFlags::DIRECTORY)
-            .map_err(|e| error(path, e.reason))?;
+        let dir = self.resolve(&above, OFlags::DIRECTORY).map_err(|e| error(path, e.reason))?;
         Ok((dir, name.to_owned()))
     }
 
@@ -571,16 +527,11 @@ fn openat2(dir: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd, E
 }
 
 pub(crate) fn metadata_of_fd(path: &Path, fd: BorrowedFd<'_>) -> Result<Metadata, ReadError> {
-    rustix::fs::fstat(fd)
-        .map(|stat| Metadata::of(&stat))
-        .map_err(|errno| error(path, Reason::of(errno)))
+    rustix::fs::fstat(fd).map(|stat| Metadata::of(&stat)).map_err(|errno| error(path, Reason::of(errno)))
 }
 
 pub(crate) fn error(path: &Path, reason: Reason) -> ReadError {
-    ReadError {
-        path: path.to_owned(),
-        reason,
-    }
+    ReadError { path: path.to_owned(), reason }
 }
 
 pub(crate) fn io_error(path: &Path, error_: io::Error) -> ReadError {

@@ -96,12 +96,10 @@ pub(crate) fn loop_attach(
     // SAFETY: the argument is a descriptor, by value.
     answer(unsafe { libc::ioctl(fd, LOOP_SET_FD as _, backing.as_raw_fd()) })?;
     // SAFETY: the kernel reads a `struct loop_info64`, which `LoopInfo64` mirrors.
-    answer(unsafe { libc::ioctl(fd, LOOP_SET_STATUS64 as _, &raw const config.info) })
-        .map(drop)
-        .inspect_err(|_| {
-            // SAFETY: the request takes no argument.
-            unsafe { libc::ioctl(fd, LOOP_CLR_FD as _, 0) };
-        })
+    answer(unsafe { libc::ioctl(fd, LOOP_SET_STATUS64 as _, &raw const config.info) }).map(drop).inspect_err(|_| {
+        // SAFETY: the request takes no argument.
+        unsafe { libc::ioctl(fd, LOOP_CLR_FD as _, 0) };
+    })
 }
 
 /// What a loop device stands for; `None` when it is free.
@@ -109,8 +107,7 @@ pub(crate) fn loop_backing(device: BorrowedFd<'_>) -> io::Result<Option<LoopBack
     // SAFETY: the structure is plain integers, for which zero is a value.
     let mut info: LoopInfo64 = unsafe { zeroed() };
     // SAFETY: the kernel writes a `struct loop_info64`, which `LoopInfo64` mirrors.
-    match answer(unsafe { libc::ioctl(device.as_raw_fd(), LOOP_GET_STATUS64 as _, &raw mut info) })
-    {
+    match answer(unsafe { libc::ioctl(device.as_raw_fd(), LOOP_GET_STATUS64 as _, &raw mut info) }) {
         Ok(_) => Ok(Some(LoopBacking {
             dev: info.device,
             ino: info.inode,
@@ -163,11 +160,7 @@ pub(crate) fn before_exec(command: &mut Command, hook: fn() -> io::Result<()>) {
 }
 
 fn answer(result: c_int) -> io::Result<c_int> {
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(result)
-    }
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
 const _: () = assert!(size_of::<LoopInfo64>() == 232 && size_of::<LoopConfig>() == 304);

@@ -59,9 +59,7 @@ pub(crate) fn read(disk: ReadAt<'_>, size: u64, sector: u32) -> io::Result<Optio
         // wiped first sector is seen for what it is.
         let mut found = gpt(disk, size, sector)?;
         if let Some(found) = &mut found {
-            found.notes.push(
-                "the protective MBR is missing: Linux will not see this partition table".into(),
-            );
+            found.notes.push("the protective MBR is missing: Linux will not see this partition table".into());
         }
         return Ok(found);
     };
@@ -69,13 +67,8 @@ pub(crate) fn read(disk: ReadAt<'_>, size: u64, sector: u32) -> io::Result<Optio
         if let Some(found) = gpt(disk, size, sector)? {
             return Ok(Some(found));
         }
-        let notes =
-            vec!["the MBR announces a GPT, but neither it nor its backup can be read".into()];
-        return Ok(Some(Partitions {
-            table: Table::Gpt,
-            list: Vec::new(),
-            notes,
-        }));
+        let notes = vec!["the MBR announces a GPT, but neither it nor its backup can be read".into()];
+        return Ok(Some(Partitions { table: Table::Gpt, list: Vec::new(), notes }));
     }
     mbr(disk, size, sector, &first, entries)
 }
@@ -106,23 +99,12 @@ fn mbr_entries(sector: &[u8]) -> Option<[Entry; 4]> {
     let entry = |n: usize| {
         let raw: [u8; 16] = array(sector, 446 + 16 * n)?;
         let [active, _, _, _, kind, ..] = raw;
-        Some(Entry {
-            active,
-            kind,
-            start: le32(&raw, 8)?,
-            size: le32(&raw, 12)?,
-        })
+        Some(Entry { active, kind, start: le32(&raw, 8)?, size: le32(&raw, 12)? })
     };
     Some([entry(0)?, entry(1)?, entry(2)?, entry(3)?])
 }
 
-fn mbr(
-    disk: ReadAt<'_>,
-    size: u64,
-    sector: u32,
-    first: &[u8],
-    entries: [Entry; 4],
-) -> io::Result<Option<Partitions>> {
+fn mbr(disk: ReadAt<'_>, size: u64, sector: u32, first: &[u8], entries: [Entry; 4]) -> io::Result<Option<Partitions>> {
     let bytes = |sectors: u32| u64::from(sectors) * u64::from(sector);
     let used = || entries.iter().copied().filter(|entry| entry.is_used());
     // The signature also ends the boot sector of a FAT or NTFS, and code may stand where the table would be.
@@ -141,16 +123,10 @@ fn mbr(
         name: None,
         kind: format!("0x{:x}", entry.kind),
     };
-    let mut found = Partitions {
-        table: Table::Mbr,
-        list: Vec::new(),
-        notes: Vec::new(),
-    };
+    let mut found = Partitions { table: Table::Mbr, list: Vec::new(), notes: Vec::new() };
     for (number, entry) in (1..).zip(entries) {
         if entry.is_used() && !entry.is_extended() {
-            found
-                .list
-                .push(partition(number, bytes(entry.start), entry));
+            found.list.push(partition(number, bytes(entry.start), entry));
         }
     }
     let Some(extended) = used().find(|entry| entry.is_extended()) else {
@@ -162,15 +138,11 @@ fn mbr(
     let mut number = 5;
     for _ in 0..LOGICAL {
         let Some([logical, next, ..]) = mbr_entries(&disk(here, 512)?) else {
-            found.notes.push(format!(
-                "the chain of logical partitions breaks off before partition {number}"
-            ));
+            found.notes.push(format!("the chain of logical partitions breaks off before partition {number}"));
             break;
         };
         if logical.is_used() && !logical.is_extended() {
-            found
-                .list
-                .push(partition(number, here + bytes(logical.start), logical));
+            found.list.push(partition(number, here + bytes(logical.start), logical));
             number += 1;
         }
         if !(next.is_used() && next.is_extended()) {
@@ -184,22 +156,14 @@ fn mbr(
 fn gpt(disk: ReadAt<'_>, size: u64, sector: u32) -> io::Result<Option<Partitions>> {
     let sector = u64::from(sector);
     if let Some(list) = gpt_at(disk, sector, 1)? {
-        return Ok(Some(Partitions {
-            table: Table::Gpt,
-            list,
-            notes: Vec::new(),
-        }));
+        return Ok(Some(Partitions { table: Table::Gpt, list, notes: Vec::new() }));
     }
     let Some(last) = (size / sector).checked_sub(1) else {
         return Ok(None);
     };
     let list = gpt_at(disk, sector, last)?;
     let note = "the primary GPT is damaged: its backup at the end of the disk was read instead";
-    Ok(list.map(|list| Partitions {
-        table: Table::Gpt,
-        list,
-        notes: vec![note.into()],
-    }))
+    Ok(list.map(|list| Partitions { table: Table::Gpt, list, notes: vec![note.into()] }))
 }
 
 /// The partitions of the GPT whose header is in sector `lba`; `None` when a checksum is wrong.
@@ -213,18 +177,12 @@ fn gpt_at(disk: ReadAt<'_>, sector: u64, lba: u64) -> io::Result<Option<Vec<Part
         return Ok(None);
     }
     let numbered = (1..).zip(entries.chunks_exact(entry_size));
-    Ok(Some(
-        numbered
-            .filter_map(|(number, entry)| gpt_entry(number, entry, sector))
-            .collect(),
-    ))
+    Ok(Some(numbered.filter_map(|(number, entry)| gpt_entry(number, entry, sector)).collect()))
 }
 
 /// Where the entries are (sector, number, size in bytes), and their checksum.
 fn gpt_header(header: &[u8], lba: u64) -> Option<(u64, usize, usize, u32)> {
-    let length = usize::try_from(le32(header, 12)?)
-        .ok()
-        .filter(|length| (92..=512).contains(length))?;
+    let length = usize::try_from(le32(header, 12)?).ok().filter(|length| (92..=512).contains(length))?;
     let mut zeroed = header.get(..length)?.to_vec();
     zeroed.get_mut(16..20)?.fill(0);
     let count = usize::try_from(le32(header, 80)?).ok()?;
@@ -253,10 +211,7 @@ fn gpt_entry(number: u32, entry: &[u8], sector: u64) -> Option<Partition> {
     Some(Partition {
         number,
         start: first.checked_mul(sector)?,
-        size: last
-            .checked_sub(first)?
-            .checked_add(1)?
-            .checked_mul(sector)?,
+        size: last.checked_sub(first)?.checked_add(1)?.checked_mul(sector)?,
         uuid: array(entry, 16).map(guid),
         name: Some(String::from_utf16_lossy(&name)).filter(|name| !name.is_empty()),
         kind: guid(kind),

@@ -1,8 +1,10 @@
 //! What is examined: this host, a mounted root, or disks.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::{OpenError, Root, Table, WriteError, Writer};
+use crate::system::System;
+use crate::{Disk, OpenError, Root, Table, WriteError, Writer, content, volumes};
 
 /// What is examined, with everything that belongs to it. Dropping it detaches what opening it attached.
 #[derive(Debug)]
@@ -13,11 +15,13 @@ pub struct Target {
     pub name: String,
     /// Everything that can be mounted or swapped on, on all of its disks; `Err` says why that cannot be told.
     pub volumes: Result<Vec<Volume>, String>,
-    /// Its disks. Empty where they cannot be told, as for a mounted root on a network file system.
-    pub disks: Vec<Disk>,
+    // The order in which these are dropped is the order of taking apart: files, mounts with their devices, disks.
     root: Root,
     writer: Option<Writer>,
     notes: Vec<String>,
+    system: Option<System>,
+    /// Its disks. Empty where they cannot be told, as for a mounted root on a network file system.
+    pub disks: Vec<Disk>,
 }
 
 /// The kind of a [`Target`].
@@ -67,6 +71,8 @@ pub struct Volume {
     pub partuuid: Option<String>,
     /// The partition's own name (GPT), as in fstab's `PARTLABEL=`.
     pub partlabel: Option<String>,
+    /// The type that the partition table gives it, as blkid(8) writes it: a byte ("0x83") or a GUID.
+    pub parttype: Option<String>,
     /// The number of the partition, from 1 on; logical partitions of an MBR from 5 on.
     pub partition: Option<u32>,
     /// The kind of the table that the partition is described in.
@@ -83,19 +89,6 @@ pub struct Volume {
     pub mounted_on: Option<PathBuf>,
 }
 
-/// A disk of the target.
-#[derive(Debug)]
-pub struct Disk {
-    /// How the user named it, or its node.
-    pub name: String,
-    /// Its node or its image on this machine.
-    pub path: PathBuf,
-    /// Its size in bytes, as the target sees it.
-    pub size: u64,
-    /// Its partition table; `None` when it has none.
-    pub table: Option<Table>,
-}
-
 impl Target {
     /// Opens what the user named: nothing for this host, a directory for a mounted root, or a disk, a partition or an
     /// image.
@@ -103,21 +96,38 @@ impl Target {
     /// # Errors
     /// See [`OpenError`].
     pub fn open(spec: Option<&Path>, options: &Options) -> Result<Target, OpenError> {
-        let (kind, name, root) = match spec {
-            None => (Kind::Host, host_name(), Root::host()?),
-            Some(path) => (Kind::Root, path.display().to_string(), Root::at(path)?),
-        };
-        let writer = writer(&root, options.access, kind)?;
+        let access = options.access;
+        let Some(path) = spec else { return Target::of_dir(Kind::Host, host_name(), Root::host()?, access) };
+        let metadata = std::fs::metadata(path).map_err(|e| OpenError::io(path, "looking at it", e))?;
+        if metadata.is_dir() {
+            return Target::of_dir(Kind::Root, path.display().to_string(), Root::at(path)?, access);
+        }
+        Target::of_disks(path, options)
+    }
+
+    fn of_dir(kind: Kind, name: String, root: Root, access: Access) -> Result<Target, OpenError> {
+        let writer = writer(&root, access, kind)?;
         let volumes = Err("the disks were not looked at".to_owned());
-        Ok(Target {
-            kind,
-            name,
-            volumes,
-            disks: Vec::new(),
-            root,
-            writer,
-            notes: Vec::new(),
-        })
+        Ok(Target { kind, name, volumes, root, writer, notes: Vec::new(), system: None, disks: Vec::new() })
+    }
+
+    fn of_disks(path: &Path, options: &Options) -> Result<Target, OpenError> {
+        let access = options.access;
+        let mut disks = vec![Disk::open(path, access)?];
+        for path in &options.with {
+            disks.push(Disk::open(path, access)?);
+        }
+        let fail = |e| OpenError::io(path, "reading it", e);
+        let (mut placed, mut notes) = volumes::describe(&disks).map_err(fail)?;
+        if placed.iter().all(|placed| placed.volume.fstype.is_empty() && placed.volume.partition.is_none()) {
+            let head = disks.first().map(Disk::head).transpose().map_err(fail)?.unwrap_or_default();
+            return Err(OpenError::NotATarget { path: path.to_owned(), what: content::name(&head).to_owned() });
+        }
+        let (system, root) = System::assemble(path, &disks, &mut placed, access, &mut notes)?;
+        let writer = writer(&root, access, Kind::Disk)?;
+        let volumes = Ok(placed.into_iter().map(|placed| placed.volume).collect());
+        let name = path.display().to_string();
+        Ok(Target { kind: Kind::Disk, name, volumes, root, writer, notes, system: Some(system), disks })
     }
 
     /// A directory taken for a mounted root whose volumes the caller describes: for trees that are on no disk of their
@@ -125,23 +135,12 @@ impl Target {
     ///
     /// # Errors
     /// When the directory cannot be opened.
-    pub fn described(
-        dir: &Path,
-        access: Access,
-        volumes: Vec<Volume>,
-    ) -> Result<Target, OpenError> {
+    pub fn described(dir: &Path, access: Access, volumes: Vec<Volume>) -> Result<Target, OpenError> {
         let root = Root::at(dir)?;
         let writer = writer(&root, access, Kind::Root)?;
         let name = dir.display().to_string();
-        Ok(Target {
-            kind: Kind::Root,
-            name,
-            volumes: Ok(volumes),
-            disks: Vec::new(),
-            root,
-            writer,
-            notes: Vec::new(),
-        })
+        let volumes = Ok(volumes);
+        Ok(Target { kind: Kind::Root, name, volumes, root, writer, notes: Vec::new(), system: None, disks: Vec::new() })
     }
 
     /// Its files.
@@ -159,14 +158,14 @@ impl Target {
     /// # Errors
     /// When there is no such disk or the target was opened for reading only, and the kernel's.
     pub fn write_disk(&self, disk: usize, offset: u64, bytes: &[u8]) -> Result<(), WriteError> {
-        let path = self.disks.get(disk).map(|disk| disk.path.clone()).unwrap_or_default();
-        let fail = |source| WriteError { path: path.clone(), done: "written to", immutable: false, source };
+        let fail = |path: &Path, source| WriteError { path: path.into(), done: "written to", immutable: false, source };
+        let Some(disk) = self.disks.get(disk) else {
+            return Err(fail(Path::new(&format!("disk {disk}")), io::ErrorKind::NotFound.into()));
+        };
         if self.writer.is_none() {
-            return Err(fail(std::io::ErrorKind::PermissionDenied.into()));
+            return Err(fail(&disk.path, io::ErrorKind::PermissionDenied.into()));
         }
-        let file = std::fs::OpenOptions::new().write(true).open(&path).map_err(fail)?;
-        std::os::unix::fs::FileExt::write_all_at(&file, bytes, offset).map_err(fail)?;
-        file.sync_all().map_err(fail)
+        disk.write_at(offset, bytes).map_err(|e| fail(&disk.path, e))
     }
 
     /// What the user should know of how it was opened, each one sentence.
@@ -178,24 +177,29 @@ impl Target {
     ///
     /// # Errors
     /// When something could not be written or detached.
-    pub fn close(self) -> std::io::Result<()> {
-        Ok(())
+    pub fn close(self) -> io::Result<()> {
+        let Target { volumes, root, writer, system, disks, .. } = self;
+        let mut result = Ok(());
+        if writer.is_some() && system.is_some() {
+            result = System::sync(&root, volumes.as_deref().unwrap_or_default());
+        }
+        drop((root, writer));
+        drop(system);
+        for disk in disks {
+            result = result.and(disk.close());
+        }
+        result
     }
 }
 
 fn host_name() -> String {
-    rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .into_owned()
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 fn writer(root: &Root, access: Access, kind: Kind) -> Result<Option<Writer>, OpenError> {
     if access == Access::ReadOnly {
         return Ok(None);
     }
-    let root = root
-        .try_clone()
-        .map_err(|e| OpenError::io(Path::new("/"), "opening the root twice", e))?;
+    let root = root.try_clone().map_err(|e| OpenError::io(Path::new("/"), "opening the root twice", e))?;
     Ok(Some(Writer::new(root, kind == Kind::Host)))
 }

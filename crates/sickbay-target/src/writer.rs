@@ -40,11 +40,7 @@ pub struct WriteError {
 }
 
 fn hint(immutable: bool) -> &'static str {
-    if immutable {
-        "; it is immutable, `chattr -i` makes it writable"
-    } else {
-        ""
-    }
+    if immutable { "; it is immutable, `chattr -i` makes it writable" } else { "" }
 }
 
 /// The times of a file: seconds since 1970 and nanoseconds.
@@ -98,13 +94,7 @@ impl Writer {
     ///
     /// # Errors
     /// The kernel's; nothing has changed then. `EEXIST` when `temporary` exists.
-    pub fn replace(
-        &self,
-        path: &Path,
-        content: &[u8],
-        attributes: &Attributes,
-        temporary: &str,
-    ) -> Done {
+    pub fn replace(&self, path: &Path, content: &[u8], attributes: &Attributes, temporary: &str) -> Done {
         let entry = self.entry(path, "replaced")?;
         let temporary = OsStr::new(temporary);
         let write = |file: File| -> io::Result<()> {
@@ -166,11 +156,7 @@ impl Writer {
         let entry = self.entry(path, "linked")?;
         let temporary = OsStr::new(temporary);
         let dress = || -> io::Result<()> {
-            let new = Entry {
-                path,
-                dir: entry.dir.try_clone()?,
-                name: temporary.to_owned(),
-            };
+            let new = Entry { path, dir: entry.dir.try_clone()?, name: temporary.to_owned() };
             new.set_attributes(attributes)
         };
         rustix::fs::symlinkat(to, &entry.dir, temporary)
@@ -189,11 +175,7 @@ impl Writer {
         let make = || -> io::Result<()> {
             rustix::fs::mkdirat(&entry.dir, &entry.name, Mode::RWXU)?;
             let dir = entry.open(OFlags::RDONLY | OFlags::DIRECTORY)?;
-            rustix::fs::fchown(
-                &dir,
-                Some(Uid::from_raw(owner.0)),
-                Some(Gid::from_raw(owner.1)),
-            )?;
+            rustix::fs::fchown(&dir, Some(Uid::from_raw(owner.0)), Some(Gid::from_raw(owner.1)))?;
             rustix::fs::fchmod(&dir, Mode::from_raw_mode(mode))?;
             rustix::fs::fsync(&dir)?;
             Ok(rustix::fs::fsync(&entry.dir)?)
@@ -208,11 +190,7 @@ impl Writer {
     pub fn remove(&self, path: &Path) -> Done {
         let entry = self.entry(path, "removed")?;
         let remove = || -> io::Result<()> {
-            let flags = if entry.kind()? == FileKind::Dir {
-                AtFlags::REMOVEDIR
-            } else {
-                AtFlags::empty()
-            };
+            let flags = if entry.kind()? == FileKind::Dir { AtFlags::REMOVEDIR } else { AtFlags::empty() };
             rustix::fs::unlinkat(&entry.dir, &entry.name, flags)?;
             Ok(rustix::fs::fsync(&entry.dir)?)
         };
@@ -240,9 +218,7 @@ impl Writer {
     /// The kernel's; some may be set then.
     pub fn set_attributes(&self, path: &Path, attributes: &Attributes) -> Done {
         let entry = self.entry(path, "given its attributes")?;
-        entry
-            .set_attributes(attributes)
-            .map_err(|e| entry.error("given its attributes", e))
+        entry.set_attributes(attributes).map_err(|e| entry.error("given its attributes", e))
     }
 
     /// Sets the permission bits; those of a link, which has none, are left. On the disk after [`Writer::sync`].
@@ -272,9 +248,7 @@ impl Writer {
     /// The kernel's.
     pub fn set_times(&self, path: &Path, times: Times) -> Done {
         let entry = self.entry(path, "given its times")?;
-        entry
-            .set_times(times)
-            .map_err(|e| entry.error("given its times", e))
+        entry.set_times(times).map_err(|e| entry.error("given its times", e))
     }
 
     /// Sets one extended attribute. On the disk after [`Writer::sync`].
@@ -351,51 +325,26 @@ impl Writer {
         // One write: the kernel takes each write as a whole value.
         let line = format!("{value}\n");
         let written = rustix::io::write(&file, line.as_bytes()).map_err(|e| fail(e.into()))?;
-        if written == line.len() {
-            Ok(())
-        } else {
-            Err(fail(Errno::INVAL.into()))
-        }
+        if written == line.len() { Ok(()) } else { Err(fail(Errno::INVAL.into())) }
     }
 
     fn entry<'p>(&self, path: &'p Path, done: &'static str) -> Result<Entry<'p>, WriteError> {
         let (dir, name) = if path == Path::new("/") {
             // The root directory is an entry of itself.
-            (
-                self.root
-                    .as_dir()
-                    .try_clone_to_owned()
-                    .map_err(|e| error(path, done, e))?,
-                OsString::from("."),
-            )
+            (self.root.as_dir().try_clone_to_owned().map_err(|e| error(path, done, e))?, OsString::from("."))
         } else {
-            self.root
-                .parent(path)
-                .map_err(|e| error(path, done, reason_to_io(e.reason)))?
+            self.root.parent(path).map_err(|e| error(path, done, reason_to_io(e.reason)))?
         };
         // Kept readable, so that it can be flushed; `O_PATH` could not.
-        let dir = rustix::fs::openat(
-            &dir,
-            ".",
-            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )
-        .map_err(|e| error(path, done, e.into()))?;
+        let dir = rustix::fs::openat(&dir, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|e| error(path, done, e.into()))?;
         Ok(Entry { path, dir, name })
     }
 
     fn open_dir(&self, path: &Path, done: &'static str) -> Result<OwnedFd, WriteError> {
-        let dir = self
-            .root
-            .resolve(path, OFlags::DIRECTORY)
-            .map_err(|e| error(path, done, reason_to_io(e.reason)))?;
-        rustix::fs::openat(
-            &dir,
-            ".",
-            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )
-        .map_err(|e| error(path, done, e.into()))
+        let dir = self.root.resolve(path, OFlags::DIRECTORY).map_err(|e| error(path, done, reason_to_io(e.reason)))?;
+        rustix::fs::openat(&dir, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|e| error(path, done, e.into()))
     }
 }
 
@@ -425,12 +374,7 @@ impl Entry<'_> {
     }
 
     fn set_times(&self, times: Times) -> io::Result<()> {
-        Ok(rustix::fs::utimensat(
-            &self.dir,
-            &self.name,
-            &timestamps(times),
-            AtFlags::SYMLINK_NOFOLLOW,
-        )?)
+        Ok(rustix::fs::utimensat(&self.dir, &self.name, &timestamps(times), AtFlags::SYMLINK_NOFOLLOW)?)
     }
 
     /// Renames what is called `temporary` in the same directory to this entry.
@@ -443,19 +387,13 @@ impl Entry<'_> {
     fn error(&self, done: &'static str, source: io::Error) -> WriteError {
         let denied = Errno::from_io_error(&source) == Some(Errno::PERM);
         let flagged = |fd: Result<OwnedFd, Errno>| {
-            fd.and_then(rustix::fs::ioctl_getflags)
-                .is_ok_and(|flags| flags.contains(IFlags::IMMUTABLE))
+            fd.and_then(rustix::fs::ioctl_getflags).is_ok_and(|flags| flags.contains(IFlags::IMMUTABLE))
         };
         let is_openable = matches!(self.kind(), Ok(FileKind::File | FileKind::Dir));
         let immutable = denied
             && ((is_openable && flagged(self.open(OFlags::RDONLY)))
                 || self.dir.try_clone().is_ok_and(|dir| flagged(Ok(dir))));
-        WriteError {
-            path: self.path.to_owned(),
-            done,
-            immutable,
-            source,
-        }
+        WriteError { path: self.path.to_owned(), done, immutable, source }
     }
 }
 
@@ -483,13 +421,7 @@ impl Handle<'_> {
     fn set_owner(self, uid: u32, gid: u32) -> io::Result<()> {
         let (Handle::Open(fd) | Handle::Link(fd) | Handle::Special(fd)) = self;
         let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
-        Ok(rustix::fs::chownat(
-            fd,
-            c"",
-            uid,
-            gid,
-            AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW,
-        )?)
+        Ok(rustix::fs::chownat(fd, c"", uid, gid, AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW)?)
     }
 
     fn xattrs(self) -> io::Result<xattr::Xattrs> {
@@ -540,12 +472,7 @@ fn set_attributes(handle: Handle<'_>, attributes: &Attributes) -> io::Result<()>
 
 fn create(dir: BorrowedFd<'_>, name: &OsStr, mode: u32) -> io::Result<File> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    Ok(File::from(rustix::fs::openat(
-        dir,
-        name,
-        flags,
-        Mode::from_raw_mode(mode),
-    )?))
+    Ok(File::from(rustix::fs::openat(dir, name, flags, Mode::from_raw_mode(mode))?))
 }
 
 fn write_all(mut file: &File, content: &[u8]) -> io::Result<()> {
@@ -558,42 +485,25 @@ fn unlink(dir: BorrowedFd<'_>, name: &OsStr) {
 }
 
 fn timestamps(times: Times) -> Timestamps {
-    let spec = |(seconds, nanoseconds): (i64, u32)| Timespec {
-        tv_sec: seconds,
-        tv_nsec: nanoseconds.into(),
-    };
-    Timestamps {
-        last_access: spec(times.atime),
-        last_modification: spec(times.mtime),
-    }
+    let spec = |(seconds, nanoseconds): (i64, u32)| Timespec { tv_sec: seconds, tv_nsec: nanoseconds.into() };
+    Timestamps { last_access: spec(times.atime), last_modification: spec(times.mtime) }
 }
 
 /// Where the kernel shows a parameter. As sysctl(8): a dot separates and a slash stands for a dot in a name, unless a
 /// slash comes first.
 fn sysctl_path(key: &str) -> PathBuf {
-    let slashes_first = key
-        .find(['.', '/'])
-        .is_some_and(|at| key[at..].starts_with('/'));
+    let slashes_first = key.find(['.', '/']).is_some_and(|at| key[at..].starts_with('/'));
     let swap = |c| match c {
         '.' => '/',
         '/' => '.',
         other => other,
     };
-    let below: String = if slashes_first {
-        key.to_owned()
-    } else {
-        key.chars().map(swap).collect()
-    };
+    let below: String = if slashes_first { key.to_owned() } else { key.chars().map(swap).collect() };
     Path::new("/proc/sys").join(below.trim_start_matches('/'))
 }
 
 fn error(path: &Path, done: &'static str, source: io::Error) -> WriteError {
-    WriteError {
-        path: path.to_owned(),
-        done,
-        immutable: false,
-        source,
-    }
+    WriteError { path: path.to_owned(), done, immutable: false, source }
 }
 
 fn reason_to_io(reason: Reason) -> io::Error {

@@ -15,19 +15,13 @@ pub(crate) type Xattrs = Vec<(OsString, Vec<u8>)>;
 
 /// Those of a file or directory that is open for reading.
 pub(crate) fn of_open(fd: BorrowedFd<'_>) -> Result<Xattrs, Errno> {
-    collect(
-        |buffer| rustix::fs::flistxattr(fd, buffer),
-        |name, buffer| rustix::fs::fgetxattr(fd, name, buffer),
-    )
+    collect(|buffer| rustix::fs::flistxattr(fd, buffer), |name, buffer| rustix::fs::fgetxattr(fd, name, buffer))
 }
 
 /// Those of anything, a link too, that an `O_PATH` descriptor stands for.
 pub(crate) fn of_path(fd: BorrowedFd<'_>) -> Result<Xattrs, Errno> {
     let path = &through_proc(fd);
-    collect(
-        |buffer| rustix::fs::listxattr(path, buffer),
-        |name, buffer| rustix::fs::getxattr(path, name, buffer),
-    )
+    collect(|buffer| rustix::fs::listxattr(path, buffer), |name, buffer| rustix::fs::getxattr(path, name, buffer))
 }
 
 /// Sets one attribute of a file or directory that is open.
@@ -69,10 +63,7 @@ fn collect(
     for name in names.split(|&b| b == 0).filter(|name| !name.is_empty()) {
         let name = OsStr::from_bytes(name);
         match get(name, &mut buffer) {
-            Ok(n) => all.push((
-                name.to_owned(),
-                buffer.get(..n).unwrap_or_default().to_vec(),
-            )),
+            Ok(n) => all.push((name.to_owned(), buffer.get(..n).unwrap_or_default().to_vec())),
             Err(Errno::NODATA) => {} // removed meanwhile
             Err(errno) => return Err(errno),
         }

@@ -5,12 +5,7 @@ use super::{CommandError, Keeper, is_installed, run};
 
 const SOON: Duration = Duration::from_secs(5);
 
-fn sh(
-    script: &str,
-    stdin: &[u8],
-    deadline: Duration,
-    limit: usize,
-) -> Result<super::Output, CommandError> {
+fn sh(script: &str, stdin: &[u8], deadline: Duration, limit: usize) -> Result<super::Output, CommandError> {
     run("sh", &["-c", script], stdin, deadline, limit)
 }
 
@@ -21,14 +16,8 @@ fn output_and_status_are_told() {
     assert_eq!(output.status.code(), Some(3));
     assert_eq!(output.complaint(), "oops");
     assert!(!output.success() && !output.cut);
-    assert_eq!(
-        sh("exit 4", b"", SOON, 0).unwrap().complaint(),
-        "it ended with status 4"
-    );
-    assert_eq!(
-        sh("kill -9 $$", b"", SOON, 0).unwrap().complaint(),
-        "it was ended by signal 9"
-    );
+    assert_eq!(sh("exit 4", b"", SOON, 0).unwrap().complaint(), "it ended with status 4");
+    assert_eq!(sh("kill -9 $$", b"", SOON, 0).unwrap().complaint(), "it was ended by signal 9");
 }
 
 #[test]
@@ -36,44 +25,24 @@ fn output_is_bounded_and_input_may_be_refused() {
     let megabytes = vec![b'x'; 4 << 20];
     let output = sh("cat", &megabytes, SOON, 1000).unwrap();
     assert_eq!((output.stdout.len(), output.cut), (1000, true));
-    assert!(
-        sh("exec <&-; exit 0", &megabytes, SOON, 1000)
-            .unwrap()
-            .success()
-    );
+    assert!(sh("exec <&-; exit 0", &megabytes, SOON, 1000).unwrap().success());
 }
 
 #[test]
 fn the_environment_is_not_the_users() {
     let output = sh("env | sort | cut -d= -f1; pwd", b"", SOON, 1000).unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(
-        text.contains("LC_ALL") && text.ends_with("/\n") && !text.contains("HOME"),
-        "{text}"
-    );
+    assert!(text.contains("LC_ALL") && text.ends_with("/\n") && !text.contains("HOME"), "{text}");
 }
 
 #[test]
 fn what_takes_too_long_is_killed_with_all_its_children() {
     let started = Instant::now();
-    let error = sh(
-        "sleep 87654 & sleep 87654",
-        b"",
-        Duration::from_millis(200),
-        100,
-    )
-    .unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "sh did not end within 0.2 s and was killed"
-    );
+    let error = sh("sleep 87654 & sleep 87654", b"", Duration::from_millis(200), 100).unwrap_err();
+    assert_eq!(error.to_string(), "sh did not end within 0.2 s and was killed");
     assert!(started.elapsed() < Duration::from_secs(2));
     std::thread::sleep(Duration::from_millis(50));
-    assert!(
-        !run("pgrep", &["-f", "sleep 87654"], b"", SOON, 100)
-            .unwrap()
-            .success()
-    );
+    assert!(!run("pgrep", &["-f", "sleep 87654"], b"", SOON, 100).unwrap().success());
 }
 
 #[test]
@@ -87,10 +56,7 @@ fn a_grandchild_in_the_background_is_not_waited_for() {
 #[test]
 fn what_is_not_installed_is_named() {
     let error = run("no-such-program", &[""], b"", SOON, 1).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "no-such-program is not installed on this machine"
-    );
+    assert_eq!(error.to_string(), "no-such-program is not installed on this machine");
     assert!(is_installed("sh") && !is_installed("no-such-program"));
 }
 
@@ -100,21 +66,10 @@ fn a_kept_program_ends_with_its_keeper_or_tells_why_it_ended() {
     assert!(keeper.ended().unwrap().is_none());
     let started = Instant::now();
     keeper.stop(SOON).unwrap();
-    assert!(
-        started.elapsed() < Duration::from_millis(250),
-        "asked, it does not wait"
-    );
-    assert!(
-        !run("pgrep", &["-f", "sleep 65432"], b"", SOON, 100)
-            .unwrap()
-            .success()
-    );
+    assert!(started.elapsed() < Duration::from_millis(250), "asked, it does not wait");
+    assert!(!run("pgrep", &["-f", "sleep 65432"], b"", SOON, 100).unwrap().success());
 
-    let mut failing = Keeper::running(
-        Command::new("sh").args(["-c", "echo why >&2; exit 5"]),
-        || Ok(()),
-    )
-    .unwrap();
+    let mut failing = Keeper::running(Command::new("sh").args(["-c", "echo why >&2; exit 5"]), || Ok(())).unwrap();
     let until = Instant::now() + SOON;
     let (status, said) = loop {
         match failing.ended().unwrap() {

@@ -59,11 +59,7 @@ impl Hostile {
             symlink(format!("chain{}", n + 1), root.join(format!("chain{n}"))).unwrap();
         }
         fs::write(root.join("chain45"), "end").unwrap();
-        symlink(
-            OsStr::from_bytes(b"usr/\xff\xfe"),
-            root.join(OsStr::from_bytes(b"\xe9t\xe9")),
-        )
-        .unwrap();
+        symlink(OsStr::from_bytes(b"usr/\xff\xfe"), root.join(OsStr::from_bytes(b"\xe9t\xe9"))).unwrap();
         fs::write(root.join(OsStr::from_bytes(b"usr/\xff\xfe")), "bytes").unwrap();
         rustix::fs::mkfifoat(rustix::fs::CWD, root.join("fifo"), Mode::RWXU).unwrap();
         Hostile { dir }
@@ -71,52 +67,27 @@ impl Hostile {
 
     fn by_kernel(&self) -> Root {
         let root = Root::at(&self.dir.path().join("root")).unwrap();
-        assert!(
-            root.by_kernel,
-            "this kernel has no openat2: the comparison compares nothing"
-        );
+        assert!(root.by_kernel, "this kernel has no openat2: the comparison compares nothing");
         root
     }
 
     fn by_walking(&self) -> Root {
-        Root {
-            by_kernel: false,
-            ..self.by_kernel()
-        }
+        Root { by_kernel: false, ..self.by_kernel() }
     }
 
     /// Every name in the tree, alone and with something behind it.
     fn paths(&self) -> Vec<Vec<u8>> {
-        let mut names: Vec<Vec<u8>> = vec![
-            b"".to_vec(),
-            b"missing".to_vec(),
-            b"etc/missing".to_vec(),
-            vec![b'n'; 300],
-        ];
+        let mut names: Vec<Vec<u8>> = vec![b"".to_vec(), b"missing".to_vec(), b"etc/missing".to_vec(), vec![b'n'; 300]];
         for dir in ["", "etc", "etc/deep", "etc/deep/er", "usr"] {
             for entry in fs::read_dir(self.dir.path().join("root").join(dir)).unwrap() {
                 let path = Path::new(dir).join(entry.unwrap().file_name());
                 names.push(path.as_os_str().as_bytes().to_vec());
             }
         }
-        let mut paths = vec![
-            b"".to_vec(),
-            [b"/".as_slice(), &[b'/'; 5000]].concat(),
-            b"/..".to_vec(),
-            b"/../../etc".to_vec(),
-        ];
+        let mut paths =
+            vec![b"".to_vec(), [b"/".as_slice(), &[b'/'; 5000]].concat(), b"/..".to_vec(), b"/../../etc".to_vec()];
         for name in names {
-            for end in [
-                "",
-                "/",
-                "/.",
-                "/..",
-                "//",
-                "/fstab",
-                "/../etc/fstab",
-                "/secret",
-                "/../outside/secret",
-            ] {
+            for end in ["", "/", "/.", "/..", "//", "/fstab", "/../etc/fstab", "/secret", "/../outside/secret"] {
                 paths.push([b"/", name.as_slice(), end.as_bytes()].concat());
                 paths.push([name.as_slice(), end.as_bytes()].concat());
             }
@@ -127,9 +98,7 @@ impl Hostile {
 
 /// What can be compared of an answer.
 fn told(answer: Result<Metadata, ReadError>) -> Result<(u64, u64, FileKind), String> {
-    answer
-        .map(|m| (m.dev, m.ino, m.kind))
-        .map_err(|e| format!("{:?}", e.reason))
+    answer.map(|m| (m.dev, m.ino, m.kind)).map_err(|e| format!("{:?}", e.reason))
 }
 
 #[test]
@@ -141,16 +110,8 @@ fn walking_finds_what_openat2_finds() {
     let mut found = 0;
     for path in &paths {
         let path = Path::new(OsStr::from_bytes(path));
-        assert_eq!(
-            told(kernel.stat(path)),
-            told(walking.stat(path)),
-            "stat {path:?}"
-        );
-        assert_eq!(
-            told(kernel.metadata(path)),
-            told(walking.metadata(path)),
-            "lstat {path:?}"
-        );
+        assert_eq!(told(kernel.stat(path)), told(walking.stat(path)), "stat {path:?}");
+        assert_eq!(told(kernel.metadata(path)), told(walking.metadata(path)), "lstat {path:?}");
         assert_eq!(
             kernel.read(path).map_err(|e| e.to_string()),
             walking.read(path).map_err(|e| e.to_string()),
@@ -162,18 +123,10 @@ fn walking_finds_what_openat2_finds() {
             "list {path:?}"
         );
         let canonical = kernel.canonical(path);
-        assert_eq!(
-            canonical.is_ok(),
-            kernel.stat(path).is_ok(),
-            "canonical {path:?}"
-        );
+        assert_eq!(canonical.is_ok(), kernel.stat(path).is_ok(), "canonical {path:?}");
         if let Ok(canonical) = canonical {
             found += 1;
-            assert_eq!(
-                told(kernel.metadata(&canonical)),
-                told(kernel.stat(path)),
-                "{path:?} leads to {canonical:?}"
-            );
+            assert_eq!(told(kernel.metadata(&canonical)), told(kernel.stat(path)), "{path:?} leads to {canonical:?}");
         }
     }
     assert!(found > 200, "only {found} paths lead anywhere");
@@ -189,16 +142,9 @@ fn nothing_leads_outside() {
                 assert_ne!(bytes, b"the helper's own", "{path:?}");
             }
         }
-        assert_eq!(
-            root.read("/out-rel").unwrap_err().to_string(),
-            "/out-rel does not exist"
-        );
+        assert_eq!(root.read("/out-rel").unwrap_err().to_string(), "/out-rel does not exist");
         assert_eq!(root.read("/above/secret").unwrap(), b"the target's own");
-        assert_eq!(
-            root.canonical("/etc/deep/er/up/abs-dir/er/up-fstab")
-                .unwrap(),
-            Path::new("/etc/fstab")
-        );
+        assert_eq!(root.canonical("/etc/deep/er/up/abs-dir/er/up-fstab").unwrap(), Path::new("/etc/fstab"));
         assert_eq!(root.canonical("/dots").unwrap(), Path::new("/etc/fstab"));
     }
 }
@@ -208,18 +154,9 @@ fn an_etc_that_leads_to_the_helpers_is_empty() {
     let dir = tempfile::tempdir().unwrap();
     symlink("/etc", dir.path().join("etc")).unwrap();
     let root = Root::at(dir.path()).unwrap();
-    assert!(matches!(
-        root.read("/etc/passwd").unwrap_err().reason,
-        Reason::LinkLoop
-    ));
-    let walking = Root {
-        by_kernel: false,
-        ..Root::at(dir.path()).unwrap()
-    };
-    assert!(matches!(
-        walking.read("/etc/passwd").unwrap_err().reason,
-        Reason::LinkLoop
-    ));
+    assert!(matches!(root.read("/etc/passwd").unwrap_err().reason, Reason::LinkLoop));
+    let walking = Root { by_kernel: false, ..Root::at(dir.path()).unwrap() };
+    assert!(matches!(walking.read("/etc/passwd").unwrap_err().reason, Reason::LinkLoop));
     assert!(!root.exists("/etc/passwd").unwrap());
 }
 
@@ -239,39 +176,17 @@ fn nothing_but_regular_files_is_opened() {
     let started = Instant::now();
     for root in [tree.by_kernel(), tree.by_walking()] {
         for (path, kind, text) in [
-            (
-                "/fifo",
-                FileKind::Fifo,
-                "/fifo is a FIFO, not a regular file",
-            ),
-            (
-                "/socket",
-                FileKind::Socket,
-                "/socket is a socket, not a regular file",
-            ),
-            (
-                "/null",
-                FileKind::CharDevice,
-                "/null is a character device, not a regular file",
-            ),
-            (
-                "/abs-dir",
-                FileKind::Dir,
-                "/abs-dir is a directory, not a regular file",
-            ),
+            ("/fifo", FileKind::Fifo, "/fifo is a FIFO, not a regular file"),
+            ("/socket", FileKind::Socket, "/socket is a socket, not a regular file"),
+            ("/null", FileKind::CharDevice, "/null is a character device, not a regular file"),
+            ("/abs-dir", FileKind::Dir, "/abs-dir is a directory, not a regular file"),
         ] {
             let error = root.read(path).unwrap_err();
             assert_eq!(error.to_string(), text);
             assert!(matches!(error.reason, Reason::IsA(is) if is == kind));
         }
-        assert!(matches!(
-            root.read_dir("/fifo").unwrap_err().reason,
-            Reason::NotADirectory
-        ));
-        assert!(matches!(
-            root.read_link("/fifo").unwrap_err().reason,
-            Reason::IsA(FileKind::Fifo)
-        ));
+        assert!(matches!(root.read_dir("/fifo").unwrap_err().reason, Reason::NotADirectory));
+        assert!(matches!(root.read_link("/fifo").unwrap_err().reason, Reason::IsA(FileKind::Fifo)));
     }
     assert!(started.elapsed() < Duration::from_secs(1));
 }
@@ -279,44 +194,25 @@ fn nothing_but_regular_files_is_opened() {
 #[test]
 fn a_sparse_giant_is_refused_unread() {
     let dir = tempfile::tempdir().unwrap();
-    fs::File::create(dir.path().join("fstab"))
-        .unwrap()
-        .set_len(2 << 30)
-        .unwrap();
+    fs::File::create(dir.path().join("fstab")).unwrap().set_len(2 << 30).unwrap();
     let root = Root::at(dir.path()).unwrap();
     let error = root.read("/fstab").unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "/fstab is too large: 2147483648, and at most 16777216 is read"
-    );
+    assert_eq!(error.to_string(), "/fstab is too large: 2147483648, and at most 16777216 is read");
     assert_eq!(root.read_head("/fstab", 10).unwrap(), [0; 10]);
     assert_eq!(root.metadata("/fstab").unwrap().size, 2 << 30);
     assert_eq!(root.metadata("/fstab").unwrap().allocated, 0);
     fs::write(dir.path().join("exact"), vec![7; 100]).unwrap();
     assert_eq!(root.read_up_to("/exact", 100).unwrap().len(), 100);
-    assert!(matches!(
-        root.read_up_to("/exact", 99).unwrap_err().reason,
-        Reason::TooLarge {
-            size: 100,
-            limit: 99
-        }
-    ));
+    assert!(matches!(root.read_up_to("/exact", 99).unwrap_err().reason, Reason::TooLarge { size: 100, limit: 99 }));
 }
 
 #[test]
 fn files_that_do_not_know_their_size_are_read_and_bounded() {
     let root = Root::host().unwrap();
-    assert!(
-        root.read("/proc/meminfo")
-            .unwrap()
-            .starts_with(b"MemTotal:")
-    );
+    assert!(root.read("/proc/meminfo").unwrap().starts_with(b"MemTotal:"));
     assert!(matches!(
         root.read_up_to("/proc/meminfo", 10).unwrap_err().reason,
-        Reason::TooLarge {
-            size: 11,
-            limit: 10
-        }
+        Reason::TooLarge { size: 11, limit: 10 }
     ));
     assert_eq!(root.metadata("/proc/meminfo").unwrap().size, 0);
     assert!(READ_LIMIT < 1 << 30);
@@ -328,28 +224,11 @@ fn names_are_bytes() {
     for root in [tree.by_kernel(), tree.by_walking()] {
         let link = Path::new(OsStr::from_bytes(b"/\xe9t\xe9"));
         assert_eq!(root.read(link).unwrap(), b"bytes");
-        assert_eq!(
-            root.read_link(link).unwrap().as_os_str().as_bytes(),
-            b"usr/\xff\xfe"
-        );
-        let names: Vec<_> = root
-            .read_dir("/usr")
-            .unwrap()
-            .into_iter()
-            .map(|e| (e.name, e.kind))
-            .collect();
-        assert_eq!(
-            names,
-            [
-                ("bin".into(), FileKind::Dir),
-                (OsStr::from_bytes(b"\xff\xfe").to_owned(), FileKind::File)
-            ]
-        );
+        assert_eq!(root.read_link(link).unwrap().as_os_str().as_bytes(), b"usr/\xff\xfe");
+        let names: Vec<_> = root.read_dir("/usr").unwrap().into_iter().map(|e| (e.name, e.kind)).collect();
+        assert_eq!(names, [("bin".into(), FileKind::Dir), (OsStr::from_bytes(b"\xff\xfe").to_owned(), FileKind::File)]);
     }
-    let error = tree
-        .by_kernel()
-        .read(OsStr::from_bytes(b"/a\0b"))
-        .unwrap_err();
+    let error = tree.by_kernel().read(OsStr::from_bytes(b"/a\0b")).unwrap_err();
     assert!(matches!(error.reason, Reason::Io(_)), "{error}");
 }
 
@@ -358,39 +237,12 @@ fn attributes_are_read_of_files_and_links() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("file"), "x").unwrap();
     symlink("file", dir.path().join("link")).unwrap();
-    rustix::fs::setxattr(
-        dir.path().join("file"),
-        "user.b",
-        b"2",
-        rustix::fs::XattrFlags::empty(),
-    )
-    .unwrap();
-    rustix::fs::setxattr(
-        dir.path().join("file"),
-        "user.a",
-        b"1",
-        rustix::fs::XattrFlags::empty(),
-    )
-    .unwrap();
-    rustix::fs::lsetxattr(
-        dir.path().join("link"),
-        "trusted.c",
-        b"3",
-        rustix::fs::XattrFlags::empty(),
-    )
-    .unwrap();
+    rustix::fs::setxattr(dir.path().join("file"), "user.b", b"2", rustix::fs::XattrFlags::empty()).unwrap();
+    rustix::fs::setxattr(dir.path().join("file"), "user.a", b"1", rustix::fs::XattrFlags::empty()).unwrap();
+    rustix::fs::lsetxattr(dir.path().join("link"), "trusted.c", b"3", rustix::fs::XattrFlags::empty()).unwrap();
     let root = Root::at(dir.path()).unwrap();
-    assert_eq!(
-        root.xattrs("/file").unwrap(),
-        [
-            ("user.a".into(), b"1".to_vec()),
-            ("user.b".into(), b"2".to_vec())
-        ]
-    );
-    assert_eq!(
-        root.xattrs("/link").unwrap(),
-        [("trusted.c".into(), b"3".to_vec())]
-    );
+    assert_eq!(root.xattrs("/file").unwrap(), [("user.a".into(), b"1".to_vec()), ("user.b".into(), b"2".to_vec())]);
+    assert_eq!(root.xattrs("/link").unwrap(), [("trusted.c".into(), b"3".to_vec())]);
 }
 
 #[test]
@@ -403,9 +255,6 @@ fn the_parent_is_inside_and_the_last_name_is_not_followed() {
         assert_eq!(name, "abs");
         assert!(root.parent(Path::new("/")).is_err());
         assert!(root.parent(Path::new("/etc/..")).is_err());
-        assert!(
-            root.resolve(Path::new("/etc/fstab"), OFlags::DIRECTORY)
-                .is_err()
-        );
+        assert!(root.resolve(Path::new("/etc/fstab"), OFlags::DIRECTORY).is_err());
     }
 }

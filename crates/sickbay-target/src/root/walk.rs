@@ -44,9 +44,7 @@ impl Found<'_> {
 
     /// Whether it is a directory.
     pub(super) fn is_dir(&self) -> bool {
-        self.steps
-            .last()
-            .is_none_or(|step| step.kind == FileType::Directory)
+        self.steps.last().is_none_or(|step| step.kind == FileType::Directory)
     }
 
     /// The directory that holds what was found, and its name there.
@@ -60,21 +58,14 @@ impl Found<'_> {
 }
 
 /// Walks from `root` along `path`; a link in the last place is followed only when `follow` says so.
-pub(super) fn walk<'r>(
-    root: BorrowedFd<'r>,
-    path: &Path,
-    follow: bool,
-) -> Result<Found<'r>, Errno> {
+pub(super) fn walk<'r>(root: BorrowedFd<'r>, path: &Path, follow: bool) -> Result<Found<'r>, Errno> {
     let bytes = path.as_os_str().as_bytes();
     match bytes.len() {
         0 => return Err(Errno::NOENT),
         PATH_MAX.. => return Err(Errno::NAMETOOLONG),
         _ => {}
     }
-    let mut found = Found {
-        root,
-        steps: Vec::new(),
-    };
+    let mut found = Found { root, steps: Vec::new() };
     let mut links = 0;
     // What is still to be walked, the next component last.
     let mut ahead = Vec::new();
@@ -92,12 +83,8 @@ pub(super) fn walk<'r>(
             _ => {}
         }
         let name = OsString::from_vec(name);
-        let fd = rustix::fs::openat(
-            found.fd(),
-            &name,
-            OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-            Mode::empty(),
-        )?;
+        let fd =
+            rustix::fs::openat(found.fd(), &name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
         let kind = FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode);
         if kind != FileType::Symlink || (ahead.is_empty() && !follow) {
             found.steps.push(Step { name, fd, kind });
@@ -123,10 +110,5 @@ fn push(ahead: &mut Vec<Vec<u8>>, path: &[u8]) {
     if path.ends_with(b"/") {
         ahead.push(b".".to_vec());
     }
-    ahead.extend(
-        path.split(|&b| b == b'/')
-            .rev()
-            .filter(|name| !name.is_empty())
-            .map(<[u8]>::to_vec),
-    );
+    ahead.extend(path.split(|&b| b == b'/').rev().filter(|name| !name.is_empty()).map(<[u8]>::to_vec));
 }

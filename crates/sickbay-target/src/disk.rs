@@ -1,0 +1,213 @@
+//! Disks: block devices of this machine, and images of disks of others.
+
+mod image;
+mod users;
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::command::Keeper;
+use crate::table::{self, Partitions, Table};
+use crate::{Access, FileKind, OpenError, sys};
+
+/// A disk of the target.
+#[derive(Debug)]
+pub struct Disk {
+    /// How the user named it, or its node.
+    pub name: String,
+    /// Its node or its image on this machine.
+    pub path: PathBuf,
+    /// Its size in bytes, as the target sees it.
+    pub size: u64,
+    /// Its partition table; `None` when it has none.
+    pub table: Option<Table>,
+    /// Its blocks: the device or raw image itself, or what the image driver makes of it.
+    blocks: File,
+    /// The image driver.
+    driver: Option<Keeper>,
+    sector: Option<u32>,
+}
+
+/// The end of qemu's file locks: one byte for each permission in use from 100 on, and for each not shared from 200 on
+/// (RAW_LOCK_PERM_BASE, RAW_LOCK_SHARED_BASE in block/file-posix.c).
+const QEMU_LOCKS: (i64, i64) = (100, 164);
+/// The bytes of "I write" and of "nobody else may write".
+const QEMU_WRITES: [i64; 2] = [101, 201];
+
+impl Disk {
+    /// Opens a block device or an image.
+    pub(crate) fn open(path: &Path, access: Access) -> Result<Disk, OpenError> {
+        let fail = |what: &'static str| move |e: io::Error| OpenError::io(path, what, e);
+        let metadata = std::fs::metadata(path).map_err(fail("looking at it"))?;
+        let is_device = metadata.file_type().is_block_device();
+        if !is_device && !metadata.is_file() {
+            let what = kind_of(&metadata).to_string();
+            return Err(OpenError::NotATarget { path: path.to_owned(), what });
+        }
+        let write = access == Access::ReadWrite;
+        if write {
+            users::refuse(path, &metadata)?;
+        }
+        // Opened exclusively, a device can be mounted by nobody else, nor can its partitions.
+        let flags = if write && is_device { libc::O_EXCL } else { 0 };
+        let opened = File::options().read(true).write(write).custom_flags(flags | libc::O_CLOEXEC).open(path);
+        let file = opened.map_err(|e| match e.kind() {
+            io::ErrorKind::ResourceBusy => OpenError::InUse { path: path.to_owned(), by: users::of_device(path) },
+            _ => OpenError::io(path, "opening it", e),
+        })?;
+        let sector = if is_device { rustix::fs::ioctl_blksszget(&file).ok() } else { None };
+        let format = if is_device { None } else { image::format(path, &file)? };
+        let (blocks, driver) = match format {
+            Some(format) => {
+                let (blocks, driver) = image::drive(path, format, access)?;
+                (blocks, Some(driver))
+            }
+            None => {
+                if write && !is_device {
+                    lock_as_qemu(path, &file)?;
+                }
+                (file, None)
+            }
+        };
+        let mut disk = Disk {
+            name: path.display().to_string(),
+            path: path.to_owned(),
+            size: size_of(&blocks).map_err(fail("measuring it"))?,
+            table: None,
+            blocks,
+            driver,
+            sector,
+        };
+        if disk.size == 0 {
+            return Err(OpenError::NotATarget { path: path.to_owned(), what: "empty".into() });
+        }
+        disk.table = disk.partitions().map_err(fail("reading it"))?.map(|found| found.table);
+        Ok(disk)
+    }
+
+    /// A disk of this machine that is only looked at.
+    pub(crate) fn of_host(node: &Path) -> Result<Disk, OpenError> {
+        Disk::open(node, Access::ReadOnly)
+    }
+
+    /// Reads up to `length` bytes; fewer at its end.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn read_at(&self, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        let there = usize::try_from(self.size.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let mut bytes = vec![0; length.min(there)];
+        let mut filled = 0;
+        while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            match self.blocks.read_at(rest, offset + filled as u64) {
+                Ok(0) => break,
+                Ok(n) => filled += n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        bytes.truncate(filled);
+        Ok(bytes)
+    }
+
+    /// Its first mebibyte, where boot code lies: the code of the MBR and the core image between it and the first
+    /// partition.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn head(&self) -> io::Result<Vec<u8>> {
+        self.read_at(0, 1 << 20)
+    }
+
+    /// Writes, and brings it to the disk.
+    pub(crate) fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        if offset.checked_add(bytes.len() as u64).is_none_or(|end| end > self.size) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.blocks.write_all_at(bytes, offset)?;
+        self.blocks.sync_data()
+    }
+
+    /// Its blocks, to attach parts of.
+    pub(crate) fn blocks(&self) -> &File {
+        &self.blocks
+    }
+
+    /// Its partition table. An image does not tell how long its sectors were; where 512 finds nothing, 4096 is tried.
+    pub(crate) fn partitions(&self) -> io::Result<Option<Partitions>> {
+        let read = |offset, length| self.read_at(offset, length);
+        let with = |sector| table::read(&read, self.size, sector);
+        if let Some(sector) = self.sector {
+            return with(sector);
+        }
+        let found = with(512)?;
+        let is_sound = |found: &Partitions| {
+            found.list.iter().any(|p| self.read_at(p.start, 128 << 10).is_ok_and(|head| !is_blank(&head)))
+        };
+        if found.as_ref().is_some_and(is_sound) {
+            return Ok(found);
+        }
+        match with(4096)? {
+            Some(wide) if is_sound(&wide) => Ok(Some(wide)),
+            _ => Ok(found),
+        }
+    }
+
+    /// Brings everything to the disk and ends the image driver.
+    pub(crate) fn close(mut self) -> io::Result<()> {
+        let synced = self.blocks.sync_all();
+        drop(self.blocks);
+        if let Some(driver) = &mut self.driver {
+            driver.stop(std::time::Duration::from_secs(30))?;
+        }
+        synced
+    }
+}
+
+/// Whether nothing is written here.
+pub(crate) fn is_blank(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| *byte == 0)
+}
+
+fn size_of(file: &File) -> io::Result<u64> {
+    // For devices the length in their metadata is 0; seeking to the end tells of both.
+    Ok(rustix::fs::seek(file, rustix::fs::SeekFrom::End(0))?)
+}
+
+fn kind_of(metadata: &std::fs::Metadata) -> FileKind {
+    let kind = metadata.file_type();
+    match () {
+        () if kind.is_dir() => FileKind::Dir,
+        () if kind.is_fifo() => FileKind::Fifo,
+        () if kind.is_socket() => FileKind::Socket,
+        () if kind.is_char_device() => FileKind::CharDevice,
+        () if kind.is_block_device() => FileKind::BlockDevice,
+        () => FileKind::File,
+    }
+}
+
+/// Takes the locks that qemu would take to write, so that neither it nor another of us opens the image meanwhile.
+fn lock_as_qemu(path: &Path, file: &File) -> Result<(), OpenError> {
+    let mut locked = Ok(());
+    for byte in QEMU_WRITES {
+        locked = locked.and_then(|()| sys::lock_range_shared(file.as_fd(), byte, 1));
+    }
+    // Both may have looked before either locked: look again.
+    let (start, length) = QEMU_LOCKS;
+    let busy = locked.and_then(|()| sys::range_is_locked(file.as_fd(), start, length));
+    match busy {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(OpenError::InUse { path: path.to_owned(), by: users::of_file(file) }),
+        // File systems without locks have no such users either.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOLCK | libc::EOPNOTSUPP | libc::EINVAL)) => Ok(()),
+        Err(error) => Err(OpenError::io(path, "locking it", error)),
+    }
+}
+
+/// Whether two metadata are of the same file.
+pub(crate) fn same_file(one: &std::fs::Metadata, other: &std::fs::Metadata) -> bool {
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
+}

@@ -1,0 +1,84 @@
+//! Tells by what is in its uppermost directory what a file system is for. On a damaged system any single file may be
+//! missing, so nothing depends on one.
+
+use std::path::Path;
+
+use rustix::fs::OFlags;
+
+use crate::root::{FileKind, Root};
+
+/// What a file system looks like.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Looks {
+    /// How much it looks like a root; 0 when it does not.
+    pub(super) root: u32,
+    boot: bool,
+    usr: bool,
+    var: bool,
+}
+
+impl Looks {
+    pub(super) fn is_root(&self) -> bool {
+        self.root > 0
+    }
+}
+
+/// Where file systems of the other looks belong.
+pub(super) const PLACES: [(&str, fn(&Looks) -> bool); 3] =
+    [("/usr", |looks| looks.usr), ("/var", |looks| looks.var), ("/boot", |looks| looks.boot)];
+
+/// Names that a root has and the other file systems have not (hier(7)).
+const OF_ROOT: [&str; 13] =
+    ["boot", "dev", "etc", "home", "mnt", "opt", "proc", "root", "run", "srv", "sys", "usr", "var"];
+
+/// Names that a root shares with `/usr` and others.
+const ALSO_OF_ROOT: [&str; 6] = ["bin", "lib", "lib64", "media", "sbin", "tmp"];
+
+/// Files that tell of two roots which is the better one.
+const INSIDE: [&str; 6] =
+    ["/etc/fstab", "/etc/passwd", "/etc/os-release", "/usr/lib/os-release", "/usr/bin", "/var/lib"];
+
+/// Looks at the uppermost directory of a file system.
+pub(super) fn look(root: &Root) -> Looks {
+    let Ok(entries) = root.read_dir("/") else { return Looks::default() };
+    let names: Vec<(&str, FileKind)> =
+        entries.iter().filter_map(|entry| Some((entry.name.to_str()?, entry.kind))).collect();
+    let has = |wanted: &str| {
+        names.iter().any(|(name, kind)| *name == wanted && matches!(kind, FileKind::Dir | FileKind::Symlink))
+    };
+    let count = |wanted: &[&str]| wanted.iter().filter(|name| has(name)).count();
+    let begins = |starts: &[&str]| {
+        names.iter().any(|(name, kind)| *kind != FileKind::Dir && starts.iter().any(|s| name.starts_with(s)))
+    };
+    let (own, shared) = (count(&OF_ROOT), count(&ALSO_OF_ROOT));
+    if own >= 4 && own + shared >= 6 {
+        let inside = INSIDE.iter().filter(|path| root.exists(path).unwrap_or(false)).count();
+        return Looks { root: u32::try_from(own + shared + 2 * inside).unwrap_or(1), ..Looks::default() };
+    }
+    Looks {
+        root: 0,
+        boot: count(&["grub", "grub2", "loader"]) > 0
+            || begins(&["vmlinuz", "vmlinux-", "initrd.img-", "initramfs-", "System.map-"]),
+        usr: has("share") && count(&["bin", "lib", "sbin", "local", "libexec", "include"]) >= 2,
+        var: count(&["lib", "log", "spool", "cache", "tmp"]) >= 3 && !has("share") && !has("bin"),
+    }
+}
+
+/// Looks at every subvolume in the uppermost directory of a btrfs, and at the one that snapper(8) boots first.
+pub(super) fn subvolumes(top: &Root) -> Vec<(String, Looks)> {
+    let entries = top.read_dir("/").unwrap_or_default();
+    let names = entries.iter().filter(|entry| entry.kind == FileKind::Dir).filter_map(|entry| entry.name.to_str());
+    let mut paths: Vec<String> = names.take(64).map(str::to_owned).collect();
+    paths.push("@/.snapshots/1/snapshot".into());
+    paths
+        .into_iter()
+        // A comma would end the name in the options of mount(2).
+        .filter(|path| !path.contains(','))
+        .filter_map(|path| {
+            let dir = top.resolve(&Path::new("/").join(&path), OFlags::DIRECTORY).ok()?;
+            // The number of a subvolume's uppermost directory (BTRFS_FIRST_FREE_OBJECTID).
+            let is_subvolume = rustix::fs::fstat(&dir).is_ok_and(|stat| stat.st_ino == 256);
+            is_subvolume.then(|| (path, look(&Root::from_dir(dir))))
+        })
+        .collect()
+}
