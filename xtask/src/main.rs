@@ -1,2 +1,37 @@
 //! Work on the project itself: `cargo xtask --help`.
-fn main() {}
+
+mod docs;
+mod new_check;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "Work on the project itself")]
+struct Xtask {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Make a check: a file, a story, both languages
+    NewCheck(new_check::NewCheck),
+    /// Write the man page, the JSON Schema and the pages of the checks
+    Docs(docs::Docs),
+}
+
+fn main() -> ExitCode {
+    let result = match Xtask::parse().task {
+        Task::NewCheck(task) => task.run(),
+        Task::Docs(task) => task.run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("xtask: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -65,7 +65,7 @@ pub enum Skip {
 
 impl From<sickbay_target::ReadError> for Skip {
     fn from(error: sickbay_target::ReadError) -> Skip {
-        Skip::Unknown(crate::tr!("{reason}", reason = error.to_string()))
+        Skip::Unknown(crate::text::Text::verbatim(error.to_string()))
     }
 }
 

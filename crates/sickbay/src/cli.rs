@@ -17,7 +17,6 @@ use sickbay_target::{Access, Kind, Options, Target};
 use crate::report::text::{Style, printable};
 use crate::report::{Report, json_v1, text};
 use crate::text::{Lang, Text};
-use crate::tr;
 
 /// Finds what is ill with a Linux system, and mends it.
 ///
@@ -107,7 +106,7 @@ impl From<crate::repair::apply::Error> for Failure {
 
 impl From<sickbay_target::OpenError> for Failure {
     fn from(error: sickbay_target::OpenError) -> Failure {
-        Failure(tr!("{reason}", reason = error.to_string()))
+        Failure(Text::verbatim(error.to_string()))
     }
 }
 
@@ -163,8 +162,7 @@ impl Context {
     }
 
     fn print_json(&self, value: &impl serde::Serialize) -> Result<(), Failure> {
-        let json = serde_json::to_string_pretty(value)
-            .map_err(|error| Failure(tr!("{reason}", reason = error.to_string())))?;
+        let json = serde_json::to_string_pretty(value).map_err(|error| Failure(Text::verbatim(error.to_string())))?;
         self.print(&json);
         self.print("\n");
         Ok(())

@@ -92,6 +92,11 @@ impl Text {
         Text { template, arguments }
     }
 
+    /// A sentence that is the same in every language: what the kernel or a library said.
+    pub fn verbatim(sentence: impl Into<String>) -> Text {
+        Text { template: "{sentence}", arguments: vec![("sentence", Value::Plain(sentence.into()))] }
+    }
+
     /// The sentence in `lang`. A template that the catalogue lacks is rendered in English.
     pub fn render(&self, lang: Lang) -> String {
         let template = match lang {

@@ -80,7 +80,7 @@ impl Fix {
         drop(donor);
         // Nothing is done before it is on the disk.
         if let Ok(target) = Arc::try_unwrap(target) {
-            target.close().map_err(|error| Failure(tr!("{reason}", reason = error.to_string())))?;
+            target.close().map_err(|error| Failure(crate::text::Text::verbatim(error.to_string())))?;
         }
         Ok(if declined { UNTOLD } else { code })
     }

@@ -83,7 +83,7 @@ impl Undo {
         }
         drop(donor);
         if let Ok(target) = std::sync::Arc::try_unwrap(target) {
-            target.close().map_err(|error| Failure(tr!("{reason}", reason = error.to_string())))?;
+            target.close().map_err(|error| Failure(crate::text::Text::verbatim(error.to_string())))?;
         }
         Ok(0)
     }

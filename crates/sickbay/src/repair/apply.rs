@@ -28,8 +28,8 @@ impl Error {
     /// For a report.
     pub fn text(&self) -> Text {
         match self {
-            Error::Read(error) => tr!("{reason}", reason = error.to_string()),
-            Error::Write(error) => tr!("{reason}", reason = error.to_string()),
+            Error::Read(error) => Text::verbatim(error.to_string()),
+            Error::Write(error) => Text::verbatim(error.to_string()),
             Error::Refused(why) => why.clone(),
         }
     }

@@ -347,7 +347,7 @@ impl<'a> Journal<'a> {
     pub fn commit(&self, id: &str, entry: &Entry) -> Result<(), Error> {
         let dir = self.dir(id)?;
         let json = serde_json::to_vec_pretty(entry)
-            .map_err(|error| Error::Refused(tr!("{reason}", reason = error.to_string())))?;
+            .map_err(|error| Error::Refused(crate::text::Text::verbatim(error.to_string())))?;
         let temporary = dir.join("entry.new");
         self.writer.write_new(&temporary, &json, 0o600)?;
         self.writer.sync_dir(&dir)?;
