@@ -5,4 +5,6 @@
 //! lossless: writing back what was parsed gives the same bytes.
 
 pub mod dpkg;
+pub mod lvm;
 pub mod span;
+pub mod superblock;
