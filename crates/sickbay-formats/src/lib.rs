@@ -4,6 +4,8 @@
 //! project looks for; what cannot be understood is kept and can be asked for. Every format that is edited is
 //! lossless: writing back what was parsed gives the same bytes.
 
+#![deny(clippy::disallowed_methods)]
+
 pub mod dpkg;
 pub mod lvm;
 pub mod span;

@@ -41,10 +41,10 @@ pub struct Check {
 impl Check {
     /// Title and page in `lang`.
     pub fn explanation(&self, lang: Lang) -> (String, String) {
-        if lang == Lang::ZhCn {
-            if let Ok(catalogue) = toml::from_str::<CheckCatalogue>(self.zh_cn) {
-                return (catalogue.title, catalogue.page);
-            }
+        if lang == Lang::ZhCn
+            && let Ok(catalogue) = toml::from_str::<CheckCatalogue>(self.zh_cn)
+        {
+            return (catalogue.title, catalogue.page);
         }
         let page: Vec<&str> = self.page.lines().map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
         (self.title.to_owned(), page.join("\n"))

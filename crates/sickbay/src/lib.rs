@@ -2,6 +2,8 @@
 //!
 //! Data flows one way: target → facts → findings → repairs → plan → journal; ARCHITECTURE.md tells the whole story.
 
+#![deny(clippy::disallowed_methods)]
+
 pub mod check;
 pub mod checks;
 pub mod cli;

@@ -93,11 +93,12 @@ impl Undo {
     fn split(&self) -> (TargetArgs, Vec<String>) {
         let mut ids = self.ids.clone();
         let mut target = self.target.target.clone();
-        if let Some(word) = target.as_deref().and_then(|path| path.to_str()) {
-            if word.bytes().all(|b| b.is_ascii_digit()) && !std::path::Path::new(word).exists() {
-                ids.insert(0, word.to_owned());
-                target = None;
-            }
+        if let Some(word) = target.as_deref().and_then(|path| path.to_str())
+            && word.bytes().all(|b| b.is_ascii_digit())
+            && !std::path::Path::new(word).exists()
+        {
+            ids.insert(0, word.to_owned());
+            target = None;
         }
         let args = TargetArgs { target, with: self.target.with.clone(), donor: self.target.donor.clone() };
         (args, ids)

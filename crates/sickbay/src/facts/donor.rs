@@ -17,14 +17,14 @@ use crate::tr;
 /// Why `donor` cannot give files to `target`; `None` when it can: same distribution, same release, same architecture.
 pub fn why_not(target: &Target, donor: &Target) -> Option<Text> {
     let (theirs, ours) = (release(donor.root()), release(target.root()));
-    if let (Some(theirs), Some(ours)) = (&theirs, &ours) {
-        if theirs != ours {
-            return Some(tr!(
-                "the donor is {theirs}, the target {ours}: files are only taken from the same release",
-                theirs,
-                ours
-            ));
-        }
+    if let (Some(theirs), Some(ours)) = (&theirs, &ours)
+        && theirs != ours
+    {
+        return Some(tr!(
+            "the donor is {theirs}, the target {ours}: files are only taken from the same release",
+            theirs,
+            ours
+        ));
     }
     let (theirs, ours) = (machine(donor.root()), machine(target.root()));
     match (theirs, ours) {

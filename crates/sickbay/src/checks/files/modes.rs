@@ -73,20 +73,22 @@ pub(super) const RULES: &[Rule] = &[
 /// The bits that `path` should get: the donor's where it has the path and they are fine, else the built-in ones. The
 /// password files of Debian belong to the group `shadow`, which keeps its right to read them.
 pub(super) fn right_mode(facts: &Facts, rule: &Rule, now: &Metadata) -> u32 {
-    if let Some(donor) = facts.donor().and_then(|donor| donor.root().stat(rule.path).ok()) {
-        if donor.mode & rule.never == 0 && donor.mode & rule.always == rule.always {
-            return donor.mode;
-        }
+    if let Some(donor) = facts.donor().and_then(|donor| donor.root().stat(rule.path).ok())
+        && donor.mode & rule.never == 0
+        && donor.mode & rule.always == rule.always
+    {
+        return donor.mode;
     }
     if rule.path.contains("shadow") && now.gid != 0 { 0o640 } else { rule.default }
 }
 
 /// The usual bits of a path without a rule of its own, by what it is: for the repair of a recursive `chmod 777`.
 pub(super) fn usual_mode(facts: &Facts, path: &std::path::Path, now: &Metadata) -> u32 {
-    if let Some(donor) = facts.donor().and_then(|donor| donor.root().metadata(path).ok()) {
-        if donor.kind == now.kind && donor.mode & 0o002 == 0 {
-            return donor.mode;
-        }
+    if let Some(donor) = facts.donor().and_then(|donor| donor.root().metadata(path).ok())
+        && donor.kind == now.kind
+        && donor.mode & 0o002 == 0
+    {
+        return donor.mode;
     }
     if now.is_dir() || is_program(facts.root(), path) { 0o755 } else { 0o644 }
 }
