@@ -88,11 +88,6 @@ impl Disk {
         Ok(disk)
     }
 
-    /// A disk of this machine that is only looked at.
-    pub(crate) fn of_host(node: &Path) -> Result<Disk, OpenError> {
-        Disk::open(node, Access::ReadOnly)
-    }
-
     /// Reads up to `length` bytes; fewer at its end.
     ///
     /// # Errors

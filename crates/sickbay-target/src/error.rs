@@ -81,6 +81,12 @@ pub enum OpenError {
         /// Who uses it.
         by: String,
     },
+    /// It is mounted, but not for writing.
+    #[error("{} is mounted read-only: nothing can be written to it; `mount -o remount,rw` it first", .path.display())]
+    MountedReadOnly {
+        /// What was named.
+        path: PathBuf,
+    },
     /// A program that is needed is not on this machine, or failed.
     #[error("{} needs a tool of this machine: {why}", .path.display())]
     Tool {

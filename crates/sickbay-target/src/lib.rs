@@ -10,6 +10,7 @@ mod content;
 mod disk;
 mod error;
 mod loops;
+mod machine;
 mod mounts;
 mod root;
 mod superblock;

@@ -16,7 +16,7 @@ use crate::loops::Loop;
 use crate::mounts::{self, Mounts, Recipe};
 use crate::sys::Window;
 use crate::volumes::Placed;
-use crate::{Access, Disk, OpenError, Root};
+use crate::{Access, Disk, OpenError, Root, machine};
 
 /// A system, mounted. Dropped, everything is unmounted and detached; the descriptors of its root must be closed before.
 #[derive(Debug)]
@@ -389,10 +389,8 @@ fn resolve(spec: &str, placed: &[Placed]) -> Option<usize> {
     }
     let lv = |vg: &str, lv: &str| find(&|v| v.lv.as_ref().is_some_and(|(own_vg, own)| own_vg == vg && own == lv));
     if let Some(mapped) = node.strip_prefix("mapper/") {
-        // In names of the device mapper a hyphen that separates stands alone.
-        let names = mapped.replace("--", "\0");
-        let (vg, name) = names.split_once('-')?;
-        return lv(&vg.replace('\0', "-"), &name.replace('\0', "-"));
+        let (vg, name) = machine::split_mapped(mapped)?;
+        return lv(&vg, &name);
     }
     if let Some((vg, name)) = node.split_once('/') {
         return lv(vg, name);

@@ -3,8 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::machine::Inventory;
 use crate::system::System;
-use crate::{Disk, OpenError, Root, Table, WriteError, Writer, content, volumes};
+use crate::{Disk, OpenError, Root, Table, WriteError, Writer, content, machine, volumes};
 
 /// What is examined, with everything that belongs to it. Dropping it detaches what opening it attached.
 #[derive(Debug)]
@@ -97,18 +98,26 @@ impl Target {
     /// See [`OpenError`].
     pub fn open(spec: Option<&Path>, options: &Options) -> Result<Target, OpenError> {
         let access = options.access;
-        let Some(path) = spec else { return Target::of_dir(Kind::Host, host_name(), Root::host()?, access) };
+        let Some(path) = spec.filter(|path| *path != Path::new("/")) else {
+            let found = machine::host();
+            return Target::of_dir(Kind::Host, host_name(), Root::host()?, access, found);
+        };
         let metadata = std::fs::metadata(path).map_err(|e| OpenError::io(path, "looking at it", e))?;
-        if metadata.is_dir() {
-            return Target::of_dir(Kind::Root, path.display().to_string(), Root::at(path)?, access);
+        if !metadata.is_dir() {
+            return Target::of_disks(path, options);
         }
-        Target::of_disks(path, options)
+        let root = Root::at(path)?;
+        if access == Access::ReadWrite {
+            machine::refuse_root(&root, path)?;
+        }
+        let found = machine::of_root(&root, path, &options.with)?;
+        Target::of_dir(Kind::Root, path.display().to_string(), root, access, found)
     }
 
-    fn of_dir(kind: Kind, name: String, root: Root, access: Access) -> Result<Target, OpenError> {
+    fn of_dir(kind: Kind, name: String, root: Root, access: Access, found: Inventory) -> Result<Target, OpenError> {
         let writer = writer(&root, access, kind)?;
-        let volumes = Err("the disks were not looked at".to_owned());
-        Ok(Target { kind, name, volumes, root, writer, notes: Vec::new(), system: None, disks: Vec::new() })
+        let Inventory { disks, volumes } = found;
+        Ok(Target { kind, name, volumes, root, writer, notes: Vec::new(), system: None, disks })
     }
 
     fn of_disks(path: &Path, options: &Options) -> Result<Target, OpenError> {
@@ -118,7 +127,7 @@ impl Target {
             disks.push(Disk::open(path, access)?);
         }
         let fail = |e| OpenError::io(path, "reading it", e);
-        let (mut placed, mut notes) = volumes::describe(&disks).map_err(fail)?;
+        let (mut placed, mut notes) = volumes::describe(&disks, true).map_err(fail)?;
         if placed.iter().all(|placed| placed.volume.fstype.is_empty() && placed.volume.partition.is_none()) {
             let head = disks.first().map(Disk::head).transpose().map_err(fail)?.unwrap_or_default();
             return Err(OpenError::NotATarget { path: path.to_owned(), what: content::name(&head).to_owned() });

@@ -1,6 +1,8 @@
 //! What can be mounted on the disks of a target, told from the disks alone: this machine's udev, LVM and mount tables
 //! know nothing of them, or know it of their twins.
 
+mod lvm;
+
 use crate::disk::is_blank;
 use crate::superblock::{self, Superblock};
 use crate::sys::Window;
@@ -21,8 +23,9 @@ pub(crate) struct Placed {
     pub(crate) read_only: Option<&'static str>,
 }
 
-/// Everything on the disks, in their order, and what the user should know of it.
-pub(crate) fn describe(disks: &[Disk]) -> std::io::Result<(Vec<Placed>, Vec<String>)> {
+/// Everything on the disks, in their order, and what the user should know of it. Logical volumes are read from their
+/// metadata `with_lvm`; a running kernel shows those that are active as devices.
+pub(crate) fn describe(disks: &[Disk], with_lvm: bool) -> std::io::Result<(Vec<Placed>, Vec<String>)> {
     let mut placed = Vec::new();
     let mut notes = Vec::new();
     for (index, disk) in disks.iter().enumerate() {
@@ -58,6 +61,10 @@ pub(crate) fn describe(disks: &[Disk]) -> std::io::Result<(Vec<Placed>, Vec<Stri
             }
         }
         placed.extend(own.into_iter().flatten());
+    }
+    if with_lvm {
+        let logical = lvm::volumes(disks, &placed, &mut notes)?;
+        placed.extend(logical);
     }
     Ok((placed, notes))
 }

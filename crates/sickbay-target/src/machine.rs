@@ -1,0 +1,398 @@
+//! The disks of this machine: what a running system can mount, and which disk a mounted root lies on.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use crate::loops;
+use crate::table::Table;
+use crate::target::Volume;
+use crate::volumes::{self, Placed};
+use crate::{Disk, OpenError, Root};
+
+/// The disks and volumes that belong to a running system or a mounted root.
+pub(crate) struct Inventory {
+    pub(crate) disks: Vec<Disk>,
+    /// `Err` says why not all of them can be told.
+    pub(crate) volumes: Result<Vec<Volume>, String>,
+}
+
+impl Inventory {
+    fn unknown(why: impl Into<String>) -> Inventory {
+        Inventory { disks: Vec::new(), volumes: Err(why.into()) }
+    }
+}
+
+/// Everything that this machine has.
+pub(crate) fn host() -> Inventory {
+    let names = match names("/sys/block") {
+        Ok(names) => names,
+        Err(error) => return Inventory::unknown(format!("/sys/block cannot be read: {error}")),
+    };
+    let mut disks = Vec::new();
+    for name in names.iter().filter(|name| is_disk(name)) {
+        match Disk::open(&node(name), crate::Access::ReadOnly) {
+            Ok(disk) => disks.push(disk),
+            Err(OpenError::Denied { .. }) => return by_udev(&names),
+            Err(OpenError::Io { source, .. }) if source.raw_os_error() == Some(libc::ENOMEDIUM) => {}
+            // What is not all of it would make everything else look missing.
+            Err(error) => return Inventory::unknown(error.to_string()),
+        }
+    }
+    let (mut placed, _) = match volumes::describe(&disks, false) {
+        Ok(described) => described,
+        Err(error) => return Inventory::unknown(format!("the disks cannot be read: {error}")),
+    };
+    // The kernel shows an assembled mirror as a device of its own.
+    placed.retain(|placed| placed.read_only.is_none());
+    let mut volumes: Vec<Volume> = placed.into_iter().map(|placed| placed.volume).collect();
+    name_nodes(&disks, &mut volumes);
+    for volume in &mut volumes {
+        volume.name = volume.device.as_ref().map_or(volume.name.clone(), |node| node.display().to_string());
+    }
+    mark_mounts(&mut volumes, Path::new("/"));
+    Inventory { disks, volumes: Ok(volumes) }
+}
+
+/// What belongs to a mounted root: all of the disks that it lies on.
+pub(crate) fn of_root(root: &Root, dir: &Path, with: &[PathBuf]) -> Result<Inventory, OpenError> {
+    let mut paths = match disks_below(root) {
+        Ok(paths) => paths,
+        Err(why) => return Ok(Inventory::unknown(why)),
+    };
+    paths.extend(with.iter().cloned());
+    let mut disks = Vec::new();
+    for path in paths {
+        match Disk::open(&path, crate::Access::ReadOnly) {
+            Ok(disk) => disks.push(disk),
+            Err(error) if with.contains(&path) => return Err(error),
+            Err(error) => return Ok(Inventory::unknown(error.to_string())),
+        }
+    }
+    let (placed, _) = match volumes::describe(&disks, true) {
+        Ok(described) => described,
+        Err(error) => return Ok(Inventory::unknown(format!("the disks cannot be read: {error}"))),
+    };
+    let mut volumes: Vec<Volume> = placed.into_iter().map(|Placed { volume, .. }| volume).collect();
+    name_nodes(&disks, &mut volumes);
+    // An active logical volume is found twice: in the metadata, and as a device with whatever is really on it.
+    let active: Vec<_> = volumes.iter().filter(|v| v.device.is_some()).filter_map(|v| v.lv.clone()).collect();
+    volumes.retain(|v| v.device.is_some() || v.lv.as_ref().is_none_or(|lv| !active.contains(lv)));
+    mark_mounts(&mut volumes, &fs::canonicalize(dir).unwrap_or_else(|_| dir.to_owned()));
+    Ok(Inventory { disks, volumes: Ok(volumes) })
+}
+
+/// Why nothing may be written to a mounted root, if so.
+pub(crate) fn refuse_root(root: &Root, dir: &Path) -> Result<(), OpenError> {
+    let path = dir.to_owned();
+    if root.statvfs("/").is_ok_and(|told| told.read_only) {
+        return Err(OpenError::MountedReadOnly { path });
+    }
+    let Ok(own) = root.stat("/") else { return Ok(()) };
+    let mut ours = vec![std::process::id()];
+    while let Some(parent) = ours.last().and_then(|pid| parent_of(*pid)).filter(|pid| *pid > 0) {
+        ours.push(parent);
+    }
+    for name in names("/proc").unwrap_or_default() {
+        let Some(pid) = name.parse::<u32>().ok().filter(|pid| !ours.contains(pid)) else { continue };
+        let here = fs::metadata(format!("/proc/{pid}/root"));
+        if here.is_ok_and(|here| (here.dev(), here.ino()) == (own.dev, own.ino)) {
+            let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            return Err(OpenError::InUse { path, by: format!("{} (PID {pid}), whose root it is", comm.trim()) });
+        }
+    }
+    Ok(())
+}
+
+fn parent_of(pid: u32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()
+}
+
+fn names(dir: &str) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        names.push(entry?.file_name().to_string_lossy().into_owned());
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// The node of a device of sysfs, where a `!` stands for a slash.
+fn node(name: &str) -> PathBuf {
+    Path::new("/dev").join(name.replace('!', "/"))
+}
+
+fn attribute(name: &str, file: &str) -> Option<String> {
+    let text = fs::read_to_string(Path::new("/sys/class/block").join(name).join(file)).ok()?;
+    Some(text.trim().to_owned())
+}
+
+/// Whether a device of `/sys/block` can hold volumes of the system.
+fn is_disk(name: &str) -> bool {
+    let passing = ["loop", "ram", "zram", "fd", "sr"];
+    let is_passing = passing.iter().any(|kind| {
+        name.strip_prefix(kind).is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()))
+    });
+    let uuid = attribute(name, "dm/uuid").unwrap_or_default();
+    // Behind the two identifiers of a logical volume stands what part it is of another: a pool, a log, a copy.
+    let is_inner = uuid.strip_prefix("LVM-").is_some_and(|ids| ids.contains('-'));
+    // Each path to a disk shows the same disk; the multipath device stands for all.
+    let is_path = holders(name).iter().any(|holder| {
+        attribute(holder, "dm/uuid").is_some_and(|uuid| uuid.starts_with("mpath-"))
+    });
+    let is_part_of_path = uuid.starts_with("part") && uuid.contains("-mpath-");
+    let is_empty = attribute(name, "size").is_none_or(|size| size == "0");
+    let is_hidden = attribute(name, "hidden").is_some_and(|hidden| hidden == "1");
+    !(is_passing || is_inner || is_path || is_part_of_path || is_empty || is_hidden)
+}
+
+fn holders(name: &str) -> Vec<String> {
+    names(&format!("/sys/class/block/{name}/holders")).unwrap_or_default()
+}
+
+/// Enters the nodes of this machine into what the disks themselves told.
+fn name_nodes(disks: &[Disk], volumes: &mut [Volume]) {
+    for volume in volumes {
+        let Some(disk) = disks.get(volume.disk) else { continue };
+        let is_device = disk.path.starts_with("/dev");
+        if volume.lv.is_some() && !is_whole(disk, volume) {
+            continue;
+        }
+        if is_whole(disk, volume) && volume.partition.is_none() && is_device {
+            volume.device = Some(disk.path.clone());
+            let name = disk.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if let Some(mapped) = attribute(&name, "dm/name") {
+                volume.device = Some(Path::new("/dev/mapper").join(&mapped));
+                let is_lv = attribute(&name, "dm/uuid").is_some_and(|uuid| uuid.starts_with("LVM-"));
+                volume.lv = if is_lv { split_mapped(&mapped) } else { None };
+            }
+        } else if is_device {
+            volume.device = partition_node(&disk.path, volume.start);
+        } else {
+            volume.device = loop_at(&disk.path, volume.start);
+        }
+    }
+}
+
+fn is_whole(disk: &Disk, volume: &Volume) -> bool {
+    volume.start == 0 && volume.size == disk.size
+}
+
+/// The volume group and the logical volume in a name of the device mapper, where a hyphen of a name is doubled.
+pub(crate) fn split_mapped(mapped: &str) -> Option<(String, String)> {
+    let names = mapped.replace("--", "\0");
+    let (vg, lv) = names.split_once('-')?;
+    Some((vg.replace('\0', "-"), lv.replace('\0', "-")))
+}
+
+/// The kernel's partition that begins at that byte.
+fn partition_node(disk: &Path, start: u64) -> Option<PathBuf> {
+    let name = disk.file_name()?.to_str()?;
+    let below = names(&format!("/sys/class/block/{name}")).ok()?;
+    let sectors = (start / 512).to_string();
+    let found = below.iter().find(|part| {
+        attribute(part, "partition").is_some() && attribute(part, "start").as_deref() == Some(sectors.as_str())
+    })?;
+    Some(node(found))
+}
+
+/// The loop device that stands for the part of an image that begins at that byte.
+fn loop_at(image: &Path, start: u64) -> Option<PathBuf> {
+    let metadata = fs::metadata(image).ok()?;
+    let attached = loops::standing_for(metadata.dev(), metadata.ino());
+    attached.into_iter().find(|node| loops::backing_of(node).is_some_and(|backing| backing.offset == start))
+}
+
+/// One line of /proc/self/mountinfo (proc(5)).
+struct Mount {
+    id: String,
+    device: String,
+    place: PathBuf,
+    source: String,
+}
+
+fn mounts() -> Vec<Mount> {
+    let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let mount = |line: &str| {
+        let (own, of_file_system) = line.split_once(" - ")?;
+        let mut fields = own.split(' ');
+        let (id, device) = (fields.next()?, fields.nth(1)?);
+        let place = unescape(fields.nth(1)?);
+        let source = of_file_system.split(' ').nth(1)?;
+        Some(Mount { id: id.into(), device: device.into(), place: place.into(), source: unescape(source) })
+    };
+    text.lines().filter_map(mount).collect()
+}
+
+/// Blanks and backslashes stand there in octal.
+fn unescape(text: &str) -> String {
+    let mut plain = text.to_owned();
+    for (code, character) in [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")] {
+        plain = plain.replace(code, character);
+    }
+    plain
+}
+
+/// The device number that a mount comes from, as "major:minor"; btrfs shows one of its own.
+fn origin(mount: &Mount) -> String {
+    if !mount.device.starts_with("0:") {
+        return mount.device.clone();
+    }
+    fs::metadata(&mount.source).map(|m| number(m.rdev())).unwrap_or_default()
+}
+
+fn number(device: u64) -> String {
+    format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device))
+}
+
+/// Says of the volumes which are mounted at `root` and below it.
+fn mark_mounts(volumes: &mut [Volume], root: &Path) {
+    for mount in mounts() {
+        let Ok(below) = mount.place.strip_prefix(root) else { continue };
+        let origin = origin(&mount);
+        for volume in volumes.iter_mut().filter(|volume| volume.mounted_on.is_none()) {
+            let node = volume.device.as_ref().and_then(|node| fs::metadata(node).ok());
+            if node.is_some_and(|node| number(node.rdev()) == origin) {
+                volume.mounted_on = Some(Path::new("/").join(below));
+            }
+        }
+    }
+}
+
+/// The disks, or images, that the file system of a mounted root lies on, and the devices made of them.
+fn disks_below(root: &Root) -> Result<Vec<PathBuf>, String> {
+    let fdinfo = format!("/proc/self/fdinfo/{}", root.as_dir().as_raw_fd());
+    let info = fs::read_to_string(fdinfo).map_err(|e| format!("/proc cannot be read: {e}"))?;
+    let id = info.lines().find_map(|line| line.strip_prefix("mnt_id:")).unwrap_or_default().trim().to_owned();
+    let mount = mounts().into_iter().find(|mount| mount.id == id);
+    let mount = mount.ok_or("the mount that it belongs to cannot be told")?;
+    let sys = PathBuf::from(format!("/sys/dev/block/{}", origin(&mount)));
+    let device = fs::canonicalize(&sys)
+        .ok()
+        .and_then(|dir| Some(dir.file_name()?.to_str()?.to_owned()))
+        .ok_or_else(|| format!("it lies on {}, which is no disk of this machine", mount.source))?;
+    let mut whole = BTreeSet::new();
+    descend(&device, &mut whole, 0);
+    let mut paths = Vec::new();
+    for name in &whole {
+        let image = attribute(name, "loop/backing_file").map(PathBuf::from);
+        paths.push(image.filter(|image| image.is_file()).unwrap_or_else(|| node(name)));
+    }
+    // What else is made of these disks, other logical volumes first of all.
+    for name in names("/sys/block").unwrap_or_default() {
+        let mut below = BTreeSet::new();
+        descend(&name, &mut below, 0);
+        if !whole.contains(&name) && is_disk(&name) && below.iter().any(|disk| whole.contains(disk)) {
+            paths.push(node(&name));
+        }
+    }
+    paths.dedup();
+    Ok(paths)
+}
+
+/// The whole disks that a device is made of.
+fn descend(name: &str, whole: &mut BTreeSet<String>, depth: u32) {
+    let dir = PathBuf::from(format!("/sys/class/block/{name}"));
+    let slaves = names(&format!("/sys/class/block/{name}/slaves")).unwrap_or_default();
+    if depth < 16 && !slaves.is_empty() {
+        for slave in slaves {
+            descend(&slave, whole, depth + 1);
+        }
+    } else if dir.join("partition").exists() {
+        let parent = fs::canonicalize(&dir).ok().and_then(|dir| Some(dir.parent()?.file_name()?.to_str()?.to_owned()));
+        whole.extend(parent);
+    } else {
+        whole.insert(name.to_owned());
+    }
+}
+
+/// What udev keeps of every block device, for users who may not read the devices themselves.
+fn by_udev(disks: &[String]) -> Inventory {
+    let denied = "the disks can be read by root only";
+    let mut volumes = Vec::new();
+    for disk in disks.iter().filter(|disk| is_disk(disk)) {
+        let below = names(&format!("/sys/class/block/{disk}")).unwrap_or_default();
+        let parts = below.iter().filter(|part| attribute(part, "partition").is_some());
+        for name in std::iter::once(disk).chain(parts) {
+            let Some(record) = attribute(name, "dev").and_then(|n| fs::read_to_string(format!("/run/udev/data/b{n}")).ok())
+            else {
+                return Inventory::unknown(denied);
+            };
+            volumes.extend(of_record(name, &record));
+        }
+    }
+    if volumes.is_empty() {
+        return Inventory::unknown(denied);
+    }
+    mark_mounts(&mut volumes, Path::new("/"));
+    Inventory { disks: Vec::new(), volumes: Ok(volumes) }
+}
+
+/// A volume, from its record in the database of udev; `None` for a disk that only holds partitions.
+fn of_record(name: &str, record: &str) -> Option<Volume> {
+    let property = |key: &str| {
+        let mut lines = record.lines().filter_map(|line| line.strip_prefix("E:"));
+        lines.find_map(|line| line.strip_prefix(key)?.strip_prefix('=')).map(str::to_owned)
+    };
+    let partition = property("ID_PART_ENTRY_NUMBER").and_then(|number| number.parse().ok());
+    if partition.is_none() && property("ID_FS_TYPE").is_none() {
+        return None;
+    }
+    let bytes = |key| attribute(name, key).and_then(|sectors| sectors.parse::<u64>().ok()).unwrap_or(0) * 512;
+    Some(Volume {
+        name: node(name).display().to_string(),
+        device: Some(attribute(name, "dm/name").map_or(node(name), |mapped| Path::new("/dev/mapper").join(mapped))),
+        fstype: property("ID_FS_TYPE").unwrap_or_default(),
+        uuid: property("ID_FS_UUID"),
+        label: property("ID_FS_LABEL"),
+        partuuid: property("ID_PART_ENTRY_UUID"),
+        partlabel: property("ID_PART_ENTRY_NAME"),
+        parttype: property("ID_PART_ENTRY_TYPE"),
+        partition,
+        table: match property("ID_PART_ENTRY_SCHEME").as_deref() {
+            Some("gpt") => Some(Table::Gpt),
+            Some("dos") => Some(Table::Mbr),
+            _ => None,
+        },
+        start: bytes("start"),
+        size: bytes("size"),
+        lv: property("DM_VG_NAME").zip(property("DM_LV_NAME")),
+        ..Volume::default()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_database_of_udev_is_understood() {
+        let record = "S:disk/by-uuid/aaaa\nI:123\nE:ID_FS_TYPE=ext4\nE:ID_FS_UUID=aaaa\nE:ID_PART_ENTRY_NUMBER=2\n\
+                      E:ID_PART_ENTRY_SCHEME=gpt\nE:ID_PART_ENTRY_UUID=bbbb\nE:ID_FS_UUID_ENC=x\n";
+        let volume = of_record("vda2", record).unwrap();
+        assert_eq!((volume.fstype.as_str(), volume.uuid.as_deref()), ("ext4", Some("aaaa")));
+        assert_eq!((volume.partition, volume.table), (Some(2), Some(Table::Gpt)));
+        assert_eq!(volume.name, "/dev/vda2");
+        assert!(of_record("vda", "E:ID_PART_TABLE_TYPE=gpt\n").is_none());
+    }
+
+    #[test]
+    fn names_of_the_device_mapper_are_taken_apart() {
+        assert_eq!(split_mapped("vg-root"), Some(("vg".into(), "root".into())));
+        assert_eq!(split_mapped("vg--01-lv--root"), Some(("vg-01".into(), "lv-root".into())));
+        assert_eq!(split_mapped("luks"), None);
+        assert_eq!(unescape("/mnt/a\\040b"), "/mnt/a b");
+    }
+
+    #[test]
+    fn this_machine_has_a_root() {
+        let Inventory { disks, volumes } = host();
+        let volumes = volumes.unwrap();
+        assert!(volumes.iter().all(|volume| volume.disk < disks.len()));
+        assert!(volumes.iter().any(|v| v.mounted_on.as_deref() == Some(Path::new("/")) && v.uuid.is_some()), "{volumes:?}");
+    }
+}
