@@ -13,7 +13,6 @@ mod loops;
 mod machine;
 mod mounts;
 mod root;
-mod superblock;
 mod sys;
 mod system;
 mod table;

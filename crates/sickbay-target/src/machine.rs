@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use crate::loops;
 use crate::table::Table;
 use crate::target::Volume;
-use crate::volumes::{self, Placed};
+use crate::volumes::{self, Described, Placed};
 use crate::{Disk, OpenError, Root};
 
 /// The disks and volumes that belong to a running system or a mounted root.
@@ -18,11 +18,13 @@ pub(crate) struct Inventory {
     pub(crate) disks: Vec<Disk>,
     /// `Err` says why not all of them can be told.
     pub(crate) volumes: Result<Vec<Volume>, String>,
+    /// See [`Described::opaque`].
+    pub(crate) opaque: Vec<String>,
 }
 
 impl Inventory {
     fn unknown(why: impl Into<String>) -> Inventory {
-        Inventory { disks: Vec::new(), volumes: Err(why.into()) }
+        Inventory { disks: Vec::new(), volumes: Err(why.into()), opaque: Vec::new() }
     }
 }
 
@@ -36,14 +38,14 @@ pub(crate) fn host() -> Inventory {
     for name in names.iter().filter(|name| is_disk(name)) {
         match Disk::open(&node(name), crate::Access::ReadOnly) {
             Ok(disk) => disks.push(disk),
-            Err(OpenError::Denied { .. }) => return by_udev(&names),
+            Err(OpenError::Denied { path }) => return by_udev(&names, &path),
             Err(OpenError::Io { source, .. }) if source.raw_os_error() == Some(libc::ENOMEDIUM) => {}
             // What is not all of it would make everything else look missing.
             Err(error) => return Inventory::unknown(error.to_string()),
         }
     }
-    let (mut placed, _) = match volumes::describe(&disks, false) {
-        Ok(described) => described,
+    let mut placed = match volumes::describe(&disks, false) {
+        Ok(described) => described.placed,
         Err(error) => return Inventory::unknown(format!("the disks cannot be read: {error}")),
     };
     // The kernel shows an assembled mirror as a device of its own.
@@ -54,7 +56,8 @@ pub(crate) fn host() -> Inventory {
         volume.name = volume.device.as_ref().map_or(volume.name.clone(), |node| node.display().to_string());
     }
     mark_mounts(&mut volumes, Path::new("/"));
-    Inventory { disks, volumes: Ok(volumes) }
+    // What the system needs of encrypted volumes and arrays, it has opened, and it stands among the devices.
+    Inventory { disks, volumes: Ok(volumes), opaque: Vec::new() }
 }
 
 /// What belongs to a mounted root: all of the disks that it lies on.
@@ -72,7 +75,7 @@ pub(crate) fn of_root(root: &Root, dir: &Path, with: &[PathBuf]) -> Result<Inven
             Err(error) => return Ok(Inventory::unknown(error.to_string())),
         }
     }
-    let (placed, _) = match volumes::describe(&disks, true) {
+    let Described { placed, opaque, .. } = match volumes::describe(&disks, true) {
         Ok(described) => described,
         Err(error) => return Ok(Inventory::unknown(format!("the disks cannot be read: {error}"))),
     };
@@ -82,7 +85,7 @@ pub(crate) fn of_root(root: &Root, dir: &Path, with: &[PathBuf]) -> Result<Inven
     let active: Vec<_> = volumes.iter().filter(|v| v.device.is_some()).filter_map(|v| v.lv.clone()).collect();
     volumes.retain(|v| v.device.is_some() || v.lv.as_ref().is_none_or(|lv| !active.contains(lv)));
     mark_mounts(&mut volumes, &fs::canonicalize(dir).unwrap_or_else(|_| dir.to_owned()));
-    Ok(Inventory { disks, volumes: Ok(volumes) })
+    Ok(Inventory { disks, volumes: Ok(volumes), opaque })
 }
 
 /// Why nothing may be written to a mounted root, if so.
@@ -134,16 +137,15 @@ fn attribute(name: &str, file: &str) -> Option<String> {
 /// Whether a device of `/sys/block` can hold volumes of the system.
 fn is_disk(name: &str) -> bool {
     let passing = ["loop", "ram", "zram", "fd", "sr"];
-    let is_passing = passing.iter().any(|kind| {
-        name.strip_prefix(kind).is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()))
-    });
+    let is_passing = passing
+        .iter()
+        .any(|kind| name.strip_prefix(kind).is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit())));
     let uuid = attribute(name, "dm/uuid").unwrap_or_default();
     // Behind the two identifiers of a logical volume stands what part it is of another: a pool, a log, a copy.
     let is_inner = uuid.strip_prefix("LVM-").is_some_and(|ids| ids.contains('-'));
     // Each path to a disk shows the same disk; the multipath device stands for all.
-    let is_path = holders(name).iter().any(|holder| {
-        attribute(holder, "dm/uuid").is_some_and(|uuid| uuid.starts_with("mpath-"))
-    });
+    let is_path =
+        holders(name).iter().any(|holder| attribute(holder, "dm/uuid").is_some_and(|uuid| uuid.starts_with("mpath-")));
     let is_part_of_path = uuid.starts_with("part") && uuid.contains("-mpath-");
     let is_empty = attribute(name, "size").is_none_or(|size| size == "0");
     let is_hidden = attribute(name, "hidden").is_some_and(|hidden| hidden == "1");
@@ -311,14 +313,15 @@ fn descend(name: &str, whole: &mut BTreeSet<String>, depth: u32) {
 }
 
 /// What udev keeps of every block device, for users who may not read the devices themselves.
-fn by_udev(disks: &[String]) -> Inventory {
-    let denied = "the disks can be read by root only";
+fn by_udev(disks: &[String], refused: &Path) -> Inventory {
+    let denied = format!("no permission to read {}", refused.display());
     let mut volumes = Vec::new();
     for disk in disks.iter().filter(|disk| is_disk(disk)) {
         let below = names(&format!("/sys/class/block/{disk}")).unwrap_or_default();
         let parts = below.iter().filter(|part| attribute(part, "partition").is_some());
         for name in std::iter::once(disk).chain(parts) {
-            let Some(record) = attribute(name, "dev").and_then(|n| fs::read_to_string(format!("/run/udev/data/b{n}")).ok())
+            let Some(record) =
+                attribute(name, "dev").and_then(|n| fs::read_to_string(format!("/run/udev/data/b{n}")).ok())
             else {
                 return Inventory::unknown(denied);
             };
@@ -329,7 +332,7 @@ fn by_udev(disks: &[String]) -> Inventory {
         return Inventory::unknown(denied);
     }
     mark_mounts(&mut volumes, Path::new("/"));
-    Inventory { disks: Vec::new(), volumes: Ok(volumes) }
+    Inventory { disks: Vec::new(), volumes: Ok(volumes), opaque: Vec::new() }
 }
 
 /// A volume, from its record in the database of udev; `None` for a disk that only holds partitions.
@@ -389,10 +392,14 @@ mod tests {
     }
 
     #[test]
-    fn this_machine_has_a_root() {
-        let Inventory { disks, volumes } = host();
-        let volumes = volumes.unwrap();
-        assert!(volumes.iter().all(|volume| volume.disk < disks.len()));
-        assert!(volumes.iter().any(|v| v.mounted_on.as_deref() == Some(Path::new("/")) && v.uuid.is_some()), "{volumes:?}");
+    fn the_root_of_this_machine_is_found_or_the_reason_told() {
+        let Inventory { disks, volumes, .. } = host();
+        match volumes {
+            Ok(volumes) => {
+                assert!(volumes.iter().all(|volume| volume.disk < disks.len() || disks.is_empty()));
+                assert!(volumes.iter().all(|volume| volume.device.as_ref().is_none_or(|node| node.exists())));
+            }
+            Err(why) => assert!(why.contains("/dev/"), "{why}"),
+        }
     }
 }

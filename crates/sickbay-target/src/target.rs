@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::machine::Inventory;
 use crate::system::System;
+use crate::volumes::Described;
 use crate::{Disk, OpenError, Root, Table, WriteError, Writer, content, machine, volumes};
 
 /// What is examined, with everything that belongs to it. Dropping it detaches what opening it attached.
@@ -16,6 +17,9 @@ pub struct Target {
     pub name: String,
     /// Everything that can be mounted or swapped on, on all of its disks; `Err` says why that cannot be told.
     pub volumes: Result<Vec<Volume>, String>,
+    /// What may hold further volumes but could not be looked into, each one sentence ("partition 2 is encrypted
+    /// (LUKS)"). Unless this is empty, a UUID that no volume has may still be on the target.
+    pub opaque: Vec<String>,
     // The order in which these are dropped is the order of taking apart: files, mounts with their devices, disks.
     root: Root,
     writer: Option<Writer>,
@@ -116,8 +120,8 @@ impl Target {
 
     fn of_dir(kind: Kind, name: String, root: Root, access: Access, found: Inventory) -> Result<Target, OpenError> {
         let writer = writer(&root, access, kind)?;
-        let Inventory { disks, volumes } = found;
-        Ok(Target { kind, name, volumes, root, writer, notes: Vec::new(), system: None, disks })
+        let Inventory { disks, volumes, opaque } = found;
+        Ok(Target { kind, name, volumes, opaque, root, writer, notes: Vec::new(), system: None, disks })
     }
 
     fn of_disks(path: &Path, options: &Options) -> Result<Target, OpenError> {
@@ -127,7 +131,7 @@ impl Target {
             disks.push(Disk::open(path, access)?);
         }
         let fail = |e| OpenError::io(path, "reading it", e);
-        let (mut placed, mut notes) = volumes::describe(&disks, true).map_err(fail)?;
+        let Described { mut placed, opaque, mut notes } = volumes::describe(&disks, true).map_err(fail)?;
         if placed.iter().all(|placed| placed.volume.fstype.is_empty() && placed.volume.partition.is_none()) {
             let head = disks.first().map(Disk::head).transpose().map_err(fail)?.unwrap_or_default();
             return Err(OpenError::NotATarget { path: path.to_owned(), what: content::name(&head).to_owned() });
@@ -136,7 +140,7 @@ impl Target {
         let writer = writer(&root, access, Kind::Disk)?;
         let volumes = Ok(placed.into_iter().map(|placed| placed.volume).collect());
         let name = path.display().to_string();
-        Ok(Target { kind: Kind::Disk, name, volumes, root, writer, notes, system: Some(system), disks })
+        Ok(Target { kind: Kind::Disk, name, volumes, opaque, root, writer, notes, system: Some(system), disks })
     }
 
     /// A directory taken for a mounted root whose volumes the caller describes: for trees that are on no disk of their
@@ -148,8 +152,17 @@ impl Target {
         let root = Root::at(dir)?;
         let writer = writer(&root, access, Kind::Root)?;
         let name = dir.display().to_string();
-        let volumes = Ok(volumes);
-        Ok(Target { kind: Kind::Root, name, volumes, root, writer, notes: Vec::new(), system: None, disks: Vec::new() })
+        Ok(Target {
+            kind: Kind::Root,
+            name,
+            volumes: Ok(volumes),
+            opaque: Vec::new(),
+            root,
+            writer,
+            notes: Vec::new(),
+            system: None,
+            disks: Vec::new(),
+        })
     }
 
     /// Its files.

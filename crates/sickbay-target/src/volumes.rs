@@ -3,15 +3,12 @@
 
 mod lvm;
 
-use crate::disk::is_blank;
-use crate::superblock::{self, Superblock};
+use sickbay_formats::superblock::{self, HEAD, Superblock, TAIL};
+
 use crate::sys::Window;
 use crate::table::Partition;
 use crate::target::Volume;
 use crate::{Disk, bytes};
-
-/// The bytes of a volume that tell what is on it: the farthest known magic is that of a swap area with 64 KiB pages.
-const HEAD: usize = 128 << 10;
 
 /// A volume, and where its bytes are.
 #[derive(Debug)]
@@ -23,50 +20,63 @@ pub(crate) struct Placed {
     pub(crate) read_only: Option<&'static str>,
 }
 
-/// Everything on the disks, in their order, and what the user should know of it. Logical volumes are read from their
-/// metadata `with_lvm`; a running kernel shows those that are active as devices.
-pub(crate) fn describe(disks: &[Disk], with_lvm: bool) -> std::io::Result<(Vec<Placed>, Vec<String>)> {
-    let mut placed = Vec::new();
-    let mut notes = Vec::new();
+/// Everything on the disks, in their order.
+#[derive(Debug, Default)]
+pub(crate) struct Described {
+    pub(crate) placed: Vec<Placed>,
+    /// What may hold further volumes, but could not be looked into.
+    pub(crate) opaque: Vec<String>,
+    /// What else the user should know.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Describes everything on the disks. Logical volumes are read from their metadata `with_lvm`; a running kernel shows
+/// those that are active as devices.
+pub(crate) fn describe(disks: &[Disk], with_lvm: bool) -> std::io::Result<Described> {
+    let mut found = Described::default();
     for (index, disk) in disks.iter().enumerate() {
         let of_disk = if disks.len() > 1 { format!(" of {}", disk.name) } else { String::new() };
-        let whole = Window { start: 0, size: disk.size };
         let table = disk.partitions()?;
-        let mut own = Vec::new();
+        let mut own = Described::default();
         for partition in table.iter().flat_map(|table| &table.list) {
+            let name = format!("partition {}{of_disk}", partition.number);
             let Some(window) = within(partition, disk.size) else {
-                notes.push(format!("partition {}{of_disk} lies beyond the end of the disk", partition.number));
+                own.notes.push(format!("{name} lies beyond the end of the disk"));
                 continue;
             };
             if window.size < partition.size {
-                notes.push(format!("partition {}{of_disk} ends beyond the end of the disk", partition.number));
+                own.notes.push(format!("{name} ends beyond the end of the disk"));
             }
-            let mut volume = blank(format!("partition {}{of_disk}", partition.number), index, window);
+            let mut volume = blank(name, index, window);
             volume.partuuid = partition.uuid.clone();
             volume.partlabel = partition.name.clone();
             volume.parttype = Some(partition.kind.clone());
             volume.partition = Some(partition.number);
             volume.table = disk.table;
             volume.size = partition.size;
-            own.push(probe(disk, volume, window, &mut notes)?);
+            probe(disk, volume, window, &mut own)?;
         }
-        notes.extend(table.iter().flat_map(|table| &table.notes).map(|note| format!("{}: {note}", disk.name)));
+        own.notes.extend(table.iter().flat_map(|table| &table.notes).map(|note| format!("{}: {note}", disk.name)));
         // Without partitions the disk itself is the volume; so it is when the table was made of the code in the first
         // sector of a file system and all its partitions hold nothing.
-        if own.iter().flatten().all(|placed| placed.volume.fstype.is_empty()) {
-            let volume = blank(format!("whole disk{of_disk}"), index, whole);
-            let found = probe(disk, volume, whole, &mut notes)?;
-            if own.is_empty() || found.iter().any(|placed| !placed.volume.fstype.is_empty()) {
-                own = vec![found];
+        let is_known = |found: &Described| found.placed.iter().any(|placed| !placed.volume.fstype.is_empty());
+        if !is_known(&own) {
+            let whole = Window { start: 0, size: disk.size };
+            let mut found = Described::default();
+            probe(disk, blank(format!("whole disk{of_disk}"), index, whole), whole, &mut found)?;
+            if own.placed.is_empty() || is_known(&found) {
+                found.notes.extend(own.notes);
+                own = found;
             }
         }
-        placed.extend(own.into_iter().flatten());
+        found.placed.extend(own.placed);
+        found.opaque.extend(own.opaque);
+        found.notes.extend(own.notes);
     }
     if with_lvm {
-        let logical = lvm::volumes(disks, &placed, &mut notes)?;
-        placed.extend(logical);
+        lvm::describe(disks, &mut found)?;
     }
-    Ok((placed, notes))
+    Ok(found)
 }
 
 fn blank(name: String, disk: usize, window: Window) -> Volume {
@@ -80,32 +90,41 @@ fn within(partition: &Partition, disk: u64) -> Option<Window> {
 }
 
 /// What is on a volume; for a member of an md mirror, the mirror too.
-fn probe(disk: &Disk, mut volume: Volume, window: Window, notes: &mut Vec<String>) -> std::io::Result<Vec<Placed>> {
+fn probe(disk: &Disk, mut volume: Volume, window: Window, found: &mut Described) -> std::io::Result<()> {
     let index = volume.disk;
-    let place = |volume, window| Placed { volume, extents: vec![(index, window)], read_only: None };
-    let head = disk.read_at(window.start, HEAD.min(usize::try_from(window.size).unwrap_or(HEAD)))?;
-    let mirror = md_member(disk, &head, window)?;
-    if let Some((uuid, content)) = mirror {
-        volume.fstype = "linux_raid_member".into();
-        volume.uuid = uuid;
-        let Some(content) = content else {
-            let name = &volume.name;
-            notes.push(format!("{name} is a member of an md array that is not a mirror; it was not assembled: run `mdadm --assemble` and point at /dev/mdN"));
-            return Ok(vec![place(volume, window)]);
-        };
-        let head = disk.read_at(content.start, HEAD.min(usize::try_from(content.size).unwrap_or(HEAD)))?;
-        let mut inner = blank(format!("mirror on {}", volume.name), index, content);
-        identify(&mut inner, superblock::probe(&head, content.size));
-        notes.push(format!("{} is one half of an md mirror (RAID 1) and was read as it is", volume.name));
-        let mut inner = place(inner, content);
-        inner.read_only =
-            Some("it is one half of an md mirror; assemble it with `mdadm --assemble` and point at /dev/mdN");
-        return Ok(vec![place(volume, window), inner]);
+    let mut place = |volume, window, read_only| {
+        found.placed.push(Placed { volume, extents: vec![(index, window)], read_only });
+    };
+    let head = read(disk, window, 0, HEAD)?;
+    let tail = read(disk, window, window.size.saturating_sub(TAIL as u64), TAIL)?;
+    identify(&mut volume, superblock::probe_end(&tail, window.size).or_else(|| superblock::probe(&head, window.size)));
+    if volume.fstype != "linux_raid_member" {
+        if volume.fstype == "crypto_LUKS" {
+            found.opaque.push(format!("{} is encrypted (LUKS)", volume.name));
+        }
+        place(volume, window, None);
+        return Ok(());
     }
-    if !is_blank(&head) {
-        identify(&mut volume, superblock::probe(&head, window.size));
-    }
-    Ok(vec![place(volume, window)])
+    let name = volume.name.clone();
+    place(volume, window, None);
+    let Some(content) = mirrored(disk, window)? else {
+        found.opaque.push(format!("{name} is a member of an md array that is no mirror"));
+        found.notes.push(format!(
+            "{name} is a member of an md array that is no mirror, and was not read: run `mdadm --assemble` and point at \
+             the array"
+        ));
+        return Ok(());
+    };
+    let mut inner = blank(format!("mirror on {name}"), index, content);
+    identify(&mut inner, superblock::probe(&read(disk, content, 0, HEAD)?, content.size));
+    found.notes.push(format!("{name} is one half of an md mirror (RAID 1) and was read as it is"));
+    place(inner, content, Some("it is one half of an md mirror: run `mdadm --assemble` and point at the array"));
+    Ok(())
+}
+
+fn read(disk: &Disk, window: Window, at: u64, length: usize) -> std::io::Result<Vec<u8>> {
+    let there = usize::try_from(window.size.saturating_sub(at)).unwrap_or(length);
+    disk.read_at(window.start.saturating_add(at), length.min(there))
 }
 
 /// Enters what was found into the description.
@@ -117,37 +136,31 @@ pub(crate) fn identify(volume: &mut Volume, found: Option<Superblock>) {
     }
 }
 
-/// For a member of an md array its UUID, and for one of a mirror where the content is. Version 1 metadata lies 8 KiB
-/// before the end (1.0), at the beginning (1.1) or 4 KiB behind it (1.2), version 0.90 before the end
+/// Where the content of a member of an md mirror is; `None` when the array is no mirror. Version 1 metadata lies 8 KiB
+/// before the end (1.0), at the beginning (1.1) or 4 KiB behind it (1.2), version 0.90 in the last 64 KiB
 /// (include/uapi/linux/raid/md_p.h).
-fn md_member(disk: &Disk, head: &[u8], window: Window) -> std::io::Result<Option<(Option<String>, Option<Window>)>> {
+fn mirrored(disk: &Disk, window: Window) -> std::io::Result<Option<Window>> {
     const MAGIC: u32 = 0xA92B_4EFC;
     let Window { start, size } = window;
-    let read = |at: u64| disk.read_at(start + at, 256);
-    let mut superblocks =
-        vec![(head.get(..256).unwrap_or_default().to_vec(), 1), (head.get(4096..4352).unwrap_or_default().to_vec(), 1)];
-    if size > 128 << 10 {
-        superblocks.push((read(((size / 512 - 16) & !7) * 512)?, 1));
-        superblocks.push((read((size & !0xFFFF) - 0x1_0000)?, 0));
-    }
-    for (raw, major) in superblocks {
-        if bytes::le32(&raw, 0) != Some(MAGIC) || bytes::le32(&raw, 4) != Some(major) {
+    let old = (size & !0xFFFF).checked_sub(0x1_0000);
+    let new = [size.checked_sub(8 << 10).map(|at| at & !0xFFF), Some(0), Some(4096)];
+    for (at, major) in new.into_iter().map(|at| (at, 1)).chain([(old, 0)]) {
+        let Some(at) = at else { continue };
+        let raw = read(disk, window, at, 256)?;
+        let word = |at| bytes::le32(&raw, at);
+        if word(0) != Some(MAGIC) || word(4) != Some(major) {
             continue;
         }
         if major == 0 {
-            let is_mirror = bytes::le32(&raw, 28) == Some(1);
-            let data = u64::from(bytes::le32(&raw, 32).unwrap_or(0)) * 1024;
-            return Ok(Some((None, is_mirror.then_some(Window { start, size: data.min(size) }))));
+            let length = u64::from(word(32).unwrap_or(0)) * 1024;
+            return Ok((word(28) == Some(1)).then_some(Window { start, size: length.min(size) }));
         }
-        let uuid = bytes::array(&raw, 16).map(superblock::uuid);
-        let field = |at| bytes::le64(&raw, at).and_then(|sectors| sectors.checked_mul(512));
+        let sectors = |at| bytes::le64(&raw, at).and_then(|sectors| sectors.checked_mul(512));
         let content = || {
-            let (offset, length) = (field(128)?, field(136)?);
-            let start = start.checked_add(offset)?;
-            Some(Window { start, size: length.min(size.checked_sub(offset)?) })
+            let (offset, length) = (sectors(128)?, sectors(136)?);
+            Some(Window { start: start.checked_add(offset)?, size: length.min(size.checked_sub(offset)?) })
         };
-        let is_mirror = bytes::le32(&raw, 72) == Some(1);
-        return Ok(Some((uuid, if is_mirror { content() } else { None })));
+        return Ok(if word(72) == Some(1) { content() } else { None });
     }
     Ok(None)
 }
