@@ -117,7 +117,8 @@ impl Pv {
                 list.push((offset, len));
             }
         }
-        let vg = areas.into_iter().find_map(|(offset, len)| metadata(head, offset, len).and_then(|text| Vg::parse(&text)));
+        let vg =
+            areas.into_iter().find_map(|(offset, len)| metadata(head, offset, len).and_then(|text| Vg::parse(&text)));
         Some(Pv { uuid, size, vg })
     }
 
@@ -224,7 +225,8 @@ fn pv_header(head: &[u8]) -> Option<&[u8]> {
     (0..LABEL_SECTORS).find_map(|index| {
         let begin = index * SECTOR as usize;
         let label = head.get(begin..begin + SECTOR as usize)?;
-        let known = label.starts_with(b"LABELONE") && label.get(24..32)? == b"LVM2 001" && u64_at(label, 8)? == index as u64;
+        let known =
+            label.starts_with(b"LABELONE") && label.get(24..32)? == b"LVM2 001" && u64_at(label, 8)? == index as u64;
         let offset = usize::try_from(u32_at(label, 20)?).ok()?;
         if known { label.get(offset..) } else { None }
     })
@@ -403,7 +405,8 @@ impl Tokens<'_> {
                     return Some(Token::Sign(first));
                 }
                 _ => {
-                    let end = self.0.find(|c: char| c.is_whitespace() || "{}[]=,\"#".contains(c)).unwrap_or(self.0.len());
+                    let end =
+                        self.0.find(|c: char| c.is_whitespace() || "{}[]=,\"#".contains(c)).unwrap_or(self.0.len());
                     let (word, rest) = self.0.split_at_checked(end)?;
                     self.0 = rest;
                     return Some(Token::Word(word.to_owned()));

@@ -28,9 +28,8 @@ pub struct Superblock {
 pub fn probe(head: &[u8], size: u64) -> Option<Superblock> {
     let size = usize::try_from(size).unwrap_or(usize::MAX);
     let head = Bytes(head.get(..size).unwrap_or(head));
-    let probes: [fn(Bytes) -> Option<Superblock>; 13] = [
-        raid, lvm, luks, ext, xfs, btrfs, swap, squashfs, ntfs, exfat, vfat, f2fs, iso9660,
-    ];
+    let probes: [fn(Bytes) -> Option<Superblock>; 13] =
+        [raid, lvm, luks, ext, xfs, btrfs, swap, squashfs, ntfs, exfat, vfat, f2fs, iso9660];
     probes.iter().find_map(|probe| probe(head))
 }
 
@@ -283,7 +282,8 @@ fn f2fs(head: Bytes) -> Option<Superblock> {
     if head.u32(SB)? != 0xf2f5_2010 {
         return None;
     }
-    let units: Vec<u16> = (0..512).map_while(|index| head.u16(SB + 124 + index * 2).filter(|&unit| unit != 0)).collect();
+    let units: Vec<u16> =
+        (0..512).map_while(|index| head.u16(SB + 124 + index * 2).filter(|&unit| unit != 0)).collect();
     let label = String::from_utf16_lossy(&units);
     Some(Superblock { fstype: "f2fs", uuid: head.uuid(SB + 108), label: (!label.is_empty()).then_some(label) })
 }
@@ -320,7 +320,8 @@ mod tests {
         head
     }
 
-    const UUID: [u8; 16] = [0x3f, 0x0c, 0x1d, 0x52, 0x7c, 0x0e, 0x4b, 0x0e, 0x9d, 0x6c, 0x0d, 0x3c, 0x5a, 0x9e, 0x1f, 1];
+    const UUID: [u8; 16] =
+        [0x3f, 0x0c, 0x1d, 0x52, 0x7c, 0x0e, 0x4b, 0x0e, 0x9d, 0x6c, 0x0d, 0x3c, 0x5a, 0x9e, 0x1f, 1];
     const UUID_TEXT: &str = "3f0c1d52-7c0e-4b0e-9d6c-0d3c5a9e1f01";
 
     fn probed(pieces: &[(usize, &[u8])]) -> (String, Option<String>, Option<String>) {
@@ -398,10 +399,7 @@ mod tests {
             (32768 + 40, b"cidata                          "),
             (32768 + 830, b"2024010203040506"),
         ]);
-        assert_eq!(
-            found,
-            ("iso9660".to_owned(), Some("2024-01-02-03-04-05-06".to_owned()), Some("cidata".to_owned()))
-        );
+        assert_eq!(found, ("iso9660".to_owned(), Some("2024-01-02-03-04-05-06".to_owned()), Some("cidata".to_owned())));
     }
 
     #[test]

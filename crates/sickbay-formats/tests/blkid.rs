@@ -36,10 +36,29 @@ fn as_blkid_says() {
         (4, "mkfs.vfat", &["-n", "EFI"]),
         (40, "mkfs.vfat", &["-F", "32", "-n", "EFI SYSTEM"]),
         (40, "mkfs.vfat", &["-F", "16"]),
-        (32, "cryptsetup", &["-q", "luksFormat", "--type", "luks2", "--label", "vault", "--pbkdf-force-iterations", "4",
-            "--pbkdf-memory", "32", "--key-file", "/etc/hostname"]),
-        (32, "cryptsetup", &["-q", "luksFormat", "--type", "luks1", "--pbkdf-force-iterations", "1000", "--key-file",
-            "/etc/hostname"]),
+        (
+            32,
+            "cryptsetup",
+            &[
+                "-q",
+                "luksFormat",
+                "--type",
+                "luks2",
+                "--label",
+                "vault",
+                "--pbkdf-force-iterations",
+                "4",
+                "--pbkdf-memory",
+                "32",
+                "--key-file",
+                "/etc/hostname",
+            ],
+        ),
+        (
+            32,
+            "cryptsetup",
+            &["-q", "luksFormat", "--type", "luks1", "--pbkdf-force-iterations", "1000", "--key-file", "/etc/hostname"],
+        ),
     ];
     let dir = tempfile::tempdir().expect("a directory");
     let mut compared = 0;

@@ -267,7 +267,7 @@ fn slice(until: Instant) -> Duration {
     until.saturating_duration_since(Instant::now()).min(Duration::from_millis(20))
 }
 
-/// A program that must not outlive us, or a deed to be done when we are gone, however we go.
+/// A program that must not outlive us, however we go.
 ///
 /// A shell waits for the end of a pipe that we hold. That end comes when this is dropped, and when this process dies,
 /// by SIGKILL too: one way of cleaning up for every case.
@@ -285,34 +285,13 @@ wait "$program"; status=$?
 kill "$waiter" 2>/dev/null
 exit "$status""#;
 
-/// `$0` is not used.
-const DO_AT_END: &str = r#"read -r nothing
-for try in 1 2 3 4 5 6 7 8 9 10; do "$@" >/dev/null 2>&1 && exit 0; sleep 0.2; done
-exit 1"#;
-
 impl Keeper {
     /// Starts a program that ends (SIGTERM) when we do. `hook` runs before it, see [`sys::before_exec`].
     pub(crate) fn running(program: &mut Command, hook: fn() -> io::Result<()>) -> io::Result<Keeper> {
-        Keeper::start(KEEP_RUNNING, "0.3", program, Some(hook))
-    }
-
-    /// Runs a program when we end, again for two seconds until it succeeds.
-    pub(crate) fn at_end(program: &mut Command) -> io::Result<Keeper> {
-        Keeper::start(DO_AT_END, "sh", program, None)
-    }
-
-    fn start(
-        script: &str,
-        zeroth: &str,
-        program: &mut Command,
-        hook: Option<fn() -> io::Result<()>>,
-    ) -> io::Result<Keeper> {
         let mut shell = plain("sh");
-        shell.arg("-c").arg(script).arg(zeroth).arg(program.get_program()).args(program.get_args());
+        shell.arg("-c").arg(KEEP_RUNNING).arg("0.3").arg(program.get_program()).args(program.get_args());
         shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
-        if let Some(hook) = hook {
-            sys::before_exec(&mut shell, hook);
-        }
+        sys::before_exec(&mut shell, hook);
         Ok(Keeper { shell: shell.spawn()?, stopped: false })
     }
 

@@ -79,14 +79,3 @@ fn a_kept_program_ends_with_its_keeper_or_tells_why_it_ended() {
     };
     assert_eq!((status.code(), said.as_str()), (Some(5), "why\n"));
 }
-
-#[test]
-fn a_deed_at_the_end_is_done_at_the_end() {
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("left-over");
-    std::fs::write(&file, "").unwrap();
-    let keeper = Keeper::at_end(Command::new("rm").arg(&file)).unwrap();
-    assert!(file.exists());
-    drop(keeper);
-    assert!(!file.exists());
-}

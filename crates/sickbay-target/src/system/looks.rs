@@ -23,8 +23,11 @@ impl Looks {
     }
 }
 
+/// A directory, and whether a file system looks like what belongs there.
+type Place = (&'static str, fn(&Looks) -> bool);
+
 /// Where file systems of the other looks belong.
-pub(super) const PLACES: [(&str, fn(&Looks) -> bool); 3] =
+pub(super) const PLACES: [Place; 3] =
     [("/usr", |looks| looks.usr), ("/var", |looks| looks.var), ("/boot", |looks| looks.boot)];
 
 /// Names that a root has and the other file systems have not (hier(7)).
