@@ -7,6 +7,9 @@
 #![deny(clippy::disallowed_methods)]
 
 pub mod dpkg;
+pub mod fstab;
+pub mod lines;
 pub mod lvm;
+pub mod os_release;
 pub mod span;
 pub mod superblock;

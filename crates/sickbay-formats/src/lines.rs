@@ -1,0 +1,98 @@
+//! Lines of a text with their numbers, ends kept apart so that every file can be written back as it was.
+
+use std::ops::Range;
+
+use bstr::ByteSlice;
+
+use crate::span::Span;
+
+/// A line of a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Line<'a> {
+    /// From 1 on.
+    pub number: usize,
+    /// Without its end. A carriage return is part of it: no program but a DOS editor takes it for an end.
+    pub text: &'a [u8],
+    /// `"\n"`, or nothing when the text stops without one.
+    pub end: &'a [u8],
+}
+
+impl Line<'_> {
+    /// The words that the bytes `range` of this line are.
+    pub fn span(&self, range: Range<usize>) -> Span {
+        span_in(self.text, self.number, range)
+    }
+
+    /// All of the line but the blanks around it.
+    pub fn whole(&self) -> Span {
+        let start = self.text.len() - self.text.trim_ascii_start().len();
+        self.span(start..start + self.text.trim_ascii().len())
+    }
+}
+
+/// The characters that the bytes `range` of line `number`, whose content is `text`, are.
+pub fn span_in(text: &[u8], number: usize, range: Range<usize>) -> Span {
+    let chars = |range: Range<usize>| text.get(range).unwrap_or_default().chars().count();
+    Span { line: number, column: chars(0..range.start) + 1, len: chars(range) }
+}
+
+/// The lines of a text. What follows the last newline is a line unless it is empty.
+pub fn lines(text: &[u8]) -> impl Iterator<Item = Line<'_>> {
+    text.split_inclusive(|&byte| byte == b'\n').enumerate().map(|(index, whole)| {
+        let length = whole.len() - usize::from(whole.ends_with(b"\n"));
+        let (text, end) = whole.split_at(length);
+        Line { number: index + 1, text, end }
+    })
+}
+
+/// The text with line `number` (from 1 on) replaced by what `edit` makes of it; `None` removes the line with its end.
+pub fn with_line(text: &[u8], number: usize, edit: impl FnOnce(&[u8]) -> Option<Vec<u8>>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len() + 32);
+    let mut edit = Some(edit);
+    for line in lines(text) {
+        match edit.take_if(|_| line.number == number) {
+            Some(edit) => {
+                if let Some(new) = edit(line.text) {
+                    out.extend(new);
+                    out.extend(line.end);
+                }
+            }
+            None => {
+                out.extend(line.text);
+                out.extend(line.end);
+            }
+        }
+    }
+    out
+}
+
+/// The text with line `number` made a comment that says who did it.
+pub fn with_comment(text: &[u8], number: usize) -> Vec<u8> {
+    with_line(text, number, |line| Some([b"# sickbay: ", line].concat()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ends_are_kept_apart() {
+        let all: Vec<_> = lines(b"a\r\n\nb").map(|line| (line.number, line.text, line.end)).collect();
+        assert_eq!(all, [(1, &b"a\r"[..], &b"\n"[..]), (2, b"", b"\n"), (3, b"b", b"")]);
+        assert_eq!(lines(b"").count(), 0);
+    }
+
+    #[test]
+    fn one_line_is_edited() {
+        assert_eq!(with_comment(b"a\nb\nc", 2), b"a\n# sickbay: b\nc");
+        assert_eq!(with_line(b"a\nb\nc", 2, |_| None), b"a\nc");
+        assert_eq!(with_line(b"a\nb\nc", 9, |_| None), b"a\nb\nc");
+    }
+
+    #[test]
+    fn spans_count_characters() {
+        let line = lines("ä  bc \n".as_bytes()).next().unwrap();
+        assert_eq!(line.span(4..6), Span { line: 1, column: 4, len: 2 });
+        assert_eq!(line.whole(), Span { line: 1, column: 1, len: 5 });
+    }
+}
