@@ -33,6 +33,14 @@ pub fn probe(head: &[u8], size: u64) -> Option<Superblock> {
     probes.iter().find_map(|probe| probe(head))
 }
 
+/// Where an ext2, ext3 or ext4 file system was last mounted for writing, by its own account (`s_last_mounted` in the
+/// kernel's `fs/ext4/ext4.h`).
+pub fn last_mounted_on(head: &[u8]) -> Option<String> {
+    let head = Bytes(head);
+    ext(head)?;
+    head.label(1024 + 136, 64)
+}
+
 /// Recognises a member of a software RAID by the end of the device: `tail` is its last [`TAIL`] bytes (or all of a
 /// shorter one), `size` its size in bytes.
 pub fn probe_end(tail: &[u8], size: u64) -> Option<Superblock> {

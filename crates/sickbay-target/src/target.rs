@@ -92,6 +92,8 @@ pub struct Volume {
     pub disk: usize,
     /// Where it is mounted in the target, for example "/boot".
     pub mounted_on: Option<PathBuf>,
+    /// Where it was last mounted for writing, by its own account; only ext2, ext3 and ext4 keep that.
+    pub last_mounted_on: Option<PathBuf>,
 }
 
 impl Target {

@@ -98,6 +98,7 @@ fn probe(disk: &Disk, mut volume: Volume, window: Window, found: &mut Described)
     let head = read(disk, window, 0, HEAD)?;
     let tail = read(disk, window, window.size.saturating_sub(TAIL as u64), TAIL)?;
     identify(&mut volume, superblock::probe_end(&tail, window.size).or_else(|| superblock::probe(&head, window.size)));
+    volume.last_mounted_on = superblock::last_mounted_on(&head).map(Into::into);
     if volume.fstype != "linux_raid_member" {
         if volume.fstype == "crypto_LUKS" {
             found.opaque.push(format!("{} is encrypted (LUKS)", volume.name));

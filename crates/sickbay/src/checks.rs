@@ -11,6 +11,12 @@ use crate::tr;
 /// All checks, in the order in which a machine comes up, which is also the order of repair.
 pub static ALL: &[&Check] = &[
     // Boot.
+    &boot::fstab_bad_line::CHECK,
+    &boot::fstab_wrong_root::CHECK,
+    &boot::fstab_missing_device::CHECK,
+    &boot::fstab_duplicate_uuid::CHECK,
+    &boot::fstab_wrong_type::CHECK,
+    &boot::fstab_missing_mount_point::CHECK,
     &boot::default_target_missing::CHECK,
     // Files.
     &files::top_level_missing::CHECK,

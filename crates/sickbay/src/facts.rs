@@ -1,7 +1,10 @@
 //! What is known of the target: parsed, never lossy, gathered once and only when a check asks.
 
+pub mod devices;
 pub mod donor;
+pub mod fstab;
 pub mod summary;
+pub mod system;
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;

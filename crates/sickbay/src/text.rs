@@ -66,7 +66,22 @@ macro_rules! plain_values {
         }
     })* };
 }
-plain_values!(str, String, u8, u16, u32, u64, usize, i32, i64, f64, char, bstr::BStr, bstr::BString);
+plain_values!(
+    str,
+    String,
+    u8,
+    u16,
+    u32,
+    u64,
+    usize,
+    i32,
+    i64,
+    f64,
+    char,
+    std::borrow::Cow<'_, str>,
+    bstr::BStr,
+    bstr::BString
+);
 
 impl IntoValue for std::path::Path {
     fn to_value(&self) -> Value {

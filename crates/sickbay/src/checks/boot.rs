@@ -1,3 +1,9 @@
 //! From the partition table to the last unit that must start.
 
 pub mod default_target_missing;
+pub mod fstab_bad_line;
+pub mod fstab_duplicate_uuid;
+pub mod fstab_missing_device;
+pub mod fstab_missing_mount_point;
+pub mod fstab_wrong_root;
+pub mod fstab_wrong_type;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use bstr::{BString, ByteSlice};
+use bstr::BString;
 use sickbay_formats::dpkg;
 use sickbay_target::{FileKind, Root, Target};
 
@@ -36,16 +36,10 @@ pub fn why_not(target: &Target, donor: &Target) -> Option<Text> {
     }
 }
 
-/// `debian 12`, from os-release(5); the first number of VERSION_ID where minor releases share their files.
+/// `debian 12`, from os-release(5).
 fn release(root: &Root) -> Option<String> {
-    let text = ["/etc/os-release", "/usr/lib/os-release"].iter().find_map(|path| root.read(path).ok())?;
-    let value = |key: &str| {
-        text.lines().find_map(|line| {
-            let value = line.strip_prefix(key.as_bytes())?.trim_ascii();
-            Some(value.trim_with(|c| matches!(c, '"' | '\'')).to_str_lossy().into_owned())
-        })
-    };
-    Some(format!("{} {}", value("ID=")?, value("VERSION_ID=").unwrap_or_default()))
+    let release = super::system::release(root);
+    Some(format!("{} {}", release.id?, release.version.unwrap_or_default()))
 }
 
 /// ELF class and machine of the first program that is there.

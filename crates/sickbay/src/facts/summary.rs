@@ -1,17 +1,62 @@
 //! What the target is, in a few words, for the head of a report.
-use crate::facts::Facts;
-use crate::report::TargetSummary;
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
-/// s
+
+use sickbay_target::{Kind, Table};
+
+use crate::facts::Facts;
+use crate::facts::system::System;
+use crate::report::TargetSummary;
+use crate::text::Text;
+use crate::tr;
+
+/// Sums a target up. What cannot be told is left out.
 pub fn of(facts: &Arc<Facts>) -> TargetSummary {
+    let target = facts.target();
+    let release = facts.get::<System>().map(|system| system.release.clone()).unwrap_or_default();
     TargetSummary {
-        kind: "root",
-        name: facts.target().name.clone(),
-        description: vec![],
-        id: None,
-        version: None,
-        pretty_name: None,
-        kernel: None,
-        notes: vec![],
+        kind: match target.kind {
+            Kind::Host => "host",
+            Kind::Root => "root",
+            Kind::Disk => "disk",
+        },
+        name: target.name.clone(),
+        description: description(facts),
+        id: release.id,
+        version: release.version,
+        pretty_name: release.pretty_name,
+        kernel: kernel(facts),
+        notes: target.notes().to_vec(),
     }
+}
+
+/// The table, and what the root file system is on: "MBR, ext4 on partition 1".
+fn description(facts: &Facts) -> Vec<Text> {
+    let Ok(volumes) = &facts.target().volumes else { return Vec::new() };
+    let mut all = Vec::new();
+    if !facts.is_host() {
+        let tables: BTreeSet<&str> = volumes
+            .iter()
+            .filter_map(|volume| volume.table)
+            .map(|table| match table {
+                Table::Mbr => "MBR",
+                Table::Gpt => "GPT",
+            })
+            .collect();
+        all.extend(tables.into_iter().map(Text::verbatim));
+    }
+    for volume in volumes {
+        if let Some(place) = &volume.mounted_on
+            && (place.as_os_str() == "/" || !facts.is_host())
+        {
+            let (fstype, volume) = (volume.fstype.as_str(), volume.name.as_str());
+            all.push(tr!("{place}: {fstype} on {volume}", place = place.as_path(), fstype, volume));
+        }
+    }
+    all
+}
+
+fn kernel(facts: &Facts) -> Option<String> {
+    facts.is_host().then(|| rustix::system::uname().release().to_string_lossy().into_owned())
 }

@@ -14,7 +14,8 @@
 //! | `--- hole PATH SIZE` | a sparse file of SIZE bytes |
 //! | `--- elf PATH [MODE] [interp=PATH] [needs=A,B] [soname=C]` | a small ELF file for x86-64 |
 //! | `--- remove PATH`, `--- mode PATH MODE`, `--- owner PATH UID:GID` | what they say |
-//! | `--- volume NAME key=value …` | a volume of the target: `fstype`, `uuid`, `label`, `partuuid`, `mounted` |
+//! | `--- volume NAME key=value …` | a volume of the target: `fstype`, `uuid`, `label`, `partuuid`, `partlabel`, `mounted`, `last` (mounted on), `disk` (number), `lv` (VG/LV) |
+//! | `--- no volume NAME` | a volume of the tree is not there |
 //! | `--- donor` | the tree of `tree` alone, as it is healthy, is the donor |
 //! | `--- risky` | risky repairs are accepted |
 //! | `--- takes back` | some repair is expected not to hold |
@@ -279,6 +280,9 @@ fn volume(name: &str, keys: &[&str]) -> Result<Volume, String> {
             "label" => volume.label = text,
             "partuuid" => volume.partuuid = text,
             "partlabel" => volume.partlabel = text,
+            "last" => volume.last_mounted_on = Some(PathBuf::from(value)),
+            "disk" => volume.disk = value.parse().map_err(|_| format!("disk={value}"))?,
+            "lv" => volume.lv = value.split_once('/').map(|(vg, lv)| (vg.to_owned(), lv.to_owned())),
             "mounted" => volume.mounted_on = Some(PathBuf::from(value)),
             other => return Err(format!("no key {other}")),
         }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::check::Verdict;
 use crate::facts::Facts;
+use crate::facts::system::{Init, System};
 use crate::finding::Findings;
 use crate::proof::Stage;
 use crate::repair::{Change, Risk};
@@ -29,7 +30,7 @@ const UNIT_DIRS: [&str; 4] =
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let root = facts.root();
-    if !root.exists("/usr/lib/systemd/systemd")? && !root.exists("/lib/systemd/systemd")? {
+    if facts.get::<System>()?.init != Init::Systemd {
         return Err(crate::check::Skip::NotApplicable(tr!("systemd is not installed")));
     }
     // The first name that is there counts, whether or not it leads anywhere.

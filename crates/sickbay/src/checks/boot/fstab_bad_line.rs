@@ -1,0 +1,111 @@
+//! Lines of fstab that mount(8) cannot read.
+
+use sickbay_formats::fstab::{self, Defect};
+use sickbay_formats::lines;
+
+use crate::check::Verdict;
+use crate::facts::Facts;
+use crate::facts::fstab::Fstab;
+use crate::finding::Findings;
+use crate::proof::Stage;
+use crate::repair::{Change, Risk};
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// Lines of `/etc/fstab` that are no entry: fewer than three fields, a mount point that is no absolute path, dump or
+    /// pass fields that are no numbers, more than six fields, NUL bytes, lines that end in CR LF, and the misspelt
+    /// option `default`.
+    ///
+    /// ## Why it matters
+    /// What the line was to mount is not mounted, and `mount -a` fails. Systems with SysV init or Upstart stop at a repair
+    /// shell; systemd passes over most such lines, but not over one that became an option that the file system refuses.
+    ///
+    /// ## What the repair does
+    /// Takes the carriage return away, spells the option right, or puts a `#` before a line that mounts nothing anyway.
+    /// Every other line stays as it is. By hand: correct the line, then `findmnt --verify`.
+    "fstab-bad-line", Boot, seed = ["B7"], proves = [Mounts], "a line of fstab cannot be read"
+}
+
+fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    let fstab = facts.get::<Fstab>()?;
+    let file = &fstab.file;
+    for entry in &fstab.entries {
+        let Some(defect) = entry.defect else {
+            if let Some(option) = entry.fields.get(3).filter(|options| options.value == "default") {
+                let finding = found.error(tr!("the mount option default is unknown: it is spelt defaults"));
+                finding.at(file, option.span).why(tr!("file systems refuse options that they do not know"));
+                if !entry.is_optional() && !entry.is_swap() {
+                    finding.stops(Stage::Mounts);
+                }
+                let text = fstab::with_field(&file.bytes, entry, 3, "defaults");
+                finding.repair(Risk::Safe, tr!("write defaults"), [Change::edit(file, text)]);
+            }
+            continue;
+        };
+        let comment = || [Change::edit(file, lines::with_comment(&file.bytes, entry.line))];
+        let put_comment = tr!("make line {line} a comment", line = entry.line);
+        match defect {
+            Defect::CarriageReturn => {
+                let text = without_carriage_returns(&file.bytes);
+                // One finding for the whole file: it was saved by an editor of another system.
+                found
+                    .error(tr!("lines of {path} end in CR LF", path = file.path.as_path()))
+                    .at(file, entry.whole)
+                    .why(tr!("the carriage return becomes part of the last field, which may be an option or the type"))
+                    .repair(Risk::Safe, tr!("end the lines in LF"), [Change::edit(file, text)]);
+                return Ok(());
+            }
+            Defect::TooFewFields => {
+                found
+                    .warning(tr!("a line has {count} of the three fields that it needs", count = entry.fields.len()))
+                    .at(file, entry.whole)
+                    .why(tr!("it mounts nothing; SysV init and Upstart stop at it"))
+                    .repair(Risk::Safe, put_comment, comment());
+            }
+            Defect::Nul => {
+                found
+                    .error(tr!("a line holds NUL bytes"))
+                    .at(file, entry.whole)
+                    .why(tr!("the file was damaged, perhaps by a crash while it was written"))
+                    .repair(Risk::Safe, put_comment, comment());
+            }
+            Defect::NoMountPoint => {
+                let place = entry.mount_point();
+                found
+                    .error(tr!("the mount point {place} is no absolute path", place))
+                    .at(file, entry.span(1))
+                    .why(tr!("it mounts nothing; SysV init and Upstart stop at it"))
+                    .repair(Risk::Safe, put_comment, comment());
+            }
+            Defect::NoNumber => {
+                let field =
+                    if entry.fields.get(4).is_some_and(|f| !f.value.iter().all(u8::is_ascii_digit)) { 4 } else { 5 };
+                let value = entry.fields.get(field).map(|field| field.value.clone()).unwrap_or_default();
+                let text = fstab::with_field(&file.bytes, entry, field, "0");
+                found
+                    .warning(tr!("{value} stands where a number is needed", value))
+                    .at(file, entry.span(field))
+                    .why(tr!("mount reads the line no further"))
+                    .repair(Risk::Safe, tr!("write 0"), [Change::edit(file, text)]);
+            }
+            Defect::TooManyFields => {
+                found
+                    .warning(tr!(
+                        "a line has {count} fields, more than the six that there are",
+                        count = entry.fields.len()
+                    ))
+                    .at(file, entry.whole)
+                    .why(tr!("a blank in a name or path has cut it in two: it is written \\040"))
+                    .by_hand(tr!("write \\040 for a blank in a name or path"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn without_carriage_returns(text: &[u8]) -> Vec<u8> {
+    lines::lines(text)
+        .flat_map(|line| [line.text.strip_suffix(b"\r").unwrap_or(line.text), line.end].concat())
+        .collect()
+}

@@ -1,0 +1,122 @@
+//! Lines of fstab whose device is not there.
+
+use std::path::Path;
+
+use sickbay_formats::fstab::{self, Entry};
+use sickbay_target::Volume;
+
+use crate::check::Verdict;
+use crate::facts::Facts;
+use crate::facts::devices::{Devices, Lookup, tag};
+use crate::facts::fstab::{Fstab, mount_point};
+use crate::facts::system::{Init, System};
+use crate::finding::{Finding, Findings, Severity};
+use crate::proof::Stage;
+use crate::repair::{Change, Risk};
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// Lines of `/etc/fstab` whose UUID, label or device is on none of the target's disks, unless the line is marked
+    /// `nofail`, `noauto` or `x-systemd.automount`. The line of the root file system is the matter of `fstab-wrong-root`.
+    ///
+    /// Names are looked up on the target's own disks, never on those of the machine that sickbay runs on. A data disk that
+    /// is not attached to that machine is missing too: give it with `--with`.
+    ///
+    /// ## Why it matters
+    /// systemd waits 90 seconds for the device, then stops in emergency mode: no network, no ssh. System V systems stop at
+    /// a repair shell. A missing swap device only costs the 90 seconds.
+    ///
+    /// ## What the repair does
+    /// Names the device that was meant, when the disks prove which one: it says itself that it was last mounted there, or
+    /// it is the only swap that no line names. Else adds `nofail`, so that the system starts without it. Never touches `/`
+    /// and `/usr`. By hand: `lsblk -f`, and write the right UUID into the line.
+    "fstab-missing-device", Boot, seed = ["B7"], proves = [Mounts], "fstab waits for a device that is not there"
+}
+
+fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    let fstab = facts.get::<Fstab>()?;
+    let devices = facts.get::<Devices>()?;
+    let init = facts.get::<System>()?.init;
+    for entry in fstab.sound().filter(|entry| !entry.is_optional() && entry.mount_point() != "/") {
+        match devices.find(facts, &entry.source()) {
+            Lookup::Missing => {}
+            Lookup::Untold(why) => {
+                found.could_not_tell(tr!("line {line} of {path}: {why}", line = entry.line, path = Fstab::PATH, why));
+                continue;
+            }
+            Lookup::Volume(_) | Lookup::Several(_) | Lookup::Device => continue,
+        }
+        let (place, device) = (entry.mount_point(), entry.device());
+        let waits = init == Init::Systemd;
+        let finding = if entry.is_swap() {
+            let finding = found.warning(tr!("swap is on {device}, which no disk of this system has", device));
+            if waits {
+                finding.why(tr!("systemd waits 90 s for it at every start"));
+            }
+            finding
+        } else {
+            let severity = if waits || stops_system_v(entry) { Severity::Critical } else { Severity::Error };
+            let finding = found.add(
+                severity,
+                tr!("{place} is mounted from {device}, which no disk of this system has", place, device),
+            );
+            if waits {
+                finding.why(tr!("systemd waits 90 s for it, then stops in emergency mode"));
+            } else if severity == Severity::Critical {
+                finding.why(tr!("fsck fails, and the start stops at a repair shell"));
+            }
+            if severity == Severity::Critical {
+                finding.stops(Stage::Mounts);
+            }
+            finding
+        };
+        finding.at(&fstab.file, entry.span(0));
+        repair(finding, entry, &fstab, &fstab.unclaimed(facts, &devices));
+    }
+    Ok(())
+}
+
+/// System V and Upstart stop only when the check of the file system fails, which the sixth field asks for.
+fn stops_system_v(entry: &Entry) -> bool {
+    entry.fields.get(5).is_some_and(|field| field.value != "0")
+}
+
+fn repair(finding: &mut Finding, entry: &Entry, fstab: &Fstab, unclaimed: &[&Volume]) {
+    let place = mount_point(entry);
+    let of_type: Vec<&Volume> = unclaimed
+        .iter()
+        .copied()
+        .filter(|volume| entry.fstype() == "auto" || entry.fstype() == volume.fstype.as_str())
+        .collect();
+    let is_meant = |volume: &&Volume| {
+        volume.mounted_on.as_deref() == Some(place) || volume.last_mounted_on.as_deref() == Some(place)
+    };
+    let only = |volumes: &[&Volume]| match volumes {
+        [one] => tag(one).map(|tag| (one.name.clone(), tag)),
+        _ => None,
+    };
+    let meant: Vec<&Volume> = of_type.iter().copied().filter(|volume| entry.is_swap() || is_meant(volume)).collect();
+    let rename = |tag: &str| [Change::edit(&fstab.file, fstab::with_field(&fstab.file.bytes, entry, 0, tag))];
+    let proven = only(&meant);
+    if let Some((volume, tag)) = &proven {
+        let title = if entry.is_swap() {
+            tr!("swap on {volume}, the only swap that no line names: {tag}", volume, tag)
+        } else {
+            tr!("mount {volume}, which was mounted on {place} before: {tag}", volume, place, tag)
+        };
+        finding.repair(Risk::Safe, title, rename(tag));
+    }
+    if [Path::new("/usr"), Path::new("/var")].contains(&place) {
+        finding.by_hand(tr!("write the right device into the line: the system does not work without {place}", place));
+        return;
+    }
+    let text = fstab::with_option(&fstab.file.bytes, entry, "nofail");
+    let title = tr!("add nofail to line {line}: the system starts without it", line = entry.line);
+    finding.repair(Risk::Safe, title, [Change::edit(&fstab.file, text)]);
+    if let (None, Some((volume, tag))) = (&proven, only(&of_type)) {
+        let title =
+            tr!("mount {volume}, the only {fstype} that no line names: {tag}", volume, fstype = entry.fstype(), tag);
+        finding.repair(Risk::Risky, title, rename(&tag));
+    }
+}

@@ -1,0 +1,92 @@
+//! Directories that fstab mounts on and that are not there.
+
+use std::path::Path;
+
+use sickbay_target::Reason;
+
+use crate::check::Verdict;
+use crate::facts::Facts;
+use crate::facts::devices::{Devices, Lookup};
+use crate::facts::fstab::{Fstab, mount_point};
+use crate::facts::system::{Init, System};
+use crate::finding::{Findings, Severity};
+use crate::proof::Stage;
+use crate::repair::{Change, Risk};
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// Mount points of `/etc/fstab` that do not exist, or that are no directories.
+    ///
+    /// ## Why it matters
+    /// Nothing can be mounted on what is not there ("mount point does not exist"). systemd makes missing directories itself
+    /// when it boots, so that there it is only worth knowing; a file in the place of the directory stops it too.
+    ///
+    /// ## What the repair does
+    /// Makes the directory, mode 0755. By hand: `mkdir -p DIRECTORY`.
+    "fstab-missing-mount-point", Boot, seed = ["B7"], proves = [Mounts], "a mount point of fstab is not there"
+}
+
+fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    let fstab = facts.get::<Fstab>()?;
+    let init = facts.get::<System>()?.init;
+    let devices = facts.get::<Devices>().ok();
+    let places: Vec<&Path> = fstab.sound().map(mount_point).collect();
+    for entry in fstab.sound() {
+        let place = mount_point(entry);
+        if !place.has_root() || entry.has_option("noauto") || entry.has_option("bind") && entry.is_optional() {
+            continue;
+        }
+        // Where another line's file system would be mounted above it and is not, the directory may be on that.
+        let above =
+            places.iter().filter(|above| above.parent().is_some() && place != **above && place.starts_with(above));
+        let is_mounted = |above: &&&Path| devices.as_ref().is_some_and(|devices| devices.mounted_on(above).is_some());
+        if above.filter(|above| !is_mounted(above)).count() > 0 || is_of_kernel(place) {
+            continue;
+        }
+        // A device that is not there is the cause that matters.
+        if devices.as_ref().is_some_and(|devices| matches!(devices.find(facts, &entry.source()), Lookup::Missing)) {
+            continue;
+        }
+        let (message, severity, there) = match facts.root().stat(place) {
+            Ok(metadata) if metadata.is_dir() || metadata.is_file() && entry.has_option("bind") => continue,
+            Ok(_) => (tr!("{place} is mounted on, but is no directory", place), Severity::Critical, true),
+            Err(error) if matches!(error.reason, Reason::NotFound) => {
+                let severity = if init == Init::Systemd { Severity::Note } else { Severity::Error };
+                (tr!("the mount point {place} does not exist", place), severity, false)
+            }
+            Err(error) => {
+                found.could_not_tell(crate::text::Text::verbatim(error.to_string()));
+                continue;
+            }
+        };
+        let severity = if entry.is_optional() { severity.max(Severity::Warning) } else { severity };
+        let finding = found.add(severity, message);
+        finding.at(&fstab.file, entry.span(1));
+        match (there, severity) {
+            (true, _) => finding.why(tr!("the mount fails, and what needs it does not start")),
+            (false, Severity::Note) => finding.why(tr!("systemd makes it when it boots; mount -a does not")),
+            (false, _) => finding.why(tr!("the mount fails")),
+        };
+        if severity == Severity::Critical {
+            finding.stops(Stage::Mounts);
+        }
+        if there || facts.root().metadata(place).is_ok() {
+            finding.by_hand(tr!("move {place} away and make a directory in its place", place));
+            continue;
+        }
+        // From the top down, every directory that is missing.
+        let missing: Vec<Change> = place
+            .ancestors()
+            .take_while(|dir| facts.root().metadata(dir).is_err())
+            .map(|dir| Change::make_dir(dir, 0o755))
+            .collect();
+        finding.repair(Risk::Safe, tr!("make the directory {place}", place), missing.into_iter().rev());
+    }
+    Ok(())
+}
+
+/// Directories that only a running kernel or its early user space makes.
+fn is_of_kernel(place: &Path) -> bool {
+    ["/proc", "/sys", "/dev", "/run"].iter().any(|dir| place.starts_with(dir))
+}

@@ -1,0 +1,66 @@
+//! The root's line of fstab names another device, or none.
+
+use sickbay_formats::fstab;
+
+use crate::check::{Skip, Verdict};
+use crate::facts::Facts;
+use crate::facts::devices::{Devices, Lookup, tag};
+use crate::facts::fstab::Fstab;
+use crate::finding::Findings;
+use crate::proof::Stage;
+use crate::repair::{Change, Risk};
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// The line of `/etc/fstab` for `/` names a device that is not there, or one that is not the root file system.
+    ///
+    /// ## Why it matters
+    /// The kernel mounts the root by `root=` of its command line, read-only; fstab's line is what it is checked and
+    /// remounted writable by. Where that fails, systemd stops in emergency mode, and everything is read-only.
+    ///
+    /// ## What the repair does
+    /// Writes the UUID of the root file system into the line; options and numbers stay. By hand: `blkid`, and write it.
+    "fstab-wrong-root", Boot, seed = ["B7"], proves = [Mounts], "the root's line of fstab is not the root"
+}
+
+fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    let fstab = facts.get::<Fstab>()?;
+    let devices = facts.get::<Devices>()?;
+    let Some(entry) = fstab.root() else {
+        return Err(Skip::NotApplicable(tr!("fstab has no line for the root file system")));
+    };
+    let Some(root) = devices.root() else {
+        return Err(Skip::NotApplicable(tr!("the root is not on a volume of its own")));
+    };
+    let device = entry.device();
+    let message = match devices.find(facts, &entry.source()) {
+        Lookup::Missing => tr!("the root is mounted from {device}, which no disk of this system has", device),
+        // One btrfs can be on several devices.
+        Lookup::Volume(volume) if volume == root || (volume.uuid == root.uuid && volume.fstype == root.fstype) => {
+            return Ok(());
+        }
+        Lookup::Volume(volume) => {
+            tr!("the root is mounted from {device}, which is {other}", device, other = volume.name)
+        }
+        // Two copies are found by another check; how the running system maps its devices is right where it runs.
+        Lookup::Several(_) | Lookup::Device => return Ok(()),
+        Lookup::Untold(why) => return Err(Skip::Unknown(why)),
+    };
+    let finding = found.critical(message);
+    finding
+        .at(&fstab.file, entry.span(0))
+        .label(tr!("the root is on {volume}", volume = root.name))
+        .why(tr!("the root stays read-only, and systemd stops in emergency mode"))
+        .stops(Stage::Mounts);
+    match tag(root) {
+        Some(tag) => {
+            let text = fstab::with_field(&fstab.file.bytes, entry, 0, &tag);
+            finding.repair(Risk::Safe, tr!("write {tag}", tag), [Change::edit(&fstab.file, text)]);
+        }
+        None => {
+            finding.by_hand(tr!("write the device of the root into the line"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,78 @@
+//! Lines of fstab that give a file system the wrong type.
+
+use bstr::ByteSlice;
+use sickbay_formats::fstab;
+
+use crate::check::Verdict;
+use crate::facts::Facts;
+use crate::facts::devices::{Devices, Lookup};
+use crate::facts::fstab::Fstab;
+use crate::finding::{Findings, Severity};
+use crate::proof::Stage;
+use crate::repair::{Change, Risk};
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// Lines of `/etc/fstab` whose type is not that of the file system on the device: `xfs` for an ext4, a misspelt
+    /// `exf4`, swap for a data partition.
+    ///
+    /// ## Why it matters
+    /// The mount fails ("wrong fs type, bad option, bad superblock"), and systemd stops in emergency mode.
+    ///
+    /// ## What the repair does
+    /// Writes the type that is on the device. By hand: `blkid DEVICE`, and write what it says.
+    "fstab-wrong-type", Boot, seed = ["B7"], proves = [Mounts], "fstab gives a file system the wrong type"
+}
+
+fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    let fstab = facts.get::<Fstab>()?;
+    let devices = facts.get::<Devices>()?;
+    for entry in fstab.sound() {
+        let Lookup::Volume(volume) = devices.find(facts, &entry.source()) else { continue };
+        let (said, real) = (entry.fstype().to_str_lossy(), volume.fstype.as_str());
+        // Nothing known is on it: what it is cannot be told from here.
+        if real.is_empty() || said.split(',').any(|said| takes(said, real)) {
+            continue;
+        }
+        let severity =
+            if entry.is_optional() || entry.has_option("noauto") { Severity::Warning } else { Severity::Critical };
+        let finding = found.add(severity, tr!("{device} is {real}, not {said}", device = entry.device(), real, said));
+        finding
+            .at(&fstab.file, entry.span(2))
+            .evidence(volume.name.clone(), format!("TYPE={real}"))
+            .why(tr!("the mount fails, and what needs it does not start"));
+        if severity == Severity::Critical {
+            finding.stops(Stage::Mounts);
+        }
+        if is_container(real) || (entry.is_swap() != (real == "swap")) {
+            finding.by_hand(tr!("find out what is to be mounted here, and name its device"));
+        } else {
+            let text = fstab::with_field(&fstab.file.bytes, entry, 2, real);
+            finding.repair(Risk::Safe, tr!("write {real}", real), [Change::edit(&fstab.file, text)]);
+        }
+    }
+    Ok(())
+}
+
+/// What is no file system itself.
+fn is_container(fstype: &str) -> bool {
+    matches!(fstype, "LVM2_member" | "crypto_LUKS" | "linux_raid_member" | "jbd" | "swsuspend")
+}
+
+/// Whether a mount with the type `said` takes a device that holds `real`.
+fn takes(said: &str, real: &str) -> bool {
+    match said {
+        "auto" | "none" => true,
+        // The ext4 driver mounts all three; each of the older two drivers takes the older format too.
+        "ext4" | "ext4dev" => matches!(real, "ext2" | "ext3" | "ext4"),
+        "ext3" => matches!(real, "ext2" | "ext3"),
+        "vfat" | "msdos" => real == "vfat",
+        "ntfs" | "ntfs3" | "ntfs-3g" | "fuseblk" | "lowntfs-3g" => real == "ntfs",
+        "exfat" | "exfat-fuse" => real == "exfat",
+        "iso9660" | "udf" => matches!(real, "iso9660" | "udf"),
+        // A hibernated system's swap has another signature until it is woken.
+        "swap" => matches!(real, "swap" | "swsuspend"),
+        other => other == real,
+    }
+}

@@ -1,0 +1,66 @@
+//! /etc/fstab of the target.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use sickbay_formats::fstab::{self, Entry};
+use sickbay_target::Volume;
+
+use crate::check::Skip;
+use crate::facts::devices::{Devices, Lookup};
+use crate::facts::{Fact, Facts, SourceFile};
+
+/// What shall be mounted.
+#[derive(Debug)]
+pub struct Fstab {
+    /// The file itself.
+    pub file: Arc<SourceFile>,
+    /// Every line that is no comment, damaged ones too.
+    pub entries: Vec<Entry>,
+}
+
+impl Fstab {
+    /// Where it is.
+    pub const PATH: &str = "/etc/fstab";
+
+    /// The lines that mount(8) accepts. A carriage return at the end of one is another check's matter.
+    pub fn sound(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(|entry| matches!(entry.defect, None | Some(fstab::Defect::CarriageReturn)))
+    }
+
+    /// The line for the root file system.
+    pub fn root(&self) -> Option<&Entry> {
+        self.sound().find(|entry| entry.mount_point() == "/")
+    }
+
+    /// Volumes that no line names and that are mounted nowhere else: what a line that names nothing may have meant.
+    pub fn unclaimed<'a>(&self, facts: &Facts, devices: &'a Devices) -> Vec<&'a Volume> {
+        let claimed: Vec<&Volume> = self
+            .sound()
+            .flat_map(|entry| match devices.find(facts, &entry.source()) {
+                Lookup::Volume(volume) => vec![volume],
+                Lookup::Several(volumes) => volumes,
+                _ => Vec::new(),
+            })
+            .collect();
+        devices
+            .volumes
+            .iter()
+            .filter(|volume| !volume.fstype.is_empty() && volume.mounted_on.as_deref() != Some(Path::new("/")))
+            .filter(|volume| !claimed.contains(volume))
+            .collect()
+    }
+}
+
+/// The mount point of a line as a path of the target.
+pub fn mount_point(entry: &Entry) -> &Path {
+    use std::os::unix::ffi::OsStrExt;
+    Path::new(std::ffi::OsStr::from_bytes(entry.mount_point()))
+}
+
+impl Fact for Fstab {
+    fn gather(facts: &Facts) -> Result<Fstab, Skip> {
+        let file = facts.required(Fstab::PATH)?;
+        Ok(Fstab { entries: fstab::entries(&file.bytes), file })
+    }
+}
