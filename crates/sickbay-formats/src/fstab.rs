@@ -303,7 +303,7 @@ fn defect(text: &[u8], entry: &Entry) -> Option<Defect> {
         Some(Defect::NoMountPoint)
     } else if text.ends_with(b"\r") {
         Some(Defect::CarriageReturn)
-    } else if !(is_number(4) && is_number(5)) && !is_early_comment(entry) {
+    } else if !(is_early_comment(entry) || is_number(4) && is_number(5)) {
         Some(Defect::NoNumber)
     } else if entry.fields.len() > 6 && !is_comment {
         Some(Defect::TooManyFields)
