@@ -6,9 +6,11 @@
 
 #![deny(clippy::disallowed_methods)]
 
+pub mod accounts;
 pub mod dpkg;
 pub mod fstab;
 pub mod lines;
+pub mod login_defs;
 pub mod lvm;
 pub mod os_release;
 pub mod span;

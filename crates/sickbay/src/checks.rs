@@ -24,6 +24,12 @@ pub static ALL: &[&Check] = &[
     &files::mode_too_strict::CHECK,
     &files::setuid_lost::CHECK,
     // Login.
+    &login::account_file_damaged::CHECK,
+    &login::root_account_missing::CHECK,
+    &login::root_account_expired::CHECK,
+    &login::root_password_locked::CHECK,
+    &login::root_shell_missing::CHECK,
+    &login::login_defs_invalid::CHECK,
 ];
 
 /// The checks with these ids; all of them when none is named.

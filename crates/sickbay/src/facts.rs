@@ -1,5 +1,6 @@
 //! What is known of the target: parsed, never lossy, gathered once and only when a check asks.
 
+pub mod accounts;
 pub mod devices;
 pub mod donor;
 pub mod fstab;

@@ -1,1 +1,8 @@
 //! What stands between a user and a shell.
+
+pub mod account_file_damaged;
+pub mod login_defs_invalid;
+pub mod root_account_expired;
+pub mod root_account_missing;
+pub mod root_password_locked;
+pub mod root_shell_missing;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use sickbay_formats::fstab::{self, Entry};
+use sickbay_formats::fstab::{self, Entry, Source};
 use sickbay_target::Volume;
 
 use crate::check::Skip;
@@ -26,6 +26,11 @@ impl Fstab {
     /// The lines that mount(8) accepts. A carriage return at the end of one is another check's matter.
     pub fn sound(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter().filter(|entry| matches!(entry.defect, None | Some(fstab::Defect::CarriageReturn)))
+    }
+
+    /// Whether any line names a block device; where none does, the disks need not be known.
+    pub fn names_devices(&self) -> bool {
+        self.sound().any(|entry| entry.source() != Source::NoDevice)
     }
 
     /// The line for the root file system.

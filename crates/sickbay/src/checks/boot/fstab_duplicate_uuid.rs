@@ -28,6 +28,9 @@ check! {
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let fstab = facts.get::<Fstab>()?;
+    if !fstab.names_devices() {
+        return Ok(());
+    }
     let devices = facts.get::<Devices>()?;
     for entry in fstab.sound() {
         let Lookup::Several(volumes) = devices.find(facts, &entry.source()) else { continue };

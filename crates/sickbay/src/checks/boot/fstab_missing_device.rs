@@ -36,6 +36,9 @@ check! {
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let fstab = facts.get::<Fstab>()?;
+    if !fstab.names_devices() {
+        return Ok(());
+    }
     let devices = facts.get::<Devices>()?;
     let init = facts.get::<System>()?.init;
     for entry in fstab.sound().filter(|entry| !entry.is_optional() && entry.mount_point() != "/") {

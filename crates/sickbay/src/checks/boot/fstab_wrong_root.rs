@@ -26,10 +26,10 @@ check! {
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let fstab = facts.get::<Fstab>()?;
-    let devices = facts.get::<Devices>()?;
     let Some(entry) = fstab.root() else {
         return Err(Skip::NotApplicable(tr!("fstab has no line for the root file system")));
     };
+    let devices = facts.get::<Devices>()?;
     let Some(root) = devices.root() else {
         return Err(Skip::NotApplicable(tr!("the root is not on a volume of its own")));
     };

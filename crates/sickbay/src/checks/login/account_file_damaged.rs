@@ -1,0 +1,160 @@
+//! passwd, shadow or group is gone, empty or damaged.
+
+use sickbay_formats::accounts::{AccountFile, Defect, Entry, Kind, Password, with_unix_ends};
+use sickbay_formats::lines;
+
+use crate::check::{Skip, Verdict};
+use crate::facts::Facts;
+use crate::facts::accounts::Accounts;
+use crate::facts::system::{Init, System};
+use crate::finding::{Findings, Severity};
+use crate::proof::Stage;
+use crate::repair::{Change, Risk};
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// `/etc/passwd`, `/etc/shadow` or `/etc/group` missing, empty, with lines that end in CR LF or a byte order mark, or
+    /// with lines that have the wrong number of fields or letters where a number belongs.
+    ///
+    /// ## Why it matters
+    /// Without passwd nobody exists; without shadow no password is right; a carriage return makes `/bin/bash` a shell that
+    /// is not there. The C library passes over a damaged line, so that its account is gone.
+    ///
+    /// ## What the repair does
+    /// Takes the file, or the damaged line, from the copy that the system's own tools keep (`/etc/passwd-`,
+    /// `/var/backups/passwd.bak`), ends lines as Unix does. It never makes an account that needs no password. By hand:
+    /// `pwck`, `grpck`, or the copy.
+    "account-file-damaged", Login, seed = ["L1"], proves = [Account], "an account file is empty or damaged"
+}
+
+fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    if facts.get::<System>()?.init == Init::None {
+        return Err(Skip::NotApplicable(tr!("no init is installed: a container, into which nobody logs in")));
+    }
+    let accounts = facts.get::<Accounts>()?;
+    for kind in [Kind::Passwd, Kind::Shadow, Kind::Group] {
+        let uses_shadow =
+            accounts.parsed(Kind::Passwd).good().any(|entry| Password::of(entry.field(1)) == Password::Shadowed);
+        if kind == Kind::Shadow && !uses_shadow {
+            continue;
+        }
+        let parsed = accounts.parsed(kind);
+        match accounts.file(kind) {
+            Some(_) if parsed.compat && parsed.entries.is_empty() => {}
+            None => lost(facts, found, &accounts, kind, false),
+            Some(_) if parsed.empty => lost(facts, found, &accounts, kind, true),
+            Some(_) => damaged(facts, found, &accounts, &parsed),
+        }
+    }
+    Ok(())
+}
+
+fn severity(kind: Kind) -> Severity {
+    if kind == Kind::Group { Severity::Error } else { Severity::Critical }
+}
+
+fn lost(facts: &Facts, found: &mut Findings, accounts: &Accounts, kind: Kind, is_there: bool) {
+    let path = kind.path();
+    let message = if is_there { tr!("{path} is empty", path) } else { tr!("{path} is missing", path) };
+    let finding = found.add(severity(kind), message).at_path(path).explains(path);
+    match kind {
+        Kind::Passwd => finding.why(tr!("no account exists: nobody can log in, and services do not start")),
+        Kind::Shadow => finding.why(tr!("no password is right any more")),
+        _ => finding.why(tr!("no group has a name: services that need one do not start")),
+    };
+    if severity(kind) == Severity::Critical {
+        finding.stops(Stage::Account);
+    }
+    let Some((copy, backup)) = Accounts::backup(facts, kind) else {
+        if kind == Kind::Shadow {
+            finding.by_hand(tr!("no copy holds root's password: set a new one with passwd in a chroot"));
+        } else {
+            finding.by_hand(tr!("restore {path} from a backup", path));
+        }
+        return;
+    };
+    let content = backup.bytes.clone();
+    let change = match accounts.file(kind) {
+        Some(file) => Change::edit(file, content),
+        None => {
+            let group = accounts.parsed(Kind::Group).find(b"shadow").and_then(|entry| entry.number(2));
+            let (mode, gid) = match (kind, group.and_then(|gid| u32::try_from(gid).ok())) {
+                (Kind::Shadow, Some(gid)) => (0o640, gid),
+                (Kind::Shadow, None) => (0o600, 0),
+                _ => (0o644, 0),
+            };
+            Change::Create { path: path.into(), content, mode, owner: (0, gid) }
+        }
+    };
+    finding.evidence(copy.display().to_string(), format!("{} lines", lines::lines(&backup.bytes).count()));
+    finding.repair(Risk::Safe, tr!("take {path} from the copy {copy}", path, copy), [change]);
+}
+
+fn damaged(facts: &Facts, found: &mut Findings, accounts: &Accounts, parsed: &AccountFile<'_>) {
+    let kind = parsed.kind;
+    let Some(file) = accounts.file(kind) else { return };
+    if parsed.carriage_returns > 0 || parsed.mark {
+        let message = if parsed.mark {
+            tr!("{path} begins with a byte order mark", path = kind.path())
+        } else {
+            tr!("{count} lines of {path} end in CR LF", count = parsed.carriage_returns, path = kind.path())
+        };
+        let finding = found.add(severity(kind), message).at_path(kind.path());
+        finding.why(tr!("the carriage return becomes part of the last field, such as the shell"));
+        if severity(kind) == Severity::Critical {
+            finding.stops(Stage::Account);
+        }
+        finding.repair(Risk::Safe, tr!("end the lines in LF"), [Change::edit(file, with_unix_ends(&file.bytes))]);
+        return;
+    }
+    let bad: Vec<&Entry<'_>> = parsed.entries.iter().filter(|entry| entry.defect.is_some()).collect();
+    let Some(first) = bad.first() else { return };
+    let is_root = |entry: &Entry<'_>| entry.name() == "root";
+    let severity = if bad.iter().any(|entry| is_root(entry)) { severity(kind) } else { Severity::Warning };
+    let message = match first.defect {
+        Some(Defect::Fields(count)) => {
+            tr!(
+                "a line of {path} has {count} fields instead of {right}",
+                path = kind.path(),
+                count,
+                right = kind.fields()
+            )
+        }
+        Some(Defect::Number(field)) => tr!("field {field} of a line of {path} is no number", field, path = kind.path()),
+        Some(Defect::Nul) => tr!("a line of {path} holds NUL bytes", path = kind.path()),
+        _ => tr!("a line of {path} begins with no name", path = kind.path()),
+    };
+    let finding = found.add(severity, message);
+    for entry in &bad {
+        finding.at(file, entry.whole());
+    }
+    // The hashes in shadow are nobody's to read.
+    if kind == Kind::Shadow {
+        finding.evidence.clear();
+        finding.places.clear();
+        finding.at_path(kind.path());
+    }
+    finding.why(tr!("the C library passes over the line: its account or group does not exist"));
+    if severity == Severity::Critical {
+        finding.stops(Stage::Account);
+    }
+    let backup = Accounts::backup(facts, kind);
+    let restored = backup.as_ref().and_then(|(copy, backup)| {
+        let copies = AccountFile::parse(kind, &backup.bytes);
+        let mut text = file.bytes.clone();
+        for entry in &bad {
+            let line = copies.find(entry.name())?.text.to_owned();
+            text = lines::with_line(&text, entry.line, |_| Some(line));
+        }
+        Some((copy, text))
+    });
+    match restored {
+        Some((copy, text)) => finding.repair(
+            Risk::Safe,
+            tr!("take the line from the copy {copy}", copy = copy.as_path()),
+            [Change::edit(file, text)],
+        ),
+        None => finding.by_hand(tr!("correct or remove the line: pwck and grpck tell what is wrong with it")),
+    };
+}

@@ -1,0 +1,73 @@
+//! Values of login.defs that are no numbers where numbers are needed.
+
+use sickbay_formats::{lines, login_defs};
+
+use crate::check::Verdict;
+use crate::facts::Facts;
+use crate::finding::Findings;
+use crate::repair::{Change, Risk};
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// Settings of `/etc/login.defs` that take a number and have none, such as `ERASECHAR ^H`.
+    ///
+    /// ## Why it matters
+    /// login says "configuration error - cannot parse ERASECHAR value" and, by its version, goes on with the default or
+    /// ends: the prompt comes again and again.
+    ///
+    /// ## What the repair does
+    /// Makes the line a comment, so that the default counts. By hand: write the number, octal with a leading 0.
+    "login-defs-invalid", Login, seed = ["L8"], proves = [], "login.defs has values that are no numbers"
+}
+
+/// Settings that take a number (login.defs(5)).
+const NUMBERS: [&str; 30] = [
+    "ERASECHAR",
+    "KILLCHAR",
+    "ULIMIT",
+    "UMASK",
+    "HOME_MODE",
+    "TTYPERM",
+    "LOGIN_RETRIES",
+    "LOGIN_TIMEOUT",
+    "FAIL_DELAY",
+    "PASS_MAX_DAYS",
+    "PASS_MIN_DAYS",
+    "PASS_WARN_AGE",
+    "PASS_MIN_LEN",
+    "PASS_MAX_LEN",
+    "UID_MIN",
+    "UID_MAX",
+    "GID_MIN",
+    "GID_MAX",
+    "SYS_UID_MIN",
+    "SYS_UID_MAX",
+    "SYS_GID_MIN",
+    "SYS_GID_MAX",
+    "SUB_UID_MIN",
+    "SUB_UID_MAX",
+    "SUB_UID_COUNT",
+    "SUB_GID_MIN",
+    "SUB_GID_MAX",
+    "SUB_GID_COUNT",
+    "SHA_CRYPT_MIN_ROUNDS",
+    "SHA_CRYPT_MAX_ROUNDS",
+];
+
+fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    let file = facts.required("/etc/login.defs")?;
+    for setting in login_defs::settings(&file.bytes) {
+        let is_number = NUMBERS.iter().any(|key| setting.key == key);
+        if !is_number || login_defs::number(setting.value).is_some() {
+            continue;
+        }
+        let text = lines::with_comment(&file.bytes, setting.line);
+        found
+            .error(tr!("{key} is {value}, which is no number", key = setting.key, value = setting.value))
+            .at(&file, setting.span)
+            .why(tr!("login cannot parse it, and some versions end there"))
+            .repair(Risk::Safe, tr!("make line {line} a comment", line = setting.line), [Change::edit(&file, text)]);
+    }
+    Ok(())
+}

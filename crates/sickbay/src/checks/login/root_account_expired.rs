@@ -1,0 +1,58 @@
+//! root's account has expired.
+
+use sickbay_formats::accounts::Kind;
+use sickbay_formats::lines;
+
+use crate::check::Verdict;
+use crate::facts::Facts;
+use crate::facts::accounts::Accounts;
+use crate::finding::Findings;
+use crate::proof::Stage;
+use crate::repair::{Change, Risk};
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// An expiry date of root in `/etc/shadow` that has passed, or a password that is older than its maximum age and the
+    /// days of grace after it.
+    ///
+    /// ## Why it matters
+    /// "Your account has expired": root is refused with the right password and with a key.
+    ///
+    /// ## What the repair does
+    /// Empties the field, so that the account does not expire; the password stays. By hand: `chage -E -1 -I -1 root`.
+    "root-account-expired", Login, seed = ["L1"], proves = [Account], "root's account has expired"
+}
+
+fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    let accounts = facts.get::<Accounts>()?;
+    let (file, shadow) = accounts.present(Kind::Shadow)?;
+    let Some(root) = shadow.find(b"root") else { return Ok(()) };
+    // shadow(5) counts days since 1970-01-01.
+    let today = facts.now().as_second() / 86_400;
+    let number = |field| root.number(field).filter(|days| *days >= 0);
+    let (changed, maximum, inactive, expires) = (number(2), number(4), number(6), number(7));
+    let (message, field) = if let Some(day) = expires.filter(|day| today >= *day) {
+        (tr!("root's account has expired {days} days ago", days = today - day), 7)
+    } else if let (Some(changed), Some(maximum), Some(inactive)) = (changed, maximum, inactive)
+        && changed > 0
+        && today - changed > maximum + inactive
+    {
+        (tr!("root's password is {days} days old, and the account closed for it", days = today - changed), 6)
+    } else {
+        return Ok(());
+    };
+    let line = root.with_field(field, b"");
+    let text = lines::with_line(&file.bytes, root.line, |_| Some(line));
+    found
+        .critical(message)
+        .at_path(Kind::Shadow.path())
+        .evidence(
+            format!("{}:{}", Kind::Shadow.path(), root.line),
+            format!("field {}: {}", field + 1, root.field(field)),
+        )
+        .why(tr!("root is refused with the right password and with a key"))
+        .stops(Stage::Account)
+        .repair(Risk::Safe, tr!("empty the field, so that root does not expire"), [Change::edit(file, text)]);
+    Ok(())
+}

@@ -1,0 +1,64 @@
+//! root's shell is not there.
+
+use std::path::Path;
+
+use bstr::ByteSlice;
+use sickbay_formats::accounts::Kind;
+use sickbay_formats::lines;
+
+use crate::check::Verdict;
+use crate::facts::Facts;
+use crate::facts::accounts::Accounts;
+use crate::finding::Findings;
+use crate::proof::Stage;
+use crate::repair::{Change, Risk};
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// A shell of root in `/etc/passwd` that does not exist, or one that lets nobody in (`nologin`, `false`) where no other
+    /// account can become root.
+    ///
+    /// ## Why it matters
+    /// The password is right and the session ends at once: "No such file or directory", on the console and over ssh.
+    ///
+    /// ## What the repair does
+    /// Writes a shell that is there: `/bin/bash`, else `/bin/sh`. By hand: `usermod -s /bin/bash root`.
+    "root-shell-missing", Login, seed = ["L1"], proves = [Shell], "root's shell is not there"
+}
+
+fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    let accounts = facts.get::<Accounts>()?;
+    let (file, passwd) = accounts.present(Kind::Passwd)?;
+    // A carriage return at its end is told as such.
+    let Some(root) = passwd.find(b"root").filter(|_| passwd.carriage_returns == 0) else { return Ok(()) };
+    let field = root.field(6).to_str_lossy();
+    // passwd(5): an empty field means /bin/sh.
+    let shell = if field.is_empty() { "/bin/sh" } else { field.as_ref() };
+    let name = Path::new(shell).file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let message = if !facts.root().exists(shell)? {
+        tr!("root's shell {shell} does not exist", shell)
+    } else if matches!(name, "nologin" | "false") && !accounts.has_other_administrator(facts) {
+        tr!("root's shell {shell} lets nobody in, and no other account can become root", shell)
+    } else {
+        return Ok(());
+    };
+    let finding = found.critical(message);
+    finding
+        .at(file, root.span(6))
+        .about(shell)
+        .why(tr!("the session ends as soon as the password was right"))
+        .stops(Stage::Shell);
+    let there = |path: &&&str| facts.root().exists(path).unwrap_or(false);
+    match ["/bin/bash", "/bin/sh"].iter().find(there) {
+        Some(shell) => {
+            let line = root.with_field(6, shell.as_bytes());
+            let text = lines::with_line(&file.bytes, root.line, |_| Some(line));
+            finding.repair(Risk::Safe, tr!("give root the shell {shell}", shell), [Change::edit(file, text)]);
+        }
+        None => {
+            finding.by_hand(tr!("no shell is there: reinstall bash"));
+        }
+    }
+    Ok(())
+}
