@@ -8,10 +8,14 @@
 
 pub mod accounts;
 pub mod dpkg;
+pub mod elf;
 pub mod fstab;
+pub mod ld_so;
 pub mod lines;
 pub mod login_defs;
 pub mod lvm;
+pub mod nsswitch;
 pub mod os_release;
+pub mod pam;
 pub mod span;
 pub mod superblock;
