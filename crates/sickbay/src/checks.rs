@@ -30,6 +30,7 @@ pub static ALL: &[&Check] = &[
     &login::root_password_locked::CHECK,
     &login::root_shell_missing::CHECK,
     &login::login_defs_invalid::CHECK,
+    &login::login_program_broken::CHECK,
 ];
 
 /// The checks with these ids; all of them when none is named.

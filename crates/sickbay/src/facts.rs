@@ -4,6 +4,8 @@ pub mod accounts;
 pub mod devices;
 pub mod donor;
 pub mod fstab;
+pub mod libraries;
+pub mod programs;
 pub mod summary;
 pub mod system;
 

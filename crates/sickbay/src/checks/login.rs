@@ -6,3 +6,4 @@ pub mod root_account_expired;
 pub mod root_account_missing;
 pub mod root_password_locked;
 pub mod root_shell_missing;
+pub mod login_program_broken;

@@ -1,7 +1,7 @@
 //! The smallest ELF file that has what a loader looks at: class, machine, interpreter, needed libraries, soname.
 
 /// An x86-64 shared object or program. `interpreter` is given for programs.
-pub fn build(interpreter: Option<&str>, needed: &[&str], soname: Option<&str>) -> Vec<u8> {
+pub fn build(interpreter: Option<&str>, needed: &[&str], soname: Option<&str>, runpath: Option<&str>) -> Vec<u8> {
     const BASE: usize = 64 + 3 * 56;
     let mut strings = vec![0u8];
     let mut string = |text: &str| {
@@ -13,6 +13,9 @@ pub fn build(interpreter: Option<&str>, needed: &[&str], soname: Option<&str>) -
     let mut dynamic: Vec<(u64, u64)> = needed.iter().map(|name| (1, string(name))).collect();
     if let Some(soname) = soname {
         dynamic.push((14, string(soname)));
+    }
+    if let Some(runpath) = runpath {
+        dynamic.push((29, string(runpath)));
     }
     let interpreter_at = interpreter.map(|path| (string(path), path.len() as u64 + 1));
     let strings_at = BASE as u64;

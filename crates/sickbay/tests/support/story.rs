@@ -12,7 +12,8 @@
 //! | `--- replace PATH` | body: a line `old` and a line `new`; each occurrence is replaced |
 //! | `--- empty PATH`, `--- dir PATH [MODE]`, `--- link PATH -> TARGET`, `--- fifo PATH` | what they say |
 //! | `--- hole PATH SIZE` | a sparse file of SIZE bytes |
-//! | `--- elf PATH [MODE] [interp=PATH] [needs=A,B] [soname=C]` | a small ELF file for x86-64 |
+//! | `--- elf PATH [MODE] [interp=PATH] [needs=A,B] [soname=C] [runpath=D] [machine=N]` | a small ELF file, for x86-64 unless it says otherwise |
+//! | `--- cut PATH SIZE` | the file ends after SIZE bytes |
 //! | `--- remove PATH`, `--- mode PATH MODE`, `--- owner PATH UID:GID` | what they say |
 //! | `--- volume NAME key=value …` | a volume of the target: `fstype`, `uuid`, `label`, `partuuid`, `partlabel`, `mounted`, `last` (mounted on), `disk` (number), `lv` (VG/LV) |
 //! | `--- no volume NAME` | a volume of the tree is not there |
@@ -32,7 +33,7 @@ use std::sync::Arc;
 use sickbay::facts::Facts;
 use sickbay_target::{Access, Target, Volume};
 
-use super::{elf, inside};
+use super::elf;
 
 /// A directive with its words and its body.
 #[derive(Clone, Debug)]
@@ -172,7 +173,12 @@ fn directives(path: &Path) -> Result<Vec<Directive>, String> {
 fn perform(root: &Path, directive: &Directive) -> Result<(), String> {
     let words: Vec<&str> = directive.words.iter().map(String::as_str).collect();
     let [verb, target, rest @ ..] = words.as_slice() else { return Err("too few words".to_owned()) };
-    let path = inside(root, target);
+    // A link to /lib in a tree must not lead to the /lib of the machine that runs the tests.
+    let follow = matches!(*verb, "append" | "prepend" | "replace" | "dir" | "mode" | "cut");
+    let path = resolved(root, target, follow)?;
+    if matches!(*verb, "file" | "crlf" | "empty" | "hole" | "elf") && path.is_symlink() {
+        fs::remove_file(&path).map_err(|error| error.to_string())?;
+    }
     let body = &directive.body;
     let io = |error: std::io::Error| error.to_string();
     match *verb {
@@ -228,7 +234,15 @@ fn perform(root: &Path, directive: &Directive) -> Result<(), String> {
             let needs: Vec<&str> = value("needs=").map(|list| list.split(',').collect()).unwrap_or_default();
             let plain: Vec<&str> = rest.iter().copied().filter(|word| !word.contains('=')).collect();
             let mode = if plain.is_empty() { vec!["0755"] } else { plain };
-            write(&path, &elf::build(value("interp="), &needs, value("soname=")), &mode)?;
+            let mut bytes = elf::build(value("interp="), &needs, value("soname="), value("runpath="));
+            if let Some(machine) = value("machine=").and_then(|number| number.parse::<u16>().ok()) {
+                bytes[18..20].copy_from_slice(&machine.to_le_bytes());
+            }
+            write(&path, &bytes, &mode)?;
+        }
+        "cut" => {
+            let size: u64 = rest.first().and_then(|size| size.parse().ok()).ok_or("cut PATH SIZE")?;
+            fs::OpenOptions::new().write(true).open(&path).and_then(|file| file.set_len(size)).map_err(io)?;
         }
         "remove" => {
             let metadata = fs::symlink_metadata(&path).map_err(io)?;
@@ -238,6 +252,39 @@ fn perform(root: &Path, directive: &Directive) -> Result<(), String> {
         other => return Err(format!("no directive {other}")),
     }
     Ok(())
+}
+
+/// `path` of the tree under `root`, links on the way resolved within the tree; the last one too if `follow`.
+fn resolved(root: &Path, path: &str, follow: bool) -> Result<PathBuf, String> {
+    let mut done = PathBuf::new();
+    let mut left: Vec<String> = path.split('/').rev().filter(|part| !part.is_empty()).map(str::to_owned).collect();
+    let mut links = 0;
+    while let Some(part) = left.pop() {
+        match part.as_str() {
+            "." => continue,
+            ".." => {
+                done.pop();
+                continue;
+            }
+            _ => {}
+        }
+        let next = root.join(&done).join(&part);
+        if (follow || !left.is_empty()) && next.is_symlink() {
+            links += 1;
+            if links > 40 {
+                return Err(format!("{path}: too many links"));
+            }
+            let text = fs::read_link(&next).map_err(|error| error.to_string())?;
+            let text = text.to_str().ok_or("a link that is no text")?;
+            if text.starts_with('/') {
+                done.clear();
+            }
+            left.extend(text.split('/').rev().filter(|part| !part.is_empty()).map(str::to_owned));
+        } else {
+            done.push(&part);
+        }
+    }
+    Ok(root.join(done))
 }
 
 fn parent(path: &Path) -> Result<(), String> {

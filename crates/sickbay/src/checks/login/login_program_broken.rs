@@ -1,0 +1,152 @@
+//! The programs on the way to a prompt and all that they are loaded with.
+
+use std::path::Path;
+
+use sickbay_target::Root;
+
+use crate::check::{Skip, Verdict};
+use crate::facts::Facts;
+use crate::facts::donor;
+use crate::facts::libraries::Fault;
+use crate::facts::programs::{Program, Programs, Role};
+use crate::finding::{Finding, Findings, Severity};
+use crate::proof::Stage;
+use crate::repair::{Change, Risk};
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// A program between power-on and a prompt (init, agetty, login, root's shell, `/bin/sh`, sshd, unix_chkpwd, su, sudo) that
+    /// cannot be started: its file, its loader (`/lib64/ld-linux-x86-64.so.2`), or a library that it needs, directly or through
+    /// another library, is missing, empty, cut off, damaged or for another machine, or nobody may execute it. Libraries are
+    /// looked for where ld.so would: RPATH, RUNPATH, `/etc/ld.so.conf`, the directories built in; as musl does where that is
+    /// the C library. Every broken file is one finding that lists the programs it stops.
+    ///
+    /// ## Why it matters
+    /// The kernel panics without init ("No working init found"), a login ends in "error while loading shared libraries", an ssh
+    /// connection is closed before it begins. An empty libc.so.6 stops all of them at once.
+    ///
+    /// ## What the repair does
+    /// Copies the file from a donor (`--donor ROOT`), with the links that lead to it. Makes `/sbin/init` lead to systemd again,
+    /// and gives programs back the right to be executed. By hand: reinstall the package from a chroot, or copy the file from a
+    /// machine of the same release.
+    "login-program-broken", Login, seed = ["L3", "C2"], proves = [Init, Shell, PamLogin, Sshd],
+    "a program on the way to a prompt cannot be started"
+}
+
+fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    let programs = facts.get::<Programs>()?;
+    if programs.all.is_empty() {
+        return Err(Skip::NotApplicable(tr!("there is neither an init nor a shell")));
+    }
+    for (path, culprit) in &programs.culprits {
+        let severity = culprit.programs.iter().map(|(program, _)| severity(program)).min().unwrap_or(Severity::Error);
+        let finding = found.add(severity, culprit.fault.message(path));
+        finding.at_path(path).explains(path);
+        about_links(facts.root(), finding, path);
+        let mut names: Vec<String> =
+            culprit.programs.iter().map(|(program, _)| program.path.display().to_string()).collect();
+        names.dedup();
+        let itself = names.len() == 1 && names.iter().all(|name| same(facts.root(), name, path));
+        finding.why(match culprit.programs.first() {
+            Some((program, _)) if itself => why(program),
+            _ => tr!("these programs do not start: {programs}", programs = names.join(", ")),
+        });
+        finding.detail("programs", names.clone());
+        for (program, needed_by) in &culprit.programs {
+            if !itself && needed_by != path {
+                finding.evidence(needed_by.display().to_string(), format!("needs {}", path.display()));
+            }
+            for stage in &program.stops {
+                if !finding.stops.contains(stage) {
+                    finding.stops(*stage);
+                }
+            }
+        }
+        finding.evidence.dedup();
+        finding.evidence.truncate(8);
+        offer(facts, finding, path, &culprit.fault);
+    }
+    match &programs.untold {
+        Some(skip) => Err(skip.clone()),
+        None => Ok(()),
+    }
+}
+
+fn same(root: &Root, name: &str, path: &Path) -> bool {
+    Path::new(name) == path || root.canonical(name).is_ok_and(|real| real == path)
+}
+
+fn severity(program: &Program) -> Severity {
+    let stops = |stages: &[Stage]| program.stops.iter().any(|stage| stages.contains(stage));
+    if stops(&[Stage::Init, Stage::Shell, Stage::PamLogin]) { Severity::Critical } else { Severity::Error }
+}
+
+fn why(program: &Program) -> crate::text::Text {
+    match program.role {
+        Role::Init => tr!("the kernel finds no process 1 to start and panics"),
+        Role::Getty => tr!("no terminal asks for a name"),
+        Role::Login => tr!("the console asks for a name but cannot ask for a password"),
+        Role::Shell => tr!("root's login ends as soon as the password was right"),
+        Role::Sh => tr!("scripts, and commands that programs start through a shell, do not run"),
+        Role::Sshd => tr!("there is no login by ssh"),
+        Role::UnixChkpwd => tr!("PAM cannot check passwords for programs that may not read /etc/shadow"),
+        Role::Su => tr!("nobody can change to another user with it"),
+    }
+}
+
+/// A path that is missing may be so because a link on the way to it is gone.
+fn about_links(root: &Root, finding: &mut Finding, path: &Path) {
+    let mut next = path.to_owned();
+    for _ in 0..8 {
+        let Ok(target) = root.read_link(&next) else { return };
+        next = next.parent().unwrap_or(Path::new("/")).join(target);
+        // `..` is resolved by name alone, for nothing is there to ask.
+        let mut plain = std::path::PathBuf::new();
+        for part in next.components() {
+            if part == std::path::Component::ParentDir {
+                plain.pop();
+            } else {
+                plain.push(part);
+            }
+        }
+        finding.about(&plain);
+        next = plain;
+    }
+}
+
+fn offer(facts: &Facts, finding: &mut Finding, path: &Path, fault: &Fault) {
+    let root = facts.root();
+    if let Fault::NotExecutable(mode) = fault {
+        let donor = facts.donor().and_then(|donor| donor.root().stat(path).ok());
+        let after = donor.map_or(0o755, |donor| donor.mode);
+        let text = tr!("give {path} mode {mode}", path, mode = format!("{after:04o}"));
+        finding.repair(Risk::Safe, text, [Change::Mode { path: path.to_owned(), before: *mode, after }]);
+        return;
+    }
+    if matches!(path.to_str(), Some("/sbin/init" | "/usr/sbin/init"))
+        && matches!(fault, Fault::Missing | Fault::Dangling(_) | Fault::Empty)
+    {
+        let systemd = ["/usr/lib/systemd/systemd", "/lib/systemd/systemd"];
+        let real = |target: &&str| root.stat(target).is_ok_and(|metadata| metadata.is_file() && metadata.size > 0);
+        if let Some(target) = systemd.iter().find(|target| real(target))
+            && !matches!(fault, Fault::Empty)
+        {
+            let text = tr!("link {path} to {target}", path, target = *target);
+            let dir = path.parent().and_then(|dir| root.canonical(dir).ok()).unwrap_or_else(|| "/sbin".into());
+            finding.repair(Risk::Safe, text, [Change::link(dir.join("init"), target)]);
+            return;
+        }
+    }
+    match donor::restore(facts, path) {
+        Some(restoration) => {
+            finding.repair(restoration.risk, restoration.title, restoration.changes);
+        }
+        None => {
+            finding.by_hand(tr!(
+                "reinstall the package that has {path}, or give a root of the same release with --donor",
+                path
+            ));
+        }
+    }
+}
