@@ -164,7 +164,8 @@ fn list(facts: &Facts, libraries: &Libraries) -> Result<Vec<Program>, Skip> {
     let shell = root_shell(facts)?;
     // Another shell helps where the donor has not got this one: that is for the check of root's account to say.
     if let Some(shell) = &shell
-        && (root.exists(shell)? || (is_known_shell(facts, shell)? && crate::facts::donor::restore(facts, shell).is_some()))
+        && (root.exists(shell)?
+            || (is_known_shell(facts, shell)? && crate::facts::donor::restore(facts, shell).is_some()))
     {
         add(Role::Shell, shell, &[Stage::Shell]);
     }
