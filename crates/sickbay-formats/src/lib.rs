@@ -19,3 +19,4 @@ pub mod os_release;
 pub mod pam;
 pub mod span;
 pub mod superblock;
+pub mod sysctl;

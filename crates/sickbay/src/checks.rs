@@ -17,6 +17,8 @@ pub static ALL: &[&Check] = &[
     &boot::fstab_duplicate_uuid::CHECK,
     &boot::fstab_wrong_type::CHECK,
     &boot::fstab_missing_mount_point::CHECK,
+    &boot::sysctl_hugepages::CHECK,
+    &boot::sysctl_min_free::CHECK,
     &boot::default_target_missing::CHECK,
     // Files.
     &files::top_level_missing::CHECK,

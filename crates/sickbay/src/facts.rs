@@ -6,7 +6,9 @@ pub mod donor;
 pub mod fstab;
 pub mod libraries;
 pub mod programs;
+pub mod memory;
 pub mod summary;
+pub mod sysctl_files;
 pub mod system;
 
 use std::any::{Any, TypeId};

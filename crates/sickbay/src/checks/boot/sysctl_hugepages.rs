@@ -1,0 +1,101 @@
+//! Huge pages take the memory that the system needs to start.
+
+use bstr::ByteSlice;
+
+use super::sysctl_lines::{comment_all, size, unbearable, winner};
+use crate::check::{Skip, Verdict};
+use crate::facts::Facts;
+use crate::facts::memory::Memory;
+use crate::facts::sysctl_files::SysctlFiles;
+use crate::finding::Findings;
+use crate::proof::Stage;
+use crate::repair::Risk;
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// `vm.nr_hugepages` in a sysctl file that reserves more than nine tenths of the machine's memory, or leaves less than
+    /// 256 MiB of it. The memory of a machine that does not run is read from its logs; where they do not tell, only a
+    /// reservation of a tebibyte or more is a finding. A database that has 60 % of the memory in huge pages is well.
+    ///
+    /// ## Why it matters
+    /// What is reserved is taken at once and can be used for nothing else. The kernel takes as much as it can get; then
+    /// the programs that start next find no memory, the OOM killer ends them, and the boot stops or panics.
+    ///
+    /// ## What the repair does
+    /// Makes a comment of the line that wins, and of every line that would win after it and is as large. By hand:
+    /// comment the line, or lower it to what the database needs, at most some 70 % of the memory.
+    "sysctl-hugepages", Boot, seed = ["B11"], proves = [Services], "huge pages leave no memory to start with"
+}
+
+const KEY: &str = "vm.nr_hugepages";
+
+/// No machine that is met has so much to give away: 1 TiB, in KiB.
+const ABSURD: u64 = 1 << 30;
+
+/// What a machine needs besides, in KiB: 256 MiB.
+const REST: u64 = 256 << 10;
+
+fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    let files = facts.get::<SysctlFiles>()?;
+    for why in &files.unread {
+        found.could_not_tell(why.clone());
+    }
+    let Some(pages) = winner(&files, KEY).filter(|pages| *pages > 0) else { return Ok(()) };
+    let memory = facts.get::<Memory>();
+    let page = match &memory {
+        Ok(memory) if memory.huge_page.is_some() => memory.huge_page.unwrap_or(2048),
+        _ => default_page(facts),
+    };
+    let limit = match &memory {
+        Ok(memory) => (memory.total / 10 * 9).min(memory.total.saturating_sub(REST)),
+        Err(_) => ABSURD,
+    };
+    let bearable = |pages: u64| pages.saturating_mul(page) <= limit;
+    if bearable(pages) {
+        // Without the memory's size a gibibyte is taken for bearable, what is between is not told.
+        if let Err(Skip::Unknown(why)) = memory
+            && pages.saturating_mul(page) > 1 << 20
+        {
+            let reserved = size(pages.saturating_mul(page));
+            found.could_not_tell(tr!("whether {reserved} of huge pages are too many: {why}", reserved, why));
+        }
+        return Ok(());
+    }
+    let lines = unbearable(&files, KEY, bearable);
+    let Some((file, assignment, _)) = lines.first() else { return Ok(()) };
+    let reserved = size(pages.saturating_mul(page));
+    let finding = match &memory {
+        Ok(memory) => found.critical(tr!(
+            "{key} reserves {reserved} of the machine's {total} of memory for huge pages",
+            key = KEY,
+            reserved,
+            total = size(memory.total)
+        )),
+        Err(_) => found.critical(tr!("{key} reserves {reserved} of memory for huge pages", key = KEY, reserved)),
+    };
+    finding
+        .at(file, assignment.span)
+        .why(tr!("too little is left for the programs that start next: they are killed, and the boot stops"))
+        .detail("vm.nr_hugepages", pages)
+        .detail("Hugepagesize", page.saturating_mul(1024))
+        .stops(Stage::Services);
+    if let Ok(memory) = &memory {
+        finding.evidence(memory.source.display().to_string(), memory.words.clone());
+        finding.detail("MemTotal", memory.total.saturating_mul(1024));
+    }
+    for (file, assignment, _) in lines.iter().skip(1) {
+        finding.at(file, assignment.span);
+    }
+    let title = tr!("comment out {count} lines that set {key}", count = lines.len(), key = KEY);
+    let one = tr!("comment out line {line} of {path}", line = assignment.line, path = file.path.as_path());
+    finding.repair(Risk::Safe, if lines.len() == 1 { one } else { title }, comment_all(&lines));
+    Ok(())
+}
+
+/// The size of the pages that `vm.nr_hugepages` counts, in KiB: 2 MiB, unless the kernel's command line says 1 GiB.
+fn default_page(facts: &Facts) -> u64 {
+    let says = |path: &&str| facts.root().read(*path).is_ok_and(|text| text.contains_str("default_hugepagesz=1G"));
+    let files = ["/etc/default/grub", "/etc/kernel/cmdline", "/boot/grub/grub.cfg", "/boot/grub2/grub.cfg"];
+    if files.iter().any(says) { 1 << 20 } else { 2 << 10 }
+}

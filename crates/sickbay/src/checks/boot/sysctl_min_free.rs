@@ -1,0 +1,86 @@
+//! The kernel keeps so much memory free that none is left to use.
+
+use super::sysctl_lines::{comment_all, size, unbearable, winner};
+use crate::check::{Skip, Verdict};
+use crate::facts::Facts;
+use crate::facts::memory::Memory;
+use crate::facts::sysctl_files::SysctlFiles;
+use crate::finding::{Findings, Severity};
+use crate::proof::Stage;
+use crate::repair::Risk;
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// `vm.min_free_kbytes` in a sysctl file that is more than a fifth of the machine's memory. The memory of a machine that
+    /// does not run is read from its logs; where they do not tell, only 8 GiB or more are a finding.
+    ///
+    /// ## Why it matters
+    /// The kernel keeps this much free for itself and lets programs have only what is above it; its other watermarks are
+    /// larger still. "fork: Cannot allocate memory" and the OOM killer come while `free` shows plenty, and with nearly
+    /// all of the memory kept free the machine does not start at all.
+    ///
+    /// ## What the repair does
+    /// Makes a comment of the line that wins, and of every line that would win after it and is as large: the kernel then
+    /// chooses by itself. By hand: comment the line, or lower it to 1 % to 3 % of the memory.
+    "sysctl-min-free", Boot, seed = ["B11", "C17"], proves = [Services], "the kernel keeps too much memory free"
+}
+
+const KEY: &str = "vm.min_free_kbytes";
+
+/// Of a machine whose memory is not known: 5 % of 160 GiB, in KiB.
+const LARGE: u64 = 8 << 20;
+
+fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    let files = facts.get::<SysctlFiles>()?;
+    for why in &files.unread {
+        found.could_not_tell(why.clone());
+    }
+    let Some(kept) = winner(&files, KEY) else { return Ok(()) };
+    let memory = facts.get::<Memory>();
+    let limit = match &memory {
+        Ok(memory) => memory.total / 5,
+        Err(_) => LARGE,
+    };
+    if kept <= limit {
+        // 256 MiB is what the kernel may choose by itself (since 5.17).
+        if let Err(Skip::Unknown(why)) = memory
+            && kept > 256 << 10
+        {
+            let kept = size(kept);
+            found.could_not_tell(tr!("whether {kept} kept free are too much: {why}", kept, why));
+        }
+        return Ok(());
+    }
+    let lines = unbearable(&files, KEY, |kept| kept <= limit);
+    let Some((file, assignment, _)) = lines.first() else { return Ok(()) };
+    let finding = match &memory {
+        Ok(memory) => {
+            // The watermark at which reclaim stops is half as much again: beyond two fifths most of the memory is lost.
+            let severity = if kept > memory.total / 5 * 2 { Severity::Critical } else { Severity::Error };
+            let total = size(memory.total);
+            let text =
+                tr!("{key} keeps {kept} of the machine's {total} of memory free", key = KEY, kept = size(kept), total);
+            found.add(severity, text)
+        }
+        Err(_) => found.critical(tr!("{key} keeps {kept} of memory free", key = KEY, kept = size(kept))),
+    };
+    finding
+        .at(file, assignment.span)
+        .why(tr!("programs get only what is above it: they cannot start, or are killed while memory is free"))
+        .detail("vm.min_free_kbytes", kept);
+    if finding.severity == Severity::Critical {
+        finding.stops(Stage::Services);
+    }
+    if let Ok(memory) = &memory {
+        finding.evidence(memory.source.display().to_string(), memory.words.clone());
+        finding.detail("MemTotal", memory.total.saturating_mul(1024));
+    }
+    for (file, assignment, _) in lines.iter().skip(1) {
+        finding.at(file, assignment.span);
+    }
+    let title = tr!("comment out {count} lines that set {key}", count = lines.len(), key = KEY);
+    let one = tr!("comment out line {line} of {path}", line = assignment.line, path = file.path.as_path());
+    finding.repair(Risk::Safe, if lines.len() == 1 { one } else { title }, comment_all(&lines));
+    Ok(())
+}
