@@ -1,6 +1,7 @@
 //! Work on the project itself: `cargo xtask --help`.
 
 mod docs;
+mod lab;
 mod new_check;
 
 use std::process::ExitCode;
@@ -20,12 +21,15 @@ enum Task {
     NewCheck(new_check::NewCheck),
     /// Write the man page, the JSON Schema and the pages of the checks
     Docs(docs::Docs),
+    /// Break, repair and boot the disk of a real machine
+    Lab(lab::Lab),
 }
 
 fn main() -> ExitCode {
     let result = match Xtask::parse().task {
         Task::NewCheck(task) => task.run(),
         Task::Docs(task) => task.run(),
+        Task::Lab(task) => task.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

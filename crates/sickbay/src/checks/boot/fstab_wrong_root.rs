@@ -7,7 +7,6 @@ use crate::facts::Facts;
 use crate::facts::devices::{Devices, Lookup, tag};
 use crate::facts::fstab::Fstab;
 use crate::finding::Findings;
-use crate::proof::Stage;
 use crate::repair::{Change, Risk};
 use crate::{check, tr};
 
@@ -17,7 +16,7 @@ check! {
     ///
     /// ## Why it matters
     /// The kernel mounts the root by `root=` of its command line, read-only; fstab's line is what it is checked and
-    /// remounted writable by. Where that fails, systemd stops in emergency mode, and everything is read-only.
+    /// remounted writable by. Where that fails, some systems stop at a repair shell; Debian 12 runs on.
     ///
     /// ## What the repair does
     /// Writes the UUID of the root file system into the line; options and numbers stay. By hand: `blkid`, and write it.
@@ -47,12 +46,11 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         Lookup::Several(_) | Lookup::Device => return Ok(()),
         Lookup::Untold(why) => return Err(Skip::Unknown(why)),
     };
-    let finding = found.critical(message);
+    let finding = found.error(message);
     finding
         .at(&fstab.file, entry.span(0))
         .label(tr!("the root is on {volume}", volume = root.name))
-        .why(tr!("the root stays read-only, and systemd stops in emergency mode"))
-        .stops(Stage::Mounts);
+        .why(tr!("it is not checked and not remounted by its line: some systems stop there, others run on"));
     match tag(root) {
         Some(tag) => {
             let text = fstab::with_field(&fstab.file.bytes, entry, 0, &tag);
