@@ -55,10 +55,16 @@ impl Hostile {
         ] {
             symlink(to, root.join(link)).unwrap();
         }
-        for n in 0..45 {
-            symlink(format!("chain{}", n + 1), root.join(format!("chain{n}"))).unwrap();
+        // The kernel follows 40 links. A look-up that it has to begin again (a rename elsewhere is enough) goes on counting
+        // from where it was, so what it says of 21 to 40 links changes from call to call.
+        for links in [20, 41] {
+            let dir = root.join(format!("chain{links}"));
+            fs::create_dir(&dir).unwrap();
+            fs::write(dir.join(links.to_string()), "end").unwrap();
+            for n in 0..links {
+                symlink((n + 1).to_string(), dir.join(n.to_string())).unwrap();
+            }
         }
-        fs::write(root.join("chain45"), "end").unwrap();
         symlink(OsStr::from_bytes(b"usr/\xff\xfe"), root.join(OsStr::from_bytes(b"\xe9t\xe9"))).unwrap();
         fs::write(root.join(OsStr::from_bytes(b"usr/\xff\xfe")), "bytes").unwrap();
         rustix::fs::mkfifoat(rustix::fs::CWD, root.join("fifo"), Mode::RWXU).unwrap();
@@ -78,6 +84,7 @@ impl Hostile {
     /// Every name in the tree, alone and with something behind it.
     fn paths(&self) -> Vec<Vec<u8>> {
         let mut names: Vec<Vec<u8>> = vec![b"".to_vec(), b"missing".to_vec(), b"etc/missing".to_vec(), vec![b'n'; 300]];
+        names.extend([b"chain20/0".to_vec(), b"chain41/0".to_vec()]);
         for dir in ["", "etc", "etc/deep", "etc/deep/er", "usr"] {
             for entry in fs::read_dir(self.dir.path().join("root").join(dir)).unwrap() {
                 let path = Path::new(dir).join(entry.unwrap().file_name());
@@ -106,7 +113,7 @@ fn walking_finds_what_openat2_finds() {
     let tree = Hostile::new();
     let (kernel, walking) = (tree.by_kernel(), tree.by_walking());
     let paths = tree.paths();
-    assert!(paths.len() > 1000);
+    assert!(paths.len() > 700);
     let mut found = 0;
     for path in &paths {
         let path = Path::new(OsStr::from_bytes(path));
