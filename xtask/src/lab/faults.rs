@@ -5,58 +5,213 @@
 pub struct Fault {
     /// What it is called on the command line.
     pub name: &'static str,
-    /// A shell script that makes it; `$R` is the mounted root.
+    /// What it is, in a few words.
+    pub what: &'static str,
+    /// A shell script that makes it; `$R` is the mounted root, `$1` the disk.
     pub snippet: &'static str,
     /// Ids of the checks whose findings are causes, sorted, parted by ", ".
     pub finds: &'static str,
-    /// Debian 12 boots and lets root in all the same.
-    pub survives: bool,
+    /// What Debian 12 makes of it.
+    pub debian: Debian,
+    /// The door that it shuts.
+    pub way: Way,
+    /// The healthy disk is the donor of what is lost.
+    pub donor: bool,
+    /// The repair is a risky one.
+    pub risky: bool,
+    /// MiB of memory that the machine has.
+    pub memory: u32,
     /// CI tries it.
     pub smoke: bool,
 }
 
-const fn fault(name: &'static str, snippet: &'static str, finds: &'static str) -> Fault {
-    Fault { name, snippet, finds, survives: false, smoke: false }
+/// What Debian 12 makes of a fault; other systems may differ.
+#[derive(Clone, Copy, Debug)]
+pub enum Debian {
+    /// It does not boot, or root cannot log in.
+    Breaks,
+    /// It boots and lets root in all the same, for this reason.
+    Survives(&'static str),
 }
 
-const fn smoke(name: &'static str, snippet: &'static str, finds: &'static str) -> Fault {
-    Fault { name, snippet, finds, survives: false, smoke: true }
+/// A way in for root.
+#[derive(Clone, Copy, Debug)]
+pub enum Way {
+    /// The serial console.
+    Console,
+    /// ssh with a password.
+    Ssh,
 }
 
-const fn survived(name: &'static str, snippet: &'static str, finds: &'static str) -> Fault {
-    Fault { name, snippet, finds, survives: true, smoke: false }
+/// A fault with the usual circumstances.
+const fn fault(name: &'static str, what: &'static str, snippet: &'static str, finds: &'static str) -> Fault {
+    let (debian, way) = (Debian::Breaks, Way::Console);
+    Fault { name, what, snippet, finds, debian, way, donor: false, risky: false, memory: 768, smoke: false }
+}
+
+impl Fault {
+    const fn smoke(self) -> Fault {
+        Fault { smoke: true, ..self }
+    }
+
+    const fn survived(self, why: &'static str) -> Fault {
+        Fault { debian: Debian::Survives(why), ..self }
+    }
+
+    const fn by_ssh(self) -> Fault {
+        Fault { way: Way::Ssh, ..self }
+    }
+
+    const fn with_donor(self) -> Fault {
+        Fault { donor: true, ..self }
+    }
+
+    const fn risky(self) -> Fault {
+        Fault { risky: true, ..self }
+    }
+
+    const fn memory(self, memory: u32) -> Fault {
+        Fault { memory, ..self }
+    }
 }
 
 /// All of them.
 pub const FAULTS: &[Fault] = &[
-    survived(
+    // fstab
+    fault(
         "fstab-root-uuid",
+        "the root's UUID in fstab is another",
         r#"sed -i "s|^UUID=[^ ]* / |UUID=$(cat /proc/sys/kernel/random/uuid) / |" $R/etc/fstab"#,
         "fstab-wrong-root",
-    ),
-    smoke(
+    )
+    .survived("the initramfs mounts what root= says"),
+    fault(
         "fstab-data-uuid",
+        "a data disk's UUID in fstab is on no disk",
         r#"sed -i "s|^UUID=[^ ]* /data |UUID=$(cat /proc/sys/kernel/random/uuid) /data |" $R/etc/fstab"#,
         "fstab-missing-device",
+    )
+    .smoke(),
+    fault("fstab-wrong-type", "xfs in fstab for an ext4", r"sed -i 's|/data ext4|/data xfs|' $R/etc/fstab", "fstab-wrong-type"),
+    fault("fstab-garbage-line", "a line of prose in fstab", r"echo 'see ticket' >>$R/etc/fstab", "fstab-bad-line")
+        .survived("systemd leaves the line out"),
+    // The boot loader, its configuration and its files
+    fault("mbr-zeroed", "no code in the MBR", r#"dd if=/dev/zero of="$1" bs=440 count=1 conv=notrunc status=none"#, "boot-loader-missing")
+        .smoke(),
+    fault(
+        "core-image-zeroed",
+        "GRUB's core image is overwritten",
+        r#"dd if=/dev/zero of="$1" bs=512 seek=1 count=1000 conv=notrunc status=none"#,
+        "boot-loader-missing",
     ),
-    fault("fstab-wrong-type", r"sed -i 's|/data ext4|/data xfs|' $R/etc/fstab", "fstab-wrong-type"),
-    survived("fstab-garbage-line", r"echo 'see ticket' >>$R/etc/fstab", "fstab-bad-line"),
-    smoke("passwd-crlf", r"sed -i 's/$/\r/' $R/etc/passwd", "account-file-damaged"),
-    smoke("shadow-empty", r"cp -p $R/etc/shadow $R/etc/shadow-; : >$R/etc/shadow", "account-file-damaged"),
-    smoke("root-locked", r"sed -i 's/^root:/root:!/' $R/etc/shadow", "root-password-locked"),
-    smoke(
+    fault("grub-modules-missing", "/boot/grub/i386-pc is gone", r"rm -r $R/boot/grub/i386-pc", "boot-loader-missing"),
+    fault("grub-cfg-empty", "grub.cfg is empty", r": >$R/boot/grub/grub.cfg", "grub-config-missing").smoke(),
+    fault("grub-cfg-missing", "grub.cfg is gone", r"rm $R/boot/grub/grub.cfg", "grub-config-missing"),
+    fault(
+        "grub-wrong-root",
+        "root= and search name another UUID",
+        r#"sed -i "s/$(sed -n 's/.*root=UUID=\([^ ]*\) .*/\1/p;T;q' $R/boot/grub/grub.cfg)/$(cat /proc/sys/kernel/random/uuid)/g" $R/boot/grub/grub.cfg"#,
+        "grub-wrong-root",
+    )
+    .smoke(),
+    fault(
+        "initramfs-missing",
+        "the newest kernel's initramfs is gone, an older kernel is whole",
+        r"rm $(ls $R/boot/initrd.img-* | sort -V | tail -n 1)",
+        "initramfs-missing",
+    ),
+    fault(
+        "initramfs-empty",
+        "the newest kernel's initramfs is empty",
+        r": >$(ls $R/boot/initrd.img-* | sort -V | tail -n 1)",
+        "initramfs-missing",
+    ),
+    fault(
+        "kernel-missing",
+        "the newest kernel is gone, an older one is whole",
+        r"rm $(ls $R/boot/vmlinuz-* | sort -V | tail -n 1)",
+        "kernel-missing",
+    )
+    .smoke(),
+    fault("kernel-empty", "the newest kernel is empty", r": >$(ls $R/boot/vmlinuz-* | sort -V | tail -n 1)", "kernel-missing"),
+    // Accounts
+    fault("passwd-crlf", "passwd has DOS line ends", r"sed -i 's/$/\r/' $R/etc/passwd", "account-file-damaged").smoke(),
+    fault("passwd-without-root", "root is gone from passwd", r"sed -i '/^root:/d' $R/etc/passwd", "root-account-missing")
+        .survived("systemd-sysusers adds the line again"),
+    fault(
+        "shadow-empty",
+        "shadow is empty, shadow- is not",
+        r"cp -p $R/etc/shadow $R/etc/shadow-; : >$R/etc/shadow",
+        "account-file-damaged",
+    ),
+    fault("root-locked", "root's password is locked", r"sed -i 's/^root:/root:!/' $R/etc/shadow", "root-password-locked"),
+    fault(
         "root-expired",
+        "root's account expired",
         r"sed -i -E 's/^(root:[^:]*:[^:]*:[^:]*:[^:]*:[^:]*:[^:]*):[^:]*:/\1:19000:/' $R/etc/shadow",
         "root-account-expired",
     ),
-    fault("root-shell-missing", r"sed -i '/^root:/s|[^:]*$|/usr/bin/zsh|' $R/etc/passwd", "root-shell-missing"),
-    smoke("lib64-link-missing", r"rm $R/lib64", "top-level-missing"),
-    fault("bin-link-missing", r"rm $R/bin", "top-level-missing"),
-    fault("lib-link-missing", r"rm $R/lib", "top-level-missing"),
-    survived("mode-777-etc-ssh", r"chmod -R 777 $R/etc/ssh", "mode-too-open"),
-    smoke(
+    fault("root-shell-missing", "root's shell is not installed", r"sed -i '/^root:/s|[^:]*$|/usr/bin/zsh|' $R/etc/passwd", "root-shell-missing"),
+    // PAM
+    fault("pam-login-missing", "/etc/pam.d/login is gone", r"rm $R/etc/pam.d/login", "pam-file-missing")
+        .survived("PAM takes other, which has the same rules"),
+    fault(
+        "pam-refuses-root",
+        "pam_succeed_if.so user != root in login",
+        r"sed -i '1i auth required pam_succeed_if.so user != root' $R/etc/pam.d/login",
+        "pam-refuses-root",
+    )
+    .smoke(),
+    fault("pam-common-auth-empty", "common-auth is empty", r": >$R/etc/pam.d/common-auth", "pam-file-missing").with_donor(),
+    fault("pam-unix-missing", "pam_unix.so is gone", r"rm $R/usr/lib/x86_64-linux-gnu/security/pam_unix.so", "pam-module-broken")
+        .with_donor(),
+    // Links, modes, programs
+    fault("lib64-link-missing", "the link /lib64 is gone", r"rm $R/lib64", "top-level-missing").smoke(),
+    fault("bin-link-missing", "the link /bin is gone", r"rm $R/bin", "top-level-missing"),
+    fault("lib-link-missing", "the link /lib is gone", r"rm $R/lib", "top-level-missing"),
+    fault("bash-empty", "/bin/bash is empty", r": >$R/usr/bin/bash", "login-program-broken").with_donor(),
+    fault("mode-777-root", "mode 777 on / and /etc/ssh", r"chmod 777 $R/; chmod -R 777 $R/etc/ssh", "mode-too-open").by_ssh(),
+    // Profile
+    fault("profile-loop", "/etc/profile sources itself", r"echo '. /etc/profile' >>$R/etc/profile", "profile-stops-login").smoke(),
+    // sshd
+    fault("sshd-bad-directive", "a directive that sshd does not know", r"echo 'PermitRootLogins yes' >>$R/etc/ssh/sshd_config", "sshd-config-invalid")
+        .by_ssh(),
+    fault(
+        "sshd-permit-root-no",
+        "PermitRootLogin no, and nobody else is an administrator",
+        r"sed -i 's/^PermitRootLogin .*/PermitRootLogin no/' $R/etc/ssh/sshd_config",
+        "sshd-refuses-root",
+    )
+    .by_ssh(),
+    fault(
+        "sshd-allow-users",
+        "AllowUsers for another",
+        r"echo 'AllowUsers alice' >>$R/etc/ssh/sshd_config",
+        "sshd-refuses-root",
+    )
+    .by_ssh(),
+    // Parameters and units
+    fault(
+        "hugepages",
+        "vm.nr_hugepages takes all of the memory",
+        r"echo 'vm.nr_hugepages = 1000000' >$R/etc/sysctl.d/90-db.conf",
+        "sysctl-hugepages",
+    ),
+    fault(
+        "min-free",
+        "vm.min_free_kbytes keeps all of the memory free",
+        r"echo 'vm.min_free_kbytes = 50000000' >>$R/etc/sysctl.conf",
+        "sysctl-min-free",
+    ),
+    fault(
         "default-target",
+        "default.target leads nowhere",
         r"ln -sf /usr/lib/systemd/system/kiosk.target $R/etc/systemd/system/default.target",
         "default-target-missing",
-    ),
+    )
+    .smoke(),
 ];
+
+/// Five at once, each of which alone would stop it.
+pub const FIVE: [&str; 5] =
+    ["fstab-data-uuid", "grub-cfg-empty", "lib64-link-missing", "pam-refuses-root", "passwd-crlf"];

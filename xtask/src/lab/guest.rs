@@ -1,23 +1,30 @@
-//! A machine in QEMU, and somebody at its serial console. Nothing that it writes stays on its disk.
+//! A machine in QEMU, and somebody at its console. Nothing that it writes stays on its disk.
 
 use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 /// A running machine; ended when dropped.
 pub struct Guest {
     child: Child,
     keyboard: ChildStdin,
-    screen: Receiver<Vec<u8>>,
-    /// Everything since power-on.
+    serial: Receiver<Vec<u8>>,
+    /// The port of this machine that leads to the guest's ssh.
+    ssh: u16,
+    /// Holds the socket of QEMU's monitor.
+    dir: tempfile::TempDir,
+    /// Everything that the serial console said since power-on.
     console: String,
     /// How much of it was read already: old text is never taken for an answer.
     read: usize,
 }
 
 /// Why nobody could log in.
+#[derive(Debug)]
 pub struct Stop {
     /// In a few words.
     pub symptom: String,
@@ -26,26 +33,47 @@ pub struct Stop {
 }
 
 /// What a boot that goes wrong says, and how it is called in the table.
-const STOPS: [(&str, &str); 7] = [
-    ("emergency mode", "emergency mode"),
+const STOPS: [(&str, &str); 9] = [
+    ("You are in emergency mode", "emergency mode"),
     ("Press Enter for maintenance", "emergency mode"),
+    ("Cannot open access to console", "emergency mode, and root may not use it"),
+    ("You are in rescue mode", "rescue mode"),
     ("Kernel panic", "kernel panic"),
-    ("grub rescue>", "grub rescue"),
-    ("grub>", "grub shell"),
+    ("grub rescue>", "grub rescue>"),
+    ("grub>", "grub>"),
     ("(initramfs)", "initramfs shell"),
-    ("rescue mode", "rescue mode"),
+    ("Failed to boot both default and fallback entries", "GRUB: failed to boot both default and fallback entries"),
 ];
 
-/// A boot beside a build, under emulation, with 90 seconds of waiting for a device in it.
+/// What only the screen shows, because nothing has yet set the serial console up.
+const SCREEN: [(&str, &str); 6] = [
+    ("grub rescue>", "grub rescue>"),
+    ("grub>", "grub>"),
+    ("No bootable device", "no bootable device"),
+    ("GRUB Hard Disk Error", "GRUB: hard disk error"),
+    ("Geom Error", "GRUB: geom error"),
+    ("Failed to boot both default", "GRUB: failed to boot both default and fallback entries"),
+];
+
+/// From power-on to the prompt: 15 seconds on an idle machine, 90 more where a device is waited for, and all of that
+/// beside a build.
 const BOOT: Duration = Duration::from_secs(240);
-const ANSWER: Duration = Duration::from_secs(45);
+/// A quiet console for this long after power-on, and nobody comes any more.
+const SILENCE: Duration = Duration::from_secs(130);
+const ANSWER: Duration = Duration::from_secs(60);
 
 impl Guest {
     /// Switches a machine on.
-    pub fn start(image: &Path) -> Result<Guest, String> {
+    pub fn start(image: &Path, memory: u32) -> Result<Guest, String> {
+        let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
+        let ssh = free_port().map_err(|error| error.to_string())?;
         let mut child = Command::new("qemu-system-x86_64")
-            .args(["-accel", "tcg", "-smp", "1", "-m", "768", "-display", "none", "-monitor", "none"])
-            .args(["-serial", "stdio", "-no-reboot", "-snapshot", "-nic", "user,model=virtio-net-pci"])
+            .args(["-accel", "tcg", "-smp", "1", "-m", &memory.to_string(), "-display", "none", "-vga", "std"])
+            .args(["-serial", "stdio", "-no-reboot", "-snapshot"])
+            .arg("-monitor")
+            .arg(format!("unix:{},server=on,wait=off", dir.path().join("monitor").display()))
+            .arg("-nic")
+            .arg(format!("user,model=virtio-net-pci,restrict=on,hostfwd=tcp:127.0.0.1:{ssh}-:22"))
             .arg("-drive")
             .arg(format!("file={},format=raw,if=virtio", image.display()))
             .stdin(Stdio::piped())
@@ -56,7 +84,7 @@ impl Guest {
         let (Some(keyboard), Some(mut out)) = (child.stdin.take(), child.stdout.take()) else {
             return Err("qemu has no console".to_owned());
         };
-        let (sender, screen) = channel();
+        let (sender, serial) = channel();
         std::thread::spawn(move || {
             let mut buffer = [0; 4096];
             while let Ok(length @ 1..) = out.read(&mut buffer) {
@@ -65,18 +93,12 @@ impl Guest {
                 }
             }
         });
-        Ok(Guest { child, keyboard, screen, console: String::new(), read: 0 })
+        Ok(Guest { child, keyboard, serial, ssh, dir, console: String::new(), read: 0 })
     }
 
     /// Waits for the prompt, sees a wrong password refused, logs in as root and runs a command.
-    pub fn log_in(mut self) -> Result<(), Stop> {
-        let mut wanted = vec!["login: "];
-        wanted.extend(STOPS.iter().map(|(text, _)| *text));
-        match self.expect(&wanted, BOOT) {
-            Some(0) => {}
-            Some(stop) => return Err(self.stop(STOPS.get(stop - 1).map_or("", |(_, name)| name))),
-            None => return Err(self.stop("no login prompt")),
-        }
+    pub fn log_in(&mut self) -> Result<(), Stop> {
+        self.boot()?;
         self.give_password("not-the-password")?;
         match self.expect(&["Login incorrect", "# "], ANSWER) {
             Some(0) => {}
@@ -90,7 +112,8 @@ impl Guest {
         match self.expect(&["# ", "Login incorrect", "login: "], ANSWER) {
             Some(0) => {}
             Some(1) => return Err(self.stop("the right password is refused")),
-            _ => return Err(self.stop("the session ends at once")),
+            Some(_) => return Err(self.stop("the session ends at once")),
+            None => return Err(self.stop("no prompt after the password")),
         }
         // The shell computes what the terminal cannot have echoed.
         self.send("echo marker-$((6 * 7))\n");
@@ -100,10 +123,82 @@ impl Guest {
         }
     }
 
+    /// Waits for the prompt, sees a wrong password refused over ssh, logs in over ssh and runs a command.
+    pub fn log_in_by_ssh(&mut self) -> Result<(), Stop> {
+        self.boot()?;
+        let until = Instant::now() + ANSWER;
+        let answer = loop {
+            let answer = self.ssh("sickbay");
+            let (_, said) = &answer;
+            // The network of the guest comes up a little after its prompt.
+            let early = ["Connection timed out", "Connection reset", "Connection refused", "Connection closed"];
+            if Instant::now() > until || !early.iter().any(|early| said.contains(early)) {
+                break answer;
+            }
+            std::thread::sleep(Duration::from_secs(2));
+        };
+        match answer {
+            (true, said) if said.contains("marker-42") => {}
+            (_, said) if said.contains("Permission denied") => return Err(self.stop("ssh: permission denied")),
+            (_, said) if said.contains("Connection") => return Err(self.stop("ssh: nobody answers")),
+            (_, said) => {
+                let last = said.lines().last().unwrap_or_default().to_owned();
+                return Err(self.stop(&format!("ssh: {last}")));
+            }
+        }
+        let (let_in, said) = self.ssh("not-the-password");
+        if let_in || !said.contains("Permission denied") {
+            return Err(self.stop("a wrong password lets in over ssh"));
+        }
+        Ok(())
+    }
+
+    /// The answer to a command over ssh: whether it ran, and what was said.
+    fn ssh(&self, password: &str) -> (bool, String) {
+        let out = Command::new("sshpass")
+            .args(["-p", password, "ssh", "-F", "none", "-o", "StrictHostKeyChecking=no", "-o", "LogLevel=ERROR"])
+            .args(["-o", "UserKnownHostsFile=/dev/null", "-o", "PubkeyAuthentication=no", "-o", "ConnectTimeout=30"])
+            .args(["-o", "NumberOfPasswordPrompts=1", "-p", &self.ssh.to_string(), "root@127.0.0.1"])
+            .arg("echo marker-$((6 * 7))")
+            .output();
+        match out {
+            Ok(out) => (out.status.success(), String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned()),
+            Err(error) => (false, format!("sshpass: {error}")),
+        }
+    }
+
+    /// Waits for the prompt.
+    pub fn boot(&mut self) -> Result<(), Stop> {
+        let mut wanted = vec!["login: "];
+        wanted.extend(STOPS.iter().map(|(text, _)| *text));
+        let until = Instant::now() + BOOT;
+        let mut quiet_since = Instant::now();
+        while Instant::now() < until && quiet_since.elapsed() < SILENCE {
+            let before = self.console.len();
+            match self.expect(&wanted, Duration::from_secs(5)) {
+                Some(0) => return Ok(()),
+                Some(stop) => return Err(self.stop(STOPS.get(stop - 1).map_or("", |(_, name)| name))),
+                None if self.console.len() > before => quiet_since = Instant::now(),
+                None if matches!(self.child.try_wait(), Ok(Some(_))) => return Err(self.stop("it switches itself off")),
+                None => {
+                    let screen = self.screen();
+                    if let Some((_, name)) = SCREEN.iter().find(|(text, _)| screen.contains(text)) {
+                        self.console.push_str(&screen);
+                        return Err(self.stop(name));
+                    }
+                }
+            }
+        }
+        Err(self.stop("no login prompt"))
+    }
+
     fn give_password(&mut self, password: &str) -> Result<(), Stop> {
         self.send("root\n");
-        if self.expect(&["Password: "], ANSWER).is_none() {
-            return Err(self.stop("no question for a password"));
+        match self.expect(&["Password: ", "# ", "login: "], ANSWER) {
+            Some(0) => {}
+            Some(1) => return Err(self.stop("no password is asked for")),
+            Some(_) => return Err(self.stop("refused before a password is asked for")),
+            None => return Err(self.stop("no question for a password")),
         }
         self.send(&format!("{password}\n"));
         Ok(())
@@ -125,14 +220,47 @@ impl Guest {
                 return Some(index);
             }
             let left = until.checked_duration_since(Instant::now())?;
-            let bytes = self.screen.recv_timeout(left).ok()?;
-            self.console.push_str(&plain(&bytes));
+            match self.serial.recv_timeout(left) {
+                Ok(bytes) => self.console.push_str(&plain(&bytes)),
+                Err(RecvTimeoutError::Timeout) => return None,
+                Err(RecvTimeoutError::Disconnected) => {
+                    std::thread::sleep(left.min(Duration::from_millis(200)));
+                    return None;
+                }
+            }
         }
     }
 
+    /// What the screen shows: the 80 by 25 characters of VGA text mode. Empty in any other mode.
+    fn screen(&self) -> String {
+        let file = self.dir.path().join("screen");
+        let saved = UnixStream::connect(self.dir.path().join("monitor")).and_then(|mut monitor| {
+            monitor.set_read_timeout(Some(Duration::from_secs(2)))?;
+            monitor.write_all(format!("pmemsave 0xb8000 4000 \"{}\"\n", file.display()).as_bytes())?;
+            // Its answer ends with the next prompt, the second one.
+            let (mut said, mut buffer) = (Vec::new(), [0; 1024]);
+            while String::from_utf8_lossy(&said).matches("(qemu) ").count() < 2 {
+                match monitor.read(&mut buffer)? {
+                    0 => break,
+                    length => said.extend_from_slice(&buffer[..length]),
+                }
+            }
+            std::fs::read(&file)
+        });
+        let cells = saved.unwrap_or_default();
+        let rows = cells.chunks(160).map(|row| {
+            let row: String =
+                row.iter().step_by(2).map(|&byte| if byte == 0 { ' ' } else { char::from(byte) }).collect();
+            row.trim_end().to_owned()
+        });
+        rows.filter(|row| !row.is_empty()).collect::<Vec<_>>().join("\n")
+    }
+
     fn stop(&self, symptom: &str) -> Stop {
-        let lines: Vec<&str> = self.console.lines().collect();
-        let console = lines.get(lines.len().saturating_sub(40)..).unwrap_or_default().join("\n");
+        let mut lines: Vec<&str> = self.console.lines().collect();
+        let screen = self.screen();
+        lines.extend(screen.lines());
+        let console = lines.get(lines.len().saturating_sub(60)..).unwrap_or_default().join("\n");
         Stop { symptom: symptom.to_owned(), console }
     }
 }
@@ -142,6 +270,10 @@ impl Drop for Guest {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn free_port() -> std::io::Result<u16> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
 
 /// Text without carriage returns and escape characters.

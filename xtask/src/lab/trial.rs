@@ -1,0 +1,146 @@
+//! One fault from beginning to end.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Instant;
+
+use serde_json::Value;
+
+use super::disk::{Copy, difference, inside, manifest, output};
+use super::faults::{Debian, Fault, Way};
+use super::guest::{Guest, Stop};
+
+/// The binary that is shipped, and the disk that is broken with it.
+pub struct Lab {
+    /// The release binary.
+    pub sickbay: PathBuf,
+    /// The healthy disk.
+    pub healthy: PathBuf,
+}
+
+/// A row of the table.
+#[derive(Default)]
+pub struct Row {
+    /// The fault's name.
+    pub name: String,
+    /// What it is.
+    pub what: String,
+    /// What the console showed.
+    pub before: String,
+    /// Ids of the checks whose findings are causes.
+    pub findings: String,
+    /// What `fix` did.
+    pub repair: String,
+    /// Whether root could log in afterwards.
+    pub after: String,
+    /// Whether `undo` brought everything back.
+    pub undone: &'static str,
+    /// Why it did not go as it should.
+    pub failure: Option<String>,
+    /// How long all of it took.
+    pub seconds: u64,
+}
+
+impl Lab {
+    /// Makes a fault, sees it, repairs it, sees it gone, takes the repair back.
+    pub fn try_fault(&self, fault: &Fault) -> Row {
+        let begun = Instant::now();
+        let mut row = Row { name: fault.name.to_owned(), what: fault.what.to_owned(), ..Row::default() };
+        row.failure = self.stages(fault, &mut row).err();
+        row.seconds = begun.elapsed().as_secs();
+        row
+    }
+
+    fn stages(&self, fault: &Fault, row: &mut Row) -> Result<(), String> {
+        let disk = Copy::of(&self.healthy, fault.name)?;
+        let disk = disk.path.as_path();
+        inside(disk, "rw", fault.snippet)?;
+        let before = manifest(disk)?;
+
+        row.before = match (self.log_in(disk, fault), fault.debian) {
+            (Ok(()), Debian::Survives(why)) => format!("logs in: {why}"),
+            (Ok(()), Debian::Breaks) => return Err("the fault does not break it".to_owned()),
+            (Err(stop), Debian::Survives(_)) => {
+                return Err(format!("Debian 12 should survive it: {}\n{}", stop.symptom, stop.console));
+            }
+            (Err(stop), Debian::Breaks) => stop.symptom,
+        };
+
+        let report = self.report(&["check"], disk, fault)?;
+        row.findings = causes(&report).into_iter().collect::<Vec<_>>().join(", ");
+        if row.findings != fault.finds {
+            return Err(format!("found {:?}, wanted {:?}", row.findings, fault.finds));
+        }
+
+        let report =
+            self.report(if fault.risky { &["fix", "--yes", "--risky"] } else { &["fix", "--yes"] }, disk, fault)?;
+        let applied = report["applied"].as_array().cloned().unwrap_or_default();
+        let made: Vec<&str> = applied.iter().filter_map(|applied| applied["title"].as_str()).collect();
+        row.repair = made.join("; ");
+        if applied.is_empty() || applied.iter().any(|applied| applied["verified"] != true) {
+            return Err(format!("repairs did not hold: {applied:?}"));
+        }
+        self.expect_clear(disk)?;
+
+        self.log_in(disk, fault).map_err(|stop| format!("after the repair: {}\n{}", stop.symptom, stop.console))?;
+        row.after = match fault.way {
+            Way::Console => "logs in on the console, a wrong password does not".to_owned(),
+            Way::Ssh => "logs in over ssh, a wrong password does not".to_owned(),
+        };
+
+        self.undo(disk)?;
+        match difference(&before, &manifest(disk)?) {
+            Some(difference) => Err(format!("undo left a difference:\n  {difference}")),
+            None => {
+                row.undone = "identical";
+                Ok(())
+            }
+        }
+    }
+
+    fn log_in(&self, disk: &Path, fault: &Fault) -> Result<(), Stop> {
+        let mut guest = Guest::start(disk, fault.memory).map_err(|symptom| Stop { symptom, console: String::new() })?;
+        match fault.way {
+            Way::Console => guest.log_in(),
+            Way::Ssh => guest.log_in_by_ssh(),
+        }
+    }
+
+    /// Runs a verb and gives its JSON report.
+    fn report(&self, verb: &[&str], disk: &Path, fault: &Fault) -> Result<Value, String> {
+        let mut command = Command::new(&self.sickbay);
+        command.args(verb).args(["--format", "json", "--lang", "en"]).arg(disk);
+        if fault.donor {
+            command.arg("--donor").arg(&self.healthy);
+        }
+        let out = output(&mut command)?;
+        serde_json::from_slice(&out.stdout).map_err(|error| format!("{verb:?}: {error}: {}", text(&out)))
+    }
+
+    /// Nothing is found and nothing is unknown.
+    pub fn expect_clear(&self, disk: &Path) -> Result<(), String> {
+        let out = output(Command::new(&self.sickbay).arg("check").arg(disk))?;
+        if out.status.code() == Some(0) { Ok(()) } else { Err(format!("not clear:\n{}", text(&out))) }
+    }
+
+    /// Takes every repair back.
+    pub fn undo(&self, disk: &Path) -> Result<(), String> {
+        let out = output(Command::new(&self.sickbay).args(["undo", "--yes"]).arg(disk))?;
+        if out.status.success() { Ok(()) } else { Err(format!("undo: {}", text(&out))) }
+    }
+}
+
+/// Ids of the checks whose findings are causes.
+fn causes(report: &Value) -> BTreeSet<String> {
+    let findings = report["findings"].as_array().into_iter().flatten();
+    findings
+        .filter(|finding| finding["caused_by"].is_null())
+        .filter_map(|finding| finding["check"].as_str().map(str::to_owned))
+        .collect()
+}
+
+/// What a program said.
+pub fn text(out: &Output) -> String {
+    [String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr)].concat()
+}
