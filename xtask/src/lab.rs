@@ -2,7 +2,7 @@
 //! the boot or the login in QEMU, diagnosed and repaired by the release binary, seen to boot and to let root in (and a
 //! wrong password not), and undone.
 
-mod disk;
+pub mod disk;
 mod faults;
 mod guest;
 mod table;

@@ -1,5 +1,6 @@
 //! Work on the project itself: `cargo xtask --help`.
 
+mod bench;
 mod docs;
 mod lab;
 mod new_check;
@@ -21,6 +22,8 @@ enum Task {
     NewCheck(new_check::NewCheck),
     /// Write the man page, the JSON Schema and the pages of the checks
     Docs(docs::Docs),
+    /// Measure what a look costs, as ratios to peers
+    Bench(bench::Bench),
     /// Break, repair and boot the disk of a real machine
     Lab(lab::Lab),
 }
@@ -29,6 +32,7 @@ fn main() -> ExitCode {
     let result = match Xtask::parse().task {
         Task::NewCheck(task) => task.run(),
         Task::Docs(task) => task.run(),
+        Task::Bench(task) => task.run(),
         Task::Lab(task) => task.run(),
     };
     match result {

@@ -199,8 +199,8 @@ impl TargetArgs {
         if target.kind == Kind::Host {
             return Ok(None);
         }
-        let options = Options { access: Access::ReadOnly, with: Vec::new() };
-        let host = Target::open(None, &options)?;
+        // Only its files count: its disks need not be looked at.
+        let host = Target::described(Path::new("/"), Access::ReadOnly, Vec::new())?;
         Ok(crate::facts::donor::why_not(target, &host).is_none().then(|| Arc::new(host)))
     }
 }

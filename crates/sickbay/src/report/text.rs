@@ -56,6 +56,14 @@ pub fn render(report: &Report, style: &Style, command: &str) -> String {
         }
         out.push('\n');
     }
+    untold(&mut out, report, style);
+    closing(&mut out, report, style, command);
+    out
+}
+
+/// Checks that did not look at everything; those with one reason stand in one line.
+fn untold(out: &mut String, report: &Report, style: &Style) {
+    let mut lines: Vec<(String, String, Vec<&str>)> = Vec::new();
     for (check, outcome) in &report.diagnosis.outcomes {
         let (word, why) = match outcome {
             Outcome::Unknown(why) | Outcome::Found(Some(why)) => (tr!("could not tell"), why),
@@ -63,10 +71,15 @@ pub fn render(report: &Report, style: &Style, command: &str) -> String {
             Outcome::NotApplicable(why) if style.verbose => (tr!("not applicable"), why),
             _ => continue,
         };
-        let _ = writeln!(out, "{}[{}]: {}", style.say(&word), check.id, style.say(why));
+        let (word, why) = (style.say(&word), style.say(why));
+        match lines.iter_mut().find(|(other, reason, _)| *other == word && *reason == why) {
+            Some((_, _, checks)) => checks.push(check.id),
+            None => lines.push((word, why, vec![check.id])),
+        }
     }
-    closing(&mut out, report, style, command);
-    out
+    for (word, why, checks) in lines {
+        let _ = writeln!(out, "{word}[{}]: {why}", checks.join(", "));
+    }
 }
 
 /// Titles of the header and the proofs stand in one column.
