@@ -81,7 +81,8 @@ rmdir "$dir""#;
         let mut ours = Vec::new();
         for _ in 0..self.runs {
             // A run takes less than the kernel's clock tick can tell: twenty at once.
-            let script = "for n in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do \"$1\" check >/dev/null; done; true";
+            let script =
+                "for n in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do \"$1\" check >/dev/null; done; true";
             let cost = Cost::of(Command::new("sh").args(["-c", script, "sh"]).arg(sickbay))?;
             ours.push(Cost { wall: cost.wall / 20, cpu: cost.cpu / 20, ..cost });
         }
@@ -121,7 +122,9 @@ fn files_read(sickbay: &Path, image: &Path) -> Result<BTreeMap<String, u64>, Str
         let Some((_, rest)) = line.split_once("read(").or_else(|| line.split_once("pread64(")) else { continue };
         let Some((descriptor, tail)) = rest.split_once(">, ") else { continue };
         let Some((_, path)) = descriptor.split_once('<') else { continue };
-        let Some(bytes) = tail.rsplit_once("= ").and_then(|(_, bytes)| bytes.trim().parse::<u64>().ok()) else { continue };
+        let Some(bytes) = tail.rsplit_once("= ").and_then(|(_, bytes)| bytes.trim().parse::<u64>().ok()) else {
+            continue;
+        };
         // Files of the private mount are named from its root; the image and its device are not files of it.
         if bytes > 0 && !path.starts_with("/dev/") && !path.starts_with("/proc/") && !path.starts_with("/sys/") {
             *files.entry(path.trim_start_matches('/').to_owned()).or_insert(0) += bytes;

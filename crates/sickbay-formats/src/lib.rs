@@ -20,3 +20,4 @@ pub mod pam;
 pub mod span;
 pub mod superblock;
 pub mod sysctl;
+pub mod unit_file;

@@ -20,6 +20,8 @@ pub static ALL: &[&Check] = &[
     &boot::sysctl_hugepages::CHECK,
     &boot::sysctl_min_free::CHECK,
     &boot::default_target_missing::CHECK,
+    &boot::unit_masked::CHECK,
+    &boot::unit_ordering_cycle::CHECK,
     // Files.
     &files::top_level_missing::CHECK,
     &files::mode_too_open::CHECK,
@@ -33,6 +35,8 @@ pub static ALL: &[&Check] = &[
     &login::root_shell_missing::CHECK,
     &login::login_defs_invalid::CHECK,
     &login::login_program_broken::CHECK,
+    &login::service_account_missing::CHECK,
+    &login::shadow_line_missing::CHECK,
 ];
 
 /// The checks with these ids; all of them when none is named.

@@ -10,6 +10,7 @@ pub mod programs;
 pub mod summary;
 pub mod sysctl_files;
 pub mod system;
+pub mod units;
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;

@@ -10,3 +10,5 @@ pub mod fstab_wrong_type;
 pub mod sysctl_hugepages;
 mod sysctl_lines;
 pub mod sysctl_min_free;
+pub mod unit_masked;
+pub mod unit_ordering_cycle;

@@ -7,3 +7,5 @@ pub mod root_account_expired;
 pub mod root_account_missing;
 pub mod root_password_locked;
 pub mod root_shell_missing;
+pub mod service_account_missing;
+pub mod shadow_line_missing;

@@ -10,6 +10,7 @@ use sickbay_target::Root;
 
 use crate::check::Skip;
 use crate::facts::libraries::{Body, Broken, Fault, Libraries};
+use crate::facts::units::UNIT_DIRS;
 use crate::facts::{Fact, Facts};
 use crate::proof::Stage;
 
@@ -126,10 +127,6 @@ fn system_machine(root: &Root, libraries: &Libraries, all: &[Program]) -> Option
     count.into_iter().max_by_key(|(_, count)| *count).map(|(abi, _)| abi)
 }
 
-/// Where systemd keeps units, strongest first (systemd.unit(5)).
-const UNIT_DIRS: [&str; 4] =
-    ["/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
-
 fn list(facts: &Facts, libraries: &Libraries) -> Result<Vec<Program>, Skip> {
     let root = facts.root();
     let there = |path: &str| root.metadata(path).is_ok();
@@ -229,7 +226,7 @@ fn list(facts: &Facts, libraries: &Libraries) -> Result<Vec<Program>, Skip> {
 }
 
 /// Whether a kernel or its modules are installed: what boots needs an init, a container's root does not.
-fn has_kernel(root: &Root) -> bool {
+pub fn has_kernel(root: &Root) -> bool {
     let begins = |dir: &str, start: &[&str]| {
         root.read_dir(dir).is_ok_and(|entries| {
             entries

@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::check::Verdict;
 use crate::facts::Facts;
 use crate::facts::system::{Init, System};
+use crate::facts::units::UNIT_DIRS;
 use crate::finding::Findings;
 use crate::proof::Stage;
 use crate::repair::{Change, Risk};
@@ -23,10 +24,6 @@ check! {
     /// `systemctl --root=ROOT set-default multi-user.target`.
     "default-target-missing", Boot, seed = ["B13"], proves = [Services], "systemd's default target is not there"
 }
-
-/// Where systemd looks for units, strongest first (systemd.unit(5)).
-const UNIT_DIRS: [&str; 4] =
-    ["/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let root = facts.root();

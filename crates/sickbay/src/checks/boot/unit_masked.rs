@@ -1,0 +1,146 @@
+//! A unit without which nobody can log in cannot be started.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use sickbay_formats::lines::with_comment;
+use sickbay_formats::span::Span;
+
+use crate::check::{Skip, Verdict};
+use crate::facts::programs::has_kernel;
+use crate::facts::units::{State, Unit, Units};
+use crate::facts::{Facts, SourceFile};
+use crate::finding::{Findings, Severity};
+use crate::proof::Stage;
+use crate::repair::{Change, Risk};
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// Units on the way to a login prompt that are masked (a link to `/dev/null`, or an empty file), missing, or left without
+    /// a command by a drop-in: the targets of the boot, udev, the journal, D-Bus, logind, the consoles' getty, and sshd where
+    /// it is the only way in. Containers mask some of these on purpose and are not judged.
+    ///
+    /// ## Why it matters
+    /// What needs a masked unit is not started either: with `local-fs.target` or `basic.target` masked nothing is, with
+    /// `getty@.service` masked no console asks for a name, with `systemd-user-sessions.service` masked only root may log in.
+    ///
+    /// ## What the repair does
+    /// Removes the mask, as `systemctl unmask` does; makes a comment of the empty `ExecStart=`, so that the packaged command
+    /// counts again. By hand: `systemctl --root=ROOT unmask UNIT`.
+    "unit-masked", Boot, seed = ["B13"], proves = [Services], "a unit on the way to a login prompt cannot be started"
+}
+
+/// What happens to the user when a unit cannot be started.
+const ESSENTIAL: [(&str, Severity); 12] = [
+    ("default.target", Severity::Critical),
+    ("multi-user.target", Severity::Critical),
+    ("basic.target", Severity::Critical),
+    ("sysinit.target", Severity::Critical),
+    ("local-fs.target", Severity::Critical),
+    ("sockets.target", Severity::Error),
+    ("systemd-udevd.service", Severity::Critical),
+    ("systemd-journald.service", Severity::Error),
+    ("systemd-user-sessions.service", Severity::Error),
+    ("systemd-logind.service", Severity::Error),
+    ("dbus.service", Severity::Error),
+    ("getty.target", Severity::Error),
+];
+
+fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    let units = facts.get::<Units>()?;
+    if !has_kernel(facts.root()) {
+        return Err(Skip::NotApplicable(tr!("no kernel is installed: a container, which may mask what it likes")));
+    }
+    // That it leads nowhere is `default-target-missing`'s matter.
+    if units.get("default.target").is_none_or(|unit| unit.state == State::Missing) {
+        return Ok(());
+    }
+    for (name, severity) in ESSENTIAL {
+        if let Some(unit) = units.get(name) {
+            judge(facts, found, units.name(name), unit, severity);
+        }
+    }
+    // One console or the other, or ssh, is enough.
+    let gettys: Vec<(&String, &Unit)> = units
+        .all
+        .iter()
+        .filter(|(name, _)| ["getty@", "serial-getty@", "console-getty."].iter().any(|start| name.starts_with(start)))
+        .collect();
+    let ssh = ["ssh.service", "sshd.service", "ssh.socket", "sshd.socket"];
+    let remote: Vec<&Unit> = ssh.iter().filter_map(|name| units.get(name)).collect();
+    let all_shut = |units: &[&Unit]| units.iter().all(|unit| fault(unit).is_some());
+    let consoles: Vec<&Unit> = gettys.iter().map(|(_, unit)| *unit).collect();
+    if !consoles.is_empty() && all_shut(&consoles) {
+        let severity = if all_shut(&remote) { Severity::Critical } else { Severity::Warning };
+        for (name, unit) in gettys {
+            judge(facts, found, name, unit, severity);
+        }
+    }
+    for name in ssh {
+        if let Some(unit) = units.all.get(name) {
+            judge(facts, found, name, unit, if all_shut(&consoles) { Severity::Critical } else { Severity::Error });
+        }
+    }
+    Ok(())
+}
+
+/// Why a unit cannot be started.
+enum Fault<'a> {
+    Masked(&'a Path),
+    Missing,
+    NoCommand(&'a Arc<SourceFile>, Span),
+}
+
+fn fault(unit: &Unit) -> Option<Fault<'_>> {
+    match &unit.state {
+        State::Masked(path) => Some(Fault::Masked(path)),
+        State::Missing => Some(Fault::Missing),
+        State::Loaded => {
+            // An empty ExecStart= forgets the commands before it.
+            let (file, setting) = unit.last("Service", "ExecStart")?;
+            setting.value.is_empty().then_some(Fault::NoCommand(file, setting.span))
+        }
+    }
+}
+
+fn judge(facts: &Facts, found: &mut Findings, name: &str, unit: &Unit, severity: Severity) {
+    let Some(fault) = fault(unit) else { return };
+    let finding = match &fault {
+        Fault::Masked(path) => found.add(severity, tr!("{unit} is masked", unit = name)).at_path(path),
+        Fault::Missing => found
+            .add(severity, tr!("{unit}, which is to be started, does not exist", unit = name))
+            .at_path(Path::new("/usr/lib/systemd/system").join(name)),
+        Fault::NoCommand(file, span) => found
+            .add(severity, tr!("{unit} has no command left: its last ExecStart= is empty", unit = name))
+            .at(file, *span),
+    };
+    finding.detail("unit", name).why(match severity {
+        Severity::Critical => tr!("no login prompt is reached"),
+        _ => tr!("what needs it does not start: logins fail or wait for it"),
+    });
+    if severity == Severity::Critical {
+        finding.stops(Stage::Services);
+    }
+    match fault {
+        Fault::Masked(path) if facts.root().metadata(path).is_ok_and(|metadata| !metadata.is_dir()) => {
+            // An empty file that a package has put there is not removed; only what was put into /etc is.
+            if path.starts_with("/etc") {
+                finding.repair(
+                    Risk::Safe,
+                    tr!("remove the mask {path}", path),
+                    [Change::Remove { path: path.to_owned() }],
+                );
+            } else {
+                finding.by_hand(tr!("reinstall the package that has {path}", path));
+            }
+        }
+        Fault::NoCommand(file, span) => {
+            let title = tr!("comment out line {line} of {path}", line = span.line, path = file.path.as_path());
+            finding.repair(Risk::Safe, title, [Change::edit(file, with_comment(&file.bytes, span.line))]);
+        }
+        _ => {
+            finding.by_hand(tr!("reinstall the package that has {unit}", unit = name));
+        }
+    }
+}

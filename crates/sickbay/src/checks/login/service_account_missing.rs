@@ -1,0 +1,167 @@
+//! An account that a service runs as is gone.
+
+use std::collections::BTreeMap;
+
+use bstr::ByteSlice;
+use sickbay_formats::accounts::{AccountFile, Kind, with_line_added};
+use sickbay_formats::nsswitch;
+use sickbay_formats::unit_file::is_yes;
+
+use crate::check::Verdict;
+use crate::facts::Facts;
+use crate::facts::accounts::Accounts;
+use crate::facts::system::{Init, System};
+use crate::facts::units::{State, Units, account};
+use crate::finding::{Finding, Findings};
+use crate::repair::{Change, Risk};
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// A user or group that is in none of the account files, although a unit that starts at boot runs as it (`User=`,
+    /// `Group=`), D-Bus is set up to run as it (`<user>messagebus</user>`), or polkit is built to (`polkitd`).
+    ///
+    /// ## Why it matters
+    /// The service ends at once with `status=217/USER` ("Failed to determine user credentials"). Without D-Bus there is no
+    /// systemd-logind: every login waits 25 seconds, and `systemctl` and the network's services fail.
+    ///
+    /// ## What the repair does
+    /// Puts the line back from the copy that the system's own tools keep (`/etc/passwd-`, `/etc/group-`), else from the
+    /// donor, where its number is still free. By hand: `systemd-sysusers --root=ROOT`, or reinstall the package, whose script
+    /// makes the account again.
+    "service-account-missing", Login, seed = ["L1"], proves = [Services], "an account that a service runs as is gone"
+}
+
+/// Files that are built to run as a certain user.
+const BUILT_IN: [(&str, &str, &str); 2] =
+    [("/usr/lib/polkit-1/polkitd", "polkitd", "polkit"), ("/usr/libexec/polkitd", "polkitd", "polkit")];
+
+/// Who needs an account.
+#[derive(Default)]
+struct Need {
+    services: Vec<String>,
+    /// A packaged unit needs it: its account never is a directory server's.
+    packaged: bool,
+}
+
+impl Need {
+    fn add(&mut self, service: &str, packaged: bool) {
+        self.services.push(service.to_owned());
+        self.packaged |= packaged;
+    }
+}
+
+fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    let accounts = facts.get::<Accounts>()?;
+    let (_, passwd) = accounts.present(Kind::Passwd)?;
+    let (_, group) = accounts.present(Kind::Group)?;
+    // Damaged files are told as such.
+    if passwd.compat || !passwd.sound() || !group.sound() {
+        return Ok(());
+    }
+    // What a server knows cannot be looked up from here.
+    let asks_a_server = asks_a_server(facts)?;
+    let (mut users, mut groups) = (BTreeMap::<String, Need>::new(), BTreeMap::<String, Need>::new());
+    if facts.get::<System>()?.init == Init::Systemd {
+        of_units(&*facts.get::<Units>()?, &mut users, &mut groups);
+    }
+    of_dbus(facts, &mut users)?;
+    for (path, user, service) in BUILT_IN {
+        if facts.root().exists(path)? {
+            users.entry(user.to_owned()).or_default().add(service, true);
+        }
+    }
+    for (kind, needs) in [(Kind::Passwd, users), (Kind::Group, groups)] {
+        // Systems that are built as an image keep further accounts beside the programs (nss-altfiles).
+        let more = facts.file(kind.path().replace("/etc/", "/usr/lib/"))?;
+        let more = AccountFile::parse(kind, more.as_ref().map(|file| file.bytes.as_slice()).unwrap_or_default());
+        for (name, mut need) in needs {
+            if asks_a_server && !need.packaged {
+                continue;
+            }
+            if accounts.parsed(kind).find(name.as_bytes()).is_some() || more.find(name.as_bytes()).is_some() {
+                continue;
+            }
+            need.services.dedup();
+            let (path, services) = (kind.path(), need.services.join(", "));
+            let finding = if kind == Kind::Passwd {
+                found.error(tr!("the user {name} is not in {path}: {services} runs as it", name, path, services))
+            } else {
+                found.error(tr!("the group {name} is not in {path}: {services} runs as it", name, path, services))
+            };
+            finding
+                .at_path(path)
+                .detail("account", name.as_str())
+                .detail("services", need.services.clone())
+                .why(tr!("the service ends at once: no such user or group"));
+            restore(facts, finding, &accounts, kind, &name);
+        }
+    }
+    Ok(())
+}
+
+/// Whether accounts may come from elsewhere than files.
+fn asks_a_server(facts: &Facts) -> Result<bool, crate::check::Skip> {
+    let Some(file) = facts.file("/etc/nsswitch.conf")? else { return Ok(false) };
+    let local = ["files", "compat", "systemd", "db", "altfiles", "usrfiles"];
+    Ok(nsswitch::entries(&file.bytes).iter().any(|entry| match entry {
+        nsswitch::Entry::Database(database) if database.name == "passwd" || database.name == "group" => {
+            database.sources.iter().any(|source| !local.iter().any(|local| source.name == *local))
+        }
+        _ => false,
+    }))
+}
+
+fn of_units(units: &Units, users: &mut BTreeMap<String, Need>, groups: &mut BTreeMap<String, Need>) {
+    for (name, unit) in &units.all {
+        let dynamic = unit.last("Service", "DynamicUser").is_some_and(|(_, setting)| is_yes(&setting.value));
+        if unit.state != State::Loaded || !name.ends_with(".service") || dynamic {
+            continue;
+        }
+        for (key, needs) in [("User", &mut *users), ("Group", &mut *groups)] {
+            if let Some((_, setting)) = unit.last("Service", key)
+                && let Some(account) = account(&setting.value)
+            {
+                let packaged = unit.settings.first().is_some_and(|(file, _)| !file.path.starts_with("/etc"));
+                needs.entry(account.to_owned()).or_default().add(name, packaged);
+            }
+        }
+    }
+}
+
+/// The `<user>` of D-Bus's system bus (dbus-daemon(1)).
+fn of_dbus(facts: &Facts, users: &mut BTreeMap<String, Need>) -> Result<(), crate::check::Skip> {
+    for path in ["/usr/share/dbus-1/system.conf", "/etc/dbus-1/system.conf"] {
+        let Some(file) = facts.file(path)? else { continue };
+        let user = file.bytes.split_once_str("<user>").and_then(|(_, rest)| rest.split_once_str("</user>"));
+        if let Some(user) = user.and_then(|(user, _)| user.trim_ascii().to_str().ok()).filter(|user| !user.is_empty()) {
+            users.entry(user.to_owned()).or_default().add("dbus.service", true);
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn restore(facts: &Facts, finding: &mut Finding, accounts: &Accounts, kind: Kind, name: &str) {
+    let Some(file) = accounts.file(kind) else { return };
+    let here = accounts.parsed(kind);
+    // The same name with a number that nobody else has by now.
+    let line_of = |text: &[u8]| -> Option<Vec<u8>> {
+        let parsed = AccountFile::parse(kind, text);
+        let entry = parsed.find(name.as_bytes())?;
+        let taken = here.good().any(|other| other.number(2) == entry.number(2));
+        (!taken).then(|| entry.text.to_owned())
+    };
+    let copy = format!("{}-", kind.path());
+    let from_copy = facts.file(&copy).ok().flatten().and_then(|file| line_of(&file.bytes));
+    let from_donor = || facts.donor().and_then(|donor| line_of(&donor.root().read(kind.path()).ok()?));
+    if let Some(line) = from_copy {
+        let text = with_line_added(&file.bytes, &line);
+        finding.repair(Risk::Safe, tr!("take the line from the copy {copy}", copy), [Change::edit(file, text)]);
+    } else if let Some(line) = from_donor() {
+        let text = with_line_added(&file.bytes, &line);
+        finding.repair(Risk::Risky, tr!("take the line from the donor"), [Change::edit(file, text)]);
+    } else {
+        finding.by_hand(tr!("make the account again: systemd-sysusers --root=ROOT, or reinstall the package"));
+    }
+}
