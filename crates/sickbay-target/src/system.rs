@@ -163,7 +163,11 @@ impl System {
                 let disk = disks.get(*disk).ok_or(io::ErrorKind::NotFound)?;
                 attach(disk.blocks(), *window, read_only)?
             }
-            _ => return Err(io::Error::other("it is in several pieces")),
+            _ => {
+                return Err(io::Error::other(
+                    "it lies in several pieces, which are not put together here: activate it with `vgchange -ay` and point at its node",
+                ));
+            }
         };
         let path = device.path().to_owned();
         self.devices.insert(index, device);

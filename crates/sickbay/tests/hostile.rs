@@ -184,3 +184,23 @@ fn what_is_no_disk_is_refused_by_name() {
     refuse("noise.img", &(0..100_000_u32).map(|n| (n.wrapping_mul(n) >> 7) as u8).collect::<Vec<u8>>(), "noise.img");
     refuse("cut.qcow2", b"QFI\xfb\0\0\0\x03\0\0\0\0", "cut.qcow2");
 }
+
+#[test]
+fn the_program_runs_in_an_empty_chroot() {
+    let (dir, _) = beside_a_canary();
+    fs::copy(env!("CARGO_BIN_EXE_sickbay"), dir.path().join("sickbay")).expect("copied");
+    let inside = |arguments: &[&str]| {
+        let mut chroot = std::process::Command::new("/usr/sbin/chroot");
+        said(&chroot.arg(dir.path()).arg("/sickbay").args(arguments).env_clear().output().expect("chroot"))
+    };
+    let (code, text) = inside(&["--version"]);
+    assert_eq!((code, text.starts_with("sickbay ")), (Some(0), true), "{text}");
+    fs::write(dir.path().join("root/etc/fstab"), "see ticket 12\n").expect("written");
+    let (code, text) = inside(&["check", "/root"]);
+    assert!(code.is_some_and(|code| code > 0) && text.contains("fstab-bad-line"), "{code:?}: {text}");
+    let (code, text) = inside(&["fix", "--yes", "--only", "fstab-bad-line", "/root"]);
+    assert!(code.is_some() && text.contains("repaired: "), "{code:?}: {text}");
+    let (code, text) = inside(&["undo", "--yes", "/root"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert_eq!(fs::read(dir.path().join("root/etc/fstab")).expect("readable"), b"see ticket 12\n");
+}
