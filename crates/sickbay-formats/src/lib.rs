@@ -17,6 +17,7 @@ pub mod lvm;
 pub mod nsswitch;
 pub mod os_release;
 pub mod pam;
+pub mod selinux;
 pub mod span;
 pub mod superblock;
 pub mod sysctl;

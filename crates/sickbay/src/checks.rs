@@ -22,11 +22,13 @@ pub static ALL: &[&Check] = &[
     &boot::default_target_missing::CHECK,
     &boot::unit_masked::CHECK,
     &boot::unit_ordering_cycle::CHECK,
+    &boot::selinux_policy_missing::CHECK,
     // Files.
     &files::top_level_missing::CHECK,
     &files::mode_too_open::CHECK,
     &files::mode_too_strict::CHECK,
     &files::setuid_lost::CHECK,
+    &files::selinux_labels_lost::CHECK,
     // Login.
     &login::account_file_damaged::CHECK,
     &login::root_account_missing::CHECK,

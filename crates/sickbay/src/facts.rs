@@ -7,6 +7,7 @@ pub mod fstab;
 pub mod libraries;
 pub mod memory;
 pub mod programs;
+pub mod selinux;
 pub mod summary;
 pub mod sysctl_files;
 pub mod system;

@@ -7,6 +7,7 @@ pub mod fstab_missing_device;
 pub mod fstab_missing_mount_point;
 pub mod fstab_wrong_root;
 pub mod fstab_wrong_type;
+pub mod selinux_policy_missing;
 pub mod sysctl_hugepages;
 mod sysctl_lines;
 pub mod sysctl_min_free;

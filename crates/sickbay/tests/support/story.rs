@@ -13,6 +13,7 @@
 //! | `--- empty PATH`, `--- dir PATH [MODE]`, `--- link PATH -> TARGET`, `--- fifo PATH` | what they say |
 //! | `--- hole PATH SIZE` | a sparse file of SIZE bytes |
 //! | `--- elf PATH [MODE] [interp=PATH] [needs=A,B] [soname=C] [runpath=D] [machine=N]` | a small ELF file, for x86-64 unless it says otherwise |
+//! | `--- label PATH TYPE` | the SELinux label `system_u:object_r:TYPE:s0` |
 //! | `--- cut PATH SIZE` | the file ends after SIZE bytes |
 //! | `--- remove PATH`, `--- mode PATH MODE`, `--- owner PATH UID:GID` | what they say |
 //! | `--- volume NAME key=value …` | a volume of the target: `fstype`, `uuid`, `label`, `partuuid`, `partlabel`, `mounted`, `last` (mounted on), `disk` (number), `lv` (VG/LV) |
@@ -174,7 +175,7 @@ fn perform(root: &Path, directive: &Directive) -> Result<(), String> {
     let words: Vec<&str> = directive.words.iter().map(String::as_str).collect();
     let [verb, target, rest @ ..] = words.as_slice() else { return Err("too few words".to_owned()) };
     // A link to /lib in a tree must not lead to the /lib of the machine that runs the tests.
-    let follow = matches!(*verb, "append" | "prepend" | "replace" | "dir" | "mode" | "cut");
+    let follow = matches!(*verb, "append" | "prepend" | "replace" | "dir" | "mode" | "cut" | "label");
     let path = resolved(root, target, follow)?;
     if matches!(*verb, "file" | "crlf" | "empty" | "hole" | "elf") && path.is_symlink() {
         fs::remove_file(&path).map_err(|error| error.to_string())?;
@@ -247,6 +248,11 @@ fn perform(root: &Path, directive: &Directive) -> Result<(), String> {
         "remove" => {
             let metadata = fs::symlink_metadata(&path).map_err(io)?;
             if metadata.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) }.map_err(io)?;
+        }
+        "label" => {
+            let label = format!("system_u:object_r:{}:s0\0", rest.first().ok_or("label PATH TYPE")?);
+            rustix::fs::lsetxattr(&path, "security.selinux", label.as_bytes(), rustix::fs::XattrFlags::empty())
+                .map_err(|error| error.to_string())?;
         }
         "mode" | "owner" => attributes(&path, 0, rest)?,
         other => return Err(format!("no directive {other}")),

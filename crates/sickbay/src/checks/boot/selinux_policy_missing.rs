@@ -1,0 +1,83 @@
+//! SELinux is to forbid by a policy that is not there.
+
+use sickbay_formats::lines::with_line;
+use sickbay_formats::span::Span;
+
+use crate::check::Verdict;
+use crate::facts::selinux::Selinux;
+use crate::facts::{Facts, SourceFile};
+use crate::finding::{Finding, Findings};
+use crate::proof::Stage;
+use crate::repair::{Change, Risk};
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// `/etc/selinux/config` with `SELINUX=enforcing` and a `SELINUXTYPE=` for which `/etc/selinux` has no policy (`disabled` or
+    /// a misspelt `targetd`, or a policy file that is gone or empty), and a `SELINUX=` that is none of enforcing, permissive
+    /// and disabled.
+    ///
+    /// ## Why it matters
+    /// systemd says "Failed to load SELinux policy. Freezing." and stands still. A value of `SELINUX=` that is not known is
+    /// taken for permissive, which is hardly what was meant.
+    ///
+    /// ## What the repair does
+    /// Names the policy that is there, when there is only one. Else sets `SELINUX=permissive` and has all files labelled
+    /// again at the next boot (`/.autorelabel`). By hand: correct the word, or reinstall selinux-policy-targeted.
+    "selinux-policy-missing", Boot, seed = ["B12", "D8"], proves = [Init], "SELinux has no policy to load"
+}
+
+fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    let selinux = facts.get::<Selinux>()?;
+    let config = &selinux.config;
+    match &selinux.written {
+        Some((value, span)) if selinux.mode.is_none() => {
+            let finding = found.warning(tr!("SELINUX={value} is not known and taken for permissive", value));
+            finding.at(config, *span).why(tr!("SELinux forbids nothing, whatever was meant"));
+            finding.repair(
+                Risk::Safe,
+                tr!("write permissive, as it is taken"),
+                [Change::edit(config, with_word(config, *span, "permissive"))],
+            );
+        }
+        _ => {}
+    }
+    if !selinux.enforces() || selinux.has_policy() {
+        return Ok(());
+    }
+    let (policy, span) = &selinux.policy;
+    let finding = found.critical(tr!("SELinux enforces the policy {policy}, which is not in /etc/selinux", policy));
+    match (span, &selinux.mode) {
+        (Some(span), _) | (None, Some((_, span))) => finding.at(config, *span),
+        _ => finding.at_path(Selinux::CONFIG),
+    };
+    finding.why(tr!("systemd stops at once: Failed to load SELinux policy")).stops(Stage::Init);
+    finding.detail("policies", selinux.loadable.clone());
+    if let ([only], Some(span)) = (selinux.loadable.as_slice(), span) {
+        let change = Change::edit(config, with_word(config, *span, only));
+        finding.repair(Risk::Safe, tr!("write {policy}, the only policy that is there", policy = only), [change]);
+    }
+    permissive(facts, finding, &selinux);
+    Ok(())
+}
+
+/// Offers to forbid nothing and to label everything again.
+pub(crate) fn permissive(facts: &Facts, finding: &mut Finding, selinux: &Selinux) {
+    let Some((_, span)) = selinux.mode else { return };
+    let config = &selinux.config;
+    let mut changes = vec![Change::edit(config, with_word(config, span, "permissive"))];
+    if facts.root().metadata("/.autorelabel").is_err() {
+        changes.push(Change::create("/.autorelabel", "", 0o644));
+    }
+    finding.repair(Risk::Safe, tr!("set SELINUX=permissive and label all files again at the next boot"), changes);
+    let off = [Change::edit(config, with_word(config, span, "disabled"))];
+    finding.repair(Risk::Risky, tr!("set SELINUX=disabled"), off);
+}
+
+/// The file with another word in the place of one.
+fn with_word(file: &SourceFile, span: Span, word: &str) -> Vec<u8> {
+    with_line(&file.bytes, span.line, |line| {
+        let key = line.split(|byte| *byte == b'=').next().unwrap_or_default();
+        Some([key, b"=", word.as_bytes()].concat())
+    })
+}

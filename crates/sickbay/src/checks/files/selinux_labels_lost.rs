@@ -1,0 +1,83 @@
+//! Files on the way to a prompt have lost their SELinux labels.
+
+use sickbay_formats::selinux::type_of;
+use sickbay_target::Root;
+
+use crate::check::Verdict;
+use crate::checks::boot::selinux_policy_missing::permissive;
+use crate::facts::Facts;
+use crate::facts::selinux::Selinux;
+use crate::finding::Findings;
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// On a system whose SELinux is enforcing: files that init, login, sshd and PAM need and that have no label, or the label of
+    /// something else, as they get it when files are copied or edited from a rescue system. Where `/.autorelabel` asks for new
+    /// labels at the next boot, all is well.
+    ///
+    /// ## Why it matters
+    /// What has no label is `unlabeled_t`, which hardly a service may read: "Permission denied" for a right password, a login
+    /// that ends at once, a system that stops while it starts.
+    ///
+    /// ## What the repair does
+    /// Sets `SELINUX=permissive` and has all files labelled again at the next boot. By hand: `setfiles -r ROOT
+    /// /etc/selinux/targeted/contexts/files/file_contexts ROOT` from a chroot, or `touch /.autorelabel`.
+    "selinux-labels-lost", Files, seed = ["B12", "D8"], proves = [], "files on the way to a prompt have lost their SELinux labels"
+}
+
+/// Files and the types that the reference policies of the last fifteen years give them (`matchpathcon`).
+const TYPES: [(&str, &[&str]); 14] = [
+    ("/etc/passwd", &["passwd_file_t", "etc_t"]),
+    ("/etc/group", &["passwd_file_t", "etc_t"]),
+    ("/etc/shadow", &["shadow_t"]),
+    ("/etc/pam.d/login", &["etc_t"]),
+    ("/etc/pam.d/system-auth", &["etc_t"]),
+    ("/etc/pam.d/sshd", &["etc_t"]),
+    ("/etc/ssh/sshd_config", &["etc_t", "sshd_etc_t"]),
+    ("/usr/sbin/sshd", &["sshd_exec_t"]),
+    ("/usr/bin/login", &["login_exec_t"]),
+    ("/bin/login", &["login_exec_t"]),
+    ("/bin/bash", &["shell_exec_t"]),
+    ("/usr/lib/systemd/systemd", &["init_exec_t"]),
+    ("/sbin/unix_chkpwd", &["chkpwd_exec_t"]),
+    ("/etc/ld.so.cache", &["ld_so_cache_t"]),
+];
+
+fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    let selinux = facts.get::<Selinux>()?;
+    let root = facts.root();
+    if !selinux.enforces() || !selinux.has_policy() || root.metadata("/.autorelabel").is_ok() {
+        return Ok(());
+    }
+    let mut wrong = Vec::new();
+    for (path, types) in TYPES {
+        let Some(label) = label(root, path)? else { continue };
+        let name = type_of(&label).map(|name| name.to_string()).unwrap_or_default();
+        if !types.contains(&name.as_str()) {
+            wrong.push((path, if name.is_empty() { "unlabeled_t".to_owned() } else { name }, types));
+        }
+    }
+    let Some((first, name, _)) = wrong.first() else { return Ok(()) };
+    let finding = if wrong.len() == 1 {
+        found.error(tr!("{path} has the SELinux label {label}", path = *first, label = name))
+    } else {
+        found.error(tr!("{count} files on the way to a prompt have wrong SELinux labels", count = wrong.len()))
+    };
+    for (path, name, types) in &wrong {
+        finding
+            .at_path(path)
+            .evidence(*path, format!("{name}, and not {}", types.first().copied().unwrap_or_default()));
+    }
+    finding.why(tr!("what is labelled so is refused to init, login and sshd while SELinux enforces"));
+    permissive(facts, finding, &selinux);
+    Ok(())
+}
+
+/// The label of a file, empty when it has none; `None` when there is no such file.
+fn label(root: &Root, path: &str) -> Result<Option<Vec<u8>>, crate::check::Skip> {
+    let Ok(real) = root.canonical(path) else { return Ok(None) };
+    let attributes = root.xattrs(&real)?;
+    let label = attributes.into_iter().find(|(name, _)| name == "security.selinux").map(|(_, value)| value);
+    Ok(Some(label.unwrap_or_default()))
+}
