@@ -32,10 +32,6 @@ check! {
     "service-account-missing", Login, seed = ["L1"], proves = [Services], "an account that a service runs as is gone"
 }
 
-/// Files that are built to run as a certain user.
-const BUILT_IN: [(&str, &str, &str); 2] =
-    [("/usr/lib/polkit-1/polkitd", "polkitd", "polkit"), ("/usr/libexec/polkitd", "polkitd", "polkit")];
-
 /// Who needs an account.
 #[derive(Default)]
 struct Need {
@@ -66,10 +62,13 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         of_units(&*facts.get::<Units>()?, &mut users, &mut groups);
     }
     of_dbus(facts, &mut users)?;
-    for (path, user, service) in BUILT_IN {
-        if facts.root().exists(path)? {
-            users.entry(user.to_owned()).or_default().add(service, true);
-        }
+    // polkit is built to run as a user from version 0.106 on; those before run as root and read the local authority.
+    let there = |path: &str| facts.root().exists(path);
+    if there("/usr/share/polkit-1/rules.d")?
+        && there("/usr/share/polkit-1/actions")?
+        && !there("/etc/polkit-1/localauthority")?
+    {
+        users.entry("polkitd".to_owned()).or_default().add("polkit", true);
     }
     for (kind, needs) in [(Kind::Passwd, users), (Kind::Group, groups)] {
         // Systems that are built as an image keep further accounts beside the programs (nss-altfiles).
