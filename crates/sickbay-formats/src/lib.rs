@@ -19,6 +19,7 @@ pub mod os_release;
 pub mod pam;
 pub mod selinux;
 pub mod span;
+pub mod sshd_config;
 pub mod superblock;
 pub mod sysctl;
 pub mod unit_file;
