@@ -66,6 +66,19 @@ pub fn with_line(text: &[u8], number: usize, edit: impl FnOnce(&[u8]) -> Option<
     out
 }
 
+/// Where in a line the character of column `column` (from 1 on) begins, in bytes.
+pub fn offset_in(line: &[u8], column: usize) -> usize {
+    line.char_indices().nth(column.saturating_sub(1)).map_or(line.len(), |(start, _, _)| start)
+}
+
+/// The text with the words that `span` points at replaced.
+pub fn with_words(text: &[u8], span: Span, words: &[u8]) -> Vec<u8> {
+    with_line(text, span.line, |line| {
+        let (start, end) = (offset_in(line, span.column), offset_in(line, span.column + span.len));
+        Some([line.get(..start).unwrap_or_default(), words, line.get(end..).unwrap_or_default()].concat())
+    })
+}
+
 /// The text with line `number` made a comment that says who did it.
 pub fn with_comment(text: &[u8], number: usize) -> Vec<u8> {
     with_line(text, number, |line| Some([b"# sickbay: ", line].concat()))
@@ -87,6 +100,13 @@ mod tests {
         assert_eq!(with_comment(b"a\nb\nc", 2), b"a\n# sickbay: b\nc");
         assert_eq!(with_line(b"a\nb\nc", 2, |_| None), b"a\nc");
         assert_eq!(with_line(b"a\nb\nc", 9, |_| None), b"a\nb\nc");
+    }
+
+    #[test]
+    fn words_are_replaced() {
+        let span = lines("ä  bc d\n".as_bytes()).next().unwrap().span(4..6);
+        assert_eq!(with_words("x\nä  bc d\n".as_bytes(), Span { line: 2, ..span }, b"yes"), "x\nä  yes d\n".as_bytes());
+        assert_eq!(with_words(b"a b", Span { line: 1, column: 3, len: 1 }, b""), b"a ");
     }
 
     #[test]

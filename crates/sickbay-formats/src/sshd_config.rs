@@ -51,6 +51,18 @@ impl<'a> Reader<'a> {
         self.program.map(|program| program.contains_str([b"\0", word, b"\0"].concat()))
     }
 
+    /// A list of algorithms without those that the program does not know; `None` when none is left or it cannot be told.
+    pub fn known_algorithms(&self, list: &[u8]) -> Option<String> {
+        self.program?;
+        let sign = list.first().filter(|first| b"+^".contains(first)).map(|&sign| char::from(sign).to_string());
+        let names = list.get(sign.as_ref().map_or(0, String::len)..)?.split(|&byte| byte == b',');
+        let known: Vec<&str> = names
+            .filter(|name| !name.is_empty() && self.holds(name) == Some(true))
+            .filter_map(|name| name.to_str().ok())
+            .collect();
+        (!known.is_empty()).then(|| sign.unwrap_or_default() + &known.join(","))
+    }
+
     fn is_modern(&self) -> bool {
         self.version.is_none_or(|version| version >= MODERN)
     }
@@ -133,6 +145,8 @@ pub enum Fault {
     Nul,
     /// A subsystem of this name was there before.
     Twice,
+    /// It includes, perhaps through others, the file that it stands in.
+    Loop,
 }
 
 impl Directive {

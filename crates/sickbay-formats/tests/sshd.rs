@@ -141,6 +141,7 @@ const CORPUS: &[&str] = &[
     "Include @/a @/b\n--- a\nAllowUsers x\nMatch all\nAllowUsers z\n--- b\nAllowUsers y\n",
     "Include\n",
     "Include @/a\n--- a\nBogus yes\n",
+    "Include @/*\n--- a\nInclude @/b\n--- b\nMaxSessions 2\nInclude @/a\n",
 ];
 
 struct Story {

@@ -39,6 +39,13 @@ pub static ALL: &[&Check] = &[
     &login::login_program_broken::CHECK,
     &login::service_account_missing::CHECK,
     &login::shadow_line_missing::CHECK,
+    &login::sshd_user_missing::CHECK,
+    &login::sshd_config_invalid::CHECK,
+    &login::sshd_host_key_missing::CHECK,
+    &login::sshd_masked::CHECK,
+    &login::sshd_refuses_root::CHECK,
+    &login::sshd_ignores_keys::CHECK,
+    &login::sshd_limits::CHECK,
 ];
 
 /// The checks with these ids; all of them when none is named.

@@ -40,8 +40,10 @@ pub enum Stage {
     PamLogin,
     /// The PAM stack of sshd.
     PamSshd,
-    /// sshd starts and its policy lets root in.
+    /// sshd starts.
     Sshd,
+    /// What sshd is told lets root in.
+    SshdPolicy,
     /// The files that the shell reads first.
     Profile,
 }
@@ -64,6 +66,7 @@ impl Stage {
             Stage::Shell => tr!("shell"),
             Stage::PamLogin | Stage::PamSshd => tr!("PAM"),
             Stage::Sshd => tr!("sshd"),
+            Stage::SshdPolicy => tr!("sshd policy"),
             Stage::Profile => tr!("profile"),
         }
     }
@@ -85,7 +88,18 @@ pub const BOOT: &[Stage] = &[
 /// The ways in for root, each with its stages in order.
 pub const LOGINS: &[(&str, &[Stage])] = &[
     ("console", &[Stage::Account, Stage::Password, Stage::Shell, Stage::PamLogin, Stage::Profile]),
-    ("ssh", &[Stage::Account, Stage::Password, Stage::Sshd, Stage::PamSshd, Stage::Shell, Stage::Profile]),
+    (
+        "ssh",
+        &[
+            Stage::Account,
+            Stage::Password,
+            Stage::Sshd,
+            Stage::SshdPolicy,
+            Stage::PamSshd,
+            Stage::Shell,
+            Stage::Profile,
+        ],
+    ),
 ];
 
 /// How a stage stands.

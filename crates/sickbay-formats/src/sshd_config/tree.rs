@@ -142,11 +142,31 @@ impl Tree {
                 }
                 subsystems.push(name);
             }
+            if fault.is_none() && directive.is("Include") && self.includes_itself(source, directive.line) {
+                fault = Some(Fault::Loop);
+            }
             if let Some(fault) = fault.filter(|_| !known) {
                 all.push((source, directive, fault));
             }
         });
         all
+    }
+
+    /// Whether the Include on `line` leads back to its own file: sshd gives up after 16 files.
+    fn includes_itself(&self, source: usize, line: usize) -> bool {
+        let of = |number: usize| self.sources.get(number).map(|source| &source.includes);
+        let mut open: Vec<usize> = of(source).and_then(|includes| includes.get(&line)).cloned().unwrap_or_default();
+        let mut seen = vec![false; self.sources.len()];
+        while let Some(number) = open.pop() {
+            if number == source {
+                return true;
+            }
+            if let Some(seen) = seen.get_mut(number).filter(|seen| !**seen) {
+                *seen = true;
+                open.extend(of(number).into_iter().flat_map(|includes| includes.values().flatten()));
+            }
+        }
+        false
     }
 
     /// What counts for one connection.

@@ -6,7 +6,7 @@ use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet}
 
 use crate::check::Outcome;
 use crate::finding::{Finding, Line, Place, Severity};
-use crate::proof::{Proof, State};
+use crate::proof::{Proof, Stage, State};
 use crate::repair::plan::Plan;
 use crate::repair::{Change, Risk};
 use crate::report::Report;
@@ -187,6 +187,8 @@ fn proof(proof: &Proof, style: &Style) -> String {
                 State::Ok => format!("{title} ✓"),
                 State::Broken(index) => format!("{title} ✗ {}", finding_id(*index)),
                 State::Unknown(_) => format!("{title} ?"),
+                // Whom sshd lets in is for the administrator to say: what was said, not only that it was.
+                State::NotApplicable(why) if *stage == Stage::SshdPolicy => format!("{title} – {}", style.say(why)),
                 State::NotApplicable(_) => format!("{title} –"),
             }
         })

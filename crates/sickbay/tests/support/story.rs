@@ -14,6 +14,7 @@
 //! | `--- hole PATH SIZE` | a sparse file of SIZE bytes |
 //! | `--- elf PATH [MODE] [interp=PATH] [needs=A,B] [soname=C] [runpath=D] [machine=N]` | a small ELF file, for x86-64 unless it says otherwise |
 //! | `--- label PATH TYPE` | the SELinux label `system_u:object_r:TYPE:s0` |
+//! | `--- text PATH` | the words of the body are added to a program, as C keeps texts in one: a NUL on both sides |
 //! | `--- cut PATH SIZE` | the file ends after SIZE bytes |
 //! | `--- remove PATH`, `--- mode PATH MODE`, `--- owner PATH UID:GID` | what they say |
 //! | `--- volume NAME key=value …` | a volume of the target: `fstype`, `uuid`, `label`, `partuuid`, `partlabel`, `mounted`, `last` (mounted on), `disk` (number), `lv` (VG/LV) |
@@ -175,7 +176,7 @@ fn perform(root: &Path, directive: &Directive) -> Result<(), String> {
     let words: Vec<&str> = directive.words.iter().map(String::as_str).collect();
     let [verb, target, rest @ ..] = words.as_slice() else { return Err("too few words".to_owned()) };
     // A link to /lib in a tree must not lead to the /lib of the machine that runs the tests.
-    let follow = matches!(*verb, "append" | "prepend" | "replace" | "dir" | "mode" | "cut" | "label");
+    let follow = matches!(*verb, "append" | "text" | "prepend" | "replace" | "dir" | "mode" | "cut" | "label");
     let path = resolved(root, target, follow)?;
     if matches!(*verb, "file" | "crlf" | "empty" | "hole" | "elf") && path.is_symlink() {
         fs::remove_file(&path).map_err(|error| error.to_string())?;
@@ -189,6 +190,11 @@ fn perform(root: &Path, directive: &Directive) -> Result<(), String> {
         "append" => {
             let old = fs::read(&path).map_err(io)?;
             fs::write(&path, [old.as_slice(), body.as_bytes()].concat()).map_err(io)?;
+        }
+        "text" => {
+            let old = fs::read(&path).map_err(io)?;
+            let words: String = body.split_whitespace().flat_map(|word| ["\0", word, "\0"]).collect();
+            fs::write(&path, [old.as_slice(), words.as_bytes()].concat()).map_err(io)?;
         }
         "prepend" => {
             let old = fs::read(&path).map_err(io)?;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use sickbay_target::{FileKind, Metadata, Root};
 
-use super::modes::{RULES, right_mode, usual_mode};
+use super::modes::{RULES, is_host_key, right_mode, usual_mode};
 use crate::check::Verdict;
 use crate::facts::Facts;
 use crate::finding::Findings;
@@ -73,6 +73,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         for (path, (metadata, _)) in open.iter().take(5) {
             finding.at_path(path);
             finding.evidence(path.display().to_string(), format!("mode {:04o}", metadata.mode));
+        }
+        for path in open.keys().filter(|path| is_host_key(path)) {
+            finding.explains(path);
         }
         let changes: Vec<Change> = open
             .iter()

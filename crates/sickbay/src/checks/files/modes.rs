@@ -90,7 +90,17 @@ pub(super) fn usual_mode(facts: &Facts, path: &std::path::Path, now: &Metadata) 
     {
         return donor.mode;
     }
+    // sshd passes over a host key that others may read; RHEL's may be read by the group of ssh-keysign.
+    if is_host_key(path) {
+        return if now.gid == 0 { 0o600 } else { 0o640 };
+    }
     if now.is_dir() || is_program(facts.root(), path) { 0o755 } else { 0o644 }
+}
+
+/// Whether the path is that of a private host key of sshd.
+pub(super) fn is_host_key(path: &std::path::Path) -> bool {
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+    path.starts_with("/etc/ssh") && name.starts_with(b"ssh_host_") && name.ends_with(b"_key")
 }
 
 fn is_program(root: &Root, path: &std::path::Path) -> bool {

@@ -1,0 +1,126 @@
+//! sshd has no host key that it can use.
+
+use std::path::PathBuf;
+
+use bstr::ByteSlice;
+use sickbay_formats::accounts::Kind;
+use sickbay_formats::sshd_config::Version;
+
+use crate::check::{Skip, Verdict};
+use crate::facts::Facts;
+use crate::facts::accounts::Accounts;
+use crate::facts::sshd::Sshd;
+use crate::facts::sshd_service::SshdService;
+use crate::finding::{Findings, Severity};
+use crate::proof::Stage;
+use crate::repair::{Change, Risk};
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// A machine none of whose host keys sshd can use: they are missing or empty, hold no key, or may be read by others
+    /// than root. Systems that make the keys when sshd starts, or at the first boot as cloud images do, are left alone when
+    /// the keys are just not there yet.
+    ///
+    /// ## Why it matters
+    /// sshd ends with "no hostkeys available", and nobody can log in over ssh. A key that others may read is passed over, which
+    /// is how a `chmod -R` on `/etc` locks everybody out.
+    ///
+    /// ## What the repair does
+    /// Gives the keys their mode 0600 back. New keys are for a person to make, since every client will warn of them:
+    /// `ssh-keygen -A`.
+    "sshd-host-key-missing", Login, seed = ["L10", "D7"], proves = [Sshd], "sshd has no host key that it can use"
+}
+
+/// Where keys are when no line says otherwise (servconf.c).
+const USUAL: [&str; 4] = [
+    "/etc/ssh/ssh_host_rsa_key",
+    "/etc/ssh/ssh_host_dsa_key",
+    "/etc/ssh/ssh_host_ecdsa_key",
+    "/etc/ssh/ssh_host_ed25519_key",
+];
+
+/// Why sshd cannot use a key.
+enum Defect {
+    Missing,
+    Damaged,
+    Open(u32),
+}
+
+fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    let sshd = facts.get::<Sshd>()?;
+    let service = facts.get::<SshdService>()?;
+    let effective = sshd.tree.at_start(&sshd.reader());
+    let agent = effective.setting("HostKeyAgent").is_some();
+    let named = effective.words("HostKey");
+    let paths: Vec<PathBuf> = match named.as_slice() {
+        [] => {
+            // DSA went out of the defaults with 7.0.
+            let dsa = sshd.reader().version.is_some_and(|version| version < Version(7, 0));
+            USUAL.iter().filter(|path| dsa || !path.contains("_dsa_")).map(PathBuf::from).collect()
+        }
+        words => words.iter().map(|word| PathBuf::from("/etc/ssh").join(word.to_str_lossy().as_ref())).collect(),
+    };
+    // RHEL's ssh-keysign reads them as this group, which its sshd bears with.
+    let accounts = facts.get::<Accounts>()?;
+    let keysign = accounts.parsed(Kind::Group).find(b"ssh_keys").and_then(|group| group.number(2));
+    let mut defects = Vec::new();
+    for path in &paths {
+        let metadata = match facts.root().stat(path) {
+            Ok(metadata) => metadata,
+            Err(error)
+                if matches!(error.reason, sickbay_target::Reason::NotFound | sickbay_target::Reason::NotADirectory) =>
+            {
+                defects.push((path, Defect::Missing));
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let bears = if keysign == Some(i64::from(metadata.gid)) { 0o040 } else { 0 };
+        let text = facts.root().read_head(path, 64)?;
+        if metadata.uid == 0 && metadata.mode & 0o077 & !bears != 0 {
+            defects.push((path, Defect::Open(metadata.mode)));
+        } else if !text.contains_str("PRIVATE KEY-----") && !text.starts_with(b"SSH PRIVATE KEY FILE FORMAT") {
+            defects.push((path, Defect::Damaged));
+        } else {
+            return Ok(());
+        }
+    }
+    let open: Vec<(&PathBuf, u32)> = defects
+        .iter()
+        .filter_map(|(path, defect)| if let Defect::Open(mode) = defect { Some((*path, *mode)) } else { None })
+        .collect();
+    if agent {
+        return Err(Skip::NotApplicable(tr!("the host keys are kept by an agent")));
+    }
+    if let (Some(maker), true) = (&service.key_maker, open.is_empty()) {
+        return Err(Skip::NotApplicable(tr!("{maker} makes the host keys", maker = maker.as_path())));
+    }
+    let severity = if service.enabled { Severity::Critical } else { Severity::Warning };
+    if let Some((first, mode)) = open.first() {
+        let mode = format!("{mode:04o}");
+        let finding = found
+            .add(severity, tr!("sshd passes over its host keys: {path} has mode {mode}", path = first.as_path(), mode));
+        let changes: Vec<Change> = open
+            .iter()
+            .map(|(path, mode)| Change::Mode { path: (*path).clone(), before: *mode, after: 0o600 })
+            .collect();
+        for (path, mode) in &open {
+            finding.at_path(path).evidence(path.display().to_string(), format!("mode {mode:04o}"));
+        }
+        finding.why(tr!("sshd does not start, and nobody can log in over ssh")).stops(Stage::Sshd);
+        finding.repair(Risk::Safe, tr!("give the keys mode 0600"), changes);
+        return Ok(());
+    }
+    let damaged = defects.iter().find(|(_, defect)| matches!(defect, Defect::Damaged));
+    let message = match damaged {
+        Some((path, _)) => tr!("sshd has no host key: {path} holds none", path = path.as_path()),
+        None => tr!("sshd has no host key: there is none of {count}", count = paths.len()),
+    };
+    let finding = found.add(severity, message);
+    finding.at_path(damaged.map(|(path, _)| *path).or(paths.first()).unwrap_or(&sshd.config));
+    finding.why(tr!("sshd does not start, and nobody can log in over ssh")).stops(Stage::Sshd);
+    finding
+        .by_hand(tr!("remove what is left of them and make new ones: ssh-keygen -A (with chroot on a mounted root)"));
+    Ok(())
+}

@@ -1,0 +1,89 @@
+//! root's keys are in files that others may write.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use sickbay_target::Metadata;
+
+use crate::check::{Skip, Verdict};
+use crate::facts::Facts;
+use crate::facts::root_over_ssh::RootOverSsh;
+use crate::facts::sshd::Sshd;
+use crate::finding::Findings;
+use crate::proof::Stage;
+use crate::repair::{Change, Risk};
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// Keys of root that sshd ignores because the file that holds them, or a directory from it up to root's home, may be
+    /// written by the group or by others, or belongs to somebody else than root (`StrictModes`, which is on by default).
+    ///
+    /// ## Why it matters
+    /// The login with a key fails with "bad ownership or modes" in the log only; with `PermitRootLogin prohibit-password` that is
+    /// the only way in.
+    ///
+    /// ## What the repair does
+    /// Takes the right to write from group and others, and gives the path back to root. By hand: `chmod go-w` and `chown root`.
+    "sshd-ignores-keys", Login, seed = ["D7"], proves = [SshdPolicy], "sshd ignores root's keys: others may write them"
+}
+
+fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    let sshd = facts.get::<Sshd>()?;
+    let root = facts.get::<RootOverSsh>()?;
+    let effective = sshd.tree.effective(&sshd.reader(), &root.connection());
+    if effective.value("StrictModes", "yes") == "no" || !effective.is_enabled("publickey") {
+        return Err(Skip::NotApplicable(tr!("sshd does not look at the modes of keys")));
+    }
+    let keys = root.keys(facts, &effective);
+    if keys.is_empty() {
+        return Err(Skip::NotApplicable(tr!("root has no keys")));
+    }
+    let paths: BTreeSet<PathBuf> = keys.iter().flat_map(|file| secured(&file.path, &root.home)).collect();
+    let mut changes = Vec::new();
+    let mut culprits: Vec<(PathBuf, Metadata)> = Vec::new();
+    for path in paths {
+        let metadata = facts.root().stat(&path)?;
+        let real = facts.root().canonical(&path)?;
+        let writable = metadata.mode & 0o022 != 0;
+        // `mode-too-open` sees these already.
+        let ours = real != Path::new("/root") && real != Path::new("/");
+        if metadata.uid != 0 && ours {
+            let before = (metadata.uid, metadata.gid);
+            changes.push(Change::Owner { path: real.clone(), before, after: (0, metadata.gid) });
+        }
+        if writable && (ours || metadata.mode & 0o002 == 0) {
+            changes.push(Change::Mode { path: real.clone(), before: metadata.mode, after: metadata.mode & !0o022 });
+        }
+        if changes.iter().any(|change| change.path() == Some(&real)) {
+            culprits.push((path, metadata));
+        }
+    }
+    let Some((first, metadata)) = culprits.first() else { return Ok(()) };
+    let message = if metadata.mode & 0o022 != 0 {
+        let mode = format!("{:04o}", metadata.mode);
+        tr!("sshd ignores root's keys: {path} has mode {mode}", path = first.as_path(), mode)
+    } else {
+        tr!("sshd ignores root's keys: {path} belongs to user {uid}", path = first.as_path(), uid = metadata.uid)
+    };
+    let finding = found.error(message);
+    for (path, metadata) in &culprits {
+        let what = format!("{}:{} {:04o}", metadata.uid, metadata.gid, metadata.mode);
+        finding.at_path(path).evidence(path.display().to_string(), what);
+    }
+    finding.why(tr!("a login as root with a key is refused")).stops(Stage::SshdPolicy);
+    finding.repair(Risk::Safe, tr!("let only root write the keys"), changes);
+    Ok(())
+}
+
+/// The paths that sshd looks at (safe_path() of misc.c): the file and what it is in, up to the home directory or to the root.
+fn secured(file: &Path, home: &Path) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    for path in file.ancestors() {
+        all.push(path.to_owned());
+        if path == home {
+            break;
+        }
+    }
+    all
+}

@@ -1,0 +1,90 @@
+//! Limits of sshd that let nobody through.
+
+use sickbay_formats::lines;
+use sickbay_formats::sshd_config::tree::Setting;
+
+use crate::check::{Skip, Verdict};
+use crate::facts::Facts;
+use crate::facts::root_over_ssh::RootOverSsh;
+use crate::facts::sshd::Sshd;
+use crate::finding::Findings;
+use crate::proof::Stage;
+use crate::repair::{Change, Risk};
+use crate::text::Text;
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// `LoginGraceTime` so short that nobody can type a password, `MaxAuthTries 0`, `MaxSessions 0`, and `MaxStartups` that
+    /// lets one or two connections wait for a password at a time.
+    ///
+    /// ## Why it matters
+    /// Connections are cut before a login is complete, or a log-in gets no shell. With `MaxStartups 1` any scanner that holds
+    /// a connection open keeps everybody else out.
+    ///
+    /// ## What the repair does
+    /// Makes the line a comment, so that the default holds: two minutes, six tries, ten sessions, ten connections. By hand:
+    /// write a greater value.
+    "sshd-limits", Login, seed = ["L10"], proves = [SshdPolicy], "limits of sshd let nobody through"
+}
+
+/// Less time than this is too little to type a password over a slow line.
+const SECONDS: u64 = 10;
+
+fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    let sshd = facts.get::<Sshd>()?;
+    let reader = sshd.reader();
+    if !sshd.accepts_configuration() {
+        return Err(Skip::NotApplicable(tr!("sshd does not start with its configuration")));
+    }
+    let root = facts.get::<RootOverSsh>()?;
+    let effective = sshd.tree.effective(&reader, &root.connection());
+    let mut report = |setting: Option<Setting<'_>>, message: Text, why: Text, stops: bool| {
+        let Some(setting) = setting else { return };
+        let Some(file) = sshd.file(setting) else { return };
+        let (_, line) = setting;
+        let finding = if stops { found.error(message) } else { found.warning(message) };
+        finding.at(file, line.whole).why(why);
+        if stops {
+            finding.stops(Stage::SshdPolicy);
+        }
+        let text = lines::with_comment(&file.bytes, line.line);
+        finding.repair(Risk::Safe, tr!("make line {line} a comment", line = line.line), [Change::edit(file, text)]);
+    };
+    // 0 is no limit.
+    if let Some(seconds) = effective.seconds("LoginGraceTime").filter(|seconds| (1..SECONDS).contains(seconds)) {
+        report(
+            effective.setting("LoginGraceTime"),
+            tr!("sshd gives {seconds} s for a login", seconds),
+            tr!("nobody types a password in that time"),
+            seconds < 3,
+        );
+    }
+    if effective.value("MaxAuthTries", "6") == "0" {
+        report(
+            effective.setting("MaxAuthTries"),
+            tr!("sshd allows no try to log in: MaxAuthTries 0"),
+            tr!("every connection is cut before a password is asked for"),
+            true,
+        );
+    }
+    if effective.value("MaxSessions", "10") == "0" {
+        report(
+            effective.setting("MaxSessions"),
+            tr!("sshd opens no session: MaxSessions 0"),
+            tr!("a login succeeds and gets no shell"),
+            true,
+        );
+    }
+    if let Some((start, rate, full)) = effective.startups()
+        && (full <= 2 || (start <= 2 && rate >= 90))
+    {
+        report(
+            effective.setting("MaxStartups"),
+            tr!("sshd lets {count} connections log in at a time", count = if full <= 2 { full } else { start }),
+            tr!("whoever holds a connection open keeps everybody else out"),
+            false,
+        );
+    }
+    Ok(())
+}

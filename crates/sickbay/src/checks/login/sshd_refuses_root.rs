@@ -1,0 +1,168 @@
+//! sshd is told to let root in by no way that root has, and nobody else administers the machine.
+
+use std::sync::Arc;
+
+use sickbay_formats::lines;
+use sickbay_formats::sshd_config::Version;
+use sickbay_formats::sshd_config::tree::Setting;
+
+use crate::check::{Skip, Verdict};
+use crate::facts::accounts::Accounts;
+use crate::facts::root_over_ssh::{Refusal, RootOverSsh};
+use crate::facts::sshd::Sshd;
+use crate::facts::{Facts, SourceFile};
+use crate::finding::Findings;
+use crate::proof::Stage;
+use crate::repair::{Change, Risk};
+use crate::text::Text;
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// Lines of sshd_config by which root is refused whatever root shows: `PermitRootLogin no` (or only with a key, where
+    /// root has none), `DenyUsers` and `DenyGroups` that name root, `AllowUsers` and `AllowGroups` that name only others,
+    /// `AuthenticationMethods` that root cannot fulfil, `PasswordAuthentication no` where root has no key. Match blocks are
+    /// evaluated as sshd does. Such lines are a policy on most systems, and then no fault: it is one only where no other
+    /// account with a password or a key may become root. A root who has neither password nor key is not what sshd refuses.
+    ///
+    /// ## Why it matters
+    /// Nobody can administer the machine over ssh. Whoever sits at its console still can.
+    ///
+    /// ## What the repair does
+    /// Changes the one line that refuses root, no further than needed: `PermitRootLogin` becomes `prohibit-password` where
+    /// root has a key and `yes` where root has only a password; root is added to `AllowUsers` or `AllowGroups`, or taken out of
+    /// `DenyUsers`. By hand: edit the line, `sshd -t`, `systemctl reload ssh`.
+    "sshd-refuses-root", Login, seed = ["L10"], proves = [SshdPolicy], "sshd refuses root, and nobody else can become root"
+}
+
+fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    let sshd = facts.get::<Sshd>()?;
+    if let Some(why) = sshd.unread.first() {
+        return Err(Skip::Unknown(why.clone()));
+    }
+    let reader = sshd.reader();
+    if !sshd.accepts_configuration() {
+        return Err(Skip::NotApplicable(tr!("sshd does not start with its configuration")));
+    }
+    let root = facts.get::<RootOverSsh>()?;
+    let Some(refusal) = root.refusal(facts, &sshd) else { return Ok(()) };
+    let (said, culprit) = describe(&refusal);
+    let Some(setting) = culprit else { return Err(Skip::NotApplicable(said)) };
+    let accounts = facts.get::<Accounts>()?;
+    // An image that no cloud has started yet gets its administrator, and root its keys, when it is.
+    let unborn = facts.root().exists("/etc/cloud/cloud.cfg")? && !facts.root().exists("/var/lib/cloud/instance")?;
+    if unborn || accounts.has_other_administrator(facts) {
+        return Err(Skip::NotApplicable(said));
+    }
+    let file = sshd.file(setting).ok_or_else(|| Skip::Unknown(said.clone()))?;
+    let (_, line) = setting;
+    let span = match &refusal {
+        Refusal::Denied(_, index) => line.args.get(*index).map_or(line.whole, |word| word.span),
+        _ => line.whole,
+    };
+    let effective = sshd.tree.effective(&reader, &root.connection());
+    let key = root.keys(facts, &effective).iter().any(|file| file.free) && effective.is_enabled("publickey");
+    let finding = found.error(tr!("sshd refuses root: {said}", said));
+    finding
+        .at(file, span)
+        .why(tr!("no other account may become root, so nobody can administer the machine over ssh"))
+        .stops(Stage::SshdPolicy);
+    match &refusal {
+        Refusal::RootLogin(..) => {
+            let old = reader.version.is_some_and(|version| version < Version(7, 0));
+            let value = match (key, old) {
+                (true, false) => "prohibit-password",
+                (true, true) => "without-password",
+                (false, _) => "yes",
+            };
+            write(finding, file, setting, 0, value);
+        }
+        Refusal::NotAllowed(_) => {
+            let group = line.is("AllowGroups");
+            let name = root.groups.first().filter(|_| group).map_or("root".into(), |name| name.to_string());
+            if let Some(last) = line.args.last() {
+                let text = lines::with_line(&file.bytes, line.line, |text| {
+                    let (before, after) =
+                        text.split_at_checked(lines::offset_in(text, last.span.column + last.span.len))?;
+                    Some([before, b" ", name.as_bytes(), after].concat())
+                });
+                finding.repair(
+                    Risk::Safe,
+                    tr!("add {name} to line {line}", name, line = line.line),
+                    [Change::edit(file, text)],
+                );
+            }
+        }
+        Refusal::Denied(_, index) => {
+            let word = line.args.get(*index);
+            if line.args.len() == 1 {
+                finding.repair(Risk::Safe, comment_title(line.line), [comment(file, line.line)]);
+            } else if let Some(word) = word.filter(|word| word.text == "root") {
+                let text = lines::with_line(&file.bytes, line.line, |text| {
+                    let (start, end) = (
+                        lines::offset_in(text, word.span.column),
+                        lines::offset_in(text, word.span.column + word.span.len),
+                    );
+                    let (before, after) = (text.get(..start)?, text.get(end..)?);
+                    Some([before.trim_ascii_end(), after].concat())
+                });
+                finding.repair(
+                    Risk::Safe,
+                    tr!("take root out of line {line}", line = line.line),
+                    [Change::edit(file, text)],
+                );
+            } else {
+                finding.by_hand(tr!("write what is meant without root"));
+            }
+        }
+        Refusal::SwitchedOff(_) => write(finding, file, setting, 0, "yes"),
+        Refusal::Methods(_) | Refusal::Connection(_) => {
+            finding.repair(Risk::Safe, comment_title(line.line), [comment(file, line.line)]);
+        }
+        Refusal::NothingToShow => {}
+    }
+    Ok(())
+}
+
+/// What is said of the refusal, and the line that is to blame.
+fn describe<'a>(refusal: &Refusal<'a>) -> (Text, Option<Setting<'a>>) {
+    let said = |setting: &Setting<'a>| {
+        let args: Vec<String> = setting.1.args.iter().map(|word| word.text.to_string()).collect();
+        Text::verbatim(format!("{} {}", setting.1.keyword.text, args.join(" ")))
+    };
+    match refusal {
+        Refusal::Denied(setting, _)
+        | Refusal::NotAllowed(setting)
+        | Refusal::Connection(setting)
+        | Refusal::Methods(setting) => (said(setting), Some(*setting)),
+        Refusal::RootLogin(Some(setting), _) => (said(setting), Some(*setting)),
+        Refusal::RootLogin(None, value) => (tr!("PermitRootLogin {value} by default", value), None),
+        Refusal::SwitchedOff(settings) => match settings.first() {
+            Some(setting) => (said(setting), Some(*setting)),
+            None => (tr!("no method that root could use is switched on"), None),
+        },
+        Refusal::NothingToShow => (tr!("root has neither a password nor a key"), None),
+    }
+}
+
+fn write(
+    finding: &mut crate::finding::Finding,
+    file: &Arc<SourceFile>,
+    setting: Setting<'_>,
+    index: usize,
+    value: &str,
+) {
+    if let Some(word) = setting.1.args.get(index) {
+        let text = lines::with_words(&file.bytes, word.span, value.as_bytes());
+        let title = tr!("write {keyword} {value}", keyword = setting.1.keyword.text, value);
+        finding.repair(Risk::Safe, title, [Change::edit(file, text)]);
+    }
+}
+
+fn comment_title(line: usize) -> Text {
+    tr!("make line {line} a comment", line)
+}
+
+fn comment(file: &Arc<SourceFile>, line: usize) -> Change {
+    Change::edit(file, lines::with_comment(&file.bytes, line))
+}

@@ -1,0 +1,121 @@
+//! The user or the directory that sshd gives its rights up with.
+
+use bstr::ByteSlice;
+use sickbay_formats::accounts::{self, Kind};
+use sickbay_formats::lines;
+use sickbay_formats::sshd_config::Version;
+
+use crate::check::{Skip, Verdict};
+use crate::facts::Facts;
+use crate::facts::accounts::Accounts;
+use crate::facts::sshd::Sshd;
+use crate::facts::sshd_service::SshdService;
+use crate::finding::{Findings, Severity};
+use crate::proof::Stage;
+use crate::repair::{Change, Risk};
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// The user `sshd`, gone from `/etc/passwd`, and the empty directory that sshd locks its unprivileged part into
+    /// (`/var/empty/sshd`, `/usr/share/empty.sshd`, `/var/lib/empty`, as compiled into the program), gone or writable by
+    /// others. A user that systemd-sysusers makes again at boot, and a directory below `/run`, are no fault.
+    ///
+    /// ## Why it matters
+    /// sshd does not start: "Privilege separation user sshd does not exist", "Missing privilege separation directory".
+    ///
+    /// ## What the repair does
+    /// Puts the user's line back as it stands in `/etc/passwd-`, else adds one with a free number, as the package does; makes
+    /// the directory. By hand: reinstall the package openssh-server.
+    "sshd-user-missing", Login, seed = ["L1", "L10"], proves = [Sshd], "the user or the directory of sshd is missing"
+}
+
+/// What is compiled in (the configure option --with-privsep-path of the distributions).
+const DIRS: [&str; 5] = ["/var/empty/sshd", "/usr/share/empty.sshd", "/var/lib/empty", "/var/empty", "/var/chroot/ssh"];
+
+fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    let sshd = facts.get::<Sshd>()?;
+    let effective = sshd.tree.at_start(&sshd.reader());
+    let old = sshd.reader().version.is_some_and(|version| version < Version(7, 5));
+    if old && effective.value("UsePrivilegeSeparation", "yes") == "no" {
+        return Err(Skip::NotApplicable(tr!("sshd keeps its rights: UsePrivilegeSeparation no")));
+    }
+    let severity = if facts.get::<SshdService>()?.enabled { Severity::Critical } else { Severity::Warning };
+    let accounts = facts.get::<Accounts>()?;
+    let (file, passwd) = accounts.present(Kind::Passwd)?;
+    // A damaged file is wrong as a whole, and another check's matter.
+    if passwd.find(b"sshd").is_none() && passwd.sound() && passwd.find(b"root").is_some() && !is_made_at_boot(facts) {
+        let line = line_for_sshd(facts, &accounts);
+        let text = accounts::with_line_added(&file.bytes, line.as_bytes());
+        found
+            .add(severity, tr!("there is no user sshd in {path}", path = Kind::Passwd.path()))
+            .at_path(Kind::Passwd.path())
+            .why(tr!("sshd does not start, and nobody can log in over ssh"))
+            .stops(Stage::Sshd)
+            .repair(Risk::Safe, tr!("add the user: {line}", line), [Change::edit(file, text)]);
+    }
+    for dir in DIRS.iter().filter(|dir| sshd.mentions(dir)) {
+        let metadata = facts.root().stat(dir);
+        match metadata {
+            Ok(metadata) if metadata.is_dir() && metadata.uid == 0 && metadata.mode & 0o022 != 0 => {
+                let mode = format!("{:04o}", metadata.mode);
+                let change = Change::Mode { path: dir.into(), before: metadata.mode, after: 0o711 };
+                found
+                    .add(severity, tr!("{dir} of sshd has mode {mode}", dir, mode))
+                    .at_path(dir)
+                    .why(tr!("sshd does not start, and nobody can log in over ssh"))
+                    .stops(Stage::Sshd)
+                    .repair(Risk::Safe, tr!("give it mode 0711"), [change]);
+            }
+            Err(error) if matches!(error.reason, sickbay_target::Reason::NotFound) && !facts.root().exists(dir)? => {
+                let mut changes = Vec::new();
+                let parent =
+                    std::path::Path::new(dir).parent().filter(|parent| !facts.root().exists(parent).unwrap_or(true));
+                changes.extend(parent.map(|parent| Change::make_dir(parent, 0o755)));
+                changes.push(Change::make_dir(dir, 0o711));
+                found
+                    .add(severity, tr!("{dir} of sshd is missing", dir))
+                    .at_path(dir)
+                    .why(tr!("sshd does not start, and nobody can log in over ssh"))
+                    .stops(Stage::Sshd)
+                    .repair(Risk::Safe, tr!("make it"), changes);
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Whether systemd-sysusers(8) adds the user at every boot when it is not there.
+fn is_made_at_boot(facts: &Facts) -> bool {
+    ["/etc/sysusers.d", "/usr/lib/sysusers.d"].iter().any(|dir| {
+        let names = facts.root().read_dir(dir).unwrap_or_default();
+        names.iter().filter(|entry| entry.name.as_encoded_bytes().ends_with(b".conf")).any(|entry| {
+            let file = facts.file(std::path::Path::new(dir).join(&entry.name)).ok().flatten();
+            file.is_some_and(|file| {
+                lines::lines(&file.bytes).any(|line| {
+                    let mut words = line.text.fields_with(char::is_whitespace);
+                    words.next().is_some_and(|kind| kind.starts_with(b"u")) && words.next() == Some(b"sshd")
+                })
+            })
+        })
+    })
+}
+
+/// The line as it was, or one as packages write it: with a free number of a system user, and a group for nobody.
+fn line_for_sshd(facts: &Facts, accounts: &Accounts) -> String {
+    let (passwd, group) = (accounts.parsed(Kind::Passwd), accounts.parsed(Kind::Group));
+    let is_free = |uid: i64| passwd.good().all(|entry| entry.number(2) != Some(uid));
+    if let Ok(Some(copy)) = facts.file("/etc/passwd-") {
+        let copy = accounts::AccountFile::parse(Kind::Passwd, &copy.bytes);
+        if let Some(entry) = copy.find(b"sshd").filter(|entry| entry.number(2).is_some_and(is_free)) {
+            return entry.text.to_str_lossy().into_owned();
+        }
+    }
+    let gid =
+        [&b"sshd"[..], b"nogroup", b"nobody"].iter().find_map(|name| group.find(name)?.number(2)).unwrap_or(65534);
+    // 74 is the number that RHEL keeps for it; Debian takes the next from 100 on.
+    let uid = if gid == 74 && is_free(74) { 74 } else { (100..1000).find(|&uid| is_free(uid)).unwrap_or(74) };
+    let nologin = ["/usr/sbin/nologin", "/sbin/nologin"].iter().find(|path| facts.root().stat(path).is_ok());
+    format!("sshd:x:{uid}:{gid}:Privilege-separated SSH:/:{}", nologin.unwrap_or(&"/bin/false"))
+}

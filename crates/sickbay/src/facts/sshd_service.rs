@@ -1,0 +1,93 @@
+//! Whether sshd is started at boot, and what makes its host keys.
+
+use std::path::{Path, PathBuf};
+
+use bstr::ByteSlice;
+use sickbay_target::{FileKind, Root};
+
+use crate::check::Skip;
+use crate::facts::{Fact, Facts};
+
+/// Where systemd keeps units, strongest first (systemd.unit(5)).
+const UNIT_DIRS: [&str; 4] =
+    ["/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
+
+/// Names under which distributions start it.
+const UNITS: [&str; 2] = ["ssh", "sshd"];
+
+/// How sshd comes to run.
+#[derive(Debug)]
+pub struct SshdService {
+    /// Some unit, socket or init script starts it at boot.
+    pub enabled: bool,
+    /// A socket starts it when somebody connects.
+    pub by_socket: bool,
+    /// The link to /dev/null that keeps systemd from starting it.
+    pub masked: Option<PathBuf>,
+    /// What makes host keys that are not there: a unit, an init script, cloud-init.
+    pub key_maker: Option<PathBuf>,
+}
+
+impl Fact for SshdService {
+    fn gather(facts: &Facts) -> Result<SshdService, Skip> {
+        let root = facts.root();
+        let masked = UNITS
+            .iter()
+            .map(|unit| PathBuf::from(format!("/etc/systemd/system/{unit}.service")))
+            .find(|path| root.read_link(path).is_ok_and(|target| target == Path::new("/dev/null")));
+        let enabled = is_enabled(root, &["", ".service", ".socket"]);
+        let by_socket = is_enabled(root, &[".socket"]);
+        Ok(SshdService { enabled, by_socket, masked, key_maker: key_maker(facts) })
+    }
+}
+
+fn names(root: &Root, dir: &str) -> Vec<String> {
+    let entries = root.read_dir(dir).unwrap_or_default();
+    entries.into_iter().filter_map(|entry| entry.name.into_string().ok()).collect()
+}
+
+fn is_enabled(root: &Root, kinds: &[&str]) -> bool {
+    let starts = |name: &str| {
+        let name = name.trim_start_matches(|c: char| c == 'S' || c.is_ascii_digit());
+        UNITS.iter().any(|unit| name.strip_prefix(unit).is_some_and(|rest| kinds.contains(&rest)))
+    };
+    let wants = UNIT_DIRS.iter().flat_map(|dir| {
+        names(root, dir).into_iter().filter(|name| name.ends_with(".wants")).map(move |name| format!("{dir}/{name}"))
+    });
+    let levels = (2..=5).flat_map(|level| [format!("/etc/rc{level}.d"), format!("/etc/rc.d/rc{level}.d")]);
+    let runlevels = names(root, "/etc/runlevels").into_iter().map(|name| format!("/etc/runlevels/{name}"));
+    wants
+        .chain(levels)
+        .chain(runlevels)
+        .any(|dir| names(root, &dir).iter().any(|name| !name.starts_with('K') && starts(name)))
+}
+
+/// cloud-init makes keys at the first boot of an instance; the other units and scripts do when there are none.
+fn key_maker(facts: &Facts) -> Option<PathBuf> {
+    let root = facts.root();
+    let fixed = ["/etc/cloud/cloud.cfg", "/usr/bin/cloud-init", "/usr/bin/ignition-firstboot-complete"];
+    if let Some(path) = fixed.iter().find(|path| root.exists(path).unwrap_or(false)) {
+        return Some(PathBuf::from(path));
+    }
+    let scripts = ["/etc/init.d/sshd", "/etc/rc.d/init.d/sshd", "/etc/init.d/ssh"].map(PathBuf::from);
+    let units = UNIT_DIRS.iter().flat_map(|dir| {
+        let entries = root.read_dir(dir).unwrap_or_default();
+        entries
+            .into_iter()
+            .filter(|entry| entry.kind != FileKind::Dir)
+            .map(move |entry| Path::new(dir).join(entry.name))
+    });
+    let makes_keys = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if name.starts_with("sshd-keygen") || name.starts_with("sshdgenkeys") {
+            return true;
+        }
+        let may = name.ends_with(".service") || !name.contains('.');
+        may && root.read_up_to(path, 1 << 16).is_ok_and(|text| {
+            text.contains_str("ssh-keygen")
+                || text.contains_str("dpkg-reconfigure openssh-server")
+                || text.contains_str("sshd-gen-keys")
+        })
+    };
+    scripts.into_iter().chain(units).find(makes_keys)
+}
