@@ -18,6 +18,7 @@ pub mod nsswitch;
 pub mod os_release;
 pub mod pam;
 pub mod selinux;
+pub mod shell;
 pub mod span;
 pub mod sshd_config;
 pub mod superblock;

@@ -1,0 +1,855 @@
+//! The grammar.
+
+use bstr::{BString, ByteSlice};
+
+use super::{ErrorKind, Node, Script, Simple, SyntaxError, Word};
+use crate::lines::span_in;
+
+/// How deep structures may be in each other; more is not read.
+const DEPTH: usize = 100;
+
+struct Parser<'a> {
+    text: &'a [u8],
+    at: usize,
+    depth: usize,
+    /// Here-documents whose text begins on the next line: the word that ends each, and whether tabs are taken away.
+    documents: Vec<(BString, bool)>,
+    /// Where each line begins.
+    lines: Vec<usize>,
+}
+
+/// Where it went wrong, in bytes.
+struct Fault {
+    at: usize,
+    kind: ErrorKind,
+}
+
+type Result<T> = std::result::Result<T, Fault>;
+
+const RESERVED: [&[u8]; 11] = [b"then", b"else", b"elif", b"fi", b"do", b"done", b"esac", b"}", b"in", b";;", b")"];
+
+pub(super) fn parse(text: &[u8]) -> Script {
+    // The shell passes over NUL bytes; what is left of them here would only hide words.
+    let newlines = text.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
+    let lines = std::iter::once(0).chain(newlines).collect();
+    let mut parser = Parser { text, at: 0, depth: 0, documents: Vec::new(), lines };
+    let mut nodes = Vec::new();
+    loop {
+        parser.skip_to_command();
+        let begun = parser.at;
+        if begun >= text.len() {
+            return Script { nodes, error: None };
+        }
+        match parser.complete_command() {
+            Ok(node) => nodes.push(node),
+            Err(fault) => {
+                let error =
+                    SyntaxError { line: parser.line(fault.at), kind: fault.kind, unread_from: parser.line(begun) };
+                return Script { nodes, error: Some(error) };
+            }
+        }
+    }
+}
+
+fn is_meta(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b';' | b'&' | b'|' | b'(' | b')' | b'<' | b'>')
+}
+
+fn is_name(text: &[u8]) -> bool {
+    text.first().is_some_and(|first| first.is_ascii_alphabetic() || *first == b'_')
+        && text.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
+}
+
+impl<'a> Parser<'a> {
+    fn rest(&self) -> &'a [u8] {
+        self.text.get(self.at..).unwrap_or_default()
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.text.get(self.at).copied()
+    }
+
+    fn next_is(&self, text: &str) -> bool {
+        self.rest().starts_with(text.as_bytes())
+    }
+
+    fn fault<T>(&self, at: usize, kind: ErrorKind) -> Result<T> {
+        Err(Fault { at: at.min(self.text.len()), kind })
+    }
+
+    fn unexpected<T>(&self) -> Result<T> {
+        let word: BString =
+            self.rest().iter().copied().take_while(|&byte| byte > b' ').take(20).collect::<Vec<u8>>().into();
+        self.fault(self.at, ErrorKind::Unexpected(word))
+    }
+
+    fn skip_blanks(&mut self) {
+        loop {
+            match self.peek() {
+                Some(b' ' | b'\t' | b'\r' | 0) => self.at += 1,
+                Some(b'\\') if self.text.get(self.at + 1) == Some(&b'\n') => self.at += 2,
+                Some(b'#') => {
+                    while self.peek().is_some_and(|byte| byte != b'\n') {
+                        self.at += 1
+                    }
+                }
+                _ => return,
+            }
+        }
+    }
+
+    /// A newline, with the here-documents that begin behind it.
+    fn newline(&mut self) {
+        self.at += 1;
+        for (end, strip) in std::mem::take(&mut self.documents) {
+            while self.at < self.text.len() {
+                let line = self.rest().split(|&byte| byte == b'\n').next().unwrap_or_default();
+                self.at = (self.at + line.len() + 1).min(self.text.len());
+                let line = if strip { line.trim_start_with(|c| c == '\t') } else { line };
+                if line == end.as_bytes() {
+                    break;
+                }
+            }
+        }
+    }
+
+    fn skip_newlines(&mut self) {
+        loop {
+            self.skip_blanks();
+            if self.peek() != Some(b'\n') {
+                return;
+            }
+            self.newline();
+        }
+    }
+
+    fn skip_to_command(&mut self) {
+        self.skip_newlines();
+    }
+
+    /// A reserved word here, that is: a whole word without quotes.
+    fn at_word(&self, word: &str) -> bool {
+        self.next_is(word) && self.text.get(self.at + word.len()).is_none_or(|&byte| is_meta(byte) || byte == b'\r')
+    }
+
+    fn take_word(&mut self, word: &str) -> bool {
+        let there = self.at_word(word);
+        if there {
+            self.at += word.len();
+        }
+        there
+    }
+
+    fn complete_command(&mut self) -> Result<Node> {
+        let node = self.and_or()?;
+        self.skip_blanks();
+        match self.peek() {
+            None | Some(b'\n') => Ok(node),
+            Some(b';') if !self.next_is(";;") => {
+                self.at += 1;
+                Ok(node)
+            }
+            Some(b'&') if !self.next_is("&&") => {
+                self.at += 1;
+                Ok(Node::Subshell(vec![node]))
+            }
+            _ => self.unexpected(),
+        }
+    }
+
+    /// Commands up to a word or sign that ends the structure they are in; that one is left standing.
+    fn list(&mut self) -> Result<Vec<Node>> {
+        let mut nodes = Vec::new();
+        loop {
+            self.skip_newlines();
+            let ends = self.peek().is_none()
+                || self.next_is(";;")
+                || self.next_is(";&")
+                || self.next_is(")")
+                || ["then", "else", "elif", "fi", "do", "done", "esac", "}"].iter().any(|word| self.at_word(word));
+            if ends {
+                return Ok(nodes);
+            }
+            let node = self.and_or()?;
+            self.skip_blanks();
+            match self.peek() {
+                Some(b'&') if !self.next_is("&&") => {
+                    self.at += 1;
+                    nodes.push(Node::Subshell(vec![node]));
+                    continue;
+                }
+                Some(b';') if !self.next_is(";;") && !self.next_is(";&") => self.at += 1,
+                None | Some(b'\n' | b')' | b';') => {}
+                Some(_) if ["}", "fi", "done", "esac"].iter().any(|word| self.at_word(word)) && is_compound(&node) => {}
+                Some(_) => return self.unexpected(),
+            }
+            nodes.push(node);
+        }
+    }
+
+    fn and_or(&mut self) -> Result<Node> {
+        self.depth += 1;
+        if self.depth > DEPTH {
+            return self.unexpected();
+        }
+        let first = self.pipeline()?;
+        let mut rest = Vec::new();
+        loop {
+            self.skip_blanks();
+            let and = self.next_is("&&");
+            if !and && !self.next_is("||") {
+                break;
+            }
+            self.at += 2;
+            self.skip_newlines();
+            rest.push((and, self.pipeline()?));
+        }
+        self.depth -= 1;
+        Ok(if rest.is_empty() { first } else { Node::AndOr(Box::new(first), rest) })
+    }
+
+    fn pipeline(&mut self) -> Result<Node> {
+        self.skip_blanks();
+        let mut negated = false;
+        loop {
+            if self.take_word("!") {
+                negated = !negated;
+            } else if self.at_word("time") {
+                self.at += 4;
+                self.skip_blanks();
+                self.take_word("-p");
+            } else {
+                break;
+            }
+            self.skip_blanks();
+        }
+        let mut parts = vec![self.command()?];
+        loop {
+            self.skip_blanks();
+            if self.next_is("|") && !self.next_is("||") {
+                self.at += if self.next_is("|&") { 2 } else { 1 };
+                self.skip_newlines();
+                parts.push(self.command()?);
+            } else {
+                break;
+            }
+        }
+        let node = match (parts.len(), parts.pop()) {
+            (1, Some(only)) => only,
+            (_, last) => {
+                parts.extend(last);
+                Node::Subshell(parts)
+            }
+        };
+        Ok(if negated { Node::Not(Box::new(node)) } else { node })
+    }
+
+    fn command(&mut self) -> Result<Node> {
+        self.skip_blanks();
+        let begun = self.at;
+        let node = if self.take_word("if") {
+            self.if_command(begun)?
+        } else if self.at_word("while") || self.at_word("until") {
+            let until = self.at_word("until");
+            self.at += 5;
+            let span = self.span(begun, self.line_end(begun));
+            let condition = self.list()?;
+            let body = self.body(begun)?;
+            Node::Loop(until, condition, body, span)
+        } else if self.take_word("for") || self.take_word("select") {
+            self.for_command(begun)?
+        } else if self.take_word("case") {
+            self.case_command(begun)?
+        } else if self.take_word("{") {
+            let nodes = self.list()?;
+            self.skip_blanks();
+            if !self.take_word("}") {
+                return self.missing(begun, "}");
+            }
+            Node::Group(nodes)
+        } else if self.next_is("((") && self.skip_arithmetic() {
+            Node::Arithmetic
+        } else if self.next_is("(") {
+            self.at += 1;
+            let nodes = self.list()?;
+            if self.peek() != Some(b')') {
+                return self.missing(begun, ")");
+            }
+            self.at += 1;
+            Node::Subshell(nodes)
+        } else if self.take_word("[[") {
+            self.long_test(begun)?
+        } else if self.take_word("function") {
+            self.skip_blanks();
+            let name = self.word()?.text;
+            self.skip_blanks();
+            if self.next_is("(") {
+                self.at += 1;
+                self.skip_blanks();
+                if self.peek() != Some(b')') {
+                    return self.unexpected();
+                }
+                self.at += 1;
+            }
+            self.function(name)?
+        } else if self.take_word("coproc") {
+            Node::Subshell(vec![self.command()?])
+        } else {
+            return self.simple();
+        };
+        self.redirections()?;
+        Ok(node)
+    }
+
+    /// What is missing at the end of the file, or what stands in its place.
+    fn missing<T>(&self, begun: usize, what: &'static str) -> Result<T> {
+        if self.peek().is_none() { self.fault(begun, ErrorKind::Without(what)) } else { self.unexpected() }
+    }
+
+    fn if_command(&mut self, begun: usize) -> Result<Node> {
+        let mut branches = Vec::new();
+        loop {
+            let condition = self.list()?;
+            if !self.take_word("then") {
+                return self.missing(begun, "then");
+            }
+            if condition.is_empty() {
+                return self.unexpected();
+            }
+            let body = self.list()?;
+            // An empty branch is an error.
+            if body.is_empty() && self.peek().is_some() {
+                return self.unexpected();
+            }
+            branches.push((condition, body));
+            if self.take_word("elif") {
+                continue;
+            }
+            let otherwise = if self.take_word("else") { self.list()? } else { Vec::new() };
+            if !self.take_word("fi") {
+                return self.missing(begun, "fi");
+            }
+            return Ok(Node::If(branches, otherwise));
+        }
+    }
+
+    fn body(&mut self, begun: usize) -> Result<Vec<Node>> {
+        self.skip_newlines();
+        if self.take_word("{") {
+            // An old form that bash has for `for`.
+            let nodes = self.list()?;
+            return if self.take_word("}") { Ok(nodes) } else { self.missing(begun, "}") };
+        }
+        if !self.take_word("do") {
+            return self.missing(begun, "do");
+        }
+        let nodes = self.list()?;
+        if nodes.is_empty() && self.peek().is_some() {
+            return self.unexpected();
+        }
+        if self.take_word("done") { Ok(nodes) } else { self.missing(begun, "done") }
+    }
+
+    fn for_command(&mut self, begun: usize) -> Result<Node> {
+        self.skip_blanks();
+        if self.next_is("((") && self.skip_arithmetic() {
+            self.skip_blanks();
+            if self.peek() == Some(b';') {
+                self.at += 1;
+            }
+            return Ok(Node::For(BString::default(), None, self.body(begun)?));
+        }
+        let name = self.word()?.text;
+        self.skip_newlines();
+        let mut words = None;
+        if self.take_word("in") {
+            let mut all = Vec::new();
+            loop {
+                self.skip_blanks();
+                match self.peek() {
+                    None | Some(b'\n' | b';' | b'&' | b'|' | b')') => break,
+                    _ => all.push(self.word()?),
+                }
+            }
+            words = Some(all);
+        }
+        self.skip_blanks();
+        if self.peek() == Some(b';') {
+            self.at += 1;
+        }
+        Ok(Node::For(name, words, self.body(begun)?))
+    }
+
+    fn case_command(&mut self, begun: usize) -> Result<Node> {
+        self.skip_blanks();
+        let word = self.word()?;
+        self.skip_newlines();
+        if !self.take_word("in") {
+            return self.missing(begun, "in");
+        }
+        let mut arms = Vec::new();
+        loop {
+            self.skip_newlines();
+            if self.take_word("esac") {
+                return Ok(Node::Case(word, arms));
+            }
+            if self.peek().is_none() {
+                return self.missing(begun, "esac");
+            }
+            if self.peek() == Some(b'(') {
+                self.at += 1;
+            }
+            let mut patterns = Vec::new();
+            loop {
+                self.skip_blanks();
+                patterns.push(self.word()?);
+                self.skip_blanks();
+                match self.peek() {
+                    Some(b'|') => self.at += 1,
+                    Some(b')') => break,
+                    _ => return self.missing(begun, ")"),
+                }
+            }
+            self.at += 1;
+            let nodes = self.list()?;
+            arms.push((patterns, nodes));
+            if self.next_is(";;&") {
+                self.at += 3;
+            } else if self.next_is(";;") || self.next_is(";&") {
+                self.at += 2;
+            } else if !self.at_word("esac") {
+                return self.missing(begun, "esac");
+            }
+        }
+    }
+
+    /// `[[ … ]]`: its words as they are, since what they mean is another grammar.
+    fn long_test(&mut self, begun: usize) -> Result<Node> {
+        let mut words = vec![Word { text: "[[".into(), ..Word::default() }];
+        loop {
+            self.skip_newlines();
+            if self.take_word("]]") {
+                words.push(Word { text: "]]".into(), ..Word::default() });
+                let end = self.at;
+                return Ok(Node::Simple(Simple { words, ..self.simple_at(begun, end) }));
+            }
+            match self.peek() {
+                None => return self.fault(begun, ErrorKind::Without("]]")),
+                Some(sign) if is_meta(sign) => {
+                    self.at += 1;
+                    words.push(Word { text: vec![sign].into(), ..Word::default() });
+                }
+                Some(_) => {
+                    let mut word = self.word()?;
+                    // A regular expression may have parentheses in it.
+                    while self.next_is("(")
+                        || (self.next_is(")") && word.text.contains(&b'('))
+                        || self.next_is("|") && word.text.contains(&b'(')
+                    {
+                        word.text.push(self.peek().unwrap_or_default());
+                        self.at += 1;
+                        if self.peek().is_some_and(|byte| !is_meta(byte)) {
+                            word.text.extend_from_slice(&self.word()?.text);
+                        }
+                    }
+                    words.push(word);
+                }
+            }
+        }
+    }
+
+    fn function(&mut self, name: BString) -> Result<Node> {
+        self.skip_newlines();
+        let body = self.command()?;
+        if matches!(body, Node::Simple(_)) {
+            return self.unexpected();
+        }
+        Ok(Node::Function(name, vec![body]))
+    }
+
+    fn simple_at(&self, begun: usize, end: usize) -> Simple {
+        let end_of_line = self.line_end(begun);
+        Simple { span: self.span(begun, end.min(end_of_line)), one_line: end <= end_of_line, ..Simple::default() }
+    }
+
+    fn simple(&mut self) -> Result<Node> {
+        let begun = self.at;
+        let mut command = Simple::default();
+        let mut end = begun;
+        loop {
+            self.skip_blanks();
+            match self.peek() {
+                None | Some(b'\n' | b';' | b'&' | b'|' | b')') if !self.next_is("&>") => break,
+                Some(b'(') => {
+                    // A function: `name ()`.
+                    let [name] = command.words.as_slice() else { return self.unexpected() };
+                    let name = name.text.clone();
+                    self.at += 1;
+                    self.skip_blanks();
+                    if self.peek() != Some(b')') || !command.assignments.is_empty() {
+                        return self.unexpected();
+                    }
+                    self.at += 1;
+                    return self.function(name);
+                }
+                _ => {}
+            }
+            if self.redirection(&mut command.input)? {
+                end = self.at;
+                continue;
+            }
+            let start = self.at;
+            let word = self.word()?;
+            let raw = self.text.get(start..self.at).unwrap_or_default();
+            let first = command.words.is_empty();
+            if first && command.assignments.is_empty() && RESERVED.contains(&raw) && raw != b"in" {
+                self.at = start;
+                return self.unexpected();
+            }
+            match assignment(raw, &word) {
+                Some((name, value)) if first => {
+                    // An array: `NAME=( … )`.
+                    if raw.ends_with(b"=") && self.peek() == Some(b'(') {
+                        self.array()?;
+                        command.assignments.push((name, Word { expands: true, ..Word::default() }));
+                    } else {
+                        command.assignments.push((name, value));
+                    }
+                }
+                _ => {
+                    if raw.ends_with(b"=") && self.peek() == Some(b'(') {
+                        self.array()?; // declare -a NAME=( … )
+                    }
+                    command.words.push(word);
+                }
+            }
+            end = self.at;
+        }
+        if end == begun {
+            return self.unexpected();
+        }
+        let place = self.simple_at(begun, end);
+        Ok(Node::Simple(Simple { span: place.span, one_line: place.one_line, ..command }))
+    }
+
+    fn array(&mut self) -> Result<()> {
+        let begun = self.at;
+        self.at += 1;
+        loop {
+            self.skip_newlines();
+            match self.peek() {
+                None => return self.fault(begun, ErrorKind::Without(")")),
+                Some(b')') => {
+                    self.at += 1;
+                    return Ok(());
+                }
+                Some(byte) if is_meta(byte) && byte != b'(' && !self.next_is("<(") && !self.next_is(">(") => {
+                    return self.unexpected();
+                }
+                Some(b'(') => self.array()?,
+                Some(_) => {
+                    self.word()?;
+                }
+            }
+        }
+    }
+
+    fn redirections(&mut self) -> Result<()> {
+        loop {
+            self.skip_blanks();
+            if !self.redirection(&mut false)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// `<file`, `2>&1`, `<<END`, `{fd}>x`; whether there was one.
+    fn redirection(&mut self, input: &mut bool) -> Result<bool> {
+        let begun = self.at;
+        let digits = self.rest().iter().take_while(|byte| byte.is_ascii_digit()).count();
+        self.at += digits;
+        let sign = ["<<<", "<<-", "<<", "&>>", "&>", "<>", "<&", ">>", ">&", ">|", "<", ">"];
+        let Some(sign) =
+            sign.iter().find(|sign| self.next_is(sign)).filter(|sign| digits == 0 || !sign.starts_with('&'))
+        else {
+            self.at = begun;
+            return Ok(false);
+        };
+        // <(…) and >(…) are words.
+        if matches!(*sign, "<" | ">") && self.text.get(self.at + 1) == Some(&b'(') {
+            self.at = begun;
+            return Ok(false);
+        }
+        self.at += sign.len();
+        self.skip_blanks();
+        if self.peek().is_none_or(|byte| matches!(byte, b'\n' | b';' | b'&' | b'|' | b')')) {
+            return self.unexpected();
+        }
+        let word = self.word()?;
+        *input |= sign.starts_with('<') && digits == 0;
+        if matches!(*sign, "<<" | "<<-") {
+            self.documents.push((word.text, *sign == "<<-"));
+        }
+        Ok(true)
+    }
+
+    /// A word up to a blank or sign.
+    fn word(&mut self) -> Result<Word> {
+        let begun = self.at;
+        let mut word = Word::default();
+        while let Some(byte) = self.peek() {
+            match byte {
+                b'<' | b'>' if self.text.get(self.at + 1) == Some(&b'(') => {
+                    self.at += 1;
+                    self.substitution(&mut word)?;
+                }
+                // Patterns of bash: !(…), @(…) and so on.
+                b'?' | b'*' | b'+' | b'@' | b'!' if self.text.get(self.at + 1) == Some(&b'(') => {
+                    let open = self.at;
+                    self.at += 2;
+                    word.globs = true;
+                    let mut depth = 1;
+                    while depth > 0 {
+                        match self.peek() {
+                            None => return self.fault(open, ErrorKind::Without(")")),
+                            Some(b'(') => depth += 1,
+                            Some(b')') => depth -= 1,
+                            Some(b'\'' | b'"' | b'\\' | b'$' | b'`') => {
+                                self.piece(&mut word, false)?;
+                                continue;
+                            }
+                            Some(_) => {}
+                        }
+                        self.at += 1;
+                    }
+                    word.text.extend_from_slice(self.text.get(open..self.at).unwrap_or_default());
+                }
+                _ if is_meta(byte) => break,
+                b'\r' if matches!(self.text.get(self.at + 1), None | Some(b'\n')) => break,
+                _ => {
+                    word.globs |= matches!(byte, b'*' | b'?' | b'[');
+                    self.piece(&mut word, false)?;
+                }
+            }
+        }
+        if self.at == begun {
+            return self.unexpected();
+        }
+        Ok(word)
+    }
+
+    /// One character, quoted string or expansion.
+    fn piece(&mut self, word: &mut Word, in_quotes: bool) -> Result<()> {
+        let begun = self.at;
+        let Some(byte) = self.peek() else { return Ok(()) };
+        self.at += 1;
+        match byte {
+            b'\\' => {
+                match self.peek() {
+                    Some(b'\n') => {}
+                    Some(next) if in_quotes && !matches!(next, b'"' | b'\\' | b'$' | b'`') => {
+                        word.text.extend([b'\\', next])
+                    }
+                    Some(next) => word.text.push(next),
+                    None => word.text.push(b'\\'),
+                }
+                self.at = (self.at + 1).min(self.text.len());
+            }
+            b'\'' if !in_quotes => {
+                let Some(length) = self.rest().iter().position(|&byte| byte == b'\'') else {
+                    return self.fault(begun, ErrorKind::Open("'"));
+                };
+                word.text.extend_from_slice(self.rest().get(..length).unwrap_or_default());
+                self.at += length + 1;
+            }
+            b'"' if !in_quotes => {
+                while self.peek() != Some(b'"') {
+                    if self.peek().is_none() {
+                        return self.fault(begun, ErrorKind::Open("\""));
+                    }
+                    self.piece(word, true)?;
+                }
+                self.at += 1;
+            }
+            b'`' => {
+                word.expands = true;
+                loop {
+                    match self.peek() {
+                        None => return self.fault(begun, ErrorKind::Open("`")),
+                        Some(b'`') => break,
+                        Some(b'\\') => self.at = (self.at + 2).min(self.text.len()),
+                        Some(_) => self.at += 1,
+                    }
+                }
+                self.at += 1;
+                word.text.extend_from_slice(self.text.get(begun..self.at).unwrap_or_default());
+            }
+            b'$' => match self.peek() {
+                Some(b'\'') if !in_quotes => {
+                    self.at += 1;
+                    loop {
+                        match self.peek() {
+                            None => return self.fault(begun, ErrorKind::Open("$'")),
+                            Some(b'\'') => break,
+                            Some(b'\\') => self.at = (self.at + 2).min(self.text.len()),
+                            Some(_) => self.at += 1,
+                        }
+                    }
+                    self.at += 1;
+                    word.expands = true;
+                }
+                Some(b'"') if !in_quotes => {}
+                Some(b'(') => {
+                    word.expands = true;
+                    self.at = begun + 1;
+                    if !(self.next_is("((") && self.skip_arithmetic()) {
+                        self.at = begun + 1;
+                        self.substitution(word)?;
+                    }
+                    word.text.extend_from_slice(self.text.get(begun..self.at).unwrap_or_default());
+                }
+                Some(b'{') => {
+                    word.expands = true;
+                    self.at += 1;
+                    self.braces(begun)?;
+                    word.text.extend_from_slice(self.text.get(begun..self.at).unwrap_or_default());
+                }
+                Some(b'[') => {
+                    // $[ … ], the old arithmetic.
+                    word.expands = true;
+                    word.text.push(b'$');
+                }
+                _ => {
+                    word.expands = true;
+                    word.text.push(b'$');
+                    if self.peek().is_some_and(|next| matches!(next, b'#' | b'!' | b'?' | b'$' | b'-' | b'@' | b'*')) {
+                        word.text.push(self.peek().unwrap_or_default());
+                        self.at += 1;
+                    }
+                }
+            },
+            _ => word.text.push(byte),
+        }
+        Ok(())
+    }
+
+    /// Up to the `}` that ends a `${`.
+    fn braces(&mut self, begun: usize) -> Result<()> {
+        self.depth += 1;
+        if self.depth > DEPTH {
+            return self.unexpected();
+        }
+        let mut ignored = Word::default();
+        let quoted = self.text.get(..begun).is_some();
+        loop {
+            match self.peek() {
+                None => return self.fault(begun, ErrorKind::Open("${")),
+                Some(b'}') => break,
+                Some(b'"' | b'\\' | b'$' | b'`') => self.piece(&mut ignored, false)?,
+                Some(b'\'') if quoted => {
+                    // Within double quotes a single one is no quote: where it has no other here, it is a character.
+                    let close = self.rest().iter().skip(1).position(|&byte| byte == b'\'');
+                    let brace = self.rest().iter().position(|&byte| byte == b'}');
+                    match (close, brace) {
+                        (Some(close), Some(_)) => self.at += close + 2,
+                        _ => self.at += 1,
+                    }
+                }
+                Some(_) => self.at += 1,
+            }
+        }
+        self.at += 1;
+        self.depth -= 1;
+        Ok(())
+    }
+
+    /// `( … )` of a substitution.
+    fn substitution(&mut self, word: &mut Word) -> Result<()> {
+        let begun = self.at;
+        word.expands = true;
+        self.at += 1;
+        let outer = std::mem::take(&mut self.documents);
+        self.list()?;
+        self.documents = outer;
+        if self.peek() != Some(b')') {
+            return if self.peek().is_none() { self.fault(begun, ErrorKind::Open("$(")) } else { self.unexpected() };
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    /// Skips `(( … ))`; `false`, and nothing skipped, when it is something else that begins with two parentheses.
+    fn skip_arithmetic(&mut self) -> bool {
+        let mut depth = 0_usize;
+        for (offset, &byte) in self.rest().iter().enumerate() {
+            match byte {
+                b'(' => depth += 1,
+                b')' => {
+                    depth -= 1;
+                    if depth == 1 && self.text.get(self.at + offset + 1) != Some(&b')') {
+                        // Still inside, unless this was the inner one of two that are not together.
+                        let inner = self.rest().get(2..offset).unwrap_or_default();
+                        if inner.iter().filter(|&&b| b == b'(').count() == inner.iter().filter(|&&b| b == b')').count()
+                        {
+                            return false;
+                        }
+                    }
+                    if depth == 0 {
+                        self.at += offset + 1;
+                        return true;
+                    }
+                }
+                _ => {}
+            }
+        }
+        false
+    }
+
+    /// The number of the line, from 1 on.
+    fn line(&self, at: usize) -> usize {
+        self.lines.partition_point(|&start| start <= at).max(1)
+    }
+
+    fn line_end(&self, at: usize) -> usize {
+        self.text
+            .get(at..)
+            .and_then(|rest| rest.iter().position(|&byte| byte == b'\n'))
+            .map_or(self.text.len(), |n| at + n)
+    }
+
+    fn span(&self, begun: usize, end: usize) -> crate::span::Span {
+        let number = self.line(begun);
+        let start = self.lines.get(number - 1).copied().unwrap_or_default();
+        let line = self.text.get(start..self.line_end(begun)).unwrap_or_default();
+        span_in(line, number, begun - start..end.saturating_sub(start))
+    }
+}
+
+/// Whether a node ends with a word of its own, so that no `;` is needed behind it.
+fn is_compound(node: &Node) -> bool {
+    match node {
+        Node::Simple(command) => command.words.first().is_some_and(|word| word.text == "[["),
+        Node::AndOr(first, rest) => is_compound(rest.last().map_or(first, |(_, last)| last)),
+        Node::Not(node) => is_compound(node),
+        Node::Subshell(nodes) => nodes.last().is_none_or(is_compound),
+        _ => true,
+    }
+}
+
+fn assignment(raw: &[u8], word: &Word) -> Option<(BString, Word)> {
+    let (name, _) = raw.split_once_str("=")?;
+    let plain = name.strip_suffix(b"+").unwrap_or(name);
+    let plain = plain.split_once_str("[").map_or(plain, |(name, _)| name);
+    if !is_name(plain) {
+        return None;
+    }
+    let value = word.text.split_once_str("=").map(|(_, value)| value).unwrap_or_default();
+    let mut value: BString = value.into();
+    let mut expands = word.expands;
+    if name.ends_with(b"+") {
+        // NAME+=x is NAME=${NAME}x.
+        value = [b"${", plain, b"}", &value].concat().into();
+        expands = true;
+    }
+    Some((plain.into(), Word { text: value, expands, globs: word.globs }))
+}
