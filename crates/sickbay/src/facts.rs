@@ -6,6 +6,7 @@ pub mod donor;
 pub mod fstab;
 pub mod libraries;
 pub mod memory;
+pub mod profile;
 pub mod programs;
 pub mod root_over_ssh;
 pub mod selinux;

@@ -3,6 +3,9 @@
 pub mod account_file_damaged;
 pub mod login_defs_invalid;
 pub mod login_program_broken;
+pub mod profile_path_lost;
+pub mod profile_stops_login;
+pub mod profile_syntax_error;
 pub mod root_account_expired;
 pub mod root_account_missing;
 pub mod root_password_locked;

@@ -1,0 +1,52 @@
+//! PATH leads to no command after login.
+
+use sickbay_formats::shell;
+
+use crate::check::Verdict;
+use crate::facts::Facts;
+use crate::facts::profile::{EventKind, Profile};
+use crate::finding::Findings;
+use crate::repair::{Change, Risk};
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// A start-up file that sets PATH, for sure and for good, to something with neither `/usr/bin` nor `/bin` in it: empty, unset,
+    /// only a directory of its own, or `PATH` where `$PATH` was meant.
+    ///
+    /// ## Why it matters
+    /// root gets a prompt, and every command is "not found".
+    ///
+    /// ## What the repair does
+    /// Writes `$PATH` where `PATH` was meant, else puts `:` in the place of the command and keeps the line as a comment. By hand:
+    /// `export PATH=/usr/sbin:/usr/bin:/sbin:/bin`, then correct the line.
+    "profile-path-lost", Login, seed = ["L5"], proves = [], "PATH leads to no command after login"
+}
+
+fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    let profile = facts.get::<Profile>()?;
+    for event in &profile.events {
+        let EventKind::PathLost(value) = &event.kind else { continue };
+        let message = match value.as_str() {
+            "" => tr!("{path} empties PATH", path = event.file.path.as_path()),
+            value => tr!("{path} sets PATH to {value}", path = event.file.path.as_path(), value),
+        };
+        let finding = found.error(message);
+        finding.at(&event.file, event.span).why(tr!("no command is found after login, except by its whole path"));
+        let misspelt = value.split(':').any(|entry| entry == "PATH");
+        if misspelt {
+            let text = event.file.line_text(event.span.line);
+            let after = text.replace("=PATH:", "=$PATH:").replace(":PATH", ":$PATH");
+            let text =
+                sickbay_formats::lines::with_line(&event.file.bytes, event.span.line, |_| Some(after.into_bytes()));
+            finding.repair(Risk::Safe, tr!("write $PATH for PATH"), [Change::edit(&event.file, text)]);
+        } else if event.one_line {
+            let text = shell::without(&event.file.bytes, event.span);
+            let title = tr!("make the command of line {line} a comment", line = event.span.line);
+            finding.repair(Risk::Safe, title, [Change::edit(&event.file, text)]);
+        } else {
+            finding.by_hand(tr!("make comments of the lines of this command"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,112 @@
+//! A start-up file of root's shell that no login comes past.
+
+use sickbay_formats::shell;
+
+use crate::check::Verdict;
+use crate::facts::Facts;
+use crate::facts::profile::{EventKind, Profile};
+use crate::finding::{Findings, Severity};
+use crate::proof::Stage;
+use crate::repair::{Change, Risk};
+use crate::text::Text;
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// In the files that a login shell of root reads (`/etc/profile`, `/etc/profile.d`, bashrc, `~/.bash_profile`, `~/.profile` and all
+    /// that they source): files that source themselves or each other without an end, `exit`, `exec` of something that ends at
+    /// once, `kill -9 $$`, a shell that starts itself again, endless loops, long sleeps, `read` and others that wait for input,
+    /// `set -e`, a `TMOUT` of a few seconds, `reboot`. Only what happens for sure counts: a command behind a condition
+    /// that cannot be told, such as a guard variable or a test for tmux, is no finding.
+    ///
+    /// ## Why it matters
+    /// The password is right, and then nothing comes, or the connection closes. A profile that sources itself makes PATH
+    /// longer each time, until every command fails with "Argument list too long"; Ctrl-C may still get in.
+    ///
+    /// ## What the repair does
+    /// Puts `:`, which does nothing, in the place of the command, and keeps the line as a comment. By hand: log in with
+    /// `ssh HOST /bin/bash --noprofile --norc` or `init=/bin/bash`, and make the line a comment.
+    "profile-stops-login", Login, seed = ["L5", "C4", "B11"], proves = [Profile], "a start-up file of the shell stops the login"
+}
+
+fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    let profile = facts.get::<Profile>()?;
+    if let Some(why) = &profile.untold {
+        found.could_not_tell(why.clone());
+    }
+    for event in &profile.events {
+        let path = event.file.path.as_path();
+        let Some((severity, message, why)) = say(&event.kind, path) else { continue };
+        let finding = found.add(severity, message);
+        finding.at(&event.file, event.span).why(why);
+        if let EventKind::Loop(ring) = &event.kind {
+            ring.iter().filter(|other| *other != path).for_each(|other| {
+                finding.at_path(other);
+            });
+        }
+        // An old error that waits for a command to fail stops nobody by itself.
+        if event.kind != EventKind::ErrorsEnd {
+            finding.stops(Stage::Profile);
+        }
+        if event.one_line {
+            let text = shell::without(&event.file.bytes, event.span);
+            let title = tr!("make the command of line {line} a comment", line = event.span.line);
+            finding.repair(Risk::Safe, title, [Change::edit(&event.file, text)]);
+        } else {
+            finding.by_hand(tr!("make comments of the lines of this command"));
+        }
+    }
+    Ok(())
+}
+
+fn say(kind: &EventKind, path: &std::path::Path) -> Option<(Severity, Text, Text)> {
+    use Severity::{Critical, Error};
+    Some(match kind {
+        EventKind::Loop(ring) if ring.len() < 2 => (
+            Critical,
+            tr!("{path} sources itself without an end", path),
+            tr!("the login hangs, and its environment grows until no command can be started"),
+        ),
+        EventKind::Loop(ring) => (
+            Critical,
+            tr!(
+                "{path} sources {other}, which sources it, without an end",
+                path,
+                other = ring.first().cloned().unwrap_or_default()
+            ),
+            tr!("the login hangs, and its environment grows until no command can be started"),
+        ),
+        EventKind::Shells => (
+            Critical,
+            tr!("{path} starts a shell that reads it again, without an end", path),
+            tr!("the login hangs, and shells pile up"),
+        ),
+        EventKind::Endless => {
+            (Critical, tr!("{path} has a loop without an end", path), tr!("the login hangs before the prompt"))
+        }
+        EventKind::Ends => (Critical, tr!("{path} ends the shell", path), tr!("every login is closed at once")),
+        EventKind::Down => {
+            (Critical, tr!("{path} shuts the machine down", path), tr!("every login takes the machine down"))
+        }
+        EventKind::Waits => {
+            (Error, tr!("{path} waits for input", path), tr!("the login seems to hang, and copying over ssh fails"))
+        }
+        EventKind::Sleeps(seconds) if *seconds == u64::MAX => {
+            (Critical, tr!("{path} sleeps for ever", path), tr!("the login hangs before the prompt"))
+        }
+        EventKind::Sleeps(seconds) => {
+            (Error, tr!("{path} sleeps for {seconds} s", path, seconds), tr!("the login seems to hang"))
+        }
+        EventKind::ErrorsEnd => (
+            Error,
+            tr!("{path} sets -e for the login shell", path),
+            tr!("the first command that fails closes the session"),
+        ),
+        EventKind::TimesOut(seconds) => (
+            Error,
+            tr!("{path} ends the shell after {seconds} s without input", path, seconds),
+            tr!("nobody types that fast"),
+        ),
+        EventKind::PathLost(_) | EventKind::Syntax(_) => return None,
+    })
+}

@@ -1,0 +1,708 @@
+//! Follows the files of a login in the order in which the shell reads them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bstr::{BString, ByteSlice};
+use sickbay_formats::shell::{self, ErrorKind, Node, Script, Simple, Word};
+use sickbay_formats::sshd_config::matching::matches;
+use sickbay_target::{FileKind, Root};
+
+use super::condition::Known;
+use super::{Event, EventKind, Profile, Shell, event};
+use crate::check::Skip;
+use crate::facts::{Facts, SourceFile};
+use crate::text::Text;
+use crate::tr;
+
+/// How many commands are followed in all.
+const STEPS: usize = 200_000;
+/// How deep files may be read from files.
+const DEPTH: usize = 40;
+/// A start-up file that is larger is none.
+const SIZE: usize = 256 << 10;
+/// Whoever waits longer takes the login for dead.
+const PATIENCE: u64 = 60;
+/// A session that ends sooner cannot be used.
+const TMOUT: u64 = 10;
+
+/// Programs that end at once, so that `exec` of one ends the login.
+const ENDING: [&str; 16] = [
+    "true", "false", "nologin", "echo", "printf", "date", "id", "ls", "cat", "pwd", "hostname", "uname", "whoami",
+    "test", "kill", "logout",
+];
+
+/// Directories without which no command is found.
+const USUAL: [&str; 4] = ["/usr/bin", "/bin", "/usr/sbin", "/sbin"];
+
+/// How a list of commands ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    Goes,
+    /// The file ends here.
+    Returns,
+    /// The shell ends here.
+    Ends,
+}
+
+pub(super) struct Walk<'f> {
+    facts: &'f Facts,
+    shell: Shell,
+    home: PathBuf,
+    /// Variables: the value, or `None` when it is not known.
+    variables: HashMap<BString, Option<BString>>,
+    functions: HashMap<BString, Arc<Vec<Node>>>,
+    /// The files that are being read.
+    stack: Vec<PathBuf>,
+    /// Everything until here happens for sure.
+    sure: bool,
+    steps: usize,
+    /// Whoever set PATH to something without the usual directories.
+    path_lost: Option<Event>,
+    errors_end: Option<Event>,
+    times_out: Option<Event>,
+    events: Vec<Event>,
+    untold: Option<Text>,
+    ended: bool,
+    files: BTreeMap<PathBuf, (Arc<SourceFile>, Arc<Script>)>,
+}
+
+impl<'f> Walk<'f> {
+    pub(super) fn new(facts: &'f Facts, shell: Shell, program: String, home: PathBuf) -> Walk<'f> {
+        let mut variables: HashMap<BString, Option<BString>> = HashMap::new();
+        let mut set = |name: &str, value: &str| variables.insert(name.into(), Some(value.into()));
+        set("HOME", &home.to_string_lossy());
+        set("USER", "root");
+        set("LOGNAME", "root");
+        set("UID", "0");
+        set("EUID", "0");
+        set("PS1", "# ");
+        set("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+        if shell == Shell::Bash {
+            set("BASH", &format!("/bin/{program}"));
+            set("BASH_VERSION", "5");
+        } else if program != "bash" {
+            set("BASH", "");
+            set("BASH_VERSION", "");
+        }
+        Walk {
+            facts,
+            shell,
+            home,
+            variables,
+            functions: HashMap::new(),
+            stack: Vec::new(),
+            sure: true,
+            steps: STEPS,
+            path_lost: None,
+            errors_end: None,
+            times_out: None,
+            events: Vec::new(),
+            untold: None,
+            ended: false,
+            files: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn root(&self) -> &Root {
+        self.facts.root()
+    }
+
+    /// Reads a file as the shell itself does at the start of a login.
+    pub(super) fn start(&mut self, path: PathBuf) {
+        if !self.ended {
+            self.sure = true;
+            self.read(&path, None);
+        }
+    }
+
+    pub(super) fn finish(mut self) -> Profile {
+        // What the last files say counts.
+        self.events
+            .extend([self.path_lost.take(), self.errors_end.take(), self.times_out.take()].into_iter().flatten());
+        Profile { shell: self.shell, events: self.events, untold: self.untold }
+    }
+
+    fn script(&mut self, path: &Path) -> Option<(Arc<SourceFile>, Arc<Script>)> {
+        if let Some(known) = self.files.get(path) {
+            return Some(known.clone());
+        }
+        let file = match self.facts.file(path) {
+            Ok(Some(file)) if file.bytes.len() <= SIZE => file,
+            Ok(Some(_)) => {
+                self.untold.get_or_insert(tr!("{path} is larger than a start-up file ever is", path));
+                return None;
+            }
+            Ok(None) => return None,
+            Err(Skip::Unknown(why) | Skip::NotApplicable(why)) => {
+                self.untold.get_or_insert(why);
+                return None;
+            }
+        };
+        let script = Arc::new(shell::parse(&file.bytes));
+        self.files.insert(path.to_owned(), (Arc::clone(&file), Arc::clone(&script)));
+        Some((file, script))
+    }
+
+    /// Reads a file; `by` is the command that says so.
+    fn read(&mut self, path: &Path, by: Option<(&Arc<SourceFile>, &Simple)>) {
+        let Ok(path) = self.root().canonical(path) else { return };
+        if let Some(begun) = self.stack.iter().position(|open| *open == path) {
+            if let (Some((file, command)), true) = (by, self.sure) {
+                let ring = self.stack.get(begun..).unwrap_or_default().to_vec();
+                self.events.push(event(file, command, EventKind::Loop(ring)));
+                self.ended = true;
+            }
+            return;
+        }
+        if self.stack.len() >= DEPTH {
+            return;
+        }
+        let Some((file, script)) = self.script(&path) else { return };
+        let sure = self.sure;
+        self.stack.push(path);
+        let flow = self.run(&file, &script.nodes);
+        if let (Flow::Goes, Some(error)) = (flow, &script.error)
+            && self.shell != Shell::Zsh
+            // dash and others lack much of bash's grammar, and we may lack some of theirs.
+            && (self.shell == Shell::Bash || !matches!(error.kind, ErrorKind::Unexpected(_)))
+            && !self.events.iter().any(|event| event.file == file && matches!(event.kind, EventKind::Syntax(_)))
+        {
+            let span = sickbay_formats::span::Span {
+                line: error.line,
+                column: 1,
+                len: file.line_text(error.line).chars().count(),
+            };
+            self.events.push(Event { file, span, one_line: false, kind: EventKind::Syntax(error.clone()) });
+        }
+        self.stack.pop();
+        // A return that may have been taken leaves only the rest of its own file open.
+        self.sure = sure;
+    }
+
+    fn run(&mut self, file: &Arc<SourceFile>, nodes: &[Node]) -> Flow {
+        for node in nodes {
+            let Some(steps) = self.steps.checked_sub(1).filter(|_| !self.ended) else { return Flow::Ends };
+            self.steps = steps;
+            let flow = self.step(file, node);
+            if flow != Flow::Goes {
+                if self.sure {
+                    return flow;
+                }
+                // It may have been: nothing behind it is sure.
+            }
+        }
+        Flow::Goes
+    }
+
+    /// Follows `nodes` if `when` holds. What is not known is followed without being sure, and leaves all behind a
+    /// possible end unsure.
+    fn run_when(&mut self, when: Known, file: &Arc<SourceFile>, nodes: &[Node]) -> Flow {
+        match when {
+            Some(true) => self.run(file, nodes),
+            Some(false) => Flow::Goes,
+            None => {
+                let before = std::mem::replace(&mut self.sure, false);
+                self.run(file, nodes);
+                self.sure = before && !may_leave(nodes);
+                Flow::Goes
+            }
+        }
+    }
+
+    fn step(&mut self, file: &Arc<SourceFile>, node: &Node) -> Flow {
+        match node {
+            Node::Simple(command) => self.command(file, command),
+            Node::Not(node) => self.step(file, node),
+            Node::Group(nodes) => self.run(file, nodes),
+            Node::Subshell(_) | Node::Arithmetic => Flow::Goes,
+            Node::Function(name, body) => {
+                self.functions.insert(name.clone(), Arc::new(body.clone()));
+                Flow::Goes
+            }
+            Node::AndOr(first, rest) => {
+                let mut flow = self.step(file, first);
+                let mut held = self.node_holds(first);
+                for (and, node) in rest {
+                    if flow != Flow::Goes && self.sure {
+                        return flow;
+                    }
+                    let when = held.map(|held| held == *and);
+                    flow = self.run_when(when, file, std::slice::from_ref(node));
+                    if when == Some(true) {
+                        held = self.node_holds(node);
+                    } else if when.is_none() {
+                        held = None;
+                    }
+                }
+                flow
+            }
+            Node::If(branches, otherwise) => {
+                let mut open = Some(true);
+                for (condition, body) in branches {
+                    let flow = self.run_when(open, file, condition);
+                    if flow != Flow::Goes {
+                        return flow;
+                    }
+                    let when = match (open, self.holds(condition)) {
+                        (_, Some(false)) => Some(false),
+                        (Some(true), held) => held,
+                        _ => None,
+                    };
+                    let flow = self.run_when(when, file, body);
+                    if when == Some(true) {
+                        return flow;
+                    }
+                    open = open.filter(|_| when.is_some());
+                }
+                self.run_when(open, file, otherwise)
+            }
+            Node::Loop(until, condition, body, span) => {
+                let held = self.holds(condition).map(|held| held != *until);
+                let endless = held == Some(true) && is_constant(condition) && !leaves_loop(body);
+                if endless && self.sure {
+                    self.events.push(Event {
+                        file: Arc::clone(file),
+                        span: *span,
+                        one_line: false,
+                        kind: EventKind::Endless,
+                    });
+                    self.ended = true;
+                    return Flow::Ends;
+                }
+                let when = if held == Some(false) { held } else { None };
+                self.run_when(when, file, body)
+            }
+            Node::For(name, words, body) => self.for_each(file, name, words.as_deref(), body),
+            Node::Case(word, arms) => {
+                // `case $- in *i*)`: a login on a terminal is interactive.
+                let interactive = word.text == "$-";
+                let value = self.expand(word);
+                let mut open = Some(true);
+                for (patterns, body) in arms {
+                    let known = |pattern: &Word| match (&value, pattern.expands) {
+                        _ if pattern.text == "*" => Some(true),
+                        _ if interactive && pattern.text == "*i*" => Some(true),
+                        (Some(value), false) if !pattern.text.contains(&b'[') => Some(matches(value, &pattern.text)),
+                        _ => None,
+                    };
+                    let all: Vec<Known> = patterns.iter().map(known).collect();
+                    let held = if all.contains(&Some(true)) {
+                        Some(true)
+                    } else {
+                        all.iter().all(|one| *one == Some(false)).then_some(false)
+                    };
+                    let when = match (open, held) {
+                        (_, Some(false)) => Some(false),
+                        (Some(true), held) => held,
+                        _ => None,
+                    };
+                    let flow = self.run_when(when, file, body);
+                    if when == Some(true) {
+                        return flow;
+                    }
+                    open = open.filter(|_| when.is_some());
+                }
+                Flow::Goes
+            }
+        }
+    }
+
+    fn for_each(&mut self, file: &Arc<SourceFile>, name: &BString, words: Option<&[Word]>, body: &[Node]) -> Flow {
+        let items: Option<Vec<BString>> = words.and_then(|words| {
+            words.iter().map(|word| self.items(word)).collect::<Option<Vec<_>>>().map(|all| all.concat())
+        });
+        let Some(items) = items.filter(|items| items.len() <= 1000) else {
+            self.variables.insert(name.clone(), None);
+            return self.run_when(None, file, body);
+        };
+        for item in items {
+            self.variables.insert(name.clone(), Some(item));
+            let flow = self.run(file, body);
+            if flow == Flow::Ends || (flow == Flow::Returns && self.sure) {
+                return flow;
+            }
+        }
+        Flow::Goes
+    }
+
+    fn command(&mut self, file: &Arc<SourceFile>, command: &Simple) -> Flow {
+        let words = command.words.as_slice();
+        if words.is_empty() {
+            for (name, value) in &command.assignments {
+                self.assign(file, command, name, value);
+            }
+            return Flow::Goes;
+        }
+        let (name, words) = match words {
+            [first, rest @ ..] if matches!(first.text.as_slice(), b"builtin" | b"command") && !rest.is_empty() => {
+                (command.word(1), rest)
+            }
+            _ => (command.word(0), words),
+        };
+        let first = words.get(1).map(|word| word.text.as_slice()).unwrap_or_default();
+        let program = base_name(name);
+        if let Some(body) = self.functions.get(name).cloned() {
+            // What a function does with its arguments is not followed: only that it may set things.
+            let before = std::mem::replace(&mut self.sure, false);
+            if self.stack.len() < DEPTH {
+                self.stack.push(PathBuf::new());
+                self.run(file, &body);
+                self.stack.pop();
+            }
+            self.sure = before;
+            return Flow::Goes;
+        }
+        match name {
+            b"." | b"source" => {
+                match words.get(1).map(|word| self.path(word)) {
+                    Some(Some(path)) => self.read(&path, Some((file, command))),
+                    // Whatever it is may set everything.
+                    _ => self.forget(),
+                }
+                Flow::Goes
+            }
+            b"export" | b"declare" | b"typeset" | b"readonly" | b"local" => {
+                for word in words.iter().skip(1).filter(|word| !word.text.starts_with(b"-")) {
+                    if let Some((name, value)) = word.text.split_once_str("=") {
+                        let value = Word { text: value.into(), ..word.clone() };
+                        self.assign(file, command, &name.into(), &value);
+                    }
+                }
+                Flow::Goes
+            }
+            b"unset" => {
+                for word in words.iter().skip(1) {
+                    self.assign(file, command, &word.text.clone(), &Word::default());
+                }
+                Flow::Goes
+            }
+            b"eval" => {
+                self.forget();
+                Flow::Goes
+            }
+            b"return" => Flow::Returns,
+            b"exit" | b"logout" => {
+                self.happens(file, command, EventKind::Ends);
+                Flow::Ends
+            }
+            b"exec" => self.exec(file, command, words),
+            b"kill" => {
+                let fatal = [&b"-9"[..], b"-KILL", b"-SIGKILL", b"-HUP", b"-SIGHUP", b"-1"].contains(&first);
+                let own = words.iter().skip(2).any(|word| matches!(word.text.as_slice(), b"$$" | b"-1" | b"$PPID"));
+                if fatal && own {
+                    self.happens(file, command, EventKind::Ends);
+                }
+                Flow::Goes
+            }
+            b"read" => {
+                let timed = words.iter().skip(1).any(|word| {
+                    word.text.starts_with(b"-") && (word.text.contains(&b't') || word.text.contains(&b'u'))
+                });
+                if !command.input && !timed {
+                    self.happens(file, command, EventKind::Waits);
+                }
+                Flow::Goes
+            }
+            b"set" => {
+                let on = words.iter().skip(1).any(|word| {
+                    word.text.starts_with(b"-")
+                        && !word.text.starts_with(b"--")
+                        && word.text.contains(&b'e')
+                        && !word.text.starts_with(b"-o")
+                });
+                let named = |sign: &str| {
+                    words.windows(2).any(|pair| matches!(pair, [a, b] if a.text == sign && b.text == "errexit"))
+                };
+                let off = words.iter().skip(1).any(|word| word.text.starts_with(b"+") && word.text.contains(&b'e'));
+                if on || named("-o") {
+                    if self.sure {
+                        self.errors_end = Some(event(file, command, EventKind::ErrorsEnd));
+                    }
+                } else if off || named("+o") {
+                    self.errors_end = None;
+                }
+                Flow::Goes
+            }
+            _ => {
+                self.program(file, command, &program, words);
+                Flow::Goes
+            }
+        }
+    }
+
+    /// Programs that a login does not come past.
+    fn program(&mut self, file: &Arc<SourceFile>, command: &Simple, program: &str, words: &[Word]) {
+        let first = words.get(1).map(|word| word.text.as_slice()).unwrap_or_default();
+        match program {
+            "sleep" => {
+                let seconds = first.to_str().ok().and_then(|text| match text.strip_suffix(['s', 'm', 'h', 'd']) {
+                    None if text == "infinity" => Some(u64::MAX),
+                    None => text.parse().ok(),
+                    Some(number) => {
+                        let unit = match text.chars().last() {
+                            Some('m') => 60,
+                            Some('h') => 3600,
+                            Some('d') => 86_400,
+                            _ => 1,
+                        };
+                        number.parse::<u64>().ok()?.checked_mul(unit)
+                    }
+                });
+                if let Some(seconds) = seconds.filter(|&seconds| seconds >= PATIENCE) {
+                    self.happens(file, command, EventKind::Sleeps(seconds));
+                }
+            }
+            "reboot" | "poweroff" | "halt" => self.happens(file, command, EventKind::Down),
+            "shutdown" if !matches!(first, b"-c" | b"-k") && !first.is_empty() => {
+                self.happens(file, command, EventKind::Down)
+            }
+            "init" | "telinit" if matches!(first, b"0" | b"6") => self.happens(file, command, EventKind::Down),
+            "cat" if words.len() == 1 && !command.input => self.happens(file, command, EventKind::Waits),
+            "tail" if matches!(first, b"-f" | b"-F") => self.happens(file, command, EventKind::Waits),
+            "bash" if self.starts_again(words) => self.happens(file, command, EventKind::Shells),
+            "su" if words.iter().skip(1).any(|word| matches!(word.text.as_slice(), b"-" | b"-l" | b"--login"))
+                && words
+                    .iter()
+                    .skip(1)
+                    .all(|word| matches!(word.text.as_slice(), b"-" | b"-l" | b"--login" | b"root")) =>
+            {
+                self.happens(file, command, EventKind::Shells);
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether a new bash reads the file that is being read.
+    fn starts_again(&self, words: &[Word]) -> bool {
+        let options: Vec<&[u8]> = words.iter().skip(1).map(|word| word.text.as_slice()).collect();
+        let login = options.iter().any(|option| matches!(*option, b"-l" | b"--login"));
+        let plain = options.iter().all(|option| matches!(*option, b"-l" | b"--login" | b"-i"));
+        let reads_again = [self.home.join(".bashrc"), PathBuf::from("/etc/bash.bashrc")];
+        self.shell == Shell::Bash && plain && (login || self.stack.iter().any(|open| reads_again.contains(open)))
+    }
+
+    fn exec(&mut self, file: &Arc<SourceFile>, command: &Simple, words: &[Word]) -> Flow {
+        let operands: Vec<&Word> = words.iter().skip(1).skip_while(|word| word.text.starts_with(b"-")).collect();
+        // With redirections alone it only changes descriptors.
+        let Some(first) = operands.first().map(|first| (*first).clone()) else { return Flow::Goes };
+        let name = base_name(&first.text);
+        let all: Vec<Word> = operands.into_iter().cloned().collect();
+        if ENDING.contains(&name.as_str()) {
+            self.happens(file, command, EventKind::Ends);
+        } else if name == "bash" && self.starts_again(&all) {
+            self.happens(file, command, EventKind::Shells);
+        } else if self.sure {
+            // A program that is not there leaves an interactive shell as it is; any other takes its place.
+            let gone = self.path(&first).is_some_and(|path| self.root().stat(path).is_err());
+            self.ended = !gone;
+        }
+        Flow::Goes
+    }
+
+    fn happens(&mut self, file: &Arc<SourceFile>, command: &Simple, kind: EventKind) {
+        if !self.sure || self.ended {
+            return;
+        }
+        self.ended = matches!(kind, EventKind::Ends | EventKind::Down | EventKind::Shells);
+        self.events.push(event(file, command, kind));
+    }
+
+    /// Everything may be set by what cannot be followed.
+    fn forget(&mut self) {
+        for (name, value) in &mut self.variables {
+            if !matches!(name.as_slice(), b"HOME" | b"UID" | b"EUID" | b"USER") {
+                *value = None;
+            }
+        }
+        self.path_lost = None;
+        self.errors_end = None;
+    }
+
+    fn assign(&mut self, file: &Arc<SourceFile>, command: &Simple, name: &BString, value: &Word) {
+        let known = self.expand(value).filter(|_| self.sure);
+        match name.as_slice() {
+            b"PATH" => {
+                // What is not known may hold the usual directories.
+                let lost = self.sure && self.path_is_lost(value);
+                self.path_lost = lost.then(|| event(file, command, EventKind::PathLost(value.text.to_string())));
+            }
+            b"TMOUT" => {
+                let seconds = known.as_ref().and_then(|text| text.to_str().ok()?.parse::<u64>().ok());
+                let short = seconds.filter(|seconds| (1..TMOUT).contains(seconds));
+                self.times_out = short.map(|seconds| event(file, command, EventKind::TimesOut(seconds)));
+            }
+            _ => {}
+        }
+        self.variables.insert(name.clone(), known);
+    }
+
+    /// Whether none of the usual directories is in a value of PATH, nor can be in what it expands.
+    fn path_is_lost(&self, value: &Word) -> bool {
+        let lost_before = self.path_lost.is_some();
+        let own: [&[u8]; 4] = [b"$PATH", b"${PATH}", b"${PATH:+", b"${PATH-"];
+        let entries = value.text.split(|&byte| byte == b':');
+        for entry in entries {
+            let entry = entry.strip_suffix(b"/").unwrap_or(entry);
+            if USUAL.iter().any(|usual| entry == usual.as_bytes()) {
+                return false;
+            }
+            if own.iter().any(|own| entry.contains_str(own)) {
+                if !lost_before {
+                    return false;
+                }
+                continue;
+            }
+            let directory = entry.strip_prefix(b"$").is_some() && entry.contains(&b'/');
+            if entry.contains(&b'`') || entry.contains_str("$(") {
+                return false;
+            }
+            // `$JAVA_HOME/bin` is one directory; a variable alone may be a whole list.
+            if entry.contains(&b'$') && !directory {
+                let word = Word { text: entry.into(), expands: true, globs: false };
+                match self.expand(&word) {
+                    Some(text)
+                        if !text
+                            .split(|&byte| byte == b':')
+                            .any(|part| USUAL.iter().any(|usual| part == usual.as_bytes())) => {}
+                    _ => return false,
+                }
+            }
+        }
+        true
+    }
+
+    /// The path that a word names.
+    pub(super) fn path(&self, word: &Word) -> Option<PathBuf> {
+        let text = self.expand(word)?;
+        let text = text.to_str().ok()?;
+        match text.strip_prefix("~/") {
+            Some(rest) => Some(self.home.join(rest)),
+            None if text.starts_with('/') => Some(PathBuf::from(text)),
+            None => None,
+        }
+    }
+
+    /// The words that a word of `for` stands for.
+    fn items(&self, word: &Word) -> Option<Vec<BString>> {
+        let path = match listed(&word.text) {
+            Some(path) => path,
+            None if !word.globs => return Some(vec![self.expand(word)?]),
+            None => self.path(word)?,
+        };
+        let (dir, pattern) = (path.parent()?, path.file_name()?.as_encoded_bytes());
+        if pattern.contains(&b'[') || dir.as_os_str().as_encoded_bytes().iter().any(|byte| b"*?[".contains(byte)) {
+            return None;
+        }
+        let mut names: Vec<BString> = self
+            .root()
+            .read_dir(dir)
+            .unwrap_or_default()
+            .into_iter()
+            .filter(|entry| entry.kind != FileKind::Dir)
+            .map(|entry| BString::from(entry.name.as_encoded_bytes()))
+            .filter(|name| matches(name, pattern) && !name.starts_with(b"."))
+            .collect();
+        names.sort();
+        let dir = dir.to_string_lossy();
+        Some(names.into_iter().map(|name| format!("{dir}/{name}").into()).collect())
+    }
+
+    /// What a word comes to, if everything in it is known.
+    pub(super) fn expand(&self, word: &Word) -> Option<BString> {
+        if !word.expands {
+            return Some(word.text.clone());
+        }
+        match word.text.as_slice() {
+            b"$(id -u)" | b"`id -u`" | b"$(/usr/bin/id -u)" | b"`/usr/bin/id -u`" => return Some("0".into()),
+            b"$(id -un)" | b"`id -un`" | b"$(whoami)" | b"`whoami`" => return Some("root".into()),
+            _ => {}
+        }
+        let mut out = BString::default();
+        let mut rest = word.text.as_slice();
+        while let Some(at) = rest.iter().position(|byte| matches!(byte, b'$' | b'`')) {
+            let (before, after) = rest.split_at(at);
+            out.extend_from_slice(before);
+            let name_of =
+                |text: &[u8]| text.iter().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_').count();
+            let after = after.strip_prefix(b"$")?;
+            if let Some(inner) = after.strip_prefix(b"{") {
+                let (name, behind) = inner.split_at(name_of(inner));
+                let close = behind.iter().position(|&byte| byte == b'}')?;
+                // `${NAME-}` and `${NAME:-}`: the value, or nothing.
+                if name.is_empty() || !matches!(behind.get(..close)?, b"" | b"-" | b":-") {
+                    return None;
+                }
+                out.extend_from_slice(self.variables.get(name.as_bstr())?.as_ref()?);
+                rest = behind.get(close + 1..)?;
+            } else {
+                let (name, behind) = after.split_at(name_of(after));
+                if name.is_empty() {
+                    return None;
+                }
+                out.extend_from_slice(self.variables.get(name.as_bstr())?.as_ref()?);
+                rest = behind;
+            }
+        }
+        out.extend_from_slice(rest);
+        Some(out)
+    }
+}
+
+fn base_name(path: &[u8]) -> String {
+    path.rsplit_str("/").next().unwrap_or_default().to_str_lossy().into_owned()
+}
+
+/// What `$(run-parts --list … /etc/profile.d)`, as Debian has it, and `$(ls …/*.sh)` list.
+fn listed(text: &[u8]) -> Option<PathBuf> {
+    let inner = text.strip_prefix(b"$(").and_then(|text| text.strip_suffix(b")"));
+    let inner = inner.or_else(|| text.strip_prefix(b"`").and_then(|text| text.strip_suffix(b"`")))?.trim_ascii();
+    let path = PathBuf::from(inner.rsplit_str(" ").next()?.to_str().ok()?);
+    if !path.is_absolute() {
+        return None;
+    }
+    if inner.starts_with(b"run-parts ") {
+        return Some(path.join("*.sh"));
+    }
+    (inner.starts_with(b"ls ") && path.to_string_lossy().contains('*')).then_some(path)
+}
+
+/// Whether a condition is the same every time: `true`, `:`, a test without variables.
+fn is_constant(nodes: &[Node]) -> bool {
+    matches!(nodes, [Node::Simple(command)] if command.words.iter().all(|word| !word.expands) && matches!(command.word(0), b"true" | b":" | b"[" | b"test"))
+}
+
+/// Whether something in a loop may leave it.
+fn leaves_loop(nodes: &[Node]) -> bool {
+    any_command(nodes, &|command| {
+        matches!(command.word(0), b"break" | b"return" | b"exit" | b"exec" | b"logout" | b"kill")
+    })
+}
+
+/// Whether something may leave the file or the shell.
+fn may_leave(nodes: &[Node]) -> bool {
+    any_command(nodes, &|command| matches!(command.word(0), b"return" | b"exit" | b"exec" | b"logout"))
+}
+
+fn any_command(nodes: &[Node], is_meant: &dyn Fn(&Simple) -> bool) -> bool {
+    nodes.iter().any(|node| match node {
+        Node::Simple(command) => is_meant(command),
+        Node::AndOr(first, rest) => {
+            any_command(std::slice::from_ref(first), is_meant)
+                || rest.iter().any(|(_, node)| any_command(std::slice::from_ref(node), is_meant))
+        }
+        Node::Not(node) => any_command(std::slice::from_ref(node), is_meant),
+        Node::Group(nodes) | Node::Subshell(nodes) => any_command(nodes, is_meant),
+        Node::If(branches, otherwise) => {
+            any_command(otherwise, is_meant)
+                || branches
+                    .iter()
+                    .any(|(condition, body)| any_command(condition, is_meant) || any_command(body, is_meant))
+        }
+        Node::Loop(_, condition, body, _) => any_command(condition, is_meant) || any_command(body, is_meant),
+        Node::For(_, _, body) => any_command(body, is_meant),
+        Node::Case(_, arms) => arms.iter().any(|(_, body)| any_command(body, is_meant)),
+        Node::Function(..) | Node::Arithmetic => false,
+    })
+}
