@@ -173,6 +173,7 @@ pub const FAULTS: &[Fault] = &[
     fault("mode-777-root", "mode 777 on / and /etc/ssh", r"chmod 777 $R/; chmod -R 777 $R/etc/ssh", "mode-too-open").by_ssh(),
     // Profile
     fault("profile-loop", "/etc/profile sources itself", r"echo '. /etc/profile' >>$R/etc/profile", "profile-stops-login").smoke(),
+    fault("profile-exit", "exit in a file of profile.d", r"echo 'exit 0' >$R/etc/profile.d/x.sh", "profile-stops-login"),
     // sshd
     fault("sshd-bad-directive", "a directive that sshd does not know", r"echo 'PermitRootLogins yes' >>$R/etc/ssh/sshd_config", "sshd-config-invalid")
         .by_ssh(),

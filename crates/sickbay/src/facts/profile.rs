@@ -4,6 +4,7 @@
 //! for sure, so that guards of every kind keep a finding away.
 
 mod condition;
+mod values;
 mod walk;
 
 use std::path::PathBuf;

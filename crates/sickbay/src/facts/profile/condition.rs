@@ -65,6 +65,10 @@ impl Walk<'_> {
             [_] => self.expand(words.first()?).map(|text| !text.is_empty()),
             [_, operator, _] => {
                 let (left, right) = (words.first()?, words.get(2)?);
+                // `[[ $- == *i* ]]`: a login on a terminal is interactive.
+                if left.text == "$-" && right.text == "*i*" {
+                    return Some(*operator != b"!=");
+                }
                 if right.globs {
                     return None;
                 }
