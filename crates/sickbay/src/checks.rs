@@ -45,7 +45,6 @@ pub static ALL: &[&Check] = &[
     &login::sshd_user_missing::CHECK,
     &login::sshd_config_invalid::CHECK,
     &login::sshd_host_key_missing::CHECK,
-    &login::sshd_masked::CHECK,
     &login::sshd_refuses_root::CHECK,
     &login::sshd_ignores_keys::CHECK,
     &login::sshd_limits::CHECK,

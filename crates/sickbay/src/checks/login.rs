@@ -16,6 +16,5 @@ pub mod sshd_config_invalid;
 pub mod sshd_host_key_missing;
 pub mod sshd_ignores_keys;
 pub mod sshd_limits;
-pub mod sshd_masked;
 pub mod sshd_refuses_root;
 pub mod sshd_user_missing;

@@ -20,10 +20,6 @@ const UNITS: [&str; 2] = ["ssh", "sshd"];
 pub struct SshdService {
     /// Some unit, socket or init script starts it at boot.
     pub enabled: bool,
-    /// A socket starts it when somebody connects.
-    pub by_socket: bool,
-    /// The link to /dev/null that keeps systemd from starting it.
-    pub masked: Option<PathBuf>,
     /// What makes host keys that are not there: a unit, an init script, cloud-init.
     pub key_maker: Option<PathBuf>,
 }
@@ -31,13 +27,7 @@ pub struct SshdService {
 impl Fact for SshdService {
     fn gather(facts: &Facts) -> Result<SshdService, Skip> {
         let root = facts.root();
-        let masked = UNITS
-            .iter()
-            .map(|unit| PathBuf::from(format!("/etc/systemd/system/{unit}.service")))
-            .find(|path| root.read_link(path).is_ok_and(|target| target == Path::new("/dev/null")));
-        let enabled = is_enabled(root, &["", ".service", ".socket"]);
-        let by_socket = is_enabled(root, &[".socket"]);
-        Ok(SshdService { enabled, by_socket, masked, key_maker: key_maker(facts) })
+        Ok(SshdService { enabled: is_enabled(root), key_maker: key_maker(facts) })
     }
 }
 
@@ -46,10 +36,10 @@ fn names(root: &Root, dir: &str) -> Vec<String> {
     entries.into_iter().filter_map(|entry| entry.name.into_string().ok()).collect()
 }
 
-fn is_enabled(root: &Root, kinds: &[&str]) -> bool {
+fn is_enabled(root: &Root) -> bool {
     let starts = |name: &str| {
         let name = name.trim_start_matches(|c: char| c == 'S' || c.is_ascii_digit());
-        UNITS.iter().any(|unit| name.strip_prefix(unit).is_some_and(|rest| kinds.contains(&rest)))
+        UNITS.iter().any(|unit| name.strip_prefix(unit).is_some_and(|rest| ["", ".service", ".socket"].contains(&rest)))
     };
     let wants = UNIT_DIRS.iter().flat_map(|dir| {
         names(root, dir).into_iter().filter(|name| name.ends_with(".wants")).map(move |name| format!("{dir}/{name}"))

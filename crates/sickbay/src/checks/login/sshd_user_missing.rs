@@ -44,7 +44,16 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let accounts = facts.get::<Accounts>()?;
     let (file, passwd) = accounts.present(Kind::Passwd)?;
     // A damaged file is wrong as a whole, and another check's matter.
-    if passwd.find(b"sshd").is_none() && passwd.sound() && passwd.find(b"root").is_some() && !is_made_at_boot(facts) {
+    // Systems that are built as an image keep further accounts beside the programs (nss-altfiles).
+    let more = facts.file("/usr/lib/passwd")?;
+    let more = accounts::AccountFile::parse(Kind::Passwd, more.as_ref().map(|file| &*file.bytes).unwrap_or_default());
+    if passwd.find(b"sshd").is_none()
+        && more.find(b"sshd").is_none()
+        && !passwd.compat
+        && passwd.sound()
+        && passwd.find(b"root").is_some()
+        && !is_made_at_boot(facts)
+    {
         let line = line_for_sshd(facts, &accounts);
         let text = accounts::with_line_added(&file.bytes, line.as_bytes());
         found

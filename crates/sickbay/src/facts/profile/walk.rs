@@ -183,11 +183,9 @@ impl<'f> Walk<'f> {
             let Some(steps) = self.steps.checked_sub(1).filter(|_| !self.ended) else { return Flow::Ends };
             self.steps = steps;
             let flow = self.step(file, node);
-            if flow != Flow::Goes {
-                if self.sure {
-                    return flow;
-                }
-                // It may have been: nothing behind it is sure.
+            // Where it is not sure that it ends, nothing behind it is sure either.
+            if flow != Flow::Goes && self.sure {
+                return flow;
             }
         }
         Flow::Goes
