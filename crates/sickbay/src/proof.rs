@@ -40,7 +40,7 @@ pub enum Stage {
     PamLogin,
     /// The PAM stack of sshd.
     PamSshd,
-    /// sshd starts.
+    /// sshd starts, and comes as far as asking who it is.
     Sshd,
     /// What sshd is told lets root in.
     SshdPolicy,

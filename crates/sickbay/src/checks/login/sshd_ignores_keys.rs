@@ -25,7 +25,7 @@ check! {
     ///
     /// ## What the repair does
     /// Takes the right to write from group and others, and gives the path back to root. By hand: `chmod go-w` and `chown root`.
-    "sshd-ignores-keys", Login, seed = ["D7"], proves = [SshdPolicy], "sshd ignores root's keys: others may write them"
+    "sshd-ignores-keys", Login, seed = ["D7"], proves = [Sshd], "sshd ignores root's keys: others may write them"
 }
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
@@ -71,7 +71,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         let what = format!("{}:{} {:04o}", metadata.uid, metadata.gid, metadata.mode);
         finding.at_path(path).evidence(path.display().to_string(), what);
     }
-    finding.why(tr!("a login as root with a key is refused")).stops(Stage::SshdPolicy);
+    finding.why(tr!("a login as root with a key is refused")).stops(Stage::Sshd);
     finding.repair(Risk::Safe, tr!("let only root write the keys"), changes);
     Ok(())
 }

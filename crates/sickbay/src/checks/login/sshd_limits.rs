@@ -25,7 +25,7 @@ check! {
     /// ## What the repair does
     /// Makes the line a comment, so that the default holds: two minutes, six tries, ten sessions, ten connections. By hand:
     /// write a greater value.
-    "sshd-limits", Login, seed = ["L10"], proves = [SshdPolicy], "limits of sshd let nobody through"
+    "sshd-limits", Login, seed = ["L10"], proves = [Sshd], "limits of sshd let nobody through"
 }
 
 /// Less time than this is too little to type a password over a slow line.
@@ -46,7 +46,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         let finding = if stops { found.error(message) } else { found.warning(message) };
         finding.at(file, line.whole).why(why);
         if stops {
-            finding.stops(Stage::SshdPolicy);
+            finding.stops(Stage::Sshd);
         }
         let text = lines::with_comment(&file.bytes, line.line);
         finding.repair(Risk::Safe, tr!("make line {line} a comment", line = line.line), [Change::edit(file, text)]);
