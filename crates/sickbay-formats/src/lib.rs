@@ -7,9 +7,13 @@
 #![deny(clippy::disallowed_methods)]
 
 pub mod accounts;
+pub mod boot_sector;
+pub mod device_map;
 pub mod dpkg;
 pub mod elf;
 pub mod fstab;
+pub mod gpt;
+pub mod grub_core;
 pub mod ld_so;
 pub mod lines;
 pub mod login_defs;
@@ -19,6 +23,7 @@ pub mod os_release;
 pub mod pam;
 pub mod selinux;
 pub mod shell;
+pub mod reed_solomon;
 pub mod span;
 pub mod sshd_config;
 pub mod superblock;
