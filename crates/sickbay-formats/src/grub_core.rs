@@ -21,6 +21,8 @@ const LAST_BLOCK: usize = 0x160;
 const SEGMENT: u16 = 0x820;
 /// `GRUB_DECOMPRESSOR_MACHINE_COMPRESSED_SIZE`, counted like the two below from the beginning of the image.
 const COMPRESSED_SIZE: usize = SECTOR + 0x08;
+/// `GRUB_DECOMPRESSOR_MACHINE_UNCOMPRESSED_SIZE`
+const UNCOMPRESSED_SIZE: usize = SECTOR + 0x0C;
 /// `GRUB_DECOMPRESSOR_I386_PC_REED_SOLOMON_REDUNDANCY`
 const REDUNDANCY: usize = SECTOR + 0x10;
 /// `GRUB_DECOMPRESSOR_I386_PC_NO_REED_SOLOMON_LENGTH`: how much of the decompressor the codes do not protect.
@@ -144,6 +146,35 @@ impl<'a> Core<'a> {
         Some(bytes)
     }
 
+    /// The file core.img that it was made of: without codes, and with the list of blocks that grub-mkimage writes.
+    pub fn file(&self) -> Option<Vec<u8>> {
+        let sectors = self.sectors();
+        let mut bytes = self.embedded(1, sectors)?;
+        bytes.truncate(self.size);
+        bytes.get_mut(REDUNDANCY..REDUNDANCY + 4)?.fill(0);
+        Some(bytes)
+    }
+
+    /// How many bytes its kernel and modules have when they are decompressed.
+    pub fn content_size(&self) -> u32 {
+        le32(self.bytes, UNCOMPRESSED_SIZE).unwrap_or_default()
+    }
+
+    /// Whether it begins with these two images: diskboot.img up to its list of blocks, and the decompressor but for the
+    /// numbers in it.
+    pub fn begins_with(&self, diskboot: &[u8], decompressor: &[u8]) -> bool {
+        let numbers = COMPRESSED_SIZE - SECTOR..UNPROTECTED - SECTOR;
+        let same = |from: usize, image: &[u8], range: std::ops::Range<usize>| {
+            let part = image.get(range.clone());
+            part.is_some() && self.bytes.get(from + range.start..from + range.end) == part
+        };
+        let length = decompressor.len();
+        same(0, diskboot, 0..LAST_BLOCK)
+            && length > numbers.end
+            && same(SECTOR, decompressor, 0..numbers.start)
+            && same(SECTOR, decompressor, numbers.end + 8..length)
+    }
+
     /// Whether the codes behind it fit.
     pub fn codes(&self) -> Codes {
         let data = self.bytes.get(self.unprotected..self.size).unwrap_or_default();
@@ -202,6 +233,9 @@ mod tests {
         let changed: Vec<usize> = (0..file.len()).filter(|&at| file[at] != disk[at]).collect();
         assert_eq!(changed, [0x1FC, 0x210, 0x211]);
         assert_eq!(Core::of_disk(&disk).unwrap().codes(), Codes::Fit);
+        assert_eq!(Core::of_disk(&disk).unwrap().file().as_ref(), Some(&file));
+        assert!(core.begins_with(&file[..SECTOR], &file[SECTOR..SECTOR + 2848]));
+        assert!(!core.begins_with(&file[..SECTOR], &file[SECTOR + 1..SECTOR + 2848]));
         // Without room for codes there are none but in the rest of the last sector.
         assert_eq!(Core::of_disk(&core.embedded(34, 53).unwrap()).unwrap().codes(), Codes::Fit);
         assert_eq!(Core::of_file(&image(27136)).unwrap().embedded(1, 53).map(|disk| disk.len()), Some(27136));
@@ -231,7 +265,7 @@ mod tests {
         fn never_panics(bytes: Vec<u8>, first: u64, sectors: u16) {
             let _ = (is_diskboot(&bytes), blocks(&bytes));
             for core in Core::of_file(&bytes).into_iter().chain(Core::of_disk(&bytes)) {
-                let _ = (core.embedded(first, sectors.into()), core.codes(), core.is_restored_from(&bytes));
+                let _ = (core.embedded(first, sectors.into()), core.codes(), core.file(), core.is_restored_from(&bytes));
             }
         }
 

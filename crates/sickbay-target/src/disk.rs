@@ -122,8 +122,14 @@ impl Disk {
         if offset.checked_add(bytes.len() as u64).is_none_or(|end| end > self.size) {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        self.blocks.write_all_at(bytes, offset)?;
-        self.blocks.sync_data()
+        let write = |file: &File| file.write_all_at(bytes, offset).and_then(|()| file.sync_data());
+        match write(&self.blocks) {
+            // The disks of a running system are in use and were opened for reading.
+            Err(error) if error.raw_os_error() == Some(libc::EBADF) && self.driver.is_none() => {
+                write(&File::options().write(true).custom_flags(libc::O_CLOEXEC).open(&self.path)?)
+            }
+            written => written,
+        }
     }
 
     /// Its blocks, to attach parts of.

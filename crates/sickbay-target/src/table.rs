@@ -5,7 +5,9 @@
 
 use std::io;
 
-use crate::bytes::{array, crc32, guid, le32, le64};
+use sickbay_formats::gpt::crc32;
+
+use crate::bytes::{array, guid, le32, le64};
 
 /// The kind of a partition table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,11 +59,11 @@ pub(crate) fn read(disk: ReadAt<'_>, size: u64, sector: u32) -> io::Result<Optio
     let Some(entries) = mbr_entries(&first) else {
         // Without the MBR's signature Linux looks no further; a GPT that stands alone is told nevertheless, so that a
         // wiped first sector is seen for what it is.
-        let mut found = gpt(disk, size, sector)?;
-        if let Some(found) = &mut found {
+        if let Some(mut found) = gpt(disk, size, sector)? {
             found.notes.push("the protective MBR is missing: Linux will not see this partition table".into());
+            return Ok(Some(found));
         }
-        return Ok(found);
+        return unsigned(disk, size, sector, &first);
     };
     if entries.iter().any(|entry| entry.kind == PROTECTIVE) {
         if let Some(found) = gpt(disk, size, sector)? {
@@ -96,12 +98,38 @@ fn mbr_entries(sector: &[u8]) -> Option<[Entry; 4]> {
     if array(sector, 510)? != [0x55, 0xAA] {
         return None;
     }
+    raw_entries(sector)
+}
+
+fn raw_entries(sector: &[u8]) -> Option<[Entry; 4]> {
     let entry = |n: usize| {
         let raw: [u8; 16] = array(sector, 446 + 16 * n)?;
         let [active, _, _, _, kind, ..] = raw;
         Some(Entry { active, kind, start: le32(&raw, 8)?, size: le32(&raw, 12)? })
     };
     Some([entry(0)?, entry(1)?, entry(2)?, entry(3)?])
+}
+
+/// An MBR that lost its signature. Without it other bytes could be taken for a table, so all must be as in a table that
+/// was made: partitions within the disk, none over another.
+fn unsigned(disk: ReadAt<'_>, size: u64, sector: u32, first: &[u8]) -> io::Result<Option<Partitions>> {
+    let Some(entries) = raw_entries(first) else { return Ok(None) };
+    let mut used: Vec<(u64, u64)> = entries
+        .iter()
+        .filter(|entry| entry.is_used())
+        .map(|entry| (u64::from(entry.start), u64::from(entry.start) + u64::from(entry.size)))
+        .collect();
+    used.sort_unstable();
+    let apart = used.windows(2).all(|pair| matches!(pair, [(_, end), (start, _)] if end <= start));
+    let within = used.last().is_some_and(|(_, end)| end.saturating_mul(u64::from(sector)) <= size);
+    if !apart || !within {
+        return Ok(None);
+    }
+    let mut found = mbr(disk, size, sector, first, entries)?;
+    if let Some(found) = &mut found {
+        found.notes.push("its first sector does not end in 55 AA: Linux will not see this partition table".into());
+    }
+    Ok(found)
 }
 
 fn mbr(disk: ReadAt<'_>, size: u64, sector: u32, first: &[u8], entries: [Entry; 4]) -> io::Result<Option<Partitions>> {

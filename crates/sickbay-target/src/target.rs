@@ -145,13 +145,19 @@ impl Target {
         Ok(Target { kind: Kind::Disk, name, volumes, opaque, root, writer, notes, system: Some(system), disks })
     }
 
-    /// A directory taken for a mounted root whose volumes the caller describes: for trees that are on no disk of their
-    /// own, as in tests.
+    /// A directory taken for a mounted root whose volumes and disks the caller describes: for trees that are on no disk
+    /// of their own, as in tests.
     ///
     /// # Errors
-    /// When the directory cannot be opened.
-    pub fn described(dir: &Path, access: Access, volumes: Vec<Volume>) -> Result<Target, OpenError> {
+    /// When the directory or an image cannot be opened.
+    pub fn described(
+        dir: &Path,
+        access: Access,
+        volumes: Vec<Volume>,
+        images: &[PathBuf],
+    ) -> Result<Target, OpenError> {
         let root = Root::at(dir)?;
+        let disks = images.iter().map(|image| Disk::open(image, access)).collect::<Result<_, _>>()?;
         let writer = writer(&root, access, Kind::Root)?;
         let name = dir.display().to_string();
         Ok(Target {
@@ -163,7 +169,7 @@ impl Target {
             writer,
             notes: Vec::new(),
             system: None,
-            disks: Vec::new(),
+            disks,
         })
     }
 

@@ -11,6 +11,12 @@ use crate::tr;
 /// All checks, in the order in which a machine comes up, which is also the order of repair.
 pub static ALL: &[&Check] = &[
     // Boot.
+    &boot::partition_table_damaged::CHECK,
+    &boot::boot_loader_missing::CHECK,
+    &boot::boot_loader_modules_missing::CHECK,
+    &boot::grub_legacy_missing::CHECK,
+    &boot::efi_boot_files_missing::CHECK,
+    &boot::device_map_stale::CHECK,
     &boot::fstab_bad_line::CHECK,
     &boot::fstab_wrong_root::CHECK,
     &boot::fstab_missing_device::CHECK,

@@ -50,12 +50,13 @@ fn run(path: &Path) -> Result<(), String> {
     let built = story.build()?;
 
     let before = manifest(built.root());
+    let disk = built.disk();
     let first = look(&built.facts()?);
     let seen = findings(&first);
     expect("finds", &story.finds, &seen)?;
     let unknown = unknown(&first);
     expect("cannot tell", &story.cannot_tell, &unknown)?;
-    if manifest(built.root()) != before {
+    if manifest(built.root()) != before || built.disk() != disk {
         return Err("the diagnosis changed the target".to_owned());
     }
     if story.finds.is_empty() {
@@ -91,6 +92,9 @@ fn run(path: &Path) -> Result<(), String> {
     let after = manifest(built.root());
     if let Some(difference) = support::manifest::difference(&before, &after) {
         return Err(format!("undo left a difference: {difference}"));
+    }
+    if built.disk() != disk {
+        return Err("undo left a difference on the disk".to_owned());
     }
     Ok(())
 }

@@ -1,6 +1,10 @@
 //! From the partition table to the last unit that must start.
 
+pub mod boot_loader_missing;
+pub mod boot_loader_modules_missing;
 pub mod default_target_missing;
+pub mod device_map_stale;
+pub mod efi_boot_files_missing;
 pub mod fstab_bad_line;
 pub mod fstab_duplicate_uuid;
 pub mod fstab_missing_device;
@@ -8,6 +12,8 @@ pub mod fstab_missing_mount_point;
 pub mod fstab_wrong_root;
 pub mod fstab_wrong_type;
 pub mod selinux_policy_missing;
+pub mod grub_legacy_missing;
+pub mod partition_table_damaged;
 pub mod sysctl_hugepages;
 mod sysctl_lines;
 pub mod sysctl_min_free;

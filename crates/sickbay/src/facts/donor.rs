@@ -43,7 +43,7 @@ fn release(root: &Root) -> Option<String> {
 }
 
 /// ELF class and machine of the first program that is there.
-fn machine(root: &Root) -> Option<[u8; 3]> {
+pub fn machine(root: &Root) -> Option<[u8; 3]> {
     ["/usr/bin/env", "/usr/lib/systemd/systemd", "/lib/systemd/systemd", "/sbin/init", "/bin/ls", "/usr/bin/ls"]
         .iter()
         .find_map(|path| {

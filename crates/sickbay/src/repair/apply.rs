@@ -207,10 +207,20 @@ fn expand(shop: &Workshop<'_>, change: &Change, work: &mut Vec<Work>) -> Result<
             if before.len() != after.len() {
                 return Err(Error::Refused(tr!("boot code of another size than what it replaces")));
             }
+            if disk_bytes(shop.target, *disk, *offset, before.len())? != *before {
+                return Err(Error::Refused(tr!("disk {disk} has changed since it was looked at", disk)));
+            }
             work.push(Work::Disk { disk: *disk, offset: *offset, before: before.clone(), after: after.clone() });
         }
     }
     Ok(())
+}
+
+/// What stands on one of the target's disks.
+pub(crate) fn disk_bytes(target: &Target, disk: usize, offset: u64, length: usize) -> Result<Vec<u8>, Error> {
+    let found = target.disks.get(disk).ok_or_else(|| Error::Refused(tr!("the target has no disk {disk}", disk)))?;
+    let cannot = |error: std::io::Error| Error::Refused(Text::verbatim(format!("{}: {error}", found.name)));
+    found.read_at(offset, length).map_err(cannot)
 }
 
 /// The attributes that `path` has once the work so far is done, so that a mode and an owner can both be set.

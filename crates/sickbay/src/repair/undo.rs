@@ -2,7 +2,7 @@
 
 use sickbay_target::Times;
 
-use super::apply::{Direction, Error, Workshop, perform};
+use super::apply::{Direction, Error, Workshop, disk_bytes, perform};
 use super::journal::{Content, Journal, Node, Op};
 use crate::tr;
 
@@ -41,8 +41,22 @@ pub(crate) fn take_back(shop: &Workshop<'_>, journal: &mut Journal<'_>, id: &str
 /// Only contents count: modes and owners are restored without asking.
 fn refuse_if_changed_since(shop: &Workshop<'_>, journal: &Journal<'_>, id: &str, op: &Op) -> Result<(), Error> {
     let root = shop.target.root();
-    let Op::Path { path, after, .. } = op else { return Ok(()) };
-    let path = path.path();
+    let (path, after) = match op {
+        Op::Path { path, after, .. } => (path.path(), after),
+        Op::Disk { disk, offset, after, .. } => {
+            let after = journal.kept(id, after)?;
+            // It may also be another disk, given in another order.
+            if disk_bytes(shop.target, *disk, *offset, after.len())? != after {
+                return Err(Error::Refused(tr!(
+                    "disk {disk} was changed after repair {id}; undo it with --force to lose that change",
+                    disk,
+                    id
+                )));
+            }
+            return Ok(());
+        }
+        Op::Sysctl { .. } => return Ok(()),
+    };
     let changed = match after {
         Node::File { content: Content::Kept(name), .. } => {
             root.read_up_to(&path, u64::MAX).ok() != Some(journal.kept(id, name)?)

@@ -234,13 +234,24 @@ pub fn render_plan(plan: &Plan, style: &Style) -> String {
         let risk =
             if step.repair.risk == Risk::Risky { format!(" ({})", style.say(&tr!("risky"))) } else { String::new() };
         let _ = writeln!(out, "{} {}: {}{risk}", finding_id(step.finding), step.check, style.say(&step.repair.title));
-        for change in &step.repair.changes {
+        let changes = &step.repair.changes;
+        if changes.len() > MANY {
+            for change in changes.iter().take(FEW) {
+                let _ = writeln!(out, "    {}", style.say(&change.summary()));
+            }
+            let _ = writeln!(out, "    {}", style.say(&tr!("… {count} changes in all", count = changes.len())));
+            continue;
+        }
+        for change in changes {
             out.push_str(&render_change(change, style));
         }
     }
     out
 }
 
+/// Of a repair with more changes than this, only the first few are shown: a directory that is copied.
+const MANY: usize = 40;
+const FEW: usize = 5;
 /// How many lines of one change's difference are shown.
 const DIFF_LINES: usize = 200;
 

@@ -2,6 +2,7 @@
 #![allow(dead_code, missing_docs, unreachable_pub, reason = "each test binary uses a part of it")]
 
 pub mod command;
+pub mod disk;
 pub mod elf;
 pub mod manifest;
 pub mod story;

@@ -19,6 +19,13 @@
 //! | `--- remove PATH`, `--- mode PATH MODE`, `--- owner PATH UID:GID` | what they say |
 //! | `--- volume NAME key=value …` | a volume of the target: `fstype`, `uuid`, `label`, `partuuid`, `partlabel`, `mounted`, `last` (mounted on), `disk` (number), `lv` (VG/LV) |
 //! | `--- no volume NAME` | a volume of the tree is not there |
+//! | `--- disk` | the target has this disk; body: its partitions, for sfdisk(8); volumes of its partitions get their places |
+//! | `--- disk-zero FROM LENGTH`, `--- disk-bytes FROM HEX` | bytes of it |
+//! | `--- disk-code WHAT [PARTITION]` | a boot sector: `grub2`, `legacy`, `generic` or `other` |
+//! | `--- disk-core` | GRUB's core image, in its place on the disk |
+//! | `--- disk-esp PARTITION` | body: files of the FAT on it, each a program of UEFI; `PATH!` is a damaged one |
+//! | `--- grub-bios DIR` | the files of GRUB 2 for a BIOS, in `/boot/DIR/i386-pc` and in the package's directory |
+//! | `--- grub-legacy` | stage1, stage2 and a menu in `/boot/grub` |
 //! | `--- donor` | the tree of `tree` alone, as it is healthy, is the donor |
 //! | `--- risky` | risky repairs are accepted |
 //! | `--- takes back` | some repair is expected not to hold |
@@ -35,7 +42,7 @@ use std::sync::Arc;
 use sickbay::facts::Facts;
 use sickbay_target::{Access, Target, Volume};
 
-use super::elf;
+use super::{disk, elf};
 
 /// A directive with its words and its body.
 #[derive(Clone, Debug)]
@@ -51,6 +58,7 @@ pub struct Story {
     changes: Vec<Directive>,
     donor: bool,
     volumes: Vec<Volume>,
+    disk: Option<String>,
     /// Expected findings.
     pub finds: Vec<String>,
     /// Expected checks that cannot tell.
@@ -70,6 +78,7 @@ pub struct Built {
     root: tempfile::TempDir,
     donor: Option<tempfile::TempDir>,
     volumes: Vec<Volume>,
+    disk: Option<tempfile::NamedTempFile>,
 }
 
 impl Story {
@@ -102,6 +111,7 @@ impl Story {
                 self.volumes.push(volume);
             }
             ["no", "volume", name] => self.volumes.retain(|known| known.name != name.replace('-', " ")),
+            ["disk"] => self.disk = Some(directive.body.clone()),
             ["donor"] => self.donor = true,
             ["risky"] => self.risky = true,
             ["takes", "back"] => self.takes_back = true,
@@ -114,18 +124,33 @@ impl Story {
         Ok(())
     }
 
-    /// Builds the root, and the donor if there is one.
+    /// Builds the disk, the root, and the donor if there is one.
     pub fn build(&self) -> Result<Built, String> {
+        let mut volumes = self.volumes.clone();
+        let disk = match &self.disk {
+            Some(table) => Some(disk::make(table, &mut volumes)?),
+            None => None,
+        };
         let make = |changes: &[&[Directive]]| -> Result<tempfile::TempDir, String> {
             let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
             fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).map_err(|error| error.to_string())?;
             for directive in changes.iter().copied().flatten() {
-                perform(dir.path(), directive).map_err(|why| format!("{:?}: {why}", directive.words))?;
+                let words: Vec<&str> = directive.words.iter().map(String::as_str).collect();
+                let done = match words.split_first() {
+                    Some((verb, words)) if verb.starts_with("disk-") => match &disk {
+                        Some(image) => disk::perform(image.path(), &volumes, verb, words, &directive.body),
+                        None => Err("there is no disk".to_owned()),
+                    },
+                    Some((verb, words)) if verb.starts_with("grub-") => disk::grub_files(dir.path(), verb, words),
+                    _ => perform(dir.path(), directive),
+                };
+                done.map_err(|why| format!("{:?}: {why}", directive.words))?;
             }
             Ok(dir)
         };
         let donor = if self.donor { Some(make(&[&self.base])?) } else { None };
-        Ok(Built { root: make(&[&self.base, &self.changes])?, donor, volumes: self.volumes.clone() })
+        let root = make(&[&self.base, &self.changes])?;
+        Ok(Built { root, donor, volumes, disk })
     }
 }
 
@@ -133,6 +158,11 @@ impl Built {
     /// Where the root was built.
     pub fn root(&self) -> &Path {
         self.root.path()
+    }
+
+    /// Every byte of the disk; nothing without one.
+    pub fn disk(&self) -> Vec<u8> {
+        self.disk.as_ref().map(|disk| fs::read(disk.path()).expect("the disk is there")).unwrap_or_default()
     }
 
     /// Facts of the root, for reading.
@@ -147,14 +177,15 @@ impl Built {
     }
 
     fn open(&self, access: Access) -> Result<(Arc<Target>, Option<Arc<Target>>), String> {
-        let open = |dir: &Path, access, volumes: &[Volume]| {
-            Target::described(dir, access, volumes.to_vec()).map(Arc::new).map_err(|error| error.to_string())
+        let open = |dir: &Path, access, volumes: &[Volume], disks: &[PathBuf]| {
+            Target::described(dir, access, volumes.to_vec(), disks).map(Arc::new).map_err(|error| error.to_string())
         };
         let donor = match &self.donor {
-            Some(dir) => Some(open(dir.path(), Access::ReadOnly, &[])?),
+            Some(dir) => Some(open(dir.path(), Access::ReadOnly, &[], &[])?),
             None => None,
         };
-        Ok((open(self.root.path(), access, &self.volumes)?, donor))
+        let disks: Vec<PathBuf> = self.disk.iter().map(|disk| disk.path().to_owned()).collect();
+        Ok((open(self.root.path(), access, &self.volumes, &disks)?, donor))
     }
 }
 

@@ -1,0 +1,143 @@
+//! GRUB's device.map names devices that the machine does not have.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use bstr::ByteSlice;
+use sickbay_formats::device_map::{self, Drive};
+use sickbay_formats::fstab::Source;
+
+use crate::check::{Skip, Verdict};
+use crate::facts::Facts;
+use crate::facts::devices::kernel_name;
+use crate::facts::fstab::Fstab;
+use crate::finding::{Findings, Severity};
+use crate::repair::{Change, Risk};
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// `/boot/grub/device.map` gives a drive of the BIOS a device that the system does not have: `/dev/hda` under a kernel
+    /// that names no disk so, or `/dev/sda` where the system's other files name `/dev/vda`. Looked at from outside, a
+    /// device is only judged where such a contradiction shows; on a running system it is looked up.
+    ///
+    /// ## Why it matters
+    /// The file is not read at the start. GRUB legacy's `grub-install` needs it and fails; the one of GRUB 2 passes over
+    /// devices that are not there.
+    ///
+    /// ## What the repair does
+    /// Writes the device that the system's other files name. By hand: `grub-install --recheck /dev/DISK`.
+    "device-map-stale", Boot, seed = ["B6"], proves = [], "GRUB's device.map names devices that are not there"
+}
+
+const PATHS: [&str; 2] = ["/boot/grub/device.map", "/boot/grub2/device.map"];
+
+fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    let mut any = false;
+    for path in PATHS {
+        let Some(file) = facts.file(path)? else { continue };
+        any = true;
+        let drives: Vec<Drive<'_>> =
+            device_map::drives(&file.bytes).into_iter().filter(|drive| drive.name.starts_with(b"hd")).collect();
+        let named = disks_named(facts);
+        let Some(stale) = drives.iter().find(|drive| is_gone(facts, drive, &named)) else { continue };
+        // GRUB 2 passes over what is not there, as long as something is.
+        let legacy = facts.root().exists("/boot/grub/stage1")?;
+        if !legacy && drives.iter().any(|drive| !is_gone(facts, drive, &named)) {
+            continue;
+        }
+        let severity = if legacy { Severity::Warning } else { Severity::Note };
+        let finding = found.add(
+            severity,
+            tr!(
+                "{path} names {device} for {drive}, which is not there",
+                path,
+                device = stale.device,
+                drive = stale.name
+            ),
+        );
+        finding.at(&file, stale.span).why(if legacy {
+            tr!("grub-install fails until it is right; the start does not need it")
+        } else {
+            tr!("nothing reads it at the start; grub-install looks at the devices itself")
+        });
+        let mut others = named.iter();
+        match (others.next(), others.next()) {
+            (Some(device), None) => {
+                let text = device_map::with_device(&file.bytes, stale, format!("/dev/{device}").as_bytes());
+                finding.repair(
+                    Risk::Safe,
+                    tr!("write /dev/{device} for {drive}", device, drive = stale.name),
+                    [Change::edit(&file, text)],
+                );
+            }
+            _ => {
+                finding
+                    .by_hand(tr!("run grub-install --recheck DEVICE on the running system: it writes the file anew"));
+            }
+        }
+    }
+    if any { Ok(()) } else { Err(Skip::NotApplicable(tr!("GRUB has no device.map"))) }
+}
+
+/// Whole disks, as the files that the system starts with name them: `vda`.
+fn disks_named(facts: &Facts) -> BTreeSet<String> {
+    let mut named = BTreeSet::new();
+    let mut add = |device: &str| {
+        if let Some(disk) = device.strip_prefix("/dev/").and_then(whole) {
+            named.insert(disk);
+        }
+    };
+    if let Ok(fstab) = facts.get::<Fstab>() {
+        for entry in fstab.sound().filter(|entry| entry.mount_point() == "/" || entry.mount_point() == "/boot") {
+            if let Source::Device(path) = entry.source() {
+                add(&path);
+            }
+        }
+    }
+    for menu in ["grub.cfg", "menu.lst", "grub.conf"]
+        .iter()
+        .flat_map(|name| ["/boot/grub", "/boot/grub2"].map(|dir| PathBuf::from(dir).join(name)))
+    {
+        let Ok(Some(file)) = facts.file(menu) else { continue };
+        for word in file.bytes.split(u8::is_ascii_whitespace) {
+            if let Some(device) = word.strip_prefix(b"root=").and_then(|device| device.to_str().ok()) {
+                add(device);
+            }
+        }
+    }
+    named
+}
+
+/// The disk of a partition: `vda` for `vda1`, `nvme0n1` for `nvme0n1p2`.
+fn whole(name: &str) -> Option<String> {
+    kernel_name(name)?;
+    let without = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    if name.starts_with("nvme") || name.starts_with("mmcblk") {
+        return Some(without.strip_suffix('p').filter(|_| without.len() < name.len()).unwrap_or(name).to_owned());
+    }
+    Some(without.to_owned())
+}
+
+fn is_gone(facts: &Facts, drive: &Drive<'_>, named: &BTreeSet<String>) -> bool {
+    let Ok(device) = drive.device.to_str() else { return false };
+    if facts.is_host() {
+        return device.starts_with("/dev/") && !facts.root().exists(device).unwrap_or(true);
+    }
+    let Some(disk) = device.strip_prefix("/dev/").and_then(whole) else { return false };
+    let family = |name: &str| name.get(..2).map(str::to_owned);
+    // The first disk has one name; that of a second one is known to nobody.
+    let contradicted =
+        drive.name == "hd0" && !named.is_empty() && named.iter().all(|other| family(other) != family(&disk));
+    contradicted || disk.starts_with("hd") && no_kernel_names_hd(facts)
+}
+
+/// Whether every kernel is of the time when ATA disks were SCSI disks already: distributions left the old drivers with
+/// 2.6.3x, and 5.14 removed them.
+fn no_kernel_names_hd(facts: &Facts) -> bool {
+    let Ok(kernels) = facts.root().read_dir("/lib/modules") else { return false };
+    let is_new =
+        |name: &str| name.split('.').next().and_then(|major| major.parse::<u32>().ok()).is_some_and(|major| major >= 3);
+    let mut kernels = kernels.iter().filter_map(|entry| entry.name.to_str()).peekable();
+    kernels.peek().is_some() && kernels.all(is_new)
+}

@@ -1,0 +1,191 @@
+//! The EFI system partition holds nothing that the firmware starts.
+
+use bstr::ByteSlice;
+
+use crate::check::{Skip, Verdict};
+use crate::facts::boot_loader::BootLoader;
+use crate::facts::donor::machine;
+use crate::facts::esp::{Esp, Esps, Program};
+use crate::facts::{Facts, fstab::Fstab};
+use crate::finding::Findings;
+use crate::proof::Stage;
+use crate::repair::Risk;
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// A system that UEFI starts, whose EFI system partition holds no boot loader; or, on a disk that is looked at from
+    /// outside, one that holds a boot loader in a directory of its distribution, but none at `\EFI\BOOT\BOOTX64.EFI`
+    /// (`BOOTAA64.EFI` on ARM), where firmware looks that was never told of the other.
+    ///
+    /// ## Why it matters
+    /// Without a boot loader the firmware finds nothing to start. Without the second name the disk starts only on the
+    /// machine that it was installed on, as long as that keeps its settings: not on a new instance, nor after a reset.
+    ///
+    /// ## What the repair does
+    /// Copies the boot loader (shim with GRUB, GRUB, or systemd-boot) to that name, or GRUB's `core.efi` from `/boot/grub`
+    /// where nothing is left. By hand: `grub-install --target=x86_64-efi --removable`, or reinstall shim and grub2-efi.
+    "efi-boot-files-missing", Boot, seed = ["B8", "B13"], proves = [BootLoader], "the EFI system partition starts nothing"
+}
+
+fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    let esps = facts.get::<Esps>()?;
+    if esps.list.is_empty() {
+        return Err(Skip::NotApplicable(tr!("there is no EFI system partition")));
+    }
+    let mut readable = Vec::new();
+    for esp in &esps.list {
+        match esp {
+            Ok(esp) => readable.push(esp),
+            Err(why) => found.could_not_tell(why.clone()),
+        }
+    }
+    let Some(first) = readable.first() else { return Ok(()) };
+    let by_bios = facts
+        .get::<BootLoader>()
+        .is_ok_and(|loader| loader.disks.iter().any(|disk| disk.code.is_grub() || disk.starts_partition().is_some()));
+    if esps.start() == Some(true) {
+        // A machine that runs has been told what to start.
+        if !facts.is_host() {
+            readable.iter().for_each(|esp| fallback(facts, esp, by_bios, found));
+        }
+        return Ok(());
+    }
+    if by_bios || esps.start().is_none() {
+        return Ok(());
+    }
+    if !is_meant(facts) {
+        return Err(Skip::NotApplicable(tr!("nothing says that UEFI starts this system")));
+    }
+    let finding = found.critical(tr!("{esp}, the EFI system partition, holds no boot loader", esp = first.volume.name));
+    finding
+        .at_device(first.volume.name.clone())
+        .why(tr!("the firmware finds nothing to start"))
+        .stops(Stage::BootLoader);
+    let Some(suffix) = suffix(facts) else { return Ok(()) };
+    let dir = match suffix {
+        "x64" => "x86_64-efi",
+        "aa64" => "arm64-efi",
+        "ia32" => "i386-efi",
+        _ => "",
+    };
+    let core = ["/boot/grub", "/boot/grub2"]
+        .iter()
+        .filter_map(|grub| facts.file(format!("{grub}/{dir}/core.efi")).ok().flatten())
+        .find(|file| file.bytes.starts_with(b"MZ"));
+    let path = format!("EFI/BOOT/BOOT{}.EFI", suffix.to_ascii_uppercase());
+    match core.as_ref().map(|core| first.write(facts, &[(path.clone(), core.bytes.clone())])) {
+        Some(Ok(changes)) => {
+            let core = core.as_ref().map_or(std::path::Path::new(""), |core| &core.path);
+            finding.repair(
+                Risk::Safe,
+                tr!(
+                    "copy {core} to {path} on {esp}; Secure Boot must be off",
+                    core,
+                    path = shown(&path),
+                    esp = first.volume.name
+                ),
+                changes,
+            );
+        }
+        other => {
+            if let Some(Err(error)) = other {
+                finding.evidence(first.volume.name.clone(), error.to_string());
+            }
+            finding.by_hand(tr!(
+                "reinstall the boot loader from a rescue system with the partition mounted on /boot/efi: grub-install --removable, or dnf reinstall shim-* grub2-efi-*"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Whether the system was set up to be started by UEFI: it mounts the partition, or has GRUB for it.
+fn is_meant(facts: &Facts) -> bool {
+    let there = |path: &str| facts.root().exists(path).unwrap_or(false);
+    let mounts = facts
+        .get::<Fstab>()
+        .is_ok_and(|fstab| fstab.sound().any(|entry| matches!(entry.mount_point().as_bytes(), b"/boot/efi" | b"/efi")));
+    mounts
+        || [
+            "/boot/grub/x86_64-efi",
+            "/boot/grub2/x86_64-efi",
+            "/boot/grub/arm64-efi",
+            "/boot/grub2/arm64-efi",
+            "/boot/loader/loader.conf",
+        ]
+        .into_iter()
+        .any(there)
+}
+
+/// How names of programs for the machine end (UEFI specification, chapter 3.5.1.1).
+fn suffix(facts: &Facts) -> Option<&'static str> {
+    // e_machine of ELF: x86-64, AArch64, i386, RISC-V, LoongArch.
+    let [class, low, high] = machine(facts.root())?;
+    match (u16::from_le_bytes([low, high]), class) {
+        (62, _) => Some("x64"),
+        (183, _) => Some("aa64"),
+        (3, _) => Some("ia32"),
+        (243, 2) => Some("riscv64"),
+        (258, 2) => Some("loongarch64"),
+        _ => None,
+    }
+}
+
+/// As firmware and its users write a path.
+fn shown(path: &str) -> String {
+    format!("\\{}", path.replace('/', "\\"))
+}
+
+fn fallback(facts: &Facts, esp: &Esp, by_bios: bool, found: &mut Findings) {
+    let Some(suffix) = suffix(facts) else { return };
+    let wanted = format!("boot{suffix}.efi");
+    if esp.programs.iter().any(|program| program.is_fallback() && program.is_sound && program.name() == wanted) {
+        return;
+    }
+    let loaders = || esp.programs.iter().filter(|program| program.is_loader() && !program.is_fallback());
+    // shim starts GRUB beside it, so both are copied; what else starts by itself is copied alone.
+    let named = |name: String| loaders().find(|program| program.name() == name);
+    let shim = named(format!("shim{suffix}.efi"));
+    let beside = |shim: &Program, name: String| {
+        esp.programs.iter().find(|program| program.is_sound && program.dir() == shim.dir() && program.name() == name)
+    };
+    let grub =
+        shim.map_or_else(|| named(format!("grub{suffix}.efi")), |shim| beside(shim, format!("grub{suffix}.efi")));
+    let boot = named(format!("systemd-boot{suffix}.efi"));
+    let Some(main) = shim.filter(|_| grub.is_some()).or(grub).or(boot) else { return };
+    let path = format!("EFI/BOOT/BOOT{}.EFI", suffix.to_ascii_uppercase());
+    let mut copies = vec![(main, path.clone())];
+    if let (Some(shim), Some(grub)) = (shim.filter(|shim| *shim == main), grub) {
+        copies.push((grub, format!("EFI/BOOT/grub{suffix}.efi")));
+        copies.extend(beside(shim, format!("mm{suffix}.efi")).map(|mm| (mm, format!("EFI/BOOT/mm{suffix}.efi"))));
+    }
+    let message = tr!("{esp}, the EFI system partition, has no {path}", esp = esp.volume.name, path = shown(&path));
+    // A disk that a BIOS starts need not start by UEFI too.
+    let finding = if by_bios { found.note(message) } else { found.warning(message) };
+    finding
+        .at_device(esp.volume.name.clone())
+        .why(tr!(
+            "the disk starts only where the firmware was told of {loader}: not on another machine, nor after its settings are lost",
+            loader = shown(&main.path)
+        ))
+        .evidence(esp.volume.name.clone(), shown(&main.path));
+    let files: Result<Vec<_>, _> =
+        copies.into_iter().map(|(from, to)| esp.read(facts, &from.path).map(|content| (to, content))).collect();
+    match files.and_then(|files| esp.write(facts, &files)) {
+        Ok(changes) => {
+            finding.repair(
+                Risk::Safe,
+                tr!("copy {loader} to {path}", loader = shown(&main.path), path = shown(&path)),
+                changes,
+            );
+        }
+        Err(error) => {
+            finding.evidence(esp.volume.name.clone(), error.to_string()).by_hand(tr!(
+                "copy {loader} to {path} by hand",
+                loader = shown(&main.path),
+                path = shown(&path)
+            ));
+        }
+    }
+}

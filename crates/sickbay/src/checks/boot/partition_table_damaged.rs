@@ -1,0 +1,201 @@
+//! The partition table is there, but those who start the machine do not take it.
+
+use sickbay_formats::boot_sector::{self, BootCode, SECTOR, SIGNATURE_AT};
+use sickbay_formats::gpt::Header;
+use sickbay_target::{Disk, Kind, Table};
+
+use crate::check::{Skip, Verdict};
+use crate::facts::Facts;
+use crate::facts::boot_loader::{BootLoader, read};
+use crate::facts::devices::Devices;
+use crate::finding::{Findings, Severity};
+use crate::proof::Stage;
+use crate::repair::{Change, Risk};
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// The first sector of a disk does not end in 55 AA, or lost the entry that protects a GPT; the first of the two
+    /// copies of a GPT is damaged; or the boot code starts the active partition and none is active.
+    ///
+    /// ## Why it matters
+    /// A BIOS passes over a disk without 55 AA. Linux and GRUB read only the first copy of a GPT, and none without its
+    /// protection: they see a disk without partitions.
+    ///
+    /// ## What the repair does
+    /// Writes 55 AA, the protection, or the first copy of the GPT as the backup at the end of the disk has it; or sets the
+    /// flag of the only partition that has a boot loader. By hand: `gdisk` (commands r, d, w), `sfdisk --activate`.
+    "partition-table-damaged", Boot, seed = ["B8"], proves = [PartitionTable], "the partition table is not taken by who needs it"
+}
+
+fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    let target = facts.target();
+    let devices = facts.get::<Devices>()?;
+    if target.disks.is_empty() && target.kind == Kind::Host {
+        return Err(Skip::Unknown(tr!("the disks cannot be read: run as root")));
+    }
+    let mut judged = false;
+    for (index, disk) in target.disks.iter().enumerate() {
+        let on_it = || devices.volumes.iter().filter(|volume| volume.disk == index);
+        let Some(table) = on_it().find_map(|volume| volume.table) else { continue };
+        judged = true;
+        // Without it, a data disk is missed; a disk of the system is what the machine starts from.
+        let is_of_system = on_it().any(|volume| {
+            volume.mounted_on.as_ref().is_some_and(|place| place.as_os_str() == "/" || place.as_os_str() == "/boot")
+        });
+        let severity = if is_of_system { Severity::Critical } else { Severity::Error };
+        let mbr = read(disk, 0, 1)?;
+        first_sector(disk, index, &mbr, table, severity, found);
+        if table == Table::Gpt {
+            first_copy(disk, index, severity, found)?;
+        }
+    }
+    if let Ok(loader) = facts.get::<BootLoader>() {
+        active(&loader, found);
+    }
+    if judged { Ok(()) } else { Err(Skip::NotApplicable(tr!("no disk with a partition table is known"))) }
+}
+
+fn first_sector(disk: &Disk, index: usize, mbr: &[u8], table: Table, severity: Severity, found: &mut Findings) {
+    let is_protected = boot_sector::entries(mbr).iter().any(|entry| entry.kind == 0xEE);
+    let at = if table == Table::Gpt && !is_protected { 446 } else { SIGNATURE_AT };
+    let Some(before) = mbr.get(at..SECTOR) else { return };
+    let after = if at == 446 { protection(disk) } else { boot_sector::SIGNATURE.to_vec() };
+    if before == after || (is_protected || table == Table::Mbr) && boot_sector::is_signed(mbr) {
+        return;
+    }
+    let (message, why) = if at == 446 {
+        (
+            tr!("the first sector of {disk} does not announce its GPT", disk = disk.name),
+            tr!("neither the firmware nor GRUB nor Linux then looks for the partitions"),
+        )
+    } else {
+        (
+            tr!("the first sector of {disk} does not end in 55 AA", disk = disk.name),
+            tr!("a BIOS does not start the disk, and Linux does not see its partitions"),
+        )
+    };
+    let finding = found.add(severity, message);
+    finding.at_device(disk.name.clone()).why(why).detail("disk", index);
+    finding.evidence(
+        format!("{}, byte 510", disk.name),
+        format!("{:02x?}", mbr.get(SIGNATURE_AT..SECTOR).unwrap_or_default()),
+    );
+    if severity == Severity::Critical {
+        finding.stops(Stage::PartitionTable);
+    }
+    // Partitions of an MBR beside a GPT: which of them is right, only a person knows.
+    if at == 446 && !before.iter().take(64).all(|byte| *byte == 0) {
+        finding.by_hand(tr!("look at {disk} with gdisk: it holds an MBR and a GPT", disk = disk.name));
+        return;
+    }
+    let change = Change::WriteDisk { disk: index, offset: at as u64, before: before.to_vec(), after };
+    finding.repair(Risk::Safe, tr!("write the end of the first sector of {disk}", disk = disk.name), [change]);
+}
+
+/// The four entries of a protective MBR and 55 AA (UEFI specification, chapter 5.2.3).
+fn protection(disk: &Disk) -> Vec<u8> {
+    let sectors = u32::try_from(disk.size / SECTOR as u64 - 1).unwrap_or(u32::MAX);
+    let mut bytes = vec![0, 0, 2, 0, 0xEE, 0xFF, 0xFF, 0xFF, 1, 0, 0, 0];
+    bytes.extend(sectors.to_le_bytes());
+    bytes.resize(64, 0);
+    bytes.extend(boot_sector::SIGNATURE);
+    bytes
+}
+
+/// The GPT in sector 1 against its twin at the end.
+fn first_copy(disk: &Disk, index: usize, severity: Severity, found: &mut Findings) -> Verdict {
+    for sector in [SECTOR as u64, 4096] {
+        let at = |lba: u64, length: u64| {
+            read(disk, lba * (sector / SECTOR as u64), usize::try_from(length).unwrap_or(0).div_ceil(SECTOR))
+        };
+        let whole = |lba: u64| -> Result<Option<(Header, Vec<u8>)>, Skip> {
+            let Some(header) = Header::parse(&at(lba, SECTOR as u64)?, lba) else { return Ok(None) };
+            let mut entries = at(header.entries, header.entries_size as u64)?;
+            entries.truncate(header.entries_size);
+            Ok(header.fits(&entries).then_some((header, entries)))
+        };
+        if whole(1)?.is_some() {
+            return Ok(());
+        }
+        let Some(last) = (disk.size / sector).checked_sub(1) else { continue };
+        let Some((backup, entries)) = whole(last)? else { continue };
+        let finding = found.add(
+            severity,
+            tr!("the first copy of the GPT of {disk} is damaged; the backup at its end is whole", disk = disk.name),
+        );
+        finding
+            .at_device(disk.name.clone())
+            .why(tr!("Linux and GRUB read only the first copy: they see no partitions"))
+            .detail("disk", index);
+        if severity == Severity::Critical {
+            finding.stops(Stage::PartitionTable);
+        }
+        let room = backup.first_usable.saturating_sub(2).saturating_mul(sector);
+        let mut changes = Vec::new();
+        let mut header = backup.twin(2);
+        header.resize(SECTOR, 0);
+        for (lba, bytes) in [(1, header), (2, entries)] {
+            let offset = lba * sector;
+            let before = disk.read_at(offset, bytes.len()).unwrap_or_default();
+            changes.push(Change::WriteDisk { disk: index, offset, before, after: bytes });
+        }
+        if backup.twin != 1 || room < backup.entries_size as u64 {
+            finding.by_hand(tr!("restore it with gdisk (commands r, b, c, w)"));
+        } else {
+            finding.repair(
+                Risk::Safe,
+                tr!("write the first copy of the GPT of {disk} from the backup", disk = disk.name),
+                changes,
+            );
+        }
+        return Ok(());
+    }
+    Ok(())
+}
+
+/// Generic boot code, and nothing that it starts.
+fn active(loader: &BootLoader, found: &mut Findings) {
+    for disk in &loader.disks {
+        let is_gpt = disk.entries.iter().any(|entry| entry.kind == 0xEE);
+        if disk.code != BootCode::ActivePartition || is_gpt || disk.entries.iter().any(|entry| entry.active) {
+            continue;
+        }
+        let bootable: Vec<_> = disk
+            .entries
+            .iter()
+            .filter(|entry| {
+                let is_it = |start: u64| start / SECTOR as u64 == u64::from(entry.start);
+                disk.partitions.iter().any(|boot| is_it(boot.volume.start) && boot.is_bootable())
+            })
+            .collect();
+        let Some(first) = bootable.first() else { continue };
+        let uefi = loader.starts_with_uefi != Some(false);
+        let severity = if uefi { Severity::Warning } else { Severity::Critical };
+        let finding = found.add(
+            severity,
+            tr!("no partition of {disk} is active, and its boot code starts the active one", disk = disk.name),
+        );
+        finding
+            .at_device(disk.name.clone())
+            .why(tr!("the machine stops with \"Missing operating system\" or without a word"))
+            .detail("disk", disk.index);
+        if !uefi {
+            finding.stops(Stage::PartitionTable);
+        }
+        if bootable.len() > 1 {
+            finding.by_hand(tr!(
+                "several partitions have a boot loader: choose one with sfdisk --activate {disk} NUMBER",
+                disk = disk.name
+            ));
+            continue;
+        }
+        let before = disk.mbr.get(first.at..=first.at).unwrap_or_default().to_vec();
+        let change = Change::WriteDisk { disk: disk.index, offset: first.at as u64, before, after: vec![0x80] };
+        finding.repair(
+            Risk::Safe,
+            tr!("make partition {number} of {disk} active", number = first.number, disk = disk.name),
+            [change],
+        );
+    }
+}

@@ -1,0 +1,405 @@
+//! EFI system partitions: what the firmware of a UEFI machine starts.
+//!
+//! Where one is mounted it is read there. Where it is not (kernels without vfat exist, and a rescue system need not
+//! mount it), the file system is read by a library through the disk; what the library would write is kept as changed
+//! sectors, which become [`Change::WriteDisk`].
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use sickbay_target::{Disk, FileKind, Root, Volume};
+
+use crate::check::Skip;
+use crate::facts::devices::Devices;
+use crate::facts::{Fact, Facts};
+use crate::repair::Change;
+use crate::text::Text;
+use crate::tr;
+
+/// The type of an EFI system partition in a GPT, and in an MBR.
+const TYPES: [&str; 2] = ["c12a7328-f81f-11d2-ba4b-00a0c93ec93b", "0xef"];
+/// How deep directories are looked into, and how many files are listed: an EFI system partition has some dozens.
+const DEPTH: usize = 5;
+const MOST: usize = 5000;
+/// The largest loader that is read: unified kernel images have some 100 MB, loaders less than 4.
+const LARGEST: u64 = 32 << 20;
+
+/// The EFI system partitions of the target.
+#[derive(Debug)]
+pub struct Esps {
+    /// Each, or why it cannot be read.
+    pub list: Vec<Result<Esp, Text>>,
+}
+
+/// An EFI system partition.
+#[derive(Debug)]
+pub struct Esp {
+    /// The partition.
+    pub volume: Volume,
+    /// Its files that end in `.efi`, with their paths as on it: `EFI/debian/grubx64.efi`.
+    pub programs: Vec<Program>,
+    /// Directories below `EFI`, as they are spelt.
+    pub vendors: Vec<String>,
+}
+
+/// A file that ends in `.efi`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// The path, with `/` between the parts.
+    pub path: String,
+    /// Whether it begins as a program of UEFI does.
+    pub is_sound: bool,
+}
+
+impl Program {
+    /// The part of the path behind the last `/`, in small letters: FAT knows no others.
+    pub fn name(&self) -> String {
+        self.path.rsplit('/').next().unwrap_or_default().to_ascii_lowercase()
+    }
+
+    /// The directory it is in.
+    pub fn dir(&self) -> &str {
+        self.path.rsplit_once('/').map_or("", |(dir, _)| dir)
+    }
+
+    /// Whether it starts systems: neither a shell, a test nor a helper of one that does.
+    pub fn is_loader(&self) -> bool {
+        const HELPERS: [&str; 7] = ["fwup", "fwupd", "mm", "fb", "shell", "memtest", "mt86"];
+        let name = self.name();
+        self.is_sound && !HELPERS.iter().any(|helper| name.starts_with(helper))
+    }
+
+    /// Whether it is what a firmware starts that remembers nothing: `EFI/BOOT/BOOTX64.EFI`.
+    pub fn is_fallback(&self) -> bool {
+        self.dir().eq_ignore_ascii_case("EFI/BOOT") && self.name().starts_with("boot")
+    }
+}
+
+impl Fact for Esps {
+    fn gather(facts: &Facts) -> Result<Esps, Skip> {
+        let devices = facts.get::<Devices>()?;
+        let is_esp = |volume: &&Volume| volume.parttype.as_deref().is_some_and(|kind| TYPES.contains(&kind));
+        let list = devices.volumes.iter().filter(is_esp).map(|volume| look_at(facts, volume)).collect();
+        Ok(Esps { list })
+    }
+}
+
+impl Esps {
+    /// Whether any holds a loader; `None` when none does and one could not be read.
+    pub fn start(&self) -> Option<bool> {
+        let starts = |esp: &Esp| esp.programs.iter().any(Program::is_loader);
+        if self.list.iter().flatten().any(starts) {
+            return Some(true);
+        }
+        self.list.iter().all(Result::is_ok).then_some(false)
+    }
+}
+
+fn look_at(facts: &Facts, volume: &Volume) -> Result<Esp, Text> {
+    let mut esp = Esp { volume: volume.clone(), programs: Vec::new(), vendors: Vec::new() };
+    let cannot =
+        |error: String| tr!("{volume}, the EFI system partition, cannot be read: {error}", volume = volume.name, error);
+    if let Some(place) = &volume.mounted_on {
+        walk_mounted(facts.root(), place, "", 0, &mut esp).map_err(|error| cannot(error.to_string()))?;
+        return Ok(esp);
+    }
+    let disk = facts.target().disks.get(volume.disk).ok_or_else(|| cannot(io::ErrorKind::NotFound.to_string()))?;
+    let fat = fat(disk, volume).map_err(|error| cannot(error.to_string()))?;
+    walk_fat(&fat.root_dir(), "", 0, &mut esp).map_err(|error| cannot(error.to_string()))?;
+    Ok(esp)
+}
+
+/// Enters what was found; says whether to look into it.
+fn enter(esp: &mut Esp, path: &str, depth: usize, is_dir: bool, head: impl FnOnce() -> Vec<u8>) -> bool {
+    if is_dir {
+        if depth == 1 && path.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("EFI/")) {
+            esp.vendors.push(path.get(4..).unwrap_or_default().to_owned());
+        }
+        return depth < DEPTH;
+    }
+    if path.to_ascii_lowercase().ends_with(".efi") && esp.programs.len() < MOST {
+        esp.programs.push(Program { path: path.to_owned(), is_sound: head() == b"MZ" });
+    }
+    false
+}
+
+fn walk_mounted(
+    root: &Root,
+    place: &Path,
+    below: &str,
+    depth: usize,
+    esp: &mut Esp,
+) -> Result<(), sickbay_target::ReadError> {
+    for entry in root.read_dir(place.join(below))?.into_iter().take(MOST) {
+        let Some(name) = entry.name.to_str() else { continue };
+        let path = if below.is_empty() { name.to_owned() } else { format!("{below}/{name}") };
+        let head = || root.read_head(place.join(&path), 2).unwrap_or_default();
+        // Where /boot itself is the partition, kernels lie beside EFI.
+        if enter(esp, &path, depth, entry.kind == FileKind::Dir, head) {
+            walk_mounted(root, place, &path, depth + 1, esp)?;
+        }
+    }
+    Ok(())
+}
+
+fn walk_fat(dir: &fatfs::Dir<'_, View<'_>>, below: &str, depth: usize, esp: &mut Esp) -> io::Result<()> {
+    for entry in dir.iter().take(MOST) {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name == "." || name == ".." {
+            continue;
+        }
+        let path = if below.is_empty() { name } else { format!("{below}/{name}") };
+        let head = || {
+            let mut head = Vec::new();
+            let read = entry.to_file().take(2).read_to_end(&mut head);
+            read.map_or(Vec::new(), |_| head)
+        };
+        if enter(esp, &path, depth, entry.is_dir(), head) {
+            walk_fat(&entry.to_dir(), &path, depth + 1, esp)?;
+        }
+    }
+    Ok(())
+}
+
+impl Esp {
+    /// The content of one of its files.
+    ///
+    /// # Errors
+    /// When it cannot be read or is larger than any loader.
+    pub fn read(&self, facts: &Facts, path: &str) -> io::Result<Vec<u8>> {
+        if let Some(place) = &self.volume.mounted_on {
+            return facts.root().read_up_to(place.join(path), LARGEST).map_err(io::Error::other);
+        }
+        let fat = fat(self.disk(facts)?, &self.volume)?;
+        let mut bytes = Vec::new();
+        fat.root_dir().open_file(path)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > LARGEST {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        Ok(bytes)
+    }
+
+    fn disk<'a>(&self, facts: &'a Facts) -> io::Result<&'a Disk> {
+        facts.target().disks.get(self.volume.disk).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// The changes that put files there, with the directories that they need.
+    ///
+    /// # Errors
+    /// When the file system is damaged or full.
+    pub fn write(&self, facts: &Facts, files: &[(String, Vec<u8>)]) -> io::Result<Vec<Change>> {
+        if let Some(place) = &self.volume.mounted_on {
+            return Ok(changes_of_files(facts.root(), place, files));
+        }
+        let mut view = View::new(self.disk(facts)?, &self.volume);
+        {
+            let fat = fatfs::FileSystem::new(&mut view, options())?;
+            for (path, content) in files {
+                let mut dir = fat.root_dir();
+                let mut parts: Vec<&str> = path.split('/').collect();
+                let name = parts.pop().unwrap_or_default();
+                for part in parts {
+                    dir = dir.create_dir(part)?;
+                }
+                let mut file = dir.create_file(name)?;
+                file.truncate()?;
+                file.write_all(content)?;
+                file.flush()?;
+            }
+            fat.unmount()?;
+        }
+        view.into_changes()
+    }
+}
+
+fn changes_of_files(root: &Root, place: &Path, files: &[(String, Vec<u8>)]) -> Vec<Change> {
+    let mut changes = Vec::new();
+    let mut made: Vec<PathBuf> = Vec::new();
+    for (path, content) in files {
+        let path = place.join(path);
+        let missing: Vec<&Path> =
+            path.ancestors().skip(1).take_while(|dir| *dir != place && root.metadata(dir).is_err()).collect();
+        for dir in missing.into_iter().rev() {
+            if !made.iter().any(|known| known == dir) {
+                made.push(dir.to_owned());
+                changes.push(Change::make_dir(dir, 0o700));
+            }
+        }
+        changes.push(match root.read_up_to(&path, LARGEST) {
+            Ok(before) => Change::Edit { path, before, after: content.clone() },
+            Err(_) => Change::create(path, content.clone(), 0o700),
+        });
+    }
+    changes
+}
+
+fn options() -> fatfs::FsOptions {
+    fatfs::FsOptions::new().update_accessed_date(false).time_provider(&LongAgo)
+}
+
+/// What is written gets the first day that FAT knows: the same repair writes the same bytes.
+#[derive(Debug)]
+struct LongAgo;
+
+impl fatfs::TimeProvider for LongAgo {
+    fn get_current_date(&self) -> fatfs::Date {
+        fatfs::Date { year: 1980, month: 1, day: 1 }
+    }
+
+    fn get_current_date_time(&self) -> fatfs::DateTime {
+        fatfs::DateTime { date: self.get_current_date(), time: fatfs::Time { hour: 0, min: 0, sec: 0, millis: 0 } }
+    }
+}
+
+fn fat<'a>(disk: &'a Disk, volume: &Volume) -> io::Result<fatfs::FileSystem<View<'a>>> {
+    fatfs::FileSystem::new(View::new(disk, volume), options())
+}
+
+/// A partition to read and to write, without the disk being written: what is written is kept.
+struct View<'a> {
+    disk: &'a Disk,
+    index: usize,
+    start: u64,
+    size: u64,
+    at: u64,
+    changed: BTreeMap<u64, [u8; SECTOR]>,
+}
+
+const SECTOR: usize = 512;
+
+impl<'a> View<'a> {
+    fn new(disk: &'a Disk, volume: &Volume) -> View<'a> {
+        View { disk, index: volume.disk, start: volume.start, size: volume.size, at: 0, changed: BTreeMap::new() }
+    }
+
+    fn sector(&self, number: u64) -> io::Result<[u8; SECTOR]> {
+        if let Some(changed) = self.changed.get(&number) {
+            return Ok(*changed);
+        }
+        let bytes = self.disk.read_at(self.start + number * SECTOR as u64, SECTOR)?;
+        bytes.try_into().map_err(|_| io::ErrorKind::UnexpectedEof.into())
+    }
+
+    /// The sector at the current place, where in it that is, and how many bytes follow in it.
+    fn here(&self) -> (u64, usize, usize) {
+        let within = usize::try_from(self.at % SECTOR as u64).unwrap_or(0);
+        let left = usize::try_from(self.size.saturating_sub(self.at)).unwrap_or(usize::MAX);
+        (self.at / SECTOR as u64, within, left.min(SECTOR - within))
+    }
+
+    /// What was written, one change for sectors that follow each other.
+    fn into_changes(self) -> io::Result<Vec<Change>> {
+        let mut changes: Vec<Change> = Vec::new();
+        let root = root_cluster(&self.sector(0)?);
+        for (number, after) in &self.changed {
+            let after = &plain_dots(*after, root);
+            let offset = self.start + number * SECTOR as u64;
+            let before = self.disk.read_at(offset, SECTOR)?;
+            if before == *after {
+                continue;
+            }
+            match changes.last_mut() {
+                Some(Change::WriteDisk { offset: begin, before: old, after: new, .. })
+                    if *begin + new.len() as u64 == offset =>
+                {
+                    old.extend(before);
+                    new.extend(after);
+                }
+                _ => changes.push(Change::WriteDisk { disk: self.index, offset, before, after: after.to_vec() }),
+            }
+        }
+        Ok(changes)
+    }
+}
+
+/// The first cluster of the root directory of a FAT32; `None` for the smaller ones, whose root is in no cluster.
+fn root_cluster(boot: &[u8; SECTOR]) -> Option<[u8; 4]> {
+    let field = |at: usize| boot.get(at..)?.first_chunk().copied();
+    // The length of a FAT in 16 bits is 0 on a FAT32 (Microsoft's specification, BPB_FATSz16 and BPB_RootClus).
+    let is_fat32 = boot.get(22..24) == Some(&[0, 0]);
+    if is_fat32 { field(44) } else { None }
+}
+
+/// The first sector of a directory that the library made, as it must be: the library gives `.` and `..` long names, which
+/// fsck.fat rejects, and names the cluster of the root where 0 must stand. Any other sector is as it was.
+fn plain_dots(sector: [u8; SECTOR], root: Option<[u8; 4]>) -> [u8; SECTOR] {
+    const ENTRY: usize = 32;
+    const LONG: u8 = 0x0F;
+    const DELETED: u8 = 0xE5;
+    let mut entries: Vec<[u8; ENTRY]> = sector.as_chunks().0.to_vec();
+    let [long, dot, other_long, dots, ..] = entries.as_mut_slice() else { return sector };
+    let is_long = |entry: &[u8; ENTRY]| entry.first() == Some(&0x41) && entry.get(11) == Some(&LONG);
+    let fits = is_long(long)
+        && dot.starts_with(b".          \x10")
+        && is_long(other_long)
+        && dots.starts_with(b"..         \x10");
+    if !fits {
+        return sector;
+    }
+    // A cluster's number is in two halves, the high one before the time.
+    let cluster = [dots[26], dots[27], dots[20], dots[21]];
+    if root == Some(cluster) {
+        for at in [20, 21, 26, 27] {
+            dots[at] = 0;
+        }
+    }
+    long[0] = DELETED;
+    other_long[0] = DELETED;
+    let sorted = [*dot, *dots, *long, *other_long];
+    let mut plain = sector;
+    for (to, from) in plain.iter_mut().zip(sorted.as_flattened()) {
+        *to = *from;
+    }
+    plain
+}
+
+impl Read for View<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let (number, within, left) = self.here();
+        let length = left.min(buffer.len());
+        if length == 0 {
+            return Ok(0);
+        }
+        let sector = self.sector(number)?;
+        for (to, from) in buffer.iter_mut().zip(sector.iter().skip(within)).take(length) {
+            *to = *from;
+        }
+        self.at += length as u64;
+        Ok(length)
+    }
+}
+
+impl Write for View<'_> {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        let (number, within, left) = self.here();
+        let length = left.min(buffer.len());
+        if length == 0 {
+            return Ok(0);
+        }
+        let mut sector = self.sector(number)?;
+        for (to, from) in sector.iter_mut().skip(within).zip(buffer).take(length) {
+            *to = *from;
+        }
+        self.changed.insert(number, sector);
+        self.at += length as u64;
+        Ok(length)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Seek for View<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let at = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::End(by) => self.size.checked_add_signed(by),
+            SeekFrom::Current(by) => self.at.checked_add_signed(by),
+        };
+        self.at = at.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.at)
+    }
+}
