@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sickbay_formats::boot_sector::{self, BootCode, Entry, SECTOR};
 use sickbay_formats::grub_core::{self, MOST_SECTORS};
-use sickbay_target::{Disk, Kind, Volume};
+use sickbay_target::{Disk, Volume};
 
 use crate::check::Skip;
 use crate::facts::devices::Devices;
@@ -93,13 +93,12 @@ pub const GRUB_SOURCES: [&str; 2] = ["/usr/lib/grub/i386-pc", "/usr/share/grub2/
 impl Fact for BootLoader {
     fn gather(facts: &Facts) -> Result<BootLoader, Skip> {
         let target = facts.target();
-        let devices = facts.get::<Devices>()?;
+        let devices = disks_of_start(facts)?;
         if facts.is_host() && facts.root().exists("/sys/firmware/efi")? {
             return Err(Skip::NotApplicable(tr!("this machine starts with UEFI")));
         }
         if target.disks.is_empty() {
-            let why = tr!("the disks cannot be read: run as root");
-            return Err(if target.kind == Kind::Host { Skip::Unknown(why) } else { Skip::NotApplicable(no_disks()) });
+            return Err(Skip::NotApplicable(no_disks()));
         }
         if devices.root().is_none() {
             return Err(Skip::NotApplicable(no_disks()));
@@ -121,6 +120,20 @@ impl Fact for BootLoader {
             starts_with_uefi: facts.get::<Esps>().map_or(None, |esps| esps.start()),
         })
     }
+}
+
+/// The block devices, for what is judged of how they are started. Where they cannot be read, and nothing of a boot loader
+/// is on the file system, there is nothing to judge: a container sees the names of its host's disks.
+pub fn disks_of_start(facts: &Facts) -> Result<Arc<Devices>, Skip> {
+    const TRACES: [&str; 6] =
+        ["/boot/grub", "/boot/grub2", "/boot/efi", "/boot/loader", "/boot/extlinux", "/boot/syslinux"];
+    let unreadable = match facts.get::<Devices>() {
+        Ok(_) if facts.is_host() && facts.target().disks.is_empty() => tr!("the disks cannot be read: run as root"),
+        Err(Skip::Unknown(why)) => why,
+        told => return told,
+    };
+    let any = TRACES.iter().any(|path| facts.root().exists(path).unwrap_or(true));
+    Err(if any { Skip::Unknown(unreadable) } else { Skip::NotApplicable(no_disks()) })
 }
 
 fn no_disks() -> crate::text::Text {

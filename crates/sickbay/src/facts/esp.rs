@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use sickbay_target::{Disk, FileKind, Root, Volume};
 
 use crate::check::Skip;
-use crate::facts::devices::Devices;
+use crate::facts::boot_loader::disks_of_start;
 use crate::facts::{Fact, Facts};
 use crate::repair::Change;
 use crate::text::Text;
@@ -78,7 +78,7 @@ impl Program {
 
 impl Fact for Esps {
     fn gather(facts: &Facts) -> Result<Esps, Skip> {
-        let devices = facts.get::<Devices>()?;
+        let devices = disks_of_start(facts)?;
         let is_esp = |volume: &&Volume| volume.parttype.as_deref().is_some_and(|kind| TYPES.contains(&kind));
         let list = devices.volumes.iter().filter(is_esp).map(|volume| look_at(facts, volume)).collect();
         Ok(Esps { list })

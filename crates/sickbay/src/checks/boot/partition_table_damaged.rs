@@ -2,12 +2,11 @@
 
 use sickbay_formats::boot_sector::{self, BootCode, SECTOR, SIGNATURE_AT};
 use sickbay_formats::gpt::Header;
-use sickbay_target::{Disk, Kind, Table};
+use sickbay_target::{Disk, Table};
 
 use crate::check::{Skip, Verdict};
 use crate::facts::Facts;
-use crate::facts::boot_loader::{BootLoader, read};
-use crate::facts::devices::Devices;
+use crate::facts::boot_loader::{BootLoader, disks_of_start, read};
 use crate::finding::{Findings, Severity};
 use crate::proof::Stage;
 use crate::repair::{Change, Risk};
@@ -30,10 +29,7 @@ check! {
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let target = facts.target();
-    let devices = facts.get::<Devices>()?;
-    if target.disks.is_empty() && target.kind == Kind::Host {
-        return Err(Skip::Unknown(tr!("the disks cannot be read: run as root")));
-    }
+    let devices = disks_of_start(facts)?;
     let mut judged = false;
     for (index, disk) in target.disks.iter().enumerate() {
         let on_it = || devices.volumes.iter().filter(|volume| volume.disk == index);
