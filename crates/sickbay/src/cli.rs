@@ -200,7 +200,7 @@ impl TargetArgs {
             return Ok(None);
         }
         // Only its files count: its disks need not be looked at.
-        let host = Target::described(Path::new("/"), Access::ReadOnly, Vec::new())?;
+        let host = Target::described(Path::new("/"), Access::ReadOnly, Vec::new(), &[])?;
         Ok(crate::facts::donor::why_not(target, &host).is_none().then(|| Arc::new(host)))
     }
 }

@@ -104,7 +104,18 @@ pub const FAULTS: &[Fault] = &[
         r#"dd if=/dev/zero of="$1" bs=512 seek=1 count=1000 conv=notrunc status=none"#,
         "boot-loader-missing",
     ),
-    fault("grub-modules-missing", "/boot/grub/i386-pc is gone", r"rm -r $R/boot/grub/i386-pc", "boot-loader-missing"),
+    fault(
+        "grub-modules-missing",
+        "/boot/grub/i386-pc is gone",
+        r"rm -r $R/boot/grub/i386-pc",
+        "boot-loader-modules-missing",
+    ),
+    fault(
+        "mbr-signature-zeroed",
+        "the MBR does not end in 55 AA",
+        r#"printf '\000\000' | dd of="$1" bs=1 seek=510 conv=notrunc status=none"#,
+        "partition-table-damaged",
+    ),
     fault("grub-cfg-empty", "grub.cfg is empty", r": >$R/boot/grub/grub.cfg", "grub-config-missing").smoke(),
     fault("grub-cfg-missing", "grub.cfg is gone", r"rm $R/boot/grub/grub.cfg", "grub-config-missing"),
     fault(

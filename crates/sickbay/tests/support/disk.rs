@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 
 use sickbay_formats::boot_sector::{self, CODE, SECTOR};
 use sickbay_formats::grub_core::Core;
+use sickbay_formats::grub_legacy_stage::stage1_5_sectors;
 use sickbay_target::{Table, Volume};
 
 /// All of them are this long.
@@ -99,13 +100,10 @@ pub fn perform(image: &Path, volumes: &[Volume], verb: &str, words: &[&str], bod
             let core = Core::of_file(&image).ok_or("no core image")?;
             put(area * SECTOR as u64, &core.embedded(area, 40).ok_or("no room")?)
         }
-        "disk-stage1_5" => put(
-            SECTOR as u64,
-            &with(
-                &[0; SECTOR],
-                &[(0x100, b"Loading stage1.5\0Geom\0Read\0 Error"), (0x1F8, &[2, 0, 0, 0, 12, 0, 0x20, 2])],
-            ),
-        ),
+        "disk-stage1_5" => {
+            let names = ("/boot/grub/stage2", "/boot/grub/menu.lst");
+            put(SECTOR as u64, &stage1_5_sectors(&stage1_5(), 0, names.0, names.1).ok_or("no stage 1.5")?)
+        }
         "disk-esp" => {
             let at = start(words.first())?;
             let mut fat = Cursor::new(vec![0; 4 << 20]);
@@ -145,6 +143,9 @@ pub fn grub_files(root: &Path, verb: &str, words: &[&str]) -> Result<(), String>
     };
     if verb == "grub-legacy" {
         put("boot/grub/stage1".into(), &stage1())?;
+        if words == ["e2fs"] {
+            put("boot/grub/e2fs_stage1_5".into(), &stage1_5())?;
+        }
         put("boot/grub/stage2".into(), &[7; 5000])?;
         return put(
             "boot/grub/menu.lst".into(),
@@ -201,6 +202,16 @@ fn stage1() -> Vec<u8> {
         &[0; SECTOR],
         &[(0, &[0xEB, 0x48, 0x90]), (0x3E, &[3, 2, 0xFF]), (0x180, b"GRUB \0Geom\0Hard Disk\0Read\0 Error")],
     )
+}
+
+fn stage1_5() -> Vec<u8> {
+    let parts: [(usize, &[u8]); 4] = [
+        (0, &[0; 2 * SECTOR]),
+        (0x120, b"Loading stage1.5\0Geom\0Read\0 Error"),
+        (0x206, &[3, 2]),
+        (0x212, b"0.97\0\xFF\xFF\xFF\xFF/boot/grub/stage2"),
+    ];
+    with(&[7; 9460], &parts)
 }
 
 const DECOMPRESSOR: usize = 2848;

@@ -25,7 +25,8 @@
 //! | `--- disk-core` | GRUB's core image, in its place on the disk |
 //! | `--- disk-esp PARTITION` | body: files of the FAT on it, each a program of UEFI; `PATH!` is a damaged one |
 //! | `--- grub-bios DIR` | the files of GRUB 2 for a BIOS, in `/boot/DIR/i386-pc` and in the package's directory |
-//! | `--- grub-legacy` | stage1, stage2 and a menu in `/boot/grub` |
+//! | `--- disk-stage1_5` | GRUB legacy's stage 1.5 behind the MBR |
+//! | `--- grub-legacy [e2fs]` | stage1, stage2 and a menu in `/boot/grub`, and stage 1.5 for ext2 |
 //! | `--- donor` | the tree of `tree` alone, as it is healthy, is the donor |
 //! | `--- risky` | risky repairs are accepted |
 //! | `--- takes back` | some repair is expected not to hold |

@@ -1,10 +1,14 @@
 //! GRUB legacy's stages are gone: stage1 in the MBR, or stage2 on the file system.
 
+use std::path::Path;
+
 use sickbay_formats::boot_sector::{BootCode, CODE, SECTOR};
+use sickbay_formats::grub_legacy_stage::{is_stage, stage1_5_sectors, stage1_code};
 
 use crate::check::{Skip, Verdict};
 use crate::facts::Facts;
 use crate::facts::boot_loader::{BootDisk, BootLoader, need_boot, read};
+use crate::facts::devices::Devices;
 use crate::finding::Findings;
 use crate::proof::Stage;
 use crate::repair::{Change, Risk};
@@ -19,8 +23,8 @@ check! {
     /// The machine stops after "Booting from Hard Disk", at "GRUB", or with "Error 15".
     ///
     /// ## What the repair does
-    /// Where stage 1.5 still lies behind the first sector, writes `stage1` before it as GRUB's `install` does; copies `stage2`
-    /// from `/usr/share/grub`. By hand, in GRUB's shell: `root (hd0,0)` and `setup (hd0)`.
+    /// Writes `stage1` into the first sector and stage 1.5 for the file system of `/boot` behind it, as GRUB's `embed` and
+    /// `install` do; copies `stage2` from `/usr/share/grub` (`--risky`). By hand, in GRUB's shell: `root (hd0,0)` and `setup (hd0)`.
     "grub-legacy-missing", Boot, seed = ["B8"], proves = [BootLoader], "a stage of GRUB legacy is gone"
 }
 
@@ -53,6 +57,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     if let BootCode::GrubLegacy { sector } = disk.code {
         let next = read(raw, sector.into(), 1)?;
         if is_stage(&next) {
+            if sector == 1 {
+                damaged(facts, disk, found);
+            }
             return Ok(());
         }
         let finding = found.critical(tr!(
@@ -61,7 +68,16 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             disk = disk.name
         ));
         finding.at_device(disk.name.clone()).why(tr!("the machine stops at \"GRUB\"")).stops(Stage::BootLoader);
-        by_hand(finding);
+        match stage1_5(facts, disk).filter(|_| sector == 1) {
+            Some((path, change)) => {
+                finding.repair(
+                    Risk::Safe,
+                    tr!("write {path} behind the first sector of {disk}", path, disk = disk.name),
+                    [change],
+                );
+            }
+            None => by_hand(finding),
+        }
         return Ok(());
     }
     let finding = found.critical(tr!("the first sector of {disk} does not hold stage 1 of GRUB", disk = disk.name));
@@ -69,21 +85,45 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         .at_device(disk.name.clone())
         .why(tr!("a BIOS runs what is there: it does not come to GRUB, and the machine does not start"))
         .stops(Stage::BootLoader);
-    let code = stage1.as_ref().and_then(|stage1| first_sector(&stage1.bytes, disk));
+    let code = stage1.as_ref().and_then(|stage1| stage1_code(&stage1.bytes, &disk.mbr));
     let next = read(raw, 1, 1)?;
-    match (code, disk.mbr.get(..CODE)) {
-        (Some(after), Some(before)) if is_stage(&next) => {
+    let behind = if is_stage(&next) { Some(None) } else { stage1_5(facts, disk).map(Some) };
+    match (code, disk.mbr.get(..CODE), behind) {
+        (Some(after), Some(before), Some(behind)) => {
+            // Zeros are nobody's; anything else may be wanted.
             let risk = if disk.code == BootCode::None { Risk::Safe } else { Risk::Risky };
-            let change = Change::WriteDisk { disk: disk.index, offset: 0, before: before.to_vec(), after };
-            finding.repair(
-                risk,
-                tr!("write {stage1} into the first 440 bytes of {disk}", stage1 = STAGE1, disk = disk.name),
-                [change],
-            );
+            let code = Change::WriteDisk { disk: disk.index, offset: 0, before: before.to_vec(), after };
+            let title = match &behind {
+                None => tr!("write {stage1} into the first 440 bytes of {disk}", stage1 = STAGE1, disk = disk.name),
+                Some((path, _)) => tr!(
+                    "write {stage1} into the first 440 bytes of {disk}, and {path} behind its first sector",
+                    stage1 = STAGE1,
+                    disk = disk.name,
+                    path
+                ),
+            };
+            finding.repair(risk, title, behind.into_iter().map(|(_, change)| change).chain([code]));
         }
         _ => by_hand(finding),
     }
     Ok(())
+}
+
+/// Stage 1.5 that begins as the file does and then goes on otherwise.
+fn damaged(facts: &Facts, disk: &BootDisk, found: &mut Findings) {
+    let Some((path, change)) = stage1_5(facts, disk) else { return };
+    let Change::WriteDisk { before, after, .. } = &change else { return };
+    let begins_alike = before.get(..2 * SECTOR) == after.get(..2 * SECTOR);
+    if !begins_alike || before == after {
+        return;
+    }
+    let finding =
+        found.critical(tr!("stage 1.5 of GRUB behind the first sector of {disk} is damaged", disk = disk.name));
+    finding.at_device(disk.name.clone()).why(tr!("the machine stops at \"GRUB\"")).stops(Stage::BootLoader).repair(
+        Risk::Safe,
+        tr!("write {path} behind the first sector of {disk}", path, disk = disk.name),
+        [change],
+    );
 }
 
 fn by_hand(finding: &mut crate::finding::Finding) {
@@ -92,29 +132,31 @@ fn by_hand(finding: &mut crate::finding::Finding) {
     ));
 }
 
-/// The first sector of stage 1.5 or of stage 2: words of its code, and a list of blocks at its end.
-fn is_stage(sector: &[u8]) -> bool {
-    use bstr::ByteSlice;
-    sector.contains_str(b"Geom\0Read\0 Error")
-        && sector.get(SECTOR - 4..SECTOR - 2).is_some_and(|length| length != [0, 0])
-}
-
-/// The code that GRUB's `install` makes of stage1 for a hard disk whose stage 1.5 begins in sector 1 (stage1/stage1.h of
-/// GRUB 0.97): the drive is the one that the BIOS started (0xFF at 0x40), stage 1.5 runs at 0x2000 (0x42) in segment
-/// 0x200 (0x48), and two `nop` (0x4B) keep it from believing a BIOS that names a floppy.
-fn first_sector(stage1: &[u8], disk: &BootDisk) -> Option<Vec<u8>> {
-    if stage1.len() != SECTOR || !matches!(BootCode::of(stage1), BootCode::GrubLegacy { .. }) {
-        return None;
-    }
-    let mut code = stage1.get(..CODE)?.to_vec();
-    // The description of a FAT, if there is one, and nothing else, stands between the jump and the fields.
-    code.get_mut(0x04..0x3E)?.copy_from_slice(disk.mbr.get(0x04..0x3E)?);
-    let fields: [(usize, &[u8]); 5] =
-        [(0x40, &[0xFF]), (0x42, &[0x00, 0x20]), (0x44, &[1, 0, 0, 0]), (0x48, &[0x00, 0x02]), (0x4B, &[0x90, 0x90])];
-    for (at, bytes) in fields {
-        code.get_mut(at..at + bytes.len())?.copy_from_slice(bytes);
-    }
-    Some(code)
+/// Stage 1.5 for the file system of `/boot`, to be written behind the MBR.
+fn stage1_5(facts: &Facts, disk: &BootDisk) -> Option<(String, Change)> {
+    let devices = facts.get::<Devices>().ok()?;
+    let separate = devices.mounted_on(Path::new("/boot"));
+    let volume = separate.or_else(|| devices.root())?;
+    let name = match volume.fstype.as_str() {
+        "ext2" | "ext3" | "ext4" => "e2fs_stage1_5",
+        "xfs" => "xfs_stage1_5",
+        "reiserfs" => "reiserfs_stage1_5",
+        "jfs" => "jfs_stage1_5",
+        "vfat" => "fat_stage1_5",
+        _ => return None,
+    };
+    let path = format!("/boot/grub/{name}");
+    let file = facts.file(&path).ok().flatten()?;
+    let menu = ["grub.conf", "menu.lst"]
+        .into_iter()
+        .find(|name| facts.root().exists(format!("/boot/grub/{name}")).unwrap_or(false))?;
+    let dir = if separate.is_some() { "/grub" } else { "/boot/grub" };
+    let partition = u8::try_from(volume.partition.filter(|_| volume.disk == disk.index)?.checked_sub(1)?).ok()?;
+    let after = stage1_5_sectors(&file.bytes, partition, &format!("{dir}/stage2"), &format!("{dir}/{menu}"))?;
+    let raw = facts.target().disks.get(disk.index)?;
+    let before = read(raw, 1, after.len() / SECTOR).ok()?;
+    let has_room = disk.area.is_some_and(|area| area.partition.is_none() && area.holds(1, after.len() / SECTOR));
+    has_room.then(|| (path, Change::WriteDisk { disk: disk.index, offset: SECTOR as u64, before, after }))
 }
 
 /// The file that stage 1.5 looks for by name.
