@@ -202,11 +202,18 @@ fn partition_node(disk: &Path, start: u64) -> Option<PathBuf> {
     Some(node(found))
 }
 
-/// The loop device that stands for the part of an image that begins at that byte.
+/// The loop device that stands for the part of an image that begins at that byte, or the partition that the kernel sees
+/// there in one that stands for all of it.
 fn loop_at(image: &Path, start: u64) -> Option<PathBuf> {
     let metadata = fs::metadata(image).ok()?;
     let attached = loops::standing_for(metadata.dev(), metadata.ino());
-    attached.into_iter().find(|node| loops::backing_of(node).is_some_and(|backing| backing.offset == start))
+    let begins_at =
+        |start: u64| move |node: &&PathBuf| loops::backing_of(node).is_some_and(|backing| backing.offset == start);
+    attached
+        .iter()
+        .find(begins_at(start))
+        .cloned()
+        .or_else(|| partition_node(attached.iter().find(begins_at(0))?, start))
 }
 
 /// One line of /proc/self/mountinfo (proc(5)).

@@ -38,21 +38,14 @@ pub struct BootDisk {
     pub code: BootCode,
     /// The partitions of its MBR; for a GPT, the protection.
     pub entries: Vec<Entry>,
-    /// The boot sectors of its partitions.
-    pub partitions: Vec<PartitionBoot>,
+    /// Whose code is in the first sector of each of these, an extended partition included.
+    pub boot_sectors: Vec<(Entry, BootCode)>,
+    /// Its partitions.
+    pub partitions: Vec<Volume>,
     /// Where a core image has its place.
     pub area: Option<Area>,
     /// The sectors that the list of blocks of a core image names, beginning with the list; `None` where none begins.
     pub core: Option<FoundCore>,
-}
-
-/// A partition's boot sector.
-#[derive(Debug)]
-pub struct PartitionBoot {
-    /// The partition.
-    pub volume: Volume,
-    /// Whose code is in its first sector.
-    pub code: BootCode,
 }
 
 /// Sectors that no file system uses, for GRUB's core image.
@@ -86,6 +79,9 @@ pub struct FoundCore {
 
 /// The type of a BIOS boot partition (GRUB manual, "BIOS installation").
 const BIOS_BOOT: &str = "21686148-6449-6e6f-744e-656564454649";
+
+/// The type of an MBR's entry that protects a GPT.
+pub const PROTECTIVE: u8 = 0xEE;
 
 /// Where packages keep the modules and images that grub-install copies.
 pub const GRUB_SOURCES: [&str; 2] = ["/usr/lib/grub/i386-pc", "/usr/share/grub2/i386-pc"];
@@ -152,10 +148,9 @@ fn look_at(disk: &Disk, index: usize, volumes: &[&Volume]) -> Result<BootDisk, S
     let mbr = read(disk, 0, 1)?;
     let code = BootCode::of(&mbr);
     let entries = boot_sector::entries(&mbr);
-    let mut partitions = Vec::new();
-    for volume in volumes {
-        let sector = read(disk, volume.start / SECTOR as u64, 1)?;
-        partitions.push(PartitionBoot { volume: (*volume).clone(), code: BootCode::of(&sector) });
+    let mut boot_sectors = Vec::new();
+    for entry in entries.iter().filter(|entry| entry.kind != PROTECTIVE) {
+        boot_sectors.push((*entry, BootCode::of(&read(disk, entry.start.into(), 1)?)));
     }
     let area = area(&entries, volumes);
     let first = match &code {
@@ -166,7 +161,8 @@ fn look_at(disk: &Disk, index: usize, volumes: &[&Volume]) -> Result<BootDisk, S
         Some(first) => find_core(disk, first)?,
         None => None,
     };
-    Ok(BootDisk { index, name: disk.name.clone(), mbr, code, entries, partitions, area, core })
+    let partitions = volumes.iter().map(|volume| (*volume).clone()).collect();
+    Ok(BootDisk { index, name: disk.name.clone(), mbr, code, entries, boot_sectors, partitions, area, core })
 }
 
 /// Reads sectors of 512 bytes; fewer at the end of the disk.
@@ -189,7 +185,7 @@ fn area(entries: &[Entry], volumes: &[&Volume]) -> Option<Area> {
         });
     }
     // The sectors behind the MBR of a GPT hold the GPT.
-    if entries.iter().any(|entry| entry.kind == 0xEE) {
+    if entries.iter().any(|entry| entry.kind == PROTECTIVE) {
         return None;
     }
     let starts = entries.iter().map(|entry| u64::from(entry.start)).chain(volumes.iter().map(|v| v.start / BLOCK));
@@ -215,7 +211,7 @@ impl BootDisk {
     /// Whether a sector lies in one of its partitions, besides the BIOS boot partition.
     pub fn is_in_partition(&self, sector: u64) -> bool {
         let at = sector.saturating_mul(SECTOR as u64);
-        self.partitions.iter().any(|PartitionBoot { volume, .. }| {
+        self.partitions.iter().any(|volume| {
             volume.parttype.as_deref() != Some(BIOS_BOOT)
                 && (volume.start..volume.start.saturating_add(volume.size)).contains(&at)
         })
@@ -226,18 +222,20 @@ impl BootDisk {
         self.entries.iter().any(|entry| entry.active) || self.area.is_some_and(|area| area.partition.is_some())
     }
 
-    /// The partition that generic boot code starts, with GRUB or syslinux in its boot sector.
-    pub fn starts_partition(&self) -> Option<&PartitionBoot> {
-        let active = self.entries.iter().find(|entry| entry.active)?;
-        let is_active = |boot: &&PartitionBoot| boot.volume.start / SECTOR as u64 == u64::from(active.start);
-        self.partitions.iter().find(is_active).filter(|boot| boot.is_bootable())
+    /// What generic boot code starts.
+    pub fn active(&self) -> Option<&BootCode> {
+        self.boot_sectors.iter().find(|(entry, _)| entry.active).map(|(_, code)| code)
     }
-}
 
-impl PartitionBoot {
-    /// Whether its boot sector starts something that starts Linux.
-    pub fn is_bootable(&self) -> bool {
-        self.code.is_grub() || matches!(self.code, BootCode::Syslinux | BootCode::Lilo)
+    /// Partitions whose boot sector starts something that starts Linux.
+    pub fn bootable(&self) -> impl Iterator<Item = &Entry> {
+        let starts = |code: &BootCode| code.is_grub() || matches!(code, BootCode::Syslinux | BootCode::Lilo);
+        self.boot_sectors.iter().filter(move |(_, code)| starts(code)).map(|(entry, _)| entry)
+    }
+
+    /// Whether its boot code starts Linux, by itself or through a partition.
+    pub fn starts_linux(&self) -> bool {
+        self.code.is_grub() || self.code == BootCode::Lilo || self.bootable().any(|entry| entry.active)
     }
 }
 

@@ -81,7 +81,10 @@ pub fn perform(image: &Path, volumes: &[Volume], verb: &str, words: &[&str], bod
             put(number(words.first()).ok_or("FROM")?, &bytes)
         }
         "disk-code" => {
-            let at = start(words.get(1))?;
+            let at = match words.get(1).and_then(|word| word.strip_prefix("sector=")) {
+                Some(sector) => sector.parse::<u64>().map_err(|error| error.to_string())? * SECTOR as u64,
+                None => start(words.get(1))?,
+            };
             let mut mbr = vec![0; SECTOR];
             file.read_exact_at(&mut mbr, at).map_err(|error| error.to_string())?;
             let code = match words.first().copied() {

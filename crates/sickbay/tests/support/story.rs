@@ -21,7 +21,7 @@
 //! | `--- no volume NAME` | a volume of the tree is not there |
 //! | `--- disk` | the target has this disk; body: its partitions, for sfdisk(8); volumes of its partitions get their places |
 //! | `--- disk-zero FROM LENGTH`, `--- disk-bytes FROM HEX` | bytes of it |
-//! | `--- disk-code WHAT [PARTITION]` | a boot sector: `grub2`, `legacy`, `generic` or `other` |
+//! | `--- disk-code WHAT [PARTITION\|sector=N]` | a boot sector: `grub2`, `legacy`, `generic` or `other` |
 //! | `--- disk-core` | GRUB's core image, in its place on the disk |
 //! | `--- disk-esp PARTITION` | body: files of the FAT on it, each a program of UEFI; `PATH!` is a damaged one |
 //! | `--- grub-bios DIR` | the files of GRUB 2 for a BIOS, in `/boot/DIR/i386-pc` and in the package's directory |

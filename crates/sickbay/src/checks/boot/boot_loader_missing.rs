@@ -37,7 +37,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     if let Some(disk) = loader.with_grub2() {
         return core(facts, &loader, disk, found);
     }
-    if loader.disks.iter().any(|disk| disk.code == BootCode::ActivePartition && disk.starts_partition().is_some()) {
+    // GRUB in a partition is started by generic code or by another boot manager; which partition that starts, another
+    // check looks at.
+    if loader.disks.iter().any(|disk| disk.code != BootCode::None && disk.bootable().next().is_some()) {
         return Ok(());
     }
     let Some(disk) = loader.of_boot(facts) else {
@@ -96,6 +98,12 @@ fn traces(facts: &Facts, loader: &BootLoader, disk: &BootDisk) -> Option<Traces>
 fn code(facts: &Facts, loader: &BootLoader, disk: &BootDisk, traces: Traces, severity: Severity, found: &mut Findings) {
     let message = match disk.code {
         BootCode::None => tr!("the first sector of {disk} holds no boot code", disk = disk.name),
+        BootCode::ActivePartition if disk.active().is_some_and(|code| *code != BootCode::None) => {
+            tr!(
+                "the first sector of {disk} starts another system in the active partition, and no longer GRUB",
+                disk = disk.name
+            )
+        }
         BootCode::ActivePartition => tr!(
             "the first sector of {disk} starts the active partition, where no boot loader is, and no longer GRUB",
             disk = disk.name

@@ -3,7 +3,7 @@
 use bstr::ByteSlice;
 
 use crate::check::{Skip, Verdict};
-use crate::facts::boot_loader::BootLoader;
+use crate::facts::boot_loader::{BootDisk, BootLoader};
 use crate::facts::donor::machine;
 use crate::facts::esp::{Esp, Esps, Program};
 use crate::facts::{Facts, fstab::Fstab};
@@ -41,9 +41,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         }
     }
     let Some(first) = readable.first() else { return Ok(()) };
-    let by_bios = facts
-        .get::<BootLoader>()
-        .is_ok_and(|loader| loader.disks.iter().any(|disk| disk.code.is_grub() || disk.starts_partition().is_some()));
+    let by_bios = facts.get::<BootLoader>().is_ok_and(|loader| loader.disks.iter().any(BootDisk::starts_linux));
     if esps.start() == Some(true) {
         // A machine that runs has been told what to start.
         if !facts.is_host() {

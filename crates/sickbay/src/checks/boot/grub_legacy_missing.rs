@@ -45,7 +45,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         return Err(Skip::NotApplicable(tr!("another boot loader starts this disk")));
     }
     // Started by the boot sector of its partition.
-    if loader.disks.iter().any(|disk| disk.starts_partition().is_some()) {
+    if loader.disks.iter().any(|disk| disk.code != BootCode::None && disk.bootable().next().is_some()) {
         return Ok(());
     }
     // Without a menu its own files are elsewhere: another system's GRUB.

@@ -6,7 +6,7 @@ use sickbay_target::{Disk, Table};
 
 use crate::check::{Skip, Verdict};
 use crate::facts::Facts;
-use crate::facts::boot_loader::{BootLoader, disks_of_start, read};
+use crate::facts::boot_loader::{BootLoader, PROTECTIVE, disks_of_start, read};
 use crate::finding::{Findings, Severity};
 use crate::proof::Stage;
 use crate::repair::{Change, Risk};
@@ -53,7 +53,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
 }
 
 fn first_sector(disk: &Disk, index: usize, mbr: &[u8], table: Table, severity: Severity, found: &mut Findings) {
-    let is_protected = boot_sector::entries(mbr).iter().any(|entry| entry.kind == 0xEE);
+    let is_protected = boot_sector::entries(mbr).iter().any(|entry| entry.kind == PROTECTIVE);
     let at = if table == Table::Gpt && !is_protected { 446 } else { SIGNATURE_AT };
     let Some(before) = mbr.get(at..SECTOR) else { return };
     let after = if at == 446 { protection(disk) } else { boot_sector::SIGNATURE.to_vec() };
@@ -153,18 +153,11 @@ fn first_copy(disk: &Disk, index: usize, severity: Severity, found: &mut Finding
 /// Generic boot code, and nothing that it starts.
 fn active(loader: &BootLoader, found: &mut Findings) {
     for disk in &loader.disks {
-        let is_gpt = disk.entries.iter().any(|entry| entry.kind == 0xEE);
+        let is_gpt = disk.entries.iter().any(|entry| entry.kind == PROTECTIVE);
         if disk.code != BootCode::ActivePartition || is_gpt || disk.entries.iter().any(|entry| entry.active) {
             continue;
         }
-        let bootable: Vec<_> = disk
-            .entries
-            .iter()
-            .filter(|entry| {
-                let is_it = |start: u64| start / SECTOR as u64 == u64::from(entry.start);
-                disk.partitions.iter().any(|boot| is_it(boot.volume.start) && boot.is_bootable())
-            })
-            .collect();
+        let bootable: Vec<_> = disk.bootable().collect();
         let Some(first) = bootable.first() else { continue };
         let uefi = loader.starts_with_uefi != Some(false);
         let severity = if uefi { Severity::Warning } else { Severity::Critical };
