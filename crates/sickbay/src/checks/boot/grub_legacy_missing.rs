@@ -156,7 +156,7 @@ fn stage1_5(facts: &Facts, disk: &BootDisk) -> Option<(String, Change)> {
     let raw = facts.target().disks.get(disk.index)?;
     let before = read(raw, 1, after.len() / SECTOR).ok()?;
     let has_room = disk.area.is_some_and(|area| area.partition.is_none() && area.holds(1, after.len() / SECTOR));
-    has_room.then(|| (path, Change::WriteDisk { disk: disk.index, offset: SECTOR as u64, before, after }))
+    has_room.then_some((path, Change::WriteDisk { disk: disk.index, offset: SECTOR as u64, before, after }))
 }
 
 /// The file that stage 1.5 looks for by name.
