@@ -325,8 +325,8 @@ fn rule(text: &[u8], assembled: &[(u8, Place)], layout: Layout, lines: Range<usi
         }
     }
     let start = all.iter().position(|(byte, _)| !byte.is_ascii_whitespace());
-    // A line of nothing but NUL bytes is one that was lost in a crash.
-    if start.is_none() && !faults.contains(&Fault::Nul) {
+    // A line of nothing but NUL bytes is one that was lost in a crash; a carriage return alone is a word to libpam.
+    if start.is_none() && faults.is_empty() {
         return None;
     }
     all = all.get(start.unwrap_or(0)..)?;
@@ -494,7 +494,8 @@ mod tests {
         assert_eq!(faults("\0\0\0\0"), [Fault::Nul]);
         assert!(faults("AUTH REQUIRED pam_unix.so").is_empty());
         assert!(faults("auth [default=2 success=ok] pam_unix.so").is_empty());
-        assert!(rules(b"  \n# x\n\r\n", Layout::Service).is_empty());
+        assert_eq!(faults("  \r\n"), [Fault::CarriageReturn]);
+        assert!(rules(b"  \n# x\r\n\t\n", Layout::Service).is_empty());
     }
 
     #[test]

@@ -54,6 +54,13 @@ pub static ALL: &[&Check] = &[
     &login::sshd_refuses_root::CHECK,
     &login::sshd_ignores_keys::CHECK,
     &login::sshd_limits::CHECK,
+    &login::nsswitch_broken::CHECK,
+    &login::pam_module_broken::CHECK,
+    &login::pam_file_missing::CHECK,
+    &login::pam_rule_invalid::CHECK,
+    &login::pam_refuses_root::CHECK,
+    &login::pam_lets_anyone_in::CHECK,
+    &login::nologin_file::CHECK,
 ];
 
 /// The checks with these ids; all of them when none is named.

@@ -9,6 +9,7 @@ pub mod fstab;
 pub mod libraries;
 pub mod memory;
 pub mod profile;
+pub mod pam;
 pub mod programs;
 pub mod root_over_ssh;
 pub mod selinux;

@@ -53,9 +53,14 @@ impl Accounts {
     /// Whether somebody else than root can log in and become root: an account with a password or a key that is in an
     /// administrators' group, has user ID 0, or stands in sudoers.
     pub fn has_other_administrator(&self, facts: &Facts) -> bool {
+        !self.other_administrators(facts).is_empty()
+    }
+
+    /// The names of those.
+    pub fn other_administrators(&self, facts: &Facts) -> Vec<String> {
         let (passwd, shadow, group) = (self.parsed(Kind::Passwd), self.parsed(Kind::Shadow), self.parsed(Kind::Group));
         let in_sudoers = sudoers(facts);
-        passwd.good().filter(|entry| entry.name() != "root").any(|entry| {
+        let administers = |entry: &&Entry<'_>| {
             let name = entry.name();
             let mut groups = group
                 .good()
@@ -67,7 +72,9 @@ impl Accounts {
                         || in_sudoers.iter().any(|user| user.strip_prefix(b"%") == Some(group.name().as_bytes()))
                 });
             administers && (has_password(entry, &shadow) || has_key(facts, entry))
-        })
+        };
+        let others = passwd.good().filter(|entry| entry.name() != "root").filter(administers);
+        others.map(|entry| entry.name().to_str_lossy().into_owned()).collect()
     }
 
     /// A copy of an account file that the system's own tools left, sound and with root in it; with the path of the copy.

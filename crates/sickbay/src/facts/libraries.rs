@@ -410,8 +410,8 @@ fn look(root: &Root, path: &Path) -> Body {
     }
 }
 
-/// Debian's name of the architecture, which its library directories have.
-fn multiarch(abi: Abi) -> Option<&'static str> {
+/// Debian's name of the architecture, which its library directories have: `x86_64-linux-gnu`.
+pub fn multiarch(abi: Abi) -> Option<&'static str> {
     // EM_X86_64, EM_386, EM_AARCH64, EM_ARM, EM_PPC64, EM_S390, EM_RISCV, EM_LOONGARCH (elf.h).
     Some(match (abi.machine, abi.is_64, abi.big_endian) {
         (62, true, _) => "x86_64-linux-gnu",

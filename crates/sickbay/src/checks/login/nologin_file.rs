@@ -1,0 +1,55 @@
+//! `/etc/nologin`, which keeps everybody but root out.
+
+use sickbay_formats::accounts::{Kind, Password};
+
+use crate::check::Verdict;
+use crate::facts::Facts;
+use crate::facts::accounts::{Accounts, has_key};
+use crate::finding::{Findings, Severity};
+use crate::repair::{Change, Risk};
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// The file `/etc/nologin`, or `/run/nologin` on a system that does not run.
+    ///
+    /// ## Why it matters
+    /// While it is there only root is let in (nologin(5)); everybody else reads its text and is sent away. systemd makes
+    /// `/run/nologin` at the beginning of a start and of a shutdown and removes it itself; `/etc/nologin` stays until somebody
+    /// removes it.
+    ///
+    /// ## What the repair does
+    /// Removes the file, if risky repairs are accepted: it may be there for maintenance. By hand: `rm /etc/nologin`.
+    "nologin-file", Login, seed = ["L2"], proves = [], "a nologin file keeps everybody but root out"
+}
+
+fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    let accounts = facts.get::<Accounts>()?;
+    let shadow = accounts.parsed(Kind::Shadow);
+    // Somebody who could come in but for the file.
+    let concerned = accounts.parsed(Kind::Passwd).good().any(|entry| {
+        let locked_shell = [&b"nologin"[..], b"false", b"sync", b"halt", b"shutdown"];
+        let shell = entry.field(6);
+        let hash = shadow.find(entry.name()).is_some_and(|line| Password::of(line.field(1)) == Password::Hash);
+        entry.number(2) != Some(0)
+            && !locked_shell.iter().any(|name| shell.ends_with(name))
+            && (hash || has_key(facts, entry))
+    });
+    // On a running machine systemd's file in /run may be seconds old.
+    let paths: &[&str] = if facts.is_host() { &["/etc/nologin"] } else { &["/etc/nologin", "/run/nologin"] };
+    for path in paths {
+        let Some(file) = facts.file(path)? else { continue };
+        let severity = if concerned { Severity::Warning } else { Severity::Note };
+        let finding = found.add(severity, tr!("{path} keeps everybody but root out", path = *path));
+        finding.at_path(path);
+        if !file.bytes.is_empty() {
+            finding.evidence(*path, file.line_text(1));
+        }
+        finding.why(match concerned {
+            true => tr!("users other than root read its text and are sent away"),
+            false => tr!("there is no user with a password or a key whom it would stop now"),
+        });
+        finding.repair(Risk::Risky, tr!("remove {path}", path = *path), [Change::Remove { path: path.into() }]);
+    }
+    Ok(())
+}

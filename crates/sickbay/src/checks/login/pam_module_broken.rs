@@ -1,0 +1,288 @@
+//! Modules of PAM and of the name service that cannot be loaded.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use sickbay_formats::nsswitch::{Entry as Line, entries};
+use sickbay_formats::pam::{Action, Kind, code};
+
+use sickbay_target::Root;
+
+use crate::check::{Skip, Verdict};
+use crate::facts::libraries::{Body, Broken, Fault, Libraries, multiarch};
+use crate::facts::pam::judge::{Attempt, Judgement, User, judge};
+use crate::facts::pam::path::Modules;
+use crate::facts::pam::{Call, Pam, Service};
+use crate::facts::programs::{Programs, Role};
+use crate::facts::{Facts, donor};
+use crate::finding::{Findings, Severity};
+use crate::proof::Stage;
+use crate::repair::{Change, Risk};
+use crate::text::Text;
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// A module that the PAM files of `login`, `sshd`, `su` or `sudo` name (`pam_unix.so`), or one that `/etc/nsswitch.conf` needs for
+    /// users (`libnss_files.so.2`), that is missing, empty, cut off, damaged, for another machine, or whose own libraries are. Modules
+    /// are looked for where libpam does: `/lib64/security`, `/lib/x86_64-linux-gnu/security`, absolute paths. What may be missing is
+    /// no finding: rules with a `-` before them, `optional` ones, `module_unknown=ignore`, name services that are not installed.
+    ///
+    /// ## Why it matters
+    /// libpam fails the rule ("PAM unable to dlopen", "adding faulty module"), and with pam_unix every login. sshd and login
+    /// say nothing of it but "Authentication failure".
+    ///
+    /// ## What the repair does
+    /// Copies the file from a donor (`--donor ROOT`), with the links that lead to it. By hand: reinstall the package
+    /// (libpam-modules, pam, glibc) from a chroot.
+    "pam-module-broken", Login, seed = ["L3", "C2"], proves = [PamLogin, PamSshd, Account],
+    "a module of PAM or of the name service cannot be loaded"
+}
+
+/// What a broken file does.
+struct Damage {
+    fault: Fault,
+    /// `/etc/pam.d/login:7`, and what the line says.
+    asked_by: Vec<(String, String)>,
+    severity: Severity,
+    stops: Vec<Stage>,
+    /// Services that let nobody in because of it.
+    shut: Vec<String>,
+    why: Text,
+}
+
+fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    let mut all: BTreeMap<PathBuf, Damage> = BTreeMap::new();
+    let pam = match facts.get::<Pam>() {
+        Ok(pam) => {
+            of_pam(facts, &pam, &mut all)?;
+            None
+        }
+        Err(skip @ Skip::NotApplicable(_)) => Some(skip),
+        Err(skip) => return Err(skip),
+    };
+    of_names(facts, &mut all)?;
+    if let Some(skip) = pam
+        && all.is_empty()
+    {
+        return Err(skip);
+    }
+    let programs = facts.get::<Programs>()?;
+    // All modules gone at once are one fault: their directory.
+    let modules = facts.get::<Modules>()?;
+    if modules.dirs.is_empty() && all.len() > 3 {
+        return no_directory(facts, found, &all);
+    }
+    for (path, damage) in all {
+        // A library that programs need too is a finding about these.
+        if programs.culprits.contains_key(&path) {
+            continue;
+        }
+        let finding = found.add(damage.severity, damage.fault.message(&path));
+        finding.at_path(&path).explains(&path).why(match damage.shut.is_empty() {
+            true => damage.why,
+            false => tr!("nobody is let in by {services}", services = damage.shut.join(", ")),
+        });
+        for (source, text) in damage.asked_by.into_iter().take(8) {
+            finding.evidence(source, text);
+        }
+        for stage in damage.stops {
+            finding.stops(stage);
+        }
+        match donor::restore(facts, &path) {
+            Some(restoration) => {
+                finding.repair(restoration.risk, restoration.title, restoration.changes);
+            }
+            None => {
+                finding.by_hand(tr!(
+                    "reinstall the package that has {path}, or give a root of the same release with --donor",
+                    path = path.as_path()
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn no_directory(facts: &Facts, found: &mut Findings, all: &BTreeMap<PathBuf, Damage>) -> Verdict {
+    let Some((path, _)) = all.first_key_value() else { return Ok(()) };
+    let dir = path.parent().unwrap_or(path);
+    let on_donor = facts.donor().is_some_and(|donor| donor.root().stat(dir).is_ok_and(|it| it.is_dir()));
+    let finding = found.critical(tr!("there is no PAM module on the system"));
+    finding.at_path(dir).why(tr!("no rule can be followed: nobody can log in"));
+    for stage in all.values().flat_map(|damage| &damage.stops) {
+        if !finding.stops.contains(stage) {
+            finding.stops(*stage);
+        }
+    }
+    if on_donor {
+        let title = tr!("copy {path} from the donor", path = dir);
+        finding.repair(Risk::Risky, title, [Change::copy_from_donor(dir)]);
+    } else {
+        finding.by_hand(tr!(
+            "reinstall the package that has {path}, or give a root of the same release with --donor",
+            path = dir
+        ));
+    }
+    Ok(())
+}
+
+fn of_pam(facts: &Facts, pam: &Pam, all: &mut BTreeMap<PathBuf, Damage>) -> Verdict {
+    let modules = facts.get::<Modules>()?;
+    let root = User::named(facts, "root")?;
+    for service in &pam.services {
+        let shuts = refuses_without_modules(facts, service, &root)?;
+        for (kind, entry) in service.entries() {
+            let Call::Module { name, .. } = &entry.call else { continue };
+            // A name that ends in a carriage return is another fault.
+            if name.ends_with(b"\r") {
+                continue;
+            }
+            for Broken { path, fault, needed_by } in modules.broken(facts, name)? {
+                let itself = needed_by == path;
+                let missing = itself && matches!(fault, Fault::Missing | Fault::Dangling(_));
+                let action = entry.actions().get(code::MODULE_UNKNOWN).copied().unwrap_or(Action::Bad);
+                let fails = !matches!(action, Action::Ignore);
+                let decides = shuts && kind != Kind::Password && is_decisive(name);
+                // Packages that are not installed leave their rules behind.
+                if missing && !decides && (!fails || entry.rule.silent && !shuts) {
+                    continue;
+                }
+                let stops = service.stage.filter(|_| shuts && kind != Kind::Password && (fails || decides));
+                let severity = match (stops, fails) {
+                    (Some(_), _) => Severity::Critical,
+                    (None, true) => Severity::Error,
+                    (None, false) => Severity::Warning,
+                };
+                let why = match kind {
+                    Kind::Password => tr!("passwords cannot be changed"),
+                    _ => tr!("a rule of {service} fails", service = service.name),
+                };
+                let line = entry.rule.span.line;
+                let source = (format!("{}:{line}", entry.file.path.display()), entry.file.line_text(line));
+                let damage = all.entry(path).or_insert_with(|| Damage {
+                    fault,
+                    asked_by: Vec::new(),
+                    severity,
+                    stops: Vec::new(),
+                    shut: Vec::new(),
+                    why: why.clone(),
+                });
+                if severity < damage.severity {
+                    damage.severity = severity;
+                    damage.why = why;
+                }
+                if !damage.asked_by.contains(&source) {
+                    damage.asked_by.push(source);
+                }
+                if let Some(stage) = stops
+                    && !damage.stops.contains(&stage)
+                {
+                    damage.stops.push(stage);
+                    damage.shut.push(service.name.clone());
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Modules that say yes where others only say no.
+fn is_decisive(name: &[u8]) -> bool {
+    [&b"pam_unix.so"[..], b"pam_unix2.so", b"pam_permit.so", b"pam_rootok.so"].iter().any(|known| name.ends_with(known))
+}
+
+/// Whether root is let in with sound modules, and not with these.
+fn refuses_without_modules(facts: &Facts, service: &Service, root: &User) -> Result<bool, Skip> {
+    let with = |real_modules| judge(facts, service, Attempt { user: root, right: true, real_modules });
+    Ok(!matches!(with(false)?, Judgement::Refuses(_)) && matches!(with(true)?, Judgement::Refuses(_)))
+}
+
+fn abi(facts: &Facts) -> Result<Option<sickbay_formats::elf::Abi>, Skip> {
+    let (programs, libraries) = (facts.get::<Programs>()?, facts.get::<Libraries>()?);
+    Ok([Role::Login, Role::Sshd, Role::Shell, Role::Sh].into_iter().find_map(|role| {
+        match &*libraries.look(facts.root(), programs.path(role)?) {
+            Body::Elf(elf) => Some(elf.abi),
+            _ => None,
+        }
+    }))
+}
+
+/// The libraries of nsswitch.conf's services for users.
+fn of_names(facts: &Facts, all: &mut BTreeMap<PathBuf, Damage>) -> Verdict {
+    let (programs, libraries) = (facts.get::<Programs>()?, facts.get::<Libraries>()?);
+    let Some(loader) =
+        programs.loader.clone().filter(|loader| !bstr::ByteSlice::contains_str(loader.as_slice(), "ld-musl"))
+    else {
+        return Ok(());
+    };
+    let Some(abi) = abi(facts)? else { return Ok(()) };
+    let Some(file) = facts.file("/etc/nsswitch.conf")? else { return Ok(()) };
+    let mut dirs: Vec<PathBuf> = Vec::new();
+    if let Some(name) = multiarch(abi) {
+        dirs.extend([format!("/lib/{name}"), format!("/usr/lib/{name}")].map(PathBuf::from));
+    }
+    dirs.extend(["/lib64", "/usr/lib64", "/lib", "/usr/lib"].map(PathBuf::from));
+    let libc = dirs.iter().map(|dir| dir.join("libc.so.6")).find(|path| facts.root().metadata(path).is_ok());
+    let Some(libc) = libc else { return Ok(()) };
+    // Up to glibc 2.33 libc.so.6 is a link to libc-2.N.so, and `files` a library of its own; later it is in libc.
+    let old = facts.root().read_link(&libc).is_ok_and(|target| target.to_string_lossy().contains("libc-2."));
+    for line in entries(&file.bytes) {
+        let Line::Database(database) = line else { continue };
+        if !["passwd", "group", "shadow"].iter().any(|known| database.name == *known) {
+            continue;
+        }
+        for source in &database.sources {
+            let files = source.name == "files";
+            if files && !old {
+                continue;
+            }
+            let name = format!("libnss_{}.so.2", source.name);
+            let candidates = dirs.iter().map(|dir| dir.join(&name));
+            let there = candidates.into_iter().find(|path| facts.root().metadata(path).is_ok());
+            let broken = match &there {
+                Some(path) => match &*libraries.look(facts.root(), path) {
+                    Body::Elf(elf) if elf.abi == abi => libraries.of_elf(facts, path, elf, Some(loader.as_ref()))?,
+                    Body::Elf(elf) => one(path, Fault::Machine(elf.abi, abi)),
+                    Body::Broken(fault) => one(path, fault.clone()),
+                    Body::Script(_) => one(path, Fault::Garbage),
+                    Body::Unknown(why) => return Err(Skip::Unknown(why.clone())),
+                },
+                // A name service that is not installed is passed over.
+                None if !files && (source.name != "compat" || database.sources.len() > 1) => Vec::new(),
+                None => one(&resolved(facts.root(), &libc).with_file_name(&name), Fault::Missing),
+            };
+            let decides = files || database.sources.len() == 1;
+            for Broken { path, fault, .. } in broken {
+                let source =
+                    (format!("{}:{}", file.path.display(), source.span.line), file.line_text(source.span.line));
+                let damage = all.entry(path).or_insert_with(|| Damage {
+                    fault,
+                    asked_by: Vec::new(),
+                    severity: if decides { Severity::Critical } else { Severity::Warning },
+                    stops: if decides { vec![Stage::Account] } else { Vec::new() },
+                    shut: Vec::new(),
+                    why: match decides {
+                        true => tr!("no program finds root or any other user"),
+                        false => tr!("users that only it knows are not found"),
+                    },
+                });
+                damage.asked_by.push(source);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn one(path: &Path, fault: Fault) -> Vec<Broken> {
+    vec![Broken { path: path.to_owned(), fault, needed_by: path.to_owned() }]
+}
+
+/// The path without links in its directories.
+fn resolved(root: &Root, path: &Path) -> PathBuf {
+    let dir = path.parent().and_then(|dir| root.canonical(dir).ok());
+    match (dir, path.file_name()) {
+        (Some(dir), Some(name)) => dir.join(name),
+        _ => path.to_owned(),
+    }
+}

@@ -1,0 +1,252 @@
+//! A rule of PAM that keeps root out although the password is right.
+
+use std::path::{Path, PathBuf};
+
+use sickbay_formats::lines;
+use sickbay_formats::pam;
+
+use crate::check::{Skip, Verdict};
+use crate::facts::Facts;
+use crate::facts::accounts::Accounts;
+use crate::facts::pam::judge::{Attempt, Judgement, Refusal, User, judge};
+use crate::facts::pam::modules::Because;
+use crate::facts::pam::{Pam, Service, Taking, mend, read};
+use crate::finding::{Finding, Findings, Severity};
+use crate::proof::Stage;
+use crate::repair::{Change, Risk};
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// A rule that refuses root at the console (`login`) or over ssh (`sshd`) although the password is right, found by
+    /// going through the rules as libpam does: `pam_succeed_if.so user != root`, `pam_deny` in front, root in a pam_listfile or
+    /// access.conf, a terminal that is not in `/etc/securetty`, a shell that is not in `/etc/shells`, failed attempts counted by
+    /// pam_faillock or pam_tally2 with `even_deny_root`, a pam_unix that was commented out. The first rule that refuses is named.
+    ///
+    /// ## Why it matters
+    /// The console says "Login incorrect" or "Authentication failure" to the right password. Where another account can log
+    /// in and become root it may be meant so: then it is a warning, and nothing where securetty or access.conf says it.
+    ///
+    /// ## What the repair does
+    /// Makes the rule, or the line of the list, a comment; adds the terminal or the shell to its list; removes the count. It is judged
+    /// before it is offered: a wrong password is still refused. Where no rule lets anybody in, the file is put back as
+    /// the distribution ships it. By hand: the same, from a rescue system; `faillock --user root --reset`.
+    "pam-refuses-root", Login, seed = ["L2", "C3"], proves = [PamLogin, PamSshd],
+    "a rule of PAM keeps root out"
+}
+
+/// Services with the same culprit.
+struct Case {
+    refusal: Refusal,
+    services: Vec<Service>,
+    /// Others are refused with root.
+    all: bool,
+}
+
+fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    let pam = facts.get::<Pam>()?;
+    let root = User::named(facts, "root")?;
+    let accounts = facts.get::<Accounts>()?;
+    let administrators: Vec<User> = accounts
+        .other_administrators(facts)
+        .iter()
+        .map(|name| User::named(facts, name))
+        .collect::<Result<_, Skip>>()?;
+    let source = |path: &Path| facts.file(path);
+    let mut cases: Vec<(Option<(PathBuf, usize)>, Case)> = Vec::new();
+    for strict in pam.ways_in() {
+        let service = read(&source, pam.debian, &strict.name, strict.stage, Taking::AsMeant)?;
+        let attempt = |user| Attempt { user, right: true, real_modules: false };
+        let refusal = match judge(facts, &service, attempt(&root))? {
+            Judgement::LetsIn => continue,
+            Judgement::Unknown(why) => {
+                found.could_not_tell(why);
+                continue;
+            }
+            Judgement::Refuses(refusal) => refusal,
+        };
+        // Rules of files that are gone are for another check.
+        if !service.gaps.is_empty() {
+            continue;
+        }
+        let mut all = true;
+        for user in &administrators {
+            all &= matches!(judge(facts, &service, attempt(user))?, Judgement::Refuses(_));
+        }
+        let key = match (&refusal.because, &refusal.entry) {
+            (Some(Because::Line(file, span)), _) => Some((file.path.clone(), span.line)),
+            (Some(Because::NotListed(file, _)), _) => Some((file.path.clone(), 0)),
+            (Some(Because::Tally(path) | Because::Unfit(path)), _) => Some((path.clone(), 0)),
+            (None, entry) => entry.as_ref().map(|entry| (entry.file.path.clone(), entry.rule.span.line)),
+        };
+        match cases.iter_mut().find(|(known, case)| *known == key && key.is_some() && case.all == all) {
+            Some((_, case)) => case.services.push(service),
+            None => cases.push((key, Case { refusal, services: vec![service], all })),
+        }
+    }
+    for (_, case) in cases {
+        report(facts, found, &pam, case)?;
+    }
+    Ok(())
+}
+
+fn report(facts: &Facts, found: &mut Findings, pam: &Pam, case: Case) -> Verdict {
+    let Case { refusal, services, all } = case;
+    let policy = matches!(&refusal.because, Some(Because::NotListed(..) | Because::Line(..)));
+    // Somebody else administers the machine, and a list keeps root out: that is how hardening guides want it.
+    if !all && policy {
+        return Ok(());
+    }
+    let names = services.iter().map(|service| service.name.as_str()).collect::<Vec<_>>().join(", ");
+    let severity = if all { Severity::Critical } else { Severity::Warning };
+    let module = refusal.entry.as_ref().and_then(|entry| entry.rule.module.as_ref());
+    let message = match (&refusal.because, module) {
+        (Some(Because::Line(file, _)), _) => tr!("a line of {path} keeps root out", path = file.path.as_path()),
+        (Some(Because::NotListed(file, value)), _) => {
+            tr!("{value} is not in {path}: root is kept out", value, path = file.path.as_path())
+        }
+        (Some(Because::Tally(path)), _) => {
+            tr!("root is locked after failed attempts: {path} counts them", path = path.as_path())
+        }
+        (Some(Because::Unfit(path)), _) => tr!("{path} is writable for all: root is kept out", path = path.as_path()),
+        (None, Some(module)) => tr!("a rule of {module} keeps root out", module = module.text),
+        (None, None) => tr!("no rule of {services} lets root in", services = names),
+    };
+    let finding = found.add(severity, message);
+    if let Some(Because::Line(file, span)) = &refusal.because {
+        finding.at(file, *span);
+    }
+    match &refusal.because {
+        Some(Because::NotListed(file, _)) => {
+            finding.at_path(&file.path);
+        }
+        Some(Because::Tally(path) | Because::Unfit(path)) => {
+            finding.at_path(path);
+        }
+        _ => {}
+    }
+    match &refusal.entry {
+        Some(entry) => {
+            finding.at(&entry.file, entry.rule.span);
+        }
+        None => {
+            if let Some(file) = services.first().and_then(|service| service.files().next()) {
+                finding.at_path(&file.path);
+            }
+        }
+    }
+    let code = pam::CODES.get(refusal.status).copied().unwrap_or("perm_denied");
+    finding.why(match all {
+        true => tr!(
+            "{services} refuses the right password of root: {kind} ends with {code}",
+            services = names,
+            kind = refusal.kind.name(),
+            code
+        ),
+        false => tr!(
+            "{services} refuses the right password of root: {kind} ends with {code}; other administrators are let in",
+            services = names,
+            kind = refusal.kind.name(),
+            code
+        ),
+    });
+    finding.detail("services", services.iter().map(|service| service.name.clone()).collect::<Vec<_>>());
+    for stage in [Stage::PamLogin, Stage::PamSshd] {
+        if services.iter().any(|service| service.stage == Some(stage)) {
+            finding.stops(stage);
+        }
+    }
+    let risk = if all { Risk::Safe } else { Risk::Risky };
+    offer(facts, finding, pam, &refusal, &services, risk)
+}
+
+fn offer(
+    facts: &Facts,
+    finding: &mut Finding,
+    pam: &Pam,
+    refusal: &Refusal,
+    services: &[Service],
+    risk: Risk,
+) -> Verdict {
+    // Lists do not decide about passwords, so that root's place in them opens nothing.
+    match &refusal.because {
+        Some(Because::Line(file, span)) => {
+            let text = lines::with_comment(&file.bytes, span.line);
+            let title = tr!("make line {line} of {path} a comment", line = span.line, path = file.path.as_path());
+            // pam_listfile knows no comments, but no user is called so either.
+            finding.repair(risk, title, [Change::edit(file, text)]);
+            return Ok(());
+        }
+        Some(Because::NotListed(file, value)) => {
+            let mut text = file.bytes.clone();
+            if !text.is_empty() && !text.ends_with(b"\n") {
+                text.push(b'\n');
+            }
+            text.extend_from_slice(value.as_bytes());
+            text.push(b'\n');
+            let title = tr!("add {value} to {path}", value, path = file.path.as_path());
+            finding.repair(risk, title, [Change::edit(file, text)]);
+            return Ok(());
+        }
+        Some(Because::Tally(path)) => {
+            finding.repair(risk, tr!("remove {path}", path = path.as_path()), [Change::Remove { path: path.clone() }]);
+            return Ok(());
+        }
+        Some(Because::Unfit(path)) => {
+            if let Ok(metadata) = facts.root().stat(path) {
+                let after = metadata.mode & !0o022;
+                let title = tr!("give {path} mode {mode}", path = path.as_path(), mode = format!("{after:04o}"));
+                let change = Change::Mode { path: path.clone(), before: metadata.mode, after };
+                finding.repair(risk, title, [change]);
+            }
+            return Ok(());
+        }
+        None => {}
+    }
+    if let Some(entry) = &refusal.entry {
+        let path = &entry.file.path;
+        let text = pam::without(&entry.file.bytes, &entry.rule);
+        let effect = mend::effect(facts, pam, path, &text)?;
+        if effect.is_harmless() && (!effect.mends.is_empty() || refuses_elsewhere(facts, pam, refusal, path, &text)?) {
+            let title = tr!("make line {line} of {path} a comment", line = entry.rule.span.line, path = path.as_path());
+            finding.repair(risk, title, [Change::edit(&entry.file, text)]);
+            return Ok(());
+        }
+    }
+    // The files of the service itself and those that it includes: the one that mends is the one that is wrong.
+    let mut paths: Vec<&Path> = refusal.entry.iter().map(|entry| entry.file.path.as_path()).collect();
+    paths.extend(services.iter().flat_map(|service| service.files()).map(|file| file.path.as_path()));
+    paths.dedup();
+    for path in paths {
+        for replacement in mend::replacements(facts, pam, path)? {
+            let text = replacement.changes.iter().find_map(|change| match change {
+                Change::Edit { after, .. } => Some(after),
+                Change::Create { content, .. } => Some(content),
+                _ => None,
+            });
+            if let Some(text) = text
+                && !mend::effect(facts, pam, path, text)?.mends.is_empty()
+            {
+                // What the administrator wrote into the file is lost.
+                finding.repair(Risk::Risky, replacement.title, replacement.changes);
+                return Ok(());
+            }
+        }
+    }
+    finding.by_hand(tr!("let a rule that asks for the password decide, and none before it refuse"));
+    Ok(())
+}
+
+/// Whether the next refusal comes from another rule: then this rule is one of several that keep root out.
+fn refuses_elsewhere(facts: &Facts, pam: &Pam, refusal: &Refusal, path: &Path, text: &[u8]) -> Result<bool, Skip> {
+    let Some(next) = mend::next_refusal(facts, pam, path, text)? else { return Ok(false) };
+    let is_guard = |refusal: &Refusal| {
+        refusal
+            .entry
+            .as_ref()
+            .and_then(|entry| entry.rule.module.as_ref())
+            .is_some_and(|word| word.text == "pam_deny.so")
+    };
+    let same_kind = next.kind == refusal.kind;
+    Ok(next.entry.is_some() && !(same_kind && is_guard(&next)) && !is_guard(refusal))
+}

@@ -1,0 +1,203 @@
+//! Lines of PAM files that libpam cannot read.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sickbay_formats::pam::{self, Fault, Rule};
+
+use crate::check::{Skip, Verdict};
+use crate::facts::pam::judge::{Attempt, Judgement, User, judge};
+use crate::facts::pam::{Pam, Service, mend};
+use crate::facts::{Facts, SourceFile};
+use crate::finding::{Finding, Findings, Severity};
+use crate::proof::Stage;
+use crate::repair::{Change, Risk};
+use crate::text::Text;
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// Lines of the PAM files of `login`, `sshd`, `su` and `sudo` that libpam cannot read: a first word that is none of auth,
+    /// account, password and session, an unknown control word, a wrong pair in brackets, no module, NUL bytes, and files whose
+    /// lines end in CR LF, down to a single blank line.
+    ///
+    /// ## Why it matters
+    /// libpam does not pass over such a line: the rule fails everybody. After CR LF even the names of modules and of included
+    /// files are others, and there are no files of these names.
+    ///
+    /// ## What the repair does
+    /// Takes the carriage returns away, or spells the word right. A line that cannot be read otherwise becomes a comment, if
+    /// a wrong password is still refused then; else the file is put back as the distribution ships it. By hand:
+    /// correct the line; `journalctl -t login` says what libpam thinks of it.
+    "pam-rule-invalid", Login, seed = ["L2", "C3"], proves = [PamLogin, PamSshd],
+    "a line of a PAM file cannot be read"
+}
+
+fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    let pam = facts.get::<Pam>()?;
+    let root = User::named(facts, "root")?;
+    // Files with what is wrong in them, and the services that come to them.
+    let mut files: BTreeMap<PathBuf, (Arc<SourceFile>, Vec<Rule>, Vec<&Service>)> = BTreeMap::new();
+    for service in &pam.services {
+        for file in service.files() {
+            let wrong =
+                || pam::rules(&file.bytes, pam::Layout::Service).into_iter().filter(|rule| !rule.faults.is_empty());
+            let entry =
+                files.entry(file.path.clone()).or_insert_with(|| (Arc::clone(file), wrong().collect(), Vec::new()));
+            entry.2.push(service);
+        }
+    }
+    for (path, (file, rules, services)) in files.iter().filter(|(_, (_, rules, _))| !rules.is_empty()) {
+        let mut stops = Vec::new();
+        for service in services {
+            let attempt = Attempt { user: &root, right: true, real_modules: false };
+            if let Some(stage) = service.stage
+                && matches!(judge(facts, service, attempt)?, Judgement::Refuses(_))
+            {
+                stops.push(stage);
+            }
+        }
+        let severity = if stops.is_empty() { Severity::Error } else { Severity::Critical };
+        let names: Vec<&str> = services.iter().map(|service| service.name.as_str()).collect();
+        let names = names.join(", ");
+        let mark = |finding: &mut Finding| {
+            finding.detail("services", names.as_str());
+            for stage in [Stage::PamLogin, Stage::PamSshd].into_iter().filter(|stage| stops.contains(stage)) {
+                finding.stops(stage);
+            }
+        };
+        // One finding for the whole file: an editor of another system saved it.
+        let mut returns = rules.iter().filter(|rule| rule.faults.contains(&Fault::CarriageReturn)).peekable();
+        if let Some(first) = returns.peek().copied() {
+            // A line with something on it shows better what is meant.
+            let rule = returns.find(|rule| rule.module.is_some()).unwrap_or(first);
+            let text = pam::without_carriage_returns(&file.bytes);
+            let finding = found.add(severity, tr!("lines of {path} end in CR LF", path = path.as_path()));
+            finding.at(file, rule.span).why(tr!("the carriage return becomes part of the name of a module or file"));
+            mark(finding);
+            offer(
+                facts,
+                &pam,
+                finding,
+                path,
+                vec![(tr!("end the lines in LF"), Change::edit(file, text.clone()), text)],
+            )?;
+        }
+        for rule in rules {
+            let Some(fault) = rule.faults.iter().find(|fault| **fault != Fault::CarriageReturn) else { continue };
+            let (message, span) = match fault {
+                Fault::Kind(word) => {
+                    (tr!("{word} is none of auth, account, password and session", word = shown(&word.text)), word.span)
+                }
+                Fault::Control(word) => {
+                    (tr!("the control value {word} is unknown", word = shown(&word.text)), word.span)
+                }
+                Fault::NoControl => (tr!("a rule has no control value"), rule.span),
+                Fault::NoModule => (tr!("a rule names no module"), rule.span),
+                Fault::Nul => (tr!("a line holds NUL bytes"), rule.span),
+                Fault::CarriageReturn => continue,
+            };
+            let finding = found.add(severity, message);
+            finding.at(file, span).why(match stops.is_empty() {
+                true => tr!("libpam does not pass over it: the rule fails"),
+                false => tr!("libpam does not pass over it: the rule fails, and with it every login"),
+            });
+            mark(finding);
+            let mut texts = Vec::new();
+            if let Some((wrong, right)) = respelt(fault) {
+                let line = pam::source(&file.bytes, rule);
+                let text =
+                    pam::with_rule(&file.bytes, rule, &bstr::ByteSlice::replacen(line.as_slice(), &wrong, right, 1));
+                texts.push((tr!("write {word}", word = right), Change::edit(file, text.clone()), text));
+            }
+            let text = pam::without(&file.bytes, rule);
+            let title = tr!("make line {line} a comment", line = rule.span.line);
+            texts.push((title, Change::edit(file, text.clone()), text));
+            offer(facts, &pam, finding, path, texts)?;
+        }
+    }
+    Ok(())
+}
+
+fn shown(word: &[u8]) -> String {
+    String::from_utf8_lossy(word).chars().take(60).collect()
+}
+
+/// Offers what does no harm, and after that whole files.
+fn offer(
+    facts: &Facts,
+    pam: &Pam,
+    finding: &mut Finding,
+    path: &Path,
+    texts: Vec<(Text, Change, Vec<u8>)>,
+) -> Result<(), Skip> {
+    for (title, change, text) in texts {
+        if mend::effect(facts, pam, path, &text)?.is_harmless() {
+            finding.repair(Risk::Safe, title, [change]);
+        }
+    }
+    if finding.repairs.is_empty() {
+        for replacement in mend::replacements(facts, pam, path)? {
+            // What the administrator wrote into the file is lost.
+            finding.repair(Risk::Risky, replacement.title, replacement.changes);
+        }
+    }
+    if finding.repairs.is_empty() {
+        finding.by_hand(tr!("correct the line: as a comment it would let in whoever comes"));
+    }
+    Ok(())
+}
+
+/// The word that was meant: one that differs in a letter or two.
+fn respelt(fault: &Fault) -> Option<(Vec<u8>, &'static str)> {
+    let (word, known): (_, &[&str]) = match fault {
+        Fault::Kind(word) => (word, &["auth", "account", "password", "session", "@include"]),
+        Fault::Control(word) => (word, &["required", "requisite", "sufficient", "optional", "include", "substack"]),
+        _ => return None,
+    };
+    let text = word.text.strip_prefix(b"-").unwrap_or(&word.text);
+    let lower = text.to_ascii_lowercase();
+    let (distance, best) = known.iter().map(|known| (distance(&lower, known.as_bytes()), *known)).min()?;
+    (distance <= 2 && distance < best.len() / 2).then(|| (text.to_vec(), best))
+}
+
+/// How many letters must be put in, taken away, changed or swapped with their neighbour.
+fn distance(a: &[u8], b: &[u8]) -> usize {
+    if a.len() > 20 {
+        return usize::MAX;
+    }
+    let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
+    for i in 1..=a.len() {
+        let mut row = vec![i];
+        for j in 1..=b.len() {
+            let get = |i: usize, j: usize, row: &[usize]| {
+                if i == rows.len() { row.get(j) } else { rows.get(i).and_then(|row| row.get(j)) }
+                    .copied()
+                    .unwrap_or(i + j)
+            };
+            let same = usize::from(a.get(i - 1) != b.get(j - 1));
+            let mut best = (get(i - 1, j, &row) + 1).min(get(i, j - 1, &row) + 1).min(get(i - 1, j - 1, &row) + same);
+            if i > 1 && j > 1 && a.get(i - 1) == b.get(j - 2) && a.get(i - 2) == b.get(j - 1) {
+                best = best.min(get(i - 2, j - 2, &row) + 1);
+            }
+            row.push(best);
+        }
+        rows.push(row);
+    }
+    rows.last().and_then(|row| row.last()).copied().unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::distance;
+
+    #[test]
+    fn distances() {
+        assert_eq!(distance(b"auht", b"auth"), 1);
+        assert_eq!(distance(b"requried", b"required"), 1);
+        assert_eq!(distance(b"", b"auth"), 4);
+        assert_eq!(distance(b"sesion", b"session"), 1);
+        assert_eq!(distance(b"auth", b"auth"), 0);
+    }
+}

@@ -1,0 +1,404 @@
+//! The rules that libpam goes by for a service, file by file as it reads them (libpam/pam_handlers.c).
+
+pub mod defaults;
+pub mod judge;
+pub mod lists;
+pub mod mend;
+pub mod modules;
+pub mod path;
+pub mod walk;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bstr::{BString, ByteSlice};
+use sickbay_formats::pam::{self, Action, Control, Fault, Kind, Layout, Rule};
+use sickbay_formats::span::Span;
+
+use crate::check::Skip;
+use crate::facts::libraries::{Body, Libraries};
+use crate::facts::programs::{Programs, Role};
+use crate::facts::{Fact, Facts, SourceFile};
+use crate::proof::Stage;
+use crate::tr;
+
+/// Where the files of services are, strongest first. The last one is where SUSE keeps what it ships.
+pub const DIRS: [&str; 3] = ["/etc/pam.d", "/usr/lib/pam.d", "/usr/etc/pam.d"];
+
+/// How deep files may include each other (`PAM_SUBSTACK_MAX_LEVEL`).
+const DEPTH: usize = 16;
+
+/// A rule in the place where libpam comes to it.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The file that it is written in.
+    pub file: Arc<SourceFile>,
+    /// As it is written.
+    pub rule: Rule,
+    /// How many substacks it is in.
+    pub level: usize,
+    /// What libpam makes of it.
+    pub call: Call,
+}
+
+/// What libpam makes of a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// A module is asked.
+    Module {
+        /// As the rule names it.
+        name: BString,
+        /// What it gets.
+        args: Vec<BString>,
+    },
+    /// The rule is wrong: whatever is asked, the answer is no.
+    Fail,
+    /// Here a substack begins.
+    Substack,
+}
+
+impl Entry {
+    /// What is done after each answer.
+    pub fn actions(&self) -> Box<[Action; 32]> {
+        match &self.rule.control {
+            Control::Actions(actions) => actions.clone(),
+            _ => Box::new([Action::Bad; 32]),
+        }
+    }
+}
+
+/// Why files are not as libpam needs them.
+#[derive(Clone, Debug)]
+pub struct Gap {
+    /// What there is instead.
+    pub what: What,
+    /// Where the file is, or is expected.
+    pub path: PathBuf,
+    /// The rule that includes it; `None` for the service's own file.
+    pub by: Option<(Arc<SourceFile>, Span)>,
+}
+
+/// What there is in place of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// Nothing.
+    Missing,
+    /// A file without a character, or with nothing but blanks or NUL bytes.
+    Empty,
+    /// Files include each other without end.
+    Ring,
+}
+
+/// A service: a name that a program gives to libpam.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// `login`
+    pub name: String,
+    /// The stage that its refusal stops; `None` for services that are not on root's way.
+    pub stage: Option<Stage>,
+    own: [Vec<Entry>; 4],
+    other: [Vec<Entry>; 4],
+    files: Vec<Arc<SourceFile>>,
+    /// Files that are missing or empty.
+    pub gaps: Vec<Gap>,
+    /// Whether libpam does not even begin: its files cannot be read to their ends.
+    pub fatal: bool,
+}
+
+impl Service {
+    /// The rules of a kind: the service's own, or those of `other` where it has none.
+    pub fn stack(&self, kind: Kind) -> &[Entry] {
+        let index = kind as usize;
+        match self.own.get(index) {
+            Some(own) if !own.is_empty() => own,
+            _ => self.other.get(index).map(Vec::as_slice).unwrap_or_default(),
+        }
+    }
+
+    /// The files that libpam reads for it, each once.
+    pub fn files(&self) -> impl Iterator<Item = &Arc<SourceFile>> {
+        self.files.iter()
+    }
+
+    /// All rules, kind by kind.
+    pub fn entries(&self) -> impl Iterator<Item = (Kind, &Entry)> {
+        Kind::ALL.into_iter().flat_map(|kind| self.stack(kind).iter().map(move |entry| (kind, entry)))
+    }
+}
+
+/// How rules are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taking {
+    /// As libpam does.
+    Strictly,
+    /// As they were meant: wrong ones are left out, carriage returns are not seen. What is found then is no
+    /// consequence of a wrong rule.
+    AsMeant,
+}
+
+/// Where files come from: the target, or what it will be after a repair.
+pub type Source<'a> = dyn Fn(&Path) -> Result<Option<Arc<SourceFile>>, Skip> + 'a;
+
+struct Reader<'a> {
+    source: &'a Source<'a>,
+    debian: bool,
+    taking: Taking,
+    gaps: Vec<Gap>,
+    files: Vec<Arc<SourceFile>>,
+    stacks: [Vec<Entry>; 4],
+}
+
+/// Reads the rules of `name`.
+pub fn read(
+    source: &Source<'_>,
+    debian: bool,
+    name: &str,
+    stage: Option<Stage>,
+    taking: Taking,
+) -> Result<Service, Skip> {
+    let mut reader = Reader { source, debian, taking, gaps: Vec::new(), files: Vec::new(), stacks: Default::default() };
+    let path = reader.path_of(name)?;
+    let file = (reader.source)(&path)?;
+    let has_file = file.is_some();
+    let mut fatal = false;
+    match file {
+        Some(file) => {
+            if is_empty(&file.bytes) {
+                reader.gaps.push(Gap { what: What::Empty, path, by: None });
+            }
+            fatal |= !reader.file(&file, None, 0, 0)?;
+        }
+        None => reader.gaps.push(Gap { what: What::Missing, path, by: None }),
+    }
+    let own = std::mem::take(&mut reader.stacks);
+    let path = reader.path_of("other")?;
+    let has_other = match (reader.source)(&path)? {
+        Some(file) => {
+            fatal |= !reader.file(&file, None, 0, 0)?;
+            true
+        }
+        None => false,
+    };
+    let other = std::mem::take(&mut reader.stacks);
+    // `include` reads a file once for each kind.
+    let mut gaps: Vec<Gap> = Vec::new();
+    for gap in reader.gaps {
+        if !gaps.iter().any(|known| known.path == gap.path && known.what == gap.what) {
+            gaps.push(gap);
+        }
+    }
+    fatal |= !has_file && !has_other;
+    Ok(Service { name: name.to_owned(), stage, own, other, files: reader.files, gaps, fatal })
+}
+
+fn is_empty(text: &[u8]) -> bool {
+    text.iter().all(|byte| byte.is_ascii_whitespace() || *byte == 0)
+}
+
+impl Reader<'_> {
+    /// The file for a name: the first that is there, else where it would be looked for first.
+    fn path_of(&self, name: &str) -> Result<PathBuf, Skip> {
+        if name.starts_with('/') {
+            return Ok(PathBuf::from(name));
+        }
+        for dir in DIRS {
+            let path = Path::new(dir).join(name);
+            if (self.source)(&path)?.is_some() {
+                return Ok(path);
+            }
+        }
+        Ok(Path::new(DIRS[0]).join(name))
+    }
+
+    /// Takes the rules of a file; only those of `wanted`, if a kind is wanted. Says whether libpam reads it to its end.
+    fn file(&mut self, file: &Arc<SourceFile>, wanted: Option<Kind>, level: usize, depth: usize) -> Result<bool, Skip> {
+        if !self.files.iter().any(|known| known.path == file.path) {
+            self.files.push(Arc::clone(file));
+        }
+        let mut whole = true;
+        for mut rule in pam::rules(&file.bytes, Layout::Service) {
+            if self.taking == Taking::AsMeant {
+                let wrong = |fault: &Fault| !matches!(fault, Fault::CarriageReturn);
+                let blank = rule.module.is_none() && !rule.faults.is_empty();
+                if blank || rule.faults.iter().any(wrong) {
+                    continue;
+                }
+                rule.faults.clear();
+            }
+            let all = rule.control == Control::IncludeAll;
+            if all && self.debian {
+                // libpam stops here; what else is missing is looked for all the same.
+                whole &= self.include(file, rule, wanted, level, depth)?;
+                continue;
+            }
+            // What is no kind counts as the kind that is read, else as auth, and fails.
+            let kind = rule.kind.or(wanted).unwrap_or(Kind::Auth);
+            if wanted.is_some_and(|wanted| wanted != kind) {
+                continue;
+            }
+            if matches!(rule.control, Control::Include | Control::Substack) && rule.kind.is_some() {
+                let substack = rule.control == Control::Substack;
+                let entry = |call| Entry { file: Arc::clone(file), rule: rule.clone(), level, call };
+                if substack {
+                    self.push(kind, entry(Call::Substack));
+                }
+                let failed = entry(Call::Fail);
+                if !self.include(file, rule, Some(kind), level + usize::from(substack), depth)? {
+                    self.push(kind, failed);
+                }
+                continue;
+            }
+            let carriage_return = rule.faults.contains(&Fault::CarriageReturn);
+            let call = match &rule.module {
+                Some(module) if rule.kind.is_some() && !all => {
+                    let mut name = module.text.clone();
+                    let mut args = rule.args.clone();
+                    if carriage_return {
+                        args.last_mut().unwrap_or(&mut name).push(b'\r');
+                    }
+                    Call::Module { name, args }
+                }
+                _ => Call::Fail,
+            };
+            self.push(kind, Entry { file: Arc::clone(file), rule, level, call });
+        }
+        Ok(whole)
+    }
+
+    fn push(&mut self, kind: Kind, entry: Entry) {
+        if let Some(stack) = self.stacks.get_mut(kind as usize) {
+            stack.push(entry);
+        }
+    }
+
+    /// Reads the file that `rule` includes; says whether libpam could.
+    fn include(
+        &mut self,
+        file: &Arc<SourceFile>,
+        rule: Rule,
+        wanted: Option<Kind>,
+        level: usize,
+        depth: usize,
+    ) -> Result<bool, Skip> {
+        // As meant, what is missing is passed over.
+        let failed = Ok(self.taking == Taking::AsMeant);
+        let Some(module) = &rule.module else { return failed };
+        let mut name = module.text.to_str_lossy().into_owned();
+        if rule.faults.contains(&Fault::CarriageReturn) && rule.args.is_empty() {
+            name.push('\r');
+        }
+        let path = self.path_of(&name)?;
+        let by = Some((Arc::clone(file), module.span));
+        if depth + 1 >= DEPTH {
+            self.gaps.push(Gap { what: What::Ring, path, by });
+            return failed;
+        }
+        let Some(included) = (self.source)(&path)? else {
+            // That the name ends in a carriage return is the fault.
+            if !name.ends_with('\r') {
+                self.gaps.push(Gap { what: What::Missing, path, by });
+            }
+            return failed;
+        };
+        if is_empty(&included.bytes) {
+            self.gaps.push(Gap { what: What::Empty, path, by });
+        }
+        self.file(&included, wanted, level, depth + 1)
+    }
+}
+
+/// The services on the way to a shell.
+#[derive(Debug)]
+pub struct Pam {
+    /// `login` and `sshd`, as far as they use PAM, then `su` and `sudo`, as far as they have files.
+    pub services: Vec<Service>,
+    /// Whether libpam is Debian's, which knows `@include`.
+    pub debian: bool,
+}
+
+/// Services besides those of root's ways in.
+const MORE: [&str; 4] = ["su", "su-l", "sudo", "sudo-i"];
+
+impl Fact for Pam {
+    fn gather(facts: &Facts) -> Result<Pam, Skip> {
+        let there = |path: &str| facts.root().exists(path);
+        let mut dirs = false;
+        for dir in DIRS {
+            dirs |= there(dir)?;
+        }
+        let debian = there("/etc/debian_version")? || there("/var/lib/dpkg/status")?;
+        let source = |path: &Path| facts.file(path);
+        let mut services = Vec::new();
+        if uses_pam(facts, Role::Login, dirs)? {
+            services.push(read(&source, debian, "login", Some(Stage::PamLogin), Taking::Strictly)?);
+        }
+        if uses_pam(facts, Role::Sshd, dirs)? && sshd_asks(facts)? {
+            services.push(read(&source, debian, "sshd", Some(Stage::PamSshd), Taking::Strictly)?);
+        }
+        for name in MORE {
+            if facts.file(Path::new(DIRS[0]).join(name))?.is_some() && !services.is_empty() {
+                services.push(read(&source, debian, name, None, Taking::Strictly)?);
+            }
+        }
+        if services.is_empty() {
+            return Err(Skip::NotApplicable(tr!("neither login nor sshd uses PAM")));
+        }
+        Ok(Pam { services, debian })
+    }
+}
+
+impl Pam {
+    /// login and sshd.
+    pub fn ways_in(&self) -> impl Iterator<Item = &Service> {
+        self.services.iter().filter(|service| service.stage.is_some())
+    }
+}
+
+/// Whether the program of this role is linked with libpam. Where it is something else than a program, that there are PAM
+/// files tells.
+fn uses_pam(facts: &Facts, role: Role, dirs: bool) -> Result<bool, Skip> {
+    let programs = facts.get::<Programs>()?;
+    let libraries = facts.get::<Libraries>()?;
+    let mut of_role = programs.all.iter().filter(|program| program.role == role).peekable();
+    if of_role.peek().is_none() {
+        return Ok(false);
+    }
+    let mut plain = true;
+    for program in of_role {
+        match &*libraries.look(facts.root(), &program.path) {
+            Body::Elf(elf) if elf.needed.iter().any(|name| name.starts_with(b"libpam.so")) => return Ok(true),
+            Body::Elf(_) => {}
+            _ => plain = false,
+        }
+    }
+    Ok(!plain && dirs)
+}
+
+/// Whether sshd_config says `UsePAM yes`; the first value counts (sshd_config(5)), and there is none built in.
+fn sshd_asks(facts: &Facts) -> Result<bool, Skip> {
+    for (main, dropped) in
+        [("/etc/ssh/sshd_config", "/etc/ssh/sshd_config.d"), ("/usr/etc/ssh/sshd_config", "/usr/etc/ssh/sshd_config.d")]
+    {
+        let Some(file) = facts.file(main)? else { continue };
+        let mut texts = Vec::new();
+        let mut names: Vec<_> =
+            facts.root().read_dir(dropped).unwrap_or_default().into_iter().map(|entry| entry.name).collect();
+        names.sort();
+        for name in names.into_iter().filter(|name| name.to_string_lossy().ends_with(".conf")) {
+            texts.extend(facts.file(Path::new(dropped).join(name))?);
+        }
+        texts.push(file);
+        for text in &texts {
+            for line in text.bytes.lines() {
+                let mut words =
+                    line.split(|byte| matches!(byte, b' ' | b'\t' | b'=' | b'\r')).filter(|w| !w.is_empty());
+                if words.next().is_some_and(|word| word.eq_ignore_ascii_case(b"usepam")) {
+                    return Ok(words.next().is_some_and(|value| value.eq_ignore_ascii_case(b"yes")));
+                }
+            }
+        }
+        return Ok(false);
+    }
+    // Without a configuration sshd does not start, which is for its own check to say.
+    Ok(true)
+}

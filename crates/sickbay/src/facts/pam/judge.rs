@@ -1,0 +1,182 @@
+//! Whether libpam lets a user in, by the rules of a service.
+
+use std::path::{Path, PathBuf};
+
+use bstr::ByteSlice;
+use sickbay_formats::accounts::Kind as File;
+use sickbay_formats::pam::{Kind, code};
+
+use crate::check::Skip;
+use crate::facts::Facts;
+use crate::facts::accounts::Accounts;
+use crate::facts::pam::modules::{Answer, Because};
+use crate::facts::pam::path::Modules;
+use crate::facts::pam::walk::{Step, ends};
+use crate::facts::pam::{Call, Entry, Service, modules};
+use crate::text::Text;
+use crate::tr;
+
+/// Who wants in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// The name.
+    pub name: String,
+    /// The number.
+    pub uid: u32,
+    /// The number of the first group.
+    pub gid: u32,
+    /// The names of all groups.
+    pub groups: Vec<String>,
+    /// The home directory.
+    pub home: String,
+    /// The shell.
+    pub shell: String,
+}
+
+impl User {
+    /// A user of `/etc/passwd`; root as it is everywhere where the file has none, which is for other checks to say.
+    pub fn named(facts: &Facts, name: &str) -> Result<User, Skip> {
+        let accounts = facts.get::<Accounts>()?;
+        let passwd = accounts.parsed(File::Passwd);
+        let mut user = User {
+            name: name.to_owned(),
+            uid: 0,
+            gid: 0,
+            groups: Vec::new(),
+            home: "/root".to_owned(),
+            shell: "/bin/bash".to_owned(),
+        };
+        let number = |value: Option<i64>| value.and_then(|value| u32::try_from(value).ok());
+        if let Some(entry) = passwd.find(name.as_bytes()) {
+            user.uid = number(entry.number(2)).unwrap_or_default();
+            user.gid = number(entry.number(3)).unwrap_or_default();
+            user.home = entry.field(5).to_str_lossy().into_owned();
+            user.shell = entry.field(6).to_str_lossy().into_owned();
+        }
+        for group in accounts.parsed(File::Group).good() {
+            if number(group.number(2)) == Some(user.gid) || group.members().any(|member| member == name.as_bytes()) {
+                user.groups.push(group.name().to_str_lossy().into_owned());
+            }
+        }
+        if user.gid == 0 && user.groups.is_empty() {
+            user.groups.push("root".to_owned());
+        }
+        Ok(user)
+    }
+}
+
+/// An attempt to log in.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempt<'a> {
+    /// Who.
+    pub user: &'a User,
+    /// Whether the password is the right one.
+    pub right: bool,
+    /// Whether modules are what the target has; else all that are named are taken to be there and sound.
+    pub real_modules: bool,
+}
+
+/// How it ends.
+#[derive(Clone, Debug)]
+pub enum Judgement {
+    /// In.
+    LetsIn,
+    /// Refused.
+    Refuses(Refusal),
+    /// It depends on what cannot be known; why.
+    Unknown(Text),
+}
+
+/// Why somebody is refused.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    /// What libpam was asked.
+    pub kind: Kind,
+    /// The first rule that refuses; `None` when no rule says yes, or libpam does not begin.
+    pub entry: Option<Entry>,
+    /// What its module answers, a number of [`sickbay_formats::pam::CODES`].
+    pub status: usize,
+    /// Why the module answers so.
+    pub because: Option<Because>,
+}
+
+/// Asks for authentication, the account and a session, as login and sshd do.
+pub fn judge(facts: &Facts, service: &Service, attempt: Attempt<'_>) -> Result<Judgement, Skip> {
+    judge_kinds(facts, service, attempt, &[Kind::Auth, Kind::Account, Kind::Session])
+}
+
+/// Asks for some of that.
+pub fn judge_kinds(facts: &Facts, service: &Service, attempt: Attempt<'_>, kinds: &[Kind]) -> Result<Judgement, Skip> {
+    if service.fatal {
+        let refusal = Refusal { kind: Kind::Auth, entry: None, status: code::PERM_DENIED, because: None };
+        return Ok(Judgement::Refuses(refusal));
+    }
+    let mut unknown = None;
+    for &kind in kinds {
+        let stack = service.stack(kind);
+        let mut answers = Vec::new();
+        for entry in stack {
+            answers.push(answer(facts, service, kind, entry, attempt)?);
+        }
+        let steps: Vec<Step> = stack
+            .iter()
+            .zip(&answers)
+            .map(|(entry, answer)| Step {
+                level: entry.level,
+                answers: answer.as_ref().map(|answer| answer.codes.clone()),
+                actions: entry.actions(),
+            })
+            .collect();
+        let Some(ends) = ends(&steps) else {
+            return Ok(Judgement::Unknown(tr!("the rules of {service} are too many", service = service.name)));
+        };
+        if ends.iter().all(|end| end.lets_in) {
+            continue;
+        }
+        if ends.iter().any(|end| end.lets_in) {
+            let in_doubt = stack.iter().zip(&answers).find_map(|(entry, answer)| {
+                (answer.as_ref()?.codes.len() > 1)
+                    .then(|| entry.rule.module.as_ref().map(|word| word.text.to_string()))?
+            });
+            let module = in_doubt.unwrap_or_default();
+            unknown.get_or_insert(tr!(
+                "whether {module} lets {user} in is not known",
+                module,
+                user = attempt.user.name.as_str()
+            ));
+            continue;
+        }
+        let Some(end) = ends.iter().min_by_key(|end| end.culprit) else { continue };
+        let culprit = end.culprit;
+        return Ok(Judgement::Refuses(Refusal {
+            kind,
+            entry: culprit.and_then(|index| stack.get(index)).cloned(),
+            status: end.status,
+            because: culprit.and_then(|index| answers.into_iter().nth(index)).flatten().and_then(|it| it.because),
+        }));
+    }
+    Ok(unknown.map_or(Judgement::LetsIn, Judgement::Unknown))
+}
+
+/// What the module of a rule answers; `None` for the line that begins a substack.
+fn answer(
+    facts: &Facts,
+    service: &Service,
+    kind: Kind,
+    entry: &Entry,
+    attempt: Attempt<'_>,
+) -> Result<Option<Answer>, Skip> {
+    Ok(match &entry.call {
+        Call::Substack => None,
+        Call::Fail => Some(Answer::one(code::PERM_DENIED)),
+        Call::Module { name, args } => {
+            if attempt.real_modules && !facts.get::<Modules>()?.works(facts, name)? {
+                return Ok(Some(Answer::one(code::MODULE_UNKNOWN)));
+            }
+            let path: PathBuf = Path::new(&*name.to_str_lossy()).to_owned();
+            let file = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            let question = modules::Question { name: &file, args, kind, service: &service.name, attempt };
+            Some(modules::answer(facts, &question)?)
+        }
+    })
+}

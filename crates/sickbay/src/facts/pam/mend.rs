@@ -1,0 +1,158 @@
+//! What may be written into a PAM file: nothing that lets somebody in with a wrong password, and nothing that shuts out
+//! who was let in.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sickbay_formats::pam::Kind;
+
+use crate::check::Skip;
+use crate::facts::pam::judge::{Attempt, Judgement, Refusal, User, judge, judge_kinds};
+use crate::facts::pam::{Pam, Service, Taking, defaults, read};
+use crate::facts::{Facts, SourceFile, donor};
+use crate::repair::{Change, Risk};
+use crate::text::Text;
+use crate::tr;
+
+/// What a new content of a file would do.
+#[derive(Clone, Debug, Default)]
+pub struct Effect {
+    /// A wrong password would be let in, or it could no longer be told that it is not.
+    pub opens: bool,
+    /// Who was let in would be no longer.
+    pub shuts: bool,
+    /// Services that let root in only then.
+    pub mends: Vec<String>,
+}
+
+impl Effect {
+    /// Whether it may be offered.
+    pub fn is_harmless(&self) -> bool {
+        !self.opens && !self.shuts
+    }
+}
+
+/// What `text` at `path` would do to the ways in.
+pub fn effect(facts: &Facts, pam: &Pam, path: &Path, text: &[u8]) -> Result<Effect, Skip> {
+    let root = User::named(facts, "root")?;
+    let file = Arc::new(SourceFile { path: path.to_owned(), bytes: text.to_owned() });
+    let source = |wanted: &Path| if wanted == path { Ok(Some(Arc::clone(&file))) } else { facts.file(wanted) };
+    let mut effect = Effect::default();
+    for before in pam.ways_in() {
+        let after = read(&source, pam.debian, &before.name, before.stage, Taking::Strictly)?;
+        // With the modules that are there, and with those that will be when all is mended.
+        for real_modules in [false, true] {
+            let right = Attempt { user: &root, right: true, real_modules };
+            let is_in = |service: &Service| judge(facts, service, right);
+            match (is_in(before)?, is_in(&after)?) {
+                (Judgement::LetsIn, Judgement::Refuses(_)) => effect.shuts = true,
+                (Judgement::Refuses(_), Judgement::LetsIn | Judgement::Unknown(_)) if !real_modules => {
+                    effect.mends.push(before.name.clone());
+                }
+                _ => {}
+            }
+            effect.opens |= match wrong_password(facts, &after, &root, real_modules)? {
+                Judgement::LetsIn => true,
+                Judgement::Refuses(_) => false,
+                Judgement::Unknown(_) => {
+                    !matches!(wrong_password(facts, before, &root, real_modules)?, Judgement::Unknown(_))
+                }
+            };
+        }
+    }
+    Ok(effect)
+}
+
+/// The first refusal that is left when `text` is at `path`.
+pub fn next_refusal(facts: &Facts, pam: &Pam, path: &Path, text: &[u8]) -> Result<Option<Refusal>, Skip> {
+    let root = User::named(facts, "root")?;
+    let file = Arc::new(SourceFile { path: path.to_owned(), bytes: text.to_owned() });
+    let source = |wanted: &Path| if wanted == path { Ok(Some(Arc::clone(&file))) } else { facts.file(wanted) };
+    for service in pam.ways_in() {
+        let after = read(&source, pam.debian, &service.name, service.stage, Taking::Strictly)?;
+        let attempt = Attempt { user: &root, right: true, real_modules: false };
+        if let Judgement::Refuses(refusal) = judge(facts, &after, attempt)? {
+            return Ok(Some(refusal));
+        }
+    }
+    Ok(None)
+}
+
+/// What comes of root's name with a wrong password; only the rules of `auth` are asked.
+pub fn wrong_password(facts: &Facts, service: &Service, root: &User, real_modules: bool) -> Result<Judgement, Skip> {
+    judge_kinds(facts, service, Attempt { user: root, right: false, real_modules }, &[Kind::Auth])
+}
+
+/// A whole file that can take the place of one that is gone.
+#[derive(Clone, Debug)]
+pub struct Replacement {
+    /// How sure it is.
+    pub risk: Risk,
+    /// An order: "copy /etc/pam.d/login from the donor".
+    pub title: Text,
+    /// What is to be done.
+    pub changes: Vec<Change>,
+}
+
+/// What package managers and people leave beside a file, best first.
+const COPIES: [&str; 9] =
+    [".dpkg-dist", ".dpkg-new", ".rpmnew", ".dpkg-old", ".rpmsave", ".rpmorig", ".bak", ".orig", "~"];
+
+/// What can be put at `path`, best first: the donor's file, a copy that lies beside it, what the distribution ships.
+/// Each was judged: it mends what it must, opens nothing and shuts out nobody.
+pub fn replacements(facts: &Facts, pam: &Pam, path: &Path) -> Result<Vec<Replacement>, Skip> {
+    let place = end_of_links(facts, path);
+    let old = facts.file(&place)?;
+    let mode = 0o644;
+    let put = |text: Vec<u8>| match &old {
+        Some(file) => Change::edit(file, text),
+        None => Change::create(&place, text, mode),
+    };
+    let good = |text: &[u8]| -> Result<bool, Skip> {
+        // The files are read by the names that rules have for them.
+        Ok(!text.trim_ascii().is_empty() && effect(facts, pam, path, text)?.is_harmless())
+    };
+    let mut all = Vec::new();
+    let mut last = Vec::new();
+    if let Some(donor) = facts.donor()
+        && let Ok(text) = donor.root().read(path)
+        && good(&text)?
+        && let Some(restoration) = donor::restore(facts, path)
+    {
+        let replacement =
+            Replacement { risk: restoration.risk, title: restoration.title, changes: restoration.changes };
+        if replacement.risk == Risk::Safe { all.push(replacement) } else { last.push(replacement) }
+    }
+    for suffix in COPIES {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        let copy = PathBuf::from(name);
+        if let Ok(Some(file)) = facts.file(&copy)
+            && good(&file.bytes)?
+        {
+            let title = tr!("put the content of {copy} there", copy = copy.as_path());
+            all.push(Replacement { risk: Risk::Safe, title, changes: vec![put(file.bytes.clone())] });
+        }
+    }
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    if let Some(text) = defaults::text(facts, pam, name)?
+        && good(text.as_bytes())?
+    {
+        let title = tr!("write {path} as the distribution ships it", path);
+        all.push(Replacement { risk: Risk::Safe, title, changes: vec![put(text.into_bytes())] });
+    }
+    all.extend(last);
+    Ok(all)
+}
+
+/// The path that links lead to, even when nothing is there.
+pub fn end_of_links(facts: &Facts, path: &Path) -> PathBuf {
+    let mut next = path.to_owned();
+    for _ in 0..8 {
+        let Ok(target) = facts.root().read_link(&next) else { break };
+        let dir = next.parent().unwrap_or(Path::new("/"));
+        let dir = facts.root().canonical(dir).unwrap_or_else(|_| dir.to_owned());
+        next = dir.join(target);
+    }
+    next
+}
