@@ -60,7 +60,7 @@ fn ours(facts: &Facts, case: &Case) -> (Option<bool>, Option<bool>) {
     let debian = Path::new("/etc/debian_version").exists();
     let service = read(&source, debian, "login", None, Taking::Strictly).expect("all is readable");
     let root = User::named(facts, "root").expect("there is a root");
-    let ask = |right| match judge(facts, &service, Attempt { user: &root, right, real_modules: true }) {
+    let ask = |right| match judge(facts, &service, Attempt { right, real_modules: true, ..Attempt::right(&root) }) {
         Ok(Judgement::LetsIn) => Some(true),
         Ok(Judgement::Refuses(_)) => Some(false),
         _ => None,
@@ -132,12 +132,12 @@ fn stacks_that_people_write() {
         login(&format!("auth [success=okay] pam_permit.so\n{unix}")),
         login(&format!("auth [] pam_permit.so\n{unix}")),
         login(&format!("auth [default=ignore] pam_deny.so\n{unix}")),
-        login(&format!("auth required \\\n  pam_unix.so nodelay # x\n-auth optional pam_none.so")),
+        login("auth required \\\n  pam_unix.so nodelay # x\n-auth optional pam_none.so"),
         login(&format!("-auth required pam_none.so\n{unix}")),
         login(&format!("auth optional pam_none.so\n{unix}")),
         login(&format!("auth [module_unknown=ignore default=bad] pam_none.so\n{unix}")),
         login(&format!("auth required pam_limits.so\n{unix}")),
-        login(&format!("auth sufficient pam_unix.so nodelay\nauth required pam_deny.so")),
+        login("auth sufficient pam_unix.so nodelay\nauth required pam_deny.so"),
         login(&format!("auth required pam_localuser.so\nauth required pam_usertype.so issystem\n{unix}")),
         login(&format!("auth required pam_usertype.so isregular\n{unix}")),
         login(&format!("auth required pam_shells.so\n{unix}")),

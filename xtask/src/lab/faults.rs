@@ -176,6 +176,14 @@ pub const FAULTS: &[Fault] = &[
     fault("pam-common-auth-empty", "common-auth is empty", r": >$R/etc/pam.d/common-auth", "pam-file-missing").with_donor(),
     fault("pam-unix-missing", "pam_unix.so is gone", r"rm $R/usr/lib/x86_64-linux-gnu/security/pam_unix.so", "pam-module-broken")
         .with_donor(),
+    fault("pam-common-account-missing", "common-account is gone", r"rm $R/etc/pam.d/common-account", "pam-file-missing"),
+    fault("pam-sshd-crlf", "the PAM file of sshd has DOS line ends", r"sed -i 's/$/\r/' $R/etc/pam.d/sshd", "pam-rule-invalid").by_ssh(),
+    fault(
+        "pam-permit",
+        "pam_permit is sufficient for login",
+        r"sed -i '1i auth sufficient pam_permit.so' $R/etc/pam.d/login",
+        "pam-lets-anyone-in",
+    ),
     // Links, modes, programs
     fault("lib64-link-missing", "the link /lib64 is gone", r"rm $R/lib64", "top-level-missing").smoke(),
     fault("bin-link-missing", "the link /bin is gone", r"rm $R/bin", "top-level-missing"),

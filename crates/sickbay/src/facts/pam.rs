@@ -336,7 +336,9 @@ impl Fact for Pam {
             services.push(read(&source, debian, "sshd", Some(Stage::PamSshd), Taking::Strictly)?);
         }
         for name in MORE {
-            if facts.file(Path::new(DIRS[0]).join(name))?.is_some() && !services.is_empty() {
+            let known = facts.file(Path::new(DIRS[0]).join(name))?.is_some()
+                || (name == "su" && uses_pam(facts, Role::Su, false)?);
+            if known && !services.is_empty() {
                 services.push(read(&source, debian, name, None, Taking::Strictly)?);
             }
         }

@@ -44,7 +44,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         let (mut stops, mut opens) = (Vec::new(), Vec::new());
         for (service, _) in &users {
             let Some(stage) = service.stage else { continue };
-            let attempt = Attempt { user: &root, right: true, real_modules: false };
+            let attempt = Attempt::right(&root);
             if matches!(judge(facts, service, attempt)?, Judgement::Refuses(_)) {
                 stops.push((stage, service.name.clone()));
             }
@@ -66,6 +66,8 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         let severity = match (stops.is_empty() && opens.is_empty(), on_the_way) {
             (false, _) => Severity::Critical,
             (true, true) => Severity::Warning,
+            // Without a file of its own it is as `other` has it.
+            (true, false) if gap.by.is_none() => Severity::Warning,
             (true, false) => Severity::Error,
         };
         let names: Vec<&str> = users.iter().map(|(service, _)| service.name.as_str()).collect();

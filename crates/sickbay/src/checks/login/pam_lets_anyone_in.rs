@@ -33,7 +33,14 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     // Services that the same rule opens.
     let mut cases: Vec<(Option<Culprit>, Vec<&Service>)> = Vec::new();
     for service in pam.ways_in() {
-        let opens = matches!(mend::wrong_password(facts, service, &root, true)?, Judgement::LetsIn);
+        let opens = match mend::wrong_password(facts, service, &root, true)? {
+            Judgement::LetsIn => true,
+            Judgement::Refuses(_) => false,
+            Judgement::Unknown(why) => {
+                found.could_not_tell(why);
+                false
+            }
+        };
         // What a file lacks is for another check to say.
         let lacks = service.gaps.iter().any(|gap| gap.by.is_some());
         if !opens || lacks {

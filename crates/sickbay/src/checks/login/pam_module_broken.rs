@@ -12,7 +12,7 @@ use crate::check::{Skip, Verdict};
 use crate::facts::libraries::{Body, Broken, Fault, Libraries, multiarch};
 use crate::facts::pam::judge::{Attempt, Judgement, User, judge};
 use crate::facts::pam::path::Modules;
-use crate::facts::pam::{Call, Pam, Service};
+use crate::facts::pam::{Call, Pam, Service, mend};
 use crate::facts::programs::{Programs, Role};
 use crate::facts::{Facts, donor};
 use crate::finding::{Findings, Severity};
@@ -48,6 +48,8 @@ struct Damage {
     stops: Vec<Stage>,
     /// Services that let nobody in because of it.
     shut: Vec<String>,
+    /// With all modules there a wrong password would be let in.
+    opens: bool,
     why: Text,
 }
 
@@ -89,7 +91,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         for stage in damage.stops {
             finding.stops(stage);
         }
-        match donor::restore(facts, &path) {
+        match donor::restore(facts, &path).filter(|_| !damage.opens) {
             Some(restoration) => {
                 finding.repair(restoration.risk, restoration.title, restoration.changes);
             }
@@ -132,6 +134,8 @@ fn of_pam(facts: &Facts, pam: &Pam, all: &mut BTreeMap<PathBuf, Damage>) -> Verd
     let root = User::named(facts, "root")?;
     for service in &pam.services {
         let shuts = refuses_without_modules(facts, service, &root)?;
+        let opens =
+            service.stage.is_some() && matches!(mend::wrong_password(facts, service, &root, false)?, Judgement::LetsIn);
         for (kind, entry) in service.entries() {
             let Call::Module { name, .. } = &entry.call else { continue };
             // A name that ends in a carriage return is another fault.
@@ -151,7 +155,9 @@ fn of_pam(facts: &Facts, pam: &Pam, all: &mut BTreeMap<PathBuf, Damage>) -> Verd
                 let stops = service.stage.filter(|_| shuts && kind != Kind::Password && (fails || decides));
                 let severity = match (stops, fails) {
                     (Some(_), _) => Severity::Critical,
-                    (None, true) => Severity::Error,
+                    // Of login and sshd it is known that root does not come to it, or that it is not asked for.
+                    (None, true) if service.stage.is_none() => Severity::Error,
+                    (None, true) => Severity::Warning,
                     (None, false) => Severity::Warning,
                 };
                 let why = match kind {
@@ -166,8 +172,10 @@ fn of_pam(facts: &Facts, pam: &Pam, all: &mut BTreeMap<PathBuf, Damage>) -> Verd
                     severity,
                     stops: Vec::new(),
                     shut: Vec::new(),
+                    opens,
                     why: why.clone(),
                 });
+                damage.opens |= opens;
                 if severity < damage.severity {
                     damage.severity = severity;
                     damage.why = why;
@@ -194,7 +202,7 @@ fn is_decisive(name: &[u8]) -> bool {
 
 /// Whether root is let in with sound modules, and not with these.
 fn refuses_without_modules(facts: &Facts, service: &Service, root: &User) -> Result<bool, Skip> {
-    let with = |real_modules| judge(facts, service, Attempt { user: root, right: true, real_modules });
+    let with = |real_modules| judge(facts, service, Attempt { real_modules, ..Attempt::right(root) });
     Ok(!matches!(with(false)?, Judgement::Refuses(_)) && matches!(with(true)?, Judgement::Refuses(_)))
 }
 
@@ -262,6 +270,7 @@ fn of_names(facts: &Facts, all: &mut BTreeMap<PathBuf, Damage>) -> Verdict {
                     severity: if decides { Severity::Critical } else { Severity::Warning },
                     stops: if decides { vec![Stage::Account] } else { Vec::new() },
                     shut: Vec::new(),
+                    opens: false,
                     why: match decides {
                         true => tr!("no program finds root or any other user"),
                         false => tr!("users that only it knows are not found"),

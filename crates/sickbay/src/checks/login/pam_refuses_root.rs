@@ -56,14 +56,14 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let mut cases: Vec<(Option<(PathBuf, usize)>, Case)> = Vec::new();
     for strict in pam.ways_in() {
         let service = read(&source, pam.debian, &strict.name, strict.stage, Taking::AsMeant)?;
-        let attempt = |user| Attempt { user, right: true, real_modules: false };
+        let attempt = Attempt::right;
         let refusal = match judge(facts, &service, attempt(&root))? {
             Judgement::LetsIn => continue,
             Judgement::Unknown(why) => {
                 found.could_not_tell(why);
                 continue;
             }
-            Judgement::Refuses(refusal) => refusal,
+            Judgement::Refuses(refusal) => *refusal,
         };
         // Rules of files that are gone are for another check.
         if !service.gaps.is_empty() {
@@ -168,7 +168,13 @@ fn offer(
     services: &[Service],
     risk: Risk,
 ) -> Verdict {
-    // Lists do not decide about passwords, so that root's place in them opens nothing.
+    // A list may be all that a stack asks.
+    if let (Some(_), Some(entry)) = (&refusal.because, &refusal.entry)
+        && mend::opens_when_passed(facts, pam, entry)?
+    {
+        finding.by_hand(tr!("let a rule that asks for the password decide, and none before it refuse"));
+        return Ok(());
+    }
     match &refusal.because {
         Some(Because::Line(file, span)) => {
             let text = lines::with_comment(&file.bytes, span.line);

@@ -34,11 +34,13 @@ check! {
     "a line of a PAM file cannot be read"
 }
 
+/// A file, what is wrong in it, and the services that come to it.
+type Wrong<'a> = (Arc<SourceFile>, Vec<Rule>, Vec<&'a Service>);
+
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let pam = facts.get::<Pam>()?;
     let root = User::named(facts, "root")?;
-    // Files with what is wrong in them, and the services that come to them.
-    let mut files: BTreeMap<PathBuf, (Arc<SourceFile>, Vec<Rule>, Vec<&Service>)> = BTreeMap::new();
+    let mut files: BTreeMap<PathBuf, Wrong<'_>> = BTreeMap::new();
     for service in &pam.services {
         for file in service.files() {
             let wrong =
@@ -51,7 +53,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     for (path, (file, rules, services)) in files.iter().filter(|(_, (_, rules, _))| !rules.is_empty()) {
         let mut stops = Vec::new();
         for service in services {
-            let attempt = Attempt { user: &root, right: true, real_modules: false };
+            let attempt = Attempt::right(&root);
             if let Some(stage) = service.stage
                 && matches!(judge(facts, service, attempt)?, Judgement::Refuses(_))
             {

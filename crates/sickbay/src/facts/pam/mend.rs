@@ -8,7 +8,7 @@ use sickbay_formats::pam::Kind;
 
 use crate::check::Skip;
 use crate::facts::pam::judge::{Attempt, Judgement, Refusal, User, judge, judge_kinds};
-use crate::facts::pam::{Pam, Service, Taking, defaults, read};
+use crate::facts::pam::{Entry, Pam, Service, Taking, defaults, read};
 use crate::facts::{Facts, SourceFile, donor};
 use crate::repair::{Change, Risk};
 use crate::text::Text;
@@ -38,25 +38,25 @@ pub fn effect(facts: &Facts, pam: &Pam, path: &Path, text: &[u8]) -> Result<Effe
     let file = Arc::new(SourceFile { path: path.to_owned(), bytes: text.to_owned() });
     let source = |wanted: &Path| if wanted == path { Ok(Some(Arc::clone(&file))) } else { facts.file(wanted) };
     let mut effect = Effect::default();
-    for before in pam.ways_in() {
+    for before in &pam.services {
+        let way_in = before.stage.is_some();
         let after = read(&source, pam.debian, &before.name, before.stage, Taking::Strictly)?;
         // With the modules that are there, and with those that will be when all is mended.
         for real_modules in [false, true] {
-            let right = Attempt { user: &root, right: true, real_modules };
+            let right = Attempt { real_modules, ..Attempt::right(&root) };
             let is_in = |service: &Service| judge(facts, service, right);
             match (is_in(before)?, is_in(&after)?) {
-                (Judgement::LetsIn, Judgement::Refuses(_)) => effect.shuts = true,
-                (Judgement::Refuses(_), Judgement::LetsIn | Judgement::Unknown(_)) if !real_modules => {
+                (Judgement::LetsIn, Judgement::Refuses(_)) if way_in => effect.shuts = true,
+                (Judgement::Refuses(_), Judgement::LetsIn | Judgement::Unknown(_)) if way_in && !real_modules => {
                     effect.mends.push(before.name.clone());
                 }
                 _ => {}
             }
-            effect.opens |= match wrong_password(facts, &after, &root, real_modules)? {
-                Judgement::LetsIn => true,
+            let with_wrong = |service: &Service| wrong_password(facts, service, &root, real_modules);
+            effect.opens |= match with_wrong(&after)? {
+                Judgement::LetsIn => way_in || !matches!(with_wrong(before)?, Judgement::LetsIn),
                 Judgement::Refuses(_) => false,
-                Judgement::Unknown(_) => {
-                    !matches!(wrong_password(facts, before, &root, real_modules)?, Judgement::Unknown(_))
-                }
+                Judgement::Unknown(_) => matches!(with_wrong(before)?, Judgement::Refuses(_)),
             };
         }
     }
@@ -70,9 +70,8 @@ pub fn next_refusal(facts: &Facts, pam: &Pam, path: &Path, text: &[u8]) -> Resul
     let source = |wanted: &Path| if wanted == path { Ok(Some(Arc::clone(&file))) } else { facts.file(wanted) };
     for service in pam.ways_in() {
         let after = read(&source, pam.debian, &service.name, service.stage, Taking::Strictly)?;
-        let attempt = Attempt { user: &root, right: true, real_modules: false };
-        if let Judgement::Refuses(refusal) = judge(facts, &after, attempt)? {
-            return Ok(Some(refusal));
+        if let Judgement::Refuses(refusal) = judge(facts, &after, Attempt::right(&root))? {
+            return Ok(Some(*refusal));
         }
     }
     Ok(None)
@@ -80,7 +79,19 @@ pub fn next_refusal(facts: &Facts, pam: &Pam, path: &Path, text: &[u8]) -> Resul
 
 /// What comes of root's name with a wrong password; only the rules of `auth` are asked.
 pub fn wrong_password(facts: &Facts, service: &Service, root: &User, real_modules: bool) -> Result<Judgement, Skip> {
-    judge_kinds(facts, service, Attempt { user: root, right: false, real_modules }, &[Kind::Auth])
+    judge_kinds(facts, service, Attempt { real_modules, ..Attempt::wrong(root) }, &[Kind::Auth])
+}
+
+/// Whether a wrong password would be let in, or it could not be told that it is not, if the rule of `entry` were passed.
+pub fn opens_when_passed(facts: &Facts, pam: &Pam, entry: &Entry) -> Result<bool, Skip> {
+    let root = User::named(facts, "root")?;
+    let attempt = Attempt { passing: Some((&entry.file.path, entry.rule.span.line)), ..Attempt::wrong(&root) };
+    for service in pam.ways_in() {
+        if !matches!(judge_kinds(facts, service, attempt, &[Kind::Auth])?, Judgement::Refuses(_)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// A whole file that can take the place of one that is gone.

@@ -113,8 +113,9 @@ pub fn answer(facts: &Facts, question: &Question<'_>) -> Result<Answer, Skip> {
     let secret = || one(if attempt.right { code::SUCCESS } else { code::AUTH_ERR });
     // Directories of users elsewhere know no root, or cannot be asked.
     let elsewhere = || match kind {
-        Kind::Auth | Kind::Account => Answer::any(&[code::USER_UNKNOWN, code::AUTHINFO_UNAVAIL, code::IGNORE]),
-        _ => Answer::any(&[code::SUCCESS, code::IGNORE, code::USER_UNKNOWN]),
+        Kind::Auth => Answer::any(&[code::USER_UNKNOWN, code::AUTHINFO_UNAVAIL, code::IGNORE]),
+        Kind::Account => Answer::any(&[code::USER_UNKNOWN, code::IGNORE]),
+        _ => Answer::any(&[code::SUCCESS, code::IGNORE]),
     };
     Ok(match question.name {
         "pam_unix.so"
@@ -132,10 +133,11 @@ pub fn answer(facts: &Facts, question: &Question<'_>) -> Result<Answer, Skip> {
             _ => code::AUTH_ERR,
         }),
         "pam_permit.so" => one(code::SUCCESS),
-        // It asks who runs the program, and login and sshd are run by root.
+        // It asks who runs the program: root runs login and sshd, others run su.
         "pam_rootok.so" => match kind {
             Kind::Session => none(),
-            _ => one(code::SUCCESS),
+            _ if matches!(question.service, "login" | "sshd") => one(code::SUCCESS),
+            _ => one(code::AUTH_ERR),
         },
         "pam_nologin.so" => match kind {
             Kind::Auth | Kind::Account if question.has("successok") => one(code::SUCCESS),
@@ -246,17 +248,10 @@ pub fn answer(facts: &Facts, question: &Question<'_>) -> Result<Answer, Skip> {
         | "pam_rundir.so"
         | "pam_openrc.so"
         | "pam_homecheck.so" => session_only(),
-        "pam_sss.so"
-        | "pam_sss_gss.so"
-        | "pam_winbind.so"
-        | "pam_ldap.so"
-        | "pam_krb5.so"
-        | "pam_nis.so"
-        | "pam_lsass.so"
-        | "pam_centrifydc.so"
-        | "pam_extrausers.so"
-        | "pam_oslogin_login.so"
-        | "pam_oslogin_admin.so" => elsewhere(),
+        "pam_sss.so" | "pam_sss_gss.so" | "pam_winbind.so" | "pam_ldap.so" | "pam_krb5.so" | "pam_nis.so"
+        | "pam_lsass.so" | "pam_centrifydc.so" | "pam_extrausers.so" => elsewhere(),
+        // Google's modules let pass whom they do not manage.
+        "pam_oslogin_login.so" | "pam_oslogin_admin.so" => Answer::any(&[code::SUCCESS, code::IGNORE]),
         "pam_fprintd.so" | "pam_pkcs11.so" | "pam_rhosts.so" | "pam_ssh_agent_auth.so" if kind == Kind::Auth => {
             Answer::any(&[code::AUTHINFO_UNAVAIL, code::AUTH_ERR, code::USER_UNKNOWN])
         }
