@@ -197,7 +197,10 @@ pub fn rules(text: &[u8], layout: Layout) -> Vec<Rule> {
     let mut rules = Vec::new();
     let mut pending: Vec<(u8, Place)> = Vec::new();
     let mut first = 1;
+    let mut next = 0;
     for line in lines(text) {
+        let start = next;
+        next += line.text.len() + line.end.len();
         if pending.is_empty() {
             first = line.number;
         }
@@ -206,9 +209,9 @@ pub fn rules(text: &[u8], layout: Layout) -> Vec<Rule> {
         let trimmed = content.trim_ascii_end();
         let continued = comment.is_none() && trimmed.ends_with(b"\\");
         let content = if continued { trimmed.get(..trimmed.len() - 1).unwrap_or_default() } else { content };
-        pending.extend(content.iter().enumerate().map(|(at, &byte)| (byte, Place { line: line.number, at })));
+        pending.extend(content.iter().enumerate().map(|(at, &byte)| (byte, Place { line: line.number, start, at })));
         if continued {
-            pending.push((b' ', Place { line: line.number, at: content.len() }));
+            pending.push((b' ', Place { line: line.number, start, at: content.len() }));
             continue;
         }
         rules.extend(rule(text, &pending, layout, first..line.number + 1));
@@ -263,6 +266,9 @@ fn map_lines(text: &[u8], rule: &Rule, change: impl Fn(&[u8]) -> Vec<u8>) -> Vec
 #[derive(Clone, Copy, Debug)]
 struct Place {
     line: usize,
+    /// Offset of the line in the file.
+    start: usize,
+    /// Offset in the line.
     at: usize,
 }
 
@@ -303,7 +309,7 @@ fn word(text: &[u8], rest: &mut &[(u8, Place)]) -> Option<Word> {
 fn span_of(text: &[u8], bytes: &[(u8, Place)]) -> Span {
     let Some(&(_, first)) = bytes.first() else { return Span::default() };
     let last = bytes.iter().rev().find(|(_, place)| place.line == first.line).map_or(first, |(_, place)| *place);
-    let Some(line) = lines(text).nth(first.line - 1) else { return Span::default() };
+    let Some(line) = lines(text.get(first.start..).unwrap_or_default()).next() else { return Span::default() };
     span_in(line.text, first.line, first.at..(last.at + 1).min(line.text.len()))
 }
 

@@ -28,6 +28,12 @@ pub const DIRS: [&str; 3] = ["/etc/pam.d", "/usr/lib/pam.d", "/usr/etc/pam.d"];
 /// How deep files may include each other (`PAM_SUBSTACK_MAX_LEVEL`).
 const DEPTH: usize = 16;
 
+/// How often files are read for one service. Real ones are read some twenty times; a ring of includes is without end.
+const READS: usize = 1000;
+
+/// Bytes that a PAM file may have. Real ones have a few thousand.
+const SIZE: usize = 1 << 18;
+
 /// A rule in the place where libpam comes to it.
 #[derive(Clone, Debug)]
 pub struct Entry {
@@ -145,6 +151,7 @@ struct Reader<'a> {
     taking: Taking,
     gaps: Vec<Gap>,
     files: Vec<Arc<SourceFile>>,
+    reads: usize,
     stacks: [Vec<Entry>; 4],
 }
 
@@ -156,7 +163,8 @@ pub fn read(
     stage: Option<Stage>,
     taking: Taking,
 ) -> Result<Service, Skip> {
-    let mut reader = Reader { source, debian, taking, gaps: Vec::new(), files: Vec::new(), stacks: Default::default() };
+    let mut reader =
+        Reader { source, debian, taking, gaps: Vec::new(), files: Vec::new(), reads: 0, stacks: Default::default() };
     let path = reader.path_of(name)?;
     let file = (reader.source)(&path)?;
     let has_file = file.is_some();
@@ -212,6 +220,9 @@ impl Reader<'_> {
 
     /// Takes the rules of a file; only those of `wanted`, if a kind is wanted. Says whether libpam reads it to its end.
     fn file(&mut self, file: &Arc<SourceFile>, wanted: Option<Kind>, level: usize, depth: usize) -> Result<bool, Skip> {
+        if file.bytes.len() > SIZE {
+            return Err(Skip::Unknown(tr!("{path} is too large for a PAM file", path = file.path.as_path())));
+        }
         if !self.files.iter().any(|known| known.path == file.path) {
             self.files.push(Arc::clone(file));
         }
@@ -289,8 +300,12 @@ impl Reader<'_> {
         }
         let path = self.path_of(&name)?;
         let by = Some((Arc::clone(file), module.span));
-        if depth + 1 >= DEPTH {
-            self.gaps.push(Gap { what: What::Ring, path, by });
+        self.reads += 1;
+        if depth + 1 >= DEPTH || self.reads > READS {
+            // When there were too many reads, it is a file before this one that goes in a ring.
+            if self.reads <= READS || !self.gaps.iter().any(|gap| gap.what == What::Ring) {
+                self.gaps.push(Gap { what: What::Ring, path, by });
+            }
             return failed;
         }
         let Some(included) = (self.source)(&path)? else {

@@ -59,16 +59,14 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         let attempt = Attempt::right;
         let refusal = match judge(facts, &service, attempt(&root))? {
             Judgement::LetsIn => continue,
+            // Rules of files that are gone are for another check.
+            _ if !service.gaps.is_empty() => continue,
             Judgement::Unknown(why) => {
                 found.could_not_tell(why);
                 continue;
             }
             Judgement::Refuses(refusal) => *refusal,
         };
-        // Rules of files that are gone are for another check.
-        if !service.gaps.is_empty() {
-            continue;
-        }
         let mut all = true;
         for user in &administrators {
             all &= matches!(judge(facts, &service, attempt(user))?, Judgement::Refuses(_));
