@@ -53,13 +53,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             }
         }
         let replacements = mend::replacements(facts, &pam, &path)?;
-        // A file of its own rules that somebody left empty, and that nothing depends on, is their matter.
-        if stops.is_empty()
-            && opens.is_empty()
-            && gap.what == What::Empty
-            && gap.by.is_some()
-            && replacements.is_empty()
-        {
+        if !mend::is_fault(facts, &pam, gap)? {
             continue;
         }
         let on_the_way = users.iter().any(|(service, _)| service.stage.is_some());

@@ -42,7 +42,10 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             }
         };
         // What a file lacks is for another check to say.
-        let lacks = service.gaps.iter().any(|gap| gap.by.is_some());
+        let mut lacks = false;
+        for gap in service.gaps.iter().filter(|gap| gap.by.is_some()) {
+            lacks |= mend::is_fault(facts, &pam, gap)?;
+        }
         if !opens || lacks {
             continue;
         }

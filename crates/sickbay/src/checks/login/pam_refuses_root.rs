@@ -57,10 +57,14 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     for strict in pam.ways_in() {
         let service = read(&source, pam.debian, &strict.name, strict.stage, Taking::AsMeant)?;
         let attempt = Attempt::right;
+        let mut lacks = false;
+        for gap in &service.gaps {
+            lacks |= mend::is_fault(facts, &pam, gap)?;
+        }
         let refusal = match judge(facts, &service, attempt(&root))? {
             Judgement::LetsIn => continue,
             // Rules of files that are gone are for another check.
-            _ if !service.gaps.is_empty() => continue,
+            _ if lacks => continue,
             Judgement::Unknown(why) => {
                 found.could_not_tell(why);
                 continue;

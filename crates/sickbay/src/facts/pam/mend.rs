@@ -8,7 +8,7 @@ use sickbay_formats::pam::Kind;
 
 use crate::check::Skip;
 use crate::facts::pam::judge::{Attempt, Judgement, Refusal, User, judge, judge_kinds};
-use crate::facts::pam::{Entry, Pam, Service, Taking, defaults, read};
+use crate::facts::pam::{Entry, Gap, Pam, Service, Taking, What, defaults, read};
 use crate::facts::{Facts, SourceFile, donor};
 use crate::repair::{Change, Risk};
 use crate::text::Text;
@@ -103,6 +103,13 @@ pub struct Replacement {
     pub title: Text,
     /// What is to be done.
     pub changes: Vec<Change>,
+}
+
+/// Whether a gap is a fault of its own: an empty file that is included, and that nothing can be put in the place of, was
+/// left so by somebody who wrote the rule that includes it.
+pub fn is_fault(facts: &Facts, pam: &Pam, gap: &Gap) -> Result<bool, Skip> {
+    let of_its_own = gap.what == What::Empty && gap.by.is_some();
+    Ok(!of_its_own || !replacements(facts, pam, &gap.path)?.is_empty())
 }
 
 /// What package managers and people leave beside a file, best first.
