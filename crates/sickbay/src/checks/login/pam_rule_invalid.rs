@@ -34,6 +34,9 @@ check! {
     "a line of a PAM file cannot be read"
 }
 
+/// More wrong lines than this are one finding.
+const MANY: usize = 8;
+
 /// A file, what is wrong in it, and the services that come to it.
 type Wrong<'a> = (Arc<SourceFile>, Vec<Rule>, Vec<&'a Service>);
 
@@ -85,6 +88,19 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
                 path,
                 vec![(tr!("end the lines in LF"), Change::edit(file, text.clone()), text)],
             )?;
+        }
+        let unreadable = |rule: &&Rule| rule.faults.iter().any(|fault| *fault != Fault::CarriageReturn);
+        let count = rules.iter().filter(unreadable).count();
+        // So many are no typing errors: the file is another one, or damaged.
+        if count > MANY
+            && let Some(first) = rules.iter().find(unreadable)
+        {
+            let finding =
+                found.add(severity, tr!("{count} lines of {path} cannot be read", count, path = path.as_path()));
+            finding.at(file, first.span).why(tr!("the file was damaged, or it is no PAM file"));
+            mark(finding);
+            offer(facts, &pam, finding, path, Vec::new())?;
+            continue;
         }
         for rule in rules {
             let Some(fault) = rule.faults.iter().find(|fault| **fault != Fault::CarriageReturn) else { continue };
