@@ -95,14 +95,26 @@ pub fn run<A: AsRef<OsStr>>(
     deadline: Duration,
     limit: usize,
 ) -> Result<Output, CommandError> {
+    let mut command = plain(program);
+    command.args(args);
+    sys::before_exec(&mut command, die_with_parent);
+    converse(program, command, stdin, deadline, limit)
+}
+
+/// Starts a command whose hook asks for [`die_with_parent`], and does for it what [`run`] promises.
+pub(crate) fn converse(
+    program: &str,
+    mut command: Command,
+    stdin: &[u8],
+    deadline: Duration,
+    limit: usize,
+) -> Result<Output, CommandError> {
     let until = Instant::now() + deadline;
     let fail = |source: io::Error| match source.kind() {
         io::ErrorKind::NotFound => CommandError::NotFound { program: program.to_owned() },
         _ => CommandError::Io { program: program.to_owned(), source },
     };
-    let mut command = plain(program);
-    command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    sys::before_exec(&mut command, die_with_parent);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = Group(Some(command.spawn().map_err(fail)?));
     let mut talk = Talk::new(child.0.as_mut(), stdin, limit).map_err(fail)?;
     if !talk.until(child.0.as_ref(), until).map_err(fail)? {

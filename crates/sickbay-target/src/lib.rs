@@ -9,6 +9,7 @@ pub mod command;
 mod content;
 mod disk;
 mod error;
+mod inside;
 mod loops;
 mod machine;
 mod mounts;
@@ -23,6 +24,7 @@ mod xattr;
 
 pub use disk::Disk;
 pub use error::OpenError;
+pub use inside::{Inside, InsideError, Made};
 pub use root::{DIR_LIMIT, DirEntry, FileKind, FileSystemUse, Metadata, READ_LIMIT, ReadError, Reason, Root};
 pub use table::Table;
 pub use target::{Access, Kind, Options, Target, Volume};

@@ -88,6 +88,14 @@ impl Mounts {
         self.run(|place| Ok(rustix::mount::unmount(place, UnmountFlags::DETACH)?))
     }
 
+    /// The view itself, for a thread that wants to enter it (setns(2)).
+    pub(crate) fn view(&self) -> io::Result<OwnedFd> {
+        self.run(|_| {
+            let path = format!("/proc/self/task/{}/ns/mnt", rustix::thread::gettid().as_raw_nonzero());
+            Ok(rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)
+        })
+    }
+
     fn run<T: Send + 'static>(&self, job: impl FnOnce(&Path) -> io::Result<T> + Send + 'static) -> io::Result<T> {
         let (done, result) = mpsc::channel();
         let job: Job = Box::new(move |place| drop(done.send(job(place))));
@@ -104,6 +112,11 @@ impl Mounts {
 fn prepare() -> io::Result<PathBuf> {
     sys::own_mounts()?;
     detach_from_others()?;
+    place()
+}
+
+/// A directory to mount on.
+pub(crate) fn place() -> io::Result<PathBuf> {
     let place = PLACES.iter().map(Path::new).find(|place| place.is_dir());
     place.map(Path::to_owned).ok_or_else(|| io::Error::other("this machine has no directory to mount on"))
 }

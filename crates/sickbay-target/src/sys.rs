@@ -151,6 +151,21 @@ pub(crate) fn own_mounts() -> io::Result<()> {
     Ok(unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNS) }?)
 }
 
+/// Gives the calling thread a root and working directory of its own, so that it may enter another view of the mounts.
+pub(crate) fn own_root() -> io::Result<()> {
+    // SAFETY: as above.
+    Ok(unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::FS) }?)
+}
+
+/// Gives the calling thread its own view of the mounts, and of the network (with nothing in it), of System V objects and
+/// of the host's name; and what it starts, a view of the processes in which the first one takes all others with it.
+pub(crate) fn own_everything() -> io::Result<()> {
+    use rustix::thread::UnshareFlags as Flags;
+    let flags = Flags::NEWNS | Flags::NEWPID | Flags::NEWNET | Flags::NEWIPC | Flags::NEWUTS;
+    // SAFETY: as above.
+    Ok(unsafe { rustix::thread::unshare_unsafe(flags) }?)
+}
+
 /// Runs `hook` in the child between fork(2) and execve(2).
 ///
 /// `hook` may neither allocate nor take a lock: another thread may have held it at the time of the fork.

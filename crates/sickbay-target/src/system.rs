@@ -249,6 +249,11 @@ impl System {
         Ok(())
     }
 
+    /// The view of the mounts in which it is mounted.
+    pub(crate) fn view(&self) -> io::Result<OwnedFd> {
+        self.mounts.view()
+    }
+
     /// Brings everything that was written to the devices.
     pub(crate) fn sync(root: &Root, volumes: &[crate::Volume]) -> io::Result<()> {
         for place in volumes.iter().filter_map(|volume| volume.mounted_on.as_deref()) {

@@ -24,7 +24,7 @@ pub struct Target {
     root: Root,
     writer: Option<Writer>,
     notes: Vec<String>,
-    system: Option<System>,
+    pub(crate) system: Option<System>,
     /// Its disks. Empty where they cannot be told, as for a mounted root on a network file system.
     pub disks: Vec<Disk>,
 }

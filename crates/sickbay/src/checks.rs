@@ -17,6 +17,8 @@ pub static ALL: &[&Check] = &[
     &boot::grub_legacy_missing::CHECK,
     &boot::efi_boot_files_missing::CHECK,
     &boot::device_map_stale::CHECK,
+    &boot::initramfs_damaged::CHECK,
+    &boot::initramfs_lacks_drivers::CHECK,
     &boot::fstab_bad_line::CHECK,
     &boot::fstab_wrong_root::CHECK,
     &boot::fstab_missing_device::CHECK,

@@ -6,6 +6,7 @@
 pub mod apply;
 pub mod journal;
 pub mod plan;
+pub mod rebuild;
 pub mod session;
 pub mod undo;
 
@@ -106,6 +107,9 @@ pub enum Change {
         /// The path, the same on both.
         path: PathBuf,
     },
+    /// Runs one of the target's own programs on a copy of the target that is thrown away, and puts the file that it makes
+    /// in place.
+    Rebuild(Box<rebuild::Rebuild>),
     /// Sets a kernel parameter of the running machine.
     Sysctl {
         /// Dotted name.
@@ -165,6 +169,7 @@ impl Change {
             | Change::Mode { path, .. }
             | Change::Owner { path, .. }
             | Change::CopyFromDonor { path } => Some(path),
+            Change::Rebuild(rebuild) => Some(&rebuild.path),
             Change::Sysctl { .. } | Change::WriteDisk { .. } => None,
         }
     }
@@ -192,6 +197,11 @@ impl Change {
                 after = format!("{}:{}", after.0, after.1)
             ),
             Change::CopyFromDonor { path } => tr!("copy {path} from the donor", path),
+            Change::Rebuild(rebuild) => tr!(
+                "run {command} of the target on a copy of it, and take over {path}",
+                command = format!("{} {}", rebuild.program, rebuild.arguments.join(" ")),
+                path = rebuild.path.as_path()
+            ),
             Change::Sysctl { key, before, after } => tr!("sysctl {key}: {before} -> {after}", key, before, after),
             Change::WriteDisk { disk, offset, after, .. } => {
                 tr!("write {bytes} bytes at offset {offset} of disk {disk}", bytes = after.len(), offset, disk)

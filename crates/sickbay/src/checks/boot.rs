@@ -14,6 +14,8 @@ pub mod fstab_wrong_type;
 pub mod grub_legacy_missing;
 pub mod partition_table_damaged;
 pub mod selinux_policy_missing;
+pub mod initramfs_damaged;
+pub mod initramfs_lacks_drivers;
 pub mod sysctl_hugepages;
 mod sysctl_lines;
 pub mod sysctl_min_free;

@@ -24,7 +24,7 @@ pub struct Memory {
 }
 
 /// Texts that hold what the kernel said when it started, best first.
-const LOGS: [&str; 6] = [
+pub(super) const LOGS: [&str; 6] = [
     "/var/log/dmesg",
     "/var/log/kern.log",
     "/var/log/messages",
@@ -65,7 +65,7 @@ fn meminfo(text: &[u8], key: &str) -> Option<(u64, String)> {
 }
 
 /// Files of the system's journal, the newest first.
-fn journals(root: &Root) -> Vec<PathBuf> {
+pub(super) fn journals(root: &Root) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in root.read_dir("/var/log/journal").unwrap_or_default() {
         let dir = Path::new("/var/log/journal").join(entry.name);

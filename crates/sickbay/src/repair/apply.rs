@@ -3,12 +3,15 @@
 //! Every path operation has one meaning, "this path becomes this node", and can be repeated. A new content goes into a
 //! file beside the old one and is renamed over it, so a reader (or a power loss) sees the one or the other.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use sickbay_target::{FileKind, ReadError, Reason, Root, Target, Times, WriteError, Writer};
+use sickbay_target::{FileKind, Inside, ReadError, Reason, Root, Target, Times, WriteError, Writer};
 
 use super::journal::{Attrs, Content, Entry, Journal, Name, Node, Op};
 use super::plan::Step;
+use super::rebuild::Rebuild;
 use crate::repair::Change;
 use crate::text::{Lang, Text};
 use crate::tr;
@@ -66,7 +69,7 @@ pub(crate) fn apply(shop: &Workshop<'_>, journal: &mut Journal<'_>, step: &Step)
     for change in &step.repair.changes {
         expand(shop, change, &mut work)?;
     }
-    check_room(root, &work)?;
+    check_room(root, journal.place(), &work)?;
 
     let id = journal.begin()?;
     let mut entry = Entry {
@@ -200,6 +203,7 @@ fn expand(shop: &Workshop<'_>, change: &Change, work: &mut Vec<Work>) -> Result<
             let donor = shop.donor.ok_or_else(|| Error::Refused(tr!("there is no donor to copy {path} from", path)))?;
             copy(root, donor.root(), path, work)?;
         }
+        Change::Rebuild(rebuild) => run(shop, rebuild, work)?,
         Change::Sysctl { key, before, after } => {
             work.push(Work::Sysctl { key: key.clone(), before: before.clone(), after: after.clone() });
         }
@@ -221,6 +225,53 @@ pub(crate) fn disk_bytes(target: &Target, disk: usize, offset: u64, length: usiz
     let found = target.disks.get(disk).ok_or_else(|| Error::Refused(tr!("the target has no disk {disk}", disk)))?;
     let cannot = |error: std::io::Error| Error::Refused(Text::verbatim(format!("{}: {error}", found.name)));
     found.read_at(offset, length).map_err(cannot)
+/// How long a program of the target may take: packing hundreds of megabytes on a slow machine takes minutes.
+const PROGRAM: Duration = Duration::from_secs(900);
+
+/// Runs a program of the target on a copy; what it makes is what becomes of the paths.
+fn run(shop: &Workshop<'_>, rebuild: &Rebuild, work: &mut Vec<Work>) -> Result<(), Error> {
+    let root = shop.target.root();
+    let mut outputs = vec![rebuild.path.clone()];
+    outputs.extend(rebuild.besides.clone());
+    let made = shop
+        .target
+        .run_inside(&Inside {
+            program: rebuild.program.clone(),
+            arguments: rebuild.arguments.clone(),
+            lent: rebuild.lent.clone(),
+            outputs: outputs.clone(),
+            deadline: PROGRAM,
+        })
+        .map_err(|error| Error::Refused(Text::verbatim(error.to_string())))?;
+    let said = || {
+        let all = [made.output.stdout.as_slice(), made.output.stderr.as_slice()].concat();
+        let all = String::from_utf8_lossy(&all).into_owned();
+        let lines: Vec<&str> = all.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        lines.get(lines.len().saturating_sub(5)..).unwrap_or_default().join(" | ")
+    };
+    let program = rebuild.program.as_str();
+    if !made.output.success() {
+        return Err(Error::Refused(tr!("{program} of the target failed: {said}", program, said = said())));
+    }
+    for (index, (path, content)) in outputs.iter().zip(made.files).enumerate() {
+        let Some(content) = content.filter(|content| !content.is_empty()) else {
+            return Err(Error::Refused(tr!("{program} of the target did not make {path}: {said}", program, path, said = said())));
+        };
+        if index == 0
+            && let Some(why) = rebuild.objection(&content)
+        {
+            return Err(Error::Refused(tr!("{why}; {program} said: {said}", why, program, said = said())));
+        }
+        // Where the path is a link, the link stays.
+        let path = &root.canonical(path).unwrap_or_else(|_| path.clone());
+        let (mode, owner) = match root.metadata(path) {
+            Ok(found) => (found.mode, (found.uid, found.gid)),
+            Err(_) => (rebuild.mode, (0, 0)),
+        };
+        let attributes = fresh(root, path, mode, owner)?;
+        work.push(Work::Path { path: path.clone(), kind: Touch::All, after: New::File { content, attributes } });
+    }
+    Ok(())
 }
 
 /// The attributes that `path` has once the work so far is done, so that a mode and an owner can both be set.
@@ -325,38 +376,59 @@ fn remember_parent(root: &Root, path: &Path, entry: &mut Entry) -> Result<(), Er
     Ok(())
 }
 
-/// Refuses before the first write when the target has not the room.
-fn check_room(root: &Root, work: &[Work]) -> Result<(), Error> {
-    let mut bytes = RESERVE;
-    let mut inodes = 16;
+/// What a repair needs of one file system.
+struct Room {
+    /// A directory on it.
+    place: PathBuf,
+    bytes: u64,
+    inodes: u64,
+}
+
+/// Refuses before the first write when a file system of the target has not the room.
+fn check_room(root: &Root, journal: &Path, work: &[Work]) -> Result<(), Error> {
+    let mut rooms: HashMap<u64, Room> = HashMap::new();
+    let mut need = |at: &Path, bytes: u64, inodes: u64| {
+        // The nearest directory that is there: what is above may be made by the repair too.
+        let Some(place) = at.ancestors().find(|dir| root.stat(dir).is_ok_and(|found| found.is_dir())) else { return };
+        let Ok(found) = root.stat(place) else { return };
+        let room = rooms.entry(found.dev).or_insert_with(|| Room { place: place.to_owned(), bytes: RESERVE, inodes: 16 });
+        room.bytes += bytes;
+        room.inodes += inodes;
+    };
     for item in work {
         if let Work::Path { path, kind: Touch::All, after } = item {
             // Old and new content are kept in the journal, and the new file stands beside the old one for a moment.
             let old = root.metadata(path).map_or(0, |metadata| metadata.size);
-            let new = match after {
-                New::File { content, .. } => 2 * content.len() as u64,
-                New::Node(Node::File { content: Content::Donor(size), .. }) => *size,
-                New::Node(_) => 4096,
+            let (new, kept) = match after {
+                New::File { content, .. } => (content.len() as u64, content.len() as u64),
+                New::Node(Node::File { content: Content::Donor(size), .. }) => (*size, 0),
+                New::Node(_) => (4096, 0),
             };
-            bytes += old + new + 4096;
-            inodes += 3;
+            need(path.parent().unwrap_or(path), new + 4096, 1);
+            need(journal, old + kept, 2);
         }
     }
-    let usage = root.statvfs("/")?;
-    if usage.available < bytes {
-        return Err(Error::Refused(tr!(
-            "the target has {available} KiB free, the repair needs {needed} KiB",
-            available = usage.available / 1024,
-            needed = bytes / 1024
-        )));
-    }
-    // File systems without a fixed number of inodes (btrfs) say 0 of 0.
-    if usage.inodes > 0 && usage.inodes_free < inodes {
-        return Err(Error::Refused(tr!(
-            "the target has {available} inodes free, the repair needs {needed}",
-            available = usage.inodes_free,
-            needed = inodes
-        )));
+    need(journal, 0, 0);
+    for room in rooms.values() {
+        let usage = root.statvfs(&room.place)?;
+        let place = room.place.as_path();
+        if usage.available < room.bytes {
+            return Err(Error::Refused(tr!(
+                "the file system of {place} has {available} KiB free, the repair needs {needed} KiB",
+                place,
+                available = usage.available / 1024,
+                needed = room.bytes / 1024
+            )));
+        }
+        // File systems without a fixed number of inodes (btrfs) say 0 of 0.
+        if usage.inodes > 0 && usage.inodes_free < room.inodes {
+            return Err(Error::Refused(tr!(
+                "the file system of {place} has {available} inodes free, the repair needs {needed}",
+                place,
+                available = usage.inodes_free,
+                needed = room.inodes
+            )));
+        }
     }
     Ok(())
 }

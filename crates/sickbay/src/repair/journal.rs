@@ -268,6 +268,11 @@ impl<'a> Journal<'a> {
         Ok(())
     }
 
+    /// Where it is, or, before its first entry, where it is going to be.
+    pub fn place(&self) -> &Path {
+        self.home.as_deref().unwrap_or(Path::new("/var/lib/sickbay"))
+    }
+
     /// Makes the journal's directory unless it is there.
     fn home(&mut self) -> Result<PathBuf, Error> {
         if let Some(home) = &self.home {

@@ -1,0 +1,360 @@
+//! The target's own programs, run on a copy of its files that is thrown away.
+//!
+//! The copy is an overlay (Documentation/filesystems/overlayfs.rst): the target's file systems below, read-only, and what
+//! the program writes above, in memory. So the program can change nothing, wherever the target is mounted, and what it
+//! makes is taken out as content. It sees no network, no other process, no device but null and its like, and has lost
+//! the capabilities with which root could reach past its own directory. With its end, or ours, everything vanishes.
+
+mod dev;
+
+use std::ffi::{CString, OsString};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, mount, mount_bind, mount_remount};
+use rustix::thread::CapabilitySet;
+
+use crate::command::{self, CommandError, Output};
+use crate::writer::{Attributes, Times, Writer};
+use crate::{ReadError, Reason, Root, Target, mounts, sys};
+
+/// A program of the target, and what is expected of it.
+#[derive(Debug, Clone, Default)]
+pub struct Inside {
+    /// Its name, looked for in [`command::PATH`] of the target.
+    pub program: String,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+    /// Files that it finds besides its own or in their place, with their content: settings for this run.
+    pub lent: Vec<(PathBuf, Vec<u8>)>,
+    /// Files that it makes and that are wanted.
+    pub outputs: Vec<PathBuf>,
+    /// How long it may take.
+    pub deadline: Duration,
+}
+
+/// What a program did and made.
+#[derive(Debug)]
+pub struct Made {
+    /// How it ended and what it said.
+    pub output: Output,
+    /// The outputs in their order; `None` for one that is not there.
+    pub files: Vec<Option<Vec<u8>>>,
+}
+
+/// Why a program was not run.
+#[derive(Debug, thiserror::Error)]
+pub enum InsideError {
+    /// Only root may.
+    #[error("running {program} of the target needs root")]
+    NotRoot {
+        /// Its name.
+        program: String,
+    },
+    /// The copy could not be set up.
+    #[error("{program} of the target was not run: {what}: {source}")]
+    Setup {
+        /// Its name.
+        program: String,
+        /// What was tried.
+        what: &'static str,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// It did not end in time, or could not be started.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// What it made could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+/// Of what a program says, as much is kept, in bytes.
+const SAID: usize = 1 << 20;
+
+/// No output may be larger, in bytes: 1 GiB.
+const OUTPUT_LIMIT: u64 = 1 << 30;
+
+impl Target {
+    /// Runs a program of the target on a copy of its files, and takes out what it makes. The target stays as it is.
+    ///
+    /// # Errors
+    /// When it could not be run to its end. A program that fails is no error: see [`Output::success`].
+    pub fn run_inside(&self, run: &Inside) -> Result<Made, InsideError> {
+        if !rustix::process::geteuid().is_root() {
+            return Err(InsideError::NotRoot { program: run.program.clone() });
+        }
+        let failed = |what: &'static str| {
+            move |source: io::Error| InsideError::Setup { program: run.program.clone(), what, source }
+        };
+        let view = self.system.as_ref().map(|system| system.view()).transpose();
+        let view = view.map_err(failed("entering the mounts of the target"))?;
+        let volumes = dev::describe(self);
+        // The thread's view of everything ends with the thread.
+        std::thread::scope(|scope| {
+            let work = || -> Result<Made, InsideError> {
+                let copy = Copy::of(self.root(), view).map_err(|(what, source)| failed(what)(source))?;
+                copy.furnish(&volumes).map_err(failed("making /dev"))?;
+                copy.lend(&run.lent).map_err(failed("writing its settings"))?;
+                copy.run(run)
+            };
+            let thread = std::thread::Builder::new().name("inside".into()).spawn_scoped(scope, work);
+            let thread = thread.map_err(failed("starting a thread"))?;
+            thread.join().unwrap_or_else(|_| Err(failed("setting up")(io::ErrorKind::Other.into())))
+        })
+    }
+}
+
+/// The copy, mounted in the view of this thread alone.
+struct Copy {
+    place: PathBuf,
+    root: Root,
+}
+
+type Attempt<T> = Result<T, (&'static str, io::Error)>;
+
+fn attempt<T>(what: &'static str, result: Result<T, impl Into<io::Error>>) -> Attempt<T> {
+    result.map_err(|error| (what, error.into()))
+}
+
+impl Copy {
+    fn of(root: &Root, view: Option<OwnedFd>) -> Attempt<Copy> {
+        attempt("leaving the view of the other threads", sys::own_root())?;
+        if let Some(view) = view {
+            let kind = Some(rustix::thread::LinkNameSpaceType::Mount);
+            attempt("entering the mounts of the target", rustix::thread::move_into_link_name_space(view.as_fd(), kind))?;
+        }
+        // Only what is mounted in the own view can be overlaid: it is found there again by its path.
+        let path = attempt("finding the target's root", rustix::fs::readlink(through(root.as_dir()), Vec::new()))?;
+        let path = PathBuf::from(OsString::from_vec(path.into_bytes()));
+        attempt("making a view of its own", sys::own_everything())?;
+        attempt("making the mounts private", mounts::detach_from_others())?;
+        let lower = attempt("finding the target's root", open(&path))?;
+        let same = || -> Result<bool, Errno> {
+            let (one, other) = (rustix::fs::fstat(&lower)?, rustix::fs::fstat(root.as_dir())?);
+            Ok((one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
+        };
+        if !attempt("finding the target's root", same())? {
+            return Err(("finding the target's root", io::ErrorKind::NotFound.into()));
+        }
+        let mut layers = vec![(PathBuf::new(), lower)];
+        for below in attempt("reading the mounts", mounted_below(&path))? {
+            let dir = attempt("opening what is mounted below the target", open(&path.join(&below)))?;
+            layers.push((below, dir));
+        }
+
+        let place = attempt("finding a place", mounts::place())?;
+        let quiet = MountFlags::NODEV | MountFlags::NOSUID;
+        attempt("mounting a tmpfs", mount("tmpfs", &place, "tmpfs", quiet, Some(c"mode=0755,size=80%")))?;
+        let copy = place.join("root");
+        attempt("making a directory", make_dir(&copy))?;
+        for (number, (below, lower)) in layers.iter().enumerate() {
+            let [upper, work] = ["upper", "work"].map(|kind| place.join(format!("{kind}{number}")));
+            attempt("making a directory", make_dir(&upper).and_then(|()| make_dir(&work)))?;
+            // The mode of the root directory is that of the upper one.
+            let mode = attempt("looking at the target", rustix::fs::fstat(lower))?.st_mode & 0o7777;
+            attempt("making a directory", rustix::fs::chmod(&upper, Mode::from_raw_mode(mode)))?;
+            let layer = through(lower.as_fd());
+            let options =
+                format!("lowerdir={layer},upperdir={},workdir={}", upper.display(), work.display());
+            let options = attempt("mounting an overlay", CString::new(options))?;
+            let at = if number == 0 {
+                copy.clone()
+            } else {
+                // Inside the copy, whatever links its owner put there.
+                let inside = attempt("opening the copy", open(&copy)).map(Root::from_dir)?;
+                let Ok(dir) = inside.resolve(&Path::new("/").join(below), OFlags::DIRECTORY) else { continue };
+                let at = PathBuf::from(through(dir.as_fd()));
+                let overlaid = mount("overlay", &at, "overlay", quiet, Some(options.as_c_str()));
+                if overlaid.is_err() {
+                    // No overlay lies on FAT: it is shown as it is, and cannot be written.
+                    attempt("showing what is mounted below the target", mount_bind(layer.as_str(), &at))?;
+                    let dir = inside.resolve(&Path::new("/").join(below), OFlags::DIRECTORY);
+                    let at = through(attempt("opening the copy", dir.map_err(io::Error::other))?.as_fd());
+                    let flags = quiet | MountFlags::RDONLY | MountFlags::BIND;
+                    attempt("showing what is mounted below the target", mount_remount(at, flags, ""))?;
+                }
+                continue;
+            };
+            attempt("mounting an overlay", mount("overlay", &at, "overlay", quiet, Some(options.as_c_str())))?;
+        }
+        let root = attempt("opening the copy", open(&copy)).map(Root::from_dir)?;
+        Ok(Copy { place: copy, root })
+    }
+
+    /// What a program takes for granted: /dev, /run, /tmp, /var/tmp, and an empty /proc and /sys to mount on.
+    fn furnish(&self, volumes: &[dev::Described]) -> io::Result<()> {
+        let quiet = MountFlags::NODEV | MountFlags::NOSUID;
+        for (path, mode) in [("/dev", 0o755), ("/proc", 0o555), ("/sys", 0o555), ("/run", 0o755), ("/tmp", 0o1777)] {
+            self.need_dir(Path::new(path), mode)?;
+        }
+        self.need_dir(Path::new("/var/tmp"), 0o1777)?;
+        for path in ["/dev", "/run"] {
+            self.mount_on(path, |at| mount("tmpfs", at, "tmpfs", quiet, Some(c"mode=0755")))?;
+        }
+        let sys = MountFlags::RDONLY | MountFlags::NOEXEC | quiet;
+        // Some containers forbid it; few programs miss it.
+        let _ = self.mount_on("/sys", |at| mount("sysfs", at, "sysfs", sys, None));
+        dev::make(self, volumes)
+    }
+
+    fn mount_on(&self, path: &str, mounted: impl Fn(&str) -> rustix::io::Result<()>) -> io::Result<()> {
+        let dir = self.root.resolve(Path::new(path), OFlags::DIRECTORY).map_err(io::Error::other)?;
+        Ok(mounted(&through(dir.as_fd()))?)
+    }
+
+    fn writer(&self) -> io::Result<Writer> {
+        Ok(Writer::new(self.root.try_clone()?, false))
+    }
+
+    /// Makes a directory, and those above it, unless it is there.
+    fn need_dir(&self, path: &Path, mode: u32) -> io::Result<()> {
+        if self.root.stat(path).is_ok() || path == Path::new("/") {
+            return Ok(());
+        }
+        if let Some(parent) = path.parent() {
+            self.need_dir(parent, 0o755)?;
+        }
+        if self.root.metadata(path).is_ok() {
+            self.writer()?.remove(path).map_err(io::Error::other)?; // it dangles
+        }
+        self.writer()?.make_dir(path, mode, (0, 0)).map_err(io::Error::other)
+    }
+
+    fn lend(&self, files: &[(PathBuf, Vec<u8>)]) -> io::Result<()> {
+        for (path, content) in files {
+            if let Some(parent) = path.parent() {
+                self.need_dir(parent, 0o755)?;
+            }
+            self.writer()?.replace(path, content, &attributes(0o644), ".lent").map_err(io::Error::other)?;
+        }
+        Ok(())
+    }
+
+    fn run(&self, run: &Inside) -> Result<Made, InsideError> {
+        let mut command = command::plain(&run.program);
+        command.args(&run.arguments).env("HOME", "/root").current_dir(&self.place);
+        sys::before_exec(&mut command, enter);
+        let output = command::converse(&run.program, command, b"", run.deadline, SAID).map_err(|error| match error {
+            CommandError::NotFound { program } => InsideError::Setup {
+                program,
+                what: "the target does not have it, or not the interpreter that it names",
+                source: io::ErrorKind::NotFound.into(),
+            },
+            other => other.into(),
+        })?;
+        let mut files = Vec::new();
+        for path in &run.outputs {
+            files.push(match self.root.read_up_to(path, OUTPUT_LIMIT) {
+                Ok(content) => Some(content),
+                Err(ReadError { reason: Reason::NotFound | Reason::NotADirectory, .. }) => None,
+                Err(error) => return Err(error.into()),
+            });
+        }
+        Ok(Made { output, files })
+    }
+}
+
+/// In the child: the copy becomes the root, and root is left the capabilities that packing files takes.
+fn enter() -> io::Result<()> {
+    command::die_with_parent()?;
+    rustix::process::chroot(c".")?;
+    rustix::process::chdir(c"/")?;
+    // Read-only: /proc/sysrq-trigger and /proc/sys are open to root without any capability.
+    let flags = MountFlags::RDONLY | MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOEXEC;
+    mount(c"proc", c"/proc", c"proc", flags, None)?;
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    let kept = CapabilitySet::CHOWN
+        | CapabilitySet::DAC_OVERRIDE
+        | CapabilitySet::DAC_READ_SEARCH
+        | CapabilitySet::FOWNER
+        | CapabilitySet::FSETID
+        | CapabilitySet::KILL
+        | CapabilitySet::SETGID
+        | CapabilitySet::SETUID
+        | CapabilitySet::SETFCAP
+        | CapabilitySet::SYS_CHROOT
+        // What is made cannot be opened: the copy is mounted with nodev.
+        | CapabilitySet::MKNOD;
+    // Those that execve(2) would give root again are taken from the bounding set.
+    for bit in 0..64 {
+        let capability = CapabilitySet::from_bits_retain(1 << bit);
+        if !kept.contains(capability) {
+            match rustix::thread::remove_capability_from_bounding_set(capability) {
+                Ok(()) => {}
+                Err(Errno::INVAL) => break, // beyond the last one that the kernel knows
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Root's, and as old as the files of a real machine: to some programs a time of 0 means that there is no file.
+fn attributes(mode: u32) -> Attributes {
+    let time = (1_000_000_000, 0);
+    Attributes { mode, uid: 0, gid: 0, times: Times { atime: time, mtime: time }, xattrs: Vec::new() }
+}
+
+/// The path by which this process reaches what a descriptor is open on.
+fn through(fd: BorrowedFd<'_>) -> String {
+    format!("/proc/self/fd/{}", fd.as_raw_fd())
+}
+
+fn open(path: &Path) -> io::Result<OwnedFd> {
+    Ok(rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
+}
+
+fn make_dir(path: &Path) -> io::Result<()> {
+    Ok(rustix::fs::mkdir(path, Mode::from_raw_mode(0o755))?)
+}
+
+/// Directories below the target's root, relative to it, on which a file system with the system's own files is mounted.
+fn mounted_below(root: &Path) -> io::Result<Vec<PathBuf>> {
+    const KINDS: [&[u8]; 10] =
+        [b"ext2", b"ext3", b"ext4", b"xfs", b"btrfs", b"f2fs", b"zfs", b"vfat", b"reiserfs", b"jfs"];
+    const PLACES: [&str; 6] = ["boot", "efi", "etc", "opt", "usr", "var"];
+    let table = Root::host().map_err(io::Error::other)?;
+    let path = format!("/proc/self/task/{}/mountinfo", rustix::thread::gettid().as_raw_nonzero());
+    let text = table.read(path).map_err(io::Error::other)?;
+    let mut found: Vec<PathBuf> = text
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| {
+            let mut words = line.split(|byte| *byte == b' ');
+            let place = words.nth(4).map(unescaped)?;
+            let kind = words.skip_while(|word| *word != b"-").nth(1)?;
+            let place = PathBuf::from(OsString::from_vec(place));
+            let below = place.strip_prefix(root).ok()?.to_owned();
+            let top = below.components().next()?.as_os_str().to_str()?.to_owned();
+            (KINDS.contains(&kind) && PLACES.contains(&top.as_str())).then_some(below)
+        })
+        .collect();
+    found.sort_by_key(|place| place.components().count());
+    found.dedup();
+    Ok(found)
+}
+
+/// A word of mountinfo, in which blanks and the like are written as `\040` (proc(5)).
+fn unescaped(word: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut rest = word;
+    while let Some((byte, after)) = rest.split_first() {
+        let digits = rest.get(1..4).filter(|_| *byte == b'\\').and_then(|digits| std::str::from_utf8(digits).ok());
+        match digits.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(plain) => {
+                out.push(plain);
+                rest = rest.get(4..).unwrap_or_default();
+            }
+            None => {
+                out.push(*byte);
+                rest = after;
+            }
+        }
+    }
+    out
+}

@@ -1,0 +1,133 @@
+//! An initramfs, made again by the program of the target that makes them.
+
+use std::path::{Path, PathBuf};
+
+use sickbay_formats::modules::Dependencies;
+
+use crate::facts::Facts;
+use crate::facts::initramfs::{Contents, root_file_system};
+use crate::repair::Change;
+use crate::text::Text;
+use crate::tr;
+
+/// A program of the target that is run on a copy of the target, and what it makes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rebuild {
+    /// The program's name.
+    pub program: String,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+    /// Files that it finds in the copy besides the target's own, or in their place.
+    pub lent: Vec<(PathBuf, Vec<u8>)>,
+    /// The file that is wanted.
+    pub path: PathBuf,
+    /// A file that the program's package keeps of it, where the target has one: it is taken over too.
+    pub besides: Option<PathBuf>,
+    /// Permission bits, where the file is not there yet.
+    pub mode: u32,
+    /// Drivers that must be in it, or it is not taken.
+    pub drivers: Vec<String>,
+}
+
+/// How to make the initramfs of a kernel again, with drivers for every machine: the title of the repair and the change. What
+/// is made is taken only when the drivers of KVM's disks and of the root file system are in it. `None` when the target has
+/// no program for that, or no modules of that kernel.
+pub fn offer(facts: &Facts, version: &str, path: &Path) -> Option<(Text, Change)> {
+    let text = facts.root().read_up_to(modules_dep(version), 64 << 20).ok()?;
+    let modules = Dependencies::parse(&text);
+    let wanted = ["virtio_blk", "virtio_pci"].into_iter().map(str::to_owned).chain(root_file_system(facts));
+    let drivers: Vec<String> = wanted.filter(|driver| modules.get(driver).is_some()).collect();
+    with_drivers(facts, version, path, &drivers)
+}
+
+/// As [`offer`], for these drivers, which must all be modules of that kernel.
+pub fn with_drivers(facts: &Facts, version: &str, path: &Path, drivers: &[String]) -> Option<(Text, Change)> {
+    let rebuild = rebuild(facts, version, path, drivers)?;
+    let program = if rebuild.program == "sh" { "mkinitramfs" } else { rebuild.program.as_str() };
+    let title = tr!("make the initramfs of kernel {version} again with the target's own {program}", version, program);
+    Some((title, Change::Rebuild(Box::new(rebuild))))
+}
+
+fn modules_dep(version: &str) -> PathBuf {
+    Path::new("/lib/modules").join(version).join("modules.dep")
+}
+
+fn rebuild(facts: &Facts, version: &str, path: &Path, drivers: &[String]) -> Option<Rebuild> {
+    let root = facts.root();
+    let has = |name: &str| {
+        ["/usr/sbin", "/usr/bin", "/sbin", "/bin"].iter().any(|dir| root.exists(format!("{dir}/{name}")).unwrap_or(false))
+    };
+    // Without its list, modules are not packed but passed over.
+    if !root.exists(modules_dep(version)).unwrap_or(false) {
+        return None;
+    }
+    let file = path.to_str()?.to_owned();
+    let mut rebuild = Rebuild {
+        program: String::new(),
+        arguments: Vec::new(),
+        lent: Vec::new(),
+        path: path.to_owned(),
+        besides: None,
+        mode: 0o600,
+        drivers: drivers.to_vec(),
+    };
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<String>>();
+    if has("mkinitramfs") {
+        // Before Debian 12, update-initramfs(8) touches no file whose sum it does not know.
+        let sums = PathBuf::from("/var/lib/initramfs-tools").join(version);
+        if root.exists(&sums).unwrap_or(false) {
+            let script = r#"mkinitramfs -o "$1" "$2" && sha1sum "$1" > "$3""#;
+            rebuild.program = "sh".to_owned();
+            rebuild.arguments = words(&["-c", script, "mkinitramfs", &file, version, sums.to_str()?]);
+            rebuild.besides = Some(sums);
+        } else {
+            rebuild.program = "mkinitramfs".to_owned();
+            rebuild.arguments = words(&["-o", &file, version]);
+        }
+        // What this machine has, or what a list forgot, tells nothing of where the target runs next.
+        rebuild.lent.push(("/etc/initramfs-tools/conf.d/zz-sickbay".into(), b"MODULES=most\n".to_vec()));
+        rebuild.mode = 0o644;
+    } else if has("dracut") {
+        rebuild.program = "dracut".to_owned();
+        rebuild.arguments = words(&["--force", &file, version]);
+        let names = drivers.join(" ");
+        let settings = format!("hostonly=\"no\"\nadd_drivers+=\" {names} \"\n");
+        rebuild.lent.push(("/etc/dracut.conf.d/zz-sickbay.conf".into(), settings.into_bytes()));
+    } else if has("mkinitcpio") {
+        rebuild.program = "mkinitcpio".to_owned();
+        rebuild.arguments = words(&["-k", version, "-g", &file, "-S", "autodetect"]);
+    } else if has("mkinitfs") {
+        rebuild.program = "mkinitfs".to_owned();
+        rebuild.arguments = words(&["-o", &file, version]);
+        let own = root.read("/etc/mkinitfs/mkinitfs.conf").unwrap_or_default();
+        let more = b"\nfeatures=\"$features base ext4 nvme scsi virtio\"\n".to_vec();
+        rebuild.lent.push(("/etc/mkinitfs/mkinitfs.conf".into(), [own, more].concat()));
+    } else if has("mkinitrd") && root.exists("/etc/redhat-release").unwrap_or(false) {
+        rebuild.program = "mkinitrd".to_owned();
+        rebuild.arguments = words(&["-f"]);
+        rebuild.arguments.extend(drivers.iter().map(|driver| format!("--with={driver}")));
+        rebuild.arguments.extend(words(&[&file, version]));
+    } else {
+        return None;
+    }
+    Some(rebuild)
+}
+
+impl Rebuild {
+    /// Why what was made cannot be taken; `None` when it can.
+    pub fn objection(&self, content: &[u8]) -> Option<Text> {
+        let path = self.path.as_path();
+        let Ok(contents) = Contents::read(&mut &*content) else {
+            return Some(tr!("what was made for {path} cannot be read", path));
+        };
+        if contents.damage().is_some() || !contents.has_init {
+            return Some(tr!("what was made for {path} is no complete initramfs", path));
+        }
+        let missing: Vec<String> =
+            self.drivers.iter().filter(|driver| !contents.modules.contains(*driver)).cloned().collect();
+        if missing.is_empty() || contents.is_squashed {
+            return None;
+        }
+        Some(tr!("what was made for {path} lacks {drivers} too", path, drivers = missing.join(", ")))
+    }
+}
