@@ -85,7 +85,11 @@ fn walk(input: &mut dyn BufRead, wanted: &dyn Fn(&[u8]) -> bool, each: &mut dyn 
         }
         let summed = header.starts_with(b"070702");
         let Some(fields) = fields(&header) else {
-            return if header.len() < HEADER { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(End::NoHeader(header)) };
+            return if header.len() < HEADER {
+                Err(io::ErrorKind::UnexpectedEof.into())
+            } else {
+                Ok(End::NoHeader(header))
+            };
         };
         // The fields of a header, in order: ino, mode, uid, gid, nlink, mtime, filesize, four numbers of devices,
         // namesize, check.
@@ -103,7 +107,8 @@ fn walk(input: &mut dyn BufRead, wanted: &dyn Fn(&[u8]) -> bool, each: &mut dyn 
         }
         let size = u64::from(size);
         let mut entry = Entry { name: plain(name).into(), mode, size, content: None };
-        let kept = if entry.is_link() || (entry.is_file() && wanted(&entry.name)) { size.min(CONTENT_LIMIT) } else { 0 };
+        let kept =
+            if entry.is_link() || (entry.is_file() && wanted(&entry.name)) { size.min(CONTENT_LIMIT) } else { 0 };
         let mut content = Vec::new();
         input.take(kept).read_to_end(&mut content)?;
         let seen = content.len() as u64;
@@ -212,7 +217,9 @@ mod tests {
         assert_eq!(all, ["usr None", "bin Some(\"usr/bin\")", "conf Some(\"a=b\\n\")", "summed None"]);
         assert!(matches!(end, End::Trailer));
 
-        assert!(matches!(names(&bytes[..bytes.len() - 130]).1, End::Failed(e) if e.kind() == io::ErrorKind::UnexpectedEof));
+        assert!(
+            matches!(names(&bytes[..bytes.len() - 130]).1, End::Failed(e) if e.kind() == io::ErrorKind::UnexpectedEof)
+        );
         assert!(matches!(names(&bytes[..3]).1, End::Failed(_)));
         assert!(matches!(names(b"").1, End::Nothing));
         assert!(matches!(names(b"070707000001").1, End::NoHeader(_)));

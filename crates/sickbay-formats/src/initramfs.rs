@@ -213,9 +213,7 @@ fn unpack(
         Compression::Gzip => archives(flate2::bufread::GzDecoder::new(source), wanted, each),
         Compression::Bzip2 => archives(bzip2::bufread::BzDecoder::new(source), wanted, each),
         Compression::Xz => archives(lzma_rust2::XzReader::new_mem_limit(source, false, WINDOW_LIMIT), wanted, each),
-        Compression::Zstd => {
-            archives(zstd::stream::read::Decoder::with_buffer(source)?.single_frame(), wanted, each)
-        }
+        Compression::Zstd => archives(zstd::stream::read::Decoder::with_buffer(source)?.single_frame(), wanted, each),
         Compression::Lz4 => archives(lz4::Legacy::new(source), wanted, each),
         Compression::Lzo => archives(lzo::Lzop::new(source)?, wanted, each),
         Compression::Lzma => {

@@ -85,15 +85,16 @@ mod tests {
         assert_eq!(name(b"kernel/drivers/block/virtio-blk.ko.zst").as_deref(), Some("virtio_blk"));
         assert_eq!(name(b"kernel/fs/ext4"), None);
         assert_eq!(name(b"/.ko"), None);
-        let text = b"kernel/fs/ext4/ext4.ko: kernel/fs/jbd2/jbd2.ko  kernel/lib/crc16.ko\r\nkernel/fs/jbd2/jbd2.ko:\nx\n";
+        let text =
+            b"kernel/fs/ext4/ext4.ko: kernel/fs/jbd2/jbd2.ko  kernel/lib/crc16.ko\r\nkernel/fs/jbd2/jbd2.ko:\nx\n";
         let found = Dependencies::parse(text);
         assert_eq!(found.get("ext4").map(|module| module.needs.clone()), Some(vec!["jbd2".into(), "crc16".into()]));
         assert!(found.get("jbd2").is_some_and(|module| module.needs.is_empty()) && found.get("x").is_none());
         assert!(builtin(b"kernel/drivers/virtio/virtio.ko\n\n").contains("virtio"));
-        assert_eq!(aliases(b"# x\nalias virtio:d00000002v* virtio-blk\nalias x\n"), [(
-            BString::from("virtio:d00000002v*"),
-            "virtio_blk".to_owned()
-        )]);
+        assert_eq!(
+            aliases(b"# x\nalias virtio:d00000002v* virtio-blk\nalias x\n"),
+            [(BString::from("virtio:d00000002v*"), "virtio_blk".to_owned())]
+        );
     }
 
     proptest::proptest! {

@@ -32,7 +32,7 @@ pub struct Inside {
     pub arguments: Vec<String>,
     /// Files that it finds besides its own or in their place, with their content: settings for this run.
     pub lent: Vec<(PathBuf, Vec<u8>)>,
-    /// Files that it makes and that are wanted.
+    /// Files that it makes and that are wanted. It does not find those that are there before.
     pub outputs: Vec<PathBuf>,
     /// How long it may take.
     pub deadline: Duration,
@@ -101,6 +101,7 @@ impl Target {
                 let copy = Copy::of(self.root(), view).map_err(|(what, source)| failed(what)(source))?;
                 copy.furnish(&volumes).map_err(failed("making /dev"))?;
                 copy.lend(&run.lent).map_err(failed("writing its settings"))?;
+                copy.clear(&run.outputs).map_err(failed("clearing the way for what it makes"))?;
                 copy.run(run)
             };
             let thread = std::thread::Builder::new().name("inside".into()).spawn_scoped(scope, work);
@@ -127,7 +128,10 @@ impl Copy {
         attempt("leaving the view of the other threads", sys::own_root())?;
         if let Some(view) = view {
             let kind = Some(rustix::thread::LinkNameSpaceType::Mount);
-            attempt("entering the mounts of the target", rustix::thread::move_into_link_name_space(view.as_fd(), kind))?;
+            attempt(
+                "entering the mounts of the target",
+                rustix::thread::move_into_link_name_space(view.as_fd(), kind),
+            )?;
         }
         // Only what is mounted in the own view can be overlaid: it is found there again by its path.
         let path = attempt("finding the target's root", rustix::fs::readlink(through(root.as_dir()), Vec::new()))?;
@@ -160,28 +164,25 @@ impl Copy {
             let mode = attempt("looking at the target", rustix::fs::fstat(lower))?.st_mode & 0o7777;
             attempt("making a directory", rustix::fs::chmod(&upper, Mode::from_raw_mode(mode)))?;
             let layer = through(lower.as_fd());
-            let options =
-                format!("lowerdir={layer},upperdir={},workdir={}", upper.display(), work.display());
+            let options = format!("lowerdir={layer},upperdir={},workdir={}", upper.display(), work.display());
             let options = attempt("mounting an overlay", CString::new(options))?;
-            let at = if number == 0 {
-                copy.clone()
-            } else {
-                // Inside the copy, whatever links its owner put there.
-                let inside = attempt("opening the copy", open(&copy)).map(Root::from_dir)?;
-                let Ok(dir) = inside.resolve(&Path::new("/").join(below), OFlags::DIRECTORY) else { continue };
-                let at = PathBuf::from(through(dir.as_fd()));
-                let overlaid = mount("overlay", &at, "overlay", quiet, Some(options.as_c_str()));
-                if overlaid.is_err() {
-                    // No overlay lies on FAT: it is shown as it is, and cannot be written.
-                    attempt("showing what is mounted below the target", mount_bind(layer.as_str(), &at))?;
-                    let dir = inside.resolve(&Path::new("/").join(below), OFlags::DIRECTORY);
-                    let at = through(attempt("opening the copy", dir.map_err(io::Error::other))?.as_fd());
-                    let flags = quiet | MountFlags::RDONLY | MountFlags::BIND;
-                    attempt("showing what is mounted below the target", mount_remount(at, flags, ""))?;
-                }
+            if number == 0 {
+                attempt("mounting an overlay", mount("overlay", &copy, "overlay", quiet, Some(options.as_c_str())))?;
                 continue;
-            };
-            attempt("mounting an overlay", mount("overlay", &at, "overlay", quiet, Some(options.as_c_str())))?;
+            }
+            // Inside the copy, whatever links its owner put there.
+            let inside = attempt("opening the copy", open(&copy)).map(Root::from_dir)?;
+            let find = || inside.resolve(&Path::new("/").join(below), OFlags::DIRECTORY);
+            let Ok(dir) = find() else { continue };
+            let at = through(dir.as_fd());
+            if mount("overlay", &at, "overlay", quiet, Some(options.as_c_str())).is_err() {
+                // No overlay lies on FAT: it is shown as it is, and cannot be written.
+                let what = "showing what is mounted below the target";
+                attempt(what, mount_bind(&layer, &at))?;
+                let dir = attempt(what, find().map_err(io::Error::other))?;
+                let flags = quiet | MountFlags::RDONLY | MountFlags::BIND;
+                attempt(what, mount_remount(through(dir.as_fd()), flags, ""))?;
+            }
         }
         let root = attempt("opening the copy", open(&copy)).map(Root::from_dir)?;
         Ok(Copy { place: copy, root })
@@ -190,9 +191,14 @@ impl Copy {
     /// What a program takes for granted: /dev, /run, /tmp, /var/tmp, and an empty /proc and /sys to mount on.
     fn furnish(&self, volumes: &[dev::Described]) -> io::Result<()> {
         let quiet = MountFlags::NODEV | MountFlags::NOSUID;
-        for (path, mode) in [("/dev", 0o755), ("/proc", 0o555), ("/sys", 0o555), ("/run", 0o755), ("/tmp", 0o1777)] {
-            self.need_dir(Path::new(path), mode)?;
+        for path in ["/dev", "/proc", "/sys", "/run"].map(Path::new) {
+            // On what a link leads to, nothing is mounted.
+            if self.root.metadata(path).is_ok_and(|found| !found.is_dir()) {
+                self.writer()?.remove(path).map_err(io::Error::other)?;
+            }
+            self.need_dir(path, 0o755)?;
         }
+        self.need_dir(Path::new("/tmp"), 0o1777)?;
         self.need_dir(Path::new("/var/tmp"), 0o1777)?;
         for path in ["/dev", "/run"] {
             self.mount_on(path, |at| mount("tmpfs", at, "tmpfs", quiet, Some(c"mode=0755")))?;
@@ -236,18 +242,30 @@ impl Copy {
         Ok(())
     }
 
+    /// Removes what the program shall make: what was there before must not be taken for it.
+    fn clear(&self, outputs: &[PathBuf]) -> io::Result<()> {
+        for path in outputs {
+            let path = self.root.canonical(path).unwrap_or_else(|_| path.clone());
+            if self.root.metadata(&path).is_ok_and(|found| found.is_file()) {
+                self.writer()?.remove(&path).map_err(io::Error::other)?;
+            }
+        }
+        Ok(())
+    }
+
     fn run(&self, run: &Inside) -> Result<Made, InsideError> {
         let mut command = command::plain(&run.program);
         command.args(&run.arguments).env("HOME", "/root").current_dir(&self.place);
         sys::before_exec(&mut command, enter);
-        let output = command::converse(&run.program, command, b"", run.deadline, SAID).map_err(|error| match error {
-            CommandError::NotFound { program } => InsideError::Setup {
-                program,
-                what: "the target does not have it, or not the interpreter that it names",
-                source: io::ErrorKind::NotFound.into(),
-            },
-            other => other.into(),
-        })?;
+        let output =
+            command::converse(&run.program, command, b"", run.deadline, SAID).map_err(|error| match error {
+                CommandError::NotFound { program } => InsideError::Setup {
+                    program,
+                    what: "the target does not have it, or not the interpreter that it names",
+                    source: io::ErrorKind::NotFound.into(),
+                },
+                other => other.into(),
+            })?;
         let mut files = Vec::new();
         for path in &run.outputs {
             files.push(match self.root.read_up_to(path, OUTPUT_LIMIT) {

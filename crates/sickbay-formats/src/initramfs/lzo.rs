@@ -82,7 +82,11 @@ impl<'s, 'r> Lzop<'s, 'r> {
         skip(self.source, 4 * (sums - usize::from(adler.is_some())))?;
         let mut block = vec![0; packed];
         self.source.read_exact(&mut block)?;
-        self.block = if packed == unpacked { block } else { unpack(&block, unpacked).ok_or_else(|| wrong("a block is damaged"))? };
+        self.block = if packed == unpacked {
+            block
+        } else {
+            unpack(&block, unpacked).ok_or_else(|| wrong("a block is damaged"))?
+        };
         if adler.is_some_and(|sum| sum != adler32(&self.block)) {
             return Err(wrong("the checksum of a block is wrong"));
         }

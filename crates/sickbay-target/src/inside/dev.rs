@@ -42,7 +42,8 @@ pub(super) fn describe(target: &Target) -> Vec<Described> {
 
 /// Whether it can be a file name and a word in XML.
 fn is_plain(text: &str) -> bool {
-    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+    !text.is_empty()
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
         && !text.starts_with('.')
 }
 

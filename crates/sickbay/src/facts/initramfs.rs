@@ -88,7 +88,8 @@ impl Contents {
             }
             contents.has_init |= matches!(&**name, b"init" | b"linuxrc");
             contents.is_squashed |= matches!(&**name, b"squashfs-root.img" | b"squash-root.img" | b"squash/root.img")
-                || name.starts_with(b"squashfs-root.img") || name.starts_with(b"erofs-root.img");
+                || name.starts_with(b"squashfs-root.img")
+                || name.starts_with(b"erofs-root.img");
         }
         Ok(contents)
     }
@@ -109,11 +110,15 @@ impl OfKernel {
             && self.dependencies.get(module).is_some()
     }
 
-    /// Which of the module and of what it needs this initramfs does not have.
+    /// The module, if this initramfs does not have it; else which of those that it needs are not there.
     pub fn lacking(&self, contents: &Contents, module: &str) -> Vec<String> {
+        if self.lacks(contents, module) {
+            return vec![module.to_owned()];
+        }
         let needs = self.dependencies.get(module).map(|module| module.needs.as_slice()).unwrap_or_default();
-        let all = std::iter::once(module).chain(needs.iter().map(String::as_str));
-        all.filter(|name| self.lacks(contents, name)).map(str::to_owned).collect()
+        // What is part of the kernel needs no module, whatever modules.dep says of one of its name.
+        let is_module = !self.builtin.contains(module);
+        needs.iter().filter(|name| is_module && self.lacks(contents, name)).cloned().collect()
     }
 
     /// Whether the kernel can have that driver: in itself or as a module.
@@ -170,8 +175,7 @@ impl Fact for Initramfses {
 
 fn contents_of(root: &Root, path: &Path) -> Result<Contents, Text> {
     let mut file = root.open(path).map_err(|error| Text::verbatim(error.to_string()))?;
-    Contents::read(&mut file)
-        .map_err(|why| tr!("{path} could not be read: {why}", path, why = why.to_string()))
+    Contents::read(&mut file).map_err(|why| tr!("{path} could not be read: {why}", path, why = why.to_string()))
 }
 
 /// An initramfs and the modules that belong to it.
@@ -187,8 +191,7 @@ struct File {
 /// matter.
 fn files(root: &Root) -> Result<Vec<File>, Skip> {
     let installed = root.read_dir("/lib/modules").unwrap_or_default();
-    let installed: Vec<String> =
-        installed.into_iter().filter_map(|entry| entry.name.into_string().ok()).collect();
+    let installed: Vec<String> = installed.into_iter().filter_map(|entry| entry.name.into_string().ok()).collect();
     let mut files = Vec::new();
     let mut add = |name: &str, path: PathBuf, has_kernel: bool| {
         let Ok(found) = root.metadata(&path) else { return };
@@ -271,16 +274,6 @@ fn natural(version: &str) -> Vec<(u64, String)> {
         parts.push((number.parse().unwrap_or(0), rest.to_owned()));
     }
     parts
-}
-
-/// A text that names modules, for a message: "virtio_blk, virtio_pci and 3 more".
-pub fn listed(names: &[String]) -> String {
-    match names {
-        [first, second, third, rest @ ..] if rest.len() > 1 => {
-            format!("{first}, {second}, {third} … ({})", names.len())
-        }
-        names => names.join(", "),
-    }
 }
 
 /// The file system of the root as it is, else as fstab says.

@@ -78,7 +78,9 @@ impl Fact for Platform {
             found.kind = Some((Kind::Other, Clue { source: "/sys".into(), words: "the machine runs".into() }));
             return Ok(found);
         }
-        for path in ["/etc/fstab", "/boot/grub/grub.cfg", "/boot/grub2/grub.cfg", "/boot/grub/grub.conf", "/boot/grub/menu.lst"] {
+        for path in
+            ["/etc/fstab", "/boot/grub/grub.cfg", "/boot/grub2/grub.cfg", "/boot/grub/grub.conf", "/boot/grub/menu.lst"]
+        {
             found.in_configuration(root, path);
         }
         for path in memory::LOGS.iter().map(PathBuf::from).chain(memory::journals(root)) {
@@ -139,7 +141,8 @@ impl Platform {
 
     /// Programs that only make sense in a guest of KVM.
     fn by_agent(&mut self, root: &Root) {
-        let agents = ["/usr/bin/qemu-ga", "/usr/sbin/qemu-ga", "/usr/local/share/aliyun-assist", "/usr/local/cloudmonitor"];
+        let agents =
+            ["/usr/bin/qemu-ga", "/usr/sbin/qemu-ga", "/usr/local/share/aliyun-assist", "/usr/local/cloudmonitor"];
         if let Some(path) = agents.iter().find(|path| root.exists(path).unwrap_or(false)) {
             self.kind = Some((Kind::Kvm, Clue { source: (*path).to_owned(), words: "installed".to_owned() }));
         }

@@ -255,7 +255,12 @@ fn run(shop: &Workshop<'_>, rebuild: &Rebuild, work: &mut Vec<Work>) -> Result<(
     }
     for (index, (path, content)) in outputs.iter().zip(made.files).enumerate() {
         let Some(content) = content.filter(|content| !content.is_empty()) else {
-            return Err(Error::Refused(tr!("{program} of the target did not make {path}: {said}", program, path, said = said())));
+            return Err(Error::Refused(tr!(
+                "{program} of the target did not make {path}: {said}",
+                program,
+                path,
+                said = said()
+            )));
         };
         if index == 0
             && let Some(why) = rebuild.objection(&content)
@@ -391,7 +396,8 @@ fn check_room(root: &Root, journal: &Path, work: &[Work]) -> Result<(), Error> {
         // The nearest directory that is there: what is above may be made by the repair too.
         let Some(place) = at.ancestors().find(|dir| root.stat(dir).is_ok_and(|found| found.is_dir())) else { return };
         let Ok(found) = root.stat(place) else { return };
-        let room = rooms.entry(found.dev).or_insert_with(|| Room { place: place.to_owned(), bytes: RESERVE, inodes: 16 });
+        let room =
+            rooms.entry(found.dev).or_insert_with(|| Room { place: place.to_owned(), bytes: RESERVE, inodes: 16 });
         room.bytes += bytes;
         room.inodes += inodes;
     };

@@ -55,7 +55,9 @@ fn modules_dep(version: &str) -> PathBuf {
 fn rebuild(facts: &Facts, version: &str, path: &Path, drivers: &[String]) -> Option<Rebuild> {
     let root = facts.root();
     let has = |name: &str| {
-        ["/usr/sbin", "/usr/bin", "/sbin", "/bin"].iter().any(|dir| root.exists(format!("{dir}/{name}")).unwrap_or(false))
+        ["/usr/sbin", "/usr/bin", "/sbin", "/bin"]
+            .iter()
+            .any(|dir| root.exists(format!("{dir}/{name}")).unwrap_or(false))
     };
     // Without its list, modules are not packed but passed over.
     if !root.exists(modules_dep(version)).unwrap_or(false) {

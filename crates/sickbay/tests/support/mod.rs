@@ -4,6 +4,7 @@
 pub mod command;
 pub mod disk;
 pub mod elf;
+pub mod initramfs;
 pub mod manifest;
 pub mod story;
 

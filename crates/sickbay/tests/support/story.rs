@@ -15,6 +15,7 @@
 //! | `--- elf PATH [MODE] [interp=PATH] [needs=A,B] [soname=C] [runpath=D] [machine=N]` | a small ELF file, for x86-64 unless it says otherwise |
 //! | `--- label PATH TYPE` | the SELinux label `system_u:object_r:TYPE:s0` |
 //! | `--- text PATH` | the words of the body are added to a program, as C keeps texts in one: a NUL on both sides |
+//! | `--- initramfs PATH VERSION [modules=A,B] [without-init]` | an initramfs, not compressed, with these modules of that kernel |
 //! | `--- cut PATH SIZE` | the file ends after SIZE bytes |
 //! | `--- remove PATH`, `--- mode PATH MODE`, `--- owner PATH UID:GID` | what they say |
 //! | `--- volume NAME key=value …` | a volume of the target: `fstype`, `uuid`, `label`, `partuuid`, `partlabel`, `mounted`, `last` (mounted on), `disk` (number), `lv` (VG/LV) |
@@ -44,6 +45,7 @@ use sickbay::facts::Facts;
 use sickbay_target::{Access, Target, Volume};
 
 use super::{disk, elf};
+use super::{elf, initramfs};
 
 /// A directive with its words and its body.
 #[derive(Clone, Debug)]
@@ -210,7 +212,7 @@ fn perform(root: &Path, directive: &Directive) -> Result<(), String> {
     // A link to /lib in a tree must not lead to the /lib of the machine that runs the tests.
     let follow = matches!(*verb, "append" | "text" | "prepend" | "replace" | "dir" | "mode" | "cut" | "label");
     let path = resolved(root, target, follow)?;
-    if matches!(*verb, "file" | "crlf" | "empty" | "hole" | "elf") && path.is_symlink() {
+    if matches!(*verb, "file" | "crlf" | "empty" | "hole" | "elf" | "initramfs") && path.is_symlink() {
         fs::remove_file(&path).map_err(|error| error.to_string())?;
     }
     let body = &directive.body;
@@ -278,6 +280,12 @@ fn perform(root: &Path, directive: &Directive) -> Result<(), String> {
                 bytes[18..20].copy_from_slice(&machine.to_le_bytes());
             }
             write(&path, &bytes, &mode)?;
+        }
+        "initramfs" => {
+            let [version, keys @ ..] = rest else { return Err("initramfs PATH VERSION".to_owned()) };
+            let modules = keys.iter().find_map(|key| key.strip_prefix("modules=")).unwrap_or_default();
+            let modules: Vec<&str> = modules.split(',').filter(|module| !module.is_empty()).collect();
+            write(&path, &initramfs::build(version, &modules, !keys.contains(&"without-init")), &[])?;
         }
         "cut" => {
             let size: u64 = rest.first().and_then(|size| size.parse().ok()).ok_or("cut PATH SIZE")?;

@@ -70,7 +70,11 @@ fn fault(facts: &Facts, kernel: &OfKernel, contents: &Contents) -> Option<Text> 
             return Some(tr!("{path} is overwritten: at byte {at} begins what is no archive", path, at));
         }
         Some(Damage::Truncated(_, how)) => {
-            return Some(tr!("{path} is cut off: its {compression} archive has no end", path, compression = how.name()));
+            return Some(tr!(
+                "{path} is cut off: its {compression} archive has no end",
+                path,
+                compression = how.name()
+            ));
         }
         Some(Damage::Corrupt(_, how, why)) => {
             return Some(tr!(

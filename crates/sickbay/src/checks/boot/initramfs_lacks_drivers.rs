@@ -8,7 +8,7 @@ use crate::check::Verdict;
 use crate::facts::Facts;
 use crate::facts::devices::Devices;
 use crate::facts::fstab::Fstab;
-use crate::facts::initramfs::{Contents, Initramfses, OfKernel, listed, root_file_system};
+use crate::facts::initramfs::{Contents, Initramfses, OfKernel, root_file_system};
 use crate::facts::platform::{Clue, Kind, Platform};
 use crate::finding::{Findings, Severity};
 use crate::proof::Stage;
@@ -61,8 +61,16 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             continue;
         }
         if kernel.dependencies.is_empty() {
+            // A kernel that has everything in itself has no modules, and packs none.
+            if contents.modules.is_empty() {
+                continue;
+            }
             let path = format!("/lib/modules/{version}/modules.dep");
-            found.could_not_tell(tr!("which drivers kernel {version} needs: {path} is missing or empty", version, path));
+            found.could_not_tell(tr!(
+                "which drivers kernel {version} needs: {path} is missing or empty",
+                version,
+                path
+            ));
             continue;
         }
         report(facts, found, kernel, contents);
@@ -83,7 +91,7 @@ fn report(facts: &Facts, found: &mut Findings, kernel: &OfKernel, contents: &Con
     let other = contents.versions.iter().next().filter(|_| !contents.versions.contains(version));
     let message = match other {
         Some(other) => tr!("the initramfs of kernel {version} holds the modules of kernel {other}", version, other),
-        None => tr!("the initramfs of kernel {version} lacks {drivers}", version, drivers = listed(&names)),
+        None => tr!("the initramfs of kernel {version} lacks {drivers}", version, drivers = names.join(", ")),
     };
     let severity = if kernel.is_default { worst.severity } else { Severity::Warning };
     let finding = found.add(severity, message);
@@ -112,12 +120,14 @@ fn lacks(facts: &Facts, kernel: &OfKernel, contents: &Contents) -> Vec<Lack> {
     for module in modules_of_root(facts, kernel) {
         let names = kernel.lacking(contents, &module);
         if !names.is_empty() {
-            let why = tr!("the kernel finds the disk but cannot mount the root: it needs {module}", module = module.as_str());
+            let why =
+                tr!("the kernel finds the disk but cannot mount the root: it needs {module}", module = module.as_str());
             all.push(Lack { names, severity: Severity::Critical, why, clue: None });
         }
     }
     // Only who lacks something asks what machine it is.
-    let drivers = ["virtio_blk", "virtio_scsi", "virtio_pci", "nvme", "xen_blkfront", "hv_storvsc", "ahci", "vmw_pvscsi"];
+    let drivers =
+        ["virtio_blk", "virtio_scsi", "virtio_pci", "nvme", "xen_blkfront", "hv_storvsc", "ahci", "vmw_pvscsi"];
     if drivers.iter().all(|driver| kernel.lacking(contents, driver).is_empty()) {
         return all;
     }
@@ -164,11 +174,15 @@ fn modules_of_root(facts: &Facts, kernel: &OfKernel) -> Vec<String> {
 /// Whether the root's line of fstab names what crypttab opens.
 fn is_encrypted(facts: &Facts) -> bool {
     let Ok(fstab) = facts.get::<Fstab>() else { return false };
-    let Some(name) = fstab.root().and_then(|entry| entry.device().strip_prefix(b"/dev/mapper/").map(<[u8]>::to_vec)) else {
+    let Some(name) = fstab.root().and_then(|entry| entry.device().strip_prefix(b"/dev/mapper/").map(<[u8]>::to_vec))
+    else {
         return false;
     };
     let Ok(Some(crypttab)) = facts.file("/etc/crypttab") else { return false };
-    crypttab.bytes.lines().any(|line| line.split(u8::is_ascii_whitespace).find(|word| !word.is_empty()) == Some(name.as_slice()))
+    crypttab
+        .bytes
+        .lines()
+        .any(|line| line.split(u8::is_ascii_whitespace).find(|word| !word.is_empty()) == Some(name.as_slice()))
 }
 
 fn lacks_of_disk(platform: &Platform, kernel: &OfKernel, contents: &Contents) -> Vec<Lack> {
@@ -210,12 +224,17 @@ fn lacks_of_disk(platform: &Platform, kernel: &OfKernel, contents: &Contents) ->
         Some((Kind::Kvm, clue)) => {
             let is_complete = |driver: &'static str| kernel.knows(driver) && lacking(&with_bus(driver)).is_empty();
             if !usual.into_iter().any(is_complete) {
-                let why = tr!("this is a guest of KVM, and the kernel does not see its disk without {module}", module = "virtio_blk");
+                let why = tr!(
+                    "this is a guest of KVM, and the kernel does not see its disk without {module}",
+                    module = "virtio_blk"
+                );
                 all.push(Lack { names, severity: Severity::Error, why, clue: Some(clue.clone()) });
             }
         }
         None if kernel.is_default => {
-            let why = tr!("on KVM, the usual cloud, the kernel does not see a disk of virtio; nothing tells on what machine the target ran");
+            let why = tr!(
+                "on KVM, the usual cloud, the kernel does not see a disk of virtio; nothing tells on what machine the target ran"
+            );
             all.push(Lack { names, severity: Severity::Warning, why, clue: None });
         }
         None => {}

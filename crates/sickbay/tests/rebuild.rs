@@ -1,0 +1,112 @@
+//! An initramfs made again by a program of the target, from the finding to the undoing. Needs root, and a shell.
+#![allow(clippy::disallowed_methods)]
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use sickbay::check::Check;
+use sickbay::checks::boot::{initramfs_damaged, initramfs_lacks_drivers};
+use sickbay::repair::plan::Choice;
+use sickbay::repair::session::{self, Outcome};
+use sickbay::repair::undo::Force;
+use sickbay::text::Lang;
+use sickbay_target::{Access, Target};
+use support::initramfs::build;
+use support::manifest::manifest;
+
+const VERSION: &str = "6.1.0-1-amd64";
+const INITRD: &str = "boot/initrd.img-6.1.0-1-amd64";
+const CHECKS: [&Check; 2] = [&initramfs_damaged::CHECK, &initramfs_lacks_drivers::CHECK];
+
+/// A root whose mkinitramfs is this script, and whose initramfs is damaged.
+fn tree(script: &str) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    for program in ["sh", "cat", "sha1sum"] {
+        let path = ["/usr/bin", "/bin"].iter().map(|dir| Path::new(dir).join(program)).find(|path| path.exists());
+        let path = path.unwrap_or_else(|| panic!("{program}: is it installed?"));
+        file(root, &format!("usr/bin/{program}"), &fs::read(&path).unwrap(), 0o755);
+        let libraries = Command::new("ldd").arg(&path).output().unwrap();
+        let libraries = String::from_utf8(libraries.stdout).unwrap();
+        for word in libraries.split_whitespace().filter(|word| word.starts_with('/')) {
+            file(root, &word[1..], &fs::read(word).unwrap(), 0o755);
+        }
+    }
+    file(root, "usr/sbin/mkinitramfs", format!("#!/usr/bin/sh\n{script}").as_bytes(), 0o755);
+    file(root, "boot/vmlinuz-6.1.0-1-amd64", b"kernel", 0o644);
+    file(root, INITRD, b"\x28\xb5\x2f\xfd cut off", 0o600);
+    let modules =
+        b"kernel/drivers/block/virtio_blk.ko: kernel/drivers/virtio/virtio.ko\nkernel/drivers/virtio/virtio.ko:\n";
+    file(root, &format!("lib/modules/{VERSION}/modules.dep"), modules, 0o644);
+    file(root, "good", &build(VERSION, &["virtio", "virtio_blk"], true), 0o644);
+    file(root, "poor", &build(VERSION, &["virtio"], true), 0o644);
+    for dir in ["var/lib", "var/tmp", "tmp", "etc"] {
+        fs::create_dir_all(root.join(dir)).unwrap();
+    }
+    dir
+}
+
+fn file(root: &Path, path: &str, content: &[u8], mode: u32) {
+    let path: PathBuf = root.join(path);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, content).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+fn fix(target: &Arc<Target>) -> Outcome {
+    session::fix(target, None, &CHECKS, &Choice::default(), &mut |_, _| true).unwrap()
+}
+
+fn open(dir: &tempfile::TempDir) -> Arc<Target> {
+    Arc::new(Target::described(dir.path(), Access::ReadWrite, Vec::new()).unwrap())
+}
+
+#[test]
+fn made_and_taken_back() {
+    let script =
+        r#"test "$1 $3" = "-o 6.1.0-1-amd64" && cat /etc/initramfs-tools/conf.d/zz-sickbay && cat /good > "$2""#;
+    let dir = tree(script);
+    file(dir.path(), "var/lib/initramfs-tools/6.1.0-1-amd64", b"0  /boot/initrd.img-6.1.0-1-amd64\n", 0o644);
+    let before = manifest(dir.path());
+    let target = open(&dir);
+    let outcome = fix(&target);
+    assert!(outcome.diagnosis.findings.is_empty(), "{:?}", outcome.applied);
+    assert_eq!(fs::read(dir.path().join(INITRD)).unwrap(), fs::read(dir.path().join("good")).unwrap());
+    assert_eq!(fs::metadata(dir.path().join(INITRD)).unwrap().permissions().mode() & 0o7777, 0o600);
+    // update-initramfs of old releases knows it again.
+    let sum = fs::read_to_string(dir.path().join("var/lib/initramfs-tools/6.1.0-1-amd64")).unwrap();
+    assert!(sum.ends_with("  /boot/initrd.img-6.1.0-1-amd64\n") && sum.len() > 60, "{sum}");
+    // What it was lent is nowhere.
+    assert!(!dir.path().join("etc/initramfs-tools").exists());
+
+    drop(outcome);
+    session::undo(&target, None, &[], Force::No).unwrap();
+    assert_eq!(support::manifest::difference(&before, &manifest(dir.path())), None);
+}
+
+#[test]
+fn what_fails_or_is_no_better_is_not_taken() {
+    let cases = [
+        ("echo no space left >&2; exit 1", "mkinitramfs of the target failed: no space left"),
+        ("echo done", "mkinitramfs of the target did not make /boot/initrd.img-6.1.0-1-amd64: done"),
+        (r#"cat /poor > "$2""#, "what was made for /boot/initrd.img-6.1.0-1-amd64 lacks virtio_blk too"),
+        (
+            r#"cat /etc/hostname > "$2"; echo x > "$2""#,
+            "what was made for /boot/initrd.img-6.1.0-1-amd64 is no complete initramfs",
+        ),
+    ];
+    for (script, wanted) in cases {
+        let dir = tree(script);
+        let before = manifest(dir.path());
+        let outcome = fix(&open(&dir));
+        let failure = outcome.applied[0].failure.as_ref().map(|why| why.render(Lang::En)).unwrap_or_default();
+        assert!(failure.starts_with(wanted), "{failure}");
+        assert_eq!(outcome.diagnosis.findings.len(), 1);
+        assert_eq!(support::manifest::difference(&before, &manifest(dir.path())), None);
+    }
+}
