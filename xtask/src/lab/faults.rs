@@ -138,6 +138,21 @@ pub const FAULTS: &[Fault] = &[
         "initramfs-missing",
     ),
     fault(
+        "initramfs-cut-off",
+        "the newest kernel's initramfs ends in the middle",
+        r"truncate -s 9M $(ls $R/boot/initrd.img-* | sort -V | tail -n 1)",
+        "initramfs-damaged",
+    ),
+    fault(
+        "initramfs-without-drivers",
+        "every initramfs packed with MODULES=list and an empty list",
+        r#"sed -i 's/^MODULES=.*/MODULES=list/' $R/etc/initramfs-tools/initramfs.conf
+unshare -m sh -ec 'mount --bind /dev '$R'/dev; mount -t proc proc '$R'/proc
+for k in $(ls '$R'/lib/modules); do chroot '$R' mkinitramfs -o /boot/initrd.img-$k $k; done'"#,
+        "initramfs-lacks-drivers",
+    )
+    .risky(),
+    fault(
         "kernel-missing",
         "the newest kernel is gone, an older one is whole",
         r"rm $(ls $R/boot/vmlinuz-* | sort -V | tail -n 1)",

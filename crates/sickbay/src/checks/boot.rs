@@ -16,6 +16,7 @@ pub mod partition_table_damaged;
 pub mod selinux_policy_missing;
 pub mod initramfs_damaged;
 pub mod initramfs_lacks_drivers;
+pub mod selinux_policy_missing;
 pub mod sysctl_hugepages;
 mod sysctl_lines;
 pub mod sysctl_min_free;

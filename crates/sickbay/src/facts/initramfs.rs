@@ -105,9 +105,8 @@ impl OfKernel {
     /// Whether a driver is a module of this kernel that must be loaded and that this initramfs does not have.
     pub fn lacks(&self, contents: &Contents, module: &str) -> bool {
         let is_for_this = contents.versions.is_empty() || contents.versions.contains(&self.version);
-        !(is_for_this && contents.modules.contains(module))
-            && !self.builtin.contains(module)
-            && self.dependencies.get(module).is_some()
+        let has = self.builtin.contains(module) || (is_for_this && contents.modules.contains(module));
+        !has && self.dependencies.get(module).is_some()
     }
 
     /// The module, if this initramfs does not have it; else which of those that it needs are not there.
