@@ -11,7 +11,7 @@ use sickbay_target::{FileKind, Inside, ReadError, Reason, Root, Target, Times, W
 
 use super::journal::{Attrs, Content, Entry, Journal, Name, Node, Op};
 use super::plan::Step;
-use super::rebuild::Rebuild;
+use super::rebuild::{MADE, Rebuild};
 use crate::repair::Change;
 use crate::text::{Lang, Text};
 use crate::tr;
@@ -231,15 +231,16 @@ const PROGRAM: Duration = Duration::from_secs(900);
 /// Runs a program of the target on a copy; what it makes is what becomes of the paths.
 fn run(shop: &Workshop<'_>, rebuild: &Rebuild, work: &mut Vec<Work>) -> Result<(), Error> {
     let root = shop.target.root();
-    let mut outputs = vec![rebuild.path.clone()];
+    let mut outputs = vec![PathBuf::from(MADE)];
     outputs.extend(rebuild.besides.clone());
+    let paths = std::iter::once(&rebuild.path).chain(&rebuild.besides);
     let made = shop
         .target
         .run_inside(&Inside {
             program: rebuild.program.clone(),
             arguments: rebuild.arguments.clone(),
             lent: rebuild.lent.clone(),
-            outputs: outputs.clone(),
+            outputs,
             deadline: PROGRAM,
         })
         .map_err(|error| Error::Refused(Text::verbatim(error.to_string())))?;
@@ -253,7 +254,7 @@ fn run(shop: &Workshop<'_>, rebuild: &Rebuild, work: &mut Vec<Work>) -> Result<(
     if !made.output.success() {
         return Err(Error::Refused(tr!("{program} of the target failed: {said}", program, said = said())));
     }
-    for (index, (path, content)) in outputs.iter().zip(made.files).enumerate() {
+    for (index, (path, content)) in paths.zip(made.files).enumerate() {
         let Some(content) = content.filter(|content| !content.is_empty()) else {
             return Err(Error::Refused(tr!(
                 "{program} of the target did not make {path}: {said}",

@@ -10,6 +10,9 @@ use crate::repair::Change;
 use crate::text::Text;
 use crate::tr;
 
+/// Where a program puts in the copy what it makes. Not in /boot: that may be FAT, of which there is no copy to write to.
+pub const MADE: &str = "/var/tmp/sickbay-initramfs";
+
 /// A program of the target that is run on a copy of the target, and what it makes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rebuild {
@@ -19,9 +22,9 @@ pub struct Rebuild {
     pub arguments: Vec<String>,
     /// Files that it finds in the copy besides the target's own, or in their place.
     pub lent: Vec<(PathBuf, Vec<u8>)>,
-    /// The file that is wanted.
+    /// The file that becomes what the program puts at [`MADE`].
     pub path: PathBuf,
-    /// A file that the program's package keeps of it, where the target has one: it is taken over too.
+    /// A file that the program's package keeps of it, where the target has one: it is taken over from its own place.
     pub besides: Option<PathBuf>,
     /// Permission bits, where the file is not there yet.
     pub mode: u32,
@@ -63,7 +66,6 @@ fn rebuild(facts: &Facts, version: &str, path: &Path, drivers: &[String]) -> Opt
     if !root.exists(modules_dep(version)).unwrap_or(false) {
         return None;
     }
-    let file = path.to_str()?.to_owned();
     let mut rebuild = Rebuild {
         program: String::new(),
         arguments: Vec::new(),
@@ -78,29 +80,29 @@ fn rebuild(facts: &Facts, version: &str, path: &Path, drivers: &[String]) -> Opt
         // Before Debian 12, update-initramfs(8) touches no file whose sum it does not know.
         let sums = PathBuf::from("/var/lib/initramfs-tools").join(version);
         if root.exists(&sums).unwrap_or(false) {
-            let script = r#"mkinitramfs -o "$1" "$2" && sha1sum "$1" > "$3""#;
+            let script = r#"mkinitramfs -o "$1" "$2" && sum=$(sha1sum <"$1") && echo "${sum%% *}  $4" >"$3""#;
             rebuild.program = "sh".to_owned();
-            rebuild.arguments = words(&["-c", script, "mkinitramfs", &file, version, sums.to_str()?]);
+            rebuild.arguments = words(&["-c", script, "mkinitramfs", MADE, version, sums.to_str()?, path.to_str()?]);
             rebuild.besides = Some(sums);
         } else {
             rebuild.program = "mkinitramfs".to_owned();
-            rebuild.arguments = words(&["-o", &file, version]);
+            rebuild.arguments = words(&["-o", MADE, version]);
         }
         // What this machine has, or what a list forgot, tells nothing of where the target runs next.
         rebuild.lent.push(("/etc/initramfs-tools/conf.d/zz-sickbay".into(), b"MODULES=most\n".to_vec()));
         rebuild.mode = 0o644;
     } else if has("dracut") {
         rebuild.program = "dracut".to_owned();
-        rebuild.arguments = words(&["--force", &file, version]);
+        rebuild.arguments = words(&["--force", MADE, version]);
         let names = drivers.join(" ");
         let settings = format!("hostonly=\"no\"\nadd_drivers+=\" {names} \"\n");
         rebuild.lent.push(("/etc/dracut.conf.d/zz-sickbay.conf".into(), settings.into_bytes()));
     } else if has("mkinitcpio") {
         rebuild.program = "mkinitcpio".to_owned();
-        rebuild.arguments = words(&["-k", version, "-g", &file, "-S", "autodetect"]);
+        rebuild.arguments = words(&["-k", version, "-g", MADE, "-S", "autodetect"]);
     } else if has("mkinitfs") {
         rebuild.program = "mkinitfs".to_owned();
-        rebuild.arguments = words(&["-o", &file, version]);
+        rebuild.arguments = words(&["-o", MADE, version]);
         let own = root.read("/etc/mkinitfs/mkinitfs.conf").unwrap_or_default();
         let more = b"\nfeatures=\"$features base ext4 nvme scsi virtio\"\n".to_vec();
         rebuild.lent.push(("/etc/mkinitfs/mkinitfs.conf".into(), [own, more].concat()));
@@ -108,7 +110,7 @@ fn rebuild(facts: &Facts, version: &str, path: &Path, drivers: &[String]) -> Opt
         rebuild.program = "mkinitrd".to_owned();
         rebuild.arguments = words(&["-f"]);
         rebuild.arguments.extend(drivers.iter().map(|driver| format!("--with={driver}")));
-        rebuild.arguments.extend(words(&[&file, version]));
+        rebuild.arguments.extend(words(&[MADE, version]));
     } else {
         return None;
     }
