@@ -14,8 +14,8 @@ use bstr::BString;
 use crate::cpio::{self, End, Entry};
 use source::Source;
 
-/// Decompressed, no part may be larger: 8 GiB. A bomb must not be read for ever.
-const PART_LIMIT: u64 = 8 << 30;
+/// All parts together are unpacked up to here, in bytes: 4 GiB. A bomb must not be read for ever.
+const UNPACKED_LIMIT: u64 = 4 << 30;
 
 /// Memory that a decompressor may take for its window, in KiB: 256 MiB, more than any tool asks for.
 const WINDOW_LIMIT: u32 = 256 << 10;
@@ -130,16 +130,21 @@ impl Initramfs {
     /// # Errors
     /// When `input` cannot be read, which says nothing of what is in it.
     pub fn read(input: &mut dyn Read, wanted: &dyn Fn(&[u8]) -> bool) -> io::Result<Initramfs> {
+        Initramfs::read_within(UNPACKED_LIMIT, input, wanted)
+    }
+
+    fn read_within(limit: u64, input: &mut dyn Read, wanted: Wanted<'_>) -> io::Result<Initramfs> {
         let mut source = Source::new(input);
         let mut found = Initramfs::default();
-        found.damage = found.parts_of(&mut source, wanted);
+        found.damage = found.parts_of(&mut source, limit, wanted);
         match source.failure() {
             Some(error) => Err(error),
             None => Ok(found),
         }
     }
 
-    fn parts_of(&mut self, source: &mut Source<'_>, wanted: Wanted<'_>) -> Option<Damage> {
+    fn parts_of(&mut self, source: &mut Source<'_>, limit: u64, wanted: Wanted<'_>) -> Option<Damage> {
+        let mut budget = limit;
         loop {
             source.skip_zeros();
             let start = source.position();
@@ -157,7 +162,7 @@ impl Initramfs {
             };
             let result = match compression {
                 Compression::None => archive(source, wanted, &mut each),
-                _ => unpack(source, compression, wanted, &mut each),
+                _ => unpack(source, compression, &mut budget, wanted, &mut each),
             };
             self.parts.push(Part { start, compression, entries: self.entries.len() - before });
             match result {
@@ -205,20 +210,25 @@ fn archive(input: &mut dyn BufRead, wanted: Wanted<'_>, each: &mut dyn FnMut(Ent
 fn unpack(
     source: &mut Source<'_>,
     compression: Compression,
+    budget: &mut u64,
     wanted: Wanted<'_>,
     each: &mut dyn FnMut(Entry),
 ) -> Result<(), Broken> {
     match compression {
         Compression::None => Ok(()),
-        Compression::Gzip => archives(flate2::bufread::GzDecoder::new(source), wanted, each),
-        Compression::Bzip2 => archives(bzip2::bufread::BzDecoder::new(source), wanted, each),
-        Compression::Xz => archives(lzma_rust2::XzReader::new_mem_limit(source, false, WINDOW_LIMIT), wanted, each),
-        Compression::Zstd => archives(zstd::stream::read::Decoder::with_buffer(source)?.single_frame(), wanted, each),
-        Compression::Lz4 => archives(lz4::Legacy::new(source), wanted, each),
-        Compression::Lzo => archives(lzo::Lzop::new(source)?, wanted, each),
+        Compression::Gzip => archives(flate2::bufread::GzDecoder::new(source), budget, wanted, each),
+        Compression::Bzip2 => archives(bzip2::bufread::BzDecoder::new(source), budget, wanted, each),
+        Compression::Xz => {
+            archives(lzma_rust2::XzReader::new_mem_limit(source, false, WINDOW_LIMIT), budget, wanted, each)
+        }
+        Compression::Zstd => {
+            archives(zstd::stream::read::Decoder::with_buffer(source)?.single_frame(), budget, wanted, each)
+        }
+        Compression::Lz4 => archives(lz4::Legacy::new(source), budget, wanted, each),
+        Compression::Lzo => archives(lzo::Lzop::new(source)?, budget, wanted, each),
         Compression::Lzma => {
             let mut decoder = lzma_rust2::LzmaReader::new_mem_limit(&mut *source, WINDOW_LIMIT, None)?;
-            let result = archives(&mut decoder, wanted, each);
+            let result = archives(&mut decoder, budget, wanted, each);
             let (source, ahead) = decoder.into_parts();
             source.unread(ahead);
             result
@@ -227,10 +237,15 @@ fn unpack(
 }
 
 /// Everything that comes out of a decompressor, so that its checksum is looked at too.
-fn archives(decoder: impl Read, wanted: Wanted<'_>, each: &mut dyn FnMut(Entry)) -> Result<(), Broken> {
-    let mut input = BufReader::with_capacity(128 << 10, decoder.take(PART_LIMIT));
-    loop {
-        let zeros = input.fill_buf()?.iter().take_while(|byte| **byte == 0).count();
+fn archives(
+    decoder: impl Read,
+    budget: &mut u64,
+    wanted: Wanted<'_>,
+    each: &mut dyn FnMut(Entry),
+) -> Result<(), Broken> {
+    let mut input = BufReader::with_capacity(128 << 10, decoder.take(*budget));
+    let mut read = || loop {
+        let zeros = source::zeros(input.fill_buf()?);
         let is_all = zeros == input.buffer().len();
         input.consume(zeros);
         if !is_all {
@@ -238,5 +253,25 @@ fn archives(decoder: impl Read, wanted: Wanted<'_>, each: &mut dyn FnMut(Entry))
         } else if zeros == 0 {
             return Ok(());
         }
+    };
+    let result = read();
+    *budget = input.get_ref().limit();
+    if *budget == 0 {
+        return Err(Broken::Wrong("it unpacks to more than any initramfs".to_owned()));
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bomb_is_left() {
+        let bomb = zstd::encode_all(&*vec![0; 3 << 20], 1).unwrap().repeat(5);
+        let found = Initramfs::read_within(5 << 20, &mut &*bomb, &|_| false).unwrap();
+        assert!(matches!(found.damage, Some(Damage::Corrupt(_, Compression::Zstd, _))), "{:?}", found.damage);
+        assert_eq!(found.parts.len(), 2);
+        assert_eq!(Initramfs::read(&mut &*bomb, &|_| false).unwrap().damage, None);
     }
 }

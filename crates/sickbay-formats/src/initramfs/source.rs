@@ -2,6 +2,8 @@
 
 use std::io::{self, BufRead, Read};
 
+use bstr::ByteSlice;
+
 /// Counts what was taken, and keeps the error of the reader apart from what a decompressor makes of it.
 pub(super) struct Source<'r> {
     reader: &'r mut dyn Read,
@@ -16,6 +18,11 @@ pub(super) struct Source<'r> {
 const HEAD: usize = 8;
 
 const CHUNK: usize = 128 << 10;
+
+/// How many zeros stand at the beginning.
+pub(super) fn zeros(bytes: &[u8]) -> usize {
+    bytes.find_not_byteset(b"\0").unwrap_or(bytes.len())
+}
 
 impl<'r> Source<'r> {
     pub(super) fn new(reader: &'r mut dyn Read) -> Source<'r> {
@@ -41,7 +48,7 @@ impl<'r> Source<'r> {
     /// Takes zeros up to the first other byte.
     pub(super) fn skip_zeros(&mut self) {
         loop {
-            let zeros = self.head().iter().take_while(|byte| **byte == 0).count();
+            let zeros = zeros(self.head());
             self.at += zeros;
             if zeros == 0 {
                 return;
