@@ -8,6 +8,7 @@
 
 pub mod accounts;
 pub mod boot_sector;
+pub mod cpio;
 pub mod device_map;
 pub mod dpkg;
 pub mod elf;
@@ -15,10 +16,6 @@ pub mod fstab;
 pub mod gpt;
 pub mod grub_core;
 pub mod grub_legacy_stage;
-pub mod cpio;
-pub mod dpkg;
-pub mod elf;
-pub mod fstab;
 pub mod initramfs;
 pub mod ld_so;
 pub mod lines;

@@ -225,6 +225,8 @@ pub(crate) fn disk_bytes(target: &Target, disk: usize, offset: u64, length: usiz
     let found = target.disks.get(disk).ok_or_else(|| Error::Refused(tr!("the target has no disk {disk}", disk)))?;
     let cannot = |error: std::io::Error| Error::Refused(Text::verbatim(format!("{}: {error}", found.name)));
     found.read_at(offset, length).map_err(cannot)
+}
+
 /// How long a program of the target may take: packing hundreds of megabytes on a slow machine takes minutes.
 const PROGRAM: Duration = Duration::from_secs(900);
 

@@ -44,8 +44,7 @@ use std::sync::Arc;
 use sickbay::facts::Facts;
 use sickbay_target::{Access, Target, Volume};
 
-use super::{disk, elf};
-use super::{elf, initramfs};
+use super::{disk, elf, initramfs};
 
 /// A directive with its words and its body.
 #[derive(Clone, Debug)]
