@@ -63,7 +63,7 @@ fn fix(target: &Arc<Target>) -> Outcome {
 }
 
 fn open(dir: &tempfile::TempDir) -> Arc<Target> {
-    Arc::new(Target::described(dir.path(), Access::ReadWrite, Vec::new()).unwrap())
+    Arc::new(Target::described(dir.path(), Access::ReadWrite, Vec::new(), &[]).unwrap())
 }
 
 #[test]
