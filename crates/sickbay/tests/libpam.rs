@@ -69,7 +69,8 @@ fn ours(facts: &Facts, case: &Case) -> (Option<bool>, Option<bool>) {
 }
 
 fn compare(cases: &[Case]) {
-    let target = Target::described(Path::new("/"), Access::ReadOnly, Vec::new(), &[]).expect("the root of this machine");
+    let target =
+        Target::described(Path::new("/"), Access::ReadOnly, Vec::new(), &[]).expect("the root of this machine");
     let facts = Facts::new(Arc::new(target), None);
     let mut differences = Vec::new();
     for (case, (right, wrong)) in cases.iter().zip(libpam(cases)) {
