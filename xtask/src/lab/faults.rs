@@ -19,8 +19,6 @@ pub struct Fault {
     pub donor: bool,
     /// The repair is a risky one.
     pub risky: bool,
-    /// MiB of memory that the machine has.
-    pub memory: u32,
     /// CI tries it.
     pub smoke: bool,
 }
@@ -46,7 +44,7 @@ pub enum Way {
 /// A fault with the usual circumstances.
 const fn fault(name: &'static str, what: &'static str, snippet: &'static str, finds: &'static str) -> Fault {
     let (debian, way) = (Debian::Breaks, Way::Console);
-    Fault { name, what, snippet, finds, debian, way, donor: false, risky: false, memory: 768, smoke: false }
+    Fault { name, what, snippet, finds, debian, way, donor: false, risky: false, smoke: false }
 }
 
 impl Fault {
@@ -68,10 +66,6 @@ impl Fault {
 
     const fn risky(self) -> Fault {
         Fault { risky: true, ..self }
-    }
-
-    const fn memory(self, memory: u32) -> Fault {
-        Fault { memory, ..self }
     }
 }
 

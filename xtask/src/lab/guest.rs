@@ -61,14 +61,16 @@ const BOOT: Duration = Duration::from_secs(240);
 /// A quiet console for this long after power-on, and nobody comes any more.
 const SILENCE: Duration = Duration::from_secs(130);
 const ANSWER: Duration = Duration::from_secs(60);
+/// MiB of memory.
+const MEMORY: &str = "768";
 
 impl Guest {
     /// Switches a machine on.
-    pub fn start(image: &Path, memory: u32) -> Result<Guest, String> {
+    pub fn start(image: &Path) -> Result<Guest, String> {
         let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
         let ssh = free_port().map_err(|error| error.to_string())?;
         let mut child = Command::new("qemu-system-x86_64")
-            .args(["-accel", "tcg", "-smp", "1", "-m", &memory.to_string(), "-display", "none", "-vga", "std"])
+            .args(["-accel", "tcg", "-smp", "1", "-m", MEMORY, "-display", "none", "-vga", "std"])
             .args(["-serial", "stdio", "-no-reboot", "-snapshot"])
             .arg("-monitor")
             .arg(format!("unix:{},server=on,wait=off", dir.path().join("monitor").display()))

@@ -100,7 +100,7 @@ impl Lab {
     }
 
     fn log_in(&self, disk: &Path, fault: &Fault) -> Result<(), Stop> {
-        let mut guest = Guest::start(disk, fault.memory).map_err(|symptom| Stop { symptom, console: String::new() })?;
+        let mut guest = Guest::start(disk).map_err(|symptom| Stop { symptom, console: String::new() })?;
         match fault.way {
             Way::Console => guest.log_in(),
             Way::Ssh => guest.log_in_by_ssh(),

@@ -10,9 +10,6 @@ use super::faults::{FAULTS, FIVE};
 use super::guest::Guest;
 use super::trial::{Lab, Row, text};
 
-/// MiB of memory of these machines.
-const MEMORY: u32 = 768;
-
 impl Lab {
     /// On the healthy disk nothing is found, a look changes no byte, and root can log in both ways.
     pub fn pristine(&self) -> Row {
@@ -22,10 +19,10 @@ impl Lab {
             if checksum(&self.healthy)? != before {
                 return Err("the look changed the disk".to_owned());
             }
-            let mut guest = Guest::start(&self.healthy, MEMORY)?;
+            let mut guest = Guest::start(&self.healthy)?;
             guest.log_in().map_err(|stop| format!("{}\n{}", stop.symptom, stop.console))?;
             drop(guest);
-            let mut guest = Guest::start(&self.healthy, MEMORY)?;
+            let mut guest = Guest::start(&self.healthy)?;
             guest.log_in_by_ssh().map_err(|stop| format!("{}\n{}", stop.symptom, stop.console))?;
             "logs in on the console and over ssh".clone_into(&mut row.before);
             row.undone = "no byte changed";
@@ -39,14 +36,14 @@ impl Lab {
             let disk = self.with_five("five-at-once")?;
             let disk = disk.path.as_path();
             let before = manifest(disk)?;
-            row.before = match Guest::start(disk, MEMORY)?.log_in() {
+            row.before = match Guest::start(disk)?.log_in() {
                 Ok(()) => return Err("five faults do not break it".to_owned()),
                 Err(stop) => stop.symptom,
             };
             let out = output(Command::new(&self.sickbay).args(["fix", "--yes", "--lang", "en"]).arg(disk))?;
             row.repair = format!("{} repairs", text(&out).matches("\nrepaired: ").count());
             self.expect_clear(disk)?;
-            let mut guest = Guest::start(disk, MEMORY)?;
+            let mut guest = Guest::start(disk)?;
             guest.log_in().map_err(|stop| format!("after the repair: {}\n{}", stop.symptom, stop.console))?;
             drop(guest);
             "logs in on the console, a wrong password does not".clone_into(&mut row.after);
