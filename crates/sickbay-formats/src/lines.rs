@@ -45,6 +45,37 @@ pub fn lines(text: &[u8]) -> impl Iterator<Item = Line<'_>> {
     })
 }
 
+/// The words of a text between blanks and line ends, as ranges of it.
+pub fn words(text: &[u8]) -> impl Iterator<Item = Range<usize>> + '_ {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let blank = |byte: &u8| byte.is_ascii_whitespace();
+        let start = at + text.get(at..)?.iter().position(|byte| !blank(byte))?;
+        let length = text.get(start..)?.iter().position(blank).unwrap_or(text.len() - start);
+        at = start + length;
+        Some(start..at)
+    })
+}
+
+/// The place of the bytes `range` of a text, which are taken to be on one line.
+pub fn span_at(text: &[u8], range: Range<usize>) -> Span {
+    let start = range.start.min(text.len());
+    let before = text.get(..start).unwrap_or_default();
+    let begin = before.rfind_byte(b'\n').map_or(0, |newline| newline + 1);
+    let number = before.iter().filter(|&&byte| byte == b'\n').count() + 1;
+    let line = text.get(begin..).unwrap_or_default();
+    let line = line.lines_with_terminator().next().unwrap_or_default();
+    let end = range.end.saturating_sub(begin).min(line.trim_end_with(|c| c == '\n').len());
+    span_in(line, number, start - begin..end.max(start - begin))
+}
+
+/// The text with the bytes `range` replaced.
+pub fn with_bytes(text: &[u8], range: Range<usize>, new: &[u8]) -> Vec<u8> {
+    let before = text.get(..range.start).unwrap_or(text);
+    let after = text.get(range.end.max(range.start)..).unwrap_or_default();
+    [before, new, after].concat()
+}
+
 /// The text with line `number` (from 1 on) replaced by what `edit` makes of it; `None` removes the line with its end.
 pub fn with_line(text: &[u8], number: usize, edit: impl FnOnce(&[u8]) -> Option<Vec<u8>>) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len() + 32);
