@@ -7,10 +7,8 @@ pub mod run;
 #[cfg(test)]
 mod tests;
 
-
 mod words;
 pub mod write;
-
 
 use std::ops::Range;
 

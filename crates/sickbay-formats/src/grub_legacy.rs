@@ -96,7 +96,8 @@ pub fn parse(text: &[u8]) -> Config {
         }
         // The name ends at a blank or a `=`.
         let begin = start + line.text.len() - trimmed.len();
-        let length = trimmed.iter().position(|byte| matches!(byte, b' ' | b'\t' | b'=' | b'\r')).unwrap_or(trimmed.len());
+        let length =
+            trimmed.iter().position(|byte| matches!(byte, b' ' | b'\t' | b'=' | b'\r')).unwrap_or(trimmed.len());
         let (name, rest) = trimmed.split_at(length);
         let name = Word { text: name.into(), range: begin..begin + length };
         let skipped = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'=')).count();
@@ -151,13 +152,17 @@ pub struct NewEntry {
 
 /// A configuration, the first entry its default.
 pub fn write(new: &New) -> String {
-    let mut out = format!("# written by sickbay from the kernels that are complete\ndefault=0\ntimeout={}\n", new.timeout);
+    let mut out =
+        format!("# written by sickbay from the kernels that are complete\ndefault=0\ntimeout={}\n", new.timeout);
     for line in &new.globals {
         out.push_str(line);
         out.push('\n');
     }
     for entry in &new.entries {
-        out.push_str(&format!("title {}\n\troot {}\n\tkernel {} {}\n", entry.title, new.root, entry.kernel, entry.options));
+        out.push_str(&format!(
+            "title {}\n\troot {}\n\tkernel {} {}\n",
+            entry.title, new.root, entry.kernel, entry.options
+        ));
         if let Some(initrd) = &entry.initrd {
             out.push_str(&format!("\tinitrd {initrd}\n"));
         }

@@ -2,11 +2,13 @@
 
 pub mod accounts;
 pub mod boot_loader;
+pub mod boot_config;
 pub mod devices;
 pub mod donor;
 pub mod esp;
 pub mod fstab;
 pub mod initramfs;
+pub mod kernels;
 pub mod libraries;
 pub mod memory;
 pub mod pam;

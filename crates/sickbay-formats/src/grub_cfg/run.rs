@@ -1,5 +1,6 @@
 //! What a GRUB script shows when it runs: the menu, and what each entry of it would do.
 
+mod menu;
 mod test;
 
 use std::collections::HashMap;
@@ -8,6 +9,7 @@ use std::sync::Arc;
 
 use bstr::{BStr, BString, ByteSlice};
 
+pub use self::menu::{Item, Menu};
 use super::{Node, Part, Word, in_text, parse};
 use crate::lines;
 
@@ -86,8 +88,8 @@ pub struct Ran {
     pub words: Vec<Argument>,
     /// GRUB's root device at that moment.
     pub root: BString,
-    /// Whether it is a `search` that found nothing.
-    pub in_vain: bool,
+    /// For a `search` that found nothing, what it looked for.
+    pub in_vain: Option<Argument>,
 }
 
 impl Ran {
@@ -95,118 +97,6 @@ impl Ran {
     pub fn name(&self) -> &BStr {
         self.words.first().map(|word| word.text.as_bstr()).unwrap_or_default()
     }
-}
-
-/// What the menu shows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Item {
-    /// The title.
-    pub title: BString,
-    /// `--id`, or the name of a boot loader entry.
-    pub id: Option<BString>,
-    /// Where the title stands.
-    pub place: Argument,
-    /// What the entry runs; empty for a submenu.
-    pub commands: Vec<Ran>,
-    /// The items of a submenu.
-    pub below: Option<Vec<Item>>,
-}
-
-/// What a run comes to.
-#[derive(Clone, Debug, Default)]
-pub struct Menu {
-    /// In order.
-    pub items: Vec<Item>,
-    /// The commands outside of all entries that name a file or a device: `search`, `configfile`, `source`, `set`.
-    pub commands: Vec<Ran>,
-    /// Variables at the end.
-    pub variables: HashMap<BString, Value>,
-    /// `configfile` of a file that is not there.
-    pub lost: Vec<Argument>,
-    /// Whether `blscfg` was run.
-    pub uses_loader_entries: bool,
-    /// Numbers of the files that were run, in order.
-    pub files: Vec<usize>,
-}
-
-impl Menu {
-    /// The entry that `$default` chooses, by GRUB's rules: number, title or id, with `>` into submenus; the first item
-    /// when there is no such one. Indices from the top.
-    pub fn default_entry(&self) -> Option<Vec<usize>> {
-        let wanted = self.variables.get(BStr::new("default")).map(|value| value.text.clone()).unwrap_or_default();
-        self.chosen(wanted.as_ref()).or_else(|| descend(&self.items, 0, BStr::new("")))
-    }
-
-    /// The entries of `$fallback`.
-    pub fn fallback(&self) -> Vec<Vec<usize>> {
-        let text = self.variables.get(BStr::new("fallback")).map(|value| value.text.clone()).unwrap_or_default();
-        lines::words(&text).filter_map(|word| self.chosen(text.get(word)?.as_bstr())).collect()
-    }
-
-    /// The entry that `choice` names.
-    pub fn chosen(&self, choice: &BStr) -> Option<Vec<usize>> {
-        let (index, rest) = find(&self.items, choice)?;
-        descend(&self.items, index, rest)
-    }
-
-    /// The item at `path`.
-    pub fn item(&self, path: &[usize]) -> Option<&Item> {
-        let (last, above) = path.split_last()?;
-        let mut items = &self.items;
-        for &index in above {
-            items = items.get(index)?.below.as_ref()?;
-        }
-        items.get(*last)
-    }
-
-    /// Every entry that is no submenu, with its path.
-    pub fn entries(&self) -> Vec<(Vec<usize>, &Item)> {
-        fn walk<'a>(items: &'a [Item], above: &[usize], all: &mut Vec<(Vec<usize>, &'a Item)>) {
-            for (index, item) in items.iter().enumerate() {
-                let path = [above, &[index]].concat();
-                match &item.below {
-                    Some(below) => walk(below, &path, all),
-                    None => all.push((path, item)),
-                }
-            }
-        }
-        let mut all = Vec::new();
-        walk(&self.items, &[], &mut all);
-        all
-    }
-}
-
-/// The item that the part of `choice` before a `>` names, and what follows; a title may have `>` in it.
-fn find<'a>(items: &[Item], choice: &'a BStr) -> Option<(usize, &'a BStr)> {
-    let is = |item: &Item, name: &[u8]| item.title == name || item.id.as_ref().is_some_and(|id| id == name);
-    if choice.is_empty() {
-        return None;
-    }
-    if let Some(index) = items.iter().position(|item| is(item, choice)) {
-        return Some((index, BStr::new("")));
-    }
-    let (head, rest) = match choice.find_byte(b'>') {
-        Some(at) => (choice.get(..at)?, choice.get(at + 1..)?),
-        None => (choice.as_bytes(), &b""[..]),
-    };
-    let digits = head.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let number = head.get(..digits).and_then(|text| text.to_str().ok()).and_then(|text| text.parse::<usize>().ok());
-    let index = match number.filter(|_| digits == head.len()) {
-        Some(number) => (number < items.len()).then_some(number)?,
-        None => items.iter().position(|item| is(item, head))?,
-    };
-    Some((index, rest.as_bstr()))
-}
-
-/// `index`, and on into submenus by `rest`.
-fn descend(items: &[Item], index: usize, rest: &BStr) -> Option<Vec<usize>> {
-    let item = items.get(index)?;
-    let mut path = vec![index];
-    if let Some(below) = &item.below {
-        let (next, rest) = find(below, rest).unwrap_or((0, BStr::new("")));
-        path.extend(descend(below, next, rest)?);
-    }
-    Some(path)
 }
 
 /// Runs the file `file` with what GRUB knows before it: `root` and `prefix`.
@@ -322,7 +212,8 @@ impl Runner<'_> {
         let words = self.expand(words);
         let Some(name) = words.first().map(|word| word.text.clone()) else { return true };
         if let Some((body, file)) = self.functions.get(&name).cloned() {
-            let outer = (self.file, std::mem::replace(&mut self.arguments, words.get(1..).unwrap_or_default().to_vec()));
+            let outer =
+                (self.file, std::mem::replace(&mut self.arguments, words.get(1..).unwrap_or_default().to_vec()));
             self.file = file;
             let result = self.all(&body, items);
             (self.file, self.arguments) = outer;
@@ -376,11 +267,11 @@ impl Runner<'_> {
             }
             _ => {}
         }
-        self.record(words, false);
+        self.record(words, None);
         true
     }
 
-    fn record(&mut self, words: Vec<Argument>, in_vain: bool) {
+    fn record(&mut self, words: Vec<Argument>, in_vain: Option<Argument>) {
         let root = self.value("root");
         self.trace.push(Ran { words, root, in_vain });
     }
@@ -410,12 +301,10 @@ impl Runner<'_> {
     fn include(&mut self, name: &BStr, arguments: &[Argument], items: &mut Vec<Pending>, words: Vec<Argument>) -> bool {
         let Some(path) = arguments.first().cloned() else { return false };
         let root = self.value("root");
-        self.record(words, false);
+        self.record(words, None);
         let (device, inner) = split_device(path.text.as_ref(), root.as_ref());
         let Some((file, text)) = self.world.read(device, inner) else {
-            if name == "configfile" {
-                self.menu.lost.push(path);
-            }
+            self.menu.lost.push(path);
             return false;
         };
         if self.depth > DEPTH / 2 {
@@ -469,7 +358,7 @@ impl Runner<'_> {
             }
         }
         let found = value.and_then(|value| self.world.search(by.unwrap_or(Search::File), value.text.as_ref()));
-        let in_vain = value.is_some() && found.is_none();
+        let in_vain = value.filter(|_| found.is_none()).cloned();
         let there = found.is_some();
         if let Some(text) = found {
             self.variables.insert(variable, Value { text, origin: None });
@@ -560,7 +449,8 @@ impl Runner<'_> {
     }
 
     fn loader(&mut self, entry: &LoaderEntry) -> Item {
-        let command = |name: &str| Argument { text: name.into(), file: entry.file, range: 0..0, literal: false, tail: None };
+        let command =
+            |name: &str| Argument { text: name.into(), file: entry.file, range: 0..0, literal: false, tail: None };
         let expanded = |runner: &Self, ranges: &[Range<usize>]| -> Vec<Argument> {
             ranges.iter().flat_map(|range| runner.expand(&in_text(&entry.text, range.clone()))).collect()
         };
@@ -569,11 +459,11 @@ impl Runner<'_> {
             let mut linux = vec![command("linux")];
             linux.extend(expanded(runner, &entry.linux));
             linux.extend(expanded(runner, &entry.options));
-            runner.record(linux, false);
+            runner.record(linux, None);
             let mut initrd = vec![command("initrd")];
             initrd.extend(expanded(runner, &entry.initrd));
             if initrd.len() > 1 {
-                runner.record(initrd, false);
+                runner.record(initrd, None);
             }
         });
         let place = Argument { text: entry.title.clone(), file: entry.file, range: 0..0, literal: false, tail: None };
@@ -623,6 +513,7 @@ fn titled(words: &[Argument]) -> Item {
         }
     }
     let place = title.or_else(|| words.first().cloned());
-    let place = place.unwrap_or(Argument { text: BString::default(), file: 0, range: 0..0, literal: false, tail: None });
+    let place =
+        place.unwrap_or(Argument { text: BString::default(), file: 0, range: 0..0, literal: false, tail: None });
     Item { title: place.text.clone(), id, place, commands: Vec::new(), below: None }
 }

@@ -82,7 +82,10 @@ fn a_menu_of_debian() {
     assert_eq!(menu.default_entry(), Some(vec![0]));
     let entries = menu.entries();
     let titles: Vec<_> = entries.iter().map(|(path, item)| (path.clone(), item.title.to_string())).collect();
-    assert_eq!(titles, [(vec![0], "Debian".into()), (vec![1, 0], "Debian, 2".into()), (vec![1, 1], "Debian, 1".into())]);
+    assert_eq!(
+        titles,
+        [(vec![0], "Debian".into()), (vec![1, 0], "Debian, 2".into()), (vec![1, 1], "Debian, 1".into())]
+    );
     let linux = &entries[0].1.commands[1];
     assert_eq!(linux.root, "hd0,msdos2");
     let words: Vec<_> = linux.words.iter().map(|word| word.text.to_string()).collect();
@@ -93,14 +96,15 @@ fn a_menu_of_debian() {
     assert_eq!(entries[0].1.commands[2].words.len(), 3);
     // What `search` does not find leaves the root as it was.
     let search = &entries[1].1.commands[0];
-    assert!(search.in_vain);
+    assert_eq!(search.in_vain.as_ref().unwrap().text, "cd");
     assert_eq!(entries[1].1.commands[1].root, "hd0,msdos1");
     assert_eq!(parse(DEBIAN.as_bytes()).defects, Vec::<Range<usize>>::new());
 }
 
 #[test]
 fn the_default_is_chosen_as_grub_does() {
-    let chosen = |saved| shown(&Small { environment: vec![("saved_entry", saved)], ..Small::default() }, DEBIAN).default_entry();
+    let chosen =
+        |saved| shown(&Small { environment: vec![("saved_entry", saved)], ..Small::default() }, DEBIAN).default_entry();
     assert_eq!(chosen("more>one"), Some(vec![1, 1]));
     assert_eq!(chosen("1>1"), Some(vec![1, 1]));
     assert_eq!(chosen("More>Debian, 2"), Some(vec![1, 0]));
@@ -133,8 +137,10 @@ fn loader_entries_take_their_options_from_variables() {
         initrd: Vec::new(),
         options: vec![25..text.len() - 1],
     };
-    let world = Small { loader: vec![entry], environment: vec![("kernelopts", "root=/dev/vda1 ro ")], ..Small::default() };
-    let menu = shown(&world, "load_env\nif [ -z \"${kernelopts}\" ]; then\n  set kernelopts=\"root=UUID=x \"\nfi\nblscfg\n");
+    let world =
+        Small { loader: vec![entry], environment: vec![("kernelopts", "root=/dev/vda1 ro ")], ..Small::default() };
+    let menu =
+        shown(&world, "load_env\nif [ -z \"${kernelopts}\" ]; then\n  set kernelopts=\"root=UUID=x \"\nfi\nblscfg\n");
     let linux = &menu.items[0].commands[0];
     let words: Vec<_> = linux.words.iter().map(|w| (w.text.to_string(), w.file, w.range.clone(), w.literal)).collect();
     assert_eq!(words[1], ("/vmlinuz-5".into(), 3, 6..16, true));
@@ -206,10 +212,11 @@ proptest::proptest! {
             }
         }
     }
+}
 
-    #[test]
-    fn deep_nesting_is_bounded(depth in 0_usize..3000) {
-        let _ = shown(&Small::default(), &"submenu a {\n".repeat(depth));
-        let _ = shown(&Small::default(), &"function f { f; f\n}\nf\n".repeat(1 + depth / 1000));
-    }
+#[test]
+fn deep_nesting_is_bounded() {
+    let _ = shown(&Small::default(), &"submenu a {\n".repeat(3000));
+    let _ = shown(&Small::default(), "function f { f; f\n}\nf\n");
+    let _ = shown(&Small::default(), "function f { f; f\n}\nmenuentry a { f\n}\n");
 }

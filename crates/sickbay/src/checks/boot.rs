@@ -2,6 +2,7 @@
 
 pub mod boot_loader_missing;
 pub mod boot_loader_modules_missing;
+mod boot_entries;
 pub mod default_target_missing;
 pub mod device_map_stale;
 pub mod efi_boot_files_missing;
@@ -15,6 +16,12 @@ pub mod grub_legacy_missing;
 pub mod initramfs_damaged;
 pub mod initramfs_lacks_drivers;
 pub mod partition_table_damaged;
+pub mod grub_config_missing;
+pub mod grub_wrong_root;
+pub mod initramfs_missing;
+pub mod kernel_command_line;
+pub mod kernel_incomplete;
+pub mod kernel_missing;
 pub mod selinux_policy_missing;
 pub mod sysctl_hugepages;
 mod sysctl_lines;

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use sickbay_target::{Kind, Table};
 
 use crate::facts::Facts;
+use crate::facts::boot_config::BootConfig;
+use crate::facts::kernels::Kernels;
 use crate::facts::system::System;
 use crate::report::TargetSummary;
 use crate::text::Text;
@@ -57,6 +59,15 @@ fn description(facts: &Facts) -> Vec<Text> {
     all
 }
 
+/// The running kernel, or the one that would boot.
 fn kernel(facts: &Facts) -> Option<String> {
-    facts.is_host().then(|| rustix::system::uname().release().to_string_lossy().into_owned())
+    if facts.is_host() {
+        return Some(rustix::system::uname().release().to_string_lossy().into_owned());
+    }
+    let config = facts.get::<BootConfig>().ok()?;
+    let named = config.loaders.iter().find_map(|loader| loader.default_entry()?.kernel.as_ref())?;
+    let name = named.word.text.rsplit('/').next()?;
+    let kernels = facts.get::<Kernels>().ok()?;
+    let known = named.path.as_deref().and_then(|path| kernels.of_image(path));
+    Some(known.map_or(name, |kernel| kernel.version.as_str()).to_owned())
 }

@@ -1,6 +1,7 @@
 //! What the integration tests share.
 #![allow(dead_code, missing_docs, unreachable_pub, reason = "each test binary uses a part of it")]
 
+pub mod boot;
 pub mod command;
 pub mod disk;
 pub mod elf;

@@ -16,9 +16,10 @@
 //! | `--- label PATH TYPE` | the SELinux label `system_u:object_r:TYPE:s0` |
 //! | `--- text PATH` | the words of the body are added to a program, as C keeps texts in one: a NUL on both sides |
 //! | `--- initramfs PATH VERSION [modules=A,B] [without-init]` | an initramfs, not compressed, with these modules of that kernel |
+//! | `--- kernel PATH` | a small x86 kernel whose header says how long it is |
 //! | `--- cut PATH SIZE` | the file ends after SIZE bytes |
 //! | `--- remove PATH`, `--- mode PATH MODE`, `--- owner PATH UID:GID` | what they say |
-//! | `--- volume NAME key=value …` | a volume of the target: `fstype`, `uuid`, `label`, `partuuid`, `partlabel`, `mounted`, `last` (mounted on), `disk` (number), `lv` (VG/LV) |
+//! | `--- volume NAME key=value …` | a volume of the target: `fstype`, `uuid`, `label`, `partuuid`, `partlabel`, `mounted`, `last` (mounted on), `disk` (number), `lv` (VG/LV), `table` (`gpt`; MBR when left out) |
 //! | `--- no volume NAME` | a volume of the tree is not there |
 //! | `--- disk` | the target has this disk; body: its partitions, for sfdisk(8); volumes of its partitions get their places |
 //! | `--- disk-zero FROM LENGTH`, `--- disk-bytes FROM HEX` | bytes of it |
@@ -42,9 +43,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sickbay::facts::Facts;
-use sickbay_target::{Access, Target, Volume};
+use sickbay_target::{Access, Table, Target, Volume};
 
-use super::{disk, elf, initramfs};
+use super::{boot, disk, elf, initramfs};
 
 /// A directive with its words and its body.
 #[derive(Clone, Debug)]
@@ -211,7 +212,7 @@ fn perform(root: &Path, directive: &Directive) -> Result<(), String> {
     // A link to /lib in a tree must not lead to the /lib of the machine that runs the tests.
     let follow = matches!(*verb, "append" | "text" | "prepend" | "replace" | "dir" | "mode" | "cut" | "label");
     let path = resolved(root, target, follow)?;
-    if matches!(*verb, "file" | "crlf" | "empty" | "hole" | "elf" | "initramfs") && path.is_symlink() {
+    if matches!(*verb, "file" | "crlf" | "empty" | "hole" | "elf" | "kernel" | "initramfs") && path.is_symlink() {
         fs::remove_file(&path).map_err(|error| error.to_string())?;
     }
     let body = &directive.body;
@@ -269,6 +270,7 @@ fn perform(root: &Path, directive: &Directive) -> Result<(), String> {
             write(&path, b"", &[])?;
             fs::OpenOptions::new().write(true).open(&path).and_then(|file| file.set_len(size)).map_err(io)?;
         }
+        "kernel" => write(&path, &boot::kernel(), &[])?,
         "elf" => {
             let value = |key: &str| rest.iter().find_map(|word| word.strip_prefix(key));
             let needs: Vec<&str> = value("needs=").map(|list| list.split(',').collect()).unwrap_or_default();
@@ -369,6 +371,7 @@ fn attributes(path: &Path, default: u32, rest: &[&str]) -> Result<(), String> {
 fn volume(name: &str, keys: &[&str]) -> Result<Volume, String> {
     let mut volume = Volume { name: name.replace('-', " "), size: 20 << 30, ..Volume::default() };
     volume.partition = name.rsplit('-').next().and_then(|number| number.parse().ok());
+    volume.table = volume.partition.map(|_| Table::Mbr);
     for word in keys {
         let (key, value) = word.split_once('=').ok_or_else(|| format!("{word} is not key=value"))?;
         let text = Some(value.to_owned());
@@ -381,6 +384,7 @@ fn volume(name: &str, keys: &[&str]) -> Result<Volume, String> {
             "last" => volume.last_mounted_on = Some(PathBuf::from(value)),
             "disk" => volume.disk = value.parse().map_err(|_| format!("disk={value}"))?,
             "lv" => volume.lv = value.split_once('/').map(|(vg, lv)| (vg.to_owned(), lv.to_owned())),
+            "table" if value == "gpt" => volume.table = Some(Table::Gpt),
             "mounted" => volume.mounted_on = Some(PathBuf::from(value)),
             other => return Err(format!("no key {other}")),
         }

@@ -1,0 +1,99 @@
+//! The boot loader's configuration is missing, empty, or has no entry.
+
+use bstr::ByteSlice;
+
+use crate::check::Verdict;
+use crate::facts::Facts;
+use crate::facts::boot_config::{BootConfig, Kind, Loader, write};
+use crate::facts::kernels::Kernels;
+use crate::finding::Findings;
+use crate::proof::Stage;
+use crate::repair::{Change, Risk};
+use crate::text::Text;
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// The configuration that the installed GRUB reads is missing, is empty, or is read without coming to one entry:
+    /// `grub.cfg` of GRUB 2 (in `/boot/grub`, `/boot/grub2` or on the EFI partition), `grub.conf` or `menu.lst` of GRUB
+    /// legacy, `/boot/loader/entries` where the menu is made of it; or the stub on the EFI partition looks for a volume or
+    /// a file that is not there.
+    ///
+    /// ## Why it matters
+    /// GRUB stops at its own prompt (`grub>`), on a cloud server where nobody sits at the console.
+    ///
+    /// ## What the repair does
+    /// Writes a configuration with an entry for each kernel that is complete, newest first: the volume is found by its
+    /// UUID, the words for the kernel are those of `/etc/default/grub` (or of grubenv, `/etc/kernel/cmdline`, other
+    /// entries), and `root=` names the root of this disk. No program of the target is run. By hand, once and from the
+    /// prompt: `set root=(hd0,msdos1)`, `linux /boot/vmlinuz-… root=/dev/vda1 ro`, `initrd /boot/initrd.img-…`, `boot`
+    /// (GRUB legacy: `root (hd0,0)`, `kernel …`, `initrd …`, `boot`); then `grub-mkconfig -o /boot/grub/grub.cfg`.
+    "grub-config-missing", Boot, seed = ["B8", "C1"], proves = [BootConfig], "the boot loader's configuration is missing, empty, or has no entry"
+}
+
+fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    let config = facts.get::<BootConfig>()?;
+    for loader in &config.loaders {
+        let Some(message) = fault(loader) else { continue };
+        let kernels = facts.get::<Kernels>()?;
+        let finding = found.critical(message);
+        match &loader.lost {
+            Some(word) => finding.at(&word.file, word.span()),
+            None => finding.at_path(&loader.main),
+        };
+        finding
+            .why(match loader.kind {
+                Kind::Grub2 => tr!("GRUB finds nothing to boot and stops at its own prompt, grub>"),
+                Kind::Legacy => tr!("GRUB legacy finds nothing to boot and stops at its own prompt, grub>"),
+            })
+            .detail("kernels", kernels.complete().map(|kernel| kernel.version.clone()).collect::<Vec<_>>())
+            .stops(Stage::BootConfig);
+        let count = kernels.complete().count();
+        match write::changes(facts, &config, &kernels, loader) {
+            Some(changes) => {
+                let stub = changes.iter().any(|change| match change {
+                    Change::Edit { after: text, .. } | Change::Create { content: text, .. } => {
+                        text.contains_str("configfile")
+                    }
+                    _ => false,
+                });
+                let title = if stub {
+                    tr!("write the stub that leads to the configuration")
+                } else {
+                    tr!("write a configuration with entries for the complete kernels ({count})", count)
+                };
+                finding.repair(Risk::Safe, title, changes);
+            }
+            None if count == 0 => {
+                finding.by_hand(tr!("no kernel is complete: reinstall the kernel's package in a chroot first"));
+            }
+            None => {
+                finding.by_hand(tr!(
+                    "the root has no UUID by which it could be named: write {path} with grub-mkconfig",
+                    path = loader.main.as_path()
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn fault(loader: &Loader) -> Option<Text> {
+    let path = loader.main.as_path();
+    let Some(file) = &loader.file else { return Some(tr!("{path} is missing: GRUB has no menu", path)) };
+    if file.bytes.iter().all(|byte| byte.is_ascii_whitespace() || *byte == 0) {
+        return Some(tr!("{path} is empty: GRUB has no menu", path));
+    }
+    if let Some(lost) = &loader.lost {
+        let what = lost.text.as_str();
+        return Some(tr!("{path} leads to {what}, which is not there", path, what));
+    }
+    if !loader.entries.is_empty() {
+        return None;
+    }
+    Some(if loader.loader_entries {
+        tr!("{path} shows the entries of /boot/loader/entries, and there are none", path)
+    } else {
+        tr!("{path} has no entry", path)
+    })
+}

@@ -1,0 +1,171 @@
+//! The boot configuration names a volume that is not there, or a root that is not the root.
+
+use std::collections::BTreeMap;
+
+use super::boot_entries::{edits, in_sources, leads_to_root, no_entry};
+use crate::check::Verdict;
+use crate::facts::Facts;
+use crate::facts::boot_config::{BootConfig, Entry, Loader, Word, write};
+use crate::finding::{Findings, Severity};
+use crate::proof::Stage;
+use crate::repair::{Change, Risk};
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// An entry of the boot loader's configuration that looks for its kernel on a volume that no disk of this system has
+    /// (`search --fs-uuid`, `root (hd0,0)`), or that gives the kernel a `root=` which is on no disk or is not the root file
+    /// system: as after a disk was copied, restored or formatted anew. Entries of other systems are left alone.
+    ///
+    /// ## Why it matters
+    /// With a wrong `root=` the initramfs waits for the device and ends in its own shell (`(initramfs)`, `dracut:/#`), or the
+    /// kernel panics. A `search` that fails is survived where GRUB's own volume holds the kernel too.
+    ///
+    /// ## What the repair does
+    /// Writes the UUID that is right into the words at fault, in every entry, and nothing else; where `/etc/default/grub` or
+    /// `/etc/kernel/cmdline` have the same word, there too. By hand: compare `blkid` with the configuration.
+    "grub-wrong-root", Boot, seed = ["B8"], proves = [BootConfig, RootDevice], "the boot configuration names a wrong volume or root"
+}
+
+/// The words that have one fault.
+#[derive(Default)]
+struct Fault {
+    /// Values of `root=`.
+    roots: Vec<Word>,
+    /// Values of `search`.
+    searches: Vec<Word>,
+    /// Whether the entry that boots by default is among them, and whether it finds its kernel all the same.
+    default: bool,
+    kernel_lost: bool,
+    /// Whether the volume is there and is only not the root.
+    there: bool,
+}
+
+fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    let config = facts.get::<BootConfig>()?;
+    let mut some = false;
+    for loader in &config.loaders {
+        let mut faults: BTreeMap<String, Fault> = BTreeMap::new();
+        for (index, entry) in loader.entries.iter().enumerate() {
+            some |= entry.kernel.is_some();
+            collect(facts, &config, entry, loader.default == Some(index), &mut faults);
+        }
+        for (value, fault) in faults {
+            report(facts, &config, loader, &value, &fault, found);
+        }
+    }
+    if some { Ok(()) } else { Err(no_entry()) }
+}
+
+fn collect(facts: &Facts, config: &BootConfig, entry: &Entry, default: bool, faults: &mut BTreeMap<String, Fault>) {
+    let Some(kernel) = &entry.kernel else { return };
+    let is_there = kernel.path.as_ref().map(|path| facts.root().exists(path).unwrap_or(false));
+    for word in &entry.in_vain {
+        let fault = faults.entry(word.text.to_lowercase()).or_default();
+        fault.searches.push(word.clone());
+        fault.default |= default;
+        fault.kernel_lost |= default && is_there != Some(true);
+    }
+    // An entry whose kernel is on another system's volume has that system's root.
+    if is_there.is_none() {
+        return;
+    }
+    if let Some((word, value)) = entry.argument("root")
+        && leads_to_root(facts, config, value) == Some(false)
+    {
+        let key = ["UUID=", "LABEL="].iter().find_map(|prefix| value.strip_prefix(prefix)).unwrap_or(value);
+        let fault = faults.entry(key.to_lowercase()).or_default();
+        fault.roots.push(word.clone());
+        fault.default |= default;
+        fault.there |= !matches!(
+            config.paths.devices().map(|devices| devices.find(facts, &BootConfig::source(value))),
+            Some(crate::facts::devices::Lookup::Missing)
+        );
+    }
+}
+
+fn report(facts: &Facts, config: &BootConfig, loader: &Loader, value: &str, fault: &Fault, found: &mut Findings) {
+    let words: Vec<&Word> = fault.roots.iter().chain(&fault.searches).collect();
+    let Some(first) = words.first() else { return };
+    let stops_root = fault.default && !fault.roots.is_empty();
+    let severity = match () {
+        () if stops_root || fault.kernel_lost => Severity::Critical,
+        () => Severity::Warning,
+    };
+    let Some(root) = config.paths.devices().and_then(|devices| devices.root()) else { return };
+    let path = first.file.path.as_path();
+    let message = if fault.there {
+        tr!("{path} starts the kernel with {word}, which is not the root file system", path, word = first.text.as_str())
+    } else if fault.roots.is_empty() {
+        tr!("{path} looks for the volume {value}, which no disk of this system has", path, value)
+    } else {
+        tr!("{path} starts the kernel with {word}, which no disk of this system has", path, word = first.text.as_str())
+    };
+    let finding = found.add(severity, message);
+    finding.at(&first.file, first.span()).label(tr!("the root is on {volume}", volume = root.name)).why(
+        if stops_root {
+            tr!("the initramfs waits for the root in vain and stops in its own shell, or the kernel panics")
+        } else if fault.kernel_lost {
+            tr!("GRUB finds no kernel to load")
+        } else if fault.default {
+            tr!("GRUB prints an error and goes on with its own volume, where the kernel happens to be")
+        } else {
+            tr!("entries other than the default cannot be booted")
+        },
+    );
+    finding.detail("words", words.len());
+    if stops_root {
+        finding.stops(Stage::RootDevice);
+    }
+    if fault.kernel_lost {
+        finding.stops(Stage::BootConfig);
+    }
+    match changes(facts, config, loader, value, fault) {
+        Some((tag, changes)) => {
+            finding.repair(Risk::Safe, tr!("write {tag} in its place", tag), changes);
+        }
+        None => {
+            finding.by_hand(tr!("write the volume that is right into {path}", path));
+        }
+    }
+}
+
+/// What is written, and the changes; `None` when some word cannot be edited or no name is certain.
+fn changes(
+    facts: &Facts,
+    config: &BootConfig,
+    loader: &Loader,
+    value: &str,
+    fault: &Fault,
+) -> Option<(String, Vec<Change>)> {
+    let root = write::root_argument(config)?.into_iter().next()?;
+    let (boot, _) = config.paths.volume_of(std::path::Path::new("/boot/vmlinuz"))?;
+    let mut words = Vec::new();
+    let mut tag = root.trim_start_matches("root=").to_owned();
+    for word in &fault.roots {
+        words.push((word, root.clone()));
+    }
+    // Searches before all entries have the same value, but no entry that could be at fault for it.
+    let same = loader.in_vain.iter().filter(|word| word.text.to_lowercase() == value);
+    for word in fault.searches.iter().chain(same) {
+        let new = if word.text.starts_with('(') {
+            format!("(hd{},{})", boot.disk, boot.partition?.checked_sub(1)?)
+        } else {
+            boot.uuid.clone()?
+        };
+        if fault.roots.is_empty() {
+            tag.clone_from(&new);
+        }
+        words.push((word, new));
+    }
+    if words.iter().any(|(word, _)| !word.literal) {
+        return None;
+    }
+    let mut all = edits(
+        words.iter().map(|(word, new)| (std::sync::Arc::clone(&word.file), word.range.clone(), new.clone())).collect(),
+    );
+    if let Some(word) = fault.roots.first() {
+        all.extend(in_sources(facts, &word.text, &root));
+    }
+    Some((tag, all))
+}

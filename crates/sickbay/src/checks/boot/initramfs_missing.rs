@@ -1,0 +1,117 @@
+//! The initramfs of the entry that boots by default is not there, is empty, or is damaged.
+
+use std::sync::Arc;
+
+use super::boot_entries::{initrd_state, kernel_of, kernel_state, needs_initramfs, no_entry, offer};
+use crate::check::Verdict;
+use crate::facts::Facts;
+use crate::facts::boot_config::{BootConfig, Entry, Loader};
+use crate::facts::kernels::{Kernels, PartState};
+use crate::finding::Findings;
+use crate::proof::Stage;
+use crate::repair::{Change, Risk};
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// An initramfs that the default entry names is missing, is empty, ends in the middle, or is no archive; or the default
+    /// entry loads none although only an initramfs can find what its `root=` names.
+    ///
+    /// ## Why it matters
+    /// GRUB says "file not found" and starts the kernel all the same; with a damaged or no initramfs the kernel panics: "VFS:
+    /// Unable to mount root fs".
+    ///
+    /// ## What the repair does
+    /// Takes the file of the same version from a donor; else makes the newest kernel that is complete the default. By hand:
+    /// boot the other kernel, then `update-initramfs -c -k VERSION` or `dracut -f --kver VERSION`.
+    "initramfs-missing", Boot, seed = ["B5", "B4", "B8"], proves = [Initramfs], "the initramfs of the default entry is missing or damaged"
+}
+
+fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    let config = facts.get::<BootConfig>()?;
+    let mut some = false;
+    for loader in &config.loaders {
+        let Some(entry) = loader.default_entry() else { continue };
+        let Some(kernel) = &entry.kernel else { continue };
+        some = true;
+        // A kernel that is not there is one fault, whatever else is not.
+        if kernel_state(facts, kernel).is_none_or(|state| state.is_bad()) {
+            continue;
+        }
+        let kernels = facts.get::<Kernels>()?;
+        if entry.initramfs.is_empty() {
+            not_loaded(facts, &config, loader, entry, &kernels, found);
+            continue;
+        }
+        for named in &entry.initramfs {
+            let Some(path) = named.path.as_deref() else { continue };
+            let state = match initrd_state(facts, named) {
+                Some(PartState::Unread(why)) => {
+                    found.could_not_tell(why);
+                    continue;
+                }
+                Some(state) if state.is_bad() => state,
+                _ => continue,
+            };
+            let what = state.words();
+            let finding = found.critical(tr!("{path}, the initramfs that boots by default, {what}", path, what));
+            finding
+                .at(&named.word.file, named.word.span())
+                .about(path)
+                .why(match state {
+                    PartState::Missing => tr!("GRUB goes on without it after an error, and the kernel, with no drivers and no program to find its root with, panics"),
+                    _ => tr!("the kernel has no drivers and no program to find its root with, and panics"),
+                })
+                .stops(Stage::Initramfs);
+            offer(facts, &config, &kernels, loader, path, finding);
+        }
+    }
+    if some { Ok(()) } else { Err(no_entry()) }
+}
+
+/// The entry loads no initramfs, and the kernel cannot do without.
+fn not_loaded(
+    facts: &Facts,
+    config: &BootConfig,
+    loader: &Loader,
+    entry: &Entry,
+    kernels: &Kernels,
+    found: &mut Findings,
+) {
+    let Some(named) = entry.kernel.as_ref().filter(|_| needs_initramfs(entry)) else { return };
+    let Some(root) = entry.argument("root") else { return };
+    let finding = found.critical(tr!(
+        "the default entry {title} loads no initramfs, and the kernel alone cannot find {root}",
+        title = entry.title.text.as_str(),
+        root = root.0.text.as_str()
+    ));
+    finding
+        .at(&named.word.file, named.word.span())
+        .why(tr!("the kernel has no drivers and no program to find its root with, and panics"))
+        .stops(Stage::Initramfs);
+    let initramfs = kernel_of(facts, kernels, entry).and_then(|kernel| kernel.initramfs.clone());
+    match initramfs {
+        Some(part) if part.state == PartState::Sound => {
+            let (_, path) = config.paths.to_grub(&part.path);
+            let text = with_initrd(&named.word.file.bytes, named.word.range.start, &path);
+            let title = tr!("load {path}", path);
+            finding.about(&part.path).repair(Risk::Safe, title, [Change::edit(&named.word.file, text)]);
+        }
+        Some(part) => {
+            finding.about(&part.path);
+            offer(facts, config, kernels, loader, &part.path, finding);
+        }
+        None => offer(facts, config, kernels, loader, &Arc::clone(&named.word.file).path, finding),
+    }
+}
+
+/// The text with a line `initrd` behind the one that holds the byte `at`, indented as that is.
+fn with_initrd(text: &[u8], at: usize, path: &str) -> Vec<u8> {
+    let begin = text.get(..at).unwrap_or_default().iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+    let rest = text.get(at..).unwrap_or_default();
+    let end = rest.iter().position(|&byte| byte == b'\n').map_or(text.len(), |length| at + length);
+    let indent: Vec<u8> =
+        text.get(begin..).unwrap_or_default().iter().copied().take_while(|byte| matches!(byte, b' ' | b'\t')).collect();
+    let line = [b"\n", indent.as_slice(), b"initrd ", path.as_bytes()].concat();
+    sickbay_formats::lines::with_bytes(text, end..end, &line)
+}

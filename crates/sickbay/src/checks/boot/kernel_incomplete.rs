@@ -1,0 +1,85 @@
+//! A kernel that is installed has lost something.
+
+use super::boot_entries::{boot_another, kernel_of};
+use crate::check::{Skip, Verdict};
+use crate::facts::Facts;
+use crate::facts::boot_config::BootConfig;
+use crate::facts::kernels::{Kernel, Kernels, PartState};
+use crate::finding::Findings;
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// The modules of the kernel that boots by default are gone (`/lib/modules/VERSION`, or `modules.dep` in it); or a kernel
+    /// that does not boot by default lacks its file, its initramfs or its modules, or has an empty or damaged one.
+    ///
+    /// ## Why it matters
+    /// Without modules the boot may end at a system without network, without further file systems, or without a screen. A
+    /// kernel that is not the default only matters when one wants to fall back on it.
+    ///
+    /// ## What the repair does
+    /// Takes the modules from a donor; else makes the newest complete kernel the default. By hand: `depmod VERSION` where
+    /// only `modules.dep` is missing, else reinstall the kernel's package. For a kernel that is not the default nothing is
+    /// done: reinstall or remove its package.
+    "kernel-incomplete", Boot, seed = ["B5", "B4", "L6"], proves = [], "a kernel that is installed is not complete"
+}
+
+fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    let config = facts.get::<BootConfig>()?;
+    let kernels = facts.get::<Kernels>()?;
+    if kernels.all.is_empty() {
+        return Err(Skip::NotApplicable(tr!("no kernel is installed in /boot")));
+    }
+    let mut defaults: Vec<&Kernel> = Vec::new();
+    for loader in &config.loaders {
+        let Some(kernel) = loader.default_entry().and_then(|entry| kernel_of(facts, &kernels, entry)) else { continue };
+        if defaults.iter().any(|known| known.version == kernel.version) {
+            continue;
+        }
+        defaults.push(kernel);
+        let Some(modules) = kernel.modules.as_ref().filter(|modules| modules.state.is_bad()) else { continue };
+        let finding = found.error(tr!(
+            "{path} of {version}, the kernel that boots by default, {what}",
+            path = modules.path.as_path(),
+            version = kernel.version.as_str(),
+            what = modules.state.words()
+        ));
+        finding
+            .at_path(&modules.path)
+            .why(tr!("no module can be loaded once the root is mounted: no network card, no further file system"));
+        let donor = crate::facts::donor::restore(facts, modules.path.join("modules.dep"));
+        if let (Some(donor), PartState::Missing) = (donor, &modules.state)
+            && facts.root().stat(&modules.path).is_err()
+        {
+            finding.repair(
+                donor.risk,
+                tr!("copy {path} from the donor", path = modules.path.as_path()),
+                [crate::repair::Change::copy_from_donor(&modules.path)],
+            );
+        }
+        if kernel.image.state == PartState::Sound
+            && let Some((risk, title, changes)) = boot_another(facts, &config, &kernels, loader)
+        {
+            finding.repair(risk, title, changes);
+        }
+        finding.by_hand(tr!("reinstall the kernel's package, or run depmod if only modules.dep is missing"));
+    }
+    for kernel in &kernels.all {
+        let is_default = defaults.iter().any(|known| known.version == kernel.version);
+        let Some(part) = kernel.parts().find(|part| part.state.is_bad()).filter(|_| !is_default) else { continue };
+        let finding = found.note(tr!(
+            "{version}, which does not boot by default, is not complete: {path} {what}",
+            version = kernel.version.as_str(),
+            path = part.path.as_path(),
+            what = part.state.words()
+        ));
+        let empty: Vec<String> = kernel.empty.iter().map(|path| path.display().to_string()).collect();
+        finding
+            .at_path(&part.path)
+            .detail("version", kernel.version.clone())
+            .detail("empty", empty)
+            .why(tr!("it cannot be fallen back on"))
+            .by_hand(tr!("reinstall its package, or remove it"));
+    }
+    Ok(())
+}
