@@ -120,7 +120,7 @@ mod tests {
         assert_eq!(all.len(), 4);
         assert_eq!(all[3].value, "$kernelopts $tuned_params");
         assert_eq!(text.get(all[3].range.clone()), Some(&b"$kernelopts $tuned_params"[..]));
-        let all = fields(write("a b", "1", "/vmlinuz-1", Some("/i.img"), "root=/dev/vda1 ro").as_bytes().as_ref());
+        let all = fields(write("a b", "1", "/vmlinuz-1", Some("/i.img"), "root=/dev/vda1 ro").as_bytes());
         assert_eq!(all.iter().find(|field| field.key == "initrd").unwrap().value, "/i.img");
         assert_eq!(words(&all[4])[1].0, "ro");
     }

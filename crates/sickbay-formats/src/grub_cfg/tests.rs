@@ -128,14 +128,15 @@ fn a_stub_leads_to_the_configuration() {
 #[test]
 fn loader_entries_take_their_options_from_variables() {
     let text = "linux /vmlinuz-5\noptions $kernelopts $tuned_params x\n";
+    let (linux, options) = (6..16, 25..text.len() - 1);
     let entry = LoaderEntry {
         file: 3,
         text: text.as_bytes().into(),
         id: "id-5".into(),
         title: "Five".into(),
-        linux: vec![6..16],
+        linux: [linux].into(),
         initrd: Vec::new(),
-        options: vec![25..text.len() - 1],
+        options: [options].into(),
     };
     let world =
         Small { loader: vec![entry], environment: vec![("kernelopts", "root=/dev/vda1 ro ")], ..Small::default() };

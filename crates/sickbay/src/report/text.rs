@@ -96,6 +96,9 @@ fn header(out: &mut String, report: &Report, style: &Style) {
         parts.push(words.join(", "));
     }
     parts.extend(target.pretty_name.as_deref().map(printable));
+    parts.extend(
+        target.kernel.as_deref().map(|version| style.say(&tr!("kernel {version}", version = printable(version)))),
+    );
     let title = style.say(&tr!("target"));
     let _ = writeln!(out, "{}  {}: {}", pad(&title), printable(&target.name), parts.join(" · "));
     for note in &target.notes {

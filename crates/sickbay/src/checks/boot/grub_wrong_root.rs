@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::boot_entries::{edits, in_sources, leads_to_root, no_entry};
-use crate::check::Verdict;
+use crate::check::{Skip, Verdict};
 use crate::facts::Facts;
 use crate::facts::boot_config::{BootConfig, Entry, Loader, Word, write};
+use crate::facts::devices::{Devices, Lookup};
 use crate::finding::{Findings, Severity};
 use crate::proof::Stage;
 use crate::repair::{Change, Risk};
@@ -43,8 +44,17 @@ struct Fault {
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let config = facts.get::<BootConfig>()?;
+    if facts.get::<Devices>()?.root().is_none() {
+        return Err(Skip::NotApplicable(tr!("the root is not on a volume of its own")));
+    }
     let mut some = false;
     for loader in &config.loaders {
+        if let Some((_, value)) = loader.default_entry().and_then(|entry| entry.argument("root"))
+            && let Some(Lookup::Untold(why)) =
+                config.paths.devices().map(|devices| devices.find(facts, &BootConfig::source(value)))
+        {
+            found.could_not_tell(why);
+        }
         let mut faults: BTreeMap<String, Fault> = BTreeMap::new();
         for (index, entry) in loader.entries.iter().enumerate() {
             some |= entry.kernel.is_some();
@@ -79,7 +89,7 @@ fn collect(facts: &Facts, config: &BootConfig, entry: &Entry, default: bool, fau
         fault.default |= default;
         fault.there |= !matches!(
             config.paths.devices().map(|devices| devices.find(facts, &BootConfig::source(value))),
-            Some(crate::facts::devices::Lookup::Missing)
+            Some(Lookup::Missing)
         );
     }
 }

@@ -35,8 +35,16 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         let Some(kernel) = &entry.kernel else { continue };
         some = true;
         // A kernel that is not there is one fault, whatever else is not.
-        if kernel_state(facts, kernel).is_none_or(|state| state.is_bad()) {
-            continue;
+        match kernel_state(facts, kernel) {
+            Some(state) if state.is_bad() => continue,
+            Some(_) => {}
+            None => {
+                if entry.in_vain.is_empty() {
+                    let file = kernel.word.text.as_str();
+                    found.could_not_tell(tr!("{file} is on a volume that is not mounted", file));
+                }
+                continue;
+            }
         }
         let kernels = facts.get::<Kernels>()?;
         if entry.initramfs.is_empty() {

@@ -133,13 +133,10 @@ pub(super) fn stops(facts: &Facts, config: &BootConfig, entry: &Entry) -> Vec<St
                     add(word, Severity::Critical, message, shell(), Stage::Services);
                 }
             }
-            ("mem", Some(amount)) => {
-                if memory(amount).is_some_and(|bytes| bytes < LEAST_MEMORY) {
-                    let message = tr!("the kernel is told to use no more memory than {amount}", amount);
-                    let why =
-                        tr!("programs are killed or the kernel panics for want of memory before anybody can log in");
-                    add(word, Severity::Critical, message, why, Stage::Services);
-                }
+            ("mem", Some(amount)) if memory(amount).is_some_and(|bytes| bytes < LEAST_MEMORY) => {
+                let message = tr!("the kernel is told to use no more memory than {amount}", amount);
+                let why = tr!("programs are killed or the kernel panics for want of memory before anybody can log in");
+                add(word, Severity::Critical, message, why, Stage::Services);
             }
             ("rootfstype", Some(types)) => {
                 let root = config.paths.devices().and_then(|devices| devices.root());

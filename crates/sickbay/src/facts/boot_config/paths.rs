@@ -26,10 +26,7 @@ pub struct Paths {
 impl Paths {
     /// Of this target.
     pub fn new(facts: &Facts) -> Result<Paths, Skip> {
-        let devices = match facts.get::<Devices>() {
-            Ok(devices) => Some(devices),
-            Err(_) => None,
-        };
+        let devices = facts.get::<Devices>().ok();
         let mut subvolumes = Vec::new();
         if let Ok(fstab) = facts.get::<Fstab>() {
             for entry in fstab.sound().filter(|entry| entry.fstype() == "btrfs") {

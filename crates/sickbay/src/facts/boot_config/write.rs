@@ -180,9 +180,7 @@ pub fn changes(facts: &Facts, config: &BootConfig, kernels: &Kernels, loader: &L
     if on_efi && loader.first == loader.main && !leads_nowhere && (main_there || is_stub(facts, loader)) {
         return Some(vec![write_file(facts, &loader.first, loader.file.as_ref(), stub(facts, config)?)]);
     }
-    if kernels.complete().next().is_none() {
-        return None;
-    }
+    kernels.complete().next()?;
     let settings = Settings::of(facts);
     let options = command_line(facts, config, loader, &settings)?;
     let release = facts.get::<System>().ok().and_then(|system| system.release.pretty_name.clone());
