@@ -17,6 +17,7 @@ check! {
     /// An entry of the boot loader's configuration that looks for its kernel on a volume that no disk of this system has
     /// (`search --fs-uuid`, `root (hd0,0)`), or that gives the kernel a `root=` which is on no disk or is not the root file
     /// system: as after a disk was copied, restored or formatted anew. Entries of other systems are left alone.
+    /// Where dracut makes the initramfs, also an `rd.lvm.lv=` that names a logical volume which is not there.
     ///
     /// ## Why it matters
     /// With a wrong `root=` the initramfs waits for the device and ends in its own shell (`(initramfs)`, `dracut:/#`), or the
@@ -35,6 +36,8 @@ struct Fault {
     roots: Vec<Word>,
     /// Values of `search`.
     searches: Vec<Word>,
+    /// `rd.lvm.lv=` of logical volumes that are not there, each with what is written in its place.
+    lvs: Vec<(Word, String)>,
     /// Whether the entry that boots by default is among them, and whether it finds its kernel all the same.
     default: bool,
     kernel_lost: bool,
@@ -80,24 +83,62 @@ fn collect(facts: &Facts, config: &BootConfig, entry: &Entry, default: bool, fau
     if is_there.is_none() {
         return;
     }
+    let mut key_of_root = None;
     if let Some((word, value)) = entry.argument("root")
         && leads_to_root(facts, config, value) == Some(false)
     {
         let key = ["UUID=", "LABEL="].iter().find_map(|prefix| value.strip_prefix(prefix)).unwrap_or(value);
-        let fault = faults.entry(key.to_lowercase()).or_default();
+        let key = key.to_lowercase();
+        let fault = faults.entry(key.clone()).or_default();
         fault.roots.push(word.clone());
         fault.default |= default;
         fault.there |= !matches!(
             config.paths.devices().map(|devices| devices.find(facts, &BootConfig::source(value))),
             Some(Lookup::Missing)
         );
+        key_of_root = Some(key);
+    }
+    for (word, new) in lost_lvs(facts, config, entry) {
+        // A volume group that was renamed is one fault.
+        let key = key_of_root.clone().unwrap_or_else(|| word.text.to_lowercase());
+        let fault = faults.entry(key).or_default();
+        fault.lvs.push((word, new));
+        fault.default |= default;
     }
 }
 
+/// `rd.lvm.lv=` of logical volumes that no disk has: dracut waits for each of them, and activates no other.
+fn lost_lvs(facts: &Facts, config: &BootConfig, entry: &Entry) -> Vec<(Word, String)> {
+    let Some(devices) = config.paths.devices() else { return Vec::new() };
+    if !["/usr/lib/dracut", "/usr/share/dracut"].iter().any(|dir| facts.root().exists(dir).unwrap_or(false)) {
+        return Vec::new();
+    }
+    let named = |word: &Word| word.text.strip_prefix("rd.lvm.lv=").map(str::to_owned);
+    let root = devices.root().and_then(|volume| volume.lv.as_ref()).map(|(vg, lv)| format!("{vg}/{lv}"));
+    let mut root_is_named = entry.arguments.iter().any(|word| root.is_some() && named(word) == root);
+    let mut all = Vec::new();
+    for word in &entry.arguments {
+        let Some(name) = named(word) else { continue };
+        let Some((vg, lv)) = name.split_once('/') else { continue };
+        let mapped = format!("/dev/mapper/{}-{}", vg.replace('-', "--"), lv.replace('-', "--"));
+        if !matches!(devices.find(facts, &BootConfig::source(&mapped)), Lookup::Missing) {
+            continue;
+        }
+        let new = match &root {
+            Some(root) if !root_is_named => format!("rd.lvm.lv={root}"),
+            _ => String::new(),
+        };
+        root_is_named = true;
+        all.push((word.clone(), new));
+    }
+    all
+}
+
 fn report(facts: &Facts, config: &BootConfig, loader: &Loader, value: &str, fault: &Fault, found: &mut Findings) {
-    let words: Vec<&Word> = fault.roots.iter().chain(&fault.searches).collect();
+    let lvs = fault.lvs.iter().map(|(word, _)| word);
+    let words: Vec<&Word> = fault.roots.iter().chain(&fault.searches).chain(lvs).collect();
     let Some(first) = words.first() else { return };
-    let stops_root = fault.default && !fault.roots.is_empty();
+    let stops_root = fault.default && !(fault.roots.is_empty() && fault.lvs.is_empty());
     let severity = match () {
         () if stops_root || fault.kernel_lost => Severity::Critical,
         () => Severity::Warning,
@@ -106,6 +147,12 @@ fn report(facts: &Facts, config: &BootConfig, loader: &Loader, value: &str, faul
     let path = first.file.path.as_path();
     let message = if fault.there {
         tr!("{path} starts the kernel with {word}, which is not the root file system", path, word = first.text.as_str())
+    } else if fault.roots.is_empty() && fault.searches.is_empty() {
+        tr!(
+            "{path} lets the initramfs wait for {word}, which no disk of this system has",
+            path,
+            word = first.text.as_str()
+        )
     } else if fault.roots.is_empty() {
         tr!("{path} looks for the volume {value}, which no disk of this system has", path, value)
     } else {
@@ -131,6 +178,10 @@ fn report(facts: &Facts, config: &BootConfig, loader: &Loader, value: &str, faul
         finding.stops(Stage::BootConfig);
     }
     match changes(facts, config, loader, value, fault) {
+        Some((tag, changes)) if tag.is_empty() => {
+            let word = first.text.as_str();
+            finding.repair(Risk::Safe, tr!("take {word} out", word), changes);
+        }
         Some((tag, changes)) => {
             finding.repair(Risk::Safe, tr!("write {tag} in its place", tag), changes);
         }
@@ -168,14 +219,42 @@ fn changes(
         }
         words.push((word, new));
     }
+    for (word, new) in &fault.lvs {
+        if fault.roots.is_empty() && fault.searches.is_empty() {
+            tag.clone_from(new);
+        }
+        words.push((word, new.clone()));
+    }
     if words.iter().any(|(word, _)| !word.literal) {
         return None;
     }
     let mut all = edits(
         words.iter().map(|(word, new)| (std::sync::Arc::clone(&word.file), word.range.clone(), new.clone())).collect(),
     );
-    if let Some(word) = fault.roots.first() {
-        all.extend(in_sources(facts, &word.text, &root));
+    let mut known: Vec<&str> = Vec::new();
+    let roots = fault.roots.iter().map(|word| (word, root.as_str()));
+    for (word, new) in roots.chain(fault.lvs.iter().map(|(word, new)| (word, new.as_str()))) {
+        if !known.contains(&word.text.as_str()) {
+            known.push(&word.text);
+            all.extend(in_sources(facts, &word.text, new));
+        }
     }
-    Some((tag, all))
+    Some((tag, joined(all)))
+}
+
+/// Edits of one file made from the same text, joined: two changes of one file cannot follow each other.
+fn joined(changes: Vec<Change>) -> Vec<Change> {
+    let mut all: Vec<Change> = Vec::new();
+    for change in changes {
+        let same = all.iter_mut().find(|known| known.path() == change.path());
+        match (same, &change) {
+            (Some(Change::Edit { after: current, .. }), Change::Edit { before, after, .. }) => {
+                if let Ok(merged) = diffy::merge_bytes(before, current, after) {
+                    *current = merged;
+                }
+            }
+            _ => all.push(change),
+        }
+    }
+    all
 }

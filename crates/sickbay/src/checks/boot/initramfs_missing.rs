@@ -66,6 +66,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             finding
                 .at(&named.word.file, named.word.span())
                 .about(path)
+                .explains(path)
                 .why(match state {
                     PartState::Missing => tr!("GRUB goes on without it after an error, and the kernel, with no drivers and no program to find its root with, panics"),
                     _ => tr!("the kernel has no drivers and no program to find its root with, and panics"),

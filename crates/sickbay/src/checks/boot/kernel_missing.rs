@@ -62,6 +62,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         finding
             .at(&named.word.file, named.word.span())
             .about(path)
+            .explains(path)
             .why(tr!("GRUB cannot load it and stays at its menu; it does not try the other entries by itself"))
             .stops(Stage::Kernel);
         if let Some(kernel) = kernel_of(facts, &kernels, entry) {
