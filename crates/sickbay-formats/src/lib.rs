@@ -7,6 +7,7 @@
 #![deny(clippy::disallowed_methods)]
 
 pub mod accounts;
+pub mod bls;
 pub mod boot_sector;
 pub mod cpio;
 pub mod device_map;
@@ -17,7 +18,6 @@ pub mod gpt;
 pub mod grub_core;
 pub mod grub_legacy_stage;
 pub mod initramfs;
-pub mod bls;
 pub mod grub_cfg;
 pub mod grub_env;
 pub mod grub_legacy;

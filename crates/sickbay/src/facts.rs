@@ -1,8 +1,8 @@
 //! What is known of the target: parsed, never lossy, gathered once and only when a check asks.
 
 pub mod accounts;
-pub mod boot_loader;
 pub mod boot_config;
+pub mod boot_loader;
 pub mod devices;
 pub mod donor;
 pub mod esp;

@@ -1,8 +1,8 @@
 //! From the partition table to the last unit that must start.
 
+mod boot_entries;
 pub mod boot_loader_missing;
 pub mod boot_loader_modules_missing;
-mod boot_entries;
 pub mod default_target_missing;
 pub mod device_map_stale;
 pub mod efi_boot_files_missing;

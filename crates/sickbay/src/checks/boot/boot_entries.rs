@@ -69,11 +69,11 @@ pub(super) fn boot_another(
     kernels: &Kernels,
     loader: &Loader,
 ) -> Option<(Risk, Text, Vec<Change>)> {
-    let sound: Vec<&Entry> = loader.entries.iter().filter(|entry| is_sound(facts, config, entry)).collect();
     let best = kernels.complete().find_map(|kernel| {
-        let of =
-            |entry: &&&Entry| kernel_of(facts, kernels, entry).is_some_and(|known| known.version == kernel.version);
-        sound.iter().find(of).map(|entry| (kernel, *entry))
+        let is_of =
+            |entry: &Entry| kernel_of(facts, kernels, entry).is_some_and(|known| known.version == kernel.version);
+        let entry = loader.entries.iter().find(|entry| is_of(entry) && is_sound(facts, config, entry))?;
+        Some((kernel, entry))
     });
     let Some((kernel, entry)) = best else {
         let kernel = kernels.complete().next()?;

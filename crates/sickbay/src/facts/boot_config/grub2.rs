@@ -177,6 +177,9 @@ impl World for Machine<'_> {
     }
 }
 
+/// No menu that somebody can choose from has more; a hostile one must not cost minutes.
+const MOST_ENTRIES: usize = 1000;
+
 /// Where boot loader entries are.
 pub(super) const LOADER_ENTRIES: &str = "/boot/loader/entries";
 
@@ -274,7 +277,8 @@ impl View<'_> {
     }
 
     fn fill(&self, loader: &mut Loader, menu: &Menu) {
-        let entries = menu.entries();
+        let mut entries = menu.entries();
+        entries.truncate(MOST_ENTRIES);
         let place = |path: &[usize]| entries.iter().position(|(known, _)| known == path);
         loader.default = menu.default_entry().and_then(|path| place(&path));
         loader.fallback = menu.fallback().iter().filter_map(|path| place(path)).collect();
