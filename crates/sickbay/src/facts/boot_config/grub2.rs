@@ -72,7 +72,10 @@ pub(super) fn main_dir(facts: &Facts) -> Option<PathBuf> {
     };
     let modules =
         ["i386-pc/normal.mod", "x86_64-efi/normal.mod", "arm64-efi/normal.mod", "powerpc-ieee1275/normal.mod"];
-    let known = dir(&modules).or_else(|| dir(&["grub.cfg", "grubenv", "i386-pc", "x86_64-efi", "arm64-efi"]));
+    // Where two are there, the one with a configuration is in use; else the one with modules.
+    let known = dir(&["grub.cfg"])
+        .or_else(|| dir(&modules))
+        .or_else(|| dir(&["grubenv", "i386-pc", "x86_64-efi", "arm64-efi"]));
     if known.is_some() {
         return known;
     }
