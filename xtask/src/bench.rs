@@ -36,7 +36,8 @@ impl Bench {
         let sickbay = crate::lab::build()?;
         println!("{} runs each, medians; wall and CPU in ms\n", self.runs);
         self.disk(&sickbay)?;
-        self.host(&sickbay)
+        self.host(&sickbay)?;
+        self.packages(&sickbay)
     }
 
     /// `check` of a disk that is not in the page cache, against attaching it, mounting it and reading the same bytes.
@@ -73,6 +74,26 @@ rmdir "$dir""#;
         let (ours, theirs) = (median(&ours), median(&theirs));
         cost::compare("sickbay check DISK", ours, "attach, mount, read by hand", theirs, |cost| cost.wall, 1.5);
         println!("  peak memory {:.1} MiB (at most 64)\n", ours.peak as f64 / 1024.0);
+        Ok(())
+    }
+
+    /// Every packaged file of this machine: looked at, and read against md5sum on as many cores.
+    fn packages(&self, sickbay: &Path) -> Result<(), String> {
+        let mut look = Command::new(sickbay);
+        look.args(["check", "--only", "package-file-missing", "--only", "package-file-empty"]);
+        let looks = (0..self.runs).map(|_| Cost::of(&mut look)).collect::<Result<Vec<_>, _>>()?;
+        println!("packaged files of this machine");
+        println!("  looked at: wall {:.1} ms (at most 300)", cost::ms(median(&looks).wall));
+        let all = "cd / && cat /var/lib/dpkg/info/*.md5sums | cut -c35- | tr '\\n' '\\0' \
+            | xargs -0 -P \"$(nproc)\" -n 200 md5sum >/dev/null 2>&1; true";
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        // It reads gigabytes: once for the page cache, and twice.
+        for _ in 0..3 {
+            theirs.push(Cost::of(Command::new("sh").args(["-c", all]))?);
+            ours.push(Cost::of(Command::new(sickbay).args(["check", "--digests", "--only", "package-file-altered"]))?);
+        }
+        let (ours, theirs) = (median(&ours), median(&theirs));
+        cost::compare("sickbay check --digests", ours, "md5sum on all cores", theirs, |cost| cost.wall, 1.3);
         Ok(())
     }
 

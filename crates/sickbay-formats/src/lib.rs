@@ -7,10 +7,12 @@
 #![deny(clippy::disallowed_methods)]
 
 pub mod accounts;
+pub mod archive;
 pub mod bls;
 pub mod boot_sector;
 pub mod cpio;
 pub mod device_map;
+pub mod digest;
 pub mod dpkg;
 pub mod elf;
 pub mod fstab;
@@ -31,6 +33,8 @@ pub mod nsswitch;
 pub mod os_release;
 pub mod pam;
 pub mod reed_solomon;
+pub mod rpm;
+pub mod rpmdb;
 pub mod selinux;
 pub mod shell;
 pub mod shell_vars;

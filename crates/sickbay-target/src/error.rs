@@ -28,6 +28,12 @@ pub enum OpenError {
         /// What it is, for example "a FIFO" or "a text file".
         what: String,
     },
+    /// A package file was to be given, and it is something else.
+    #[error("{} is no package file: expected a .deb or .rpm", .path.display())]
+    NotAPackage {
+        /// What was named.
+        path: PathBuf,
+    },
     /// It ends before its own description of itself does.
     #[error("{} is truncated: {why}", .path.display())]
     Truncated {

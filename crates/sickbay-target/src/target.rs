@@ -24,6 +24,7 @@ pub struct Target {
     root: Root,
     writer: Option<Writer>,
     notes: Vec<String>,
+    packages: Vec<PathBuf>,
     pub(crate) system: Option<System>,
     /// Its disks. Empty where they cannot be told, as for a mounted root on a network file system.
     pub disks: Vec<Disk>,
@@ -123,7 +124,18 @@ impl Target {
     fn of_dir(kind: Kind, name: String, root: Root, access: Access, found: Inventory) -> Result<Target, OpenError> {
         let writer = writer(&root, access, kind)?;
         let Inventory { disks, volumes, opaque } = found;
-        Ok(Target { kind, name, volumes, opaque, root, writer, notes: Vec::new(), system: None, disks })
+        Ok(Target {
+            kind,
+            name,
+            volumes,
+            opaque,
+            root,
+            writer,
+            notes: Vec::new(),
+            packages: Vec::new(),
+            system: None,
+            disks,
+        })
     }
 
     fn of_disks(path: &Path, options: &Options) -> Result<Target, OpenError> {
@@ -142,7 +154,18 @@ impl Target {
         let writer = writer(&root, access, Kind::Disk)?;
         let volumes = Ok(placed.into_iter().map(|placed| placed.volume).collect());
         let name = path.display().to_string();
-        Ok(Target { kind: Kind::Disk, name, volumes, opaque, root, writer, notes, system: Some(system), disks })
+        Ok(Target {
+            kind: Kind::Disk,
+            name,
+            volumes,
+            opaque,
+            root,
+            writer,
+            notes,
+            packages: Vec::new(),
+            system: Some(system),
+            disks,
+        })
     }
 
     /// A directory taken for a mounted root whose volumes and disks the caller describes: for trees that are on no disk
@@ -168,6 +191,7 @@ impl Target {
             root,
             writer,
             notes: Vec::new(),
+            packages: Vec::new(),
             system: None,
             disks,
         })
@@ -196,6 +220,28 @@ impl Target {
             return Err(fail(&disk.path, io::ErrorKind::PermissionDenied.into()));
         }
         disk.write_at(offset, bytes).map_err(|e| fail(&disk.path, e))
+    }
+
+    /// Notes package files of this machine from which lost files may be taken.
+    ///
+    /// # Errors
+    /// When one of them is no regular file or may not be read.
+    pub fn give_packages(&mut self, files: &[PathBuf]) -> Result<(), OpenError> {
+        for path in files {
+            let absolute = std::path::absolute(path).map_err(|e| OpenError::io(path, "finding it", e))?;
+            let metadata = std::fs::metadata(&absolute).map_err(|e| OpenError::io(path, "looking at it", e))?;
+            if !metadata.is_file() {
+                return Err(OpenError::NotAPackage { path: path.clone() });
+            }
+            std::fs::File::open(&absolute).map_err(|e| OpenError::io(path, "opening it", e))?;
+            self.packages.push(absolute);
+        }
+        Ok(())
+    }
+
+    /// The package files of this machine that were given with it.
+    pub fn packages(&self) -> &[PathBuf] {
+        &self.packages
     }
 
     /// What the user should know of how it was opened, each one sentence.

@@ -39,6 +39,11 @@ pub static ALL: &[&Check] = &[
     &boot::selinux_policy_missing::CHECK,
     // Files.
     &files::top_level_missing::CHECK,
+    &files::package_database_damaged::CHECK,
+    &files::package_file_missing::CHECK,
+    &files::package_file_empty::CHECK,
+    &files::package_file_altered::CHECK,
+    &files::package_mode_wrong::CHECK,
     &files::mode_too_open::CHECK,
     &files::mode_too_strict::CHECK,
     &files::setuid_lost::CHECK,

@@ -17,6 +17,7 @@ use sickbay_target::{Access, Kind, Options, Target};
 use crate::report::text::{Style, printable};
 use crate::report::{Report, json_v1, text};
 use crate::text::{Lang, Text};
+use crate::tr;
 
 /// Finds what is ill with a Linux system, and mends it.
 ///
@@ -84,6 +85,9 @@ struct TargetArgs {
     /// A healthy root of the same release from which lost files are taken
     #[arg(long, value_name = "ROOT")]
     donor: Option<PathBuf>,
+    /// A package file (.deb, .rpm) of this machine from which lost files are taken; can be given several times
+    #[arg(long, value_name = "FILE")]
+    package: Vec<PathBuf>,
 }
 
 /// What every verb needs to know of how to speak.
@@ -183,7 +187,14 @@ impl Context {
 impl TargetArgs {
     fn open(&self, access: Access) -> Result<Arc<Target>, Failure> {
         let options = Options { access, with: self.with.clone() };
-        Ok(Arc::new(Target::open(self.target.as_deref(), &options)?))
+        let mut target = Target::open(self.target.as_deref(), &options)?;
+        target.give_packages(&self.package)?;
+        for path in target.packages() {
+            if !crate::facts::restore::is_package(path) {
+                return Err(Failure(tr!("{path} is neither a .deb nor an .rpm package, or it is damaged", path)));
+            }
+        }
+        Ok(Arc::new(target))
     }
 
     /// The donor that was named; else this machine, if it can be one for `target`: see [`crate::facts::donor`].

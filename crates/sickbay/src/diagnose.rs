@@ -77,6 +77,7 @@ fn run_all(facts: &Arc<Facts>, checks: &[&'static Check]) -> Vec<Option<Result>>
         spawn_worker(facts, &queue, &running, &sender);
     }
     let mut open = checks.len();
+    let deadline = if facts.all_digests() { Facts::PATIENCE } else { DEADLINE };
     while open > 0 {
         match receiver.recv_timeout(Duration::from_millis(500)) {
             Ok((index, result)) => {
@@ -88,7 +89,7 @@ fn run_all(facts: &Arc<Facts>, checks: &[&'static Check]) -> Vec<Option<Result>>
             Err(RecvTimeoutError::Timeout) => {
                 let mut running_now = running.lock().unwrap_or_else(PoisonError::into_inner);
                 let before = running_now.len();
-                running_now.retain(|(_, since)| since.elapsed() < DEADLINE);
+                running_now.retain(|(_, since)| since.elapsed() < deadline);
                 let lost = before - running_now.len();
                 drop(running_now);
                 for _ in 0..lost {

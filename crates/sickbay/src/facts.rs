@@ -11,10 +11,12 @@ pub mod initramfs;
 pub mod kernels;
 pub mod libraries;
 pub mod memory;
+pub mod packages;
 pub mod pam;
 pub mod platform;
 pub mod profile;
 pub mod programs;
+pub mod restore;
 pub mod root_over_ssh;
 pub mod selinux;
 pub mod sshd;
@@ -49,6 +51,7 @@ pub struct Facts {
     donor: Option<Arc<Target>>,
     now: jiff::Timestamp,
     deadline: Duration,
+    all_digests: bool,
     cells: Mutex<HashMap<TypeId, Arc<Cell>>>,
     files: Mutex<HashMap<PathBuf, Option<Arc<SourceFile>>>>,
 }
@@ -74,6 +77,9 @@ impl Facts {
     /// How long one fact may take to be read before the checks that wait for it say "could not tell".
     pub const DEADLINE: Duration = Duration::from_secs(20);
 
+    /// The same where the user asked for what takes long: a terabyte at the speed of a network disk.
+    pub const PATIENCE: Duration = Duration::from_secs(4 * 3600);
+
     /// Facts of `target`, with files to restore from `donor`, if there is one.
     pub fn new(target: Arc<Target>, donor: Option<Arc<Target>>) -> Facts {
         Facts {
@@ -81,9 +87,21 @@ impl Facts {
             donor,
             now: jiff::Timestamp::now(),
             deadline: Facts::DEADLINE,
+            all_digests: false,
             cells: Mutex::default(),
             files: Mutex::default(),
         }
+    }
+
+    /// The same facts, for a user who wants every packaged file read and is ready to wait for it.
+    pub fn with_all_digests(self, yes: bool) -> Facts {
+        let deadline = if yes { Facts::PATIENCE } else { self.deadline };
+        Facts { all_digests: yes, deadline, ..self }
+    }
+
+    /// Whether every packaged file is to be read, not only those that boot and login need.
+    pub fn all_digests(&self) -> bool {
+        self.all_digests
     }
 
     /// The target itself.

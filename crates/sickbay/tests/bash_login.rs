@@ -84,7 +84,7 @@ fn is_stopped_and_then_gets_in(name: &str) {
     assert!(gets_in(built.root()).is_err(), "{name}: bash gets in before the repair");
     let (target, donor) = built.open_for_repair().unwrap();
     let mut agree = |_: &sickbay::diagnose::Diagnosis, _: &Plan| true;
-    let choice = Choice { only: Vec::new(), risky: false };
+    let choice = Choice::default();
     let outcome = session::fix(&target, donor.as_ref(), checks::ALL, &choice, &mut agree);
     assert!(outcome.is_ok_and(|outcome| outcome.diagnosis.findings.is_empty()), "{name} is not repaired");
     gets_in(built.root()).unwrap_or_else(|said| panic!("{name}: bash is stopped after the repair: {said}"));

@@ -63,7 +63,7 @@ fn run(path: &Path) -> Result<(), String> {
         return Ok(());
     }
 
-    let choice = Choice { only: Vec::new(), risky: story.risky };
+    let choice = Choice { only: Vec::new(), risky: story.risky, ..Choice::default() };
     let (target, donor) = built.open_for_repair()?;
     let mut agree = |_: &Diagnosis, _: &sickbay::repair::plan::Plan| true;
     let outcome = session::fix(&target, donor.as_ref(), checks::ALL, &choice, &mut agree)

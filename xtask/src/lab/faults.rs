@@ -199,6 +199,16 @@ for k in $(ls '$R'/lib/modules); do chroot '$R' mkinitramfs -o /boot/initrd.img-
         r"sed -i '1i auth sufficient pam_permit.so' $R/etc/pam.d/login",
         "pam-lets-anyone-in",
     ),
+    fault(
+        "pam-modules-gone",
+        "the directory of PAM's modules is gone",
+        r"rm -r $R/usr/lib/x86_64-linux-gnu/security",
+        "package-file-missing",
+    )
+    .with_donor(),
+    fault("passwd-program-empty", "/usr/bin/passwd is empty", r": >$R/usr/bin/passwd", "package-file-empty")
+        .with_donor()
+        .survived("nobody has to change a password"),
     // Links, modes, programs
     fault("lib64-link-missing", "the link /lib64 is gone", r"rm $R/lib64", "top-level-missing").smoke(),
     fault("bin-link-missing", "the link /bin is gone", r"rm $R/bin", "top-level-missing"),

@@ -17,6 +17,9 @@ pub(super) struct Check {
     /// Run only this check; can be given several times
     #[arg(long, value_name = "ID")]
     only: Vec<String>,
+    /// Read every packaged file and compare digests, not only those that boot and login need; takes minutes
+    #[arg(long)]
+    digests: bool,
 }
 
 impl Check {
@@ -25,7 +28,7 @@ impl Check {
         let started = jiff::Timestamp::now();
         let target = self.target.open(Access::ReadOnly)?;
         let donor = self.target.open_donor(&target)?;
-        let facts = Arc::new(Facts::new(target, donor));
+        let facts = Arc::new(Facts::new(target, donor).with_all_digests(self.digests));
         let diagnosis = diagnose(&facts, &chosen);
         let report = Report::new(started, &facts, diagnosis, None);
         context.print_report(&report, self.target.target.as_deref())?;

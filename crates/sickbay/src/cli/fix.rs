@@ -30,6 +30,9 @@ pub(super) struct Fix {
     /// Also make repairs that are right most of the time only
     #[arg(long)]
     risky: bool,
+    /// Read every packaged file and compare digests, not only those that boot and login need; takes minutes
+    #[arg(long)]
+    digests: bool,
 }
 
 impl Fix {
@@ -86,14 +89,14 @@ impl Fix {
     }
 
     fn choice(&self) -> Choice {
-        Choice { only: self.only.clone(), risky: self.risky }
+        Choice { only: self.only.clone(), risky: self.risky, digests: self.digests }
     }
 
     fn show(&self, context: &Context) -> Result<u8, Failure> {
         let started = jiff::Timestamp::now();
         let target = self.target.open(Access::ReadOnly)?;
         let donor = self.target.open_donor(&target)?;
-        let facts = Arc::new(Facts::new(target, donor));
+        let facts = Arc::new(Facts::new(target, donor).with_all_digests(self.digests));
         let diagnosis = diagnose(&facts, checks::ALL);
         if context.format == Format::Text {
             let plan = plan(&diagnosis, &self.choice(), &Default::default());

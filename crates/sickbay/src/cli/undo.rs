@@ -100,7 +100,12 @@ impl Undo {
             ids.insert(0, word.to_owned());
             target = None;
         }
-        let args = TargetArgs { target, with: self.target.with.clone(), donor: self.target.donor.clone() };
+        let args = TargetArgs {
+            target,
+            with: self.target.with.clone(),
+            donor: self.target.donor.clone(),
+            package: self.target.package.clone(),
+        };
         (args, ids)
     }
 }

@@ -171,6 +171,13 @@ impl Libraries {
         body
     }
 
+    /// Every program, script and library that was looked at so far and is whole, by its real path.
+    pub fn whole(&self, root: &Root) -> std::collections::BTreeSet<PathBuf> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let whole = known.iter().filter(|(_, body)| matches!(&***body, Body::Elf(_) | Body::Script(_)));
+        whole.filter_map(|(path, _)| root.canonical(path).ok()).collect()
+    }
+
     /// Everything that keeps the program at `path` from being started; nothing when it starts.
     pub fn of_program(&self, facts: &Facts, path: &Path) -> Result<Vec<Broken>, Skip> {
         let mut all = Vec::new();

@@ -18,6 +18,8 @@ pub struct Choice {
     pub only: Vec<String>,
     /// Also risky repairs.
     pub risky: bool,
+    /// Every packaged file is read, not only those that boot and login need.
+    pub digests: bool,
 }
 
 /// A repair that is going to be made.
@@ -102,9 +104,8 @@ fn join(
             }
             other => {
                 let collides = |path: &Path| touched.contains(path) || planned.contains_key(path);
-                // Modes and owners of one path can be set one after the other.
-                let attribute = matches!(other, Change::Mode { .. } | Change::Owner { .. });
-                if !attribute && other.path().is_some_and(collides) {
+                // What an earlier step does to a path, a mode that it sets too, is looked at again before the next.
+                if other.path().is_some_and(collides) {
                     return None;
                 }
                 joined.push(other.clone());

@@ -63,7 +63,7 @@ pub fn fix(
     revert_unfinished(&shop, &mut journal)?;
 
     let look = || {
-        let facts = Arc::new(Facts::new(Arc::clone(target), donor.cloned()));
+        let facts = Arc::new(Facts::new(Arc::clone(target), donor.cloned()).with_all_digests(choice.digests));
         let diagnosis = diagnose(&facts, checks);
         (facts, diagnosis)
     };

@@ -7,6 +7,7 @@ pub mod disk;
 pub mod elf;
 pub mod initramfs;
 pub mod manifest;
+pub mod packages;
 pub mod story;
 
 use std::path::{Path, PathBuf};

@@ -17,7 +17,11 @@
 //! | `--- text PATH` | the words of the body are added to a program, as C keeps texts in one: a NUL on both sides |
 //! | `--- initramfs PATH VERSION [modules=A,B] [without-init]` | an initramfs, not compressed, with these modules of that kernel |
 //! | `--- kernel PATH` | a small x86 kernel whose header says how long it is |
+//! | `--- dpkg NAME VERSION`, `--- rpm NAME VERSION` | the paths in the body, as they are now, enter the package database as files of that package; `%config PATH` and the like where it needs saying |
+//! | `--- deb PATH NAME VERSION` | a package file with the paths in the body, as they are now |
 //! | `--- cut PATH SIZE` | the file ends after SIZE bytes |
+//! | `--- damage PATH` | the last byte of the file is another, its times stay |
+//! | `--- time PATH SECONDS` | the file was last changed so many seconds after 1970 |
 //! | `--- remove PATH`, `--- mode PATH MODE`, `--- owner PATH UID:GID` | what they say |
 //! | `--- volume NAME key=value …` | a volume of the target: `fstype`, `uuid`, `label`, `partuuid`, `partlabel`, `mounted`, `last` (mounted on), `disk` (number), `lv` (VG/LV), `table` (`gpt`; MBR when left out) |
 //! | `--- no volume NAME` | a volume of the tree is not there |
@@ -45,7 +49,7 @@ use std::sync::Arc;
 use sickbay::facts::Facts;
 use sickbay_target::{Access, Table, Target, Volume};
 
-use super::{boot, disk, elf, initramfs};
+use super::{boot, disk, elf, initramfs, packages};
 
 /// A directive with its words and its body.
 #[derive(Clone, Debug)]
@@ -209,8 +213,15 @@ fn directives(path: &Path) -> Result<Vec<Directive>, String> {
 fn perform(root: &Path, directive: &Directive) -> Result<(), String> {
     let words: Vec<&str> = directive.words.iter().map(String::as_str).collect();
     let [verb, target, rest @ ..] = words.as_slice() else { return Err("too few words".to_owned()) };
+    if let ["dpkg" | "rpm", name, version] = words.as_slice() {
+        let enter = if *verb == "dpkg" { packages::dpkg } else { packages::rpm };
+        return enter(root, name, version, &directive.body).map_err(|error| error.to_string());
+    }
     // A link to /lib in a tree must not lead to the /lib of the machine that runs the tests.
-    let follow = matches!(*verb, "append" | "text" | "prepend" | "replace" | "dir" | "mode" | "cut" | "label");
+    let follow = matches!(
+        *verb,
+        "append" | "text" | "prepend" | "replace" | "dir" | "mode" | "cut" | "label" | "damage" | "time"
+    );
     let path = resolved(root, target, follow)?;
     if matches!(*verb, "file" | "crlf" | "empty" | "hole" | "elf" | "kernel" | "initramfs") && path.is_symlink() {
         fs::remove_file(&path).map_err(|error| error.to_string())?;
@@ -287,6 +298,22 @@ fn perform(root: &Path, directive: &Directive) -> Result<(), String> {
             let modules = keys.iter().find_map(|key| key.strip_prefix("modules=")).unwrap_or_default();
             let modules: Vec<&str> = modules.split(',').filter(|module| !module.is_empty()).collect();
             write(&path, &initramfs::build(version, &modules, !keys.contains(&"without-init")), &[])?;
+        }
+        "damage" => {
+            let times = fs::metadata(&path).map_err(io)?.modified().map_err(io)?;
+            let mut bytes = fs::read(&path).map_err(io)?;
+            *bytes.last_mut().ok_or("nothing to damage")? ^= 1;
+            fs::write(&path, bytes).map_err(io)?;
+            fs::File::options().write(true).open(&path).and_then(|file| file.set_modified(times)).map_err(io)?;
+        }
+        "time" => {
+            let seconds = rest.first().and_then(|number| number.parse().ok()).ok_or("time PATH SECONDS")?;
+            let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+            fs::File::options().write(true).open(&path).and_then(|file| file.set_modified(time)).map_err(io)?;
+        }
+        "deb" => {
+            let [name, version] = rest else { return Err("deb PATH NAME VERSION".to_owned()) };
+            packages::deb(root, &path, name, version, body).map_err(io)?;
         }
         "cut" => {
             let size: u64 = rest.first().and_then(|size| size.parse().ok()).ok_or("cut PATH SIZE")?;

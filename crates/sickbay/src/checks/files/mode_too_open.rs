@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use sickbay_target::{FileKind, Metadata, Root};
 
-use super::modes::{RULES, is_host_key, right_mode, usual_mode};
+use super::modes::{RULES, is_host_key, packaged_mode, right_mode, usual_mode};
 use crate::check::Verdict;
 use crate::facts::Facts;
+use crate::facts::packages::Packages;
 use crate::finding::Findings;
 use crate::repair::{Change, Risk};
 use crate::{check, tr};
@@ -23,8 +24,8 @@ check! {
     /// seems wrong.
     ///
     /// ## What the repair does
-    /// Gives every such path the mode that it has on the donor, else the one that the distributions ship: 0755 for
-    /// directories and programs, 0644 for files, 0640 or 0600 for password files. By hand: `rpm --setperms -a` on RPM
+    /// Gives every such path the mode that rpm's database knows or that it has on the donor, else the one that the
+    /// distributions ship: 0755 for directories and programs, 0644 for files, 0640 or 0600 for password files. By hand: `rpm --setperms -a` on RPM
     /// systems; `chmod 755 / /etc /usr` and reinstalling the packages elsewhere.
     "mode-too-open", Files, seed = ["B9"], proves = [], "everybody may write system files"
 }
@@ -44,7 +45,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         if metadata.mode & rule.never != 0 {
             open.insert(path.clone(), (metadata, right_mode(facts, rule, &metadata)));
         }
-        if metadata.uid != 0 {
+        // Where the database knows owners, `package-mode-wrong` looks at all of them.
+        let known = || facts.get::<Packages>().is_ok_and(|all| all.exact(&path).is_some_and(|it| it.owner.is_some()));
+        if metadata.uid != 0 && !known() {
             owned.push((path, metadata));
         }
     }
@@ -120,7 +123,8 @@ fn walk(facts: &Facts, root: &Root, dir: &Path, depth: usize, open: &mut BTreeMa
         let path = dir.join(&entry.name);
         let Ok(metadata) = root.metadata(&path) else { continue };
         // A sticky directory is meant to be written by everybody.
-        if metadata.mode & 0o002 != 0 && metadata.mode & 0o1000 == 0 {
+        let open_bits = metadata.mode & 0o002 != 0 && metadata.mode & 0o1000 == 0;
+        if open_bits && packaged_mode(facts, &path) != Some(metadata.mode) {
             open.entry(path.clone()).or_insert_with(|| (metadata, usual_mode(facts, &path, &metadata)));
         }
         if metadata.is_dir() {

@@ -7,6 +7,7 @@
 use sickbay_target::{Metadata, Root};
 
 use crate::facts::Facts;
+use crate::facts::packages::Packages;
 
 /// What one path must be like.
 #[derive(Clone, Copy, Debug)]
@@ -70,20 +71,31 @@ pub(super) const RULES: &[Rule] = &[
     secret("/etc/gshadow-"),
 ];
 
-/// The bits that `path` should get: the donor's where it has the path and they are fine, else the built-in ones. The
-/// password files of Debian belong to the group `shadow`, which keeps its right to read them.
+/// The bits that the package of `path` gives it, where its database tells.
+pub(super) fn packaged_mode(facts: &Facts, path: &std::path::Path) -> Option<u32> {
+    facts.get::<Packages>().ok()?.exact(path)?.mode
+}
+
+/// The bits that `path` should get: the package's where that is known, then the donor's where it has the path, if they are
+/// fine, else the built-in ones. The password files of Debian belong to the group `shadow`, which keeps its right to read
+/// them.
 pub(super) fn right_mode(facts: &Facts, rule: &Rule, now: &Metadata) -> u32 {
-    if let Some(donor) = facts.donor().and_then(|donor| donor.root().stat(rule.path).ok())
-        && donor.mode & rule.never == 0
-        && donor.mode & rule.always == rule.always
-    {
-        return donor.mode;
+    let donor = facts.donor().and_then(|donor| donor.root().stat(rule.path).ok()).map(|donor| donor.mode);
+    // A link of a merged /usr has no mode of its own.
+    let real = facts.root().canonical(rule.path).ok();
+    let known = [real.and_then(|path| packaged_mode(facts, &path)), donor];
+    let fine = |mode: &u32| mode & rule.never == 0 && mode & rule.always == rule.always;
+    if let Some(mode) = known.into_iter().flatten().find(fine) {
+        return mode;
     }
     if rule.path.contains("shadow") && now.gid != 0 { 0o640 } else { rule.default }
 }
 
 /// The usual bits of a path without a rule of its own, by what it is: for the repair of a recursive `chmod 777`.
 pub(super) fn usual_mode(facts: &Facts, path: &std::path::Path, now: &Metadata) -> u32 {
+    if let Some(mode) = packaged_mode(facts, path) {
+        return mode;
+    }
     if let Some(donor) = facts.donor().and_then(|donor| donor.root().metadata(path).ok())
         && donor.kind == now.kind
         && donor.mode & 0o002 == 0

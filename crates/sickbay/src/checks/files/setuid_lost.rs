@@ -6,6 +6,7 @@ use bstr::ByteSlice;
 use sickbay_formats::dpkg;
 use sickbay_target::Metadata;
 
+use super::modes::packaged_mode;
 use crate::check::Verdict;
 use crate::facts::Facts;
 use crate::finding::Findings;
@@ -23,7 +24,7 @@ check! {
     /// change their passwords.
     ///
     /// ## What the repair does
-    /// Sets owner and mode as on the donor, else as the distributions ship them. Programs named in `dpkg-statoverride` are
+    /// Sets owner and mode as rpm's database or the donor has them, else as the distributions ship them. Programs named in `dpkg-statoverride` are
     /// left alone. By hand: `chmod u+s /usr/bin/su`, or `rpm --setperms util-linux`.
     "setuid-lost", Files, seed = ["B9"], proves = [], "su or sudo has lost its set-user-ID bit"
 }
@@ -70,8 +71,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
                 continue;
             }
             proven |= proof;
-            let donor = facts.donor().and_then(|donor| donor.root().metadata(&path).ok());
-            let mode = donor.filter(|donor| donor.mode & 0o4000 != 0).map_or(usual, |donor| donor.mode);
+            let donor = facts.donor().and_then(|donor| donor.root().metadata(&path).ok()).map(|donor| donor.mode);
+            let known = [packaged_mode(facts, &path), donor].into_iter().flatten();
+            let mode = known.into_iter().find(|mode| mode & 0o4000 != 0).unwrap_or(usual);
             lost.push((path, metadata, mode));
         }
     }
@@ -111,6 +113,11 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     }
     finding.repair(Risk::Safe, tr!("give {count} programs their set-user-ID bit", count = lost.len()), changes);
     Ok(())
+}
+
+/// Whether this check looks at the file.
+pub(super) fn judges(path: &Path) -> bool {
+    PROGRAMS.iter().any(|(name, _, _)| path.file_name() == Path::new(name).file_name())
 }
 
 fn is_proof(path: &Path) -> bool {

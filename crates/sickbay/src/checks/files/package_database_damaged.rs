@@ -1,0 +1,239 @@
+//! The package manager cannot read its own database.
+
+use std::path::{Path, PathBuf};
+
+use bstr::ByteSlice;
+use sickbay_formats::dpkg;
+use sickbay_target::{Reason, Root};
+
+use crate::check::{Skip, Verdict};
+use crate::facts::packages::{DPKG, Packages, System, find_rpm};
+use crate::facts::{Facts, SourceFile};
+use crate::finding::Findings;
+use crate::repair::{Change, Risk};
+use crate::text::Text;
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// dpkg: `/var/lib/dpkg/status` missing, empty or damaged, a list of files in `/var/lib/dpkg/info` that is cut off, or all of
+    /// those lists gone. rpm: a database (`rpmdb.sqlite`, `Packages.db` or `Packages`) that is missing, empty, or has pages or
+    /// entries that cannot be read.
+    ///
+    /// Leftovers of a process that was killed are no damage: locks, `__db.001`, a write-ahead log.
+    ///
+    /// ## Why it matters
+    /// apt, dnf and yum refuse to install, update or remove anything. The system itself goes on running, until it needs a
+    /// security update.
+    ///
+    /// ## What the repair does
+    /// Takes the status file from the copy that dpkg keeps (`status-old`), or from the daily ones in `/var/backups`, if it knows
+    /// the packages whose lists are there. By hand: `cp /var/lib/dpkg/status-old /var/lib/dpkg/status`, then `apt-get -f
+    /// install`; for rpm a copy of the database, then `rpm --rebuilddb`.
+    "package-database-damaged", Files, seed = ["L9"], proves = [], "the package database is damaged"
+}
+
+fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    let root = facts.root();
+    if root.metadata(DPKG).is_ok() && (root.exists("/usr/bin/dpkg")? || root.metadata(status()).is_ok()) {
+        return of_dpkg(facts, found);
+    }
+    of_rpm(facts, found)
+}
+
+fn status() -> PathBuf {
+    Path::new(DPKG).join("status")
+}
+
+/// The packages that have a list of files.
+fn listed(root: &Root) -> Vec<String> {
+    let entries = root.read_dir(Path::new(DPKG).join("info")).unwrap_or_default();
+    let mut names: Vec<String> =
+        entries.iter().filter_map(|entry| Some(dpkg::package_of_list(entry.name.to_str()?)?.to_owned())).collect();
+    names.dedup();
+    names
+}
+
+fn of_dpkg(facts: &Facts, found: &mut Findings) -> Verdict {
+    let (root, path) = (facts.root(), status());
+    let listed = listed(root);
+    let text = match root.read_up_to(&path, 1 << 30) {
+        Ok(text) => Some(text),
+        Err(error) if matches!(error.reason, Reason::NotFound | Reason::NotADirectory) => None,
+        Err(error) => return Err(error.into()),
+    };
+    let count = text.as_deref().map_or(0, |text| dpkg::packages(text).filter(|package| package.unpacked).count());
+    let first_error = text.as_deref().and_then(dpkg::first_error);
+    let message = match (&text, first_error) {
+        // Images are built that have dpkg and no package.
+        _ if count == 0 && listed.is_empty() => return Err(Skip::NotApplicable(tr!("dpkg has installed no package"))),
+        (None, _) => Some(tr!("{path} is missing", path)),
+        (Some(text), _) if text.is_empty() => Some(tr!("{path} is empty", path)),
+        (Some(_), Some(line)) => Some(tr!("{path} is damaged from line {line} on", path, line)),
+        (Some(_), None) if count == 0 => Some(tr!("{path} holds no package", path)),
+        _ => None,
+    };
+    if let Some(message) = message {
+        let finding = found.error(message);
+        finding.at_path(&path).explains(&path);
+        finding.why(tr!("apt and dpkg can install, update and remove nothing"));
+        finding
+            .evidence(path.display().to_string(), format!("{count} packages, {} lists in {DPKG}/info", listed.len()));
+        offer_copy(facts, finding, text, &listed);
+        return Ok(());
+    }
+    let Some(text) = text else { return Ok(()) };
+    if listed.is_empty() {
+        let info = Path::new(DPKG).join("info");
+        found
+            .error(tr!("{dir} holds no list of files: dpkg no longer knows which files its packages have", dir = info))
+            .at_path(Path::new(DPKG).join("info"))
+            .why(tr!("an update leaves old files behind, and nothing can be removed or verified"))
+            .by_hand(tr!("restore it from a backup, or reinstall every package: apt-get install --reinstall"));
+        return Ok(());
+    }
+    lists(facts, found, &text);
+    let packages = facts.get::<Packages>()?;
+    if let Some(first) = packages.damage.first() {
+        let finding = match packages.damage.len() - 1 {
+            0 => found.warning(first.clone()),
+            more => found.warning(tr!("{first}, and {more} more packages have none", first, more)),
+        };
+        finding.at_path(Path::new(DPKG).join("info"));
+        finding.why(tr!("an update leaves old files behind, and nothing can be removed or verified"));
+        finding.by_hand(tr!("reinstall these packages: apt-get install --reinstall"));
+    }
+    Ok(())
+}
+
+/// Lists that dpkg refuses to read: it then refuses everything.
+fn lists(facts: &Facts, found: &mut Findings, text: &[u8]) {
+    let root = facts.root();
+    let dir = Path::new(DPKG).join("info");
+    for entry in root.read_dir(&dir).unwrap_or_default() {
+        let Some(name) = entry.name.to_str().and_then(dpkg::package_of_list) else { continue };
+        let path = dir.join(&entry.name);
+        let Ok(list) = root.read(&path) else { continue };
+        let mut unpacked = dpkg::packages(text).filter(|package| package.unpacked);
+        // Every package has at least the root directory.
+        let empty = list.is_empty();
+        if !(empty || dpkg::list_is_damaged(&list)) || !unpacked.any(|package| package.name == name) {
+            continue;
+        }
+        let finding = if empty {
+            let finding = found.warning(tr!("the list of files of {package} is empty", package = name));
+            finding.why(tr!("an update leaves old files behind, and nothing can be removed or verified"))
+        } else {
+            let finding = found.error(tr!("the list of files of {package} is cut off or damaged", package = name));
+            finding.why(tr!("dpkg refuses to work as long as it cannot read one of its lists"))
+        };
+        finding.at_path(&path);
+        let theirs = |root: &Root| {
+            let status = root.read_up_to(status(), 1 << 30).ok()?;
+            let package = dpkg::packages(&status).find(|package| package.name == name)?;
+            Some(package.version.to_owned())
+        };
+        let same = facts.donor().is_some_and(|donor| {
+            let good = donor.root().read(&path).is_ok_and(|list| !list.is_empty() && !dpkg::list_is_damaged(&list));
+            good && theirs(donor.root()).is_some_and(|version| theirs(root) == Some(version))
+        });
+        if same {
+            finding.repair(Risk::Safe, tr!("copy {path} from the donor", path), [Change::copy_from_donor(&path)]);
+        } else if !empty && !list.contains(&0) {
+            // The last line may be half a path; dpkg writes the list anew when the package is installed again.
+            let end = list.rfind_byte(b'\n').map_or(0, |at| at + 1);
+            let whole = list.get(..end).unwrap_or_default().to_vec();
+            let file = SourceFile { path: path.clone(), bytes: list };
+            finding.repair(Risk::Risky, tr!("cut the list after its last whole line"), [Change::edit(&file, whole)]);
+        } else {
+            finding.by_hand(tr!("move the list away, then apt-get install --reinstall {package}", package = name));
+        }
+    }
+}
+
+/// Offers the newest copy of the status file that dpkg can read.
+fn offer_copy(facts: &Facts, finding: &mut crate::finding::Finding, text: Option<Vec<u8>>, listed: &[String]) {
+    let root = facts.root();
+    let copies = [format!("{DPKG}/status-old"), "/var/backups/dpkg.status.0".to_owned()].into_iter();
+    let packed = (1..=6).map(|number| format!("/var/backups/dpkg.status.{number}.gz"));
+    for copy in copies.chain(packed) {
+        let Ok(bytes) = root.read_up_to(&copy, 1 << 30) else { continue };
+        let Some(content) =
+            (if copy.ends_with(".gz") { sickbay_formats::archive::gunzip(&bytes) } else { Some(bytes) })
+        else {
+            continue;
+        };
+        if content.is_empty() || dpkg::first_error(&content).is_some() {
+            continue;
+        }
+        let names: std::collections::HashSet<&[u8]> = dpkg::packages(&content)
+            .filter(|package| package.unpacked)
+            .map(|package| package.name.as_bytes())
+            .collect();
+        let known = listed.iter().filter(|name| names.contains(name.as_bytes())).count();
+        // A copy from before a large change would make dpkg forget what is installed.
+        let risk = if known == listed.len() { Risk::Safe } else { Risk::Risky };
+        if known * 2 < listed.len() {
+            continue;
+        }
+        let change = match text {
+            Some(text) => Change::Edit { path: status(), before: text, after: content.clone() },
+            None => Change::create(status(), content.clone(), 0o644),
+        };
+        finding.repair(
+            risk,
+            tr!(
+                "take {path} from the copy {copy}, which knows {known} of {all} packages",
+                path = status(),
+                copy,
+                known,
+                all = listed.len()
+            ),
+            [change],
+        );
+        return;
+    }
+    finding.by_hand(tr!("no copy of {path} can be used: restore it from a backup", path = status()));
+}
+
+fn of_rpm(facts: &Facts, found: &mut Findings) -> Verdict {
+    let root = facts.root();
+    let by_hand: fn(PathBuf) -> Text =
+        |path| tr!("copy {path} away, then rpm --rebuilddb; if that fails, restore it from a backup", path);
+    let Some(database) = find_rpm(root) else {
+        if !uses_rpm(facts)? {
+            return Err(Skip::NotApplicable(tr!("there is no package database of dpkg or rpm")));
+        }
+        let path = Path::new("/var/lib/rpm");
+        found
+            .error(tr!("{path} holds no package database", path))
+            .at_path(path)
+            .why(tr!("dnf, yum and zypper take the system for one without any package"))
+            .by_hand(tr!("restore it from a backup"));
+        return Ok(());
+    };
+    let packages = facts.get::<Packages>()?;
+    let Some(first) = packages.damage.first() else { return Ok(()) };
+    if packages.system != System::Rpm {
+        return Ok(());
+    }
+    let (path, more, left) = (database.path.clone(), packages.damage.len() - 1, packages.packages.len());
+    let message = match more {
+        0 => tr!("{path} is damaged: {first}", path, first),
+        _ => tr!("{path} is damaged in {count} places: {first}", path, count = more + 1, first),
+    };
+    found
+        .error(message)
+        .at_path(&database.path)
+        .explains(&database.path)
+        .why(tr!("rpm, dnf and yum can install, update and remove nothing, or forget packages; {left} packages can still be read", left))
+        .by_hand(by_hand(database.path));
+    Ok(())
+}
+
+/// Whether this is a distribution of rpm: it has rpm and the configuration of what fetches packages for it.
+fn uses_rpm(facts: &Facts) -> Result<bool, Skip> {
+    let there = |path: &str| facts.root().exists(path);
+    Ok((there("/usr/bin/rpm")? || there("/bin/rpm")?)
+        && (there("/etc/yum.conf")? || there("/etc/dnf/dnf.conf")? || there("/etc/zypp/zypp.conf")?))
+}

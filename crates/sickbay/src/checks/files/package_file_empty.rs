@@ -1,0 +1,81 @@
+//! Files without content that their package brought with some.
+
+use super::packaged::{by_package, named_elsewhere, names, offer, point};
+use crate::check::Verdict;
+use crate::facts::Facts;
+use crate::facts::packages::{PackagedFile, Packages, State, Survey, Weight};
+use crate::finding::{Findings, Severity};
+use crate::repair::Risk;
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// Programs, libraries and configuration of the login that have no content although the package database says that they
+    /// must have some (rpm knows the size, dpkg the digest), and what is something else than the file that the package brought,
+    /// such as a directory in its place.
+    ///
+    /// ## Why it matters
+    /// After a power loss, a full disk or a redirection gone wrong (`> file`), files are there by name and empty. A program then
+    /// does nothing and reports success; a library is "file too short".
+    ///
+    /// ## What the repair does
+    /// Brings the content back from a donor, or from a package of the same version that the target has kept or that is given
+    /// with `--package`. By hand: `find /etc /lib64 /bin /sbin /usr/bin /usr/sbin -size 0`, then reinstall the packages.
+    "package-file-empty", Files, seed = ["L4"], proves = [], "files of a package are empty"
+}
+
+/// Files of more packages than this lost their content together.
+const SAME_CAUSE: usize = 5;
+
+fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    let packages = facts.get::<Packages>()?;
+    let survey = facts.get::<Survey>()?;
+    let elsewhere = named_elsewhere(facts, &packages);
+    let mut empty: Vec<&PackagedFile> = Vec::new();
+    for lost in &survey.lost {
+        let Some(file) = packages.files.get(lost.file) else { continue };
+        if elsewhere.contains(file.as_path()) {
+            continue;
+        }
+        match lost.state {
+            State::Empty if must_have_content(facts, &packages, file) => empty.push(file),
+            State::Other(kind) => {
+                let path = file.as_path();
+                let finding = found.error(tr!("{path} is {kind} instead of a file", path, kind = kind.to_string()));
+                point(finding, &packages, &[file]);
+                finding.by_hand(tr!("move what is there away, then run sickbay again"));
+            }
+            _ => {}
+        }
+    }
+    let of = by_package(&packages, empty.iter().copied());
+    let groups: Vec<Vec<&PackagedFile>> =
+        if of.len() > SAME_CAUSE { vec![empty.clone()] } else { of.into_values().map(|(_, files)| files).collect() };
+    for files in groups {
+        let Some(first) = files.first() else { continue };
+        let of = by_package(&packages, files.iter().copied());
+        let message = if files.len() == 1 {
+            tr!("{path} of {package} is empty", path = first.as_path(), package = names(&of))
+        } else {
+            tr!(
+                "{path} and {more} more files of {package} are empty",
+                path = first.as_path(),
+                more = files.len() - 1,
+                package = names(&of)
+            )
+        };
+        let finding = found.add(Severity::Error, message);
+        finding.why(tr!("a program without content does nothing and reports success; a library cannot be loaded"));
+        point(finding, &packages, &files);
+        offer(facts, finding, &packages, &files, Risk::Safe);
+    }
+    Ok(())
+}
+
+fn must_have_content(facts: &Facts, packages: &Packages, file: &PackagedFile) -> bool {
+    let size = file.exact.as_ref().and_then(|exact| exact.size);
+    // Configuration may be emptied on purpose, but not PAM's.
+    let config = file.config && crate::facts::packages::weight(&file.path, true) != Some(Weight::Login);
+    let digest = || packages.digest(facts.root(), file);
+    !config && size.map_or_else(|| digest().is_some_and(|digest| !digest.fits(b"")), |size| size > 0)
+}

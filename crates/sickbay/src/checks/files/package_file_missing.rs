@@ -1,0 +1,181 @@
+//! Files that a package brought and that are not there any more.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+
+use sickbay_target::Root;
+
+use super::packaged::{basic_packages, by_package, named_elsewhere, names, offer, point};
+use crate::check::Verdict;
+use crate::facts::Facts;
+use crate::facts::packages::{Lost, PackagedFile, Packages, State, Survey, Weight};
+use crate::facts::system::{Init, System};
+use crate::finding::{Findings, Severity};
+use crate::repair::Risk;
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// Programs, shared libraries, PAM modules and configuration of the login that the package database (dpkg or rpm) lists and
+    /// that are not there; also a directory of `/usr/lib`, `/usr/lib64` or `/usr/libexec` that is gone as a whole. What one
+    /// mistake took away is one finding: a directory, or the files of one package.
+    ///
+    /// What is missing on purpose is no finding: documentation and translations, what dpkg's `path-exclude` or rpm's
+    /// `--excludedocs` left out, files marked `%ghost` or `missingok`, diverted files, kernels, caches, configuration that the
+    /// system starts without, and modules of languages that have package managers of their own.
+    ///
+    /// ## Why it matters
+    /// A file that is not there shows only when it is needed: at the next boot, at the next login. `/etc/pam.d/login` gone means
+    /// "Authentication failure" for everybody on the console.
+    ///
+    /// ## What the repair does
+    /// Brings the files back from a donor of the same release (`--donor ROOT`), from a package that apt, dnf, yum or zypper has
+    /// kept on the target, or from one that is given (`--package FILE`). The package must have the version that the target
+    /// has, and what comes back the digest that its database asks for. By hand: `apt-get install --reinstall PACKAGE`,
+    /// `dnf reinstall PACKAGE`, in a chroot if it does not boot.
+    "package-file-missing", Files, seed = ["L9"], proves = [], "files of a package are missing"
+}
+
+/// When files of more packages than this are missing from one directory, it is the directory that something happened to.
+const SAME_CAUSE: usize = 5;
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Cause {
+    /// A directory is gone.
+    Gone(PathBuf),
+    /// Files of many packages are missing from a directory.
+    From(PathBuf),
+    /// Files of one package are missing.
+    Package(u32),
+}
+
+fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    let packages = facts.get::<Packages>()?;
+    let survey = facts.get::<Survey>()?;
+    let elsewhere = named_elsewhere(facts, &packages);
+    let basic = basic_packages(facts, &packages);
+    let boots = facts.get::<System>()?.init != Init::None;
+    let missing: Vec<(&Lost, &PackagedFile)> = survey
+        .lost
+        .iter()
+        .filter(|lost| lost.state == State::Missing)
+        .filter_map(|lost| Some((lost, packages.files.get(lost.file)?)))
+        .collect();
+    for (cause, files) in causes(facts.root(), &packages, &survey, &missing, &elsewhere) {
+        let of = by_package(&packages, files.iter().copied());
+        let (count, of_packages) = (files.len(), names(&of));
+        let Some(first) = files.first() else { continue };
+        let message = match &cause {
+            Cause::Gone(dir) => tr!(
+                "{dir} is gone, with {count} files of {packages}",
+                dir = dir.as_path(),
+                count,
+                packages = of_packages
+            ),
+            Cause::From(dir) => tr!(
+                "{count} files of {packages} are missing from {dir}",
+                dir = dir.as_path(),
+                count,
+                packages = of_packages
+            ),
+            Cause::Package(_) if count == 1 => {
+                tr!("{path} of {package} is missing", path = first.as_path(), package = of_packages)
+            }
+            Cause::Package(_) => tr!(
+                "{path} and {more} more files of {package} are missing",
+                path = first.as_path(),
+                more = count - 1,
+                package = of_packages
+            ),
+        };
+        let needed = |file: &&PackagedFile| {
+            basic.contains(&file.package)
+                || packages.package(file).is_some_and(|package| package.basic)
+                || crate::facts::packages::weight(&file.path, file.config) == Some(Weight::Login)
+        };
+        // Whoever builds a container takes away what it does not need.
+        let severity = if boots && files.iter().any(needed) { Severity::Error } else { Severity::Warning };
+        let finding = found.add(severity, message);
+        match &cause {
+            Cause::Gone(dir) => {
+                finding.at_path(dir).explains(dir);
+                let listed: Vec<String> = files.iter().map(|file| file.path.to_string()).collect();
+                finding.detail("files", listed);
+                for (name, (package, of_it)) in of.iter().take(8) {
+                    finding.evidence(
+                        format!("{} {}", bstr::BStr::new(name), package.version),
+                        of_it.first().map(|file| file.path.to_string()).unwrap_or_default(),
+                    );
+                }
+            }
+            Cause::From(_) | Cause::Package(_) => point(finding, &packages, &files),
+        }
+        finding.why(tr!("what needs them fails the next time it is started, or the next time somebody logs in"));
+        offer(facts, finding, &packages, &files, Risk::Safe);
+    }
+    if let Some(why) = &survey.untold {
+        found.could_not_tell(why.clone());
+    }
+    Ok(())
+}
+
+/// What happened, each with the files that it took.
+fn causes<'a>(
+    root: &Root,
+    packages: &'a Packages,
+    survey: &Survey,
+    missing: &[(&Lost, &'a PackagedFile)],
+    elsewhere: &BTreeSet<PathBuf>,
+) -> BTreeMap<Cause, Vec<&'a PackagedFile>> {
+    let mut known: HashMap<PathBuf, bool> = HashMap::new();
+    let mut is_missing = |path: &Path| *known.entry(path.to_owned()).or_insert_with(|| root.metadata(path).is_err());
+    // What is behind a link that leads nowhere may be on a disk that is not mounted.
+    let mut behind: HashMap<PathBuf, bool> = HashMap::new();
+    let mut is_behind_a_link = |dir: &Path| {
+        *behind
+            .entry(dir.to_owned())
+            .or_insert_with(|| dir.ancestors().any(|above| root.metadata(above).is_ok() && root.stat(above).is_err()))
+    };
+    let mut all: BTreeMap<Cause, Vec<&PackagedFile>> = BTreeMap::new();
+    let mut left: BTreeMap<&Path, Vec<&PackagedFile>> = BTreeMap::new();
+    let mut gone: BTreeSet<PathBuf> = BTreeSet::new();
+    for (_, file) in missing {
+        let path = file.as_path();
+        if path.parent().is_some_and(&mut is_behind_a_link) {
+            continue;
+        }
+        let dirs = path.ancestors().skip(1).take_while(|dir| is_missing(dir));
+        match (dirs.last(), path.parent()) {
+            (Some(dir), _) => {
+                gone.insert(dir.to_owned());
+            }
+            (None, Some(_)) if elsewhere.contains(path) => {}
+            (None, Some(dir)) => left.entry(dir).or_default().push(file),
+            (None, None) => {}
+        }
+    }
+    for dir in survey.gone.keys() {
+        if !dir.ancestors().skip(1).any(|above| gone.contains(above)) && !is_behind_a_link(dir) {
+            gone.insert(dir.clone());
+        }
+    }
+    if !gone.is_empty() {
+        for file in &packages.files {
+            // Documentation and the like stays away: it is what has a weight, or is no weight's neighbour, that is missed.
+            if let Some(dir) = file.as_path().ancestors().skip(1).find(|dir| gone.contains(*dir)) {
+                all.entry(Cause::Gone(dir.to_owned())).or_default().push(file);
+            }
+        }
+    }
+    for (dir, files) in left {
+        let of: BTreeSet<u32> = files.iter().map(|file| file.package).collect();
+        if of.len() > SAME_CAUSE {
+            all.insert(Cause::From(dir.to_owned()), files);
+        } else {
+            for file in files {
+                all.entry(Cause::Package(file.package)).or_default().push(file);
+            }
+        }
+    }
+    all
+}
