@@ -69,7 +69,12 @@ impl Report {
 
     /// 0 clear, 1 findings, 2 something could not be told or done (which outweighs findings: the look is incomplete).
     pub fn exit_code(&self) -> u8 {
-        let undone = self.applied.iter().flatten().any(|applied| !applied.verified);
+        // Where one repair did not help, the next one may have.
+        let all = || self.applied.iter().flatten();
+        let cleared = |one: &Applied| {
+            all().any(|other| other.verified && other.check == one.check && other.finding == one.finding)
+        };
+        let undone = all().any(|one| !one.verified && !cleared(one));
         if self.diagnosis.something_unknown() || undone { 2 } else { u8::from(!self.diagnosis.findings.is_empty()) }
     }
 }

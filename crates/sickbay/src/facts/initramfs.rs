@@ -13,6 +13,7 @@ use sickbay_formats::modules::{self, Dependencies};
 use sickbay_target::{FileKind, Root};
 
 use crate::check::Skip;
+use crate::facts::boot_config::{BootConfig, Loader};
 use crate::facts::{Fact, Facts};
 use crate::text::Text;
 use crate::tr;
@@ -151,13 +152,14 @@ impl Fact for Initramfses {
             }
         });
         let mut read = read.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let by_default = by_default(facts);
         let all = files.into_iter().enumerate().map(|(index, file)| {
             let text = |name: &str| match &file.modules {
                 Some(dir) => root.read_up_to(dir.join(name), 64 << 20).unwrap_or_default(),
                 None => Vec::new(),
             };
             OfKernel {
-                is_default: index == 0,
+                is_default: by_default.as_ref().map_or(index == 0, |paths| paths.contains(&file.path)),
                 contents: read.remove(&index).unwrap_or_else(|| {
                     Err(tr!("{path} was not opened: the others took too long", path = file.path.as_path()))
                 }),
@@ -170,6 +172,17 @@ impl Fact for Initramfses {
         });
         Ok(Initramfses { all: all.collect() })
     }
+}
+
+/// The initramfses that the boot loader loads by default; `None` where its configuration does not tell, and the newest
+/// kernel's is taken for the one.
+fn by_default(facts: &Facts) -> Option<Vec<PathBuf>> {
+    let config = facts.get::<BootConfig>().ok()?;
+    let entries = config.loaders.iter().filter_map(Loader::default_entry);
+    let paths = entries.flat_map(|entry| &entry.initramfs).filter_map(|named| named.path.as_deref());
+    let paths: Vec<PathBuf> =
+        paths.map(|path| facts.root().canonical(path).unwrap_or_else(|_| path.to_owned())).collect();
+    (!paths.is_empty()).then_some(paths)
 }
 
 /// What is larger is not read: 2 GiB, more than a boot loader can load on most machines.

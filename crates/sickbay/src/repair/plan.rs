@@ -42,26 +42,27 @@ pub struct Plan {
     pub steps: Vec<Step>,
 }
 
-/// Chooses for every cause the first repair whose risk is accepted. `refused` are findings whose repair was made before
-/// and did not clear them.
-pub fn plan(diagnosis: &Diagnosis, choice: &Choice, refused: &HashSet<(&'static str, String)>) -> Plan {
+/// A repair that was tried and did not help: the check, the finding's sentence, the repair's title.
+pub type Refusal = (&'static str, String, String);
+
+/// Chooses for every cause the first repair whose risk is accepted and which is none of `refused`.
+pub fn plan(diagnosis: &Diagnosis, choice: &Choice, refused: &HashSet<Refusal>) -> Plan {
     let mut steps = Vec::new();
     let mut planned: HashMap<PathBuf, Vec<u8>> = HashMap::new();
     let mut touched: HashSet<PathBuf> = HashSet::new();
     for (index, finding) in diagnosis.causes() {
-        if !wanted(choice, index, finding) || refused.contains(&refusal(&finding.key())) {
+        if !wanted(choice, index, finding) {
             continue;
         }
+        let key = finding.key();
         let accepted = if choice.risky { Risk::Risky } else { Risk::Safe };
-        let Some(repair) = finding.repairs.iter().find(|repair| repair.risk <= accepted && !repair.changes.is_empty())
-        else {
-            continue;
-        };
+        let mut open = finding.repairs.iter().filter(|repair| repair.risk <= accepted && !repair.changes.is_empty());
+        let Some(repair) = open.find(|repair| !refused.contains(&refusal(&key, &repair.title))) else { continue };
         if let Some(changes) = join(&repair.changes, &mut planned, &mut touched) {
             steps.push(Step {
                 finding: index,
                 check: finding.check.id,
-                key: finding.key(),
+                key,
                 repair: Repair { changes, ..repair.clone() },
             });
         }
@@ -69,9 +70,10 @@ pub fn plan(diagnosis: &Diagnosis, choice: &Choice, refused: &HashSet<(&'static 
     Plan { steps }
 }
 
-/// How a finding is remembered whose repair did not help.
-pub fn refusal(key: &(&'static str, Text)) -> (&'static str, String) {
-    (key.0, key.1.render(crate::text::Lang::En))
+/// How a repair that did not help is remembered.
+pub fn refusal(key: &(&'static str, Text), title: &Text) -> Refusal {
+    let english = |text: &Text| text.render(crate::text::Lang::En);
+    (key.0, english(&key.1), english(title))
 }
 
 fn wanted(choice: &Choice, index: usize, finding: &Finding) -> bool {

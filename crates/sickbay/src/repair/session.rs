@@ -20,6 +20,8 @@ use crate::tr;
 pub struct Applied {
     /// The check whose finding it is for.
     pub check: &'static str,
+    /// That finding's sentence.
+    pub finding: Text,
     /// What was done.
     pub title: Text,
     /// The journal entry; `None` once taken back or when it was not made.
@@ -85,11 +87,12 @@ pub fn fix(
             let result = apply(&shop, &mut journal, step);
             let failure = result.as_ref().err().map(Error::text);
             if failure.is_some() {
-                refused.insert(refusal(&step.key));
+                refused.insert(refusal(&step.key, &step.repair.title));
             }
             made.push((step.key.clone(), applied.len()));
             applied.push(Applied {
                 check: step.check,
+                finding: step.key.1.clone(),
                 title: step.repair.title.clone(),
                 journal: result.ok(),
                 verified: false,
@@ -102,7 +105,7 @@ pub fn fix(
             let Some(repair) = applied.get_mut(index) else { continue };
             let Some(id) = repair.journal.clone() else { continue };
             if diagnosis.findings.iter().any(|finding| finding.key() == key) {
-                refused.insert(refusal(&key));
+                refused.insert(refusal(&key, &repair.title));
                 take_back(&shop, &mut journal, &id, Force::Yes)?;
                 repair.journal = None;
                 repair.failure = Some(tr!("the finding was still there afterwards, so the repair was taken back"));

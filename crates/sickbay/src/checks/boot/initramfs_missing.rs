@@ -1,5 +1,6 @@
 //! The initramfs of the entry that boots by default is not there, is empty, or is damaged.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::boot_entries::{initrd_state, kernel_of, kernel_state, needs_initramfs, no_entry, offer};
@@ -7,9 +8,9 @@ use crate::check::Verdict;
 use crate::facts::Facts;
 use crate::facts::boot_config::{BootConfig, Entry, Loader};
 use crate::facts::kernels::{Kernels, PartState};
-use crate::finding::Findings;
+use crate::finding::{Finding, Findings};
 use crate::proof::Stage;
-use crate::repair::{Change, Risk};
+use crate::repair::{Change, Risk, rebuild};
 use crate::{check, tr};
 
 check! {
@@ -22,8 +23,9 @@ check! {
     /// Unable to mount root fs".
     ///
     /// ## What the repair does
-    /// Takes the file of the same version from a donor; else makes the newest kernel that is complete the default. By hand:
-    /// boot the other kernel, then `update-initramfs -c -k VERSION` or `dracut -f --kver VERSION`.
+    /// Makes the initramfs again with the target's own program, on a copy of the target, and takes it when it is whole and
+    /// holds the drivers that are needed; else takes the file of the same version from a donor; else makes the newest kernel
+    /// that is complete the default. By hand: boot the other kernel, then `update-initramfs -c -k VERSION` or `dracut -f --kver VERSION`.
     "initramfs-missing", Boot, seed = ["B5", "B4", "B8"], proves = [Initramfs], "the initramfs of the default entry is missing or damaged"
 }
 
@@ -72,6 +74,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
                     _ => tr!("the kernel has no drivers and no program to find its root with, and panics"),
                 })
                 .stops(Stage::Initramfs);
+            rebuild(facts, &kernels, entry, path, finding);
             offer(facts, &config, &kernels, loader, path, finding);
         }
     }
@@ -108,9 +111,18 @@ fn not_loaded(
         }
         Some(part) => {
             finding.about(&part.path);
+            rebuild(facts, kernels, entry, &part.path, finding);
             offer(facts, config, kernels, loader, &part.path, finding);
         }
         None => offer(facts, config, kernels, loader, &Arc::clone(&named.word.file).path, finding),
+    }
+}
+
+/// Offers to make the initramfs again. What is made is opened and judged before it is taken.
+fn rebuild(facts: &Facts, kernels: &Kernels, entry: &Entry, path: &Path, finding: &mut Finding) {
+    let version = kernel_of(facts, kernels, entry).map(|kernel| kernel.version.as_str());
+    if let Some((title, change)) = version.and_then(|version| rebuild::offer(facts, version, path)) {
+        finding.repair(Risk::Safe, title, [change]);
     }
 }
 
