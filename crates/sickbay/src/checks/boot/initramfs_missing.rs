@@ -1,4 +1,4 @@
-//! The initramfs of the entry that boots by default is not there, is empty, or is damaged.
+//! The initramfs of the entry that boots by default is not there or is empty.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,18 +15,18 @@ use crate::{check, tr};
 
 check! {
     /// ## What it finds
-    /// An initramfs that the default entry names is missing, is empty, ends in the middle, or is no archive; or the default
-    /// entry loads none although only an initramfs can find what its `root=` names.
+    /// An initramfs that the default entry names is missing or empty; or the default entry loads none although only an
+    /// initramfs can find what its `root=` names. What is in one is `initramfs-damaged`'s matter.
     ///
     /// ## Why it matters
-    /// GRUB says "file not found" and starts the kernel all the same; with a damaged or no initramfs the kernel panics: "VFS:
+    /// GRUB says "file not found" and starts the kernel all the same; without an initramfs the kernel panics: "VFS:
     /// Unable to mount root fs".
     ///
     /// ## What the repair does
     /// Makes the initramfs again with the target's own program, on a copy of the target, and takes it when it is whole and
     /// holds the drivers that are needed; else takes the file of the same version from a donor; else makes the newest kernel
     /// that is complete the default. By hand: boot the other kernel, then `update-initramfs -c -k VERSION` or `dracut -f --kver VERSION`.
-    "initramfs-missing", Boot, seed = ["B5", "B4", "B8"], proves = [Initramfs], "the initramfs of the default entry is missing or damaged"
+    "initramfs-missing", Boot, seed = ["B5", "B4", "B8"], proves = [Initramfs], "the initramfs of the default entry is missing or empty"
 }
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
