@@ -24,6 +24,7 @@ pub mod grub_legacy;
 pub mod grub_legacy_stage;
 pub mod initramfs;
 pub mod kernel_image;
+pub mod kernel_log;
 pub mod ld_so;
 pub mod lines;
 pub mod login_defs;

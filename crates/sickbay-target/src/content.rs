@@ -2,7 +2,7 @@
 
 /// Names the content of a file by how it begins.
 pub(crate) fn name(head: &[u8]) -> &'static str {
-    const MAGICS: [(&[u8], &str); 12] = [
+    const MAGICS: [(&[u8], &str); 13] = [
         (b"\x7fELF", "a program or library (ELF)"),
         (b"PK\x03\x04", "a ZIP archive"),
         (b"\x1f\x8b", "compressed (gzip): unpack it first"),
@@ -15,6 +15,7 @@ pub(crate) fn name(head: &[u8]) -> &'static str {
         (b"\xff\xd8\xff", "a picture"),
         (b"070701", "a cpio archive"),
         (b"\xed\xab\xee\xdb", "an RPM package"),
+        (b"LPKSHHRH", "a journal: pipe `journalctl --file FILE -k -o export` into `sickbay check -`"),
     ];
     if let Some((_, name)) = MAGICS.iter().find(|(magic, _)| head.starts_with(magic)) {
         return name;
@@ -31,6 +32,13 @@ pub(crate) fn name(head: &[u8]) -> &'static str {
         return "a text file";
     }
     "nothing known: neither a partition table nor a file system"
+}
+
+/// Whether `text` is no text: more than a tenth of its first 64 KiB are bytes that no text has.
+pub(crate) fn is_binary(text: &[u8]) -> bool {
+    let text = text.get(..64 << 10).unwrap_or(text);
+    let odd = |byte: &&u8| **byte < 0x20 && !matches!(**byte, b'\n' | b'\r' | b'\t' | 0x1b) || **byte == 0x7f;
+    text.iter().filter(odd).count() > text.len() / 10
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// It is there, but is nothing that can hold a system.
-    #[error("{} is {what}: expected a directory, a disk, a partition or a disk image", .path.display())]
+    #[error("{} is {what}: expected a directory, a disk, a partition, a disk image or a log", .path.display())]
     NotATarget {
         /// What was named.
         path: PathBuf,
@@ -90,6 +90,12 @@ pub enum OpenError {
     /// It is mounted, but not for writing.
     #[error("{} is mounted read-only: nothing can be written to it; `mount -o remount,rw` it first", .path.display())]
     MountedReadOnly {
+        /// What was named.
+        path: PathBuf,
+    },
+    /// It is a log, and was to be written.
+    #[error("{} is a log: it can be checked, and there is nothing in it to repair", .path.display())]
+    Log {
         /// What was named.
         path: PathBuf,
     },

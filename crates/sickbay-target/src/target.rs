@@ -1,8 +1,9 @@
-//! What is examined: this host, a mounted root, or disks.
+//! What is examined: this host, a mounted root, disks, or logs.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::log::{self, LogFile};
 use crate::machine::Inventory;
 use crate::system::System;
 use crate::volumes::Described;
@@ -26,6 +27,7 @@ pub struct Target {
     notes: Vec<String>,
     packages: Vec<PathBuf>,
     pub(crate) system: Option<System>,
+    logs: Vec<LogFile>,
     /// Its disks. Empty where they cannot be told, as for a mounted root on a network file system.
     pub disks: Vec<Disk>,
 }
@@ -39,6 +41,8 @@ pub enum Kind {
     Root,
     /// A disk, a partition or an image, not running.
     Disk,
+    /// Logs: see [`Target::logs`]. It has no system whose files could be read.
+    Log,
 }
 
 /// What may be done to a target.
@@ -98,8 +102,8 @@ pub struct Volume {
 }
 
 impl Target {
-    /// Opens what the user named: nothing for this host, a directory for a mounted root, or a disk, a partition or an
-    /// image.
+    /// Opens what the user named: nothing for this host, a directory for a mounted root, a disk, a partition or an
+    /// image, or a log: a file, a directory of logs, or `-` for standard input.
     ///
     /// # Errors
     /// See [`OpenError`].
@@ -109,7 +113,13 @@ impl Target {
             let found = machine::host();
             return Target::of_dir(Kind::Host, host_name(), Root::host()?, access, found);
         };
+        if path == Path::new("-") {
+            return Target::of_logs(path, vec![LogFile::stdin()], access);
+        }
         let metadata = std::fs::metadata(path).map_err(|e| OpenError::io(path, "looking at it", e))?;
+        if let Some(logs) = log::of_path(path, &metadata)? {
+            return Target::of_logs(path, logs, access);
+        }
         if !metadata.is_dir() {
             return Target::of_disks(path, options);
         }
@@ -134,6 +144,7 @@ impl Target {
             notes: Vec::new(),
             packages: Vec::new(),
             system: None,
+            logs: Vec::new(),
             disks,
         })
     }
@@ -164,8 +175,36 @@ impl Target {
             notes,
             packages: Vec::new(),
             system: Some(system),
+            logs: Vec::new(),
             disks,
         })
+    }
+
+    fn of_logs(path: &Path, logs: Vec<LogFile>, access: Access) -> Result<Target, OpenError> {
+        if access == Access::ReadWrite {
+            return Err(OpenError::Log { path: path.to_owned() });
+        }
+        // Nothing is read through it: the checks of files do not run.
+        let root = Root::host()?;
+        let name = path.display().to_string();
+        Ok(Target {
+            kind: Kind::Log,
+            name,
+            volumes: Ok(Vec::new()),
+            opaque: Vec::new(),
+            root,
+            writer: None,
+            notes: Vec::new(),
+            packages: Vec::new(),
+            system: None,
+            logs,
+            disks: Vec::new(),
+        })
+    }
+
+    /// The logs of a [`Kind::Log`], oldest first.
+    pub fn logs(&self) -> &[LogFile] {
+        &self.logs
     }
 
     /// A directory taken for a mounted root whose volumes and disks the caller describes: for trees that are on no disk
@@ -193,6 +232,7 @@ impl Target {
             notes: Vec::new(),
             packages: Vec::new(),
             system: None,
+            logs: Vec::new(),
             disks,
         })
     }

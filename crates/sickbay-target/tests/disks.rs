@@ -80,7 +80,7 @@ fn what_is_no_disk_is_named() {
     std::fs::write(&text, "not a disk\n".repeat(1000)).unwrap();
     assert_eq!(
         refusal(&text),
-        format!("{} is a text file: expected a directory, a disk, a partition or a disk image", text.display())
+        format!("{} is a text file: expected a directory, a disk, a partition, a disk image or a log", text.display())
     );
     assert!(refusal(Path::new("/bin/ls")).contains("is a program or library (ELF)"));
     assert!(refusal(Path::new("/dev/null")).contains("is a character device"));

@@ -15,6 +15,8 @@ pub enum Area {
     Files,
     /// What stands between a user and a shell.
     Login,
+    /// What the kernel said.
+    Logs,
 }
 
 /// One check. Declared with [`check!`](crate::check), listed in [`crate::checks::ALL`].

@@ -3,8 +3,11 @@
 pub mod boot;
 pub mod files;
 pub mod login;
+pub mod logs;
 
-use crate::check::Check;
+use sickbay_target::Kind;
+
+use crate::check::{Area, Check};
 use crate::text::Text;
 use crate::tr;
 
@@ -74,7 +77,31 @@ pub static ALL: &[&Check] = &[
     &login::pam_refuses_root::CHECK,
     &login::pam_lets_anyone_in::CHECK,
     &login::nologin_file::CHECK,
+    // Logs.
+    &logs::oom_killer::CHECK,
+    &logs::kernel_panic::CHECK,
+    &logs::io_errors::CHECK,
+    &logs::file_system_errors::CHECK,
+    &logs::hardware_errors::CHECK,
+    &logs::hung_task::CHECK,
+    &logs::cpu_lockup::CHECK,
+    &logs::rcu_stall::CHECK,
+    &logs::process_crashes::CHECK,
+    &logs::page_allocation_failure::CHECK,
+    &logs::vmalloc_failed::CHECK,
+    &logs::fork_rejected::CHECK,
+    &logs::file_max_reached::CHECK,
+    &logs::conntrack_full::CHECK,
+    &logs::time_wait_overflow::CHECK,
+    &logs::syn_flood::CHECK,
+    &logs::neighbour_table_full::CHECK,
+    &logs::firewall_drops::CHECK,
 ];
+
+/// Whether a check has anything to look at in a target of this kind: in logs only the checks of logs have.
+pub fn applies(check: &Check, kind: Kind) -> bool {
+    kind != Kind::Log || check.area == Area::Logs
+}
 
 /// The checks with these ids; all of them when none is named.
 pub fn chosen(ids: &[String]) -> Result<Vec<&'static Check>, Text> {
@@ -89,4 +116,14 @@ pub fn chosen(ids: &[String]) -> Result<Vec<&'static Check>, Text> {
                 .ok_or_else(|| tr!("there is no check {id}: see sickbay list", id))
         })
         .collect()
+}
+
+/// The same for a target of this kind. To name a check that has nothing to look at there is a mistake.
+pub fn chosen_for(ids: &[String], kind: Kind) -> Result<Vec<&'static Check>, Text> {
+    let mut all = chosen(ids)?;
+    if let Some(check) = all.iter().find(|check| !ids.is_empty() && !applies(check, kind)) {
+        return Err(tr!("{check} does not look at logs", check = check.id));
+    }
+    all.retain(|check| applies(check, kind));
+    Ok(all)
 }

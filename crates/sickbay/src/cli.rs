@@ -21,8 +21,8 @@ use crate::tr;
 
 /// Finds what is ill with a Linux system, and mends it.
 ///
-/// TARGET is this machine when it is left out, else the directory on which a system is mounted, or a disk, a partition or an image
-/// (raw, qcow2, ...). `check` never changes anything. `fix` shows what it will do, asks, and keeps a journal on the target,
+/// TARGET is this machine when it is left out, else the directory on which a system is mounted, a disk, a partition or an image
+/// (raw, qcow2, ...), or a log of a kernel: a file, packed or not, a directory of them, or `-` for standard input. `check` never changes anything. `fix` shows what it will do, asks, and keeps a journal on the target,
 /// so that `undo` can take everything back.
 ///
 /// Exit status: 0 nothing found, 1 something found, 2 something could not be told or done.
@@ -77,7 +77,7 @@ enum Color {
 /// What to look at.
 #[derive(Debug, clap::Args)]
 struct TargetArgs {
-    /// A mounted system, disk, partition or image; this machine when left out
+    /// A mounted system, disk, partition, image or log (`-` reads one from standard input); this machine when left out
     target: Option<PathBuf>,
     /// A further disk of the same machine, such as a data disk that its fstab names
     #[arg(long, value_name = "DISK")]
@@ -207,7 +207,7 @@ impl TargetArgs {
                 None => Ok(Some(Arc::new(donor))),
             };
         }
-        if target.kind == Kind::Host {
+        if matches!(target.kind, Kind::Host | Kind::Log) {
             return Ok(None);
         }
         // Only its files count: its disks need not be looked at.

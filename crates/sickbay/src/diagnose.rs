@@ -76,8 +76,9 @@ fn run_all(facts: &Arc<Facts>, checks: &[&'static Check]) -> Vec<Option<Result>>
     for _ in 0..workers {
         spawn_worker(facts, &queue, &running, &sender);
     }
+    // A check may take as long as the facts that it waits for, and a little.
+    let deadline = DEADLINE.max(facts.deadline());
     let mut open = checks.len();
-    let deadline = if facts.all_digests() { Facts::PATIENCE } else { DEADLINE };
     while open > 0 {
         match receiver.recv_timeout(Duration::from_millis(500)) {
             Ok((index, result)) => {

@@ -8,6 +8,7 @@ pub mod donor;
 pub mod esp;
 pub mod fstab;
 pub mod initramfs;
+pub mod kernel_log;
 pub mod kernels;
 pub mod libraries;
 pub mod memory;
@@ -77,16 +78,18 @@ impl Facts {
     /// How long one fact may take to be read before the checks that wait for it say "could not tell".
     pub const DEADLINE: Duration = Duration::from_secs(20);
 
-    /// The same where the user asked for what takes long: a terabyte at the speed of a network disk.
+    /// The same where the user asked for what takes long, and for logs: a terabyte at the speed of a network disk.
     pub const PATIENCE: Duration = Duration::from_secs(4 * 3600);
 
     /// Facts of `target`, with files to restore from `donor`, if there is one.
     pub fn new(target: Arc<Target>, donor: Option<Arc<Target>>) -> Facts {
+        // A log is read to its end, however long that takes: nothing in it can hang.
+        let deadline = if target.kind == Kind::Log { Facts::PATIENCE } else { Facts::DEADLINE };
         Facts {
             target,
             donor,
             now: jiff::Timestamp::now(),
-            deadline: Facts::DEADLINE,
+            deadline,
             all_digests: false,
             cells: Mutex::default(),
             files: Mutex::default(),
@@ -117,6 +120,11 @@ impl Facts {
     /// Whether the target is this running machine.
     pub fn is_host(&self) -> bool {
         self.target.kind == Kind::Host
+    }
+
+    /// How long one fact may take to be read.
+    pub fn deadline(&self) -> Duration {
+        self.deadline
     }
 
     /// The healthy root that lost files may be taken from.
@@ -174,7 +182,11 @@ impl Facts {
                             seconds = self.deadline.as_secs()
                         )));
                     };
-                    state = cell.ready.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+                    state = cell
+                        .ready
+                        .wait_timeout(state, left.min(Duration::from_secs(3600)))
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0;
                 }
             }
         }

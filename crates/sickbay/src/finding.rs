@@ -62,6 +62,15 @@ pub struct Evidence {
     pub text: String,
 }
 
+/// A line that tells a finding in detail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// What it says.
+    pub text: Text,
+    /// Whether it is shown only to those who ask for everything: a row of a long table.
+    pub verbose: bool,
+}
+
 /// One finding.
 #[derive(Clone, Debug)]
 pub struct Finding {
@@ -75,6 +84,8 @@ pub struct Finding {
     pub why: Option<Text>,
     /// Where it is; the first is the culprit.
     pub places: Vec<Place>,
+    /// The finding in detail, line by line.
+    pub notes: Vec<Note>,
     /// What was read.
     pub evidence: Vec<Evidence>,
     /// Typed values of the check, in base units.
@@ -134,6 +145,18 @@ impl Finding {
     /// What follows from it.
     pub fn why(&mut self, text: Text) -> &mut Self {
         self.why = Some(text);
+        self
+    }
+
+    /// Tells one thing more.
+    pub fn note(&mut self, text: Text) -> &mut Self {
+        self.notes.push(Note { text, verbose: false });
+        self
+    }
+
+    /// Tells one thing more to those who ask for everything.
+    pub fn verbose_note(&mut self, text: Text) -> &mut Self {
+        self.notes.push(Note { text, verbose: true });
         self
     }
 
@@ -232,6 +255,7 @@ impl Findings {
             message,
             why: None,
             places: Vec::new(),
+            notes: Vec::new(),
             evidence: Vec::new(),
             details: serde_json::Map::new(),
             repairs: Vec::new(),

@@ -5,6 +5,8 @@ pub mod text;
 
 use std::sync::Arc;
 
+use sickbay_target::Kind;
+
 use crate::diagnose::Diagnosis;
 use crate::facts::Facts;
 use crate::proof::{BOOT, LOGINS, Proof};
@@ -31,7 +33,7 @@ pub struct Report {
 /// What was looked at.
 #[derive(Clone, Debug)]
 pub struct TargetSummary {
-    /// `host`, `root` or `disk`.
+    /// `host`, `root`, `disk` or `log`.
     pub kind: &'static str,
     /// As the user named it.
     pub name: String,
@@ -57,11 +59,17 @@ impl Report {
         diagnosis: Diagnosis,
         applied: Option<Vec<Applied>>,
     ) -> Report {
+        // A log is not something that boots.
+        let is_log = facts.target().kind == Kind::Log;
         Report {
             started,
             target: crate::facts::summary::of(facts),
-            boot: Proof::of(BOOT, &diagnosis),
-            logins: LOGINS.iter().map(|(channel, stages)| (*channel, Proof::of(stages, &diagnosis))).collect(),
+            boot: if is_log { Proof { stages: Vec::new() } } else { Proof::of(BOOT, &diagnosis) },
+            logins: LOGINS
+                .iter()
+                .filter(|_| !is_log)
+                .map(|(channel, stages)| (*channel, Proof::of(stages, &diagnosis)))
+                .collect(),
             diagnosis,
             applied,
         }

@@ -24,9 +24,10 @@ pub(super) struct Check {
 
 impl Check {
     pub(super) fn run(&self, context: &Context) -> Result<u8, Failure> {
-        let chosen = checks::chosen(&self.only).map_err(Failure)?;
+        checks::chosen(&self.only).map_err(Failure)?;
         let started = jiff::Timestamp::now();
         let target = self.target.open(Access::ReadOnly)?;
+        let chosen = checks::chosen_for(&self.only, target.kind).map_err(Failure)?;
         let donor = self.target.open_donor(&target)?;
         let facts = Arc::new(Facts::new(target, donor).with_all_digests(self.digests));
         let diagnosis = diagnose(&facts, &chosen);

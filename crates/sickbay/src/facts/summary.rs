@@ -7,6 +7,7 @@ use sickbay_target::{Kind, Table};
 
 use crate::facts::Facts;
 use crate::facts::boot_config::BootConfig;
+use crate::facts::kernel_log::KernelLog;
 use crate::facts::kernels::Kernels;
 use crate::facts::system::System;
 use crate::report::TargetSummary;
@@ -16,12 +17,16 @@ use crate::tr;
 /// Sums a target up. What cannot be told is left out.
 pub fn of(facts: &Arc<Facts>) -> TargetSummary {
     let target = facts.target();
+    if target.kind == Kind::Log {
+        return of_log(facts);
+    }
     let release = facts.get::<System>().map(|system| system.release.clone()).unwrap_or_default();
     TargetSummary {
         kind: match target.kind {
             Kind::Host => "host",
             Kind::Root => "root",
             Kind::Disk => "disk",
+            Kind::Log => "log",
         },
         name: target.name.clone(),
         description: description(facts),
@@ -30,6 +35,28 @@ pub fn of(facts: &Arc<Facts>) -> TargetSummary {
         pretty_name: release.pretty_name,
         kernel: kernel(facts),
         notes: target.notes().to_vec(),
+    }
+}
+
+/// What is known of a log: which kernel wrote it.
+fn of_log(facts: &Arc<Facts>) -> TargetSummary {
+    let log = facts.get::<KernelLog>().ok();
+    let kernel = log.as_ref().and_then(|log| {
+        let of_report = || log.said.ooms.iter().rev().find_map(|oom| oom.kernel.clone());
+        log.said.kernel.clone().or_else(of_report)
+    });
+    let files = facts.target().logs().len();
+    let mut description = vec![if files == 1 { tr!("log") } else { tr!("{files} logs", files) }];
+    description.extend(kernel.as_deref().map(|release| tr!("kernel {release}", release)));
+    TargetSummary {
+        kind: "log",
+        name: facts.target().name.clone(),
+        description,
+        id: None,
+        version: None,
+        pretty_name: None,
+        kernel,
+        notes: facts.target().notes().to_vec(),
     }
 }
 

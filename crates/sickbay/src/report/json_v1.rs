@@ -102,6 +102,8 @@ pub struct FindingV1 {
     pub why: Option<String>,
     /// Where it is; the first is the culprit.
     pub places: Vec<PlaceV1>,
+    /// The finding in detail, line by line.
+    pub notes: Vec<String>,
     /// What was read.
     pub evidence: Vec<EvidenceV1>,
     /// Typed values of the check, in base units.
@@ -290,6 +292,7 @@ fn finding(index: usize, finding: &Finding, repairs: &mut usize, lang: Lang) -> 
         message: finding.message.render(lang),
         why: finding.why.as_ref().map(|why| why.render(lang)),
         places: finding.places.iter().map(place).collect(),
+        notes: finding.notes.iter().map(|note| note.text.render(lang)).collect(),
         evidence: finding
             .evidence
             .iter()

@@ -47,7 +47,7 @@ pub fn render(report: &Report, style: &Style, command: &str) -> String {
             let _ = writeln!(out, "{}\n", block(index, finding, &consequences, style));
         }
     }
-    if report.target.kind != "host" {
+    if matches!(report.target.kind, "root" | "disk") {
         let boot_title = style.say(&tr!("boot"));
         let _ = writeln!(out, "{}  {}", pad(&boot_title), proof(&report.boot, style));
         for (channel, login) in &report.logins {
@@ -148,6 +148,9 @@ fn block(index: usize, finding: &Finding, consequences: &[(usize, &Finding)], st
             _ => None,
         })
         .collect();
+    for note in finding.notes.iter().filter(|note| style.verbose || !note.verbose) {
+        remark(tr!("note"), style.say(&note.text));
+    }
     for evidence in finding.evidence.iter().filter(|evidence| !pointed.contains(&evidence.text.as_str())) {
         remark(tr!("seen"), format!("{}: {}", printable(&evidence.source), printable(&evidence.text)));
     }

@@ -33,6 +33,7 @@
 //! | `--- grub-bios DIR` | the files of GRUB 2 for a BIOS, in `/boot/DIR/i386-pc` and in the package's directory |
 //! | `--- disk-stage1_5` | GRUB legacy's stage 1.5 behind the MBR |
 //! | `--- grub-legacy [e2fs]` | stage1, stage2 and a menu in `/boot/grub`, and stage 1.5 for ext2 |
+//! | `--- log` | the body is a log, and that log is the target, called LOG in the findings; nothing is repaired |
 //! | `--- donor` | the tree of `tree` alone, as it is healthy, is the donor |
 //! | `--- risky` | risky repairs are accepted |
 //! | `--- takes back` | some repair is expected not to hold |
@@ -47,7 +48,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sickbay::facts::Facts;
-use sickbay_target::{Access, Table, Target, Volume};
+use sickbay_target::{Access, Options, Table, Target, Volume};
 
 use super::{boot, disk, elf, initramfs, packages};
 
@@ -63,6 +64,8 @@ struct Directive {
 pub struct Story {
     base: Vec<Directive>,
     changes: Vec<Directive>,
+    /// The log that is the target.
+    pub log: Option<String>,
     donor: bool,
     volumes: Vec<Volume>,
     disk: Option<String>,
@@ -86,6 +89,7 @@ pub struct Built {
     donor: Option<tempfile::TempDir>,
     volumes: Vec<Volume>,
     disk: Option<tempfile::NamedTempFile>,
+    log: Option<PathBuf>,
 }
 
 impl Story {
@@ -119,6 +123,7 @@ impl Story {
             }
             ["no", "volume", name] => self.volumes.retain(|known| known.name != name.replace('-', " ")),
             ["disk"] => self.disk = Some(directive.body.clone()),
+            ["log"] => self.log = Some(directive.body.clone()),
             ["donor"] => self.donor = true,
             ["risky"] => self.risky = true,
             ["takes", "back"] => self.takes_back = true,
@@ -157,7 +162,15 @@ impl Story {
         };
         let donor = if self.donor { Some(make(&[&self.base])?) } else { None };
         let root = make(&[&self.base, &self.changes])?;
-        Ok(Built { root, donor, volumes, disk })
+        let log = match &self.log {
+            Some(text) => {
+                let path = root.path().join("LOG");
+                fs::write(&path, text).map_err(|error| error.to_string())?;
+                Some(path)
+            }
+            None => None,
+        };
+        Ok(Built { root, donor, volumes, disk, log })
     }
 }
 
@@ -174,6 +187,10 @@ impl Built {
 
     /// Facts of the root, for reading.
     pub fn facts(&self) -> Result<Arc<Facts>, String> {
+        if let Some(log) = &self.log {
+            let target = Target::open(Some(log), &Options::default()).map_err(|error| error.to_string())?;
+            return Ok(Arc::new(Facts::new(Arc::new(target), None)));
+        }
         let (target, donor) = self.open(Access::ReadOnly)?;
         Ok(Arc::new(Facts::new(target, donor)))
     }
@@ -181,6 +198,11 @@ impl Built {
     /// The target and its donor, for writing.
     pub fn open_for_repair(&self) -> Result<(Arc<Target>, Option<Arc<Target>>), String> {
         self.open(Access::ReadWrite)
+    }
+
+    /// The path of the log that is the target.
+    pub fn log(&self) -> Option<&Path> {
+        self.log.as_deref()
     }
 
     fn open(&self, access: Access) -> Result<(Arc<Target>, Option<Arc<Target>>), String> {

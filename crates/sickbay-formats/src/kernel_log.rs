@@ -1,0 +1,32 @@
+//! What the kernel said, as it is found in logs: dmesg(1) with and without `-T`, `/dev/kmsg`, syslog files, journalctl(1)
+//! in its `short` forms, `export` and `json`; several hosts and processors mixed, wrapped, cut off, damaged.
+//!
+//! [`Scanner`] goes once over any number of bytes in bounded memory: two vectorised searches for a few rare words find
+//! the lines that may matter, and only those are looked at. Reports of the OOM killer are read whole: see [`oom`].
+
+use bstr::ByteSlice;
+
+mod anchors;
+mod classify;
+mod journal;
+pub mod oom;
+mod prefix;
+mod scan;
+mod stamp;
+
+pub use classify::{Event, Kind, classify};
+pub use prefix::{Message, message};
+pub use scan::{Incident, KernelLog, Scanner};
+pub use stamp::Stamp;
+
+/// Whether a text may be a log: one of its first lines says when it was written, or somewhere it says what only a kernel
+/// says.
+pub fn resembles(text: &[u8]) -> bool {
+    if text.lines().take(200).any(|line| message(line).time.is_some()) {
+        return true;
+    }
+    let mut scanner = Scanner::new();
+    scanner.block(text);
+    let log = scanner.finish();
+    !log.incidents.is_empty() || log.oom_count > 0
+}

@@ -1,0 +1,280 @@
+//! Goes once over a log and keeps what matters.
+
+use std::collections::HashMap;
+
+use bstr::ByteSlice;
+
+use super::anchors::Anchors;
+use super::journal::{self, Field};
+use super::oom::{Fed, Oom, Reader};
+use super::{Kind, Message, Stamp, classify, message};
+
+/// Reports of the OOM killer that are kept whole; of more, the first half and the last half.
+const OOMS: usize = 128;
+/// Different subjects of one kind that are told apart.
+const SUBJECTS: usize = 256;
+/// Reports that may be open at a time: one for each host whose lines are mixed.
+const OPEN: usize = 8;
+/// How far behind a line its entry's time is looked for in `journalctl -o export`.
+const ENTRY: usize = 8 << 10;
+/// Of a line no more is looked at.
+const LINE: usize = 64 << 10;
+
+/// The same thing, once or many times.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Incident {
+    /// What happened.
+    pub kind: Kind,
+    /// To whom or what; "…" when there were too many to tell apart.
+    pub subject: String,
+    /// More, from the first time; see [`Kind`].
+    pub detail: String,
+    /// How often.
+    pub count: u64,
+    /// When it was first said, as far as the line tells.
+    pub first: Option<Stamp>,
+    /// When it was last said.
+    pub last: Option<Stamp>,
+    /// The kernel's words the first time, undecodable bytes replaced, cut at 400 characters.
+    pub words: String,
+    /// The source the first was found in, as the scanner's user counts.
+    pub source: usize,
+}
+
+/// What a log says.
+#[derive(Clone, Debug, Default)]
+pub struct KernelLog {
+    /// Incidents, in the order in which they first occurred.
+    pub incidents: Vec<Incident>,
+    /// Reports of the OOM killer in order.
+    pub ooms: Vec<Oom>,
+    /// How many there were; more than `ooms` has where there were very many.
+    pub oom_count: u64,
+    /// The time of the last line that was looked at.
+    pub newest: Option<Stamp>,
+    /// The kernel's release that the log named last.
+    pub kernel: Option<String>,
+}
+
+/// Reads logs. Feed it blocks of whole lines with [`Scanner::block`].
+#[derive(Debug, Default)]
+pub struct Scanner {
+    log: KernelLog,
+    known: HashMap<(Kind, String), usize>,
+    subjects: HashMap<Kind, usize>,
+    open: Vec<Reader>,
+    source: usize,
+    places: Vec<usize>,
+    /// What `journalctl -o export` said of the entry that is being read.
+    entry: (Option<Stamp>, bool),
+}
+
+impl Scanner {
+    /// A scanner that has read nothing.
+    pub fn new() -> Scanner {
+        Scanner::default()
+    }
+
+    /// From now on blocks are of this source. A report may go on in it: a log can be rotated in its middle.
+    pub fn source(&mut self, source: usize) {
+        self.entry = (None, true);
+        self.source = source;
+    }
+
+    /// Reads whole lines: a part of the log that begins and ends between two lines.
+    pub fn block(&mut self, block: &[u8]) {
+        let mut places = std::mem::take(&mut self.places);
+        Anchors::get().find(block, &mut places);
+        let mut next = places.iter().copied().peekable();
+        // Where the first line begins that was not looked at.
+        let mut at = 0;
+        while at < block.len() {
+            if self.open.is_empty() {
+                while next.next_if(|place| *place < at).is_some() {}
+                let Some(place) = next.peek().copied() else { break };
+                at = block.get(..place).and_then(|head| head.rfind_byte(b'\n')).map_or(0, |end| end + 1).max(at);
+            }
+            let rest = block.get(at..).unwrap_or_default();
+            let end = rest.find_byte(b'\n').unwrap_or(rest.len());
+            let mut anchored = false;
+            while next.next_if(|place| *place < at + end).is_some() {
+                anchored = true;
+            }
+            let line = rest.get(..end.min(LINE)).unwrap_or_default();
+            self.line(line, anchored, block.get(..at).unwrap_or_default());
+            at += end + 1;
+        }
+        let last = block.strip_suffix(b"\n").unwrap_or(block);
+        let last = last.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+        self.log.newest = message(last.get(..LINE.min(last.len())).unwrap_or_default()).time.or(self.log.newest);
+        self.places = places;
+    }
+
+    /// What was found.
+    pub fn finish(mut self) -> KernelLog {
+        self.end();
+        self.log
+    }
+
+    fn line(&mut self, line: &[u8], anchored: bool, before: &[u8]) {
+        if let Some(field) = journal::field(line) {
+            match field {
+                Field::Time(stamp) => self.entry = (Some(stamp), true),
+                Field::Kernel(kernel) => self.entry.1 = kernel,
+                Field::Other => {}
+            }
+            return;
+        }
+        let mut said = message(line);
+        if line.starts_with(b"MESSAGE=") {
+            if self.open.is_empty() {
+                self.entry = entry(before);
+            }
+            said.time = self.entry.0;
+            said.kernel = self.entry.1;
+        }
+        if !said.kernel {
+            return;
+        }
+        if !self.open.is_empty() {
+            self.feed(&said);
+        }
+        if anchored {
+            self.anchored(&said);
+        }
+    }
+
+    /// Gives a line to the report that it may belong to.
+    fn feed(&mut self, said: &Message<'_>) {
+        let Some(at) = self.open.iter().position(|reader| reader.is_of(said)) else { return };
+        let over = self.open.get_mut(at).is_some_and(|reader| reader.feed(said) == Fed::Over);
+        if over {
+            let reader = self.open.remove(at);
+            self.close(reader);
+        }
+    }
+
+    fn anchored(&mut self, said: &Message<'_>) {
+        let text: &[u8] = &said.text;
+        self.log.newest = said.time.or(self.log.newest);
+        if let Some(rest) = text.strip_prefix(b"Linux version ") {
+            let release = rest.split(u8::is_ascii_whitespace).next().unwrap_or_default();
+            self.log.kernel = Some(release.get(..80).unwrap_or(release).to_str_lossy().into_owned());
+            return;
+        }
+        if let Some(at) = text.find("oom_reaper: reaped process ") {
+            self.reaped(text.get(at + 27..).unwrap_or_default());
+            return;
+        }
+        if is_oom(text) {
+            if !self.open.iter().any(|reader| reader.is_of(said)) {
+                if self.open.len() >= OPEN {
+                    let oldest = self.open.remove(0);
+                    self.close(oldest);
+                }
+                let mut reader = Reader::new(said, self.source);
+                reader.feed(said);
+                self.open.push(reader);
+            }
+            return;
+        }
+        if let Some(event) = classify(text) {
+            let words = || text.to_str_lossy().chars().take(400).collect();
+            self.count(event.kind, event.subject, event.detail, said.time, words);
+        }
+    }
+
+    fn reaped(&mut self, text: &[u8]) {
+        let digits = text.get(..text.iter().take_while(|byte| byte.is_ascii_digit()).count()).unwrap_or_default();
+        let Some(pid) = digits.to_str().ok().and_then(|digits| digits.parse().ok()) else { return };
+        if self.open.iter_mut().any(|reader| reader.reaped(pid)) {
+            return;
+        }
+        let kills = self.log.ooms.iter_mut().rev().take(8).flat_map(|oom| oom.kills.iter_mut().rev());
+        if let Some(kill) = kills.into_iter().find(|kill| kill.pid == pid) {
+            kill.reaped = true;
+        }
+    }
+
+    fn count(
+        &mut self,
+        kind: Kind,
+        subject: String,
+        detail: String,
+        time: Option<Stamp>,
+        words: impl FnOnce() -> String,
+    ) {
+        let subjects = self.subjects.entry(kind).or_default();
+        let mut key = (kind, subject);
+        if *subjects >= SUBJECTS && !self.known.contains_key(&key) {
+            key.1 = "…".to_owned();
+        }
+        if let Some(incident) = self.known.get(&key).and_then(|at| self.log.incidents.get_mut(*at)) {
+            incident.count += 1;
+            incident.last = time.or(incident.last);
+            return;
+        }
+        *subjects += 1;
+        self.known.insert(key.clone(), self.log.incidents.len());
+        let (words, source) = (words(), self.source);
+        self.log.incidents.push(Incident {
+            kind,
+            subject: key.1,
+            detail,
+            count: 1,
+            first: time,
+            last: time,
+            words,
+            source,
+        });
+    }
+
+    fn end(&mut self) {
+        for reader in std::mem::take(&mut self.open) {
+            self.close(reader);
+        }
+    }
+
+    fn close(&mut self, reader: Reader) {
+        let oom = reader.finish(self.log.kernel.as_deref());
+        // A sentence that merely speaks of the OOM killer.
+        if oom.trigger_comm.is_none() && oom.kills.is_empty() && !oom.no_victim && oom.memcg.is_none() {
+            return;
+        }
+        if self.log.ooms.iter().rev().take(16).any(|known| known.repeats(&oom)) {
+            return;
+        }
+        self.log.oom_count += 1;
+        if self.log.ooms.len() >= OOMS {
+            self.log.ooms.remove(OOMS / 2);
+        }
+        self.log.ooms.push(oom);
+    }
+}
+
+/// Whether a report begins here, if only its end is there.
+fn is_oom(text: &[u8]) -> bool {
+    const WORDS: [&str; 5] = [
+        " invoked oom-killer:",
+        "oom-kill:constraint=",
+        "Out of memory: Kill",
+        "emory cgroup out of memory: Kill",
+        "Killed process ",
+    ];
+    WORDS.iter().any(|words| text.contains_str(words))
+}
+
+/// Time and author of the entry of `journalctl -o export` whose beginning is at the end of `before`.
+fn entry(before: &[u8]) -> (Option<Stamp>, bool) {
+    let near = before.get(before.len().saturating_sub(ENTRY)..).unwrap_or_default();
+    let near = near.rfind("\n\n").and_then(|at| near.get(at + 2..)).unwrap_or(near);
+    let mut found = (None, true);
+    for line in near.lines() {
+        match journal::field(line) {
+            Some(Field::Time(stamp)) => found.0 = Some(stamp),
+            Some(Field::Kernel(kernel)) => found.1 = kernel,
+            _ => {}
+        }
+    }
+    found
+}

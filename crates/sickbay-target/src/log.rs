@@ -1,0 +1,332 @@
+//! Logs: files, compressed or not, directories of them, and standard input; read in big blocks of whole lines.
+
+use std::fmt;
+use std::fs::{File, Metadata};
+use std::io::{self, BufReader, Cursor, ErrorKind, Read};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use sickbay_formats::kernel_log;
+
+use crate::{FileKind, OpenError, Root, content};
+
+/// What is read at a time: large enough for few calls, small enough for the processor's second cache.
+const BLOCK: usize = 256 << 10;
+/// What is looked at to tell whether something is a log.
+const HEAD: u64 = 4 << 20;
+/// A window that zstd may ask for: 32 MiB. `zstd --long` uses more, which logs do not.
+const ZSTD_WINDOW: u32 = 25;
+/// The memory that xz may ask for in KiB: `xz -9` needs 65 MiB, logrotate's `xz -6` 9 MiB.
+const XZ_MEMORY: u32 = 80 << 10;
+/// What is read of `/dev/kmsg` at most: its buffer holds far less.
+const KMSG: usize = 64 << 20;
+
+/// One log of a target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogFile {
+    /// Where it is on this machine; `None` for standard input.
+    path: Option<PathBuf>,
+}
+
+impl LogFile {
+    /// Standard input.
+    pub(crate) fn stdin() -> LogFile {
+        LogFile { path: None }
+    }
+
+    /// Its path on this machine, `-` for standard input.
+    pub fn path(&self) -> &Path {
+        self.path.as_deref().unwrap_or(Path::new("-"))
+    }
+
+    /// Opens it.
+    ///
+    /// # Errors
+    /// The kernel's, and those of a damaged compressed file.
+    pub fn open(&self) -> io::Result<Blocks> {
+        match &self.path {
+            None => Blocks::new(io::stdin()),
+            Some(path) => Blocks::new(File::open(path)?),
+        }
+    }
+}
+
+/// A log as blocks of whole lines, unpacked, in bounded memory whatever it holds.
+pub struct Blocks {
+    input: Box<dyn Read>,
+    buffer: Vec<u8>,
+    /// The part of `buffer` that was not yet handed out begins and ends here.
+    begin: usize,
+    end: usize,
+    /// The rest of a line that was too long is passed over.
+    skipping: bool,
+    done: bool,
+}
+
+impl fmt::Debug for Blocks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Blocks").field("begin", &self.begin).field("end", &self.end).finish_non_exhaustive()
+    }
+}
+
+impl Blocks {
+    /// Of anything that can be read; what is packed by gzip, xz or zstd is unpacked.
+    ///
+    /// # Errors
+    /// The kernel's, and those of damaged packed data.
+    pub fn new(mut input: impl Read + 'static) -> io::Result<Blocks> {
+        let mut head = Vec::new();
+        input.by_ref().take(6).read_to_end(&mut head)?;
+        let packed = Packing::of(&head);
+        let whole = Cursor::new(head).chain(input);
+        let input: Box<dyn Read> = match packed {
+            None => Box::new(whole),
+            Some(Packing::Gzip) => Box::new(flate2::read::MultiGzDecoder::new(whole)),
+            Some(Packing::Xz) => {
+                Box::new(lzma_rust2::XzReader::new_mem_limit(BufReader::with_capacity(BLOCK, whole), true, XZ_MEMORY))
+            }
+            Some(Packing::Zstd) => {
+                let mut decoder = zstd::stream::read::Decoder::new(whole)?;
+                decoder.window_log_max(ZSTD_WINDOW)?;
+                Box::new(decoder)
+            }
+        };
+        Ok(Blocks { input, buffer: vec![0; BLOCK], begin: 0, end: 0, skipping: false, done: false })
+    }
+
+    /// The next block; `None` at the end. Of a line longer than a block (256 KiB) only the beginning is given.
+    ///
+    /// # Errors
+    /// As [`Blocks::new`]. What came before the error was given.
+    pub fn next_block(&mut self) -> io::Result<Option<&[u8]>> {
+        loop {
+            if self.done {
+                return Ok(None);
+            }
+            // What is left over is the beginning of a line.
+            self.buffer.copy_within(self.begin..self.end, 0);
+            self.end -= self.begin;
+            self.begin = 0;
+            let fresh = self.end;
+            let room = self.buffer.get_mut(fresh..).unwrap_or_default();
+            let count = match self.input.read(room) {
+                Ok(count) => count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    self.done = true;
+                    return Err(error);
+                }
+            };
+            self.end += count;
+            if count == 0 {
+                self.done = true;
+                if self.skipping || self.end == 0 {
+                    return Ok(None);
+                }
+                return Ok(self.buffer.get(..self.end));
+            }
+            let new = self.buffer.get(fresh..self.end).unwrap_or_default();
+            if self.skipping {
+                match new.iter().position(|byte| *byte == b'\n') {
+                    Some(at) => {
+                        self.begin = fresh + at + 1;
+                        self.skipping = false;
+                        // There may be whole lines already.
+                        let rest = self.buffer.get(self.begin..self.end).unwrap_or_default();
+                        if let Some(last) = rest.iter().rposition(|byte| *byte == b'\n') {
+                            let begin = self.begin;
+                            self.begin += last + 1;
+                            return Ok(self.buffer.get(begin..self.begin));
+                        }
+                    }
+                    None => self.begin = self.end,
+                }
+                continue;
+            }
+            if let Some(at) = new.iter().rposition(|byte| *byte == b'\n') {
+                self.begin = fresh + at + 1;
+                return Ok(self.buffer.get(..self.begin));
+            }
+            if self.end == self.buffer.len() {
+                // A hole, as logrotate's copytruncate leaves it, reads as zeros: the line begins after it.
+                let zeros = self.buffer.iter().take_while(|byte| **byte == 0).count();
+                if zeros > 0 {
+                    self.begin = zeros;
+                    continue;
+                }
+                self.begin = self.end;
+                self.skipping = true;
+                return Ok(Some(&self.buffer));
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Packing {
+    Gzip,
+    Xz,
+    Zstd,
+}
+
+impl Packing {
+    fn of(head: &[u8]) -> Option<Packing> {
+        const MAGICS: [(&[u8], Packing); 3] =
+            [(b"\x1f\x8b", Packing::Gzip), (b"\xfd7zXZ\0", Packing::Xz), (b"\x28\xb5\x2f\xfd", Packing::Zstd)];
+        MAGICS.iter().find(|(magic, _)| head.starts_with(magic)).map(|(_, packing)| *packing)
+    }
+}
+
+/// The logs that the user means by `path`; `None` when it is something else.
+pub(crate) fn of_path(path: &Path, metadata: &Metadata) -> Result<Option<Vec<LogFile>>, OpenError> {
+    let one = || Some(vec![LogFile { path: Some(path.to_owned()) }]);
+    if metadata.is_dir() {
+        return Ok(of_directory(path));
+    }
+    // `sickbay check <(dmesg)`: the shell holds the other end. Of any other FIFO nobody knows whether somebody writes.
+    if metadata.file_type().is_fifo() && (path.starts_with("/dev/fd") || path.starts_with("/proc/self/fd")) {
+        return Ok(one());
+    }
+    Ok(if metadata.is_file() && is_log(path)? { one() } else { None })
+}
+
+/// The texts in which a system keeps what its kernel said, oldest first, of the first kind that is there.
+pub fn system_logs(root: &Root) -> Vec<PathBuf> {
+    let dir = Path::new("/var/log");
+    let entries = root.read_dir(dir).unwrap_or_default();
+    for head in ["kern.log", "messages", "syslog", "dmesg"] {
+        let of_kind =
+            |name: &str| name.strip_prefix(head).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '-']));
+        let mut found: Vec<PathBuf> = entries
+            .iter()
+            .filter(|entry| entry.kind == FileKind::File && of_kind(&entry.name.to_string_lossy()))
+            .map(|entry| dir.join(&entry.name))
+            .filter(|path| root.metadata(path).is_ok_and(|metadata| metadata.size > 0))
+            .collect();
+        if !found.is_empty() {
+            found.sort_by_key(|path| age(path));
+            return found;
+        }
+    }
+    Vec::new()
+}
+
+/// Whether a regular file is a log: text, perhaps packed, in which some line has the form of one or says what only a
+/// kernel says. A file that is named like one may have anything in it.
+pub(crate) fn is_log(path: &Path) -> Result<bool, OpenError> {
+    let fail = |error| OpenError::io(path, "opening it", error);
+    let mut file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(fail)?;
+    // logrotate's copytruncate leaves a hole where the old text was.
+    if let Ok(start) = rustix::fs::seek(&file, rustix::fs::SeekFrom::Data(0)) {
+        let start = if start > 4096 { start } else { 0 };
+        rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(start)).map_err(|errno| fail(errno.into()))?;
+    }
+    let mut raw = Vec::new();
+    file.by_ref().take(HEAD).read_to_end(&mut raw).map_err(fail)?;
+    if raw.is_empty() {
+        return Ok(named_like_a_log(path));
+    }
+    let packed = Packing::of(&raw).is_some();
+    let text = if packed { unpacked(raw) } else { raw };
+    let text = text.iter().position(|byte| *byte != 0).and_then(|at| text.get(at..)).unwrap_or_default();
+    if text.is_empty() || content::is_binary(text) {
+        return Ok(false);
+    }
+    Ok(named_like_a_log(path) || kernel_log::resembles(text))
+}
+
+/// As much as can be had.
+fn unpacked(raw: Vec<u8>) -> Vec<u8> {
+    let mut text = Vec::new();
+    let Ok(mut blocks) = Blocks::new(Cursor::new(raw)) else { return text };
+    while let Ok(Some(block)) = blocks.next_block() {
+        text.extend_from_slice(block);
+        if text.len() as u64 >= HEAD {
+            break;
+        }
+    }
+    text
+}
+
+/// `kern.log`, `messages-20230612.gz`, `syslog.1`, `dmesg`.
+pub(crate) fn named_like_a_log(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    ["messages", "syslog", "dmesg", "kern", "vmcore-dmesg", "console", "journal"]
+        .iter()
+        .any(|head| name.starts_with(head))
+        || name.split(['.', '-']).any(|part| part == "log")
+}
+
+/// The logs of a directory of logs, oldest first; `None` when it is not one: it has what a system has, or no log.
+pub(crate) fn of_directory(dir: &Path) -> Option<Vec<LogFile>> {
+    const SYSTEM: [&str; 7] = ["etc", "usr", "bin", "sbin", "lib", "boot", "var"];
+    if SYSTEM.iter().any(|name| dir.join(name).symlink_metadata().is_ok()) {
+        return None;
+    }
+    let mut files: Vec<PathBuf> = std::fs::read_dir(dir)
+        .ok()?
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.metadata().is_ok_and(|metadata| metadata.is_file()))
+        .filter(|path| is_log(path).unwrap_or(false))
+        .take(10_000)
+        .collect();
+    files.sort_by_key(|path| age(path));
+    let kept = without_copies(files.iter().map(|path| path.to_string_lossy().into_owned()).collect());
+    let files: Vec<LogFile> =
+        files.into_iter().filter(|p| kept.contains(&*p.to_string_lossy())).map(|p| LogFile { path: Some(p) }).collect();
+    (!files.is_empty()).then_some(files)
+}
+
+/// Where a kern.log is, syslog, messages and dmesg repeat what it says: rsyslog writes each sentence to all of them.
+fn without_copies(names: Vec<String>) -> std::collections::HashSet<String> {
+    let base = |name: &String| family(Path::new(name));
+    let first = ["kern", "messages", "syslog"].iter().find(|family| names.iter().any(|name| base(name) == **family));
+    let copies = ["kern", "messages", "syslog", "dmesg"];
+    names
+        .into_iter()
+        .filter(|name| first.is_none_or(|first| base(name) == *first || !copies.contains(&base(name).as_str())))
+        .collect()
+}
+
+/// `messages-20230612.gz` and `messages.1` → `messages`.
+fn family(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.split(['.', '-']).next().unwrap_or_default().to_owned()
+}
+
+/// Sorts the parts of a rotated log, oldest first: by name, `.3.gz` before `.1` before none, dates before none.
+pub(crate) fn age(path: &Path) -> (String, bool, u64, i64) {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let numbers: Vec<u64> = name.split(['.', '-']).filter_map(|part| part.parse().ok()).collect();
+    match numbers.first() {
+        None => (family(path), true, 0, 0),
+        Some(date) if *date > 9999 => (family(path), false, *date, 0),
+        Some(number) => (family(path), false, 0, -i64::try_from(*number).unwrap_or(i64::MAX)),
+    }
+}
+
+/// What the running kernel has said since it started and still holds, as records of `/dev/kmsg`.
+///
+/// # Errors
+/// The kernel's: most often that only root may read it.
+pub fn kernel_messages() -> io::Result<Vec<u8>> {
+    let mut file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open("/dev/kmsg")?;
+    let mut all = Vec::new();
+    // One record a call; CONSOLE_EXT_LOG_MAX is 8192.
+    let mut record = vec![0; 8192];
+    while all.len() < KMSG {
+        match file.read(&mut record) {
+            Ok(0) => break,
+            Ok(count) => all.extend_from_slice(record.get(..count).unwrap_or_default()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+            // Records were overwritten before they were read.
+            Err(error) if error.kind() == ErrorKind::Interrupted || error.raw_os_error() == Some(libc::EPIPE) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests;

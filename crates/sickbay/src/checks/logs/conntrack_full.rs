@@ -1,0 +1,37 @@
+//! The table of connections was full.
+
+use sickbay_formats::kernel_log::Kind;
+
+use super::{Seen, kernel_log};
+use crate::check::Verdict;
+use crate::facts::Facts;
+use crate::finding::{Findings, Severity};
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// `nf_conntrack: table full, dropping packet` (`ip_conntrack` on old kernels).
+    ///
+    /// ## Why it matters
+    /// Every packet of a new connection is dropped until another entry goes: connections time out at random while the
+    /// machine looks idle. The sentence is limited to a few a second; many more packets were lost.
+    ///
+    /// ## What the repair does
+    /// Nothing in a log. On the host raise `net.netfilter.nf_conntrack_max` (an entry takes about 320 bytes) and the
+    /// number of buckets with it, lower `nf_conntrack_tcp_timeout_established` (5 days by default), or keep what needs
+    /// no tracking out with `NOTRACK`.
+    "conntrack-full", Logs, seed = ["N1"], proves = [], "the table of connections was full"
+}
+
+fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    let log = kernel_log(facts, found)?;
+    let Some(seen) = Seen::of(&log, Kind::Conntrack) else { return Ok(()) };
+    let finding =
+        found.add(log.severity(Severity::Error), tr!("the table of connections was full: packets were dropped"));
+    seen.describe(finding);
+    finding.why(tr!("new connections fail at random until entries go"));
+    finding.by_hand(tr!(
+        "raise net.netfilter.nf_conntrack_max and its buckets, or lower nf_conntrack_tcp_timeout_established"
+    ));
+    Ok(())
+}

@@ -1,0 +1,38 @@
+//! A processor was stuck in the kernel.
+
+use sickbay_formats::kernel_log::Kind;
+
+use super::{Seen, kernel_log};
+use crate::check::Verdict;
+use crate::facts::Facts;
+use crate::finding::{Findings, Severity};
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// `BUG: soft lockup` (a processor did not schedule for twice `kernel.watchdog_thresh`) and `hard LOCKUP` (it took
+    /// no interrupts either).
+    ///
+    /// ## Why it matters
+    /// Everything that runs on that processor stands still, network packets too. In a virtual machine the cause is
+    /// often the host: it did not give the processor time. Else it is a loop or a lock in the kernel or a driver;
+    /// reading `/proc/slabinfo` with very many slabs was one.
+    ///
+    /// ## What the repair does
+    /// Nothing. Compare the time with steal time and with the host; the stack in the log names the function, a newer
+    /// kernel may have it mended.
+    "cpu-lockup", Logs, seed = [], proves = [], "a processor was stuck in the kernel"
+}
+
+fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    let log = kernel_log(facts, found)?;
+    let Some(seen) = Seen::of(&log, Kind::Lockup) else { return Ok(()) };
+    let finding = found.add(
+        log.severity(Severity::Error),
+        tr!("a processor was stuck in the kernel: {tasks}", tasks = seen.subjects()),
+    );
+    seen.describe(finding);
+    finding.why(tr!("nothing else ran on it meanwhile; in a virtual machine the host may have withheld it"));
+    finding.by_hand(tr!("compare the time with steal time and with the host; else try a newer kernel"));
+    Ok(())
+}

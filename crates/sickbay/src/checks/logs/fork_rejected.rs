@@ -1,0 +1,37 @@
+//! A cgroup had as many tasks as it may.
+
+use sickbay_formats::kernel_log::Kind;
+
+use super::{Seen, kernel_log};
+use crate::check::Verdict;
+use crate::facts::Facts;
+use crate::finding::{Findings, Severity};
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// `cgroup: fork rejected by pids controller in PATH`.
+    ///
+    /// ## Why it matters
+    /// "fork: Cannot allocate memory" or "Resource temporarily unavailable" while memory is plenty: the limit is
+    /// `pids.max` of that cgroup (TasksMax= of a unit, `--pids-limit` of a container). The kernel says it once a
+    /// cgroup, so one line may stand for very many failures.
+    ///
+    /// ## What the repair does
+    /// Nothing in a log. Find what makes so many threads (`systemd-cgtop`, `cat PATH/pids.current`), or raise
+    /// TasksMax=.
+    "fork-rejected", Logs, seed = ["C17"], proves = [], "a cgroup had as many tasks as it may"
+}
+
+fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    let log = kernel_log(facts, found)?;
+    let Some(seen) = Seen::of(&log, Kind::Fork) else { return Ok(()) };
+    let finding = found.add(
+        log.severity(Severity::Error),
+        tr!("a cgroup had as many tasks as it may, and fork failed: {tasks}", tasks = seen.subjects()),
+    );
+    seen.describe(finding);
+    finding.why(tr!("the limit is pids.max of that cgroup, not memory"));
+    finding.by_hand(tr!("find what makes so many threads there, or raise TasksMax= or the container's limit of PIDs"));
+    Ok(())
+}

@@ -1,0 +1,56 @@
+//! The kernel stopped, or hit a bug.
+
+use sickbay_formats::kernel_log::Kind;
+
+use super::{Seen, kernel_log};
+use crate::check::Verdict;
+use crate::facts::Facts;
+use crate::finding::{Findings, Severity};
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// `Kernel panic - not syncing: REASON`, and bugs that the kernel survived: `BUG: unable to handle …`, `kernel BUG at …`.
+    ///
+    /// ## Why it matters
+    /// A panic stops the machine at once; whether it starts again by itself depends on `kernel.panic`. After a bug that
+    /// was survived one process is dead and locks may stay taken: the machine should be restarted.
+    ///
+    /// ## What the repair does
+    /// Nothing. The reason decides: out of memory with `vm.panic_on_oom`, no root file system, an init that died, a driver.
+    /// A newer kernel is the first thing to try for a bug; kdump keeps what is needed to find it.
+    "kernel-panic", Logs, seed = ["C17"], proves = [], "the kernel stopped"
+}
+
+/// Lets a panic that came of want of memory hang under the finding of that: see `oom-killer`.
+pub(super) const PANIC_ON_OOM: &str = "/proc/sys/vm/panic_on_oom";
+
+fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    let log = kernel_log(facts, found)?;
+    let bugs = Seen::of(&log, Kind::Oops);
+    let Some(seen) = Seen::of(&log, Kind::Panic) else {
+        if let Some(seen) = bugs {
+            let bug = seen.subjects();
+            let finding = found.add(log.severity(Severity::Error), tr!("the kernel hit a bug and went on: {bug}", bug));
+            seen.describe(finding);
+            finding.why(tr!("one process is dead and locks may stay taken: restart the machine"));
+            finding.by_hand(tr!(
+                "mend the cause that the reason names; for a bug try a newer kernel, and keep a dump with kdump"
+            ));
+        }
+        return Ok(());
+    };
+    let reason = seen.each.iter().map(|panic| panic.subject.as_str()).collect::<Vec<_>>().join("; ");
+    let finding = found.add(log.severity(Severity::Critical), tr!("the kernel stopped: {reason}", reason));
+    seen.describe(finding);
+    finding.detail("reason", reason.as_str());
+    if let Some(bug) = bugs.as_ref().and_then(|bugs| bugs.each.first()) {
+        finding.note(tr!("before that: {words}", words = bug.words.as_str()));
+    }
+    if reason.contains("emory") {
+        finding.about(PANIC_ON_OOM);
+    }
+    finding
+        .why(tr!("the machine stands still until it is restarted; kernel.panic decides whether it does that itself"));
+    Ok(())
+}

@@ -1,0 +1,36 @@
+//! The table of neighbours was full.
+
+use sickbay_formats::kernel_log::Kind;
+
+use super::{Seen, kernel_log};
+use crate::check::Verdict;
+use crate::facts::Facts;
+use crate::finding::{Findings, Severity};
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// `neighbour: arp_cache: neighbor table overflow!` (`ndisc_cache` for IPv6).
+    ///
+    /// ## Why it matters
+    /// Hosts of the same network that are not in the table cannot be reached: `connect` fails with "No buffer space
+    /// available". It comes in large flat networks and on hosts of many containers.
+    ///
+    /// ## What the repair does
+    /// Nothing in a log. Raise `net.ipv4.neigh.default.gc_thresh1`, `2` and `3` (3 is the hard limit, 1024 by default),
+    /// and the same under `net.ipv6`.
+    "neighbour-table-full", Logs, seed = [], proves = [], "the table of neighbours was full"
+}
+
+fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    let log = kernel_log(facts, found)?;
+    let Some(seen) = Seen::of(&log, Kind::Neighbours) else { return Ok(()) };
+    let finding = found
+        .add(log.severity(Severity::Error), tr!("the table of neighbours was full: {tasks}", tasks = seen.subjects()));
+    seen.describe(finding);
+    finding.why(tr!("hosts of the same network that are not in it cannot be reached"));
+    finding.by_hand(tr!(
+        "raise gc_thresh1, gc_thresh2 and gc_thresh3 under net.ipv4.neigh.default, or net.ipv6.neigh.default"
+    ));
+    Ok(())
+}

@@ -1,0 +1,85 @@
+//! Who called the OOM killer, why nobody could serve the request, who had the memory, who died.
+
+use sickbay_formats::kernel_log::oom::{Constraint, Oom};
+
+use super::kernel_panic::PANIC_ON_OOM;
+use super::{kernel_log, oom_story, times};
+use crate::check::Verdict;
+use crate::facts::Facts;
+use crate::facts::kernel_log::KernelLog;
+use crate::finding::{Findings, Severity};
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// Reports of the kernel's OOM killer, read whole, from 2.6.32 to today: who asked for memory (which is rarely who used
+    /// it up), for how much and with which flags, in the words of that kernel; whether the machine, a cgroup or some nodes
+    /// had none left; for each zone what was free, what the watermark and `lowmem_reserve` demanded, and how much was
+    /// lacking; who had the memory, by command; who was killed, and what that gave back. Reports that follow each other
+    /// within an hour are one incident.
+    ///
+    /// A zone serves a request only while more is free than its `min` watermark and what it keeps from requests that may
+    /// go to a higher zone (`lowmem_reserve`, in pages). That is why memory may be "free" in DMA and DMA32 while a request
+    /// for Normal is refused.
+    ///
+    /// ## Why it matters
+    /// A service is gone, and it will happen again. A processor that is busy at the same moment is an effect: before it kills,
+    /// the kernel searches for memory again and again, and none of that is the work of programs.
+    ///
+    /// ## What the repair does
+    /// Nothing can be repaired in a log. Give the machine or the cgroup more memory, or its largest user less; swap gives
+    /// time; `OOMScoreAdjust=` of a unit says who should die last.
+    "oom-killer", Logs, seed = ["C6", "C17"], proves = [], "the kernel ran out of memory and killed"
+}
+
+/// Reports further apart than this are incidents of their own.
+const APART: i64 = 3600;
+
+/// Findings of one log at most: the cgroups that are told apart.
+const SCOPES: usize = 16;
+
+fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    let log = kernel_log(facts, found)?;
+    let mut scopes: Vec<(String, Vec<&Oom>)> = Vec::new();
+    for oom in log.said.ooms.iter().filter(|oom| oom.constraint != Constraint::Manual) {
+        let scope = oom.memcg.as_ref().map(|memcg| memcg.limited.clone()).unwrap_or_default();
+        match scopes.iter().position(|(known, _)| *known == scope) {
+            Some(at) => scopes[at].1.push(oom),
+            None if scopes.len() < SCOPES => scopes.push((scope, vec![oom])),
+            None => {}
+        }
+    }
+    for (_, ooms) in scopes {
+        report(&log, &ooms, found);
+    }
+    Ok(())
+}
+
+/// One finding for the reports of one scope. The latest incident is told, from its first report on.
+fn report(log: &KernelLog, ooms: &[&Oom], found: &mut Findings) {
+    let apart = |pair: &[&Oom]| match (pair.first().and_then(|oom| oom.time), pair.last().and_then(|oom| oom.time)) {
+        (Some(before), Some(after)) => before.seconds_to(after).is_none_or(|seconds| !(0..=APART).contains(&seconds)),
+        _ => false,
+    };
+    let start = ooms.windows(2).rposition(apart).map_or(0, |at| at + 1);
+    let incident = ooms.get(start..).unwrap_or_default();
+    let Some(oom) = incident.first() else { return };
+    if !log.counts(incident.last().and_then(|oom| oom.time)) {
+        return;
+    }
+    let finding = found.add(log.severity(Severity::Error), oom_story::message(oom, incident));
+    finding.at_path(log.source(oom.source));
+    oom_story::tell(oom, incident, finding);
+    if ooms.len() > 1 {
+        let count = if ooms.len() == log.said.ooms.len() { log.said.oom_count } else { ooms.len() as u64 };
+        finding.note(tr!(
+            "reports: {times}",
+            times = times(count, ooms.first().and_then(|oom| oom.time), ooms.last().and_then(|oom| oom.time))
+        ));
+    }
+    finding.why(tr!(
+        "the kernel searched for memory in vain before it killed: a CPU peak at that moment is the effect of the lack of memory, not its cause"
+    ));
+    finding.by_hand(oom_story::advice(oom));
+    finding.explains(PANIC_ON_OOM);
+}

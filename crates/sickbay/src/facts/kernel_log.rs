@@ -1,0 +1,171 @@
+//! What the kernel said: in the logs that are the target, else in the target's own.
+
+use std::io::{Read, Seek, SeekFrom};
+use std::path::PathBuf;
+
+use bstr::ByteSlice;
+use sickbay_formats::kernel_log::{self, Incident, Kind, Scanner, Stamp};
+use sickbay_target::{Blocks, Kind as TargetKind};
+
+use crate::check::Skip;
+use crate::facts::{Fact, Facts};
+use crate::finding::{Findings, Severity};
+use crate::text::Text;
+use crate::tr;
+
+/// What the kernel said.
+#[derive(Debug, Default)]
+pub struct KernelLog {
+    /// Everything that matters of it.
+    pub said: kernel_log::KernelLog,
+    /// Where it was read, in order; [`Incident::source`] counts them.
+    pub sources: Vec<PathBuf>,
+    /// The logs are what is examined: all that is in them counts, however old.
+    pub given: bool,
+    /// The moment that the age of an incident is judged at, by the clocks that logs use: a date, and the time since
+    /// the start. None where it cannot be told.
+    now: Vec<Stamp>,
+    /// What could not be read.
+    unread: Vec<Text>,
+}
+
+/// What is older than this many days on a system of its own is history.
+pub const RECENT: i64 = 7;
+
+/// Of a system's own logs no more than this is read: the end, which is what is recent.
+const OWN_LIMIT: u64 = 256 << 20;
+
+impl Fact for KernelLog {
+    fn gather(facts: &Facts) -> Result<KernelLog, Skip> {
+        if facts.target().kind == TargetKind::Log { Ok(given(facts)) } else { own(facts) }
+    }
+}
+
+fn given(facts: &Facts) -> KernelLog {
+    let mut log = KernelLog { given: true, ..KernelLog::default() };
+    let mut scanner = Scanner::new();
+    for (index, file) in facts.target().logs().iter().enumerate() {
+        scanner.source(index);
+        log.sources.push(file.path().to_owned());
+        let read = file.open().and_then(|blocks| feed(&mut scanner, blocks));
+        if let Err(error) = read {
+            let why = error.to_string();
+            log.unread.push(tr!("{path} could not be read to its end: {why}", path = file.path(), why));
+        }
+    }
+    log.said = scanner.finish();
+    log
+}
+
+fn own(facts: &Facts) -> Result<KernelLog, Skip> {
+    let root = facts.root();
+    let mut log = KernelLog::default();
+    let mut scanner = Scanner::new();
+    let today = Stamp::of_unix(u64::try_from(facts.now().as_second()).unwrap_or(0));
+    for path in texts(facts) {
+        scanner.source(log.sources.len());
+        let read = root.open(&path).and_then(|mut file| {
+            let fail =
+                |source| sickbay_target::ReadError { path: path.clone(), reason: sickbay_target::Reason::Io(source) };
+            let size = root.metadata(&path).map_or(0, |metadata| metadata.size);
+            if size > OWN_LIMIT {
+                file.seek(SeekFrom::Start(size - OWN_LIMIT)).map_err(fail)?;
+            }
+            Blocks::new(file.take(OWN_LIMIT)).and_then(|blocks| feed(&mut scanner, blocks)).map_err(fail)
+        });
+        if let Err(error) = read {
+            log.unread.push(Text::verbatim(error.to_string()));
+        }
+        log.sources.push(path);
+    }
+    if log.sources.is_empty() && facts.is_host() {
+        let path = PathBuf::from("/dev/kmsg");
+        match sickbay_target::kernel_messages() {
+            Ok(records) => records.chunks(256 << 10).fold(Vec::new(), |mut rest: Vec<u8>, chunk| {
+                rest.extend_from_slice(chunk);
+                let end = rest.rfind_byte(b'\n').map_or(0, |at| at + 1);
+                scanner.block(rest.get(..end).unwrap_or_default());
+                rest.split_off(end)
+            }),
+            // In a container there is none.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(Skip::NotApplicable(tr!("{path} does not exist", path)));
+            }
+            Err(error) => {
+                return Err(Skip::Unknown(tr!("{path} could not be read: {why}", path, why = error.to_string())));
+            }
+        };
+        log.sources.push(path);
+    }
+    if log.sources.is_empty() {
+        return Err(Skip::NotApplicable(tr!("the system keeps no text of what its kernel said")));
+    }
+    log.said = scanner.finish();
+    if facts.is_host() {
+        log.now.push(today);
+        let uptime = root.read("/proc/uptime").unwrap_or_default();
+        let seconds = uptime.split_str(".").next().and_then(|text| text.to_str().ok()?.parse::<u64>().ok());
+        log.now.extend(seconds.map(|seconds| Stamp::Uptime(seconds.saturating_mul(1_000_000))));
+    } else {
+        // A system that lies still: its last day is what is recent.
+        log.now.extend(log.said.newest);
+    }
+    Ok(log)
+}
+
+/// The texts to read. Where nothing writes them any more (the journal took over), a running kernel knows more itself.
+fn texts(facts: &Facts) -> Vec<PathBuf> {
+    const FRESH: i64 = 2 * 86_400;
+    let paths = sickbay_target::system_logs(facts.root());
+    let written = |path: &PathBuf| facts.root().metadata(path).map_or(0, |metadata| metadata.mtime.0);
+    let fresh = paths.iter().any(|path| facts.now().as_second().saturating_sub(written(path)) < FRESH);
+    if facts.is_host() && !fresh { Vec::new() } else { paths }
+}
+
+fn feed(scanner: &mut Scanner, mut blocks: Blocks) -> std::io::Result<()> {
+    while let Some(block) = blocks.next_block()? {
+        scanner.block(block);
+    }
+    Ok(())
+}
+
+impl KernelLog {
+    /// Whether something of that time counts: always in a log that is examined for itself.
+    pub fn counts(&self, last: Option<Stamp>) -> bool {
+        if self.given {
+            return true;
+        }
+        let age = last.and_then(|last| self.now.iter().find_map(|now| last.seconds_to(*now)));
+        age.is_some_and(|age| {
+            let days = age / 86_400;
+            // A date without a year that seems to lie ahead was in the year before.
+            (-2..=RECENT).contains(&days) || (-2..=RECENT).contains(&(days + 365))
+        })
+    }
+
+    /// What it is worth: on a system of its own an incident is over, and at most a warning.
+    pub fn severity(&self, grave: Severity) -> Severity {
+        match (self.given, grave) {
+            (true, grave) => grave,
+            (false, Severity::Critical | Severity::Error) => Severity::Warning,
+            (false, _) => Severity::Note,
+        }
+    }
+
+    /// Incidents of a kind that count, in order.
+    pub fn of(&self, kind: Kind) -> Vec<&Incident> {
+        self.said.incidents.iter().filter(|seen| seen.kind == kind && self.counts(seen.last)).collect()
+    }
+
+    /// Where an incident was read.
+    pub fn source(&self, source: usize) -> PathBuf {
+        self.sources.get(source).cloned().unwrap_or_default()
+    }
+
+    /// Says what could not be read.
+    pub fn tell_unread(&self, found: &mut Findings) {
+        for why in &self.unread {
+            found.could_not_tell(why.clone());
+        }
+    }
+}
