@@ -74,7 +74,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    fn of(errno: Errno) -> Reason {
+    pub(crate) fn of(errno: Errno) -> Reason {
         match errno {
             Errno::NOENT => Reason::NotFound,
             Errno::NOTDIR => Reason::NotADirectory,
@@ -270,6 +270,21 @@ impl Root {
     /// The directory itself, for calls that take one (an `O_PATH` descriptor).
     pub fn as_dir(&self) -> BorrowedFd<'_> {
         self.dir.as_fd()
+    }
+
+    /// What a process of the running system takes for its root: another than ours where it has a mount namespace of its
+    /// own. Only for the root of the running system.
+    ///
+    /// # Errors
+    /// See [`Reason`].
+    pub fn of_process(&self, pid: u32) -> Result<Root, ReadError> {
+        let path = PathBuf::from(format!("/proc/{pid}/root"));
+        let proc = self.resolve(Path::new("/proc"), OFlags::DIRECTORY)?;
+        // The link is one of the kernel's own, which no resolution inside a directory follows.
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let dir = rustix::fs::openat(&proc, format!("{pid}/root"), flags, Mode::empty())
+            .map_err(|errno| error(&path, Reason::of(errno)))?;
+        Ok(Root { dir, by_kernel: self.by_kernel })
     }
 
     /// Another handle on the same directory.

@@ -237,6 +237,17 @@ impl Target {
         })
     }
 
+    /// The same directory taken for the root of a running system, whose `/proc` and `/sys` it has.
+    ///
+    /// # Errors
+    /// When the directory cannot be opened.
+    pub fn taken_for_running(mut self) -> Result<Target, OpenError> {
+        let access = if self.writer.is_some() { Access::ReadWrite } else { Access::ReadOnly };
+        self.writer = writer(&self.root, access, Kind::Host)?;
+        self.kind = Kind::Host;
+        Ok(self)
+    }
+
     /// Its files.
     pub fn root(&self) -> &Root {
         &self.root

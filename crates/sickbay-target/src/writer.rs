@@ -321,7 +321,7 @@ impl Writer {
             return Err(fail(Errno::NOSYS.into()));
         }
         let entry = self.entry(&path, "set")?;
-        let file = entry.open(OFlags::WRONLY).map_err(|e| fail(e.into()))?;
+        let file = entry.open(OFlags::WRONLY | OFlags::TRUNC).map_err(|e| fail(e.into()))?;
         // One write: the kernel takes each write as a whole value.
         let line = format!("{value}\n");
         let written = rustix::io::write(&file, line.as_bytes()).map_err(|e| fail(e.into()))?;

@@ -17,6 +17,8 @@ pub enum Area {
     Login,
     /// What the kernel said.
     Logs,
+    /// Where the memory of a running system is, and who is refused it.
+    Memory,
 }
 
 /// One check. Declared with [`check!`](crate::check), listed in [`crate::checks::ALL`].

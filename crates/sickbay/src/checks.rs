@@ -4,6 +4,7 @@ pub mod boot;
 pub mod files;
 pub mod login;
 pub mod logs;
+pub mod memory;
 
 use sickbay_target::Kind;
 
@@ -96,6 +97,18 @@ pub static ALL: &[&Check] = &[
     &logs::syn_flood::CHECK,
     &logs::neighbour_table_full::CHECK,
     &logs::firewall_drops::CHECK,
+    // Memory of the running system: causes before what they lead to.
+    &memory::memory_hugepages_unused::CHECK,
+    &memory::memory_min_free::CHECK,
+    &memory::memory_slab_large::CHECK,
+    &memory::memory_tmpfs_large::CHECK,
+    &memory::memory_unaccounted::CHECK,
+    &memory::memory_low::CHECK,
+    &memory::memory_overcommit_refuses::CHECK,
+    &memory::memory_cgroup_limit::CHECK,
+    &memory::memory_limits_fork::CHECK,
+    &memory::memory_panic_on_oom::CHECK,
+    &memory::jvm_out_of_memory::CHECK,
 ];
 
 /// Whether a check has anything to look at in a target of this kind: in logs only the checks of logs have.

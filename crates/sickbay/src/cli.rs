@@ -6,6 +6,7 @@ mod fix;
 mod list;
 mod undo;
 
+use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -121,7 +122,7 @@ pub fn command() -> clap::Command {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::parse_from(std::env::args_os().map(pasted));
     let colour = match cli.color {
         Color::Always => true,
         Color::Never => false,
@@ -140,6 +141,14 @@ pub fn main() -> ExitCode {
         context.fail(&why);
         UNTOLD
     }))
+}
+
+/// A message of a login shell, "-bash: fork: ...", without the hyphen that would make options of it.
+fn pasted(argument: OsString) -> OsString {
+    match argument.to_str().and_then(|text| text.strip_prefix('-')) {
+        Some(rest) if rest.contains(": ") && !rest.starts_with('-') => rest.into(),
+        _ => argument,
+    }
 }
 
 impl Context {

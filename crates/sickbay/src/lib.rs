@@ -4,6 +4,7 @@
 
 #![deny(clippy::disallowed_methods)]
 
+pub mod alloc;
 pub mod check;
 pub mod checks;
 pub mod cli;
@@ -13,4 +14,5 @@ pub mod finding;
 pub mod proof;
 pub mod repair;
 pub mod report;
+pub mod symptom;
 pub mod text;

@@ -1,6 +1,9 @@
 //! What is told to the user, in several forms, from one set of data.
 
+pub mod alloc;
 pub mod json_v1;
+pub mod ledger;
+pub mod symptom;
 pub mod text;
 
 use std::sync::Arc;

@@ -24,7 +24,7 @@ pub mod kernel_missing;
 pub mod partition_table_damaged;
 pub mod selinux_policy_missing;
 pub mod sysctl_hugepages;
-mod sysctl_lines;
+pub(crate) mod sysctl_lines;
 pub mod sysctl_min_free;
 pub mod unit_masked;
 pub mod unit_ordering_cycle;

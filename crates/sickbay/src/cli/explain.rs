@@ -1,17 +1,52 @@
-//! `sickbay explain`.
+//! `sickbay explain`: a check, or a question about this machine.
+
+mod alloc;
+mod memory;
+mod symptom;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use sickbay_target::{Access, Options, Target};
 
 use super::{Context, Failure, Format};
 use crate::checks;
+use crate::facts::Facts;
+use crate::tr;
 
+/// With a check's id: what it means, why it happens, how to mend it by hand. With `memory`: where this machine's memory
+/// is. With `alloc SIZE`: whether so much can be had. With the words of an error: what may cause it, and what on this
+/// machine speaks for and against each.
 #[derive(Debug, clap::Args)]
 pub(super) struct Explain {
-    /// A check's id
-    id: String,
+    /// A check's id, `memory`, `alloc SIZE`, or the text of an error
+    #[arg(required = true)]
+    what: Vec<String>,
+    /// `alloc`: asked for by this process
+    #[arg(long, value_name = "PID", conflicts_with = "user")]
+    pid: Option<u32>,
+    /// `alloc`: asked for by a new process of this user
+    #[arg(long)]
+    user: Option<String>,
+    /// `memory`: also the exact share of every process (PSS); takes longer
+    #[arg(long)]
+    pss: bool,
 }
 
 impl Explain {
     pub(super) fn run(&self, context: &Context) -> Result<u8, Failure> {
-        for check in checks::chosen(std::slice::from_ref(&self.id)).map_err(Failure)? {
+        let words: Vec<&str> = self.what.iter().map(String::as_str).collect();
+        match words.as_slice() {
+            ["memory"] => memory::explain(context, self.pss || context.style.verbose),
+            ["alloc"] => Err(Failure(tr!("say how much: sickbay explain alloc 4G"))),
+            ["alloc", size] => alloc::explain(context, size, self.pid, self.user.as_deref()),
+            [id] if checks::ALL.iter().any(|check| check.id == *id) => self.check(context, id),
+            _ => symptom::explain(context, &words.join(" ")),
+        }
+    }
+
+    fn check(&self, context: &Context, id: &str) -> Result<u8, Failure> {
+        for check in checks::chosen(&[id.to_owned()]).map_err(Failure)? {
             let (title, page) = check.explanation(context.style.lang);
             if context.format == Format::Json {
                 context.print_json(&serde_json::json!({
@@ -23,4 +58,36 @@ impl Explain {
         }
         Ok(0)
     }
+}
+
+/// Facts of this machine.
+fn host() -> Result<Arc<Facts>, Failure> {
+    let options = Options { access: Access::ReadOnly, with: Vec::new() };
+    Ok(Arc::new(Facts::new(Arc::new(Target::open(None, &options)?), None)))
+}
+
+impl From<crate::check::Skip> for Failure {
+    fn from(skip: crate::check::Skip) -> Failure {
+        match skip {
+            crate::check::Skip::Unknown(why) | crate::check::Skip::NotApplicable(why) => Failure(why),
+        }
+    }
+}
+
+/// Facts of this machine's memory: without its disks, which would have to be read.
+fn host_without_disks() -> Result<Arc<Facts>, Failure> {
+    let target = Target::described(Path::new("/"), Access::ReadOnly, Vec::new(), &[])?.taken_for_running()?;
+    Ok(Arc::new(Facts::new(Arc::new(target), None)))
+}
+
+/// How long a question may take: reading a process can wait for a lock that it never gives back.
+const DEADLINE: std::time::Duration = std::time::Duration::from_secs(20);
+
+/// Runs `work` beside this thread and gives up waiting for it after the deadline.
+fn within<T: Send + 'static>(work: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Result<T, Failure> {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || sender.send(work()));
+    receiver
+        .recv_timeout(DEADLINE)
+        .map_err(|_| Failure(tr!("it took longer than {seconds} s", seconds = DEADLINE.as_secs())))?
 }

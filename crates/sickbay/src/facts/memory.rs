@@ -134,6 +134,19 @@ fn two_numbers(text: &[u8]) -> Option<(u64, u64, usize)> {
     rest.get(second..)?.starts_with(words.as_bytes()).then_some((free, total, first + 1 + second + words.len()))
 }
 
+/// `1.9 TiB`, from KiB.
+pub fn size(kib: u64) -> String {
+    let units = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let mut value = kib as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < units.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    let unit = units.get(unit).copied().unwrap_or_default();
+    if value >= 10.0 || value.fract() == 0.0 { format!("{value:.0} {unit}") } else { format!("{value:.1} {unit}") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

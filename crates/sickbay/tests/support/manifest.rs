@@ -25,6 +25,9 @@ fn walk(root: &Path, path: &Path, all: &mut Manifest) {
         std::fs::read_link(path).expect("readable").hash(&mut content);
     }
     let attributes = xattrs(path);
+    // The parameters of a running kernel have no times that anybody keeps.
+    let times =
+        if path.starts_with(root.join("proc/sys")) { (0, 0) } else { (metadata.mtime(), metadata.mtime_nsec()) };
     let line = format!(
         "mode {:o} owner {}:{} nlink {} size {} mtime {}.{:09} content {:x} xattrs {attributes:?}",
         metadata.mode(),
@@ -32,8 +35,8 @@ fn walk(root: &Path, path: &Path, all: &mut Manifest) {
         metadata.gid(),
         metadata.nlink(),
         if metadata.is_dir() { 0 } else { metadata.size() },
-        metadata.mtime(),
-        metadata.mtime_nsec(),
+        times.0,
+        times.1,
         content.finish(),
     );
     all.insert(path.strip_prefix(root).unwrap_or(path).to_owned(), line);

@@ -35,6 +35,7 @@
 //! | `--- grub-legacy [e2fs]` | stage1, stage2 and a menu in `/boot/grub`, and stage 1.5 for ext2 |
 //! | `--- log` | the body is a log, and that log is the target, called LOG in the findings; nothing is repaired |
 //! | `--- donor` | the tree of `tree` alone, as it is healthy, is the donor |
+//! | `--- running` | the target is taken for a running system; its `/proc` and `/sys` are files of the story |
 //! | `--- risky` | risky repairs are accepted |
 //! | `--- takes back` | some repair is expected not to hold |
 //! | `--- finds` | body: a line for each finding, `severity check-id place: message`, consequences indented by two blanks; `…` stands for anything, and only the beginning need be given |
@@ -67,6 +68,7 @@ pub struct Story {
     /// The log that is the target.
     pub log: Option<String>,
     donor: bool,
+    running: bool,
     volumes: Vec<Volume>,
     disk: Option<String>,
     /// Expected findings.
@@ -87,6 +89,7 @@ pub struct Story {
 pub struct Built {
     root: tempfile::TempDir,
     donor: Option<tempfile::TempDir>,
+    running: bool,
     volumes: Vec<Volume>,
     disk: Option<tempfile::NamedTempFile>,
     log: Option<PathBuf>,
@@ -110,7 +113,7 @@ impl Story {
                 let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/trees/{name}.txt"));
                 for directive in directives(&path)? {
                     match directive.words.first().map(String::as_str) {
-                        Some("volume" | "tree") => self.take(directive)?,
+                        Some("volume" | "tree" | "running") => self.take(directive)?,
                         _ => self.base.push(directive),
                     }
                 }
@@ -125,6 +128,7 @@ impl Story {
             ["disk"] => self.disk = Some(directive.body.clone()),
             ["log"] => self.log = Some(directive.body.clone()),
             ["donor"] => self.donor = true,
+            ["running"] => self.running = true,
             ["risky"] => self.risky = true,
             ["takes", "back"] => self.takes_back = true,
             ["finds"] => self.finds = lines(),
@@ -170,7 +174,7 @@ impl Story {
             }
             None => None,
         };
-        Ok(Built { root, donor, volumes, disk, log })
+        Ok(Built { root, donor, running: self.running, volumes, disk, log })
     }
 }
 
@@ -206,15 +210,17 @@ impl Built {
     }
 
     fn open(&self, access: Access) -> Result<(Arc<Target>, Option<Arc<Target>>), String> {
-        let open = |dir: &Path, access, volumes: &[Volume], disks: &[PathBuf]| {
-            Target::described(dir, access, volumes.to_vec(), disks).map(Arc::new).map_err(|error| error.to_string())
-        };
         let donor = match &self.donor {
-            Some(dir) => Some(open(dir.path(), Access::ReadOnly, &[], &[])?),
+            Some(dir) => {
+                let donor = Target::described(dir.path(), Access::ReadOnly, Vec::new(), &[]);
+                Some(Arc::new(donor.map_err(|error| error.to_string())?))
+            }
             None => None,
         };
         let disks: Vec<PathBuf> = self.disk.iter().map(|disk| disk.path().to_owned()).collect();
-        Ok((open(self.root.path(), access, &self.volumes, &disks)?, donor))
+        let target = Target::described(self.root.path(), access, self.volumes.to_vec(), &disks);
+        let target = target.and_then(|target| if self.running { target.taken_for_running() } else { Ok(target) });
+        Ok((target.map(Arc::new).map_err(|error| error.to_string())?, donor))
     }
 }
 

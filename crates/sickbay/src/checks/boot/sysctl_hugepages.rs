@@ -78,6 +78,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         .at(file, assignment.span)
         .why(tr!("too little is left for the programs that start next: they are killed, and the boot stops"))
         .detail("vm.nr_hugepages", pages)
+        .explains("/proc/sys/vm/nr_hugepages")
         .detail("Hugepagesize", page.saturating_mul(1024))
         .stops(Stage::Services);
     if let Ok(memory) = &memory {

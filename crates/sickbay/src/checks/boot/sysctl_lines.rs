@@ -1,4 +1,4 @@
-//! What `sysctl-hugepages` and `sysctl-min-free` share: the lines that would win one after the other.
+//! What checks of kernel parameters share: the lines that would win one after the other.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,12 +8,13 @@ use sickbay_formats::lines::with_comment;
 use sickbay_formats::sysctl::Assignment;
 
 use crate::facts::SourceFile;
+pub(crate) use crate::facts::memory::size;
 use crate::facts::sysctl_files::SysctlFiles;
 use crate::repair::Change;
 
 /// The lines that set `key` to more than is bearable, from the one that wins down to the first bearable one: all of
 /// these have to go, or the next would win.
-pub(super) fn unbearable<'a>(
+pub(crate) fn unbearable<'a>(
     files: &'a SysctlFiles,
     key: &'a str,
     bearable: impl Fn(u64) -> bool,
@@ -28,7 +29,7 @@ pub(super) fn unbearable<'a>(
 }
 
 /// The value that wins.
-pub(super) fn winner(files: &SysctlFiles, key: &str) -> Option<u64> {
+pub(crate) fn winner(files: &SysctlFiles, key: &str) -> Option<u64> {
     files.setting(key).find_map(|(_, assignment)| number(assignment))
 }
 
@@ -41,7 +42,7 @@ fn number(assignment: &Assignment) -> Option<u64> {
 }
 
 /// Makes comments of all of them, with one edit for each file.
-pub(super) fn comment_all(lines: &[(&Arc<SourceFile>, &Assignment, u64)]) -> Vec<Change> {
+pub(crate) fn comment_all(lines: &[(&Arc<SourceFile>, &Assignment, u64)]) -> Vec<Change> {
     let mut edited: Vec<(PathBuf, &Arc<SourceFile>, Vec<u8>)> = Vec::new();
     for (file, assignment, _) in lines {
         match edited.iter_mut().find(|(path, _, _)| *path == file.path) {
@@ -50,17 +51,4 @@ pub(super) fn comment_all(lines: &[(&Arc<SourceFile>, &Assignment, u64)]) -> Vec
         }
     }
     edited.into_iter().map(|(_, file, text)| Change::edit(file, text)).collect()
-}
-
-/// `1.9 TiB`, from KiB.
-pub(super) fn size(kib: u64) -> String {
-    let units = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    let mut value = kib as f64;
-    let mut unit = 0;
-    while value >= 1024.0 && unit + 1 < units.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    let unit = units.get(unit).copied().unwrap_or_default();
-    if value >= 10.0 || value.fract() == 0.0 { format!("{value:.0} {unit}") } else { format!("{value:.1} {unit}") }
 }

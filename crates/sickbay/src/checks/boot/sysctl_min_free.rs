@@ -68,7 +68,8 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     finding
         .at(file, assignment.span)
         .why(tr!("programs get only what is above it: they cannot start, or are killed while memory is free"))
-        .detail("vm.min_free_kbytes", kept);
+        .detail("vm.min_free_kbytes", kept)
+        .explains("/proc/sys/vm/min_free_kbytes");
     if finding.severity == Severity::Critical {
         finding.stops(Stage::Services);
     }

@@ -1,0 +1,108 @@
+//! Memory that is set aside as huge pages and lies idle.
+
+use super::MEMINFO;
+use crate::check::Verdict;
+use crate::checks::boot::sysctl_lines::{comment_all, unbearable};
+use crate::facts::Facts;
+use crate::facts::live::MemInfo;
+use crate::facts::memory::size;
+use crate::facts::memory_ledger::number_in;
+use crate::facts::sysctl_files::SysctlFiles;
+use crate::finding::{Findings, Severity};
+use crate::repair::{Change, Risk};
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// Huge pages of any size that are neither in use nor promised to a program, of a tenth of the memory or more and at
+    /// least 128 MiB. A note; a warning while less than a tenth of the memory is available.
+    ///
+    /// ## Why it matters
+    /// Memory that is set aside as huge pages can be had only by programs that ask for such pages (databases, virtual
+    /// machines, DPDK). To all others it is lost: `free` shows it as used, and it belongs to no process. It is also taken
+    /// off the commit limit of `vm.overcommit_memory = 2`.
+    ///
+    /// ## What the repair does
+    /// Lowers `vm.nr_hugepages` to what is in use, and makes comments of the sysctl lines that set it when none is.
+    /// Risky: a program that is about to start may need them. By hand: start what they are for, or lower the number.
+    "memory-hugepages-unused", Memory, seed = ["D9"], proves = [], "huge pages are set aside and used by nobody"
+}
+
+const KEY: &str = "vm.nr_hugepages";
+
+/// A pool of huge pages of one size.
+struct Pool {
+    /// The size of a page in KiB.
+    size: u64,
+    total: u64,
+    unused: u64,
+}
+
+fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    let memory = facts.get::<MemInfo>()?;
+    let pools = pools(facts, &memory);
+    let unused: u64 = pools.iter().map(|pool| pool.unused.saturating_mul(pool.size)).fold(0, u64::saturating_add);
+    let total = memory.total();
+    if unused < (total / 10).max(128 << 10) {
+        return Ok(());
+    }
+    let severity = if memory.available() < total / 10 { Severity::Warning } else { Severity::Note };
+    let finding = found.add(
+        severity,
+        tr!(
+            "{unused} of {total} of memory are set aside as huge pages that nobody uses",
+            unused = size(unused),
+            total = size(total)
+        ),
+    );
+    finding
+        .at_sysctl(KEY)
+        .about("/proc/sys/vm/nr_hugepages")
+        .explains(MEMINFO)
+        .why(tr!("no program gets them unless it asks for huge pages; free shows them as used"))
+        .detail("unused", unused.saturating_mul(1024))
+        .detail("MemTotal", total.saturating_mul(1024));
+    for pool in pools.iter().filter(|pool| pool.unused > 0) {
+        let (source, text) =
+            (format!("hugepages-{}kB", pool.size), format!("{} of {} unused", pool.unused, pool.total));
+        finding.evidence(source, text);
+    }
+    let default = memory.kib("Hugepagesize");
+    let Some(pool) = pools.iter().find(|pool| pool.size == default && pool.unused > 0) else {
+        finding.by_hand(tr!("lower their number: nr_hugepages in /sys/kernel/mm/hugepages, hugepages= of the kernel"));
+        return Ok(());
+    };
+    let used = pool.total.saturating_sub(pool.unused);
+    let files = facts.get::<SysctlFiles>();
+    let lines = files.as_ref().map(|files| unbearable(files, KEY, |pages| pages == 0)).unwrap_or_default();
+    for (file, assignment, _) in &lines {
+        finding.at(file, assignment.span);
+    }
+    let change = Change::Sysctl { key: KEY.to_owned(), before: pool.total.to_string(), after: used.to_string() };
+    let mut changes = vec![change];
+    if used == 0 {
+        changes.extend(comment_all(&lines));
+    }
+    finding.repair(Risk::Risky, tr!("set {key} to {value}", key = KEY, value = used), changes);
+    Ok(())
+}
+
+/// The pools of all sizes; before 2.6.27 there was only one.
+fn pools(facts: &Facts, memory: &MemInfo) -> Vec<Pool> {
+    let dir = "/sys/kernel/mm/hugepages";
+    let pool = |name: &str| {
+        let size = name.strip_prefix("hugepages-")?.strip_suffix("kB")?.parse().ok()?;
+        let value = |file: &str| number_in(facts, &format!("{dir}/{name}/{file}"));
+        let (total, free) = (value("nr_hugepages")?, value("free_hugepages")?);
+        let unused = free.saturating_sub(value("resv_hugepages").unwrap_or(0));
+        Some(Pool { size, total, unused })
+    };
+    let entries = facts.root().read_dir(dir).unwrap_or_default();
+    let found: Vec<Pool> = entries.iter().filter_map(|entry| pool(entry.name.to_str()?)).collect();
+    if !found.is_empty() {
+        return found;
+    }
+    let value = |name: &str| memory.kib(name);
+    let unused = value("HugePages_Free").saturating_sub(value("HugePages_Rsvd"));
+    vec![Pool { size: value("Hugepagesize"), total: value("HugePages_Total"), unused }]
+}

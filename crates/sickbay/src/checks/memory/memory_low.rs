@@ -1,0 +1,60 @@
+//! Memory is nearly used up.
+
+use super::MEMINFO;
+use crate::check::Verdict;
+use crate::facts::Facts;
+use crate::facts::live::MemInfo;
+use crate::facts::memory::size;
+use crate::facts::memory_ledger::{Ledger, Row};
+use crate::finding::{Findings, Severity};
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// Less than a twentieth of the memory, and less than a gibibyte, available (`MemAvailable`, not `MemFree`: free memory
+    /// is memory that serves nobody), and no swap left. It names what holds the most, and its details book every page;
+    /// `sickbay explain memory` shows the same as a table.
+    ///
+    /// ## Why it matters
+    /// The next program that asks makes the kernel reclaim what is in use, which slows everything down, and then kill.
+    ///
+    /// ## What the repair does
+    /// Nothing by itself: end or limit what holds the most, or give the machine more memory.
+    "memory-low", Memory, seed = ["C7"], proves = [], "memory is nearly used up"
+}
+
+fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    let memory = facts.get::<MemInfo>()?;
+    let (total, available) = (memory.total(), memory.available());
+    if available >= (total / 20).min(1 << 20) || !memory.no_swap_left() {
+        return Ok(());
+    }
+    let ledger = facts.get::<Ledger>()?;
+    // What is free or a cache does not use the memory up.
+    let holds = |row: &&Row| !matches!(row.name, "free" | "page-cache");
+    let Some(most) = ledger.rows.iter().filter(holds).max_by_key(|row| row.kib) else { return Ok(()) };
+    let severity = if available < (total / 50).min(256 << 10) { Severity::Error } else { Severity::Warning };
+    let mut holder = tr!("{what} hold {size}", what = most.title.clone(), size = size(most.kib));
+    if let Some(part) = most.parts.first().filter(|part| part.kib >= most.kib / 4) {
+        holder = tr!("{holder}, {size} of it {part}", holder, size = size(part.kib), part = part.what.clone());
+    }
+    let text = tr!(
+        "only {available} of {total} of memory are left: {holder}",
+        available = size(available),
+        total = size(total),
+        holder
+    );
+    let finding = found.add(severity, text);
+    finding
+        .about(MEMINFO)
+        .evidence(MEMINFO, format!("MemFree: {} kB, MemAvailable: {available} kB", memory.kib("MemFree")))
+        .evidence(
+            MEMINFO,
+            format!("SwapTotal: {} kB, SwapFree: {} kB", memory.kib("SwapTotal"), memory.kib("SwapFree")),
+        )
+        .detail("MemTotal", total.saturating_mul(1024))
+        .detail("MemAvailable", available.saturating_mul(1024))
+        .detail("ledger", ledger.details());
+    finding.by_hand(tr!("sickbay explain memory books every page; end or limit what holds the most, or add memory"));
+    Ok(())
+}

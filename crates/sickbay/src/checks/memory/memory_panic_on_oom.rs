@@ -1,0 +1,53 @@
+//! The machine panics where a process would be killed.
+
+use crate::check::Verdict;
+use crate::checks::boot::sysctl_lines::{comment_all, unbearable};
+use crate::facts::Facts;
+use crate::facts::live::{parameter, running};
+use crate::facts::sysctl_files::SysctlFiles;
+use crate::finding::{Findings, Severity};
+use crate::repair::{Change, Risk};
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// `vm.panic_on_oom` that is not 0. A note at 1; a warning at 2, where even a container that reaches its own limit
+    /// panics the whole machine.
+    ///
+    /// ## Why it matters
+    /// When memory runs out the kernel does not kill the process that takes too much but stops, or reboots after
+    /// `kernel.panic` seconds: users see "the machine restarts by itself" and find nothing in the logs. Members of a
+    /// cluster are set so on purpose, to have another member take over.
+    ///
+    /// ## What the repair does
+    /// Sets `vm.panic_on_oom` to 0, the kernel's default, now and in the sysctl files, by making comments of the lines
+    /// that set it. Risky: it may be wanted.
+    "memory-panic-on-oom", Memory, seed = ["C17"], proves = [], "the machine panics when memory runs out"
+}
+
+const KEY: &str = "vm.panic_on_oom";
+
+fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    running(facts)?;
+    let Some(value) = parameter(facts, KEY)?.filter(|value| *value > 0) else { return Ok(()) };
+    let seconds = parameter(facts, "kernel.panic")?.unwrap_or(0);
+    let (severity, text) = match (value, seconds) {
+        (2.., _) => (Severity::Warning, tr!("the whole machine panics when one container reaches its memory limit")),
+        (_, 0) => {
+            (Severity::Note, tr!("the machine stops with a panic when memory runs out, instead of killing a process"))
+        }
+        _ => (Severity::Note, tr!("the machine reboots when memory runs out, instead of killing a process")),
+    };
+    let finding = found.add(severity, text);
+    finding.at_sysctl(KEY).evidence(KEY, value.to_string()).evidence("kernel.panic", seconds.to_string());
+    finding.detail(KEY, value).detail("kernel.panic", seconds);
+    let files = facts.get::<SysctlFiles>();
+    let lines = files.as_ref().map(|files| unbearable(files, KEY, |value| value == 0)).unwrap_or_default();
+    for (file, assignment, _) in &lines {
+        finding.at(file, assignment.span);
+    }
+    let mut changes = vec![Change::Sysctl { key: KEY.to_owned(), before: value.to_string(), after: "0".to_owned() }];
+    changes.extend(comment_all(&lines));
+    finding.repair(Risk::Risky, tr!("set {key} to {value}, the kernel's default", key = KEY, value = 0), changes);
+    Ok(())
+}

@@ -1,0 +1,81 @@
+//! Memory that no counter of the kernel accounts for.
+
+use bstr::ByteSlice;
+use sickbay_formats::procfs::sockstat;
+
+use super::MEMINFO;
+use crate::check::Verdict;
+use crate::facts::Facts;
+use crate::facts::live::{Kernel, MemInfo};
+use crate::facts::memory::size;
+use crate::facts::memory_ledger::Ledger;
+use crate::finding::Findings;
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// A tenth of the memory or more, at least 512 MiB, that is neither free nor in any counter of the kernel: not with
+    /// processes, in caches, tmpfs, huge pages, kernel objects, page tables, stacks, vmalloc, per-CPU variables,
+    /// compressed memory or a balloon that Linux counts.
+    ///
+    /// ## Why it matters
+    /// Some driver took pages straight from the page allocator: the balloon of a hypervisor, which has given the memory
+    /// to another guest (VMware's among them), a graphics or network driver, or a module that leaks. No process shows it,
+    /// and no cache gives it back.
+    ///
+    /// ## What the repair does
+    /// Nothing by itself. Look at the balloon in the hypervisor, at modules that are not part of the kernel, and at the
+    /// buffers of the network; a kernel started with `page_owner=on` tells who took which page.
+    "memory-unaccounted", Memory, seed = ["C7"], proves = [], "a large part of the memory is nowhere accounted for"
+}
+
+fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    let memory = facts.get::<MemInfo>()?;
+    let ledger = facts.get::<Ledger>()?;
+    let lost = u64::try_from(ledger.unaccounted).unwrap_or(0);
+    let total = memory.total();
+    if lost < (total / 10).max(512 << 10) {
+        return Ok(());
+    }
+    let text =
+        tr!("{lost} of {total} of memory are in no counter of the kernel", lost = size(lost), total = size(total));
+    let finding = found.warning(text);
+    finding.at_path(MEMINFO).explains(MEMINFO).detail("ledger", ledger.details());
+    let modules = facts.file("/proc/modules").ok().flatten();
+    let text = modules.as_ref().map(|file| file.bytes.as_slice()).unwrap_or_default();
+    // The balloons of VMware and of old Hyper-V keep their pages without telling.
+    let balloon = text.lines().find(|line| line.starts_with(b"vmw_balloon ") || line.starts_with(b"hv_balloon "));
+    if let Some(line) = balloon {
+        let module = line.split(u8::is_ascii_whitespace).next().unwrap_or_default().to_str_lossy().into_owned();
+        finding.why(tr!(
+            "{module} is loaded: most likely the hypervisor took it back, and gave it to another guest",
+            module
+        ));
+        finding
+            .evidence("/proc/modules", module)
+            .by_hand(tr!("look at the balloon in the hypervisor, and reserve this guest's memory"));
+        return Ok(());
+    }
+    // "(OE)": not part of the kernel's own tree.
+    for line in text.lines().filter(|line| line.contains_str("(") && line.contains_str("O")).take(8) {
+        finding.evidence("/proc/modules", line.to_str_lossy().into_owned());
+    }
+    let sockets = facts.file("/proc/net/sockstat").ok().flatten();
+    let pages = sockets.and_then(|file| sockstat::value(&file.bytes, "TCP", "mem")).unwrap_or(0);
+    let buffers = pages.saturating_mul(memory.page);
+    if buffers >= lost / 4 {
+        finding.why(tr!(
+            "TCP holds {size} in the buffers of sockets, part of it in pages that nothing else counts",
+            size = size(buffers)
+        ));
+        finding.evidence("/proc/net/sockstat", format!("TCP mem {pages}"));
+    } else if facts.get::<Kernel>()?.version < (5, 3) {
+        finding.why(tr!("before Linux 5.3 the kernel does not count vmalloc: it is among what is unaccounted for"));
+    } else {
+        finding.why(tr!("a driver took it straight from the page allocator"));
+    }
+    finding.by_hand(tr!(
+        "update or unload the driver; page_owner=on on the kernel's command line tells who took which page"
+    ));
+    Ok(())
+}

@@ -1,0 +1,20 @@
+//! `sickbay explain 'the text of an error'`.
+
+use super::super::{Context, Failure, Format};
+use super::host;
+use crate::report::symptom as report;
+use crate::symptom::matching;
+use crate::tr;
+
+pub(super) fn explain(context: &Context, text: &str) -> Result<u8, Failure> {
+    let found = matching(text);
+    let Some(first) = found.first() else {
+        return Err(Failure(tr!("{text} is neither a check (see sickbay list) nor an error that is known", text)));
+    };
+    let causes = first.ranked(&host()?);
+    match context.format {
+        Format::Json => context.print_json(&report::json(first, &causes, &context.style))?,
+        Format::Text => context.print(&report::render(first, &causes, &context.style)),
+    }
+    Ok(0)
+}

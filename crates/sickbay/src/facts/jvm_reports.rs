@@ -1,0 +1,76 @@
+//! Error reports of Java virtual machines that could not get memory: `hs_err_pid*.log`.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sickbay_formats::hs_err::{self, Report};
+use sickbay_target::FileKind;
+
+use crate::check::Skip;
+use crate::facts::processes::pids;
+use crate::facts::{Fact, Facts, SourceFile};
+
+/// The reports of the last days, the newest first.
+#[derive(Debug)]
+pub struct JvmReports {
+    /// Each with its file.
+    pub list: Vec<(Arc<SourceFile>, Report)>,
+}
+
+/// What is older than a week has been seen, or does not matter.
+const DAYS: i64 = 7;
+
+/// So many of them are read.
+const MOST: usize = 8;
+
+/// A report is some hundred kilobytes.
+const LIMIT: u64 = 8 << 20;
+
+impl Fact for JvmReports {
+    fn gather(facts: &Facts) -> Result<JvmReports, Skip> {
+        let root = facts.root();
+        let mut found = Vec::new();
+        for dir in dirs(facts) {
+            for entry in root.read_dir(&dir).unwrap_or_default() {
+                let name = entry.name.to_string_lossy();
+                if entry.kind == FileKind::File && name.starts_with("hs_err_pid") && name.ends_with(".log") {
+                    let path = dir.join(&entry.name);
+                    let since = root.metadata(&path).map(|seen| seen.mtime.0).unwrap_or(0);
+                    if facts.now().as_second().saturating_sub(since) < DAYS * 86_400 {
+                        found.push((std::cmp::Reverse(since), path));
+                    }
+                }
+            }
+        }
+        found.sort();
+        let mut list = Vec::new();
+        for (_, path) in found.into_iter().take(MOST) {
+            let Ok(bytes) = root.read_up_to(&path, LIMIT) else { continue };
+            if hs_err::is_report(&bytes) {
+                let report = hs_err::parse(&bytes);
+                list.push((Arc::new(SourceFile { path, bytes }), report));
+            }
+        }
+        Ok(JvmReports { list })
+    }
+}
+
+/// A JVM writes into its working directory, or into /tmp where it may not.
+fn dirs(facts: &Facts) -> BTreeSet<PathBuf> {
+    let root = facts.root();
+    let mut dirs: BTreeSet<PathBuf> = ["/", "/root", "/tmp", "/var/log"].map(PathBuf::from).into();
+    for parent in ["/home", "/opt", "/srv"] {
+        let below = root.read_dir(parent).unwrap_or_default();
+        dirs.extend(
+            below.iter().filter(|entry| entry.kind == FileKind::Dir).map(|entry| Path::new(parent).join(&entry.name)),
+        );
+    }
+    if facts.is_host() {
+        for pid in pids(facts).unwrap_or_default() {
+            let is_java = root.read(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm == b"java\n");
+            dirs.extend(is_java.then(|| root.read_link(format!("/proc/{pid}/cwd")).ok()).flatten());
+        }
+    }
+    dirs
+}

@@ -1,0 +1,44 @@
+//! The verdict of the allocation oracle for people and for programs.
+
+use std::fmt::Write as _;
+
+use crate::alloc::{Says, Verdict};
+use crate::report::text::{Style, printable};
+use crate::text::Text;
+use crate::tr;
+
+/// The verdict as text. `question` says who wants how much.
+pub fn render(question: &Text, verdict: &Verdict, style: &Style) -> String {
+    let say = |text: &Text| printable(&text.render(style.lang));
+    let mut out = format!("{}: {}\n\n", say(question), say(&word(verdict.says())));
+    for rule in &verdict.rules {
+        let _ = writeln!(out, "{:<14} {}: {}", rule.name, say(&word(rule.says)), say(&rule.text));
+        if !rule.formula.is_empty() {
+            let _ = writeln!(out, "{:<14} {}", "", printable(&rule.formula));
+        }
+    }
+    out
+}
+
+/// The same as JSON.
+pub fn json(bytes: u64, verdict: &Verdict, style: &Style) -> serde_json::Value {
+    let rules: Vec<_> = verdict
+        .rules
+        .iter()
+        .map(|rule| {
+            serde_json::json!({
+                "rule": rule.name, "says": rule.says, "formula": rule.formula, "text": rule.text.render(style.lang),
+            })
+        })
+        .collect();
+    serde_json::json!({"schema": "sickbay/alloc/v1", "bytes": bytes, "says": verdict.says(), "rules": rules})
+}
+
+fn word(says: Says) -> Text {
+    match says {
+        Says::Grants => tr!("granted"),
+        Says::Refuses => tr!("refused (ENOMEM)"),
+        Says::Unsure => tr!("cannot be told"),
+        Says::Later => tr!("granted, but not to be had"),
+    }
+}
