@@ -108,7 +108,7 @@ pub static ALL: &[&Check] = &[
     &memory::memory_cgroup_limit::CHECK,
     &memory::memory_limits_fork::CHECK,
     &memory::memory_panic_on_oom::CHECK,
-    &memory::jvm_out_of_memory::CHECK,
+    &logs::jvm_out_of_memory::CHECK,
 ];
 
 /// Whether a check has anything to look at in a target of this kind: in logs only the checks of logs have.

@@ -77,7 +77,8 @@ impl Lab {
             self.report(if fault.risky { &["fix", "--yes", "--risky"] } else { &["fix", "--yes"] }, disk, fault)?;
         let applied = report["applied"].as_array().cloned().unwrap_or_default();
         let made: Vec<&str> = applied.iter().filter_map(|applied| applied["title"].as_str()).collect();
-        row.repair = made.join("; ");
+        // Where the copy is has no place in the table.
+        row.repair = made.join("; ").replace(&disk.display().to_string(), "the disk");
         if applied.is_empty() || applied.iter().any(|applied| applied["verified"] != true) {
             return Err(format!("repairs did not hold: {applied:?}"));
         }

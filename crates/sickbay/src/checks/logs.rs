@@ -9,6 +9,7 @@ pub mod fork_rejected;
 pub mod hardware_errors;
 pub mod hung_task;
 pub mod io_errors;
+pub mod jvm_out_of_memory;
 pub mod kernel_panic;
 pub mod neighbour_table_full;
 pub mod oom_killer;

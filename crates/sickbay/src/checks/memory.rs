@@ -1,6 +1,5 @@
 //! Where the memory of a running system is, and who is refused it.
 
-pub mod jvm_out_of_memory;
 pub mod memory_cgroup_limit;
 pub mod memory_hugepages_unused;
 pub mod memory_limits_fork;

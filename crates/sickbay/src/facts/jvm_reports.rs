@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sickbay_formats::hs_err::{self, Report};
-use sickbay_target::FileKind;
+use sickbay_target::{FileKind, Kind};
 
 use crate::check::Skip;
 use crate::facts::processes::pids;
 use crate::facts::{Fact, Facts, SourceFile};
+use crate::text::Text;
 
 /// The reports of the last days, the newest first.
 #[derive(Debug)]
@@ -29,6 +30,9 @@ const LIMIT: u64 = 8 << 20;
 
 impl Fact for JvmReports {
     fn gather(facts: &Facts) -> Result<JvmReports, Skip> {
+        if facts.target().kind == Kind::Log {
+            return of_logs(facts);
+        }
         let root = facts.root();
         let mut found = Vec::new();
         for dir in dirs(facts) {
@@ -54,6 +58,29 @@ impl Fact for JvmReports {
         }
         Ok(JvmReports { list })
     }
+}
+
+/// The reports among logs that were given by themselves, of whatever age.
+fn of_logs(facts: &Facts) -> Result<JvmReports, Skip> {
+    let mut list = Vec::new();
+    for log in facts.target().logs() {
+        let cannot =
+            |error: std::io::Error| Skip::Unknown(Text::verbatim(format!("{}: {error}", log.path().display())));
+        let mut blocks = log.open().map_err(cannot)?;
+        let mut bytes = Vec::new();
+        while let Some(block) = blocks.next_block().map_err(cannot)? {
+            bytes.extend_from_slice(block);
+            // A report says what it is in its first lines.
+            if !hs_err::is_report(&bytes) || bytes.len() as u64 > LIMIT {
+                break;
+            }
+        }
+        if hs_err::is_report(&bytes) {
+            let report = hs_err::parse(&bytes);
+            list.push((Arc::new(SourceFile { path: log.path().to_owned(), bytes }), report));
+        }
+    }
+    Ok(JvmReports { list })
 }
 
 /// A JVM writes into its working directory, or into /tmp where it may not.

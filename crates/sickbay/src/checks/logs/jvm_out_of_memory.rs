@@ -2,6 +2,7 @@
 
 use sickbay_formats::hs_err::{Report, Wanted};
 use sickbay_formats::procfs::kernel_version;
+use sickbay_target::Kind;
 
 use crate::alloc::{Accounting, Asker, CgroupLimit, Says};
 use crate::check::Verdict;
@@ -9,13 +10,13 @@ use crate::facts::Facts;
 use crate::facts::SourceFile;
 use crate::facts::jvm_reports::JvmReports;
 use crate::facts::memory::size;
-use crate::finding::Findings;
+use crate::finding::{Findings, Severity};
 use crate::text::Text;
 use crate::{check, tr};
 
 check! {
     /// ## What it finds
-    /// `hs_err_pid*.log` of the last seven days, where Java virtual machines leave them, that tell of memory or a thread
+    /// `hs_err_pid*.log`, given by itself or, of the last seven days, where Java virtual machines leave them, that tells of memory or a thread
     /// that could not be had. From the `/proc/meminfo` and the limits that are in the report it reckons which limit refused:
     /// `RLIMIT_AS` or `RLIMIT_DATA`, the kernel's guess (`vm.overcommit_memory` 0, by the rule of that kernel), the commit
     /// limit of mode 2 with its reserves, or a limit on processes.
@@ -26,18 +27,20 @@ check! {
     ///
     /// ## What the repair does
     /// Nothing by itself. For this machine as it is now see `memory-overcommit-refuses` and `sickbay explain alloc SIZE`.
-    "jvm-out-of-memory", Memory, seed = ["C16"], proves = [], "a Java virtual machine could not get memory"
+    "jvm-out-of-memory", Logs, seed = ["C16"], proves = [], "a Java virtual machine could not get memory"
 }
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    // Beside others on a machine it is history; given by itself it is the question.
+    let severity = if facts.target().kind == Kind::Log { Severity::Error } else { Severity::Note };
     for (file, report) in &facts.get::<JvmReports>()?.list {
-        tell(found, file, report);
+        tell(found, severity, file, report);
     }
     Ok(())
 }
 
 /// The finding of one report, if it tells of memory.
-pub fn tell(found: &mut Findings, file: &SourceFile, report: &Report) {
+pub fn tell(found: &mut Findings, severity: Severity, file: &SourceFile, report: &Report) {
     let (message, judged) = match &report.wanted {
         None => return,
         Some(Wanted::Thread) => (tr!("Java was refused a thread"), thread(report)),
@@ -47,7 +50,7 @@ pub fn tell(found: &mut Findings, file: &SourceFile, report: &Report) {
         }
     };
     let (why, formula) = judged;
-    let finding = found.note(message);
+    let finding = found.add(severity, message);
     finding.at_path(&file.path).why(why);
     if report.line > 0 {
         finding.evidence(format!("{}:{}", file.path.display(), report.line), file.line_text(report.line));
