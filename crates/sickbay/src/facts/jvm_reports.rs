@@ -70,8 +70,8 @@ fn of_logs(facts: &Facts) -> Result<JvmReports, Skip> {
         let mut bytes = Vec::new();
         while let Some(block) = blocks.next_block().map_err(cannot)? {
             bytes.extend_from_slice(block);
-            // A report says what it is in its first lines.
-            if !hs_err::is_report(&bytes) || bytes.len() as u64 > LIMIT {
+            // A report says what it is in its first 4 KiB.
+            if (bytes.len() >= 4096 && !hs_err::is_report(&bytes)) || bytes.len() as u64 > LIMIT {
                 break;
             }
         }
