@@ -15,6 +15,7 @@ pub enum Stage {
     /// A partition table that leads to the root file system.
     PartitionTable,
     /// The boot loader's own code and modules.
+    #[serde(rename = "bootloader")]
     BootLoader,
     /// The boot loader's configuration.
     BootConfig,
