@@ -34,7 +34,7 @@ check! {
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let config = facts.get::<BootConfig>()?;
     for loader in &config.loaders {
-        let Some(message) = fault(loader) else { continue };
+        let Some(message) = fault(loader).filter(|_| was_set_up(facts, loader)) else { continue };
         let kernels = facts.get::<Kernels>()?;
         let finding = found.critical(message);
         match &loader.lost {
@@ -76,6 +76,20 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         }
     }
     Ok(())
+}
+
+/// Whether GRUB was ever installed for this system. Where its package lies in a directory that no disk boots from (a
+/// chroot, the root of an image to be), nobody misses a configuration.
+fn was_set_up(facts: &Facts, loader: &Loader) -> bool {
+    let names = loader.main.parent().and_then(|dir| facts.root().read_dir(dir).ok()).unwrap_or_default();
+    let is_of_grub = |name: &str| {
+        ["-pc", "-efi", "-xen", "-ieee1275"].iter().any(|end| name.ends_with(end))
+            || ["grubenv", "device.map", "fonts", "locale", "stage1", "stage2"].contains(&name)
+    };
+    facts.target().kind == sickbay_target::Kind::Disk
+        || loader.file.is_some()
+        || loader.lost.is_some()
+        || names.iter().any(|entry| entry.name.to_str().is_some_and(is_of_grub))
 }
 
 fn fault(loader: &Loader) -> Option<Text> {
