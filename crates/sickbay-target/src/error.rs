@@ -15,7 +15,7 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// The user may not open it.
-    #[error("no permission to open {}: run as root", .path.display())]
+    #[error("no permission to open {}{}", .path.display(), what_helps())]
     Denied {
         /// What was named.
         path: PathBuf,
@@ -117,6 +117,11 @@ pub enum OpenError {
         /// The kernel's answer.
         source: io::Error,
     },
+}
+
+/// root is refused a device only where something keeps it from devices, as a container does.
+fn what_helps() -> &'static str {
+    if rustix::process::geteuid().is_root() { ", not even for root: is this a container?" } else { ": run as root" }
 }
 
 impl OpenError {
