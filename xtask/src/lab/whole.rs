@@ -15,7 +15,10 @@ impl Lab {
     pub fn pristine(&self) -> Row {
         row("pristine", "nothing", |row| {
             let before = checksum(&self.healthy)?;
-            self.expect_clear(&self.healthy)?;
+            let notes = self.expect_clear(&self.healthy)?;
+            if !notes.is_empty() {
+                return Err(format!("notes of the healthy disk: {notes:?}"));
+            }
             if checksum(&self.healthy)? != before {
                 return Err("the look changed the disk".to_owned());
             }
