@@ -160,6 +160,7 @@ for k in $(ls '$R'/lib/modules); do chroot '$R' mkinitramfs -o /boot/initrd.img-
         r#"sed -i 's|\(linux.* ro\) |\1 init=/bin/sh |' $R/boot/grub/grub.cfg; sed -i 's|^GRUB_CMDLINE_LINUX="|&init=/bin/sh |' $R/etc/default/grub"#,
         "kernel-command-line",
     ),
+    fault("boot-emptied", "everything in /boot is gone", r"rm -r $R/boot/*", "boot-loader-modules-missing, kernels-gone").with_donor(),
     // Accounts
     fault("passwd-crlf", "passwd has DOS line ends", r"sed -i 's/$/\r/' $R/etc/passwd", "account-file-damaged").smoke(),
     fault("passwd-without-root", "root is gone from passwd", r"sed -i '/^root:/d' $R/etc/passwd", "root-account-missing")

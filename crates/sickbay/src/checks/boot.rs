@@ -21,6 +21,7 @@ pub mod initramfs_missing;
 pub mod kernel_command_line;
 pub mod kernel_incomplete;
 pub mod kernel_missing;
+pub mod kernels_gone;
 pub mod partition_table_damaged;
 pub mod selinux_policy_missing;
 pub mod sysctl_hugepages;
