@@ -42,7 +42,7 @@ impl Bench {
 
     /// `check` of a disk that is not in the page cache, against attaching it, mounting it and reading the same bytes.
     fn disk(&self, sickbay: &Path) -> Result<(), String> {
-        let image = disk::healthy()?;
+        let image = fs::canonicalize(disk::healthy()?).map_err(|error| error.to_string())?;
         let list = tempfile::NamedTempFile::new().map_err(|error| error.to_string())?;
         let files = files_read(sickbay, &image)?;
         let text: String = files.iter().map(|(path, bytes)| format!("{bytes} {path}\n")).collect();
@@ -130,7 +130,8 @@ rmdir "$dir""#;
     }
 }
 
-/// Which files of the disk a look reads and how many bytes of each, as strace sees it; paths are relative to the root.
+/// Which files of the disk a look reads and how many bytes of each, as strace sees it: those of the root by their path in
+/// it, without a slash before, and the image itself.
 fn files_read(sickbay: &Path, image: &Path) -> Result<BTreeMap<String, u64>, String> {
     let log = tempfile::NamedTempFile::new().map_err(|error| error.to_string())?;
     let mut strace = Command::new("strace");
@@ -139,17 +140,23 @@ fn files_read(sickbay: &Path, image: &Path) -> Result<BTreeMap<String, u64>, Str
     let text = fs::read_to_string(log.path()).map_err(|error| error.to_string())?;
     let mut files = BTreeMap::new();
     for line in text.lines() {
-        // 123 read(7</etc/fstab>, ""..., 65536) = 113
+        // 123 read(7</run/etc/fstab>, ""..., 65536) = 113, where /run is the place of the private mount.
         let Some((_, rest)) = line.split_once("read(").or_else(|| line.split_once("pread64(")) else { continue };
         let Some((descriptor, tail)) = rest.split_once(">, ") else { continue };
         let Some((_, path)) = descriptor.split_once('<') else { continue };
         let Some(bytes) = tail.rsplit_once("= ").and_then(|(_, bytes)| bytes.trim().parse::<u64>().ok()) else {
             continue;
         };
-        // Files of the private mount are named from its root; the image and its device are not files of it.
-        if bytes > 0 && !path.starts_with("/dev/") && !path.starts_with("/proc/") && !path.starts_with("/sys/") {
-            *files.entry(path.trim_start_matches('/').to_owned()).or_insert(0) += bytes;
-        }
+        let name = match path.strip_prefix("/run/") {
+            Some(inside) => inside,
+            None if Path::new(path) == image => path,
+            // This machine's own: /proc, /sys, the program's libraries.
+            None => continue,
+        };
+        *files.entry(name.to_owned()).or_insert(0) += bytes;
+    }
+    if files.len() < 10 {
+        return Err(format!("strace saw only {} files read: is it installed?", files.len()));
     }
     Ok(files)
 }
