@@ -33,7 +33,7 @@ pub struct Lab {
     /// How many machines at a time; with more than two the consoles time out
     #[arg(long, default_value_t = 2)]
     jobs: usize,
-    /// Write the table into docs/lab.md
+    /// Write the table into docs/lab.md; rows that are not tried stay as they are
     #[arg(long)]
     write: bool,
 }
@@ -86,19 +86,25 @@ impl Lab {
         }
         let failed = rows.iter().filter(|row| row.failure.is_some()).count();
         if self.write && failed == 0 {
-            table::write(&workspace().join("docs/lab.md"), &rows)?;
+            let all = all(false);
+            let names: Vec<&str> = all.iter().map(Trial::name).collect();
+            table::write(&workspace().join("docs/lab.md"), &rows, &names)?;
         }
         println!("\n{} passed, {failed} failed", rows.len() - failed);
         if failed == 0 { Ok(()) } else { Err("the lab failed".to_owned()) }
     }
 
     fn trials(&self) -> Vec<Trial> {
-        let kills = if self.smoke { KILLS_OF_SMOKE } else { KILLS };
-        let whole = [Trial::Pristine, Trial::Five, Trial::Killed(kills)];
-        // The longest first, so that the end is not spent waiting for one.
-        let all = whole.into_iter().chain(FAULTS.iter().filter(|fault| !self.smoke || fault.smoke).map(Trial::Fault));
-        all.filter(|trial| self.only.is_empty() || self.only.iter().any(|name| name == trial.name())).collect()
+        let mut trials = all(self.smoke);
+        trials.retain(|trial| self.only.is_empty() || self.only.iter().any(|name| name == trial.name()));
+        trials
     }
+}
+
+/// Everything there is to be tried, the longest first, so that the end is not spent waiting for one.
+fn all(smoke: bool) -> Vec<Trial> {
+    let whole = [Trial::Pristine, Trial::Five, Trial::Killed(if smoke { KILLS_OF_SMOKE } else { KILLS })];
+    whole.into_iter().chain(FAULTS.iter().filter(|fault| !smoke || fault.smoke).map(Trial::Fault)).collect()
 }
 
 /// Something that is tried.

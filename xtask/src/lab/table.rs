@@ -7,24 +7,34 @@ use super::trial::Row;
 
 /// The table, in Markdown.
 pub fn table(rows: &[Row]) -> String {
-    let mut out = "| fault | what it is | console before | findings | repair | after | undo | s |\n".to_owned();
-    out.push_str("|---|---|---|---|---|---|---|---|\n");
-    for row in rows {
-        let cells = [&row.name, &row.what, &row.before, &row.findings, &row.repair, &row.after];
-        let cells: Vec<String> = cells.iter().map(|cell| cell.replace('|', "\\|").replace('\n', " ")).collect();
-        let _ = writeln!(out, "| {} | {} | {} |", cells.join(" | "), row.undone, row.seconds);
-    }
-    out
+    rows.iter().fold(HEAD.to_owned(), |out, row| out + &line(row))
 }
 
-/// Writes the page.
-pub fn write(path: &Path, rows: &[Row]) -> Result<(), String> {
+const HEAD: &str = "| fault | what it is | console before | findings | repair | after | undo | s |\n|---|---|---|---|---|---|---|---|\n";
+
+fn line(row: &Row) -> String {
+    let cells = [&row.name, &row.what, &row.before, &row.findings, &row.repair, &row.after];
+    let cells: Vec<String> = cells.iter().map(|cell| cell.replace('|', "\\|").replace('\n', " ")).collect();
+    format!("| {} | {} | {} |\n", cells.join(" | "), row.undone, row.seconds)
+}
+
+/// Writes the page. Rows that were not tried this time stay as they were; `names` are all that there are, in order.
+pub fn write(path: &Path, rows: &[Row], names: &[&str]) -> Result<(), String> {
+    let old = std::fs::read_to_string(path).unwrap_or_default();
+    let mut table = HEAD.to_owned();
+    for name in names {
+        match rows.iter().find(|row| row.name == *name) {
+            Some(row) => table.push_str(&line(row)),
+            None => old.lines().filter(|line| line.starts_with(&format!("| {name} |"))).for_each(|line| {
+                let _ = writeln!(table, "{line}");
+            }),
+        }
+    }
     let text = format!(
         "# The lab\n\nWritten by `cargo xtask lab --write`, which makes every fault on a copy of the disk of a real machine (Debian \
          12, GRUB in its MBR, ext4, two kernels, sshd, serial console), boots it in QEMU without KVM, runs `sickbay check` and \
          `sickbay fix --yes` on the image, boots it again, logs in with a wrong and with the right password, runs `sickbay undo` \
-         and compares everything. The seconds are those of the whole row on two cores, two machines at a time.\n\n{}",
-        table(rows)
+         and compares everything. The seconds are those of the whole row on two cores, two machines at a time.\n\n{table}"
     );
     std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
 }
