@@ -2,14 +2,13 @@
 
 use bstr::ByteSlice;
 
-use super::sysctl_lines::{comment_all, size, unbearable, winner};
+use super::sysctl_lines::{offer, size, unbearable, winner};
 use crate::check::{Skip, Verdict};
 use crate::facts::Facts;
 use crate::facts::memory::Memory;
 use crate::facts::sysctl_files::SysctlFiles;
 use crate::finding::Findings;
 use crate::proof::Stage;
-use crate::repair::Risk;
 use crate::{check, tr};
 
 check! {
@@ -81,16 +80,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         .explains("/proc/sys/vm/nr_hugepages")
         .detail("Hugepagesize", page.saturating_mul(1024))
         .stops(Stage::Services);
-    if let Ok(memory) = &memory {
-        finding.evidence(memory.source.display().to_string(), memory.words.clone());
-        finding.detail("MemTotal", memory.total.saturating_mul(1024));
-    }
-    for (file, assignment, _) in lines.iter().skip(1) {
-        finding.at(file, assignment.span);
-    }
-    let title = tr!("comment out {count} lines that set {key}", count = lines.len(), key = KEY);
-    let one = tr!("comment out line {line} of {path}", line = assignment.line, path = file.path.as_path());
-    finding.repair(Risk::Safe, if lines.len() == 1 { one } else { title }, comment_all(&lines));
+    offer(finding, KEY, &lines, memory.as_deref().ok());
     Ok(())
 }
 

@@ -8,17 +8,19 @@ use sickbay_formats::lines::with_comment;
 use sickbay_formats::sysctl::Assignment;
 
 use crate::facts::SourceFile;
+use crate::facts::memory::Memory;
 pub(crate) use crate::facts::memory::size;
 use crate::facts::sysctl_files::SysctlFiles;
-use crate::repair::Change;
+use crate::finding::Finding;
+use crate::repair::{Change, Risk};
+use crate::tr;
+
+/// A line that sets a key, its file, and the number it sets it to.
+pub(crate) type Setting<'a> = (&'a Arc<SourceFile>, &'a Assignment, u64);
 
 /// The lines that set `key` to more than is bearable, from the one that wins down to the first bearable one: all of
 /// these have to go, or the next would win.
-pub(crate) fn unbearable<'a>(
-    files: &'a SysctlFiles,
-    key: &'a str,
-    bearable: impl Fn(u64) -> bool,
-) -> Vec<(&'a Arc<SourceFile>, &'a Assignment, u64)> {
+pub(crate) fn unbearable<'a>(files: &'a SysctlFiles, key: &'a str, bearable: impl Fn(u64) -> bool) -> Vec<Setting<'a>> {
     files
         .setting(key)
         .map(|(file, assignment)| (file, assignment, number(assignment)))
@@ -41,8 +43,26 @@ fn number(assignment: &Assignment) -> Option<u64> {
     }
 }
 
+/// Says what the memory is known from, points at the lines behind the first, and offers to make comments of all of them.
+pub(super) fn offer(finding: &mut Finding, key: &str, lines: &[Setting<'_>], memory: Option<&Memory>) {
+    let Some((file, assignment, _)) = lines.first() else { return };
+    if let Some(memory) = memory {
+        finding.evidence(memory.source.display().to_string(), memory.words.clone());
+        finding.detail("MemTotal", memory.total.saturating_mul(1024));
+    }
+    for (file, assignment, _) in lines.iter().skip(1) {
+        finding.at(file, assignment.span);
+    }
+    let title = if lines.len() == 1 {
+        tr!("comment out line {line} of {path}", line = assignment.line, path = file.path.as_path())
+    } else {
+        tr!("comment out {count} lines that set {key}", count = lines.len(), key)
+    };
+    finding.repair(Risk::Safe, title, comment_all(lines));
+}
+
 /// Makes comments of all of them, with one edit for each file.
-pub(crate) fn comment_all(lines: &[(&Arc<SourceFile>, &Assignment, u64)]) -> Vec<Change> {
+pub(crate) fn comment_all(lines: &[Setting<'_>]) -> Vec<Change> {
     let mut edited: Vec<(PathBuf, &Arc<SourceFile>, Vec<u8>)> = Vec::new();
     for (file, assignment, _) in lines {
         match edited.iter_mut().find(|(path, _, _)| *path == file.path) {
