@@ -1,4 +1,4 @@
-//! What depmod(8) writes about the modules of a kernel: modules.dep, modules.builtin and modules.alias.
+//! What depmod(8) writes about the modules of a kernel: modules.dep and modules.builtin.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -65,23 +65,12 @@ pub fn builtin(text: &[u8]) -> BTreeSet<String> {
     text.lines().filter_map(|line| name(line.trim_ascii())).collect()
 }
 
-/// The lines `alias PATTERN MODULE` of modules.alias, in order.
-pub fn aliases(text: &[u8]) -> Vec<(BString, String)> {
-    text.lines()
-        .filter_map(|line| {
-            let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-            let (b"alias", pattern, module) = (words.next()?, words.next()?, words.next()?) else { return None };
-            Some((pattern.into(), plain(module.to_str().ok()?)))
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn names_dependencies_and_aliases() {
+    fn names_and_dependencies() {
         assert_eq!(name(b"kernel/drivers/block/virtio-blk.ko.zst").as_deref(), Some("virtio_blk"));
         assert_eq!(name(b"kernel/fs/ext4"), None);
         assert_eq!(name(b"/.ko"), None);
@@ -91,10 +80,6 @@ mod tests {
         assert_eq!(found.get("ext4").map(|module| module.needs.clone()), Some(vec!["jbd2".into(), "crc16".into()]));
         assert!(found.get("jbd2").is_some_and(|module| module.needs.is_empty()) && found.get("x").is_none());
         assert!(builtin(b"kernel/drivers/virtio/virtio.ko\n\n").contains("virtio"));
-        assert_eq!(
-            aliases(b"# x\nalias virtio:d00000002v* virtio-blk\nalias x\n"),
-            [(BString::from("virtio:d00000002v*"), "virtio_blk".to_owned())]
-        );
     }
 
     proptest::proptest! {
@@ -102,7 +87,6 @@ mod tests {
         fn any_text_is_read(text: Vec<u8>) {
             Dependencies::parse(&text);
             builtin(&text);
-            aliases(&text);
         }
     }
 }

@@ -18,6 +18,7 @@ use sickbay_formats::span::Span;
 use crate::check::Skip;
 use crate::facts::libraries::{Body, Libraries};
 use crate::facts::programs::{Programs, Role};
+use crate::facts::sshd::Sshd;
 use crate::facts::{Fact, Facts, SourceFile};
 use crate::proof::Stage;
 use crate::tr;
@@ -391,31 +392,12 @@ fn uses_pam(facts: &Facts, role: Role, dirs: bool) -> Result<bool, Skip> {
     Ok(!plain && dirs)
 }
 
-/// Whether sshd_config says `UsePAM yes`; the first value counts (sshd_config(5)), and there is none built in.
+/// Whether sshd_config says `UsePAM yes`; there is none built in.
 fn sshd_asks(facts: &Facts) -> Result<bool, Skip> {
-    for (main, dropped) in
-        [("/etc/ssh/sshd_config", "/etc/ssh/sshd_config.d"), ("/usr/etc/ssh/sshd_config", "/usr/etc/ssh/sshd_config.d")]
-    {
-        let Some(file) = facts.file(main)? else { continue };
-        let mut texts = Vec::new();
-        let mut names: Vec<_> =
-            facts.root().read_dir(dropped).unwrap_or_default().into_iter().map(|entry| entry.name).collect();
-        names.sort();
-        for name in names.into_iter().filter(|name| name.to_string_lossy().ends_with(".conf")) {
-            texts.extend(facts.file(Path::new(dropped).join(name))?);
-        }
-        texts.push(file);
-        for text in &texts {
-            for line in text.bytes.lines() {
-                let mut words =
-                    line.split(|byte| matches!(byte, b' ' | b'\t' | b'=' | b'\r')).filter(|w| !w.is_empty());
-                if words.next().is_some_and(|word| word.eq_ignore_ascii_case(b"usepam")) {
-                    return Ok(words.next().is_some_and(|value| value.eq_ignore_ascii_case(b"yes")));
-                }
-            }
-        }
-        return Ok(false);
-    }
+    let sshd = match facts.get::<Sshd>() {
+        Err(Skip::NotApplicable(_)) => return Ok(true),
+        sshd => sshd?,
+    };
     // Without a configuration sshd does not start, which is for its own check to say.
-    Ok(true)
+    Ok(sshd.files.is_empty() || sshd.tree.at_start(&sshd.reader()).value("UsePAM", "no").eq_ignore_ascii_case("yes"))
 }

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use bstr::ByteSlice;
 use sickbay_formats::dpkg;
 use sickbay_formats::elf::Abi;
+use sickbay_formats::unit_file::Setting;
 use sickbay_target::Root;
 
 use crate::check::Skip;
 use crate::facts::libraries::{Body, Broken, Fault, Libraries};
-use crate::facts::units::UNIT_DIRS;
+use crate::facts::units::{self, State};
 use crate::facts::{Fact, Facts};
 use crate::proof::Stage;
 
@@ -247,37 +248,17 @@ fn listed(root: &Root, package: &str, path: &str) -> bool {
     lists.is_some_and(|list| dpkg::lists(&list, path.as_bytes()) || dpkg::lists(&list, other.as_bytes()))
 }
 
-/// The program of a unit's `ExecStart=`; the last one counts, drop-ins after the unit.
-fn unit_program(facts: &Facts, unit: &str) -> Result<Option<PathBuf>, Skip> {
-    let mut path = None;
-    for dir in UNIT_DIRS {
-        let file = Path::new(dir).join(unit);
-        if facts.root().metadata(&file).is_ok() {
-            // A masked unit starts nothing.
-            if facts.root().canonical(&file).is_ok_and(|path| path == Path::new("/dev/null")) {
-                return Ok(None);
-            }
-            path = facts.file(&file)?.and_then(|file| exec_start(&file.bytes));
-            break;
-        }
-    }
-    for dir in UNIT_DIRS.iter().rev() {
-        let dir = Path::new(dir).join(format!("{unit}.d"));
-        for entry in facts.root().read_dir(&dir).unwrap_or_default() {
-            if entry.name.to_string_lossy().ends_with(".conf")
-                && let Some(file) = facts.file(dir.join(&entry.name))?
-            {
-                path = exec_start(&file.bytes).or(path);
-            }
-        }
-    }
-    Ok(path)
+/// The program of a unit's `ExecStart=`; the last one counts. A masked unit starts nothing.
+fn unit_program(facts: &Facts, name: &str) -> Result<Option<PathBuf>, Skip> {
+    let unit = units::unit(facts, name)?;
+    let starts = |(_, one): &&(_, Setting)| one.section == "Service" && one.key == "ExecStart" && !one.value.is_empty();
+    let loaded = unit.state == State::Loaded;
+    Ok(unit.settings.iter().rfind(starts).filter(|_| loaded).and_then(|(_, one)| program_of(&one.value)))
 }
 
-fn exec_start(unit: &[u8]) -> Option<PathBuf> {
-    let command =
-        unit.lines().filter_map(|line| line.trim_ascii().strip_prefix(b"ExecStart=")).rfind(|line| !line.is_empty())?;
-    let program = command.trim_ascii().split(u8::is_ascii_whitespace).next()?.to_str().ok()?;
+/// The program of a command in a unit, without the marks that may stand before it (systemd.service(5)).
+fn program_of(command: &[u8]) -> Option<PathBuf> {
+    let program = command.split(u8::is_ascii_whitespace).next()?.to_str().ok()?;
     let program = program.trim_start_matches(['-', '@', ':', '+', '!']).trim_matches('"');
     program.starts_with('/').then(|| PathBuf::from(program))
 }

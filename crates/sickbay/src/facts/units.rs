@@ -120,11 +120,26 @@ impl Units {
                 return Ok(Vec::new());
             }
         }
+        let unit = Unit::read(facts, &real, state, fragment)?;
+        let pulled = unit.pulls.iter().map(|(other, _)| other.clone()).collect();
+        self.all.insert(real, unit);
+        Ok(pulled)
+    }
+}
+
+/// One unit, whether or not a boot starts it.
+pub fn unit(facts: &Facts, name: &str) -> Result<Unit, Skip> {
+    let (real, state, fragment) = find(facts, name)?;
+    Unit::read(facts, &real, state, fragment)
+}
+
+impl Unit {
+    fn read(facts: &Facts, real: &str, state: State, fragment: Option<Arc<SourceFile>>) -> Result<Unit, Skip> {
         let mut unit = Unit { state, settings: Vec::new(), pulls: Vec::new() };
         if let Some(file) = fragment {
             unit.settings.extend(unit_file::settings(&file.bytes).into_iter().map(|one| (Arc::clone(&file), one)));
         }
-        for path in drop_ins(facts, &real) {
+        for path in drop_ins(facts, real) {
             if let Some(file) = facts.file(&path)? {
                 unit.settings.extend(unit_file::settings(&file.bytes).into_iter().map(|one| (Arc::clone(&file), one)));
             }
@@ -133,16 +148,14 @@ impl Units {
             unit.pulls.extend(unit.list("Unit", key).into_iter().map(|other| (other, needed)));
         }
         for (suffix, needed) in [("requires", true), ("wants", false), ("upholds", false)] {
-            unit.pulls.extend(linked(facts, &real, suffix).into_iter().map(|other| (other, needed)));
+            unit.pulls.extend(linked(facts, real, suffix).into_iter().map(|other| (other, needed)));
         }
         if real.ends_with(".service") && unit.state == State::Loaded && unit.has_default_dependencies() {
             unit.pulls.push(("sysinit.target".to_owned(), true));
         }
         // A name with a specifier is another one for every instance.
         unit.pulls.retain(|(other, _)| !other.contains('%'));
-        let pulled = unit.pulls.iter().map(|(other, _)| other.clone()).collect();
-        self.all.insert(real, unit);
-        Ok(pulled)
+        Ok(unit)
     }
 }
 
