@@ -3,6 +3,10 @@
 //! Enough to find file systems inside of volume groups without touching the machine's own LVM, whose volume groups may
 //! have the same names. Source: `lib/format_text/layout.h` and the text written by vgcfgbackup(8).
 
+mod config;
+
+use self::config::{Node, Scalar, config, list, number, section, sections, text_of};
+
 const SECTOR: u64 = 512;
 const LABEL_SECTORS: usize = 4;
 const MDA_MAGIC: &[u8] = b" LVM2 x[5A%r0N*>";
@@ -273,147 +277,6 @@ fn dashed(uuid: &[u8]) -> Option<String> {
         rest = tail;
     }
     Some(parts.join("-"))
-}
-
-/// A node of LVM's configuration language: `name { … }` or `name = value`.
-#[derive(Debug)]
-enum Node {
-    Section(String, Vec<Node>),
-    Value(String, Vec<Scalar>),
-}
-
-#[derive(Debug)]
-enum Scalar {
-    Text(String),
-    Number(u64),
-}
-
-fn section<'a>(nodes: &'a [Node], wanted: &str) -> &'a [Node] {
-    sections(nodes).find(|(name, _)| *name == wanted).map_or(&[], |(_, body)| body)
-}
-
-fn sections(nodes: &[Node]) -> impl Iterator<Item = (&str, &[Node])> {
-    nodes.iter().filter_map(|node| match node {
-        Node::Section(name, body) => Some((name.as_str(), body.as_slice())),
-        Node::Value(..) => None,
-    })
-}
-
-fn list<'a>(nodes: &'a [Node], wanted: &str) -> impl Iterator<Item = &'a Scalar> {
-    let values = nodes.iter().find_map(|node| match node {
-        Node::Value(name, values) if name == wanted => Some(values.as_slice()),
-        _ => None,
-    });
-    values.unwrap_or_default().iter()
-}
-
-fn number(nodes: &[Node], wanted: &str) -> Option<u64> {
-    match list(nodes, wanted).next()? {
-        Scalar::Number(number) => Some(*number),
-        Scalar::Text(_) => None,
-    }
-}
-
-fn text_of(nodes: &[Node], wanted: &str) -> Option<String> {
-    match list(nodes, wanted).next()? {
-        Scalar::Text(text) => Some(text.clone()),
-        Scalar::Number(_) => None,
-    }
-}
-
-/// Reads the configuration language. What is not understood is passed over.
-fn config(text: &str) -> Vec<Node> {
-    let mut open: Vec<(String, Vec<Node>)> = Vec::new();
-    let mut nodes = Vec::new();
-    let mut name: Option<String> = None;
-    let mut tokens = Tokens(text);
-    while let Some(token) = tokens.next() {
-        match token {
-            Token::Word(word) => name = Some(word),
-            Token::Sign('{') => open.push((name.take().unwrap_or_default(), std::mem::take(&mut nodes))),
-            Token::Sign('}') => {
-                if let Some((name, outer)) = open.pop() {
-                    let body = std::mem::replace(&mut nodes, outer);
-                    nodes.push(Node::Section(name, body));
-                }
-            }
-            Token::Sign('=') => {
-                let mut values = Vec::new();
-                match tokens.next() {
-                    Some(Token::Sign('[')) => {
-                        while let Some(token) = tokens.next() {
-                            match token {
-                                Token::Sign(']') => break,
-                                other => values.extend(scalar(other)),
-                            }
-                        }
-                    }
-                    Some(token) => values.extend(scalar(token)),
-                    None => {}
-                }
-                nodes.push(Node::Value(name.take().unwrap_or_default(), values));
-            }
-            Token::Sign(_) | Token::Text(_) => {}
-        }
-    }
-    nodes
-}
-
-fn scalar(token: Token) -> Option<Scalar> {
-    match token {
-        Token::Text(text) => Some(Scalar::Text(text)),
-        Token::Word(word) => word.parse().ok().map(Scalar::Number),
-        Token::Sign(_) => None,
-    }
-}
-
-enum Token {
-    Word(String),
-    Text(String),
-    Sign(char),
-}
-
-struct Tokens<'a>(&'a str);
-
-impl Tokens<'_> {
-    fn next(&mut self) -> Option<Token> {
-        loop {
-            self.0 = self.0.trim_start();
-            let first = self.0.chars().next()?;
-            let rest = self.0.get(first.len_utf8()..).unwrap_or_default();
-            match first {
-                '#' => self.0 = rest.split_once('\n').map_or("", |(_, rest)| rest),
-                '"' => {
-                    let mut text = String::new();
-                    let mut characters = rest.char_indices();
-                    let mut end = rest.len();
-                    while let Some((at, character)) = characters.next() {
-                        match character {
-                            '"' => {
-                                end = at + 1;
-                                break;
-                            }
-                            '\\' => text.extend(characters.next().map(|(_, character)| character)),
-                            _ => text.push(character),
-                        }
-                    }
-                    self.0 = rest.get(end..).unwrap_or_default();
-                    return Some(Token::Text(text));
-                }
-                '{' | '}' | '[' | ']' | '=' | ',' => {
-                    self.0 = rest;
-                    return Some(Token::Sign(first));
-                }
-                _ => {
-                    let end =
-                        self.0.find(|c: char| c.is_whitespace() || "{}[]=,\"#".contains(c)).unwrap_or(self.0.len());
-                    let (word, rest) = self.0.split_at_checked(end)?;
-                    self.0 = rest;
-                    return Some(Token::Word(word.to_owned()));
-                }
-            }
-        }
-    }
 }
 
 #[cfg(test)]
