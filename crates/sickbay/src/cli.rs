@@ -4,6 +4,7 @@ mod check;
 mod explain;
 mod fix;
 mod list;
+mod password;
 mod undo;
 
 use std::ffi::OsString;

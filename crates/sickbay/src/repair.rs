@@ -5,6 +5,7 @@
 
 pub mod apply;
 pub mod journal;
+pub mod password;
 pub mod plan;
 pub mod rebuild;
 pub mod session;
@@ -12,9 +13,14 @@ pub mod undo;
 
 use std::path::{Path, PathBuf};
 
+use sickbay_formats::accounts::{Kind, masked};
+
 use crate::facts::SourceFile;
 use crate::text::Text;
 use crate::tr;
+
+/// Files whose second field may be a hash.
+const SECRET: [Kind; 4] = [Kind::Passwd, Kind::Shadow, Kind::Group, Kind::Gshadow];
 
 /// What a repair may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, schemars::JsonSchema)]
@@ -219,8 +225,12 @@ impl Change {
         if before.contains(&0) || after.contains(&0) {
             return None;
         }
-        let before = String::from_utf8_lossy(before);
-        let after = String::from_utf8_lossy(after);
+        // A hash is nobody's to read, not on a screen and not in a log of it.
+        let shown = |text: &[u8]| {
+            let secret = SECRET.iter().any(|kind| path == Path::new(kind.path()));
+            String::from_utf8_lossy(&if secret { masked(text) } else { text.to_vec() }).into_owned()
+        };
+        let (before, after) = (shown(before), shown(after));
         let patch = diffy::DiffOptions::new()
             .set_original_filename(format!("a{}", path.display()))
             .set_modified_filename(format!("b{}", path.display()))

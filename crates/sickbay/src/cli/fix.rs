@@ -9,6 +9,7 @@ use super::{Context, Failure, Format, TargetArgs, UNTOLD};
 use crate::checks;
 use crate::diagnose::diagnose;
 use crate::facts::Facts;
+use crate::repair::password::{self, Order};
 use crate::repair::plan::{Choice, plan};
 use crate::repair::session;
 use crate::report::{Report, text};
@@ -33,11 +34,18 @@ pub(super) struct Fix {
     /// Read every packaged file and compare digests, not only those that boot and login need; takes minutes
     #[arg(long)]
     digests: bool,
+    /// Set a new password of this user and unlock it. It is asked for twice, or read as one line where standard input is no
+    /// terminal. `--only reset-password` does nothing besides
+    #[arg(long, value_name = "USER", conflicts_with = "clear_password")]
+    reset_password: Option<String>,
+    /// Let this user in at the console without any password, where PAM allows it (nullok)
+    #[arg(long, value_name = "USER")]
+    clear_password: Option<String>,
 }
 
 impl Fix {
     pub(super) fn run(&self, context: &Context) -> Result<u8, Failure> {
-        for id in self.only.iter().filter(|id| !is_finding_id(id)) {
+        for id in self.only.iter().filter(|id| !is_finding_id(id) && *id != password::ID) {
             checks::chosen(std::slice::from_ref(id)).map_err(Failure)?;
         }
         if self.dry_run {
@@ -49,13 +57,14 @@ impl Fix {
         let started = jiff::Timestamp::now();
         let target = self.target.open(Access::ReadWrite)?;
         let donor = self.target.open_donor(&target)?;
+        let choice = self.choice(self.order(context)?);
         let mut confirm = |_: &crate::diagnose::Diagnosis, next: &crate::repair::plan::Plan| {
             if context.format == Format::Text {
                 context.print(&text::render_plan(next, &context.style));
             }
             self.yes || ask(context)
         };
-        let outcome = session::fix(&target, donor.as_ref(), checks::ALL, &self.choice(), &mut confirm)?;
+        let outcome = session::fix(&target, donor.as_ref(), checks::ALL, &choice, &mut confirm)?;
         let declined = outcome.declined;
         if context.format == Format::Text {
             for repair in &outcome.applied {
@@ -88,8 +97,20 @@ impl Fix {
         Ok(if declined { UNTOLD } else { code })
     }
 
-    fn choice(&self) -> Choice {
-        Choice { only: self.only.clone(), risky: self.risky, digests: self.digests }
+    fn choice(&self, order: Option<Order>) -> Choice {
+        Choice { only: self.only.clone(), risky: self.risky, digests: self.digests, order }
+    }
+
+    /// What is to become of a password; asks for a new one.
+    fn order(&self, context: &Context) -> Result<Option<Order>, Failure> {
+        match (&self.reset_password, &self.clear_password) {
+            (Some(user), _) => {
+                let password = super::password::ask(context, user)?;
+                Ok(Some(Order::set(user, &password).map_err(Failure)?))
+            }
+            (None, Some(user)) => Ok(Some(Order::clear(user))),
+            (None, None) => Ok(None),
+        }
     }
 
     fn show(&self, context: &Context) -> Result<u8, Failure> {
@@ -99,7 +120,11 @@ impl Fix {
         let facts = Arc::new(Facts::new(target, donor).with_all_digests(self.digests));
         let diagnosis = diagnose(&facts, checks::ALL);
         if context.format == Format::Text {
-            let plan = plan(&diagnosis, &self.choice(), &Default::default());
+            let mut plan = plan(&diagnosis, &self.choice(None), &Default::default());
+            let preview = self.reset_password.as_deref().map(Order::preview);
+            if let Some(order) = preview.or_else(|| self.clear_password.as_deref().map(Order::clear)) {
+                plan.steps.push(order.step(&facts).map_err(Failure)?);
+            }
             context.print(&text::render_plan(&plan, &context.style));
             context.print("\n");
         }

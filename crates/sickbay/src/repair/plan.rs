@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::diagnose::Diagnosis;
 use crate::finding::Finding;
+use crate::repair::password::Order;
 use crate::repair::{Change, Repair, Risk};
 use crate::text::Text;
 
@@ -20,14 +21,16 @@ pub struct Choice {
     pub risky: bool,
     /// Every packaged file is read, not only those that boot and login need.
     pub digests: bool,
+    /// A password that is set or cleared once nothing else is left to do.
+    pub order: Option<Order>,
 }
 
 /// A repair that is going to be made.
 #[derive(Clone, Debug)]
 pub struct Step {
-    /// Index of the finding in the diagnosis.
-    pub finding: usize,
-    /// The check that found it.
+    /// Index of the finding in the diagnosis; `None` for what the user orders.
+    pub finding: Option<usize>,
+    /// The check that found it, or the order's name.
     pub check: &'static str,
     /// By what the finding is known again.
     pub key: (&'static str, Text),
@@ -60,7 +63,7 @@ pub fn plan(diagnosis: &Diagnosis, choice: &Choice, refused: &HashSet<Refusal>) 
         let Some(repair) = open.find(|repair| !refused.contains(&refusal(&key, &repair.title))) else { continue };
         if let Some(changes) = join(&repair.changes, &mut planned, &mut touched) {
             steps.push(Step {
-                finding: index,
+                finding: Some(index),
                 check: finding.check.id,
                 key,
                 repair: Repair { changes, ..repair.clone() },

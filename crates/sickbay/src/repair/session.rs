@@ -7,6 +7,7 @@ use sickbay_target::{Target, Writer};
 
 use super::apply::{Error, Workshop, apply};
 use super::journal::{Entry, Journal};
+use super::password;
 use super::plan::{Choice, Plan, plan, refusal};
 use super::undo::{Force, take_back};
 use crate::check::Check;
@@ -73,8 +74,25 @@ pub fn fix(
     let mut applied = Vec::new();
     let mut refused = HashSet::new();
     let mut declined = false;
+    let mut order = choice.order.as_ref();
     for _ in 0..ROUNDS {
-        let next = plan(&diagnosis, choice, &refused);
+        let mut next = plan(&diagnosis, choice, &refused);
+        // The account's files are mended first.
+        if next.steps.is_empty()
+            && let Some(order) = order.take()
+        {
+            match order.step(&facts) {
+                Ok(step) => next.steps.push(step),
+                Err(why) => applied.push(Applied {
+                    check: password::ID,
+                    finding: order.title(),
+                    title: order.title(),
+                    journal: None,
+                    verified: false,
+                    failure: Some(why),
+                }),
+            }
+        }
         if next.steps.is_empty() {
             break;
         }

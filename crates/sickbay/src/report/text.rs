@@ -239,7 +239,8 @@ pub fn render_plan(plan: &Plan, style: &Style) -> String {
     for step in &plan.steps {
         let risk =
             if step.repair.risk == Risk::Risky { format!(" ({})", style.say(&tr!("risky"))) } else { String::new() };
-        let _ = writeln!(out, "{} {}: {}{risk}", finding_id(step.finding), step.check, style.say(&step.repair.title));
+        let number = step.finding.map(|index| format!("{} ", finding_id(index))).unwrap_or_default();
+        let _ = writeln!(out, "{number}{}: {}{risk}", step.check, style.say(&step.repair.title));
         let changes = &step.repair.changes;
         if changes.len() > MANY {
             for change in changes.iter().take(FEW) {

@@ -40,7 +40,9 @@ fn refused(facts: &Arc<Facts>) -> Vec<Cause> {
         ),
         open(
             tr!("the password is wrong, or the keyboard's layout"),
-            tr!("nobody can tell from here; the log of sshd says which user"),
+            tr!(
+                "nobody can tell from here; the log of sshd says which user, and sickbay fix --reset-password USER sets a new one"
+            ),
         ),
     ]
 }

@@ -68,7 +68,7 @@ fn lost(facts: &Facts, found: &mut Findings, accounts: &Accounts, kind: Kind, is
     }
     let Some((copy, backup)) = Accounts::backup(facts, kind) else {
         if kind == Kind::Shadow {
-            finding.by_hand(tr!("no copy holds root's password: set a new one with passwd in a chroot"));
+            finding.by_hand(tr!("no copy holds root's password: set a new one with sickbay fix --reset-password root"));
         } else {
             finding.by_hand(tr!("restore {path} from a backup", path));
         }

@@ -64,7 +64,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             finding.repair(Risk::Safe, tr!("take root's line from the copy {copy}", copy), [Change::edit(file, text)]);
         }
         None => {
-            finding.by_hand(tr!("no copy holds root's password: set a new one with passwd in a chroot"));
+            finding.by_hand(tr!("no copy holds root's password: set a new one with sickbay fix --reset-password root"));
         }
     }
     Ok(())
