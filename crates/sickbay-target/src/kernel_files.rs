@@ -9,7 +9,7 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::root::error;
-use crate::{ReadError, Reason, Root};
+use crate::{Metadata, ReadError, Reason, Root};
 
 /// The most that is read of one file.
 const LIMIT: usize = 64 << 10;
@@ -72,6 +72,15 @@ impl KernelFiles {
         let stat = rustix::fs::statat(&self.dir, file, AtFlags::SYMLINK_NOFOLLOW)
             .map_err(|errno| error(&self.path.join(file), Reason::of(errno)))?;
         Ok(u64::try_from(stat.st_size).unwrap_or(0))
+    }
+
+    /// What stat(2) tells of the file that one of the kernel's own links leads to: `PID/fd/3`, deleted or not.
+    ///
+    /// # Errors
+    /// See [`Reason`].
+    pub fn metadata(&self, link: &str) -> Result<Metadata, ReadError> {
+        let stat = rustix::fs::statat(&self.dir, link, AtFlags::empty());
+        stat.map(|stat| Metadata::of(&stat)).map_err(|errno| error(&self.path.join(link), Reason::of(errno)))
     }
 
     /// What a link says: `PID/ns/mnt`.

@@ -16,6 +16,7 @@ use crate::tr;
 pub static ALL: &[&Check] = &[
     // Boot.
     &boot::partition_table_damaged::CHECK,
+    &boot::file_system_full::CHECK,
     &boot::boot_loader_missing::CHECK,
     &boot::boot_loader_modules_missing::CHECK,
     &boot::grub_legacy_missing::CHECK,
@@ -39,6 +40,7 @@ pub static ALL: &[&Check] = &[
     &boot::sysctl_hugepages::CHECK,
     &boot::sysctl_min_free::CHECK,
     &boot::default_target_missing::CHECK,
+    &boot::auditd_halts::CHECK,
     &boot::unit_masked::CHECK,
     &boot::unit_ordering_cycle::CHECK,
     &boot::selinux_policy_missing::CHECK,

@@ -207,6 +207,12 @@ impl TargetArgs {
         Ok(Arc::new(target))
     }
 
+    /// The directory in which the journal is kept, where it is not on the target.
+    fn open_journal(dir: Option<&Path>) -> Result<Option<Arc<Target>>, Failure> {
+        let Some(dir) = dir else { return Ok(None) };
+        Ok(Some(Arc::new(Target::described(dir, Access::ReadWrite, Vec::new(), &[])?)))
+    }
+
     /// The donor that was named; else this machine, if it can be one for `target`: see [`crate::facts::donor`].
     fn open_donor(&self, target: &Target) -> Result<Option<Arc<Target>>, Failure> {
         if let Some(path) = &self.donor {

@@ -28,6 +28,8 @@ pub mod root_over_ssh;
 pub mod selinux;
 pub mod slab_owners;
 pub mod slabs;
+pub mod space;
+pub mod spare;
 pub mod sshd;
 pub mod sshd_service;
 pub mod summary;

@@ -90,7 +90,7 @@ fn run(path: &Path) -> Result<(), String> {
         }
     }
 
-    session::undo(&target, donor.as_deref(), &[], Force::No)
+    session::undo(&target, donor.as_deref(), None, &[], Force::No)
         .map_err(|error| format!("undo failed: {}", error.text().render(Lang::En)))?;
     let after = manifest(built.root());
     if let Some(difference) = support::manifest::difference(&before, &after) {

@@ -85,7 +85,7 @@ fn made_and_taken_back() {
     assert!(!dir.path().join("etc/initramfs-tools").exists());
 
     drop(outcome);
-    session::undo(&target, None, &[], Force::No).unwrap();
+    session::undo(&target, None, None, &[], Force::No).unwrap();
     assert_eq!(support::manifest::difference(&before, &manifest(dir.path())), None);
 }
 

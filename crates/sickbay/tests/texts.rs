@@ -109,6 +109,7 @@ fn no_translation_is_left_over() {
 
 #[test]
 fn every_check_has_a_whole_page_in_both_languages_and_a_story() {
+    // How full a disk is no story can tell: `tests/space.rs` fills real ones.
     let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
     for check in checks::ALL {
         let chinese: CheckCatalogue = toml::from_str(check.zh_cn).unwrap_or_else(|e| panic!("{}: {e}", check.id));
@@ -120,7 +121,7 @@ fn every_check_has_a_whole_page_in_both_languages_and_a_story() {
         }
         assert!(!chinese.title.is_empty() && !chinese.title.is_ascii(), "{} has no Chinese title", check.id);
         let stories = fs::read_dir(cases.join(check.id)).map(Iterator::count).unwrap_or(0);
-        assert!(stories > 0, "{} has no story", check.id);
+        assert!(stories > 0 || check.id == "file-system-full", "{} has no story", check.id);
     }
 }
 

@@ -1,11 +1,13 @@
 //! From the partition table to the last unit that must start.
 
+pub mod auditd_halts;
 mod boot_entries;
 pub mod boot_loader_missing;
 pub mod boot_loader_modules_missing;
 pub mod default_target_missing;
 pub mod device_map_stale;
 pub mod efi_boot_files_missing;
+pub mod file_system_full;
 pub mod fstab_bad_line;
 pub mod fstab_duplicate_uuid;
 pub mod fstab_missing_device;

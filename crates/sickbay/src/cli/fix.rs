@@ -1,9 +1,10 @@
 //! `sickbay fix`.
 
 use std::io::{BufRead, IsTerminal, Write};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use sickbay_target::Access;
+use sickbay_target::{Access, Target};
 
 use super::{Context, Failure, Format, TargetArgs, UNTOLD};
 use crate::checks;
@@ -34,6 +35,10 @@ pub(super) struct Fix {
     /// Read every packaged file and compare digests, not only those that boot and login need; takes minutes
     #[arg(long)]
     digests: bool,
+    /// Keep the journal in this directory of this machine, not on the target: for a target whose disk is full. `undo` needs
+    /// the same
+    #[arg(long, value_name = "DIR")]
+    journal: Option<PathBuf>,
     /// Set a new password of this user and unlock it. It is asked for twice, or read as one line where standard input is no
     /// terminal. `--only reset-password` does nothing besides
     #[arg(long, value_name = "USER", conflicts_with = "clear_password")]
@@ -57,7 +62,8 @@ impl Fix {
         let started = jiff::Timestamp::now();
         let target = self.target.open(Access::ReadWrite)?;
         let donor = self.target.open_donor(&target)?;
-        let choice = self.choice(self.order(context)?);
+        let journal = TargetArgs::open_journal(self.journal.as_deref())?;
+        let choice = self.choice(journal, self.order(context)?);
         let mut confirm = |_: &crate::diagnose::Diagnosis, next: &crate::repair::plan::Plan| {
             if context.format == Format::Text {
                 context.print(&text::render_plan(next, &context.style));
@@ -97,8 +103,8 @@ impl Fix {
         Ok(if declined { UNTOLD } else { code })
     }
 
-    fn choice(&self, order: Option<Order>) -> Choice {
-        Choice { only: self.only.clone(), risky: self.risky, digests: self.digests, order }
+    fn choice(&self, journal: Option<Arc<Target>>, order: Option<Order>) -> Choice {
+        Choice { only: self.only.clone(), risky: self.risky, digests: self.digests, journal, order }
     }
 
     /// What is to become of a password; asks for a new one.
@@ -120,7 +126,7 @@ impl Fix {
         let facts = Arc::new(Facts::new(target, donor).with_all_digests(self.digests));
         let diagnosis = diagnose(&facts, checks::ALL);
         if context.format == Format::Text {
-            let mut plan = plan(&diagnosis, &self.choice(None), &Default::default());
+            let mut plan = plan(&diagnosis, &self.choice(None, None), &Default::default());
             let preview = self.reset_password.as_deref().map(Order::preview);
             if let Some(order) = preview.or_else(|| self.clear_password.as_deref().map(Order::clear)) {
                 plan.steps.push(order.step(&facts).map_err(Failure)?);

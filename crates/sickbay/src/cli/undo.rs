@@ -1,6 +1,7 @@
 //! `sickbay undo`.
 
 use std::io::IsTerminal;
+use std::path::PathBuf;
 
 use sickbay_target::Access;
 
@@ -25,6 +26,9 @@ pub(super) struct Undo {
     /// Restore also what somebody has changed since the repair; that change is lost
     #[arg(long)]
     force: bool,
+    /// The journal is in this directory of this machine, as `fix --journal` kept it
+    #[arg(long, value_name = "DIR")]
+    journal: Option<PathBuf>,
 }
 
 impl Undo {
@@ -35,8 +39,10 @@ impl Undo {
         }
         let target = target_args.open(Access::ReadWrite)?;
         let donor = target_args.open_donor(&target)?;
+        let journal = TargetArgs::open_journal(self.journal.as_deref())?;
+        let journal = journal.as_deref();
         if self.list || !self.yes {
-            let entries = session::entries(&target)?;
+            let entries = session::entries(&target, journal)?;
             if context.format == Format::Json && self.list {
                 let list: Vec<_> = entries
                     .iter()
@@ -66,7 +72,7 @@ impl Undo {
             }
         }
         let force = if self.force { Force::Yes } else { Force::No };
-        let undone = session::undo(&target, donor.as_deref(), &ids, force)?;
+        let undone = session::undo(&target, donor.as_deref(), journal, &ids, force)?;
         if context.format == Format::Json {
             let list: Vec<_> = undone
                 .iter()

@@ -69,7 +69,7 @@ pub(crate) fn apply(shop: &Workshop<'_>, journal: &mut Journal<'_>, step: &Step)
     for change in &step.repair.changes {
         expand(shop, change, &mut work)?;
     }
-    check_room(root, journal.place(), &work)?;
+    check_room(root, &journal.place(), &work)?;
 
     let id = journal.begin()?;
     let mut entry = Entry {
@@ -385,7 +385,9 @@ fn remember_parent(root: &Root, path: &Path, entry: &mut Entry) -> Result<(), Er
 }
 
 /// What a repair needs of one file system.
-struct Room {
+struct Room<'a> {
+    /// Through which it is asked.
+    root: &'a Root,
     /// A directory on it.
     place: PathBuf,
     bytes: u64,
@@ -393,17 +395,17 @@ struct Room {
 }
 
 /// Refuses before the first write when a file system of the target has not the room.
-fn check_room(root: &Root, journal: &Path, work: &[Work]) -> Result<(), Error> {
-    let mut rooms: HashMap<u64, Room> = HashMap::new();
-    let mut need = |at: &Path, bytes: u64, inodes: u64| {
+fn check_room(root: &Root, (store, journal): &(&Root, PathBuf), work: &[Work]) -> Result<(), Error> {
+    let mut rooms: HashMap<u64, Room<'_>> = HashMap::new();
+    fn need<'a>(rooms: &mut HashMap<u64, Room<'a>>, root: &'a Root, at: &Path, bytes: u64, inodes: u64) {
         // The nearest directory that is there: what is above may be made by the repair too.
         let Some(place) = at.ancestors().find(|dir| root.stat(dir).is_ok_and(|found| found.is_dir())) else { return };
         let Ok(found) = root.stat(place) else { return };
-        let room =
-            rooms.entry(found.dev).or_insert_with(|| Room { place: place.to_owned(), bytes: RESERVE, inodes: 16 });
+        let fresh = || Room { root, place: place.to_owned(), bytes: RESERVE, inodes: 16 };
+        let room = rooms.entry(found.dev).or_insert_with(fresh);
         room.bytes += bytes;
         room.inodes += inodes;
-    };
+    }
     for item in work {
         if let Work::Path { path, kind: Touch::All, after } = item {
             // Old and new content are kept in the journal, and the new file stands beside the old one for a moment.
@@ -413,26 +415,29 @@ fn check_room(root: &Root, journal: &Path, work: &[Work]) -> Result<(), Error> {
                 New::Node(Node::File { content: Content::Donor(size), .. }) => (*size, 0),
                 New::Node(_) => (4096, 0),
             };
-            need(path.parent().unwrap_or(path), new + 4096, 1);
-            need(journal, old + kept, 2);
+            // What goes away needs no room where it was.
+            if !matches!(after, New::Node(Node::Absent)) {
+                need(&mut rooms, root, path.parent().unwrap_or(path), new + 4096, 1);
+            }
+            need(&mut rooms, store, journal, old + kept, 2);
         }
     }
-    need(journal, 0, 0);
+    need(&mut rooms, store, journal, 0, 0);
     for room in rooms.values() {
-        let usage = root.statvfs(&room.place)?;
+        let usage = room.root.statvfs(&room.place)?;
         let place = room.place.as_path();
-        if usage.available < room.bytes {
+        if usage.for_root() < room.bytes {
             return Err(Error::Refused(tr!(
-                "the file system of {place} has {available} KiB free, the repair needs {needed} KiB",
+                "the file system of {place} has {available} KiB free, the repair needs {needed} KiB; --journal DIR keeps the former contents elsewhere",
                 place,
-                available = usage.available / 1024,
+                available = usage.for_root() / 1024,
                 needed = room.bytes / 1024
             )));
         }
         // File systems without a fixed number of inodes (btrfs) say 0 of 0.
         if usage.inodes > 0 && usage.inodes_free < room.inodes {
             return Err(Error::Refused(tr!(
-                "the file system of {place} has {available} inodes free, the repair needs {needed}",
+                "the file system of {place} has {available} inodes free, the repair needs {needed}; --journal DIR keeps the former contents elsewhere",
                 place,
                 available = usage.inodes_free,
                 needed = room.inodes

@@ -12,13 +12,16 @@
 //! file with this content and these attributes"), so restoring them is right after any part of a repair, and can itself
 //! be cut off and started again.
 //!
+//! A target whose disk is full has no room for it: then it is kept where `--journal` says, in a directory `sickbay-ID` that
+//! is named after the target's root file system, so that no other target's entries are taken for its own.
+//!
 //! When the last entry is taken back the journal's own directory goes as well, and the directory that held it gets its
 //! times back: they are kept in the name under which the directory is first made.
 
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use sickbay_target::{Attributes, FileKind, Lock, Root, Times, Writer};
+use sickbay_target::{Attributes, FileKind, Kind, Lock, Root, Target, Times, Writer};
 
 use super::apply::Error;
 use crate::tr;
@@ -233,21 +236,30 @@ const HOMES: [(&str, &str); 3] = [("/var/lib", "sickbay"), ("/var", ".sickbay"),
 pub struct Journal<'a> {
     root: &'a Root,
     writer: &'a Writer,
+    /// Where it may be made: the directory above, and its name.
+    homes: Vec<(PathBuf, String)>,
     home: Option<PathBuf>,
     /// Of the target's root directory: one sickbay writes at a time.
     _lock: Lock,
 }
 
 impl<'a> Journal<'a> {
-    /// Opens the target's journal, if it has one; it is made with the first entry. Refuses when another sickbay holds it.
-    pub fn open(root: &'a Root, writer: &'a Writer) -> Result<Journal<'a>, Error> {
-        let lock = writer
+    /// Opens the target's journal, if it has one; it is made with the first entry. It is on the target itself, unless it is
+    /// kept in the directory `elsewhere`. Refuses when another sickbay holds the target.
+    pub fn open(target: &'a Target, elsewhere: Option<&'a Target>) -> Result<Journal<'a>, Error> {
+        let lock = writer_of(target)?
             .lock(Path::new("/"))
             .map_err(|_| Error::Refused(tr!("another sickbay is at work on this target")))?;
-        let mut journal = Journal { root, writer, home: None, _lock: lock };
-        for (parent, name) in HOMES {
-            journal.adopt(Path::new(parent), name)?;
-            let home = Path::new(parent).join(name);
+        let homes = match elsewhere {
+            Some(_) => vec![(PathBuf::from("/"), format!("sickbay-{}", identity(target)))],
+            None => HOMES.iter().map(|(parent, name)| (PathBuf::from(parent), (*name).to_owned())).collect(),
+        };
+        let store = elsewhere.unwrap_or(target);
+        let (root, writer) = (store.root(), writer_of(store)?);
+        let mut journal = Journal { root, writer, homes, home: None, _lock: lock };
+        for (parent, name) in journal.homes.clone() {
+            journal.adopt(&parent, &name)?;
+            let home = parent.join(name);
             if root.metadata(&home).is_ok_and(|metadata| metadata.is_dir()) {
                 journal.home = Some(home);
                 break;
@@ -269,8 +281,9 @@ impl<'a> Journal<'a> {
     }
 
     /// Where it is, or, before its first entry, where it is going to be.
-    pub fn place(&self) -> &Path {
-        self.home.as_deref().unwrap_or(Path::new("/var/lib/sickbay"))
+    pub fn place(&self) -> (&'a Root, PathBuf) {
+        let first = || self.homes.first().map(|(parent, name)| parent.join(name)).unwrap_or_default();
+        (self.root, self.home.clone().unwrap_or_else(first))
     }
 
     /// Makes the journal's directory unless it is there.
@@ -278,11 +291,11 @@ impl<'a> Journal<'a> {
         if let Some(home) = &self.home {
             return Ok(home.clone());
         }
-        let (parent, name) = HOMES
+        let (parent, name) = self
+            .homes
             .iter()
             .find(|(parent, _)| self.root.metadata(parent).is_ok_and(|metadata| metadata.is_dir()))
             .ok_or_else(|| Error::Refused(tr!("the target has no directory for the journal")))?;
-        let parent = Path::new(parent);
         let metadata = self.root.metadata(parent)?;
         let times = Times { atime: metadata.atime, mtime: metadata.mtime };
         let staging = parent.join(staging_name(name, times));
@@ -421,6 +434,23 @@ impl<'a> Journal<'a> {
         }
         Ok(self.writer.remove(dir)?)
     }
+}
+
+/// What may be written; it was opened for that.
+pub(crate) fn writer_of(target: &Target) -> Result<&Writer, Error> {
+    target.writer().ok_or_else(|| Error::Refused(tr!("the target was opened for reading only")))
+}
+
+/// By what a target is known again: the UUID of its root file system, else its name.
+fn identity(target: &Target) -> String {
+    let root = |volume: &&sickbay_target::Volume| volume.mounted_on.as_deref() == Some(Path::new("/"));
+    let volume = target.volumes.as_ref().ok().and_then(|volumes| volumes.iter().find(root));
+    let name = match volume.and_then(|volume| volume.uuid.as_deref()) {
+        Some(uuid) => uuid,
+        None if target.kind == Kind::Host => "host",
+        None => target.name.as_str(),
+    };
+    name.trim_matches('/').chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect()
 }
 
 /// `.sickbay-new.ASEC.ANSEC.MSEC.MNSEC`: the name under which the journal's directory is made.

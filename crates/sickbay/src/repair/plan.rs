@@ -5,6 +5,9 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sickbay_target::Target;
 
 use crate::diagnose::Diagnosis;
 use crate::finding::Finding;
@@ -21,6 +24,8 @@ pub struct Choice {
     pub risky: bool,
     /// Every packaged file is read, not only those that boot and login need.
     pub digests: bool,
+    /// The directory in which the journal is kept, where it is not on the target.
+    pub journal: Option<Arc<Target>>,
     /// A password that is set or cleared once nothing else is left to do.
     pub order: Option<Order>,
 }
@@ -53,19 +58,24 @@ pub fn plan(diagnosis: &Diagnosis, choice: &Choice, refused: &HashSet<Refusal>) 
     let mut steps = Vec::new();
     let mut planned: HashMap<PathBuf, Vec<u8>> = HashMap::new();
     let mut touched: HashSet<PathBuf> = HashSet::new();
-    for (index, finding) in diagnosis.causes() {
-        if !wanted(choice, index, finding) {
-            continue;
-        }
-        let key = finding.key();
+    let mut chosen: Vec<(usize, &Finding, &Repair)> = Vec::new();
+    for (index, finding) in diagnosis.causes().filter(|(index, finding)| wanted(choice, *index, finding)) {
         let accepted = if choice.risky { Risk::Risky } else { Risk::Safe };
         let mut open = finding.repairs.iter().filter(|repair| repair.risk <= accepted && !repair.changes.is_empty());
-        let Some(repair) = open.find(|repair| !refused.contains(&refusal(&key, &repair.title))) else { continue };
+        let key = finding.key();
+        chosen.extend(
+            open.find(|repair| !refused.contains(&refusal(&key, &repair.title))).map(|it| (index, finding, it)),
+        );
+    }
+    // What makes room goes before what needs it.
+    let makes_room = |repair: &Repair| repair.changes.iter().all(|change| matches!(change, Change::Remove { .. }));
+    chosen.sort_by_key(|(_, _, repair)| !makes_room(repair));
+    for (index, finding, repair) in chosen {
         if let Some(changes) = join(&repair.changes, &mut planned, &mut touched) {
             steps.push(Step {
                 finding: Some(index),
                 check: finding.check.id,
-                key,
+                key: finding.key(),
                 repair: Repair { changes, ..repair.clone() },
             });
         }

@@ -3,10 +3,10 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use sickbay_target::{Target, Writer};
+use sickbay_target::Target;
 
 use super::apply::{Error, Workshop, apply};
-use super::journal::{Entry, Journal};
+use super::journal::{Entry, Journal, writer_of};
 use super::password;
 use super::plan::{Choice, Plan, plan, refusal};
 use super::undo::{Force, take_back};
@@ -62,7 +62,7 @@ pub fn fix(
 ) -> Result<Outcome, Error> {
     let writer = writer_of(target)?;
     let shop = Workshop { target, writer, donor: donor.map(Arc::as_ref) };
-    let mut journal = Journal::open(target.root(), writer)?;
+    let mut journal = Journal::open(target, choice.journal.as_deref())?;
     revert_unfinished(&shop, &mut journal)?;
 
     let look = || {
@@ -143,16 +143,18 @@ pub fn fix(
     Ok(Outcome { facts, diagnosis, applied, declined })
 }
 
-/// Takes back the entries `ids`, or all of them, newest first; gives what was taken back.
+/// Takes back the entries `ids`, or all of them, newest first, of the journal on the target or `elsewhere`; gives what was
+/// taken back.
 pub fn undo(
     target: &Target,
     donor: Option<&Target>,
+    elsewhere: Option<&Target>,
     ids: &[String],
     force: Force,
 ) -> Result<Vec<(String, Entry)>, Error> {
     let writer = writer_of(target)?;
     let shop = Workshop { target, writer, donor };
-    let mut journal = Journal::open(target.root(), writer)?;
+    let mut journal = Journal::open(target, elsewhere)?;
     let entries = journal.entries()?;
     for id in ids {
         if !entries.contains(id) {
@@ -182,13 +184,9 @@ fn revert_unfinished(shop: &Workshop<'_>, journal: &mut Journal<'_>) -> Result<(
     Ok(())
 }
 
-fn writer_of(target: &Target) -> Result<&Writer, Error> {
-    target.writer().ok_or_else(|| Error::Refused(tr!("the target was opened for reading only")))
-}
-
 /// Entries of the target's journal, oldest first, with whether each was finished; for `undo --list`.
-pub fn entries(target: &Target) -> Result<Vec<(String, Entry, bool)>, Error> {
-    let journal = Journal::open(target.root(), writer_of(target)?)?;
+pub fn entries(target: &Target, elsewhere: Option<&Target>) -> Result<Vec<(String, Entry, bool)>, Error> {
+    let journal = Journal::open(target, elsewhere)?;
     let mut list = Vec::new();
     for id in journal.entries()? {
         list.push((id.clone(), journal.read(&id)?, journal.is_done(&id)));
