@@ -7,7 +7,7 @@ mod support {
 
 use std::path::Path;
 
-use sickbay_formats::kernel_log::oom::{Constraint, Oom, Verdict};
+use sickbay_formats::kernel_log::oom::{Constraint, Holder, Oom, Verdict};
 use sickbay_formats::kernel_log::{KernelLog, Kind, Scanner};
 use support::oom_writer::{LAYOUTS, PREFIXES, SCENARIOS, write};
 
@@ -61,6 +61,17 @@ fn facts(log: &KernelLog, oom: &Oom) -> Vec<String> {
         all.push(format!("kill {} {} {vm} {anon} {file}", kill.pid, kill.comm));
         all.extend(kill.score.map(|score| format!("score {score}")));
     }
+    let holder = match oom.holder() {
+        Some(Holder::Tasks(comm)) => format!("tasks {comm}"),
+        Some(Holder::Slab) => "slab".to_owned(),
+        Some(Holder::Shmem) => "shmem".to_owned(),
+        Some(Holder::HugePages) => "huge pages".to_owned(),
+        Some(Holder::Unbooked) => "unbooked".to_owned(),
+        Some(Holder::Lost(..)) => "lost".to_owned(),
+        None => "nothing".to_owned(),
+    };
+    all.push(format!("held by {holder}"));
+    all.extend(oom.panicked.then(|| "stopped".to_owned()));
     all.extend(oom.consumers.first().map(|top| format!("top {} {}", top.comm, top.processes)));
     all.extend(oom.consumers.iter().map(|one| format!("rss {} {}", one.comm, one.rss_kb)));
     for seen in log.incidents.iter().filter(|seen| seen.kind == Kind::Panic) {
@@ -87,10 +98,11 @@ fn recorded_reports() {
         let (head, log): (Vec<&str>, Vec<&str>) = text.lines().partition(|line| line.starts_with("#: "));
         let head: Vec<String> = head.iter().map(|line| line["#: ".len()..].to_owned()).collect();
         assert!(head[0].starts_with("source ") && head.len() > 4, "{}", path.display());
-        check(&path.display().to_string(), &head, &scan(log.join("\n").as_bytes()));
+        let name = path.display().to_string();
+        check(&name, &head, &scan(log.join("\n").as_bytes()));
         count += 1;
     }
-    assert!(count >= 10);
+    assert!(count >= 50);
 }
 
 #[test]

@@ -5,7 +5,7 @@
 use std::ffi::c_int;
 use std::io;
 use std::mem::{size_of, zeroed};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -164,6 +164,44 @@ pub(crate) fn own_everything() -> io::Result<()> {
     let flags = Flags::NEWNS | Flags::NEWPID | Flags::NEWNET | Flags::NEWIPC | Flags::NEWUTS;
     // SAFETY: as above.
     Ok(unsafe { rustix::thread::unshare_unsafe(flags) }?)
+}
+
+/// Somebody opened something: fanotify(7).
+pub(crate) struct Opened {
+    /// The process, in our view of processes; 0 for one outside of it.
+    pub(crate) pid: i32,
+    /// What was opened, open for us too; `None` where the kernel had no room to remember or could not open it.
+    pub(crate) file: Option<OwnedFd>,
+}
+
+/// A queue of what is opened from now on in the mount that `place` is on. It delays nobody.
+pub(crate) fn watch_opens(place: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let flags = libc::FAN_CLASS_NOTIF | libc::FAN_CLOEXEC | libc::FAN_NONBLOCK;
+    let for_files = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_LARGEFILE;
+    // SAFETY: the call takes no pointer.
+    let queue = answer(unsafe { libc::fanotify_init(flags, for_files as _) })?;
+    // SAFETY: the descriptor was just made and belongs to nobody else.
+    let queue = unsafe { OwnedFd::from_raw_fd(queue) };
+    let what = libc::FAN_MARK_ADD | libc::FAN_MARK_MOUNT;
+    let mask = libc::FAN_OPEN | libc::FAN_ONDIR;
+    // SAFETY: no path is given, so that the mark is on the descriptor itself.
+    answer(unsafe { libc::fanotify_mark(queue.as_raw_fd(), what, mask, place.as_raw_fd(), std::ptr::null()) })?;
+    Ok(queue)
+}
+
+/// The events in a buffer that read(2) of such a queue filled, whose descriptors become ours.
+pub(crate) fn opens(mut buffer: &[u8]) -> Vec<Opened> {
+    const HEAD: usize = size_of::<libc::fanotify_event_metadata>();
+    let mut all = Vec::new();
+    while buffer.len() >= HEAD {
+        // SAFETY: there are as many bytes, and the structure is plain integers.
+        let event: libc::fanotify_event_metadata = unsafe { std::ptr::read_unaligned(buffer.as_ptr().cast()) };
+        // SAFETY: the kernel made the descriptor for the reader of this event.
+        let file = (event.fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(event.fd) });
+        all.push(Opened { pid: event.pid, file });
+        buffer = buffer.get((event.event_len as usize).max(HEAD)..).unwrap_or_default();
+    }
+    all
 }
 
 /// Runs `hook` in the child between fork(2) and execve(2).

@@ -3,12 +3,14 @@
 //! The sentences are those of `dump_header()`, `oom_kill_process()` (mm/oom_kill.c), `show_free_areas()` (mm/page_alloc.c,
 //! since 6.4 mm/show_mem.c) and `mem_cgroup_print_oom_info()` (mm/memcontrol.c), whose layout changed with most releases.
 
+mod blame;
 mod gfp;
 mod judge;
 mod lines;
 mod reader;
 mod table;
 
+pub use blame::Holder;
 pub use gfp::{Release, flags};
 pub use judge::{Judgement, Verdict, Zones};
 pub(super) use reader::{Fed, Reader};
@@ -50,6 +52,8 @@ pub struct Memcg {
     pub swap_usage_kb: Option<u64>,
     /// Its limit, in the same sense.
     pub swap_limit_kb: Option<u64>,
+    /// What its memory is in kB, by the names of memory.stat: `anon` (cgroup v1: `rss`), `file` (`cache`), `shmem`, …
+    pub parts: Vec<(String, u64)>,
 }
 
 /// One zone of one node.
@@ -168,6 +172,8 @@ pub struct Oom {
     pub kills: Vec<Kill>,
     /// The kernel found nobody to kill.
     pub no_victim: bool,
+    /// The kernel stopped in place of killing: vm.panic_on_oom.
+    pub panicked: bool,
 }
 
 impl Oom {

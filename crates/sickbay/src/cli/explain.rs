@@ -1,6 +1,7 @@
-//! `sickbay explain`: a check, or a question about this machine.
+//! `sickbay explain`: a check, a finding, or a question about this machine.
 
 mod alloc;
+mod finding;
 mod memory;
 mod symptom;
 
@@ -14,12 +15,15 @@ use crate::checks;
 use crate::facts::Facts;
 use crate::tr;
 
-/// With a check's id: what it means, why it happens, how to mend it by hand. With `memory`: where this machine's memory
+/// With a check's id: what it means, why it happens, how to mend it by hand. With a check's id and a TARGET, or the number
+/// of a finding (F1) and the TARGET that it was found in: everything that is known of it, as the whole table of a report of
+/// the OOM killer. With `memory`: where this machine's memory
 /// is. With `alloc SIZE`: whether so much can be had. With the words of an error: what may cause it, and what on this
 /// machine speaks for and against each.
 #[derive(Debug, clap::Args)]
 pub(super) struct Explain {
-    /// A check's id, `memory`, `alloc SIZE`, or the text of an error
+    /// A check's id, alone or with a TARGET; the number of a finding and its TARGET; `memory`, `alloc SIZE`, or the text of
+    /// an error
     #[arg(required = true)]
     what: Vec<String>,
     /// `alloc`: asked for by this process
@@ -40,6 +44,9 @@ impl Explain {
             ["memory"] => memory::explain(context, self.pss || context.style.verbose),
             ["alloc"] => Err(Failure(tr!("say how much: sickbay explain alloc 4G"))),
             ["alloc", size] => alloc::explain(context, size, self.pid, self.user.as_deref()),
+            [number] if finding::number(number).is_some() => finding::numbered(context, number, None),
+            [number, target] if finding::number(number).is_some() => finding::numbered(context, number, Some(target)),
+            [id, target] if checks::ALL.iter().any(|check| check.id == *id) => finding::of_check(context, id, target),
             [id] if checks::ALL.iter().any(|check| check.id == *id) => self.check(context, id),
             _ => symptom::explain(context, &words.join(" ")),
         }

@@ -19,6 +19,8 @@ pub struct Owner {
     pub text: Text,
     /// The process that holds them, if one does: then they stay until it lets go. Else they are caches, which give way.
     pub pid: Option<u32>,
+    /// They are made by whoever reads `/proc`: see [`scanners`].
+    pub scanned: bool,
 }
 
 /// The owners, the one with the most first. Those below a twentieth of all objects and below 8 MiB are left out.
@@ -70,7 +72,7 @@ impl Fact for SlabOwners {
                 negative,
                 all
             );
-            list.push(Owner { kib, text, pid: None });
+            list.push(Owner { kib, text, pid: None, scanned: false });
         }
         if let Ok(slabs) = facts.get::<Slabs>() {
             if let Some(cache) = slabs.cache("proc_inode_cache") {
@@ -78,13 +80,13 @@ impl Fact for SlabOwners {
                     "proc_inode_cache: {count} inodes of /proc, made by whoever reads it: ps, netstat -p, lsof, agents",
                     count = cache.objects
                 );
-                list.push(Owner { kib: cache.kib, text, pid: None });
+                list.push(Owner { kib: cache.kib, text, pid: None, scanned: true });
             }
             for cache in INODES.iter().filter_map(|name| slabs.cache(name)) {
                 let (name, count) = (cache.name.as_str(), cache.objects);
                 let text =
                     tr!("{name}: {count} inodes of files that were looked at; a cache, which gives way", name, count);
-                list.push(Owner { kib: cache.kib, text, pid: None });
+                list.push(Owner { kib: cache.kib, text, pid: None, scanned: false });
             }
         }
         let least = (memory.kib("Slab") / 20).max(8 << 10);
@@ -148,7 +150,7 @@ fn owners(command: Command<'_>) -> Vec<Owner> {
             true => tr!("{who}: {fds} open descriptors, about {sockets} of them sockets", who, fds, sockets),
             false => tr!("{who}: {fds} open descriptors", who, fds),
         };
-        found.push(Owner { kib, text, pid: Some(pid) });
+        found.push(Owner { kib, text, pid: Some(pid), scanned: false });
     }
     if threads >= MANY {
         let mut text = tr!("{who}: {threads} threads", who, threads);
@@ -163,7 +165,7 @@ fn owners(command: Command<'_>) -> Vec<Owner> {
                 inodes
             );
         }
-        found.push(Owner { kib: threads.saturating_mul(THREAD) / 1024, text, pid: Some(pid) });
+        found.push(Owner { kib: threads.saturating_mul(THREAD) / 1024, text, pid: Some(pid), scanned: false });
     }
     found
 }
@@ -173,4 +175,60 @@ pub fn named(facts: &Facts, most: usize) -> Vec<Text> {
     let Ok(owners) = facts.get::<SlabOwners>() else { return Vec::new() };
     let line = |owner: &Owner| tr!("{owner} (about {size})", owner = owner.text.clone(), size = size(owner.kib));
     owners.list.iter().take(most).map(line).collect()
+}
+
+/// Who opens files of `/proc`, watched for a moment; gathered only when somebody wants to know.
+struct Scanners(Vec<sickbay_target::ProcReader>);
+
+/// So long is looked: an agent that scans every few seconds may be missed, which is said.
+const LOOK: std::time::Duration = std::time::Duration::from_millis(1500);
+
+/// Who looked at fewer processes than this, or opened fewer files, does not fill a cache.
+const FEW: u64 = 20;
+
+impl Fact for Scanners {
+    fn gather(facts: &Facts) -> Result<Scanners, Skip> {
+        crate::facts::live::running(facts)?;
+        match sickbay_target::proc_readers(facts.root(), LOOK) {
+            Ok(readers) => Ok(Scanners(readers)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                Err(Skip::NotApplicable(tr!("{path} does not exist", path = "/proc")))
+            }
+            Err(error) => Err(Skip::Unknown(tr!(
+                "who reads /proc could not be watched (fanotify): {why}",
+                why = error.to_string()
+            ))),
+        }
+    }
+}
+
+/// Who scans `/proc`, where its inodes are among what fills the memory; what could not be told is said. It takes a moment.
+pub fn scanners(facts: &Facts) -> Vec<Text> {
+    if !facts.get::<SlabOwners>().is_ok_and(|owners| owners.list.iter().any(|owner| owner.scanned)) {
+        return Vec::new();
+    }
+    let scanners = match facts.get::<Scanners>() {
+        Ok(scanners) => scanners,
+        Err(Skip::Unknown(why)) => return vec![why],
+        Err(Skip::NotApplicable(_)) => return Vec::new(),
+    };
+    let seconds = LOOK.as_secs_f64();
+    let many = scanners.0.iter().filter(|reader| reader.opens >= FEW && reader.processes >= 2);
+    let lines: Vec<Text> = many
+        .take(3)
+        .map(|reader| {
+            tr!(
+                "{comm} (PID {pid}) scans /proc: it opened {opens} files of {processes} processes within {seconds} s",
+                comm = if reader.comm.is_empty() { "?" } else { &reader.comm },
+                pid = reader.pid,
+                opens = reader.opens,
+                processes = reader.processes,
+                seconds
+            )
+        })
+        .collect();
+    if lines.is_empty() {
+        return vec![tr!("within {seconds} s nobody scanned /proc: whoever does it comes from time to time", seconds)];
+    }
+    lines
 }

@@ -5,7 +5,6 @@
 //! 07a63c41fa1f and 046f4c690e20). `slabs` and `total_objects` in `/sys/kernel/slab` are plain counters.
 
 use std::collections::HashMap;
-use std::path::Path;
 
 use sickbay_formats::procfs::{number, numbers, slabinfo};
 use sickbay_target::{FileKind, KernelFiles};
@@ -43,6 +42,10 @@ const SLABINFO: &str = "/proc/slabinfo";
 /// Up to here reading slabinfo is harmless on every kernel: 512 MiB of slabs, in KiB.
 const HARMLESS: u64 = 512 << 10;
 
+/// Caches with fewer slabs than this are left out: a slab has 8 pages at most (slab_max_order in mm/slub.c), so that is
+/// 512 KiB each, and on most machines half of all caches.
+const FEW: u64 = 16;
+
 /// Before 5.9 every cgroup had caches of its own; so many directories are read.
 const MOST: usize = 4000;
 
@@ -76,19 +79,20 @@ fn from_sysfs(facts: &Facts, entries: &[sickbay_target::DirEntry], page: u64) ->
     }
     // Caches of objects of one size are merged; their names are links to the one that is there.
     let mut names: HashMap<String, Vec<String>> = HashMap::new();
+    let mut files = KernelFiles::open(root, SYSFS)?;
     for entry in entries.iter().filter(|entry| entry.kind == FileKind::Symlink) {
-        if let Ok(link) = root.read_link(Path::new(SYSFS).join(&entry.name)) {
-            let merged = link.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            names.entry(merged).or_default().push(entry.name.to_string_lossy().into_owned());
+        let alias = entry.name.to_string_lossy();
+        if let Ok(link) = files.link(&alias) {
+            let merged = link.rsplit('/').next().unwrap_or_default().to_owned();
+            names.entry(merged).or_default().push(alias.into_owned());
         }
     }
-    let mut files = KernelFiles::open(root, SYSFS)?;
     let mut caches: HashMap<String, Cache> = HashMap::new();
     for entry in entries.iter().filter(|entry| entry.kind == FileKind::Dir) {
         let own = entry.name.to_string_lossy();
         let mut value = |name: &str| files.read(&format!("{own}/{name}")).map(|text| number(text).unwrap_or(0));
         let slabs = value("slabs")?;
-        if slabs == 0 {
+        if slabs < FEW {
             continue;
         }
         let order = value("order")?;

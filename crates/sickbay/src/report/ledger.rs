@@ -32,6 +32,8 @@ pub struct Told<'a> {
     pub shares: Option<&'a [Share]>,
     /// Cgroups with a memory limit, the fullest first.
     pub limits: &'a [Limited],
+    /// Who scans `/proc`, where that fills the memory.
+    pub scanners: &'a [Text],
 }
 
 /// Processes that are listed by their share.
@@ -79,7 +81,7 @@ pub fn render(told: &Told<'_>, style: &Style) -> String {
 
 /// The same as JSON, in bytes.
 pub fn json(told: &Told<'_>, style: &Style) -> serde_json::Value {
-    let Told { ledger, memory, shares, limits } = told;
+    let Told { ledger, memory, shares, limits, .. } = told;
     let say = |text: &Text| text.render(style.lang);
     let bytes = |kib: u64| kib.saturating_mul(1024);
     let rows: Vec<_> = ledger
@@ -116,6 +118,7 @@ pub fn json(told: &Told<'_>, style: &Style) -> serde_json::Value {
 fn remarks(told: &Told<'_>) -> Vec<Text> {
     let Told { ledger, memory, limits, .. } = told;
     let mut all = ledger.remarks.clone();
+    all.extend_from_slice(told.scanners);
     all.push(tr!(
         "MemFree {free} is what nobody uses; MemAvailable {available} is what programs can still get: free memory and caches, less what the kernel keeps ({reserve})",
         free = size(memory.kib("MemFree")),

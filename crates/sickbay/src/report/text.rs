@@ -42,9 +42,7 @@ pub fn render(report: &Report, style: &Style, command: &str) -> String {
     let findings = &report.diagnosis.findings;
     for (index, finding) in findings.iter().enumerate() {
         if style.verbose || finding.caused_by.is_none() {
-            let consequences: Vec<(usize, &Finding)> =
-                findings.iter().enumerate().filter(|(_, other)| other.caused_by == Some(index)).collect();
-            let _ = writeln!(out, "{}\n", block(index, finding, &consequences, style));
+            out.push_str(&render_finding(report, index, style));
         }
     }
     if matches!(report.target.kind, "root" | "disk") {
@@ -59,6 +57,15 @@ pub fn render(report: &Report, style: &Style, command: &str) -> String {
     untold(&mut out, report, style);
     closing(&mut out, report, style, command);
     out
+}
+
+/// One finding of the report, with its consequences; empty when there is none of that number.
+pub fn render_finding(report: &Report, index: usize, style: &Style) -> String {
+    let findings = &report.diagnosis.findings;
+    let Some(finding) = findings.get(index) else { return String::new() };
+    let consequences: Vec<(usize, &Finding)> =
+        findings.iter().enumerate().filter(|(_, other)| other.caused_by == Some(index)).collect();
+    format!("{}\n\n", block(index, finding, &consequences, style))
 }
 
 /// Checks that did not look at everything; those with one reason stand in one line.

@@ -1,6 +1,6 @@
 //! Which zones could have served the request, and why they did not.
 
-use super::Oom;
+use super::{Constraint, Oom};
 
 /// What became of one zone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +80,12 @@ impl Oom {
             2 if self.zones.iter().any(|zone| zone.name == "HighMem") => "HighMem",
             _ => "Normal",
         }
+    }
+
+    /// Whether memory was free where the request might go, but not in one piece.
+    pub fn is_fragmented(&self) -> bool {
+        self.constraint != Constraint::Memcg
+            && self.judge().iter().any(|judged| matches!(judged.verdict, Verdict::Fragmented(_)))
     }
 
     /// What became of each zone, lowest last, as the allocator goes through them. Flags that lower the watermark

@@ -29,6 +29,13 @@ pub(super) enum Part {
     NoVictim,
     /// `Task in /a killed as a result of limit of /b`, `memory: usage …`.
     Memcg,
+    /// What a cgroup's memory is: `Memory cgroup stats for /a: cache:0KB rss:61440KB shmem:0KB …` in one line, since 5.0
+    /// `anon 62914560`, one a line.
+    MemcgUse,
+    /// `Kernel panic - not syncing: Out of memory: system-wide panic_on_oom is enabled`
+    Panicked,
+    /// `java cpuset=/ mems_allowed=0-1`: a line of its own before 5.0.
+    Cpuset,
     /// `dentry  12345KB  23456KB`
     Slab,
     /// Part of a report that tells nothing needed here.
@@ -47,7 +54,7 @@ const COUNTERS: [&str; 8] = [
     "free:",
 ];
 
-const OTHER: [&str; 24] = [
+const OTHER: [&str; 23] = [
     "Mem-Info",
     "Mem-info",
     "Call Trace",
@@ -57,7 +64,6 @@ const OTHER: [&str; 24] = [
     "Tasks dump",
     "Unreclaimable slab info",
     "Name                      Used",
-    "Memory cgroup stats for",
     "Memory limit reached",
     "Tasks in /",
     "Workqueue:",
@@ -86,8 +92,12 @@ pub(super) fn part(text: &str) -> Option<Part> {
     if text.contains("Killed process ") {
         return Some(Part::Killed);
     }
-    if text.contains("no killable processes") {
+    if text.contains("no killable processes") || text.contains("System is deadlocked on memory") {
         return Some(Part::NoVictim);
+    }
+    // 2.6.32: "out of memory. panic_on_oom is selected"
+    if text.contains("panic_on_oom is ") {
+        return Some(Part::Panicked);
     }
     if text.contains("Kill process ") || text.contains(": kill process ") {
         return Some(Part::Chosen);
@@ -140,10 +150,16 @@ pub(super) fn part(text: &str) -> Option<Part> {
     {
         return Some(Part::Memcg);
     }
+    if text.starts_with("Memory cgroup stats for ") || memcg_use(text).is_some() {
+        return Some(Part::MemcgUse);
+    }
     if slab(text).is_some() {
         return Some(Part::Slab);
     }
-    let known = OTHER.iter().any(|head| text.starts_with(head)) || text.contains(" mems_allowed=") || is_frame(text);
+    if text.contains(" cpuset=") && text.contains(" mems_allowed=") {
+        return Some(Part::Cpuset);
+    }
+    let known = OTHER.iter().any(|head| text.starts_with(head)) || is_frame(text);
     known.then_some(Part::Other)
 }
 
@@ -165,6 +181,13 @@ pub(super) fn slab(text: &str) -> Option<(&str, u64)> {
     used.strip_suffix("KB")?.parse::<u64>().ok()?;
     let size = all.strip_suffix("KB")?.parse().ok()?;
     words.next().is_none().then_some((name, size))
+}
+
+/// A line of what a cgroup's memory is, in bytes; the names are those of memory.stat.
+pub(super) fn memcg_use(text: &str) -> Option<(&str, u64)> {
+    const NAMES: [&str; 8] = ["anon", "file", "shmem", "slab", "sock", "kernel_stack", "cache", "rss"];
+    let (name, bytes) = text.trim_end().split_once(' ')?;
+    NAMES.contains(&name).then_some((name, bytes.parse().ok()?))
 }
 
 /// Whether a line of this kind may still go on in the next line.

@@ -1,6 +1,6 @@
 //! Puts a report together from the lines of a log.
 
-use super::lines::{Part, is_open, join, part, slab};
+use super::lines::{Part, is_open, join, memcg_use, part, slab};
 use super::table::Table;
 use super::{Constraint, Kill, Oom, Release, Zone, flags};
 use crate::kernel_log::{Message, Stamp};
@@ -39,6 +39,8 @@ pub struct Reader {
     prefixed: bool,
     foreign: usize,
     time: Option<Stamp>,
+    /// The process that asked is in a cpuset other than the root.
+    some_nodes: bool,
 }
 
 impl Reader {
@@ -54,6 +56,7 @@ impl Reader {
             prefixed: false,
             foreign: 0,
             time: message.time,
+            some_nodes: false,
         }
     }
 
@@ -161,10 +164,13 @@ impl Reader {
         if oom.order == Some(-1) {
             oom.constraint = Constraint::Manual;
         } else if oom.constraint == Constraint::Unknown {
+            // Before 4.19 the kernel does not say it. Only reports of the whole machine and of its nodes list zones, and of
+            // those that a cpuset forbids there are none.
             if oom.memcg.is_some() {
                 oom.constraint = Constraint::Memcg;
+            } else if self.some_nodes && lacks_nodes(&oom) {
+                oom.constraint = Constraint::Cpuset;
             } else if !oom.zones.is_empty() {
-                // Before 4.19 only reports of the whole machine and of its nodes list the zones.
                 oom.constraint = Constraint::Global;
             }
         }
@@ -210,6 +216,9 @@ impl Reader {
             Part::Killed => self.killed(&text),
             Part::NoVictim => self.oom.no_victim = true,
             Part::Memcg => self.memcg(&text),
+            Part::MemcgUse => self.memcg_use(&text),
+            Part::Panicked => self.oom.panicked = true,
+            Part::Cpuset => self.some_nodes = !after(&text, " cpuset=").is_some_and(|rest| rest.starts_with("/ ")),
             Part::Slab => {
                 if let Some((name, size)) = slab(&text)
                     && self.oom.slabs.len() < 4096
@@ -232,6 +241,10 @@ impl Reader {
             let names = names.split(')').next().unwrap_or_default();
             self.oom.gfp_flags = names.split('|').map(|name| name.split_whitespace().collect()).take(32).collect();
             self.oom.gfp_flags.retain(|name: &String| !name.is_empty());
+        }
+        // 4.11 to 4.18 name the nodes of a memory policy here; since 4.19 the constraint is said later.
+        if after(rest, "nodemask=").is_some_and(|nodes| nodes.starts_with(|c: char| c.is_ascii_digit())) {
+            self.oom.constraint = Constraint::MemoryPolicy;
         }
         self.oom.order = after(rest, "order=").and_then(signed).and_then(|order| i32::try_from(order).ok());
     }
@@ -377,6 +390,25 @@ impl Reader {
         }
     }
 
+    fn memcg_use(&mut self, text: &str) {
+        let memcg = self.oom.memcg.get_or_insert_default();
+        let mut add = |name: &str, kb: u64| match memcg.parts.iter_mut().find(|(known, _)| known == name) {
+            Some((_, sum)) => *sum = sum.saturating_add(kb),
+            None => memcg.parts.push((name.to_owned(), kb)),
+        };
+        if let Some((name, bytes)) = memcg_use(text) {
+            add(name, bytes / 1024);
+        } else if let Some((_, rest)) = text.split_once(": ") {
+            // A line for each cgroup below the limited one, and itself.
+            for word in rest.split_whitespace().take(32) {
+                let kb = word.split_once(':').and_then(|(name, kb)| Some((name, kb.strip_suffix("KB")?.parse().ok()?)));
+                if let Some((name, kb)) = kb.filter(|(name, _)| matches!(*name, "cache" | "rss" | "shmem")) {
+                    add(name, kb);
+                }
+            }
+        }
+    }
+
     /// The process that was chosen; one of its children may be killed in its stead.
     fn chosen(&mut self, text: &str) {
         self.mark_memcg(text);
@@ -423,6 +455,13 @@ impl Reader {
             self.oom.memcg.get_or_insert_default();
         }
     }
+}
+
+/// Whether the zones of the report are clearly less than the machine's: by more than a sixteenth.
+fn lacks_nodes(oom: &Oom) -> bool {
+    let listed: u64 = oom.zones.iter().map(|zone| zone.managed_kb).fold(0, u64::saturating_add);
+    let all = oom.ram_kb.map_or(0, |ram| ram.saturating_sub(oom.reserved_kb.unwrap_or(0)));
+    listed > 0 && listed < all / 16 * 15
 }
 
 /// The size of a page: the smallest free block, else what the victim's sizes in pages and in kB say.

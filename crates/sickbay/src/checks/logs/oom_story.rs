@@ -1,7 +1,7 @@
 //! A report of the OOM killer in words, and as details.
 
 use serde_json::{Value, json};
-use sickbay_formats::kernel_log::oom::{Constraint, Judgement, Kill, Oom, Verdict, Zone};
+use sickbay_formats::kernel_log::oom::{Constraint, Holder, Judgement, Kill, Oom, Verdict, Zone};
 
 use super::size;
 use crate::finding::Finding;
@@ -17,6 +17,7 @@ const FEW: usize = 5;
 pub(super) fn message(oom: &Oom, incident: &[&Oom]) -> Text {
     let kills: Vec<&Kill> = incident.iter().flat_map(|oom| &oom.kills).collect();
     let who = match kills.as_slice() {
+        [] if oom.panicked => tr!("nobody was killed, the kernel stopped as vm.panic_on_oom says"),
         [] if oom.no_victim => tr!("nobody could be killed"),
         [] => tr!("who was killed is not in the log"),
         [one] => tr!("{comm} ({pid}) was killed", comm = one.comm.as_str(), pid = one.pid),
@@ -156,6 +157,12 @@ fn verdict(oom: &Oom, zone: &Zone, judgement: &Judgement, asked: &str) -> Text {
 
 fn memory(oom: &Oom, finding: &mut Finding) {
     if let Some(memcg) = &oom.memcg
+        && !memcg.parts.is_empty()
+    {
+        let parts: Vec<String> = memcg.parts.iter().map(|(name, kb)| format!("{name} {}", size(*kb))).collect();
+        finding.note(tr!("what the cgroup's memory is: {parts}", parts = parts.join(", ")));
+    }
+    if let Some(memcg) = &oom.memcg
         && let (Some(usage), Some(limit)) = (memcg.usage_kb, memcg.limit_kb)
     {
         let (task, hits) = (memcg.task.as_str(), memcg.failcnt.unwrap_or(0));
@@ -171,7 +178,7 @@ fn memory(oom: &Oom, finding: &mut Finding) {
     if oom.counter("active_anon").is_some() {
         finding.note(tr!(
             "anonymous {anon}, page cache {file}, shared memory and tmpfs {shmem}, slab {slab} ({fixed} of it cannot be freed), page tables {tables}, huge pages {huge}, booked nowhere {unknown}",
-            anon = size(sum(&["active_anon", "inactive_anon"])),
+            anon = size(oom.anonymous_kb().unwrap_or(0)),
             file = size(sum(&["active_file", "inactive_file"])),
             shmem = size(sum(&["shmem"])),
             slab = size(sum(&["slab_reclaimable", "slab_unreclaimable"])),
@@ -223,38 +230,33 @@ fn consumers(oom: &Oom, finding: &mut Finding) {
 
 /// Who really had the memory, where the report tells.
 fn who(oom: &Oom) -> Option<Text> {
-    let tasks = oom.tasks_rss_kb();
-    let counter = |name: &str| oom.counter(name).unwrap_or(0);
-    let total = match (&oom.constraint, &oom.memcg) {
-        (Constraint::Memcg, Some(memcg)) => memcg.usage_kb?,
-        _ => oom.managed_kb()?,
-    };
-    let anon = counter("active_anon").saturating_add(counter("inactive_anon"));
-    if anon > total / 4 && tasks < anon / 2 {
-        return Some(tr!(
+    Some(match oom.holder()? {
+        Holder::Tasks(comm) => tr!("most of it was used by {comm}", comm),
+        Holder::Slab => {
+            let caches: Vec<String> =
+                oom.slabs.iter().take(3).map(|(name, kb)| format!("{name} {}", size(*kb))).collect();
+            if caches.is_empty() {
+                tr!("most of it was the kernel's own, in slab: no process to kill gives that back")
+            } else {
+                tr!(
+                    "most of it was the kernel's own, in slab: no process to kill gives that back; most in {caches}",
+                    caches = caches.join(", ")
+                )
+            }
+        }
+        Holder::Shmem => {
+            tr!("most of it was shared memory or files in a tmpfs: no process to kill gives that back")
+        }
+        Holder::HugePages => tr!("most of it was set aside as huge pages"),
+        Holder::Unbooked => tr!(
+            "most of it is booked nowhere: the kernel took it page by page, as for what waits in pipes and sockets, for a driver, or for the balloon of the host"
+        ),
+        Holder::Lost(tasks, anon) => tr!(
             "the table of tasks explains only {tasks} of {anon} anonymous memory: it is cut, and who had the rest is not in the log",
             tasks = size(tasks),
             anon = size(anon)
-        ));
-    }
-    let slab = counter("slab_unreclaimable");
-    let shmem = counter("shmem");
-    let unknown = oom.unaccounted_kb().unwrap_or(0);
-    let most = |kb: u64| kb > total / 3;
-    if most(slab) {
-        return Some(tr!("most of it was the kernel's own, in slab: no process to kill gives that back"));
-    }
-    if most(shmem) {
-        return Some(tr!("most of it was shared memory or files in a tmpfs: no process to kill gives that back"));
-    }
-    if most(oom.huge_pages_kb) {
-        return Some(tr!("most of it was set aside as huge pages"));
-    }
-    if most(unknown) {
-        return Some(tr!("most of it is booked nowhere: a driver or a balloon of the host has it"));
-    }
-    let top = oom.consumers.first().filter(|top| top.rss_kb > total / 3 || top.rss_kb > tasks / 2)?;
-    Some(tr!("most of it was used by {comm}", comm = top.comm.as_str()))
+        ),
+    })
 }
 
 fn victims(incident: &[&Oom], finding: &mut Finding) {
@@ -300,8 +302,10 @@ pub(super) fn advice(oom: &Oom) -> Text {
             "raise the limit of the cgroup (memory.max, MemoryMax=, the container's limit), or let its largest user take less"
         ),
         Constraint::Cpuset | Constraint::MemoryPolicy => tr!("let the task use more nodes, or take less"),
-        _ if oom.order.unwrap_or(0) > 3 => {
-            tr!("find the driver that asks for such large blocks, and compact memory earlier")
+        _ if oom.order.unwrap_or(0) > 3 || oom.is_fragmented() => {
+            tr!(
+                "find what asks for such large blocks and let it take smaller ones, and compact memory earlier (vm.compact_memory, vm.min_free_kbytes)"
+            )
         }
         _ if oom.swap_total_kb == Some(0) => {
             tr!("give the machine more memory or swap, or let its largest user take less")

@@ -5,7 +5,7 @@ use crate::check::{Skip, Verdict};
 use crate::facts::Facts;
 use crate::facts::live::MemInfo;
 use crate::facts::memory::size;
-use crate::facts::slab_owners::SlabOwners;
+use crate::facts::slab_owners::{SlabOwners, scanners};
 use crate::facts::slabs::{Slabs, dentries};
 use crate::finding::{Findings, Severity};
 use crate::{check, tr};
@@ -96,6 +96,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     }
     if let Some(second) = suspects.next() {
         finding.why(tr!("next after that: {owner}", owner = second.text.clone()));
+    }
+    for scanner in scanners(facts) {
+        finding.note(scanner);
     }
     finding.by_hand(match leak {
         true => tr!("have the owner close them, or end it; drop_caches does not free them"),
