@@ -3,6 +3,7 @@
 //! Nothing here fails because a machine is slow: it prints, and a person judges.
 
 mod cost;
+mod memory;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,9 +23,33 @@ pub struct Bench {
     /// The program `ec2rl.py`, where it is
     #[arg(long, value_name = "FILE")]
     ec2rl: Option<PathBuf>,
+    /// Measure only this
+    #[arg(long, value_enum)]
+    only: Option<Part>,
     /// For the bench itself: reads so many bytes of each file that a list names
     #[arg(long, hide = true, value_name = "LIST")]
     read: Option<PathBuf>,
+    /// For the bench itself: reads the smaps_rollup of every process
+    #[arg(long, hide = true)]
+    rollups: bool,
+    /// For the bench itself: has a little memory of its own, and sleeps until its input ends
+    #[arg(long, hide = true)]
+    sleeper: bool,
+}
+
+/// What can be measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// A cold disk
+    Disk,
+    /// This machine
+    Host,
+    /// Its packaged files
+    Packages,
+    /// A kernel log of 1 GiB
+    Log,
+    /// The ledger of the memory, with 600 processes more
+    Ledger,
 }
 
 impl Bench {
@@ -33,11 +58,27 @@ impl Bench {
         if let Some(list) = &self.read {
             return read(list);
         }
+        if self.rollups {
+            return memory::rollups();
+        }
+        if self.sleeper {
+            return memory::sleep();
+        }
         let sickbay = crate::lab::build()?;
         println!("{} runs each, medians; wall and CPU in ms\n", self.runs);
-        self.disk(&sickbay)?;
-        self.host(&sickbay)?;
-        self.packages(&sickbay)
+        for part in [Part::Disk, Part::Host, Part::Packages, Part::Log, Part::Ledger] {
+            if self.only.is_some_and(|only| only != part) {
+                continue;
+            }
+            match part {
+                Part::Disk => self.disk(&sickbay)?,
+                Part::Host => self.host(&sickbay)?,
+                Part::Packages => self.packages(&sickbay)?,
+                Part::Log => memory::log(&sickbay, self.runs)?,
+                Part::Ledger => memory::ledger(&sickbay, self.runs)?,
+            }
+        }
+        Ok(())
     }
 
     /// `check` of a disk that is not in the page cache, against attaching it, mounting it and reading the same bytes.

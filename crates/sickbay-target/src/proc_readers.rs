@@ -119,7 +119,7 @@ mod tests {
     fn a_tree_is_not_watched() {
         let dir = tempfile::tempdir().expect("a directory");
         std::fs::create_dir(dir.path().join("proc")).expect("proc");
-        let root = Root::open(dir.path()).expect("the root");
+        let root = Root::at(dir.path()).expect("the root");
         let error = proc_readers(&root, Duration::from_secs(1)).expect_err("no kernel's");
         assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
     }

@@ -18,10 +18,19 @@ pub struct Cost {
 impl Cost {
     /// Runs a command to its end, whatever its status.
     pub fn of(command: &mut Command) -> Result<Cost, String> {
+        Cost::with_output(command, Stdio::null())
+    }
+
+    /// The same into a pipe. What a command says must be short: nobody reads it.
+    pub fn of_talker(command: &mut Command) -> Result<Cost, String> {
+        Cost::with_output(command, Stdio::piped())
+    }
+
+    fn with_output(command: &mut Command, output: Stdio) -> Result<Cost, String> {
         let name = command.get_program().display().to_string();
         let before = children_ticks();
         let begun = Instant::now();
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let child = command.stdin(Stdio::null()).stdout(output).stderr(Stdio::null()).spawn();
         let mut child = child.map_err(|error| format!("{name}: {error}"))?;
         let mut peak = 0;
         // The high-water mark only grows, so the last look is the one that counts.
