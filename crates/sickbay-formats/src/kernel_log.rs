@@ -1,5 +1,5 @@
 //! What the kernel said, as it is found in logs: dmesg(1) with and without `-T`, `/dev/kmsg`, syslog files, journalctl(1)
-//! in its `short` forms, `export` and `json`; several hosts and processors mixed, wrapped, cut off, damaged.
+//! in its `short` forms, `export` and `json`, containers' logs; several hosts and processors mixed, wrapped, cut off, damaged.
 //!
 //! [`Scanner`] goes once over any number of bytes in bounded memory: two vectorised searches for a few rare words find
 //! the lines that may matter, and only those are looked at. Reports of the OOM killer are read whole: see [`oom`].

@@ -1,4 +1,4 @@
-//! Entries of the journal as journalctl(1) writes them: `-o json` and `-o export`.
+//! Entries of the journal as journalctl(1) writes them, `-o json` and `-o export`, and lines of Docker's json-file log.
 
 use std::borrow::Cow;
 
@@ -28,6 +28,12 @@ pub(super) fn json(line: &[u8]) -> Message<'_> {
         prefixed: true,
         text: Cow::Owned(text),
     }
+}
+
+/// What was said, and the time of it, in a line of Docker's json-file log.
+pub(super) fn docker(line: &[u8]) -> (Vec<u8>, Option<Vec<u8>>) {
+    let text = value(line, "\"log\"").unwrap_or_default();
+    (text.trim_ascii_end().to_vec(), value(line, "\"time\""))
 }
 
 /// What a line of `journalctl -o export` says of the entry it belongs to.

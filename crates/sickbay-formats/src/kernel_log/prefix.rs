@@ -34,12 +34,21 @@ pub fn message(line: &[u8]) -> Message<'_> {
         return journal::json(line);
     }
     let mut found = Message { time: None, host: None, kernel: true, prefixed: false, text: Cow::Borrowed(line) };
+    let owned = |line: Vec<u8>| {
+        let inner = message_of(&line);
+        let (time, kernel, prefixed, text) = (inner.time, inner.kernel, inner.prefixed, inner.text.into_owned());
+        Message { time, host: None, kernel, prefixed, text: Cow::Owned(text) }
+    };
+    if line.starts_with(b"{\"log\":") {
+        // A container of Docker's that copies the kernel's log.
+        let (said, time) = journal::docker(line);
+        let said = owned(said);
+        let time = said.time.or_else(|| Some(date(&time?)?.0));
+        return Message { time, prefixed: true, ..said };
+    }
     if line.contains(&0x1b) {
         // dmesg --color; also what a hostile author may have put there.
-        let owned = without_escapes(line);
-        let inner = message_of(&owned);
-        let (time, kernel, prefixed, text) = (inner.time, inner.kernel, inner.prefixed, inner.text.into_owned());
-        return Message { time, kernel, prefixed, text: Cow::Owned(text), ..found };
+        return owned(without_escapes(line));
     }
     if let Some(rest) = line.strip_prefix(b"MESSAGE=") {
         found.text = Cow::Borrowed(rest);
@@ -148,6 +157,12 @@ fn dated<'a>(line: &'a [u8], found: &mut Message<'a>) -> Option<&'a [u8]> {
         _ => Some(stamp),
     };
     let rest = rest.trim_ascii_start();
+    // A container under Kubernetes (CRI): the stream, and whether the line is whole.
+    if let Some(rest) = rest.strip_prefix(b"stdout ").or_else(|| rest.strip_prefix(b"stderr "))
+        && let Some(rest) = rest.strip_prefix(b"F ").or_else(|| rest.strip_prefix(b"P "))
+    {
+        return Some(rest);
+    }
     // dmesg --time-format iso writes a comma before the microseconds and no author.
     if comma { Some(rest) } else { author(rest, found).or(Some(rest)) }
 }

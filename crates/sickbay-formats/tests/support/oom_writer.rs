@@ -578,6 +578,18 @@ pub const PREFIXES: &[Prefix] = &[
     Prefix { name: "short-monotonic", timed: true, put: |line| format!("[  123.456789] db-1 kernel: {line}") },
     Prefix { name: "short-unix", timed: true, put: |line| format!("1686537362.123456 db-1 kernel: {line}") },
     Prefix {
+        name: "docker",
+        timed: true,
+        put: |line| {
+            format!("{{\"log\":{:?},\"stream\":\"stdout\",\"time\":\"2023-06-12T02:36:02.1Z\"}}", format!("{line}\n"))
+        },
+    },
+    Prefix {
+        name: "kubernetes",
+        timed: true,
+        put: |line| format!("2023-06-12T02:36:02.123456789Z stdout F [  123.456789] {line}"),
+    },
+    Prefix {
         name: "json",
         timed: true,
         put: |line| {
