@@ -229,8 +229,15 @@ pub(crate) fn is_log(path: &Path) -> Result<bool, OpenError> {
     let packed = Packing::of(&raw).is_some();
     let text = if packed { unpacked(raw) } else { raw };
     let text = text.iter().position(|byte| *byte != 0).and_then(|at| text.get(at..)).unwrap_or_default();
-    if text.is_empty() || content::is_binary(text) {
+    if text.is_empty() {
         return Ok(false);
+    }
+    if content::is_binary(text) {
+        // A log that was damaged, or has a hole: it begins with lines of a log all the same.
+        let readable = text.iter().position(|byte| *byte == 0 || content::is_binary(&[*byte])).unwrap_or(text.len());
+        let lines = text.get(..readable).unwrap_or_default();
+        let end = lines.iter().rposition(|byte| *byte == b'\n').unwrap_or(0);
+        return Ok(kernel_log::resembles(lines.get(..end).unwrap_or_default()));
     }
     Ok(named_like_a_log(path) || kernel_log::resembles(text))
 }

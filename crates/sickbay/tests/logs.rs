@@ -118,6 +118,66 @@ fn every_way_to_hand_a_log_over() {
 }
 
 #[test]
+fn damaged_logs_are_read_around_the_damage() {
+    use std::io::{Seek, SeekFrom};
+    let dir = tempfile::tempdir().unwrap();
+    let line =
+        |day: u32| format!("Jun {day} 10:36:02 gw kernel: nf_conntrack: nf_conntrack: table full, dropping packet\n");
+    // A hole, as a writer leaves it whose file was cut.
+    let path = dir.path().join("hole.log");
+    let mut file = std::fs::File::create(&path).unwrap();
+    file.write_all(line(11).as_bytes()).unwrap();
+    file.seek(SeekFrom::Start(32 << 20)).unwrap();
+    file.write_all(format!("\n{}", line(12)).as_bytes()).unwrap();
+    drop(file);
+    let (report, status) = check(path.to_str().unwrap(), b"");
+    assert_eq!((status, &report["findings"][0]["details"]["count"]), (1, &json!(2)));
+    // Bytes that are no text in its middle, and a line of 8 MiB.
+    let noise: Vec<u8> = (0..200_000_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let path = dir.path().join("noise.log");
+    let long = [b"[1.0] ".as_slice(), &vec![0x1b; 8 << 20], b"\n"].concat();
+    std::fs::write(&path, [line(11).as_bytes(), &noise, b"\n", &long, line(12).as_bytes()].concat()).unwrap();
+    let (report, status) = check(path.to_str().unwrap(), b"");
+    assert_eq!((status, &report["findings"][0]["details"]["count"]), (1, &json!(2)));
+    // Nothing but such bytes is no log, whatever its name.
+    let path = dir.path().join("kern.log");
+    std::fs::write(&path, &noise).unwrap();
+    assert_eq!(check(path.to_str().unwrap(), b"").1, 2);
+}
+
+/// Standard output of `sickbay explain`, and the exit status.
+fn explain(arguments: &[&str]) -> (String, i32) {
+    let (last, first) = arguments.split_last().unwrap();
+    let all = std::iter::once("explain").chain(first.iter().copied());
+    let output = sickbay(all.collect::<Vec<_>>(), Path::new(last)).output().unwrap();
+    (String::from_utf8(output.stdout).unwrap(), output.status.code().unwrap())
+}
+
+#[test]
+fn a_finding_is_explained_with_the_whole_table() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("kern.log");
+    std::fs::write(&log, book()).unwrap();
+    let log = log.to_str().unwrap();
+    for name in ["F1", "oom-killer"] {
+        let (told, status) = explain(&[name, log]);
+        assert_eq!(status, 1);
+        for part in
+            ["72 kB short", "lowmem_reserve [0, 3746, 7968, 7968] pages", "free blocks in kB", "upstart-file-br: 1 processes"]
+        {
+            assert!(told.contains(part), "{name}: {part} is not in\n{told}");
+        }
+    }
+    let (told, status) = explain(&["--format=json", "F1", log]);
+    let finding: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(
+        (status, &finding["check"], &finding["details"]["victim_pid"]),
+        (1, &json!("oom-killer"), &json!(10366))
+    );
+    assert_eq!(explain(&["F9", log]).1, 2);
+}
+
+#[test]
 fn nothing_in_a_log_is_repaired_and_other_checks_do_not_look_at_it() {
     let dir = tempfile::tempdir().unwrap();
     let log = dir.path().join("kern.log");

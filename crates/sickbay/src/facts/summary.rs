@@ -46,8 +46,7 @@ fn of_log(facts: &Arc<Facts>) -> TargetSummary {
         log.said.kernel.clone().or_else(of_report)
     });
     let files = facts.target().logs().len();
-    let mut description = vec![if files == 1 { tr!("log") } else { tr!("{files} logs", files) }];
-    description.extend(kernel.as_deref().map(|release| tr!("kernel {release}", release)));
+    let description = vec![if files == 1 { tr!("log") } else { tr!("{files} logs", files) }];
     TargetSummary {
         kind: "log",
         name: facts.target().name.clone(),
