@@ -81,6 +81,7 @@ pub static ALL: &[&Check] = &[
     &login::pam_refuses_root::CHECK,
     &login::pam_lets_anyone_in::CHECK,
     &login::nologin_file::CHECK,
+    &login::login_refused_in_log::CHECK,
     // Logs.
     &logs::oom_killer::CHECK,
     &logs::kernel_panic::CHECK,

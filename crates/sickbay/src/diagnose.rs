@@ -1,5 +1,6 @@
 //! Runs checks over facts, each with a deadline and a net, and finds what causes what.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -61,6 +62,7 @@ pub fn diagnose(facts: &Arc<Facts>, checks: &[&'static Check]) -> Diagnosis {
         outcomes.push((*check, outcome));
         findings.append(&mut found);
     }
+    drop_unexplained(&mut findings, &mut outcomes);
     link_causes(&mut findings);
     Diagnosis { outcomes, findings: in_order(findings), took: started.elapsed() }
 }
@@ -144,6 +146,19 @@ fn run_one(check: &'static Check, facts: &Facts) -> Result {
     (outcome, list)
 }
 
+/// Findings that are nothing without another go where that one is not; a check that has none left is clear.
+fn drop_unexplained(findings: &mut Vec<Finding>, outcomes: &mut [(&'static Check, Outcome)]) {
+    let found: HashSet<&str> = findings.iter().map(|finding| finding.check.id).collect();
+    findings.retain(|finding| finding.only_under.is_empty() || finding.only_under.iter().any(|id| found.contains(id)));
+    for (check, outcome) in outcomes {
+        if let Outcome::Found(untold) = outcome
+            && !findings.iter().any(|finding| finding.check.id == check.id)
+        {
+            *outcome = untold.take().map_or(Outcome::Clear, Outcome::Unknown);
+        }
+    }
+}
+
 /// A finding hangs under the one that explains the deepest path that it is about.
 fn link_causes(findings: &mut [Finding]) {
     let parents: Vec<Option<usize>> = findings
@@ -163,7 +178,11 @@ fn link_causes(findings: &mut [Finding]) {
                     }
                 }
             }
-            best.map(|(other, _)| other)
+            let named = || {
+                let causes = finding.only_under.iter();
+                causes.filter_map(|id| findings.iter().position(|cause| cause.check.id == *id)).next()
+            };
+            best.map(|(other, _)| other).or_else(named)
         })
         .collect();
     for (index, finding) in findings.iter_mut().enumerate() {

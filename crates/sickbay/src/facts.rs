@@ -14,6 +14,7 @@ pub mod kernel_log;
 pub mod kernels;
 pub mod libraries;
 pub mod live;
+pub mod login_log;
 pub mod memory;
 pub mod memory_ledger;
 pub mod overcommit;

@@ -98,6 +98,8 @@ pub struct Finding {
     pub explains: Vec<PathBuf>,
     /// Paths that this finding is about besides its places.
     pub about: Vec<PathBuf>,
+    /// Checks of whose findings this one is a consequence, or nothing: see [`Finding::only_under`].
+    pub only_under: &'static [&'static str],
     /// Index of the finding that causes this one.
     pub caused_by: Option<usize>,
 }
@@ -191,6 +193,12 @@ impl Finding {
         self
     }
 
+    /// Says that this is evidence of what one of these checks finds; where none of them finds anything it is dropped.
+    pub fn only_under(&mut self, checks: &'static [&'static str]) -> &mut Self {
+        self.only_under = checks;
+        self
+    }
+
     /// Offers a repair. The first one offered is the one that `fix` takes, if its risk is accepted.
     pub fn repair(&mut self, risk: Risk, title: Text, changes: impl IntoIterator<Item = Change>) -> &mut Self {
         self.repairs.push(Repair { title, risk, changes: changes.into_iter().collect() });
@@ -262,6 +270,7 @@ impl Findings {
             stops: Vec::new(),
             explains: Vec::new(),
             about: Vec::new(),
+            only_under: &[],
             caused_by: None,
         });
         let last = self.list.len() - 1;

@@ -3,6 +3,7 @@
 pub mod account_file_damaged;
 pub mod login_defs_invalid;
 pub mod login_program_broken;
+pub mod login_refused_in_log;
 pub mod nologin_file;
 pub mod nsswitch_broken;
 pub mod pam_file_missing;
