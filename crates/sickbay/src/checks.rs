@@ -24,6 +24,7 @@ pub static ALL: &[&Check] = &[
     &boot::device_map_stale::CHECK,
     &boot::initramfs_damaged::CHECK,
     &boot::initramfs_lacks_drivers::CHECK,
+    &boot::network_driver_missing::CHECK,
     &boot::kernels_gone::CHECK,
     &boot::grub_config_missing::CHECK,
     &boot::grub_wrong_root::CHECK,

@@ -38,7 +38,7 @@ impl Disk {
 
     /// Runs a script in the mounted root; gives what it says.
     fn shell(&self, script: &str, variables: &[(&str, &Path)]) -> String {
-        let whole = format!("set -e; mount -o loop \"$IMAGE\" \"$MNT\"; cd \"$MNT\"\n{script}\ncd /; sync");
+        let whole = format!("set -e; L=$(losetup -f --show \"$IMAGE\"); mount $L \"$MNT\"; losetup -d $L; cd \"$MNT\"\n{script}\ncd /; sync");
         let mut command = Command::new("unshare");
         command.args(["-m", "--propagation", "private", "sh", "-c", &whole]);
         command.env("IMAGE", self.image()).env("MNT", self.dir.path().join("mnt"));
@@ -105,6 +105,17 @@ fn a_full_root_is_told_and_freed() {
     assert_eq!(code, Some(0), "{text}");
     assert_eq!(difference(&before, &disk.manifest()), None);
     assert_eq!(std::fs::read_dir(keep.path()).expect("readable").count(), 0, "the journal went with its last entry");
+}
+
+#[test]
+fn an_initramfs_that_was_cut_off_hangs_under_it() {
+    let disk = Disk::new(192, &["mkfs.ext4", "-q", "-F", "-m", "0"]);
+    // The kernel's package was configured while there was no room for it.
+    let cut = "i=boot/initrd.img-6.1.0-40-amd64; gzip -c $i > i.gz; head -c -600 i.gz > $i; rm i.gz";
+    disk.shell(&format!("{cut}\n{FILL}"), &[]);
+    let (_, text) = run(["check"], &disk.image());
+    assert_eq!(headline(&text), "critical: / is full", "{text}");
+    assert!(text.contains("= so: ") && !text.contains("[initramfs-damaged]"), "{text}");
 }
 
 #[test]

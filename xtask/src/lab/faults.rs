@@ -19,6 +19,8 @@ pub struct Fault {
     pub donor: bool,
     /// The repair is a risky one.
     pub risky: bool,
+    /// Nothing is found: root's password is set anew because somebody orders it.
+    pub resets_password: bool,
     /// CI tries it.
     pub smoke: bool,
 }
@@ -44,7 +46,7 @@ pub enum Way {
 /// A fault with the usual circumstances.
 const fn fault(name: &'static str, what: &'static str, snippet: &'static str, finds: &'static str) -> Fault {
     let (debian, way) = (Debian::Breaks, Way::Console);
-    Fault { name, what, snippet, finds, debian, way, donor: false, risky: false, smoke: false }
+    Fault { name, what, snippet, finds, debian, way, donor: false, risky: false, resets_password: false, smoke: false }
 }
 
 impl Fault {
@@ -62,6 +64,10 @@ impl Fault {
 
     const fn with_donor(self) -> Fault {
         Fault { donor: true, ..self }
+    }
+
+    const fn resets_password(self) -> Fault {
+        Fault { resets_password: true, ..self }
     }
 
     const fn risky(self) -> Fault {
@@ -178,6 +184,13 @@ for k in $(ls '$R'/lib/modules); do chroot '$R' mkinitramfs -o /boot/initrd.img-
         r"sed -i -E 's/^(root:[^:]*:[^:]*:[^:]*:[^:]*:[^:]*:[^:]*):[^:]*:/\1:19000:/' $R/etc/shadow",
         "root-account-expired",
     ),
+    fault(
+        "root-password-forgotten",
+        "nobody knows root's password: fix --reset-password root",
+        r"sed -i 's|^root:[^:]*|root:$6$saltsalt$qRiaCYQUmJJjZMW/9b5vxnhzP0S8mEcZyRYfTQfGHXyqFYYJDHlxZyVfJBPLRXxLBJ8hCZ5lgdOYOrkBlYDV0.|' $R/etc/shadow",
+        "",
+    )
+    .resets_password(),
     fault("root-shell-missing", "root's shell is not installed", r"sed -i '/^root:/s|[^:]*$|/usr/bin/zsh|' $R/etc/passwd", "root-shell-missing"),
     // PAM
     fault("pam-login-missing", "/etc/pam.d/login is gone", r"rm $R/etc/pam.d/login", "pam-file-missing")

@@ -118,6 +118,12 @@ impl Lab {
         if fault.donor {
             command.arg("--donor").arg(&self.healthy);
         }
+        if fault.resets_password && verb.contains(&"fix") {
+            // The password that the lab gives at the prompt, typed in as a script does.
+            let (reader, mut writer) = std::io::pipe().map_err(|error| error.to_string())?;
+            std::io::Write::write_all(&mut writer, b"sickbay\n").map_err(|error| error.to_string())?;
+            command.args(["--reset-password", "root"]).stdin(reader);
+        }
         let out = output(&mut command)?;
         serde_json::from_slice(&out.stdout).map_err(|error| format!("{verb:?}: {error}: {}", text(&out)))
     }

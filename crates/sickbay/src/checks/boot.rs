@@ -24,6 +24,7 @@ pub mod kernel_command_line;
 pub mod kernel_incomplete;
 pub mod kernel_missing;
 pub mod kernels_gone;
+pub mod network_driver_missing;
 pub mod partition_table_damaged;
 pub mod selinux_policy_missing;
 pub mod sysctl_hugepages;

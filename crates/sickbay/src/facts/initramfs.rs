@@ -121,6 +121,11 @@ impl OfKernel {
         needs.iter().filter(|name| is_module && self.lacks(contents, name)).cloned().collect()
     }
 
+    /// Whether it ends in the middle, as what is written to a full disk does.
+    pub fn is_cut_off(&self) -> bool {
+        self.contents.as_ref().is_ok_and(|contents| matches!(contents.damage(), Some(Damage::Truncated(..))))
+    }
+
     /// Whether the kernel can have that driver: in itself or as a module.
     pub fn knows(&self, module: &str) -> bool {
         self.builtin.contains(module) || self.dependencies.get(module).is_some()

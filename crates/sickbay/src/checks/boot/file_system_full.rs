@@ -1,17 +1,20 @@
 //! A file system that boot and login write to is full.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use bstr::ByteSlice;
 use sickbay_target::{FileSystemUse, KernelFiles};
 
 use crate::check::{Skip, Verdict};
 use crate::facts::Facts;
+use crate::facts::initramfs::Initramfses;
 use crate::facts::memory::size;
 use crate::facts::processes::pids;
 use crate::facts::space::{FileSystem, Lack, Space, nothing};
 use crate::facts::spare::{Spare, spare};
 use crate::finding::{Finding, Findings, Severity};
+use crate::proof::Stage;
 use crate::repair::{Change, Risk};
 use crate::{check, tr};
 
@@ -37,7 +40,7 @@ check! {
     /// keeps all of it, so it cannot lie on the same file system: `--journal DIR` names a directory elsewhere. By hand:
     /// `apt-get clean` or `dnf clean all`, `journalctl --vacuum-size=100M`, restart what holds deleted files open; for btrfs
     /// `btrfs balance start -dusage=10 /`; then delete what is yours to delete.
-    "file-system-full", Boot, seed = ["B2"], proves = [], "a file system that boot and login write to is full"
+    "file-system-full", Boot, seed = ["B2"], proves = [Initramfs], "a file system that boot and login write to is full"
 }
 
 /// How many directories and files are named.
@@ -72,8 +75,18 @@ fn report(facts: &Facts, found: &mut Findings, of: &FileSystem, lack: Lack) -> R
     // Without /boot and /home the system runs.
     let aside = ["/boot", "/home"].iter().any(|dir| place.starts_with(dir));
     let severity = if aside || lack == Lack::SpaceForOthers { Severity::Warning } else { Severity::Error };
+    // It is as grave as what came of it.
+    let all = facts.get::<Initramfses>();
+    let cut_off = all.is_ok_and(|all| {
+        let on_this = |path: &Path| facts.root().stat(path).is_ok_and(|found| found.dev == of.dev);
+        all.all.iter().any(|kernel| kernel.is_default && kernel.is_cut_off() && on_this(&kernel.path))
+    });
+    let severity = if cut_off && lack != Lack::SpaceForOthers { Severity::Critical } else { severity };
     let usage = of.usage(facts);
     let finding = found.add(severity, message);
+    if severity == Severity::Critical {
+        finding.stops(Stage::Initramfs);
+    }
     finding
         .at_path(place)
         .explains(of.tag())

@@ -6,6 +6,7 @@ use sickbay_formats::initramfs::{Compression, Damage};
 use crate::check::Verdict;
 use crate::facts::Facts;
 use crate::facts::initramfs::{Contents, Initramfses, OfKernel, root_file_system};
+use crate::facts::space::Space;
 use crate::finding::{Findings, Severity};
 use crate::proof::Stage;
 use crate::repair::{Risk, rebuild};
@@ -49,6 +50,12 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             .detail("size", kernel.size);
         if kernel.is_default {
             finding.stops(Stage::Initramfs);
+        }
+        if kernel.is_cut_off()
+            && let Ok(space) = facts.get::<Space>()
+            && let Some(full) = space.full_below(facts, &kernel.path)
+        {
+            finding.about(full.tag());
         }
         match rebuild::offer(facts, version, &kernel.path) {
             Some((title, change)) => finding.repair(Risk::Safe, title, [change]),

@@ -1,0 +1,73 @@
+//! The kernel that starts has no driver for the network of a guest of KVM.
+
+use std::path::{Path, PathBuf};
+
+use bstr::ByteSlice;
+use sickbay_formats::modules::Dependencies;
+
+use crate::check::{Skip, Verdict};
+use crate::facts::Facts;
+use crate::facts::initramfs::{Initramfses, OfKernel};
+use crate::facts::platform::{Kind, Platform};
+use crate::finding::Findings;
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// Where logs or programs of the system say that it is a guest of KVM: a kernel, the one that starts by default, with neither
+    /// `virtio_net` in itself nor a module of that name, or whose module file, or one that it needs, is gone from
+    /// `/lib/modules`.
+    ///
+    /// ## Why it matters
+    /// The system starts, without a network: ssh does not answer, and on most clouds that is the only way in.
+    ///
+    /// ## What the repair does
+    /// Nothing by itself. Where the file was in a package, `package-file-missing` brings it back. By hand: install the
+    /// package with the rest of the modules (`linux-modules-extra-VERSION`, `kernel-modules`), or start another kernel.
+    "network-driver-missing", Boot, seed = ["C1"], proves = [], "the kernel has no driver for the network of a guest of KVM"
+}
+
+const DRIVER: &str = "virtio_net";
+
+fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    if facts.is_host() {
+        return Err(Skip::NotApplicable(tr!("a running machine shows what it lacks itself")));
+    }
+    let platform = facts.get::<Platform>()?;
+    let Some((Kind::Kvm, clue)) = &platform.kind else {
+        return Err(Skip::NotApplicable(tr!("nothing says that it is a guest of KVM")));
+    };
+    let all = facts.get::<Initramfses>()?;
+    let Some(kernel) = all.all.iter().find(|kernel| kernel.is_default) else { return Ok(()) };
+    // A list without any driver of a network is no whole list.
+    let dir = Path::new("/lib/modules").join(&kernel.version);
+    let has_others = facts.file(dir.join("modules.dep"))?.is_some_and(|file| file.bytes.contains_str("/drivers/net/"));
+    if kernel.builtin.contains(DRIVER) || !has_others {
+        return Ok(());
+    }
+    let version = kernel.version.as_str();
+    let gone = gone(facts, kernel, &kernel.dependencies, &dir);
+    let finding = match (&gone, kernel.knows(DRIVER)) {
+        (Some(path), _) => found.error(tr!(
+            "kernel {version} cannot load virtio_net: {path} is missing",
+            version,
+            path = path.as_path()
+        )),
+        (None, false) => found.error(tr!("kernel {version} has no virtio_net", version)),
+        (None, true) => return Ok(()),
+    };
+    finding
+        .at_path(gone.as_deref().unwrap_or(&dir))
+        .evidence(clue.source.clone(), clue.words.clone())
+        .why(tr!("it starts without a network: ssh does not answer"))
+        .by_hand(tr!("install the package with the rest of this kernel's modules, or start another kernel"));
+    Ok(())
+}
+
+/// The file of the module, or of one that it needs, that modules.dep names and that is not there.
+fn gone(facts: &Facts, kernel: &OfKernel, all: &Dependencies, dir: &Path) -> Option<PathBuf> {
+    let module = all.get(DRIVER)?;
+    let needed = module.needs.iter().filter(|name| !kernel.builtin.contains(*name)).filter_map(|name| all.get(name));
+    let mut paths = [module].into_iter().chain(needed).map(|module| dir.join(module.path.to_path_lossy()));
+    paths.find(|path| matches!(facts.root().exists(path), Ok(false)))
+}
