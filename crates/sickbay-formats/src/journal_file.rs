@@ -44,7 +44,7 @@ impl<'a> JournalFile<'a> {
         let start = usize::try_from(u64_at(bytes, 88)?).ok()?;
         let incompatible = u32_at(bytes, 12)?;
         // 31: every flag that is known. What a later one means cannot be guessed.
-        (bytes.starts_with(MAGIC) && start >= 208 && start < 65_536 && incompatible < 32).then_some(JournalFile {
+        (bytes.starts_with(MAGIC) && (208..65_536).contains(&start) && incompatible < 32).then_some(JournalFile {
             bytes,
             start,
             compact: incompatible & COMPACT != 0,

@@ -162,9 +162,12 @@ fn a_finding_is_explained_with_the_whole_table() {
     for name in ["F1", "oom-killer"] {
         let (told, status) = explain(&[name, log]);
         assert_eq!(status, 1);
-        for part in
-            ["72 kB short", "lowmem_reserve [0, 3746, 7968, 7968] pages", "free blocks in kB", "upstart-file-br: 1 processes"]
-        {
+        for part in [
+            "72 kB short",
+            "lowmem_reserve [0, 3746, 7968, 7968] pages",
+            "free blocks in kB",
+            "upstart-file-br: 1 processes",
+        ] {
             assert!(told.contains(part), "{name}: {part} is not in\n{told}");
         }
     }
