@@ -39,7 +39,7 @@ impl Disk {
     /// Runs a script in the mounted root; gives what it says.
     fn shell(&self, script: &str, variables: &[(&str, &Path)]) -> String {
         let whole = format!(
-            "set -e; L=$(losetup -f --show \"$IMAGE\"); mount $L \"$MNT\"; losetup -d $L; cd \"$MNT\"\n{script}\ncd /; sync"
+            "set -e; mount -o loop \"$IMAGE\" \"$MNT\"; cd \"$MNT\"\n{script}\ncd /; sync"
         );
         let mut command = Command::new("unshare");
         command.args(["-m", "--propagation", "private", "sh", "-c", &whole]);
