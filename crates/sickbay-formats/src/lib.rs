@@ -9,6 +9,7 @@
 pub mod accounts;
 pub mod archive;
 pub mod bls;
+pub mod boot_console;
 pub mod boot_sector;
 pub mod cpio;
 pub mod device_map;

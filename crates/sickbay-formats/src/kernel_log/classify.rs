@@ -328,6 +328,10 @@ fn oops(text: &[u8]) -> Option<Event> {
 
 /// kernel/panic.c: `Kernel panic - not syncing: reason`
 fn panic(text: &[u8]) -> Option<Event> {
+    // The last line of a panic says it again.
+    if text.starts_with(b"---[ end") {
+        return None;
+    }
     let reason = after(text, "Kernel panic - not syncing: ").or_else(|| after(text, "Kernel panic - not syncing:"))?;
     event(Kind::Panic, BStr::new(reason).trim_ascii(), b"")
 }

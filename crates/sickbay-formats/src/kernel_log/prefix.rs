@@ -320,8 +320,10 @@ fn without_escapes(line: &[u8]) -> Vec<u8> {
         out.extend_from_slice(rest.get(..at).unwrap_or_default());
         rest = rest.get(at + 1..).unwrap_or_default();
         if let Some(sequence) = rest.strip_prefix(b"[") {
-            let end = sequence.iter().position(|byte| (0x40..=0x7e).contains(byte));
-            rest = end.and_then(|end| sequence.get(end + 1..)).unwrap_or_default();
+            // systemd shortens a line in the middle, in the middle of a sequence too: what cannot be in one ends it.
+            let end = sequence.iter().position(|byte| !(0x20..=0x3f).contains(byte)).unwrap_or(sequence.len());
+            let last = usize::from(sequence.get(end).is_some_and(|byte| (0x40..=0x7e).contains(byte)));
+            rest = sequence.get(end + last..).unwrap_or_default();
         }
     }
     out.extend_from_slice(rest);
