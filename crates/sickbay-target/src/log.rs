@@ -6,7 +6,7 @@ use std::io::{self, BufReader, Cursor, ErrorKind, Read};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use sickbay_formats::kernel_log;
+use sickbay_formats::{boot_console, kernel_log};
 
 use crate::{FileKind, OpenError, Root, content};
 
@@ -228,6 +228,9 @@ pub(crate) fn is_log(path: &Path) -> Result<bool, OpenError> {
     }
     let packed = Packing::of(&raw).is_some();
     let text = if packed { unpacked(raw) } else { raw };
+    // A cloud fills the buffer of a console up with zeros.
+    let end = text.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
+    let text = text.get(..end).unwrap_or_default();
     let text = text.iter().position(|byte| *byte != 0).and_then(|at| text.get(at..)).unwrap_or_default();
     if text.is_empty() {
         return Ok(false);
@@ -237,9 +240,14 @@ pub(crate) fn is_log(path: &Path) -> Result<bool, OpenError> {
         let readable = text.iter().position(|byte| *byte == 0 || content::is_binary(&[*byte])).unwrap_or(text.len());
         let lines = text.get(..readable).unwrap_or_default();
         let end = lines.iter().rposition(|byte| *byte == b'\n').unwrap_or(0);
-        return Ok(kernel_log::resembles(lines.get(..end).unwrap_or_default()));
+        return Ok(resembles(lines.get(..end).unwrap_or_default()));
     }
-    Ok(named_like_a_log(path) || kernel_log::resembles(text))
+    Ok(named_like_a_log(path) || resembles(text))
+}
+
+/// Whether it is what a kernel says, or what a boot says on its console.
+fn resembles(text: &[u8]) -> bool {
+    kernel_log::resembles(text) || boot_console::resembles(text)
 }
 
 /// As much as can be had.

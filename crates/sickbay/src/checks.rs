@@ -85,6 +85,7 @@ pub static ALL: &[&Check] = &[
     &login::login_refused_in_log::CHECK,
     // Logs.
     &logs::oom_killer::CHECK,
+    &logs::boot_stopped::CHECK,
     &logs::kernel_panic::CHECK,
     &logs::io_errors::CHECK,
     &logs::file_system_errors::CHECK,

@@ -1,5 +1,6 @@
 //! What the kernel said: out of memory, stuck, failing, full.
 
+pub mod boot_stopped;
 pub mod conntrack_full;
 pub mod cpu_lockup;
 pub mod file_max_reached;

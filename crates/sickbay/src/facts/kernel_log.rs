@@ -4,11 +4,12 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
 
 use bstr::ByteSlice;
+use sickbay_formats::boot_console::Console;
 use sickbay_formats::kernel_log::{self, Incident, Kind, Scanner, Stamp};
 use sickbay_target::{Blocks, Kind as TargetKind};
 
 use crate::check::Skip;
-use crate::facts::{Fact, Facts};
+use crate::facts::{Fact, Facts, console};
 use crate::finding::{Findings, Severity};
 use crate::text::Text;
 use crate::tr;
@@ -22,6 +23,8 @@ pub struct KernelLog {
     pub sources: Vec<PathBuf>,
     /// The logs are what is examined: all that is in them counts, however old.
     pub given: bool,
+    /// Those of the sources that are consoles, with what the last boot in each says.
+    pub consoles: Vec<(usize, Console)>,
     /// The moment that the age of an incident is judged at, by the clocks that logs use: a date, and the time since
     /// the start. None where it cannot be told.
     now: Vec<Stamp>,
@@ -47,12 +50,23 @@ fn given(facts: &Facts) -> KernelLog {
     for (index, file) in facts.target().logs().iter().enumerate() {
         scanner.source(index);
         log.sources.push(file.path().to_owned());
-        let read = file.open().and_then(|blocks| feed(&mut scanner, blocks));
-        if let Err(error) = read {
-            let why = error.to_string();
-            log.unread.push(tr!("{path} could not be read to its end: {why}", path = file.path(), why));
+        match file.open().and_then(|blocks| console::feed(&mut scanner, blocks)) {
+            Ok(console) => log.consoles.extend(console.map(|console| (index, console))),
+            Err(error) => {
+                let why = error.to_string();
+                log.unread.push(tr!("{path} could not be read to its end: {why}", path = file.path(), why));
+            }
         }
     }
+    // Of a console that was rotated only the newest part holds the last boot.
+    let is_older = |index: usize| {
+        let name = log.sources.get(index).map(|path| path.display().to_string()).unwrap_or_default();
+        let newer =
+            |other: &PathBuf| name.strip_prefix(&other.display().to_string()).is_some_and(|rest| rest.starts_with('.'));
+        log.sources.iter().any(newer)
+    };
+    let older: Vec<usize> = log.consoles.iter().map(|(index, _)| *index).filter(|index| is_older(*index)).collect();
+    log.consoles.retain(|(index, _)| !older.contains(index));
     log.said = scanner.finish();
     log
 }

@@ -25,6 +25,9 @@ check! {
 /// Lets a panic that came of want of memory hang under the finding of that: see `oom-killer`.
 pub(super) const PANIC_ON_OOM: &str = "/proc/sys/vm/panic_on_oom";
 
+/// Lets a panic that stopped a boot hang under the finding of that: see `boot-stopped`.
+pub(super) const BOOT_PANIC: &str = "/proc/sys/kernel/panic";
+
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let log = kernel_log(facts, found)?;
     let bugs = Seen::of(&log, Kind::Oops);
@@ -47,6 +50,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     if let Some(bug) = bugs.as_ref().and_then(|bugs| bugs.each.first()) {
         finding.note(tr!("before that: {words}", words = bug.words.as_str()));
     }
+    finding.about(BOOT_PANIC);
     if reason.contains("emory") {
         finding.about(PANIC_ON_OOM);
     }

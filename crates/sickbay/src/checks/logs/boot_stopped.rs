@@ -1,0 +1,96 @@
+//! A console: the last boot in it does not come to a login.
+
+use sickbay_formats::boot_console::{Cause, Said, Verdict};
+use sickbay_formats::span::Span;
+
+use super::kernel_log;
+use super::kernel_panic::BOOT_PANIC;
+use crate::check::{Skip, Verdict as Told};
+use crate::facts::Facts;
+use crate::facts::console::{stage, why};
+use crate::finding::{Findings, Line, Place, Severity};
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// The text of a console (a serial line, a cloud's "get console output") whose last boot does not come to a login: at
+    /// which stage it stops, which line says so, and what is to blame. Firmware, GRUB, kernel, initramfs, systemd and
+    /// sysvinit are understood. What was said before the last power-on does not count: it may be older than the repair.
+    ///
+    /// ## Why it matters
+    /// The line that stops a boot often stands far above the last one: emergency mode is the end of a story that begins with
+    /// a device that is not there.
+    ///
+    /// ## What the repair does
+    /// Nothing: a console has nothing to repair. Point `sickbay check` at the disk, which names the file at fault and offers
+    /// the repair; `sickbay boot` shows whether it starts.
+    "boot-stopped", Logs, seed = [], proves = [], "the last boot on the console does not come to a login"
+}
+
+fn run(facts: &Facts, found: &mut Findings) -> Told {
+    let log = kernel_log(facts, found)?;
+    if log.consoles.is_empty() {
+        return Err(Skip::NotApplicable(tr!("it is no console of a boot")));
+    }
+    for (source, console) in &log.consoles {
+        let path = log.source(*source);
+        let (severity, stop) = match &console.verdict {
+            Verdict::Stopped(stop) => (Severity::Critical, stop),
+            Verdict::GoingOn(stop) => match stop.cause {
+                Cause::Silence | Cause::Waiting | Cause::UnitFailed | Cause::OutOfMemory => {
+                    let (line, words) = (stop.said.line, stop.said.text.as_str());
+                    found.could_not_tell(tr!(
+                        "{path} ends before a login, and does not say whether the boot went on; line {line}: {words}",
+                        path,
+                        line,
+                        words
+                    ));
+                    continue;
+                }
+                _ => (Severity::Error, stop),
+            },
+            Verdict::Reached { .. } | Verdict::Nothing => continue,
+        };
+        let at = stage(stop.stage).title();
+        let finding = found.add(severity, tr!("the boot stops at {stage}: {why}", stage = at, why = why(stop)));
+        let Said { line, text } = stop.said.clone();
+        let span = Span { line, column: 1, len: text.chars().count() };
+        finding.evidence(format!("{}:{line}", path.display()), text.clone());
+        finding.places.push(Place::File { path: path.clone(), line: Some(Line { span, text, label: None }) });
+        for said in &stop.also {
+            finding.evidence(format!("{}:{}", path.display(), said.line), said.text.clone());
+        }
+        if console.boots > 1 {
+            let (boots, begin) = (console.boots, console.begin);
+            finding.note(tr!("of {boots} boots the last is judged, which begins in line {begin}", boots, begin));
+        }
+        finding
+            .detail("stage", serde_json::to_value(stage(stop.stage)).unwrap_or_default())
+            .detail("cause", format!("{:?}", stop.cause))
+            .detail("culprit", stop.culprit.as_str())
+            .detail("line", line)
+            .detail("begins_at_line", console.begin)
+            .detail("boots", console.boots)
+            .detail("kernel", console.kernel.as_deref());
+        if stop.panic {
+            finding.explains(BOOT_PANIC);
+        }
+        if stop.cause == Cause::OutOfMemory {
+            finding.about(super::kernel_panic::PANIC_ON_OOM);
+        }
+        // What the kernel says of these file systems is a part of the same story.
+        if matches!(
+            stop.cause,
+            Cause::FileSystemDamaged
+                | Cause::MountFailed
+                | Cause::CheckFailed
+                | Cause::RootUnmountable
+                | Cause::RootMissing
+        ) {
+            finding.explains("/dev");
+        }
+        finding
+            .by_hand(tr!("point sickbay check at the disk itself: it names the file at fault and offers the repair"));
+    }
+    Ok(())
+}
