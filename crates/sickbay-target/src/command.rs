@@ -144,9 +144,39 @@ pub(crate) fn die_with_parent() -> io::Result<()> {
 }
 
 /// A child that leads a process group. With it ends all of the group.
-struct Group(Option<Child>);
+#[derive(Debug)]
+pub(crate) struct Group(Option<Child>);
 
 impl Group {
+    /// Of a child that was made by [`plain`].
+    pub(crate) fn of(child: Child) -> Group {
+        Group(Some(child))
+    }
+
+    /// What it writes; given once.
+    pub(crate) fn stdout(&mut self) -> Option<std::process::ChildStdout> {
+        self.0.as_mut()?.stdout.take()
+    }
+
+    /// Whether it has ended; leaves it to be waited for.
+    pub(crate) fn has_ended(&self) -> io::Result<bool> {
+        has_ended(self.0.as_ref())
+    }
+
+    /// Ends it, and gives the last line that it wrote to standard error, or how it ended.
+    pub(crate) fn complaint(&mut self) -> String {
+        let pipe = self.0.as_mut().and_then(|child| child.stderr.take());
+        let status = match self.end() {
+            Ok(status) => status,
+            Err(error) => return error.to_string(),
+        };
+        let mut stderr = Vec::new();
+        if let Some(pipe) = pipe {
+            let _ = pipe.take(64 << 10).read_to_end(&mut stderr); // what there is
+        }
+        Output { status, stdout: Vec::new(), stderr, cut: false }.complaint()
+    }
+
     /// Kills the group, before the child is waited for: until then its number belongs to nobody else.
     fn end(&mut self) -> io::Result<ExitStatus> {
         let mut child = self.0.take().ok_or(io::ErrorKind::NotFound)?;

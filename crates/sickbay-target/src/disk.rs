@@ -88,6 +88,14 @@ impl Disk {
         Ok(disk)
     }
 
+    /// The name of QEMU's driver for the image; `None` for a raw one and for a device.
+    pub(crate) fn format_of(path: &Path) -> Result<Option<&'static str>, OpenError> {
+        let file = File::options().read(true).custom_flags(libc::O_CLOEXEC).open(path);
+        let file = file.map_err(|e| OpenError::io(path, "opening it", e))?;
+        let metadata = file.metadata().map_err(|e| OpenError::io(path, "looking at it", e))?;
+        if metadata.is_file() { image::format(path, &file) } else { Ok(None) }
+    }
+
     /// Reads up to `length` bytes; fewer at its end.
     ///
     /// # Errors

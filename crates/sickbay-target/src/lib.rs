@@ -23,6 +23,7 @@ mod system;
 mod table;
 mod target;
 mod usage;
+pub mod vm;
 mod volumes;
 mod writer;
 mod xattr;

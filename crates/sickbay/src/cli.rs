@@ -1,5 +1,6 @@
 //! The command line: one verb per file. `--help` and the man page are both made from what is declared here.
 
+mod boot;
 mod check;
 mod explain;
 mod fix;
@@ -53,6 +54,8 @@ enum Verb {
     Check(check::Check),
     /// Mend what was found: shows the plan, asks, repairs, checks again
     Fix(fix::Fix),
+    /// Start a copy of a disk in QEMU, and tell how far it comes; the disk is not touched
+    Boot(boot::Boot),
     /// Take back repairs; also finishes what a power loss cut off
     Undo(undo::Undo),
     /// Tell what a check means, why it happens, and how to mend it by hand
@@ -134,6 +137,7 @@ pub fn main() -> ExitCode {
     let result = match cli.verb {
         Verb::Check(verb) => verb.run(&context),
         Verb::Fix(verb) => verb.run(&context),
+        Verb::Boot(verb) => verb.run(&context),
         Verb::Undo(verb) => verb.run(&context),
         Verb::Explain(verb) => verb.run(&context),
         Verb::List(verb) => verb.run(&context),

@@ -5,6 +5,7 @@
 #![deny(clippy::disallowed_methods)]
 
 pub mod alloc;
+pub mod boot;
 pub mod check;
 pub mod checks;
 pub mod cli;

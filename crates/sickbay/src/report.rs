@@ -6,15 +6,20 @@ pub mod ledger;
 pub mod symptom;
 pub mod text;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use sickbay_target::Kind;
 
+use crate::boot::{Outcome, Trial};
 use crate::diagnose::Diagnosis;
 use crate::facts::Facts;
+use crate::facts::console::{boot_proof, stage};
+use crate::facts::kernel_log::KernelLog;
 use crate::proof::{BOOT, LOGINS, Proof};
 use crate::repair::session::Applied;
 use crate::text::Text;
+use crate::tr;
 
 /// Everything that a report says.
 #[derive(Debug)]
@@ -31,6 +36,8 @@ pub struct Report {
     pub logins: Vec<(&'static str, Proof)>,
     /// What `fix` did; `None` in the report of a `check`.
     pub applied: Option<Vec<Applied>>,
+    /// A boot that was tried.
+    pub trial: Option<Trial>,
 }
 
 /// What was looked at.
@@ -54,6 +61,15 @@ pub struct TargetSummary {
     pub notes: Vec<String>,
 }
 
+/// The boot that a log tells of, if it is one console.
+fn of_console(facts: &Facts, diagnosis: &Diagnosis) -> Proof {
+    let log = facts.get::<KernelLog>().ok();
+    let consoles = log.as_ref().map(|log| log.consoles.as_slice()).unwrap_or_default();
+    let [(_, console)] = consoles else { return Proof { stages: Vec::new() } };
+    let finding = diagnosis.findings.iter().position(|finding| finding.check.id == "boot-stopped");
+    boot_proof(console, finding.map(|index| diagnosis.root_cause(index)))
+}
+
 impl Report {
     /// The report of one diagnosis.
     pub fn new(
@@ -62,12 +78,12 @@ impl Report {
         diagnosis: Diagnosis,
         applied: Option<Vec<Applied>>,
     ) -> Report {
-        // A log is not something that boots.
+        // A log is not something that boots, but a console tells of a boot.
         let is_log = facts.target().kind == Kind::Log;
         Report {
             started,
             target: crate::facts::summary::of(facts),
-            boot: if is_log { Proof { stages: Vec::new() } } else { Proof::of(BOOT, &diagnosis) },
+            boot: if is_log { of_console(facts, &diagnosis) } else { Proof::of(BOOT, &diagnosis) },
             logins: LOGINS
                 .iter()
                 .filter(|_| !is_log)
@@ -75,17 +91,43 @@ impl Report {
                 .collect(),
             diagnosis,
             applied,
+            trial: None,
         }
     }
 
-    /// 0 clear, 1 findings, 2 something could not be told or done (which outweighs findings: the look is incomplete).
+    /// The report on a disk that could not be read.
+    pub fn of_unread(started: jiff::Timestamp, path: &Path, diagnosis: Diagnosis) -> Report {
+        let target = TargetSummary {
+            kind: "disk",
+            name: path.display().to_string(),
+            description: vec![tr!("its files could not be read")],
+            id: None,
+            version: None,
+            pretty_name: None,
+            kernel: None,
+            notes: Vec::new(),
+        };
+        let boot = Proof { stages: Vec::new() };
+        Report { started, target, diagnosis, boot, logins: Vec::new(), applied: None, trial: None }
+    }
+
+    /// The same with a boot that was tried: what it showed is the boot proof.
+    pub fn with_trial(self, trial: Trial) -> Report {
+        let stop = trial.console.stands_at().map(|stop| stage(stop.stage));
+        let finding = self.diagnosis.findings.iter().position(|one| stop.is_some_and(|stop| one.stops.contains(&stop)));
+        let logins = if self.applied.is_some() { self.logins } else { Vec::new() };
+        Report { boot: boot_proof(&trial.console, finding), logins, trial: Some(trial), ..self }
+    }
+
+    /// Of a check or a fix: 0 clear, 1 findings, 2 something could not be told or done (which outweighs findings: the look is incomplete).
     pub fn exit_code(&self) -> u8 {
         // Where one repair did not help, the next one may have.
         let all = || self.applied.iter().flatten();
         let cleared = |one: &Applied| {
             all().any(|other| other.verified && other.check == one.check && other.finding == one.finding)
         };
-        let undone = all().any(|one| !one.verified && !cleared(one));
+        let unproven = self.trial.as_ref().is_some_and(|trial| trial.outcome != Outcome::Login);
+        let undone = unproven || all().any(|one| !one.verified && !cleared(one));
         if self.diagnosis.something_unknown() || undone { 2 } else { u8::from(!self.diagnosis.findings.is_empty()) }
     }
 }

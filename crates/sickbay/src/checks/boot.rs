@@ -1,7 +1,7 @@
 //! From the partition table to the last unit that must start.
 
 pub mod auditd_halts;
-mod boot_entries;
+pub(crate) mod boot_entries;
 pub mod boot_loader_missing;
 pub mod boot_loader_modules_missing;
 pub mod default_target_missing;

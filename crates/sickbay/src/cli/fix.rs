@@ -1,12 +1,14 @@
 //! `sickbay fix`.
 
 use std::io::{BufRead, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sickbay_target::{Access, Target};
+use sickbay_target::{Access, Options, Target};
 
+use super::boot::{How, watched};
 use super::{Context, Failure, Format, TargetArgs, UNTOLD};
+use crate::boot::{self, Trial};
 use crate::checks;
 use crate::diagnose::diagnose;
 use crate::facts::Facts;
@@ -14,6 +16,7 @@ use crate::repair::password::{self, Order};
 use crate::repair::plan::{Choice, plan};
 use crate::repair::session;
 use crate::report::{Report, text};
+use crate::text::Text;
 use crate::tr;
 
 #[derive(Debug, clap::Args)]
@@ -46,6 +49,11 @@ pub(super) struct Fix {
     /// Let this user in at the console without any password, where PAM allows it (nullok)
     #[arg(long, value_name = "USER")]
     clear_password: Option<String>,
+    /// Afterwards start a copy of the disk in QEMU and see whether it comes to a login
+    #[arg(long)]
+    boot_test: bool,
+    #[command(flatten)]
+    how: How,
 }
 
 impl Fix {
@@ -61,6 +69,14 @@ impl Fix {
         }
         let started = jiff::Timestamp::now();
         let target = self.target.open(Access::ReadWrite)?;
+        if self.boot_test {
+            // Told before anything is changed.
+            let path = self.target.target.as_deref().unwrap_or(Path::new("/"));
+            if let Some(why) = boot::why_not(&target, path) {
+                return Err(Failure(why));
+            }
+            sickbay_target::vm::is_there().map_err(|error| Failure(Text::verbatim(error.to_string())))?;
+        }
         let donor = self.target.open_donor(&target)?;
         let journal = TargetArgs::open_journal(self.journal.as_deref())?;
         let choice = self.choice(journal, self.order(context)?);
@@ -91,16 +107,34 @@ impl Fix {
             context.print("\n");
         }
         let report = Report::new(started, &outcome.facts, outcome.diagnosis, Some(outcome.applied));
-        context.print_report(&report, self.target.target.as_deref())?;
-        let code = report.exit_code();
-        drop(report);
         drop(outcome.facts);
         drop(donor);
         // Nothing is done before it is on the disk.
         if let Ok(target) = Arc::try_unwrap(target) {
-            target.close().map_err(|error| Failure(crate::text::Text::verbatim(error.to_string())))?;
+            target.close().map_err(|error| Failure(Text::verbatim(error.to_string())))?;
         }
+        let trial = if self.boot_test && !declined { Some(self.boot_test(context)) } else { None };
+        let report = match trial {
+            Some(Ok(trial)) => report.with_trial(trial),
+            Some(Err(why)) => {
+                // What was repaired must be told.
+                context.print_report(&report, self.target.target.as_deref())?;
+                return Err(why);
+            }
+            None => report,
+        };
+        context.print_report(&report, self.target.target.as_deref())?;
+        let code = report.exit_code();
         Ok(if declined { UNTOLD } else { code })
+    }
+
+    /// Starts a copy of the repaired disk.
+    fn boot_test(&self, context: &Context) -> Result<Trial, Failure> {
+        let disk = self.target.target.clone().unwrap_or_default();
+        let options = Options { access: Access::ReadOnly, with: self.target.with.clone() };
+        let target = Target::open(Some(&disk), &options)?;
+        let facts = Arc::new(Facts::new(Arc::new(target), None));
+        watched(context, &self.how.wish(disk, self.target.with.clone()), Some(&facts))
     }
 
     fn choice(&self, journal: Option<Arc<Target>>, order: Option<Order>) -> Choice {

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use sickbay_target::Target;
 
+use super::Repair;
 use super::apply::{Error, Workshop, apply};
 use super::journal::{Entry, Journal, writer_of};
 use super::password;
-use super::plan::{Choice, Plan, plan, refusal};
+use super::plan::{Choice, Plan, Step, plan, refusal};
 use super::undo::{Force, take_back};
 use crate::check::Check;
 use crate::diagnose::{Diagnosis, diagnose};
@@ -141,6 +142,15 @@ pub fn fix(
         journal.remove_home()?;
     }
     Ok(Outcome { facts, diagnosis, applied, declined })
+}
+
+/// Makes one repair that no finding asked for, on a copy that is thrown away.
+pub fn make(target: &Target, repair: Repair) -> Result<(), Error> {
+    let writer = writer_of(target)?;
+    let shop = Workshop { target, writer, donor: None };
+    let mut journal = Journal::open(target, None)?;
+    let key = ("boot", repair.title.clone());
+    apply(&shop, &mut journal, &Step { finding: None, check: "boot", key, repair }).map(drop)
 }
 
 /// Takes back the entries `ids`, or all of them, newest first, of the journal on the target or `elsewhere`; gives what was

@@ -5,7 +5,12 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::check::{Area, Check, Outcome};
+use sickbay_formats::boot_console::Verdict;
+use sickbay_target::vm::Firmware;
+
+use crate::boot::{Outcome, Trial};
+use crate::check::{Area, Check, Outcome as CheckOutcome};
+use crate::facts::console::{stage, why};
 use crate::finding::{Finding, Place, Severity};
 use crate::proof::{Proof, Stage, State};
 use crate::repair::Risk;
@@ -37,6 +42,44 @@ pub struct ReportV1 {
     /// `fix` only: ids of the findings that are left.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remaining: Option<Vec<String>>,
+    /// `boot` and `fix --boot-test` only: how a copy of the disk started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub boot: Option<BootV1>,
+}
+
+/// A boot that was tried, in QEMU, on a copy of the disk.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct BootV1 {
+    /// `login`, `stopped` or `untold`.
+    pub outcome: Outcome,
+    /// The stage that it came to; where it stopped, that which it did not get over.
+    pub stage: Stage,
+    /// Why it stopped, or why that could not be told.
+    pub why: Option<String>,
+    /// A word for the cause, such as `RootMissing`.
+    pub cause: Option<String>,
+    /// What the cause is about: a device, a file, a unit; "" when that is not said.
+    pub culprit: Option<String>,
+    /// The line of the console that tells, from 1.
+    pub line: Option<usize>,
+    /// What it says.
+    pub text: Option<String>,
+    /// Where the console is kept.
+    pub console: String,
+    /// The release of the kernel that was started.
+    pub kernel: Option<String>,
+    /// How often it started, if it started itself anew.
+    pub boots: usize,
+    /// How long it took.
+    pub took_ms: u64,
+    /// `kvm` or `tcg`.
+    pub accelerator: &'static str,
+    /// `bios` or `uefi`.
+    pub firmware: &'static str,
+    /// What the kernel was told besides, on the copy only.
+    pub added: Option<&'static str>,
+    /// Remarks.
+    pub notes: Vec<String>,
 }
 
 /// Who wrote the report.
@@ -263,16 +306,45 @@ pub fn report(report: &Report, lang: Lang) -> ReportV1 {
                 .collect()
         }),
         remaining: report.applied.as_ref().map(|_| (0..report.diagnosis.findings.len()).map(finding_id).collect()),
+        boot: report.trial.as_ref().map(|trial| boot(trial, lang)),
     }
 }
 
-fn outcome(check: &'static Check, outcome: &Outcome, lang: Lang) -> OutcomeV1 {
+fn boot(trial: &Trial, lang: Lang) -> BootV1 {
+    let stop = trial.console.stands_at();
+    let said = match &trial.console.verdict {
+        Verdict::Reached { said, .. } => Some(said),
+        _ => stop.map(|stop| &stop.said),
+    };
+    BootV1 {
+        outcome: trial.outcome,
+        stage: stage(stop.map_or(trial.console.stage, |stop| stop.stage)),
+        why: trial.untold.clone().or_else(|| stop.map(why)).map(|why| why.render(lang)),
+        cause: stop.map(|stop| format!("{:?}", stop.cause)),
+        culprit: stop.map(|stop| stop.culprit.clone()),
+        line: said.map(|said| said.line),
+        text: said.map(|said| said.text.clone()),
+        console: trial.kept.display().to_string(),
+        kernel: trial.console.kernel.clone(),
+        boots: trial.console.boots,
+        took_ms: u64::try_from(trial.took.as_millis()).unwrap_or(u64::MAX),
+        accelerator: if trial.kvm { "kvm" } else { "tcg" },
+        firmware: match trial.firmware {
+            Firmware::Bios => "bios",
+            Firmware::Uefi => "uefi",
+        },
+        added: trial.added,
+        notes: trial.remarks.iter().map(|note| note.render(lang)).collect(),
+    }
+}
+
+fn outcome(check: &'static Check, outcome: &CheckOutcome, lang: Lang) -> OutcomeV1 {
     let (name, why) = match outcome {
-        Outcome::Clear => ("clear", None),
-        Outcome::Found(why) => ("found", why.as_ref()),
-        Outcome::NotApplicable(why) => ("not-applicable", Some(why)),
-        Outcome::Unknown(why) => ("unknown", Some(why)),
-        Outcome::Broken(why) => ("broken", Some(why)),
+        CheckOutcome::Clear => ("clear", None),
+        CheckOutcome::Found(why) => ("found", why.as_ref()),
+        CheckOutcome::NotApplicable(why) => ("not-applicable", Some(why)),
+        CheckOutcome::Unknown(why) => ("unknown", Some(why)),
+        CheckOutcome::Broken(why) => ("broken", Some(why)),
     };
     OutcomeV1 {
         check: check.id,

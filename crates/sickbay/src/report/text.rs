@@ -4,7 +4,12 @@ use std::fmt::Write as _;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
-use crate::check::Outcome;
+use sickbay_formats::boot_console::{Said, Verdict};
+use sickbay_target::vm::Firmware;
+
+use crate::boot::{Outcome, Trial};
+use crate::check::Outcome as CheckOutcome;
+use crate::facts::console::{stage, why};
 use crate::finding::{Finding, Line, Place, Severity};
 use crate::proof::{Proof, Stage, State};
 use crate::repair::plan::Plan;
@@ -39,13 +44,16 @@ impl Style {
 pub fn render(report: &Report, style: &Style, command: &str) -> String {
     let mut out = String::new();
     header(&mut out, report, style);
+    if let Some(trial) = &report.trial {
+        tried(&mut out, trial, report, style);
+    }
     let findings = &report.diagnosis.findings;
     for (index, finding) in findings.iter().enumerate() {
         if style.verbose || finding.caused_by.is_none() {
             out.push_str(&render_finding(report, index, style));
         }
     }
-    if matches!(report.target.kind, "root" | "disk") {
+    if report.target.kind != "host" && !report.boot.stages.is_empty() {
         let boot_title = style.say(&tr!("boot"));
         let _ = writeln!(out, "{}  {}", pad(&boot_title), proof(&report.boot, style));
         for (channel, login) in &report.logins {
@@ -54,8 +62,11 @@ pub fn render(report: &Report, style: &Style, command: &str) -> String {
         }
         out.push('\n');
     }
-    untold(&mut out, report, style);
-    closing(&mut out, report, style, command);
+    // Of a boot that was tried the trial is the report; the findings only say why.
+    if report.trial.is_none() || report.applied.is_some() {
+        untold(&mut out, report, style);
+        closing(&mut out, report, style, command);
+    }
     out
 }
 
@@ -68,14 +79,58 @@ pub fn render_finding(report: &Report, index: usize, style: &Style) -> String {
     format!("{}\n\n", block(index, finding, &consequences, style))
 }
 
+/// How a copy of the disk started.
+fn tried(out: &mut String, trial: &Trial, report: &Report, style: &Style) {
+    let seconds = trial.took.as_secs();
+    let stop = trial.console.stands_at();
+    let at = stage(stop.map_or(trial.console.stage, |stop| stop.stage)).title();
+    let verdict = match (trial.outcome, stop) {
+        (Outcome::Login, _) => tr!("it comes to a login, after {seconds} s", seconds),
+        (Outcome::Stopped, Some(stop)) => tr!("it stops at {stage}: {why}", stage = at, why = why(stop)),
+        (Outcome::Stopped, None) | (Outcome::Untold, _) => {
+            let reason = trial.untold.clone().unwrap_or_else(|| tr!("it says nothing more"));
+            tr!("it could not be told whether it starts; it came to {stage}: {reason}", stage = at, reason)
+        }
+    };
+    let _ = writeln!(out, "{}  {}", pad(&style.say(&tr!("started"))), style.say(&verdict));
+    let mut line = |said: &Said| {
+        let _ = writeln!(out, "{}  {}: {}", pad(&style.say(&tr!("line"))), said.line, printable(&said.text));
+    };
+    match (&trial.console.verdict, stop) {
+        (Verdict::Reached { said, .. }, _) => line(said),
+        (_, Some(stop)) => std::iter::once(&stop.said).chain(&stop.also).for_each(line),
+        _ => {}
+    }
+    let firmware = match trial.firmware {
+        Firmware::Bios => "BIOS",
+        Firmware::Uefi => "UEFI",
+    };
+    let accelerator = if trial.kvm { "KVM" } else { "TCG" };
+    let how =
+        tr!("on a copy that is gone again, {firmware}, {accelerator}, {seconds} s", firmware, accelerator, seconds);
+    let _ = writeln!(out, "{}  {}", pad(&style.say(&tr!("how"))), style.say(&how));
+    let added = trial.added.map(|added| tr!("the kernel was told {added} besides, on the copy only", added));
+    for remark in trial.remarks.iter().chain(&added) {
+        let _ = writeln!(out, "{}  {}", pad(&style.say(&tr!("remark"))), style.say(remark));
+    }
+    let _ = writeln!(out, "{}  {}", pad(&style.say(&tr!("console"))), printable(&trial.kept.display().to_string()));
+    let repaired = report.applied.iter().flatten().any(|applied| applied.journal.is_some());
+    if repaired && trial.outcome != Outcome::Login {
+        let target = report.target.name.as_str();
+        let undo = tr!("the repairs stay; sickbay undo {target} takes them back", target);
+        let _ = writeln!(out, "{}  {}", pad(&style.say(&tr!("remark"))), style.say(&undo));
+    }
+    out.push('\n');
+}
+
 /// Checks that did not look at everything; those with one reason stand in one line.
 fn untold(out: &mut String, report: &Report, style: &Style) {
     let mut lines: Vec<(String, String, Vec<&str>)> = Vec::new();
     for (check, outcome) in &report.diagnosis.outcomes {
         let (word, why) = match outcome {
-            Outcome::Unknown(why) | Outcome::Found(Some(why)) => (tr!("could not tell"), why),
-            Outcome::Broken(why) => (tr!("check failed"), why),
-            Outcome::NotApplicable(why) if style.verbose => (tr!("not applicable"), why),
+            CheckOutcome::Unknown(why) | CheckOutcome::Found(Some(why)) => (tr!("could not tell"), why),
+            CheckOutcome::Broken(why) => (tr!("check failed"), why),
+            CheckOutcome::NotApplicable(why) if style.verbose => (tr!("not applicable"), why),
             _ => continue,
         };
         let (word, why) = (style.say(&word), style.say(why));
@@ -221,15 +276,18 @@ fn closing(out: &mut String, report: &Report, style: &Style, command: &str) {
     if counts.is_empty() {
         counts.push(style.say(&tr!("nothing found")));
     }
-    let count = |test: fn(&Outcome) -> bool| diagnosis.outcomes.iter().filter(|(_, outcome)| test(outcome)).count();
+    let count =
+        |test: fn(&CheckOutcome) -> bool| diagnosis.outcomes.iter().filter(|(_, outcome)| test(outcome)).count();
     let checks = tr!(
         "{all} checks in {seconds} s: {clear} clear, {na} not applicable, {unknown} could not be told",
         all = diagnosis.outcomes.len(),
         seconds = format!("{:.2}", diagnosis.took.as_secs_f64()),
-        clear = count(|outcome| matches!(outcome, Outcome::Clear)),
-        na = count(|outcome| matches!(outcome, Outcome::NotApplicable(_))),
-        unknown =
-            count(|outcome| matches!(outcome, Outcome::Unknown(_) | Outcome::Broken(_) | Outcome::Found(Some(_))))
+        clear = count(|outcome| matches!(outcome, CheckOutcome::Clear)),
+        na = count(|outcome| matches!(outcome, CheckOutcome::NotApplicable(_))),
+        unknown = count(|outcome| matches!(
+            outcome,
+            CheckOutcome::Unknown(_) | CheckOutcome::Broken(_) | CheckOutcome::Found(Some(_))
+        ))
     );
     let _ = write!(out, "{} · {}", counts.join(", "), style.say(&checks));
     let repairable =

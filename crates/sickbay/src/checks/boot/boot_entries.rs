@@ -220,7 +220,7 @@ pub(super) fn replaced(text: &[u8], range: std::ops::Range<usize>, new: &str) ->
 }
 
 /// Edits of several words, joined by file; words of one file from the back to the front.
-pub(super) fn edits(words: Vec<(std::sync::Arc<SourceFile>, std::ops::Range<usize>, String)>) -> Vec<Change> {
+pub(crate) fn edits(words: Vec<(std::sync::Arc<SourceFile>, std::ops::Range<usize>, String)>) -> Vec<Change> {
     let mut words = words;
     words.sort_by(|left, right| left.0.path.cmp(&right.0.path).then(right.1.start.cmp(&left.1.start)));
     words.dedup_by(|left, right| left.0.path == right.0.path && left.1 == right.1);
