@@ -2,6 +2,7 @@
 //! the boot or the login in QEMU, diagnosed and repaired by the release binary, seen to boot and to let root in (and a
 //! wrong password not), and undone.
 
+mod boots;
 pub mod disk;
 mod faults;
 mod guest;
@@ -103,12 +104,15 @@ impl Lab {
 
 /// Everything there is to be tried, the longest first, so that the end is not spent waiting for one.
 fn all(smoke: bool) -> Vec<Trial> {
-    let whole = [Trial::Pristine, Trial::Five, Trial::Killed(if smoke { KILLS_OF_SMOKE } else { KILLS })];
+    let whole =
+        [Trial::Boots(smoke), Trial::Pristine, Trial::Five, Trial::Killed(if smoke { KILLS_OF_SMOKE } else { KILLS })];
     whole.into_iter().chain(FAULTS.iter().filter(|fault| !smoke || fault.smoke).map(Trial::Fault)).collect()
 }
 
 /// Something that is tried.
 enum Trial {
+    /// `sickbay boot` of faults that stay, of a chosen few or all.
+    Boots(bool),
     /// The healthy disk: nothing is found, nothing is changed, it boots.
     Pristine,
     /// Five faults on one disk.
@@ -122,6 +126,7 @@ enum Trial {
 impl Trial {
     fn name(&self) -> &'static str {
         match self {
+            Trial::Boots(_) => "boot-stages",
             Trial::Pristine => "pristine",
             Trial::Five => "five-at-once",
             Trial::Killed(_) => "killed",
@@ -131,6 +136,7 @@ impl Trial {
 
     fn run(&self, lab: &Workplace) -> Row {
         match self {
+            Trial::Boots(smoke) => lab.boots(*smoke),
             Trial::Pristine => lab.pristine(),
             Trial::Five => lab.five(),
             Trial::Killed(times) => lab.killed(*times),
