@@ -46,8 +46,8 @@ pub fn packages(status: &[u8]) -> impl Iterator<Item = Package<'_>> {
                     break;
                 }
                 something = true;
-                let Some((key, value)) = line.split_once_str(":") else { continue };
-                let value = value.trim_ascii().as_bstr();
+                let Some((key, value)) = line.find_byte(b':').and_then(|at| line.split_at_checked(at)) else { continue };
+                let value = value.get(1..).unwrap_or_default().trim_ascii().as_bstr();
                 match key {
                     b"Package" => package.name = value,
                     b"Version" => package.version = value,
@@ -135,7 +135,8 @@ pub fn package_of_list(file_name: &str) -> Option<&str> {
 /// The files of a `.md5sums` file, absolute, with their digests.
 pub fn md5sums(text: &[u8]) -> impl Iterator<Item = (BString, Digest)> {
     text.lines().filter_map(|line| {
-        let (digest, path) = line.split_once_str("  ")?;
+        let (digest, path) = line.split_at_checked(32)?;
+        let path = path.strip_prefix(b"  ")?;
         let path = path.strip_prefix(b"./").unwrap_or(path);
         (!path.is_empty()).then_some((BString::from([b"/", path].concat()), Digest::from_hex(digest)?))
     })

@@ -7,6 +7,7 @@
 mod bytes;
 pub mod command;
 mod content;
+mod dir;
 mod disk;
 mod error;
 mod inside;
@@ -28,6 +29,7 @@ mod volumes;
 mod writer;
 mod xattr;
 
+pub use dir::Dir;
 pub use disk::Disk;
 pub use error::OpenError;
 pub use inside::{Inside, InsideError, Made};

@@ -276,7 +276,7 @@ impl FileSystemUse {
 }
 
 /// Flags of every open: no waiting for a FIFO or a terminal, no descriptor in child processes.
-const QUIET: OFlags = OFlags::NONBLOCK.union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
+pub(crate) const QUIET: OFlags = OFlags::NONBLOCK.union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
 
 impl Root {
     /// The root directory of the running system.

@@ -2,15 +2,18 @@
 
 mod databases;
 mod digests;
+mod path;
 mod survey;
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
+use std::hash::BuildHasher;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use bstr::{BStr, BString};
+use hashbrown::HashTable;
 use sickbay_formats::digest::Digest;
 use sickbay_target::{FileKind, Root};
 
@@ -21,6 +24,7 @@ use crate::text::Text;
 pub(crate) use databases::Names;
 pub use databases::{DPKG, Rpm, find_rpm};
 pub use digests::{Altered, Digests};
+pub use path::PackagedPath;
 pub use survey::{Lost, State, Survey, Weight, weight};
 
 /// A kind of package database.
@@ -45,15 +49,16 @@ pub struct Package {
     pub basic: bool,
     /// dpkg's digests of configuration files.
     conffiles: HashMap<BString, Digest>,
-    /// dpkg keeps digests in a file of their own for each package, which is read when first needed.
-    digests: OnceLock<HashMap<BString, Digest>>,
+    /// dpkg keeps digests in a file of their own for each package, which is read when first needed; by the index of the
+    /// file, sorted.
+    digests: OnceLock<Vec<(usize, Digest)>>,
 }
 
 /// A file, directory or link of a package. There are hundreds of thousands, so it is small.
 #[derive(Debug)]
 pub struct PackagedFile {
     /// Where it is on this target: the links of a merged /usr and diversions are followed.
-    pub path: BString,
+    pub path: PackagedPath,
     /// Index in [`Database::packages`].
     pub package: u32,
     /// Whether the administrator is free to change it.
@@ -80,6 +85,17 @@ pub struct Exact {
 }
 
 impl PackagedFile {
+    /// Takes from both what they say of one path and do not agree in.
+    fn agree(&mut self, other: &mut PackagedFile) {
+        let (Some(a), Some(b)) = (&mut self.exact, &mut other.exact) else { return };
+        if (a.digest, a.size) != (b.digest, b.size) {
+            (a.digest, a.size, b.digest, b.size) = (None, None, None, None);
+        }
+        if (a.mode, a.owner) != (b.mode, b.owner) {
+            (a.mode, a.owner, b.mode, b.owner) = (None, None, None, None);
+        }
+    }
+
     /// The path, to look at it.
     pub fn as_path(&self) -> &Path {
         Path::new(OsStr::from_bytes(&self.path))
@@ -93,20 +109,75 @@ pub struct Database {
     pub system: System,
     /// All packages whose files are unpacked.
     pub packages: Vec<Package>,
-    /// All their files, sorted by path.
+    /// All their files, package by package.
     pub files: Vec<PackagedFile>,
     /// What of the database could not be read, one sentence each.
     pub damage: Vec<Text>,
+    /// Lists of files that dpkg cannot read, each with its package.
+    pub damaged_lists: Vec<(PathBuf, BString)>,
     /// Paths that the administrator gave another owner or mode through dpkg-statoverride(1).
     pub overridden: HashSet<BString>,
+    diversions: Vec<Diversion>,
     aliases: Aliases,
+    index: HashTable<u32>,
+    hasher: hashbrown::DefaultHashBuilder,
+}
+
+/// A file of dpkg's packages that stands aside for that of another.
+#[derive(Debug)]
+struct Diversion {
+    from: BString,
+    to: BString,
+    by: BString,
 }
 
 impl Database {
+    fn empty(root: &Root, system: System) -> Database {
+        Database {
+            system,
+            packages: Vec::new(),
+            files: Vec::new(),
+            damage: Vec::new(),
+            damaged_lists: Vec::new(),
+            overridden: HashSet::new(),
+            diversions: Vec::new(),
+            aliases: Aliases::of(root),
+            index: HashTable::new(),
+            hasher: hashbrown::DefaultHashBuilder::default(),
+        }
+    }
+
+    /// Makes [`Database::find`] possible once all files are there. A file of two packages (of two word sizes, say) is
+    /// judged only by what both say, and found as that of the first.
+    fn make_index(&mut self) {
+        self.index.reserve(self.files.len(), |_| 0);
+        for at in 0..self.files.len() {
+            let (before, rest) = self.files.split_at_mut(at);
+            let Some(file) = rest.first_mut() else { break };
+            let hash = self.hasher.hash_one(&*file.path);
+            let of = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+            let first = self.index.find(hash, |known| before.get(of(*known)).is_some_and(|it| it.path == file.path));
+            match first.and_then(|first| before.get_mut(of(*first))) {
+                Some(first) => first.agree(file),
+                None => {
+                    let number = u32::try_from(at).unwrap_or(u32::MAX);
+                    // Room was made for all of them.
+                    self.index.insert_unique(hash, number, |_| hash);
+                }
+            }
+        }
+    }
+
     /// The index in [`Database::files`] of the file at `path`, by any of its names in a merged /usr.
     pub fn find(&self, path: &Path) -> Option<usize> {
-        let path = self.aliases.real(path.as_os_str().as_bytes());
-        self.files.binary_search_by(|file| file.path.cmp(&path)).ok()
+        self.find_real(&self.aliases.real(path.as_os_str().as_bytes()))
+    }
+
+    fn find_real(&self, path: &[u8]) -> Option<usize> {
+        let of = |number: u32| self.files.get(usize::try_from(number).ok()?);
+        let is_it = |number: &u32| of(*number).is_some_and(|file| **file.path == *path);
+        let number = self.index.find(self.hasher.hash_one(BStr::new(path)), is_it)?;
+        usize::try_from(*number).ok()
     }
 
     /// The file at `path`, by any of its names in a merged /usr.
@@ -136,10 +207,18 @@ impl Database {
         }
         let package = self.package(file)?;
         if file.config {
-            return package.conffiles.get(&file.path).copied();
+            return package.conffiles.get(&**file.path).copied();
         }
-        let digests = package.digests.get_or_init(|| databases::md5sums(root, package, &self.aliases));
-        digests.get(&file.path).copied()
+        let digests = package.digests.get_or_init(|| databases::md5sums(root, self, package));
+        let index = self.find_real(&file.path)?;
+        let at = digests.binary_search_by_key(&index, |(index, _)| *index).ok()?;
+        digests.get(at).map(|(_, digest)| *digest)
+    }
+
+    /// Where the file that a package calls `path` is.
+    fn placed<'a>(&'a self, path: &'a [u8], package: &[u8]) -> &'a [u8] {
+        let diversion = self.diversions.iter().find(|diversion| diversion.from == path);
+        diversion.filter(|diversion| diversion.by != package).map_or(path, |diversion| &diversion.to)
     }
 
     /// The path that a file has on this target: `/usr/bin/sh` for `/bin/sh` where `/bin` is a link.
@@ -164,12 +243,21 @@ impl Aliases {
     }
 
     fn real(&self, path: &[u8]) -> BString {
+        let mut real = Vec::with_capacity(path.len() + 8);
+        self.append_real(path, &mut real);
+        real.into()
+    }
+
+    fn append_real(&self, path: &[u8], text: &mut Vec<u8>) {
         let under = |(link, _): &&(Vec<u8>, Vec<u8>)| {
-            path.strip_prefix(link.as_slice()).is_some_and(|rest| rest.first() == Some(&b'/'))
+            path.get(link.len()) == Some(&b'/') && path.starts_with(link.as_slice())
         };
         match self.0.iter().find(under) {
-            Some((link, real)) => [real, path.get(link.len()..).unwrap_or_default()].concat().into(),
-            None => path.into(),
+            Some((link, real)) => {
+                text.extend(real);
+                text.extend(path.get(link.len()..).unwrap_or_default());
+            }
+            None => text.extend(path),
         }
     }
 }

@@ -2,12 +2,14 @@
 //!
 //! What generators make of fstab and of the kernel's command line exists only while a system runs and is no part of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bstr::ByteSlice;
 use sickbay_formats::unit_file::{self, Setting};
+use sickbay_target::Root;
 
 use crate::check::Skip;
 use crate::facts::system::{Init, System};
@@ -75,6 +77,24 @@ pub struct Units {
     pub all: BTreeMap<String, Unit>,
     /// Other names → names.
     aliases: BTreeMap<String, String>,
+    dirs: UnitDirs,
+}
+
+/// The directories of units with the names that are in each, strongest first.
+#[derive(Debug)]
+struct UnitDirs(Vec<(&'static Path, HashSet<OsString>)>);
+
+impl UnitDirs {
+    fn of(root: &Root) -> UnitDirs {
+        let names = |dir: &Path| root.read_dir(dir).unwrap_or_default().into_iter().map(|entry| entry.name).collect();
+        UnitDirs(UNIT_DIRS.iter().map(|dir| (Path::new(*dir), names(Path::new(*dir)))).collect())
+    }
+
+    /// Where there is something of that name, strongest first.
+    fn having(&self, name: &str) -> impl DoubleEndedIterator<Item = PathBuf> {
+        let dirs = self.0.iter().filter(move |(_, names)| names.contains(OsStr::new(name)));
+        dirs.map(move |(dir, _)| dir.join(name))
+    }
 }
 
 /// More than this many units no boot has: something is built to be endless.
@@ -85,7 +105,8 @@ impl Fact for Units {
         if facts.get::<System>()?.init != Init::Systemd {
             return Err(Skip::NotApplicable(tr!("systemd is not installed")));
         }
-        let mut units = Units { all: BTreeMap::new(), aliases: BTreeMap::new() };
+        let dirs = UnitDirs::of(facts.root());
+        let mut units = Units { all: BTreeMap::new(), aliases: BTreeMap::new(), dirs };
         let mut ahead = vec!["default.target".to_owned()];
         while let Some(name) = ahead.pop() {
             if units.all.len() >= LIMIT {
@@ -113,7 +134,7 @@ impl Units {
         if self.all.contains_key(name) || self.aliases.contains_key(name) {
             return Ok(Vec::new());
         }
-        let (real, state, fragment) = find(facts, name)?;
+        let (real, state, fragment) = find(facts, &self.dirs, name)?;
         if real != name {
             self.aliases.insert(name.to_owned(), real.clone());
             if self.all.contains_key(&real) {
@@ -139,7 +160,7 @@ impl Unit {
         if let Some(file) = fragment {
             unit.settings.extend(unit_file::settings(&file.bytes).into_iter().map(|one| (Arc::clone(&file), one)));
         }
-        for path in drop_ins(facts, real) {
+        for path in drop_ins(facts, &self.dirs, real) {
             if let Some(file) = facts.file(&path)? {
                 unit.settings.extend(unit_file::settings(&file.bytes).into_iter().map(|one| (Arc::clone(&file), one)));
             }
@@ -148,7 +169,7 @@ impl Unit {
             unit.pulls.extend(unit.list("Unit", key).into_iter().map(|other| (other, needed)));
         }
         for (suffix, needed) in [("requires", true), ("wants", false), ("upholds", false)] {
-            unit.pulls.extend(linked(facts, real, suffix).into_iter().map(|other| (other, needed)));
+            unit.pulls.extend(linked(facts, &self.dirs, real, suffix).into_iter().map(|other| (other, needed)));
         }
         if real.ends_with(".service") && unit.state == State::Loaded && unit.has_default_dependencies() {
             unit.pulls.push(("sysinit.target".to_owned(), true));
@@ -167,14 +188,10 @@ fn template(name: &str) -> Option<String> {
 }
 
 /// The name under which a unit's file is, how it stands, and the file.
-fn find(facts: &Facts, name: &str) -> Result<(String, State, Option<Arc<SourceFile>>), Skip> {
+fn find(facts: &Facts, dirs: &UnitDirs, name: &str) -> Result<(String, State, Option<Arc<SourceFile>>), Skip> {
     let root = facts.root();
     for wanted in [Some(name.to_owned()), template(name)].into_iter().flatten() {
-        for dir in UNIT_DIRS {
-            let path = Path::new(dir).join(&wanted);
-            if root.metadata(&path).is_err() {
-                continue;
-            }
+        for path in dirs.having(&wanted) {
             // What does not run has an empty /dev: the text of the link tells.
             if root.read_link(&path).is_ok_and(|text| text == Path::new("/dev/null")) {
                 return Ok((name.to_owned(), State::Masked(path), None));
@@ -219,11 +236,10 @@ fn drop_in_names(name: &str) -> Vec<String> {
 }
 
 /// The drop-ins of a unit, in the order in which they count: of two with one name the stronger directory's.
-fn drop_ins(facts: &Facts, name: &str) -> Vec<PathBuf> {
+fn drop_ins(facts: &Facts, dirs: &UnitDirs, name: &str) -> Vec<PathBuf> {
     let mut chosen: BTreeMap<std::ffi::OsString, PathBuf> = BTreeMap::new();
     for name in drop_in_names(name) {
-        for dir in UNIT_DIRS.iter().rev() {
-            let dir = Path::new(dir).join(format!("{name}.d"));
+        for dir in dirs.having(&format!("{name}.d")).rev() {
             for entry in facts.root().read_dir(&dir).unwrap_or_default() {
                 if entry.name.as_encoded_bytes().ends_with(b".conf") {
                     chosen.insert(entry.name.clone(), dir.join(&entry.name));
@@ -237,11 +253,10 @@ fn drop_ins(facts: &Facts, name: &str) -> Vec<PathBuf> {
 }
 
 /// Names in the `.wants` or `.requires` directories of a unit.
-fn linked(facts: &Facts, name: &str, suffix: &str) -> Vec<String> {
+fn linked(facts: &Facts, dirs: &UnitDirs, name: &str, suffix: &str) -> Vec<String> {
     let mut all = Vec::new();
     for name in [Some(name.to_owned()), template(name)].into_iter().flatten() {
-        for dir in UNIT_DIRS {
-            let dir = Path::new(dir).join(format!("{name}.{suffix}"));
+        for dir in dirs.having(&format!("{name}.{suffix}")) {
             let entries = facts.root().read_dir(&dir).unwrap_or_default();
             all.extend(entries.iter().filter_map(|entry| entry.name.to_str().map(str::to_owned)));
         }

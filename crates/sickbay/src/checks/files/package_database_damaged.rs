@@ -82,7 +82,6 @@ fn of_dpkg(facts: &Facts, found: &mut Findings) -> Verdict {
         offer_copy(facts, finding, text, &listed);
         return Ok(());
     }
-    let Some(text) = text else { return Ok(()) };
     if listed.is_empty() {
         let info = Path::new(DPKG).join("info");
         found
@@ -92,8 +91,8 @@ fn of_dpkg(facts: &Facts, found: &mut Findings) -> Verdict {
             .by_hand(tr!("restore it from a backup, or reinstall every package: apt-get install --reinstall"));
         return Ok(());
     }
-    lists(facts, found, &text);
     let packages = facts.get::<Packages>()?;
+    lists(facts, found, &packages);
     if let Some(first) = packages.damage.first() {
         let finding = match packages.damage.len() - 1 {
             0 => found.warning(first.clone()),
@@ -107,19 +106,11 @@ fn of_dpkg(facts: &Facts, found: &mut Findings) -> Verdict {
 }
 
 /// Lists that dpkg refuses to read: it then refuses everything.
-fn lists(facts: &Facts, found: &mut Findings, text: &[u8]) {
+fn lists(facts: &Facts, found: &mut Findings, packages: &Packages) {
     let root = facts.root();
-    let dir = Path::new(DPKG).join("info");
-    for entry in root.read_dir(&dir).unwrap_or_default() {
-        let Some(name) = entry.name.to_str().and_then(dpkg::package_of_list) else { continue };
-        let path = dir.join(&entry.name);
-        let Ok(list) = root.read(&path) else { continue };
-        let mut unpacked = dpkg::packages(text).filter(|package| package.unpacked);
-        // Every package has at least the root directory.
+    for (path, name) in &packages.damaged_lists {
+        let Ok(list) = root.read(path) else { continue };
         let empty = list.is_empty();
-        if !(empty || dpkg::list_is_damaged(&list)) || !unpacked.any(|package| package.name == name) {
-            continue;
-        }
         let finding = if empty {
             let finding = found.warning(tr!("the list of files of {package} is empty", package = name));
             finding.why(tr!("an update leaves old files behind, and nothing can be removed or verified"))
@@ -127,18 +118,18 @@ fn lists(facts: &Facts, found: &mut Findings, text: &[u8]) {
             let finding = found.error(tr!("the list of files of {package} is cut off or damaged", package = name));
             finding.why(tr!("dpkg refuses to work as long as it cannot read one of its lists"))
         };
-        finding.at_path(&path);
+        finding.at_path(path);
         let theirs = |root: &Root| {
             let status = root.read_up_to(status(), 1 << 30).ok()?;
             let package = dpkg::packages(&status).find(|package| package.name == name)?;
             Some(package.version.to_owned())
         };
         let same = facts.donor().is_some_and(|donor| {
-            let good = donor.root().read(&path).is_ok_and(|list| !list.is_empty() && !dpkg::list_is_damaged(&list));
+            let good = donor.root().read(path).is_ok_and(|list| !list.is_empty() && !dpkg::list_is_damaged(&list));
             good && theirs(donor.root()).is_some_and(|version| theirs(root) == Some(version))
         });
         if same {
-            finding.repair(Risk::Safe, tr!("copy {path} from the donor", path), [Change::copy_from_donor(&path)]);
+            finding.repair(Risk::Safe, tr!("copy {path} from the donor", path), [Change::copy_from_donor(path)]);
         } else if !empty && !list.contains(&0) {
             // The last line may be half a path; dpkg writes the list anew when the package is installed again.
             let end = list.rfind_byte(b'\n').map_or(0, |at| at + 1);

@@ -167,6 +167,9 @@ fn causes<'a>(
             }
         }
     }
+    for files in all.values_mut() {
+        files.sort_by(|a, b| a.path.cmp(&b.path));
+    }
     for (dir, files) in left {
         let of: BTreeSet<u32> = files.iter().map(|file| file.package).collect();
         if of.len() > SAME_CAUSE {

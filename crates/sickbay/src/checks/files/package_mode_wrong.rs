@@ -137,7 +137,7 @@ fn paths(changes: &[Change]) -> usize {
 fn all_changes(facts: &Facts, packages: &Packages, by_owner: bool) -> Vec<Change> {
     let mut seen = std::collections::HashSet::new();
     let mut changes = Vec::new();
-    for file in packages.files.iter().filter(|file| !file.config && seen.insert(&file.path)) {
+    for file in packages.files.iter().filter(|file| !file.config && seen.insert(&**file.path)) {
         let Some(exact) = &file.exact else { continue };
         let Ok(metadata) = facts.root().metadata(file.as_path()) else { continue };
         // Owners and modes are two findings; a file with a wrong owner gets both from the first.

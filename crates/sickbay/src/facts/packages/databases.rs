@@ -1,6 +1,7 @@
 //! Reading the database of dpkg or rpm into one form.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -10,9 +11,10 @@ use sickbay_formats::digest::Digest;
 use sickbay_formats::rpm::{flag, verify};
 use sickbay_formats::rpmdb::{self, Backend};
 use sickbay_formats::{dpkg, rpm};
-use sickbay_target::{FileKind, Root};
+use sickbay_target::{Dir, FileKind, Reason, Root};
 
-use super::{Aliases, Database, Exact, Package, PackagedFile, System};
+use super::path::Collected;
+use super::{Database, Diversion, Exact, Package, System};
 use crate::check::Skip;
 use crate::facts::libraries::fits;
 use crate::text::Text;
@@ -38,59 +40,49 @@ fn has_lists(root: &Root) -> bool {
     entries.iter().any(|entry| entry.name.as_encoded_bytes().ends_with(b".list"))
 }
 
-fn empty(root: &Root, system: System) -> Database {
-    Database {
-        system,
-        packages: Vec::new(),
-        files: Vec::new(),
-        damage: Vec::new(),
-        overridden: HashSet::new(),
-        aliases: Aliases::of(root),
-    }
-}
-
 fn of_dpkg(root: &Root) -> Result<Database, Skip> {
-    let mut database = empty(root, System::Dpkg);
+    let mut database = Database::empty(root, System::Dpkg);
     let dir = Path::new(DPKG);
     let optional = |name: &str| root.read(dir.join(name)).unwrap_or_default();
     let (status, copy) = status(root)?;
     if copy {
         database.damage.push(tr!("{path} holds no package", path = dir.join("status")));
     }
-    let (diversions, overrides) = (optional("diversions"), optional("statoverride"));
-    let diversions: HashMap<&[u8], dpkg::Diversion<'_>> =
-        dpkg::diversions(&diversions).map(|diversion| (diversion.from.as_bytes(), diversion)).collect();
-    database.overridden = dpkg::overridden(&overrides).map(|path| database.aliases.real(path)).collect();
+    let diversions = optional("diversions");
+    database.diversions = dpkg::diversions(&diversions)
+        .map(|one| Diversion { from: one.from.into(), to: one.to.into(), by: one.by.into() })
+        .collect();
+    database.overridden =
+        dpkg::overridden(&optional("statoverride")).map(|path| database.aliases.real(path)).collect();
     let filters = configurations(root);
     let filters: Vec<dpkg::Filter<'_>> = filters.iter().flat_map(|text| dpkg::filters(text)).collect();
     let left_out = |path: &[u8]| {
         filters.iter().rev().find(|filter| fits(path, filter.pattern)).is_some_and(|filter| filter.exclude)
     };
+    let info = Info::of(root);
     for package in dpkg::packages(&status).filter(|package| package.unpacked) {
-        let Some(list) = info(root, package.name, package.architecture, "list") else {
+        let Some((name, list)) = info.read(package.name, package.architecture, "list") else {
             database.damage.push(tr!("{package} has no list of files", package = package.name));
             continue;
         };
+        // Every package has at least the root directory.
+        if list.is_empty() || dpkg::list_is_damaged(&list) {
+            database.damaged_lists.push((dir.join("info").join(name), package.name.into()));
+        }
         let conffiles: HashMap<&[u8], Option<Digest>> =
             package.conffiles().map(|(path, digest)| (path.as_bytes(), digest)).collect();
-        let number = u32::try_from(database.packages.len()).unwrap_or(u32::MAX);
+        let mut files = Collected::default();
         for path in dpkg::paths(&list) {
-            let conffile = conffiles.get(path.as_bytes());
+            let conffile = !conffiles.is_empty() && conffiles.contains_key(path.as_bytes());
             // What waits for its configuration may have its new files under other names.
-            if left_out(path) || (conffile.is_some() && !package.configured) {
+            if left_out(path) || (conffile && !package.configured) {
                 continue;
             }
-            let place = match diversions.get(path.as_bytes()) {
-                Some(diversion) if diversion.by != package.name => diversion.to,
-                _ => path,
-            };
-            database.files.push(PackagedFile {
-                path: database.aliases.real(place),
-                package: number,
-                config: conffile.is_some() || path.starts_with(b"/etc/"),
-                exact: None,
-            });
+            let place = database.placed(path, package.name);
+            files.add(&database.aliases, place, conffile || path.starts_with(b"/etc/"), None);
         }
+        let number = u32::try_from(database.packages.len()).unwrap_or(u32::MAX);
+        database.files.extend(files.of(number));
         database.packages.push(Package {
             name: package.name.to_owned(),
             version: package.version.to_owned(),
@@ -103,7 +95,7 @@ fn of_dpkg(root: &Root) -> Result<Database, Skip> {
             digests: OnceLock::new(),
         });
     }
-    database.files.sort_by(|a, b| a.path.cmp(&b.path));
+    database.make_index();
     Ok(database)
 }
 
@@ -122,25 +114,46 @@ fn status(root: &Root) -> Result<(Vec<u8>, bool), Skip> {
     }
 }
 
-/// A file of `/var/lib/dpkg/info`; packages that can be installed for several architectures have that in its name.
-fn info(root: &Root, name: &[u8], architecture: &[u8], suffix: &str) -> Option<Vec<u8>> {
-    let (name, architecture) = (name.to_str().ok()?, architecture.to_str().ok()?);
-    let dir = Path::new(DPKG).join("info");
-    let names = [format!("{name}.{suffix}"), format!("{name}:{architecture}.{suffix}")];
-    names.iter().find_map(|name| root.read(dir.join(name)).ok())
+/// `/var/lib/dpkg/info`, held open where that is possible.
+struct Info<'a> {
+    root: &'a Root,
+    dir: Option<Dir>,
 }
 
-/// The digests of a package's files, by where they are on this target.
-pub(super) fn md5sums(root: &Root, package: &Package, aliases: &Aliases) -> HashMap<BString, Digest> {
-    let text = info(root, &package.name, &package.architecture, "md5sums").unwrap_or_default();
-    let diversions = root.read(Path::new(DPKG).join("diversions")).unwrap_or_default();
-    let mut all: HashMap<BString, Digest> =
-        dpkg::md5sums(&text).map(|(path, digest)| (aliases.real(&path), digest)).collect();
-    for diversion in dpkg::diversions(&diversions).filter(|diversion| diversion.by != package.name) {
-        if let Some(digest) = all.remove(&aliases.real(diversion.from)) {
-            all.insert(aliases.real(diversion.to), digest);
-        }
+impl Info<'_> {
+    fn of(root: &Root) -> Info<'_> {
+        Info { root, dir: root.dir(Path::new(DPKG).join("info")).ok() }
     }
+
+    /// A file of a package and its name. Those of packages that can be installed for several architectures have that in
+    /// their names.
+    fn read(&self, package: &[u8], architecture: &[u8], suffix: &str) -> Option<(String, Vec<u8>)> {
+        let (package, architecture) = (package.to_str().ok()?, architecture.to_str().ok()?);
+        let names = [format!("{package}.{suffix}"), format!("{package}:{architecture}.{suffix}")];
+        names.into_iter().find_map(|name| {
+            let read = self.dir.as_ref()?.read(OsStr::new(&name));
+            let bytes = match read {
+                Ok(bytes) => bytes,
+                Err(error) if matches!(error.reason, Reason::NotFound) => return None,
+                // A link may lead to it.
+                Err(_) => self.root.read(Path::new(DPKG).join("info").join(&name)).ok()?,
+            };
+            Some((name, bytes))
+        })
+    }
+}
+
+/// The digests of a package's files, by their indices, sorted.
+pub(super) fn md5sums(root: &Root, database: &Database, package: &Package) -> Vec<(usize, Digest)> {
+    let file = Info::of(root).read(&package.name, &package.architecture, "md5sums");
+    let text = file.map(|(_, text)| text).unwrap_or_default();
+    let mut all: Vec<(usize, Digest)> = dpkg::md5sums(&text)
+        .filter_map(|(path, digest)| {
+            let path = database.aliases.real(database.placed(&path, &package.name));
+            Some((database.find_real(&path)?, digest))
+        })
+        .collect();
+    all.sort_by_key(|(index, _)| *index);
     all
 }
 
@@ -180,7 +193,7 @@ pub fn find_rpm(root: &Root) -> Option<Rpm> {
 }
 
 fn of_rpm(root: &Root, found: &Rpm) -> Result<Database, Skip> {
-    let mut database = empty(root, System::Rpm);
+    let mut database = Database::empty(root, System::Rpm);
     let file = root.read_up_to(&found.path, LIMIT)?;
     let wal = match found.backend {
         Backend::Sqlite => root.read_up_to(found.path.with_file_name("rpmdb.sqlite-wal"), LIMIT).ok(),
@@ -191,19 +204,16 @@ fn of_rpm(root: &Root, found: &Rpm) -> Result<Database, Skip> {
     database.damage = read.lost.iter().map(|lost| lost_text(*lost)).collect();
     let names = Names::of(root);
     for package in read.packages {
-        let number = u32::try_from(database.packages.len()).unwrap_or(u32::MAX);
+        let mut files = Collected::default();
         for file in package.files {
             if !file.installed || file.flags & (flag::GHOST | flag::MISSING_OK) != 0 {
                 continue;
             }
             let Some(exact) = exact(&file, &names) else { continue };
-            database.files.push(PackagedFile {
-                path: database.aliases.real(&file.path),
-                package: number,
-                config: file.flags & flag::CONFIG != 0,
-                exact: Some(Box::new(exact)),
-            });
+            files.add(&database.aliases, &file.path, file.flags & flag::CONFIG != 0, Some(Box::new(exact)));
         }
+        let number = u32::try_from(database.packages.len()).unwrap_or(u32::MAX);
+        database.files.extend(files.of(number));
         database.packages.push(Package {
             name: package.name,
             version: package.version,
@@ -213,8 +223,7 @@ fn of_rpm(root: &Root, found: &Rpm) -> Result<Database, Skip> {
             digests: OnceLock::new(),
         });
     }
-    database.files.sort_by(|a, b| a.path.cmp(&b.path));
-    disagreements(&mut database.files);
+    database.make_index();
     Ok(database)
 }
 
@@ -235,23 +244,6 @@ fn exact(file: &rpm::File, names: &Names) -> Option<Exact> {
         mtime: file.mtime.filter(|_| looked_at(verify::MTIME)),
         digest: file.digest.filter(|_| looked_at(verify::DIGEST)),
     })
-}
-
-/// A file of two packages (of two word sizes, say) is judged only by what both say.
-fn disagreements(sorted: &mut [PackagedFile]) {
-    for at in 1..sorted.len() {
-        let Some([first, second]) = sorted.get_mut(at - 1..=at) else { continue };
-        let (Some(a), Some(b)) = (&mut first.exact, &mut second.exact) else { continue };
-        if first.path != second.path {
-            continue;
-        }
-        if (a.digest, a.size) != (b.digest, b.size) {
-            (a.digest, a.size, b.digest, b.size) = (None, None, None, None);
-        }
-        if (a.mode, a.owner) != (b.mode, b.owner) {
-            (a.mode, a.owner, b.mode, b.owner) = (None, None, None, None);
-        }
-    }
 }
 
 fn lost_text(lost: rpmdb::Lost) -> Text {

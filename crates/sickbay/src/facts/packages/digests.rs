@@ -66,7 +66,7 @@ impl Fact for Digests {
             all.count += part.count;
             all.untold = all.untold.or(part.untold);
         }
-        all.altered.sort_by_key(|altered| packages.files.get(altered.file).map(|file| &file.path));
+        all.altered.sort_by_key(|altered| packages.files.get(altered.file).map(|file| file.path.as_bytes()));
         Ok(all)
     }
 }

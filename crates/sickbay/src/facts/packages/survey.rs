@@ -1,11 +1,11 @@
 //! One cheap look, stat(2) only, at every packaged file that the system needs to start and to let people in.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use bstr::ByteSlice;
-use sickbay_target::{FileKind, Metadata, Reason, Root};
+use sickbay_target::{Dir, FileKind, Metadata, ReadError, Reason, Root};
 
 use super::{PackagedFile, Packages};
 use crate::check::Skip;
@@ -70,8 +70,8 @@ pub fn weight(path: &[u8], config: bool) -> Option<Weight> {
     }
     let rest = path.strip_prefix(b"/usr").unwrap_or(path);
     let rest = rest.strip_prefix(b"/").filter(|_| !config)?;
-    let (top, below) = rest.split_once_str("/")?;
-    let name = below.rsplit_once_str("/").map_or(below, |(_, name)| name);
+    let (top, below) = split_once(rest)?;
+    let name = below.rfind_byte(b'/').and_then(|at| below.get(at + 1..)).unwrap_or(below);
     match top {
         b"bin" | b"sbin" => Some(Weight::Program),
         b"libexec" => Some(Weight::Program),
@@ -93,6 +93,11 @@ pub fn weight(path: &[u8], config: bool) -> Option<Weight> {
         }
         _ => None,
     }
+}
+
+fn split_once(path: &[u8]) -> Option<(&[u8], &[u8])> {
+    let at = path.find_byte(b'/')?;
+    Some((path.get(..at)?, path.get(at + 1..)?))
 }
 
 /// Programs and units of systemd, but not what guides tell to remove: the links that images for containers do without, and
@@ -160,17 +165,20 @@ impl Fact for Survey {
     fn gather(facts: &Facts) -> Result<Survey, Skip> {
         let packages = facts.get::<Packages>()?;
         let root = facts.root();
-        let wanted: Vec<(usize, Weight)> = packages
+        let mut wanted: Vec<(usize, Weight)> = packages
             .files
             .iter()
             .enumerate()
             .filter_map(|(at, file)| {
                 // The directories on the way to programs and libraries have modes, too.
                 let dir = file.exact.as_ref().filter(|exact| exact.kind == FileKind::Dir);
-                let way = || dir.filter(|_| SYSTEM_DIRS.contains(&file.path.as_slice())).map(|_| Weight::Program);
+                let way = || dir.filter(|_| SYSTEM_DIRS.contains(&file.path.as_bytes())).map(|_| Weight::Program);
                 Some((at, weight(&file.path, file.config).or_else(way)?))
             })
             .collect();
+        // By path, so that each directory is opened once.
+        let by_path = |(at, _): &(usize, Weight)| packages.files.get(*at).map(|file| file.path.as_bytes());
+        wanted.sort_unstable_by(|a, b| by_path(a).cmp(&by_path(b)).then(a.0.cmp(&b.0)));
         let mut survey = Survey { count: wanted.len(), ..Survey::default() };
         let workers = std::thread::available_parallelism().map_or(1, |n| n.get()).min(8);
         let looks: Vec<Survey> = std::thread::scope(|scope| {
@@ -183,34 +191,42 @@ impl Fact for Survey {
             survey.attributes.extend(look.attributes);
             survey.untold = survey.untold.or(look.untold);
         }
-        survey.lost.sort_by(|a, b| path(&packages, a).cmp(path(&packages, b)));
         survey.gone = gone(root, &packages);
         Ok(survey)
     }
 }
 
-fn path<'a>(packages: &'a Packages, lost: &Lost) -> &'a [u8] {
-    packages.files.get(lost.file).map_or(b"", |file| file.path.as_slice())
-}
-
+/// Looks at files of one directory after the other.
 fn look_at(root: &Root, packages: &Packages, wanted: &[(usize, Weight)]) -> Survey {
     let mut part = Survey::default();
+    let mut open: Option<(&Path, Result<Dir, ReadError>)> = None;
     for &(at, weight) in wanted {
         let Some(file) = packages.files.get(at) else { continue };
-        let state = match root.metadata(file.as_path()) {
+        let (Some(above), Some(name)) = (file.as_path().parent(), file.as_path().file_name()) else { continue };
+        if open.as_ref().is_none_or(|(path, _)| *path != above) {
+            open = Some((above, root.dir(above)));
+        }
+        let Some((_, dir)) = &open else { continue };
+        let untold = |error: &ReadError| match error.reason {
+            Reason::NotFound | Reason::NotADirectory => None,
+            _ => Some(Text::verbatim(error.to_string())),
+        };
+        let looked = match dir {
+            Ok(dir) => dir.metadata(name).map_err(|error| untold(&error)),
+            Err(error) => Err(untold(error)),
+        };
+        let state = match looked {
             Ok(metadata) => {
                 if has_other_attributes(packages, file, &metadata) {
                     part.attributes.push((at, metadata));
                 }
                 state(file, &metadata)
             }
-            Err(error) => match error.reason {
-                Reason::NotFound | Reason::NotADirectory => Some(State::Missing),
-                _ => {
-                    part.untold.get_or_insert_with(|| Text::verbatim(error.to_string()));
-                    None
-                }
-            },
+            Err(None) => Some(State::Missing),
+            Err(Some(why)) => {
+                part.untold.get_or_insert(why);
+                None
+            }
         };
         part.lost.extend(state.map(|state| Lost { file: at, weight, state }));
     }
@@ -223,7 +239,7 @@ fn has_other_attributes(packages: &Packages, file: &PackagedFile, metadata: &Met
     };
     let mode = exact.mode.is_some_and(|mode| mode != metadata.mode);
     let owner = exact.owner.is_some_and(|owner| owner != (metadata.uid, metadata.gid));
-    (mode || owner) && exact.kind != FileKind::Symlink && !packages.overridden.contains(&file.path)
+    (mode || owner) && exact.kind != FileKind::Symlink && !packages.overridden.contains(&*file.path)
 }
 
 fn state(file: &PackagedFile, metadata: &Metadata) -> Option<State> {
@@ -243,30 +259,31 @@ fn state(file: &PackagedFile, metadata: &Metadata) -> Option<State> {
 /// Directories right below those of libraries in which a package has files and which are not there.
 fn gone(root: &Root, packages: &Packages) -> BTreeMap<PathBuf, (usize, usize)> {
     let mut all: BTreeMap<&[u8], (usize, usize)> = BTreeMap::new();
+    // Packages list directory by directory.
+    let mut runs: Vec<(&[u8], usize, usize)> = Vec::new();
     for (at, file) in packages.files.iter().enumerate() {
-        if let Some(dir) = library_dir(&file.path) {
-            all.entry(dir).or_insert((0, at)).0 += 1;
+        match runs.last_mut() {
+            Some((dir, count, _)) if file.path.get(dir.len()) == Some(&b'/') && file.path.starts_with(dir) => {
+                *count += 1;
+            }
+            _ => runs.extend(library_dir(&file.path).map(|dir| (dir, 1, at))),
         }
     }
-    let mut missing = BTreeMap::new();
-    let mut known: HashSet<PathBuf> = HashSet::new();
-    for (dir, found) in all {
-        let path = Path::new(std::ffi::OsStr::from_bytes(dir)).to_owned();
-        let is_missing = |path: &Path| {
-            root.metadata(path).is_err_and(|error| matches!(error.reason, Reason::NotFound | Reason::NotADirectory))
-        };
-        if known.insert(path.clone()) && is_missing(&path) {
-            missing.insert(path, found);
-        }
+    for (dir, count, first) in runs {
+        all.entry(dir).or_insert((0, first)).0 += count;
     }
-    missing
+    let is_missing = |path: &Path| {
+        root.metadata(path).is_err_and(|error| matches!(error.reason, Reason::NotFound | Reason::NotADirectory))
+    };
+    let paths = all.into_iter().map(|(dir, found)| (Path::new(std::ffi::OsStr::from_bytes(dir)).to_owned(), found));
+    paths.filter(|(path, _)| is_missing(path)).collect()
 }
 
 /// `/usr/lib/X`, or `/usr/lib/x86_64-linux-gnu/X`, of a file below it.
 fn library_dir(path: &[u8]) -> Option<&[u8]> {
     let rest = path.strip_prefix(b"/usr/lib64/").or_else(|| path.strip_prefix(b"/usr/lib/"))?;
     let start = path.len() - rest.len();
-    let (first, below) = rest.split_once_str("/")?;
+    let (first, below) = split_once(rest)?;
     let end = if first.contains_str("-linux-gnu") { first.len() + 1 + below.find_byte(b'/')? } else { first.len() };
     let dir = rest.get(..end)?;
     let private = dir.split(|byte| *byte == b'/').any(|part| {

@@ -1,0 +1,114 @@
+//! A directory of a target, held open: many of its names are looked at, and its path is resolved once.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Mode, OFlags};
+
+use crate::root::{QUIET, error, io_error, metadata_of_fd};
+use crate::{Metadata, READ_LIMIT, ReadError, Reason, Root};
+
+/// A directory, held open.
+#[derive(Debug)]
+pub struct Dir {
+    path: PathBuf,
+    dir: OwnedFd,
+}
+
+impl Root {
+    /// The directory that the path leads to.
+    ///
+    /// # Errors
+    /// See [`Reason`].
+    pub fn dir(&self, path: impl AsRef<Path>) -> Result<Dir, ReadError> {
+        let path = path.as_ref();
+        Ok(Dir { path: path.to_owned(), dir: self.resolve(path, OFlags::DIRECTORY)? })
+    }
+}
+
+impl Dir {
+    /// What lstat(2) tells of a name in it.
+    ///
+    /// # Errors
+    /// See [`Reason`]; [`Reason::NotFound`] also for what is no name but a path.
+    pub fn metadata(&self, name: &OsStr) -> Result<Metadata, ReadError> {
+        self.is_name(name)?;
+        let stat = rustix::fs::statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW);
+        stat.map(|stat| Metadata::of(&stat)).map_err(|errno| self.error(name, Reason::of(errno)))
+    }
+
+    /// The bytes of a regular file of at most [`READ_LIMIT`]; a link is not followed.
+    ///
+    /// # Errors
+    /// As [`Root::read`].
+    pub fn read(&self, name: &OsStr) -> Result<Vec<u8>, ReadError> {
+        let seen = self.metadata(name)?;
+        if !seen.is_file() {
+            return Err(self.error(name, Reason::IsA(seen.kind)));
+        }
+        if seen.size > READ_LIMIT {
+            return Err(self.error(name, Reason::TooLarge { size: seen.size, limit: READ_LIMIT }));
+        }
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | QUIET;
+        let file = rustix::fs::openat(&self.dir, name, flags, Mode::empty())
+            .map_err(|errno| self.error(name, Reason::of(errno)))?;
+        // On a living system it may be something else by now.
+        let opened = metadata_of_fd(&self.path.join(name), file.as_fd())?;
+        if !opened.is_file() {
+            return Err(self.error(name, Reason::IsA(opened.kind)));
+        }
+        let mut bytes = Vec::with_capacity(usize::try_from(opened.size).unwrap_or(0).min(1 << 24).saturating_add(1));
+        let read = File::from(file).take(READ_LIMIT).read_to_end(&mut bytes);
+        read.map_err(|why| io_error(&self.path.join(name), why))?;
+        Ok(bytes)
+    }
+
+    fn is_name(&self, name: &OsStr) -> Result<(), ReadError> {
+        match name.as_bytes() {
+            b"" | b"." | b".." => Err(self.error(name, Reason::NotFound)),
+            bytes if bytes.contains(&b'/') => Err(self.error(name, Reason::NotFound)),
+            _ => Ok(()),
+        }
+    }
+
+    fn error(&self, name: &OsStr, reason: Reason) -> ReadError {
+        error(&self.path.join(name), reason)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn names_and_nothing_but_names() {
+        let outside = tempfile::tempdir().unwrap();
+        let path = outside.path().join("root");
+        fs::create_dir_all(path.join("etc/deep")).unwrap();
+        fs::write(outside.path().join("secret"), "the helper's own").unwrap();
+        fs::write(path.join("etc/fstab"), "proc").unwrap();
+        fs::write(path.join("top"), "top").unwrap();
+        symlink("../../secret", path.join("etc/out")).unwrap();
+        symlink("/etc", path.join("alias")).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, path.join("etc/fifo"), Mode::RWXU).unwrap();
+        let root = Root::at(&path).unwrap();
+        let dir = root.dir("/alias").unwrap();
+        assert_eq!(dir.read(OsStr::new("fstab")).unwrap(), b"proc");
+        assert_eq!(dir.metadata(OsStr::new("deep")).unwrap().kind, crate::FileKind::Dir);
+        assert_eq!(dir.metadata(OsStr::new("out")).unwrap().kind, crate::FileKind::Symlink);
+        for name in ["out", "deep", "fifo"] {
+            assert!(matches!(dir.read(OsStr::new(name)).unwrap_err().reason, Reason::IsA(_)), "{name}");
+        }
+        for name in ["..", ".", "", "../top", "/top", "gone"] {
+            assert!(matches!(dir.read(OsStr::new(name)).unwrap_err().reason, Reason::NotFound), "{name}");
+        }
+        assert!(matches!(root.dir("/top").unwrap_err().reason, Reason::NotADirectory));
+    }
+}
