@@ -46,7 +46,9 @@ pub fn packages(status: &[u8]) -> impl Iterator<Item = Package<'_>> {
                     break;
                 }
                 something = true;
-                let Some((key, value)) = line.find_byte(b':').and_then(|at| line.split_at_checked(at)) else { continue };
+                let Some((key, value)) = line.find_byte(b':').and_then(|at| line.split_at_checked(at)) else {
+                    continue;
+                };
                 let value = value.get(1..).unwrap_or_default().trim_ascii().as_bstr();
                 match key {
                     b"Package" => package.name = value,

@@ -4,6 +4,7 @@ pub mod accounts;
 pub mod boot_config;
 pub mod boot_loader;
 pub mod cgroups;
+pub mod comparison;
 pub mod console;
 pub mod devices;
 pub mod donor;

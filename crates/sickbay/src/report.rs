@@ -1,6 +1,7 @@
 //! What is told to the user, in several forms, from one set of data.
 
 pub mod alloc;
+pub mod comparison;
 pub mod json_v1;
 pub mod ledger;
 pub mod symptom;
@@ -14,6 +15,7 @@ use sickbay_target::Kind;
 use crate::boot::{Outcome, Trial};
 use crate::diagnose::Diagnosis;
 use crate::facts::Facts;
+use crate::facts::comparison::Comparison;
 use crate::facts::console::{boot_proof, stage};
 use crate::facts::kernel_log::KernelLog;
 use crate::proof::{BOOT, LOGINS, Proof};
@@ -38,6 +40,8 @@ pub struct Report {
     pub applied: Option<Vec<Applied>>,
     /// A boot that was tried.
     pub trial: Option<Trial>,
+    /// The target beside the donor that was named.
+    pub comparison: Option<Comparison>,
 }
 
 /// What was looked at.
@@ -92,6 +96,7 @@ impl Report {
             diagnosis,
             applied,
             trial: None,
+            comparison: None,
         }
     }
 
@@ -108,7 +113,7 @@ impl Report {
             notes: Vec::new(),
         };
         let boot = Proof { stages: Vec::new() };
-        Report { started, target, diagnosis, boot, logins: Vec::new(), applied: None, trial: None }
+        Report { started, target, diagnosis, boot, logins: Vec::new(), applied: None, trial: None, comparison: None }
     }
 
     /// The same with a boot that was tried: what it showed is the boot proof.

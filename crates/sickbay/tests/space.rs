@@ -38,9 +38,7 @@ impl Disk {
 
     /// Runs a script in the mounted root; gives what it says.
     fn shell(&self, script: &str, variables: &[(&str, &Path)]) -> String {
-        let whole = format!(
-            "set -e; mount -o loop \"$IMAGE\" \"$MNT\"; cd \"$MNT\"\n{script}\ncd /; sync"
-        );
+        let whole = format!("set -e; mount -o loop \"$IMAGE\" \"$MNT\"; cd \"$MNT\"\n{script}\ncd /; sync");
         let mut command = Command::new("unshare");
         command.args(["-m", "--propagation", "private", "sh", "-c", &whole]);
         command.env("IMAGE", self.image()).env("MNT", self.dir.path().join("mnt"));

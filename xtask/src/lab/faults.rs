@@ -229,6 +229,9 @@ for k in $(ls '$R'/lib/modules); do chroot '$R' mkinitramfs -o /boot/initrd.img-
     fault("lib-link-missing", "the link /lib is gone", r"rm $R/lib", "top-level-missing"),
     fault("bash-empty", "/bin/bash is empty", r": >$R/usr/bin/bash", "login-program-broken").with_donor(),
     fault("mode-777-root", "mode 777 on / and /etc/ssh", r"chmod 777 $R/; chmod -R 777 $R/etc/ssh", "mode-too-open").by_ssh(),
+    fault("mode-777-usr", "chmod -R 777 /usr", r"chmod -R 777 $R/usr", "mode-too-open")
+        .survived("sudo and su refuse, but root logs in"),
+    fault("mode-777-everything", "chmod -R 777 /", r"chmod -R 777 $R/", "mode-too-open").with_donor().by_ssh(),
     // Profile
     fault("profile-loop", "/etc/profile sources itself", r"echo '. /etc/profile' >>$R/etc/profile", "profile-stops-login").smoke(),
     fault("profile-exit", "exit in a file of profile.d", r"echo 'exit 0' >$R/etc/profile.d/x.sh", "profile-stops-login"),

@@ -8,6 +8,7 @@ use super::{Context, Failure, TargetArgs};
 use crate::checks;
 use crate::diagnose::diagnose;
 use crate::facts::Facts;
+use crate::facts::comparison::Comparison;
 use crate::report::Report;
 
 #[derive(Debug, clap::Args)]
@@ -29,9 +30,12 @@ impl Check {
         let target = self.target.open(Access::ReadOnly)?;
         let chosen = checks::chosen_for(&self.only, target.kind).map_err(Failure)?;
         let donor = self.target.open_donor(&target)?;
+        // Only with a donor that was named: it is meant to be compared with.
+        let other = donor.clone().filter(|_| self.target.donor.is_some() && self.only.is_empty());
         let facts = Arc::new(Facts::new(target, donor).with_all_digests(self.digests));
         let diagnosis = diagnose(&facts, &chosen);
-        let report = Report::new(started, &facts, diagnosis, None);
+        let mut report = Report::new(started, &facts, diagnosis, None);
+        report.comparison = other.map(|donor| Comparison::of(&facts, &Facts::new(donor, None)));
         context.print_report(&report, self.target.target.as_deref())?;
         Ok(report.exit_code())
     }

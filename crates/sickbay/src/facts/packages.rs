@@ -249,9 +249,8 @@ impl Aliases {
     }
 
     fn append_real(&self, path: &[u8], text: &mut Vec<u8>) {
-        let under = |(link, _): &&(Vec<u8>, Vec<u8>)| {
-            path.get(link.len()) == Some(&b'/') && path.starts_with(link.as_slice())
-        };
+        let under =
+            |(link, _): &&(Vec<u8>, Vec<u8>)| path.get(link.len()) == Some(&b'/') && path.starts_with(link.as_slice());
         match self.0.iter().find(under) {
             Some((link, real)) => {
                 text.extend(real);

@@ -225,6 +225,23 @@ fn of_packages(facts: &Facts, paths: &[PathBuf]) -> Option<FromPackages> {
     Some(FromPackages { restoration, paths: restored, sources })
 }
 
+/// The modes that the packages at hand give to `paths`, as far as they have them.
+pub fn modes(facts: &Facts, paths: &[PathBuf]) -> Vec<(PathBuf, u32)> {
+    let (Ok(packages), Ok(archives)) = (facts.get::<Packages>(), facts.get::<Archives>()) else { return Vec::new() };
+    let mut by_package: BTreeMap<u32, BTreeSet<PathBuf>> = BTreeMap::new();
+    for path in paths {
+        if let Some(file) = packages.file(path) {
+            by_package.entry(file.package).or_default().insert(packages.real(path));
+        }
+    }
+    let of_package = |(number, wanted): (u32, BTreeSet<PathBuf>)| {
+        let package = packages.packages.get(usize::try_from(number).ok()?)?;
+        let (_, members) = archives.extract(facts, &packages, package, &wanted)?;
+        Some(members.into_iter().map(|(path, member)| (path, member.mode)).collect::<Vec<_>>())
+    };
+    by_package.into_iter().filter_map(of_package).flatten().collect()
+}
+
 /// Makes the directories that are missing on the way to `paths`, as the donor or the database has them.
 fn missing_dirs(facts: &Facts, paths: &[PathBuf]) -> Vec<Change> {
     let packages = facts.get::<Packages>().ok();

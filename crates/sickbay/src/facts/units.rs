@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use bstr::ByteSlice;
 use sickbay_formats::unit_file::{self, Setting};
-use sickbay_target::Root;
 
 use crate::check::Skip;
 use crate::facts::system::{Init, System};
@@ -77,19 +76,22 @@ pub struct Units {
     pub all: BTreeMap<String, Unit>,
     /// Other names → names.
     aliases: BTreeMap<String, String>,
-    dirs: UnitDirs,
+    dirs: Arc<UnitDirs>,
 }
 
 /// The directories of units with the names that are in each, strongest first.
 #[derive(Debug)]
 struct UnitDirs(Vec<(&'static Path, HashSet<OsString>)>);
 
-impl UnitDirs {
-    fn of(root: &Root) -> UnitDirs {
-        let names = |dir: &Path| root.read_dir(dir).unwrap_or_default().into_iter().map(|entry| entry.name).collect();
-        UnitDirs(UNIT_DIRS.iter().map(|dir| (Path::new(*dir), names(Path::new(*dir)))).collect())
+impl Fact for UnitDirs {
+    fn gather(facts: &Facts) -> Result<UnitDirs, Skip> {
+        let names =
+            |dir: &Path| facts.root().read_dir(dir).unwrap_or_default().into_iter().map(|entry| entry.name).collect();
+        Ok(UnitDirs(UNIT_DIRS.iter().map(|dir| (Path::new(*dir), names(Path::new(*dir)))).collect()))
     }
+}
 
+impl UnitDirs {
     /// Where there is something of that name, strongest first.
     fn having(&self, name: &str) -> impl DoubleEndedIterator<Item = PathBuf> {
         let dirs = self.0.iter().filter(move |(_, names)| names.contains(OsStr::new(name)));
@@ -105,7 +107,7 @@ impl Fact for Units {
         if facts.get::<System>()?.init != Init::Systemd {
             return Err(Skip::NotApplicable(tr!("systemd is not installed")));
         }
-        let dirs = UnitDirs::of(facts.root());
+        let dirs = facts.get::<UnitDirs>()?;
         let mut units = Units { all: BTreeMap::new(), aliases: BTreeMap::new(), dirs };
         let mut ahead = vec!["default.target".to_owned()];
         while let Some(name) = ahead.pop() {
@@ -141,7 +143,7 @@ impl Units {
                 return Ok(Vec::new());
             }
         }
-        let unit = Unit::read(facts, &real, state, fragment)?;
+        let unit = Unit::read(facts, &self.dirs, &real, state, fragment)?;
         let pulled = unit.pulls.iter().map(|(other, _)| other.clone()).collect();
         self.all.insert(real, unit);
         Ok(pulled)
@@ -150,17 +152,24 @@ impl Units {
 
 /// One unit, whether or not a boot starts it.
 pub fn unit(facts: &Facts, name: &str) -> Result<Unit, Skip> {
-    let (real, state, fragment) = find(facts, name)?;
-    Unit::read(facts, &real, state, fragment)
+    let dirs = facts.get::<UnitDirs>()?;
+    let (real, state, fragment) = find(facts, &dirs, name)?;
+    Unit::read(facts, &dirs, &real, state, fragment)
 }
 
 impl Unit {
-    fn read(facts: &Facts, real: &str, state: State, fragment: Option<Arc<SourceFile>>) -> Result<Unit, Skip> {
+    fn read(
+        facts: &Facts,
+        dirs: &UnitDirs,
+        real: &str,
+        state: State,
+        fragment: Option<Arc<SourceFile>>,
+    ) -> Result<Unit, Skip> {
         let mut unit = Unit { state, settings: Vec::new(), pulls: Vec::new() };
         if let Some(file) = fragment {
             unit.settings.extend(unit_file::settings(&file.bytes).into_iter().map(|one| (Arc::clone(&file), one)));
         }
-        for path in drop_ins(facts, &self.dirs, real) {
+        for path in drop_ins(facts, dirs, real) {
             if let Some(file) = facts.file(&path)? {
                 unit.settings.extend(unit_file::settings(&file.bytes).into_iter().map(|one| (Arc::clone(&file), one)));
             }
@@ -169,7 +178,7 @@ impl Unit {
             unit.pulls.extend(unit.list("Unit", key).into_iter().map(|other| (other, needed)));
         }
         for (suffix, needed) in [("requires", true), ("wants", false), ("upholds", false)] {
-            unit.pulls.extend(linked(facts, &self.dirs, real, suffix).into_iter().map(|other| (other, needed)));
+            unit.pulls.extend(linked(facts, dirs, real, suffix).into_iter().map(|other| (other, needed)));
         }
         if real.ends_with(".service") && unit.state == State::Loaded && unit.has_default_dependencies() {
             unit.pulls.push(("sysinit.target".to_owned(), true));

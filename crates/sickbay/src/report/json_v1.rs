@@ -15,6 +15,7 @@ use crate::finding::{Finding, Place, Severity};
 use crate::proof::{Proof, Stage, State};
 use crate::repair::Risk;
 use crate::report::Report;
+use crate::report::comparison::ComparisonV1;
 use crate::text::{Lang, Text};
 
 /// The whole report.
@@ -45,6 +46,9 @@ pub struct ReportV1 {
     /// `boot` and `fix --boot-test` only: how a copy of the disk started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub boot: Option<BootV1>,
+    /// `check --donor` only: the target beside the donor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<ComparisonV1>,
 }
 
 /// A boot that was tried, in QEMU, on a copy of the disk.
@@ -307,6 +311,7 @@ pub fn report(report: &Report, lang: Lang) -> ReportV1 {
         }),
         remaining: report.applied.as_ref().map(|_| (0..report.diagnosis.findings.len()).map(finding_id).collect()),
         boot: report.trial.as_ref().map(|trial| boot(trial, lang)),
+        comparison: report.comparison.as_ref().map(super::comparison::v1),
     }
 }
 

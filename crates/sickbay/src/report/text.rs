@@ -62,6 +62,9 @@ pub fn render(report: &Report, style: &Style, command: &str) -> String {
         }
         out.push('\n');
     }
+    if let Some(comparison) = &report.comparison {
+        out.push_str(&super::comparison::render(comparison, style));
+    }
     // Of a boot that was tried the trial is the report; the findings only say why.
     if report.trial.is_none() || report.applied.is_some() {
         untold(&mut out, report, style);

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use sickbay_target::{FileKind, Metadata, Root};
+use sickbay_target::{Dir, FileKind, Metadata, Root};
 
-use super::modes::{RULES, is_host_key, packaged_mode, right_mode, usual_mode};
+use super::modes::{RULES, is_host_key, is_open, packaged_mode, right_mode, usual_mode};
+use super::setuid_lost;
 use crate::check::Verdict;
 use crate::facts::Facts;
 use crate::facts::packages::Packages;
+use crate::facts::restore;
 use crate::finding::Findings;
 use crate::repair::{Change, Risk};
 use crate::{check, tr};
@@ -24,8 +26,10 @@ check! {
     /// seems wrong.
     ///
     /// ## What the repair does
-    /// Gives every such path the mode that rpm's database knows or that it has on the donor, else the one that the
-    /// distributions ship: 0755 for directories and programs, 0644 for files, 0640 or 0600 for password files. By hand: `rpm --setperms -a` on RPM
+    /// Gives every such path the mode that rpm's database knows, that a package at hand brings (one in apt's cache or given
+    /// with `--package`) or that it has on the donor, else the one that the distributions ship: 0755 for directories and
+    /// programs, 0644 for files, 0640 or 0600 for password files, and their set-user-ID bits. When many paths are
+    /// open, all packaged files are looked at, below `/var` too. By hand: `rpm --setperms -a` on RPM
     /// systems; `chmod 755 / /etc /usr` and reinstalling the packages elsewhere.
     "mode-too-open", Files, seed = ["B9"], proves = [], "everybody may write system files"
 }
@@ -33,7 +37,9 @@ check! {
 /// Directories below which a writable directory is followed, as a recursive chmod would have gone.
 const TREES: [&str; 7] = ["/etc", "/usr", "/bin", "/sbin", "/lib", "/lib64", "/boot"];
 /// How many paths are repaired at once; a tree with more is worked off in rounds.
-const LIMIT: usize = 20_000;
+const LIMIT: usize = 200_000;
+/// So many paths are not opened one by one: all packaged files are looked at.
+const MANY: usize = 50;
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let root = facts.root();
@@ -54,6 +60,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     for tree in TREES {
         let Ok(top) = root.canonical(tree) else { continue };
         walk(facts, root, &top, 0, &mut open);
+    }
+    if open.len() >= MANY {
+        packaged(facts, &mut open);
     }
     owned.sort_by(|a, b| a.0.cmp(&b.0));
     owned.dedup_by(|a, b| a.0 == b.0);
@@ -77,7 +86,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             finding.at_path(path);
             finding.evidence(path.display().to_string(), format!("mode {:04o}", metadata.mode));
         }
-        for path in open.keys().filter(|path| is_host_key(path)) {
+        // What else is wrong with these comes right with their modes, as with /tmp, which was sticky.
+        let comes_right = |path: &&PathBuf| is_host_key(path) || setuid_lost::judges(path) || path.ends_with("tmp");
+        for path in open.keys().filter(comes_right) {
             finding.explains(path);
         }
         let changes: Vec<Change> = open
@@ -103,6 +114,38 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     Ok(())
 }
 
+/// Collects every packaged file that everybody may write, wherever it is, and gives all the modes of the packages at hand.
+fn packaged(facts: &Facts, open: &mut BTreeMap<PathBuf, (Metadata, u32)>) {
+    let Ok(packages) = facts.get::<Packages>() else { return };
+    let mut dir: Option<(&Path, Option<Dir>)> = None;
+    for file in packages.files.iter().take(LIMIT * 8) {
+        let path = file.as_path();
+        let (Some(above), Some(name)) = (path.parent(), path.file_name()) else { continue };
+        if dir.as_ref().is_none_or(|(path, _)| *path != above) {
+            dir = Some((above, facts.root().dir(above).ok()));
+        }
+        let Some((_, Some(dir))) = &dir else { continue };
+        let Some(metadata) = dir.metadata(name).ok().filter(is_open) else { continue };
+        // A package may bring what everybody may write.
+        if open.len() < LIMIT && packaged_mode(facts, path) != Some(metadata.mode) && !open.contains_key(path) {
+            let rule = RULES.iter().find(|rule| Path::new(rule.path) == path);
+            let after =
+                rule.map_or_else(|| usual_mode(facts, path, &metadata), |rule| right_mode(facts, rule, &metadata));
+            open.insert(path.to_owned(), (metadata, after));
+        }
+    }
+    let paths: Vec<PathBuf> = open.keys().cloned().collect();
+    for (path, mode) in restore::modes(facts, &paths) {
+        if let Some((metadata, after)) = open.get_mut(&path) {
+            *after = mode;
+            // A file that a package brought so is not open.
+            if metadata.mode == mode {
+                open.remove(&path);
+            }
+        }
+    }
+}
+
 /// Collects what everybody may write in `dir`, and goes on below directories that everybody may write. The files of
 /// `/etc` and of the program directories are looked at in any case.
 fn walk(facts: &Facts, root: &Root, dir: &Path, depth: usize, open: &mut BTreeMap<PathBuf, (Metadata, u32)>) {
@@ -122,9 +165,7 @@ fn walk(facts: &Facts, root: &Root, dir: &Path, depth: usize, open: &mut BTreeMa
         }
         let path = dir.join(&entry.name);
         let Ok(metadata) = root.metadata(&path) else { continue };
-        // A sticky directory is meant to be written by everybody.
-        let open_bits = metadata.mode & 0o002 != 0 && metadata.mode & 0o1000 == 0;
-        if open_bits && packaged_mode(facts, &path) != Some(metadata.mode) {
+        if is_open(&metadata) && packaged_mode(facts, &path) != Some(metadata.mode) {
             open.entry(path.clone()).or_insert_with(|| (metadata, usual_mode(facts, &path, &metadata)));
         }
         if metadata.is_dir() {

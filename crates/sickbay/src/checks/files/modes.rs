@@ -4,7 +4,7 @@
 //! The bits are those that the packages of Debian, RHEL and SUSE agree on; where they differ (RHEL ships `/` as 0555,
 //! Debian as 0755) only the bits that all have are asked for.
 
-use sickbay_target::{Metadata, Root};
+use sickbay_target::{FileKind, Metadata, Root};
 
 use crate::facts::Facts;
 use crate::facts::packages::Packages;
@@ -50,6 +50,9 @@ pub(super) const RULES: &[Rule] = &[
     dir("/var"),
     dir("/var/lib"),
     Rule { path: "/var/log", default: 0o755, never: 0o002, always: 0 },
+    Rule { path: "/var/log/btmp", default: 0o660, never: 0o002, always: 0 },
+    Rule { path: "/var/log/wtmp", default: 0o664, never: 0o002, always: 0 },
+    Rule { path: "/var/log/lastlog", default: 0o664, never: 0o002, always: 0 },
     Rule { path: "/boot", default: 0o755, never: 0o002, always: 0 },
     Rule { path: "/var/empty/sshd", default: 0o711, never: 0o022, always: 0 },
     Rule { path: "/root", default: 0o700, never: 0o002, always: 0 },
@@ -91,22 +94,72 @@ pub(super) fn right_mode(facts: &Facts, rule: &Rule, now: &Metadata) -> u32 {
     if rule.path.contains("shadow") && now.gid != 0 { 0o640 } else { rule.default }
 }
 
-/// The usual bits of a path without a rule of its own, by what it is: for the repair of a recursive `chmod 777`.
+/// Paths of Debian's and Ubuntu's packages, whose database knows no modes, that are neither 0755 nor 0644. A
+/// set-group-ID bit goes with a group of its own.
+const SPECIAL: [(&str, u32); 34] = [
+    ("/etc/polkit-1/rules.d", 0o700),
+    ("/etc/ssl/private", 0o710),
+    ("/etc/sudoers.d/README", 0o440),
+    ("/usr/bin/at", 0o2755),
+    ("/usr/bin/chage", 0o2755),
+    ("/usr/bin/chfn", 0o4755),
+    ("/usr/bin/chsh", 0o4755),
+    ("/usr/bin/crontab", 0o2755),
+    ("/usr/bin/dotlockfile", 0o2755),
+    ("/usr/bin/expiry", 0o2755),
+    ("/usr/bin/fusermount3", 0o4755),
+    ("/usr/bin/gpasswd", 0o4755),
+    ("/usr/bin/mount", 0o4755),
+    ("/usr/bin/newgrp", 0o4755),
+    ("/usr/bin/passwd", 0o4755),
+    ("/usr/bin/pkexec", 0o4755),
+    ("/usr/bin/ssh-agent", 0o2755),
+    ("/usr/bin/su", 0o4755),
+    ("/usr/bin/sudo", 0o4755),
+    ("/usr/bin/umount", 0o4755),
+    ("/usr/lib/dbus-1.0/dbus-daemon-launch-helper", 0o4754),
+    ("/usr/lib/openssh/ssh-keysign", 0o4755),
+    ("/usr/lib/polkit-1/polkit-agent-helper-1", 0o4755),
+    ("/usr/sbin/mount.nfs", 0o4755),
+    ("/usr/sbin/unix_chkpwd", 0o2755),
+    ("/usr/share/polkit-1/rules.d", 0o700),
+    ("/var/cache/apt/archives/partial", 0o700),
+    ("/var/cache/ldconfig", 0o700),
+    ("/var/lib/apt/lists/partial", 0o700),
+    ("/var/lib/polkit-1", 0o700),
+    ("/var/local", 0o2775),
+    ("/var/mail", 0o2775),
+    ("/var/spool/cron/atjobs", 0o1770),
+    ("/var/spool/cron/crontabs", 0o1730),
+];
+
+/// The usual bits of a path without a rule of its own: those that its package or the donor gives it, else by what it is.
+/// For the repair of a recursive `chmod 777`.
 pub(super) fn usual_mode(facts: &Facts, path: &std::path::Path, now: &Metadata) -> u32 {
     if let Some(mode) = packaged_mode(facts, path) {
         return mode;
     }
     if let Some(donor) = facts.donor().and_then(|donor| donor.root().metadata(path).ok())
         && donor.kind == now.kind
-        && donor.mode & 0o002 == 0
+        && !is_open(&donor)
+        // On a running donor these are the kernel's.
+        && !["/proc", "/sys", "/dev"].iter().any(|kernel| path == std::path::Path::new(kernel))
     {
         return donor.mode;
+    }
+    if let Some((_, mode)) = SPECIAL.iter().find(|(special, _)| path == std::path::Path::new(special)) {
+        return if mode & 0o2000 != 0 && now.gid == 0 { 0o755 } else { *mode };
     }
     // sshd passes over a host key that others may read; RHEL's may be read by the group of ssh-keysign.
     if is_host_key(path) {
         return if now.gid == 0 { 0o600 } else { 0o640 };
     }
     if now.is_dir() || is_program(facts.root(), path) { 0o755 } else { 0o644 }
+}
+
+/// Whether everybody may replace it. A sticky directory is meant to be written by everybody.
+pub(super) fn is_open(metadata: &Metadata) -> bool {
+    metadata.mode & 0o002 != 0 && metadata.mode & 0o1000 == 0 && metadata.kind != FileKind::Symlink
 }
 
 /// Whether the path is that of a private host key of sshd.
@@ -117,11 +170,30 @@ pub(super) fn is_host_key(path: &std::path::Path) -> bool {
 
 fn is_program(root: &Root, path: &std::path::Path) -> bool {
     let in_bin = path.parent().is_some_and(|dir| dir.ends_with("bin") || dir.ends_with("sbin"));
-    in_bin
-        || root.read_head(path, 18).is_ok_and(|head| match head.as_slice() {
-            [b'#', b'!', ..] => true,
-            // An ELF program; shared objects (type 3) outside of bin may be either, and libraries need no x bit.
-            [0x7f, b'E', b'L', b'F', .., 2, 0] => true,
-            _ => false,
-        })
+    if in_bin || path.starts_with("/usr/share/doc") {
+        return in_bin;
+    }
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+    let Ok(head) = root.read_head(path, 4096) else { return false };
+    if let Some(script) = head.strip_prefix(b"#!") {
+        // Perl's modules may begin as programs do.
+        return script.trim_ascii_start().starts_with(b"/") && !name.ends_with(b".pm");
+    }
+    if !head.starts_with(b"\x7fELF") {
+        return false;
+    }
+    // The loader is a program, too. Of the libraries that print something when they are started, only libc is shipped so.
+    let is_library = name.starts_with(b"lib") && !name.starts_with(b"libc.so.");
+    // ET_EXEC and PT_INTERP (elf(5)); the program headers come first.
+    name.starts_with(b"ld-") || (!is_library && (head.get(16..18) == Some(&[2, 0]) || has_interpreter(&head)))
+}
+
+/// Whether the program headers in the first bytes of an ELF file of 64 bits name an interpreter.
+fn has_interpreter(head: &[u8]) -> bool {
+    let number = |at: usize| Some(usize::from(u16::from_le_bytes(*head.get(at..)?.first_chunk()?)));
+    let start = head.get(32..).and_then(|at| at.first_chunk()).map(|at| u64::from_le_bytes(*at));
+    let start = start.and_then(|start| usize::try_from(start).ok());
+    let (Some(start), Some(size), Some(count)) = (start, number(54), number(56)) else { return false };
+    (0..count)
+        .any(|entry| head.get(start.saturating_add(entry * size)..).is_some_and(|it| it.starts_with(&[3, 0, 0, 0])))
 }

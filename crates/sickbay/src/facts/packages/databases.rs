@@ -52,8 +52,7 @@ fn of_dpkg(root: &Root) -> Result<Database, Skip> {
     database.diversions = dpkg::diversions(&diversions)
         .map(|one| Diversion { from: one.from.into(), to: one.to.into(), by: one.by.into() })
         .collect();
-    database.overridden =
-        dpkg::overridden(&optional("statoverride")).map(|path| database.aliases.real(path)).collect();
+    database.overridden = dpkg::overridden(&optional("statoverride")).map(|path| database.aliases.real(path)).collect();
     let filters = configurations(root);
     let filters: Vec<dpkg::Filter<'_>> = filters.iter().flat_map(|text| dpkg::filters(text)).collect();
     let left_out = |path: &[u8]| {
