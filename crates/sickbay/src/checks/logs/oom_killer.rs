@@ -14,7 +14,8 @@ check! {
     /// ## What it finds
     /// Reports of the kernel's OOM killer, read whole, from 2.6.32 to today: who asked for memory (which is rarely who used
     /// it up), for how much and with which flags, in the words of that kernel; whether the machine, a cgroup or some nodes
-    /// had none left; for each zone what was free, what the watermark and `lowmem_reserve` demanded, and how much was
+    /// had none left; what held most of it: processes, slab, shared memory and tmpfs, huge pages, or pages that the kernel
+    /// books nowhere; for each zone what was free, what the watermark and `lowmem_reserve` demanded, and how much was
     /// lacking; who had the memory, by command; who was killed, and what that gave back. Reports that follow each other
     /// within an hour are one incident.
     ///

@@ -15,7 +15,7 @@ check! {
     /// Kernel objects that cannot be reclaimed (`SUnreclaim`) of an eighth of the memory or more, at least 512 MiB; or
     /// reclaimable ones of a quarter of the memory, at least 512 MiB, most of which are no cache of files but inodes of
     /// `/proc` or names of files that do not exist. It names who holds them: processes with many sockets, descriptors or
-    /// threads, programs that look for files in vain, whoever reads `/proc`. A large cache of inodes on a file server is well.
+    /// threads, programs that look for files in vain, whoever reads `/proc`, which is watched for a moment. A large cache of inodes on a file server is well.
     ///
     /// ## Why it matters
     /// This memory belongs to no process: `top` does not show it. Objects that cannot be reclaimed stay until their owner
