@@ -32,9 +32,6 @@ pub struct Bench {
     /// For the bench itself: reads the smaps_rollup of every process
     #[arg(long, hide = true)]
     rollups: bool,
-    /// For the bench itself: has a little memory of its own, and sleeps until its input ends
-    #[arg(long, hide = true)]
-    sleeper: bool,
 }
 
 /// What can be measured.
@@ -60,9 +57,6 @@ impl Bench {
         }
         if self.rollups {
             return memory::rollups();
-        }
-        if self.sleeper {
-            return memory::sleep();
         }
         let sickbay = crate::lab::build()?;
         println!("{} runs each, medians; wall and CPU in ms\n", self.runs);

@@ -115,12 +115,12 @@ pub fn ledger(sickbay: &Path, runs: usize) -> Result<(), String> {
     let this = std::env::current_exe().map_err(|error| error.to_string())?;
     let mut sleepers = Sleepers(Vec::new());
     for _ in 0..PROCESSES {
-        let mut child = Command::new(&this);
-        child.args(["bench", "--sleeper"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        // An ordinary program: some forty mappings, and 400 kB of its own. It says when it has them.
+        let mut child = Command::new("bash");
+        child.args(["-c", "x=$(printf %0400000d 0); echo; read -r"]).stdin(Stdio::piped()).stdout(Stdio::piped());
         sleepers.0.push(child.spawn().map_err(|error| error.to_string())?);
     }
     for sleeper in &mut sleepers.0 {
-        // It says when it has its memory.
         let mut byte = [0];
         sleeper.stdout.as_mut().map(|out| out.read(&mut byte));
     }
@@ -162,17 +162,6 @@ impl Drop for Sleepers {
             let _ = child.wait();
         }
     }
-}
-
-/// Has 400 KiB of its own in a few mappings, and waits until its input ends.
-pub fn sleep() -> Result<(), String> {
-    let own: Vec<Vec<u8>> = (1..=4).map(|number| vec![number; 100 << 10]).collect();
-    let fail = |error: std::io::Error| error.to_string();
-    std::io::stdout().write_all(b"!").and_then(|()| std::io::stdout().flush()).map_err(fail)?;
-    let mut rest = Vec::new();
-    std::io::stdin().read_to_end(&mut rest).map_err(fail)?;
-    drop(own);
-    Ok(())
 }
 
 /// Reads every `/proc/PID/smaps_rollup` and does nothing with it.

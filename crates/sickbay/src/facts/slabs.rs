@@ -59,48 +59,17 @@ impl Slabs {
 impl Fact for Slabs {
     fn gather(facts: &Facts) -> Result<Slabs, Skip> {
         let memory = facts.get::<MemInfo>()?;
-        let kernel = facts.get::<Kernel>()?;
-        let entries = facts.root().read_dir(SYSFS).unwrap_or_default();
-        let harmless = memory.kib("Slab") <= HARMLESS || kernel.version >= (6, 10);
-        // One file in place of hundreds.
-        let slabinfo = if harmless { Some(facts.root().read(SLABINFO)) } else { None };
-        let mut slabs = match slabinfo {
-            Some(Ok(text)) => from_slabinfo(&text, aliases(facts, &entries), memory.page),
-            _ if !entries.is_empty() => from_sysfs(facts, &entries, memory.page)?,
-            Some(Err(error)) => return Err(error.into()),
-            None => {
-                return Err(Skip::Unknown(tr!(
-                    "{path} is not read: on Linux {release} with so many objects that can stop a CPU for seconds",
-                    path = SLABINFO,
-                    release = kernel.release.as_str()
-                )));
-            }
+        let mut slabs = match facts.root().read_dir(SYSFS) {
+            Ok(entries) if !entries.is_empty() => from_sysfs(facts, &entries, memory.page)?,
+            _ => from_slabinfo(facts, &memory)?,
         };
         slabs.caches.sort_by(|a, b| (b.kib, &a.name).cmp(&(a.kib, &b.name)));
         Ok(slabs)
     }
 }
 
-/// Caches of objects of one size are merged; their names are links to the one that is there.
-fn aliases(facts: &Facts, entries: &[sickbay_target::DirEntry]) -> HashMap<String, Vec<String>> {
-    let mut names: HashMap<String, Vec<String>> = HashMap::new();
-    let Ok(files) = KernelFiles::open(facts.root(), SYSFS) else { return names };
-    for entry in entries.iter().filter(|entry| entry.kind == FileKind::Symlink) {
-        let alias = entry.name.to_string_lossy();
-        if let Ok(link) = files.link(&alias) {
-            let merged = link.rsplit('/').next().unwrap_or_default().to_owned();
-            names.entry(merged).or_default().push(alias.into_owned());
-        }
-    }
-    names
-}
-
-/// The name of a merged cache: some of those that share it.
-fn joined(aliases: &[String]) -> String {
-    aliases.iter().take(3).cloned().collect::<Vec<_>>().join(", ")
-}
-
 fn from_sysfs(facts: &Facts, entries: &[sickbay_target::DirEntry], page: u64) -> Result<Slabs, Skip> {
+    let root = facts.root();
     if entries.len() > MOST {
         return Err(Skip::Unknown(tr!(
             "{path} has {count} caches, too many to read",
@@ -108,8 +77,16 @@ fn from_sysfs(facts: &Facts, entries: &[sickbay_target::DirEntry], page: u64) ->
             count = entries.len()
         )));
     }
-    let names = aliases(facts, entries);
-    let mut files = KernelFiles::open(facts.root(), SYSFS)?;
+    // Caches of objects of one size are merged; their names are links to the one that is there.
+    let mut names: HashMap<String, Vec<String>> = HashMap::new();
+    let mut files = KernelFiles::open(root, SYSFS)?;
+    for entry in entries.iter().filter(|entry| entry.kind == FileKind::Symlink) {
+        let alias = entry.name.to_string_lossy();
+        if let Ok(link) = files.link(&alias) {
+            let merged = link.rsplit('/').next().unwrap_or_default().to_owned();
+            names.entry(merged).or_default().push(alias.into_owned());
+        }
+    }
     let mut caches: HashMap<String, Cache> = HashMap::new();
     for entry in entries.iter().filter(|entry| entry.kind == FileKind::Dir) {
         let own = entry.name.to_string_lossy();
@@ -119,9 +96,11 @@ fn from_sysfs(facts: &Facts, entries: &[sickbay_target::DirEntry], page: u64) ->
             continue;
         }
         let order = value("order")?;
-        // A cache of a cgroup: "dentry(12:name)".
-        let plain = || own.split('(').next().unwrap_or_default().to_owned();
-        let name = names.get(own.as_ref()).map_or_else(plain, |aliases| joined(aliases));
+        let name = match names.get(own.as_ref()) {
+            Some(aliases) => aliases.iter().take(3).cloned().collect::<Vec<_>>().join(", "),
+            // A cache of a cgroup: "dentry(12:name)".
+            None => own.split('(').next().unwrap_or_default().to_owned(),
+        };
         let kib = slabs.saturating_mul(page).saturating_mul(1 << order.min(20));
         // How many objects there are is of interest where they take much.
         let (objects, object_size) = match kib >= 1024 {
@@ -135,24 +114,23 @@ fn from_sysfs(facts: &Facts, entries: &[sickbay_target::DirEntry], page: u64) ->
     Ok(Slabs { caches: caches.into_values().collect(), source: SYSFS })
 }
 
-fn from_slabinfo(text: &[u8], aliases: HashMap<String, Vec<String>>, page: u64) -> Slabs {
-    // A merged cache stands there under one of its names.
-    let mut others: HashMap<String, String> = HashMap::new();
-    for names in aliases.into_values() {
-        let shown = joined(&names);
-        others.extend(names.into_iter().map(|name| (name, shown.clone())));
+fn from_slabinfo(facts: &Facts, memory: &MemInfo) -> Result<Slabs, Skip> {
+    let kernel = facts.get::<Kernel>()?;
+    if memory.kib("Slab") > HARMLESS && kernel.version < (6, 10) {
+        return Err(Skip::Unknown(tr!(
+            "{path} is not read: on Linux {release} with so many objects that can stop a CPU for seconds",
+            path = SLABINFO,
+            release = kernel.release.as_str()
+        )));
     }
-    let caches = slabinfo::parse(text).into_iter().map(|cache| Cache {
-        kib: cache.pages.saturating_mul(page),
-        name: match others.get(&cache.name) {
-            Some(names) if names.split(", ").any(|name| name == cache.name) => names.clone(),
-            Some(names) => format!("{}, {names}", cache.name),
-            None => cache.name,
-        },
+    let text = facts.root().read(SLABINFO)?;
+    let caches = slabinfo::parse(&text).into_iter().map(|cache| Cache {
+        kib: cache.pages.saturating_mul(memory.page),
+        name: cache.name,
         objects: cache.objects,
         object_size: cache.object_size,
     });
-    Slabs { caches: caches.collect(), source: SLABINFO }
+    Ok(Slabs { caches: caches.collect(), source: SLABINFO })
 }
 
 /// `/proc/sys/fs/dentry-state`: all directory entries that are cached, and of these the negative ones, which remember
