@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use self::cost::{Cost, median};
-use crate::lab::disk::{self, output, succeed};
+use crate::lab::disk::{BASE, output, succeed};
 
 /// What is to be measured.
 #[derive(Debug, clap::Args)]
@@ -77,7 +77,7 @@ impl Bench {
 
     /// `check` of a disk that is not in the page cache, against attaching it, mounting it and reading the same bytes.
     fn disk(&self, sickbay: &Path) -> Result<(), String> {
-        let image = fs::canonicalize(disk::healthy()?).map_err(|error| error.to_string())?;
+        let image = fs::canonicalize(BASE.healthy()?).map_err(|error| error.to_string())?;
         let list = tempfile::NamedTempFile::new().map_err(|error| error.to_string())?;
         let files = files_read(sickbay, &image)?;
         let text: String = files.iter().map(|(path, bytes)| format!("{bytes} {path}\n")).collect();

@@ -1,8 +1,9 @@
-//! `cargo xtask lab`: faults on the disk of a real machine. Each is made on a copy of a Debian 12 disk, seen to break
+//! `cargo xtask lab`: faults on the disks of real machines. Each is made on a copy of a Debian disk, seen to break
 //! the boot or the login in QEMU, diagnosed and repaired by the release binary, seen to boot and to let root in (and a
 //! wrong password not), and undone.
 
 mod boots;
+mod cascade;
 pub mod disk;
 mod faults;
 mod guest;
@@ -14,7 +15,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Mutex;
 
-use self::disk::output;
+use self::disk::{BASE, DISKS, Disk, output};
 use self::faults::{FAULTS, Fault};
 use self::trial::{Lab as Workplace, Row};
 use crate::new_check::workspace;
@@ -25,12 +26,18 @@ pub struct Lab {
     /// Only a chosen few, as CI does
     #[arg(long)]
     smoke: bool,
-    /// Only these faults
+    /// Only these faults; a name also stands for those that it begins: `pristine` for all of the disks, `cascade` for all twenty
     #[arg(long, num_args = 1..)]
     only: Vec<String>,
     /// Tell which faults there are
     #[arg(long)]
     list: bool,
+    /// Boot nothing: only make the faults, find, repair and undo them
+    #[arg(long, conflicts_with = "write")]
+    no_boot: bool,
+    /// What the random triples of faults come from
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
     /// How many machines at a time; with more than two the consoles time out
     #[arg(long, default_value_t = 2)]
     jobs: usize,
@@ -42,19 +49,26 @@ pub struct Lab {
 /// How many times `fix` is killed.
 const KILLS: usize = 100;
 const KILLS_OF_SMOKE: usize = 6;
+/// How many disks get three faults.
+const CASCADES: usize = 20;
+const CASCADES_OF_SMOKE: usize = 2;
 
 impl Lab {
     /// Does it.
     pub fn run(&self) -> Result<(), String> {
         let trials: Vec<Trial> = self.trials();
         if self.list {
-            trials.iter().for_each(|trial| println!("{}", trial.name()));
+            trials.iter().for_each(|trial| println!("{} ({})", trial.name(), trial.disk().name));
             return Ok(());
         }
         if trials.is_empty() {
             return Err("there is no such fault: see --list".to_owned());
         }
-        let lab = Workplace { sickbay: build()?, healthy: disk::healthy()? };
+        let lab = Workplace { sickbay: build()?, boots: !self.no_boot, seed: self.seed };
+        // Built one after the other before anything is tried.
+        for disk in DISKS.iter().filter(|disk| trials.iter().any(|trial| trial.disk().name == disk.name)) {
+            disk.healthy()?;
+        }
         let queue = Mutex::new(trials.iter());
         let rows = Mutex::new(Vec::new());
         std::thread::scope(|scope| {
@@ -64,11 +78,13 @@ impl Lab {
                         let next = queue.lock().ok().and_then(|mut queue| queue.next());
                         let Some(trial) = next else { break };
                         let row = trial.run(&lab);
+                        let why = row.failure.as_deref().and_then(|why| why.lines().next());
                         println!(
-                            "{} {} ({} s)",
-                            if row.failure.is_some() { "FAIL" } else { "ok  " },
+                            "{} {} ({} s) {}",
+                            if why.is_some() { "FAIL" } else { "ok  " },
                             row.name,
-                            row.seconds
+                            row.seconds,
+                            why.unwrap_or_default()
                         );
                         if let Ok(mut rows) = rows.lock() {
                             rows.push(row);
@@ -88,7 +104,7 @@ impl Lab {
         let failed = rows.iter().filter(|row| row.failure.is_some()).count();
         if self.write && failed == 0 {
             let all = all(false);
-            let names: Vec<&str> = all.iter().map(Trial::name).collect();
+            let names: Vec<String> = all.iter().map(Trial::name).collect();
             table::write(&workspace().join("docs/lab.md"), &rows, &names)?;
         }
         println!("\n{} passed, {failed} failed", rows.len() - failed);
@@ -97,49 +113,66 @@ impl Lab {
 
     fn trials(&self) -> Vec<Trial> {
         let mut trials = all(self.smoke);
-        trials.retain(|trial| self.only.is_empty() || self.only.iter().any(|name| name == trial.name()));
+        let meant = |full: &str, name: &str| {
+            full.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+        };
+        trials.retain(|trial| self.only.is_empty() || self.only.iter().any(|name| meant(&trial.name(), name)));
         trials
     }
 }
 
 /// Everything there is to be tried, the longest first, so that the end is not spent waiting for one.
 fn all(smoke: bool) -> Vec<Trial> {
-    let whole =
-        [Trial::Boots(smoke), Trial::Pristine, Trial::Five, Trial::Killed(if smoke { KILLS_OF_SMOKE } else { KILLS })];
-    whole.into_iter().chain(FAULTS.iter().filter(|fault| !smoke || fault.smoke).map(Trial::Fault)).collect()
+    let disks = DISKS.into_iter().filter(|disk| !smoke || disk.name == BASE.name).map(Trial::Pristine);
+    let whole = [Trial::Boots(smoke), Trial::Five, Trial::Killed(if smoke { KILLS_OF_SMOKE } else { KILLS })];
+    let cascades = (1..=if smoke { CASCADES_OF_SMOKE } else { CASCADES }).map(Trial::Cascade);
+    let faults = FAULTS.iter().filter(|fault| !smoke || fault.smoke).map(Trial::Fault);
+    whole.into_iter().chain(disks).chain(cascades).chain(faults).collect()
 }
 
 /// Something that is tried.
 enum Trial {
     /// `sickbay boot` of faults that stay, of a chosen few or all.
     Boots(bool),
-    /// The healthy disk: nothing is found, nothing is changed, it boots.
-    Pristine,
+    /// A healthy disk: nothing is found, nothing is changed, it boots.
+    Pristine(&'static Disk),
     /// Five faults on one disk.
     Five,
     /// `fix` killed at so many moments.
     Killed(usize),
+    /// Three faults by chance, the one of this number.
+    Cascade(usize),
     /// One fault.
     Fault(&'static Fault),
 }
 
 impl Trial {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> String {
         match self {
-            Trial::Boots(_) => "boot-stages",
-            Trial::Pristine => "pristine",
-            Trial::Five => "five-at-once",
-            Trial::Killed(_) => "killed",
-            Trial::Fault(fault) => fault.name,
+            Trial::Pristine(disk) => disk.pristine.to_owned(),
+            Trial::Boots(_) => "boot-stages".to_owned(),
+            Trial::Five => "five-at-once".to_owned(),
+            Trial::Killed(_) => "killed".to_owned(),
+            Trial::Cascade(number) => format!("cascade-{number}"),
+            Trial::Fault(fault) => fault.name.to_owned(),
+        }
+    }
+
+    fn disk(&self) -> &'static Disk {
+        match self {
+            Trial::Pristine(disk) => disk,
+            Trial::Boots(_) | Trial::Five | Trial::Killed(_) | Trial::Cascade(_) => &BASE,
+            Trial::Fault(fault) => fault.disk,
         }
     }
 
     fn run(&self, lab: &Workplace) -> Row {
         match self {
+            Trial::Pristine(disk) => lab.pristine(disk),
             Trial::Boots(smoke) => lab.boots(*smoke),
-            Trial::Pristine => lab.pristine(),
             Trial::Five => lab.five(),
             Trial::Killed(times) => lab.killed(*times),
+            Trial::Cascade(number) => lab.cascade(*number),
             Trial::Fault(fault) => lab.try_fault(fault),
         }
     }

@@ -25,6 +25,7 @@ pub mod grub_legacy;
 pub mod grub_legacy_stage;
 pub mod hs_err;
 pub mod initramfs;
+pub mod inittab;
 pub mod journal_file;
 pub mod kernel_image;
 pub mod kernel_log;

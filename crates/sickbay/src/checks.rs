@@ -42,6 +42,7 @@ pub static ALL: &[&Check] = &[
     &boot::sysctl_min_free::CHECK,
     &boot::default_target_missing::CHECK,
     &boot::auditd_halts::CHECK,
+    &boot::inittab_broken::CHECK,
     &boot::unit_masked::CHECK,
     &boot::unit_ordering_cycle::CHECK,
     &boot::selinux_policy_missing::CHECK,

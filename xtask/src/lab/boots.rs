@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use super::disk::{Copy, checksum, inside, output};
+use super::disk::{BASE, Copy, checksum, output};
 use super::faults::FAULTS;
 use super::trial::{Lab, Row, text};
 
@@ -39,7 +39,7 @@ impl Lab {
     pub fn boots(&self, smoke: bool) -> Row {
         let begun = Instant::now();
         let what = "sickbay boot of faults that stay: the stage, and the disk as it was";
-        let mut row = Row { name: "boot-stages".to_owned(), what: what.to_owned(), ..Row::default() };
+        let mut row = Row { name: "boot-stages".to_owned(), disk: BASE.name, what: what.to_owned(), ..Row::default() };
         let mut told = Vec::new();
         for (fault, stage) in STAGES.iter().filter(|(fault, _)| !smoke || OF_SMOKE.contains(fault)) {
             match self.boot(fault, stage) {
@@ -60,9 +60,9 @@ impl Lab {
     }
 
     fn boot(&self, name: &str, stage: &str) -> Result<String, String> {
-        let disk = Copy::of(&self.healthy, &format!("boot-{name}"))?;
+        let disk = Copy::of(&BASE.healthy()?, &format!("boot-{name}"))?;
         if let Some(fault) = FAULTS.iter().find(|fault| fault.name == name) {
-            inside(&disk.path, "rw", fault.snippet)?;
+            BASE.change(&disk.path, fault.snippet)?;
         } else if stage != "login" {
             return Err("there is no such fault".to_owned());
         }

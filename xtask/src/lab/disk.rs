@@ -1,4 +1,4 @@
-//! The disk that is broken: a healthy one is built once, and every fault gets a copy.
+//! The disks that are broken: healthy ones are built once, and every fault gets a copy of one.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,18 +6,151 @@ use std::process::{Command, Output};
 
 use crate::new_check::workspace;
 
-/// The healthy disk, built when it is not there.
-pub fn healthy() -> Result<PathBuf, String> {
-    let cache = workspace().join("lab/cache");
-    let base = cache.join("base.img");
-    if !base.exists() {
-        fs::create_dir_all(&cache).map_err(|error| error.to_string())?;
-        let new = cache.join("base.new");
-        println!("building the disk, about a minute");
-        succeed(Command::new(workspace().join("lab/base.sh")).arg(&new))?;
-        fs::rename(&new, &base).map_err(|error| error.to_string())?;
+/// A healthy system that is broken; `lab/base.sh` builds it.
+#[derive(Debug)]
+pub struct Disk {
+    /// What `lab/base.sh` calls it.
+    pub name: &'static str,
+    /// What a pristine row calls it.
+    pub pristine: &'static str,
+    /// What it is, in a few words.
+    pub what: &'static str,
+    /// Options that its root is mounted with, and those of a mount that must not write.
+    options: [&'static str; 2],
+    /// Where the root begins in the first partition, in bytes.
+    shift: u64,
+    /// What the fourth partition holds.
+    fourth: Fourth,
+}
+
+/// What the fourth partition holds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fourth {
+    Nothing,
+    Boot,
+    Esp,
+}
+
+const fn ext(name: &'static str, pristine: &'static str, what: &'static str) -> Disk {
+    Disk { name, pristine, what, options: ["rw", "ro,noload"], shift: 0, fourth: Fourth::Nothing }
+}
+
+/// Debian 12 as most servers have it.
+pub const BASE: Disk = ext("base", "pristine", "Debian 12, GRUB in its MBR, ext4");
+/// A root that GRUB cannot write to, and a file system of its own for the kernels.
+pub const XFS: Disk = Disk {
+    options: ["rw,nouuid", "ro,nouuid,norecovery"],
+    fourth: Fourth::Boot,
+    ..ext("xfs", "pristine-xfs", "an xfs root, /boot an ext4 of its own")
+};
+/// A root that is not the top of its file system.
+pub const BTRFS: Disk = Disk {
+    options: ["rw,subvol=@", "ro,subvol=@"],
+    ..ext("btrfs", "pristine-btrfs", "a btrfs root in the subvolume @")
+};
+/// A root that is on no partition.
+pub const LVM: Disk = Disk { shift: 1024 * 1024, ..ext("lvm", "pristine-lvm", "an ext4 root in a logical volume") };
+/// No boot code outside of files.
+pub const UEFI: Disk =
+    Disk { fourth: Fourth::Esp, ..ext("uefi", "pristine-uefi", "the signed GRUB and shim in an EFI system partition") };
+/// The nearest to CentOS 6 that boots here.
+pub const LEGACY: Disk = ext("legacy", "pristine-legacy", "GRUB legacy, ext3, sysvinit");
+/// The initramfs that most other distributions have.
+pub const DRACUT: Disk = ext("dracut", "pristine-dracut", "initramfs made by dracut");
+/// The next generation of systemd, sshd and PAM.
+pub const TRIXIE: Disk = ext("trixie", "pristine-trixie", "Debian 13");
+/// All of them.
+pub const DISKS: [&Disk; 8] = [&BASE, &XFS, &BTRFS, &LVM, &UEFI, &LEGACY, &DRACUT, &TRIXIE];
+
+impl Disk {
+    /// The healthy disk, built when it is not there.
+    pub fn healthy(&self) -> Result<PathBuf, String> {
+        let cache = workspace().join("lab/cache");
+        let image = cache.join(format!("{}.img", self.name));
+        if !image.exists() {
+            fs::create_dir_all(&cache).map_err(|error| error.to_string())?;
+            let new = cache.join(format!("{}.new", self.name));
+            println!("building the disk {}, about two minutes", self.name);
+            succeed(Command::new(workspace().join("lab/base.sh")).arg(self.name).arg(&new))?;
+            fs::rename(&new, &image).map_err(|error| error.to_string())?;
+        }
+        Ok(image)
     }
-    Ok(base)
+
+    /// Whether it needs UEFI.
+    pub fn uefi(&self) -> bool {
+        self.fourth == Fourth::Esp
+    }
+
+    /// Runs a shell script with the root mounted at `$R` and /boot in it, in a mount namespace of its own; `$1` is the
+    /// image, `$ESP` what mtools take for its EFI system partition.
+    pub fn change(&self, image: &Path, script: &str) -> Result<String, String> {
+        self.inside(image, self.options[0], script)
+    }
+
+    /// Names, modes, owners, times, links, attributes and content of everything, and the space before the first partition.
+    pub fn manifest(&self, image: &Path) -> Result<String, String> {
+        let script = r#"head -c 1048576 "$1" | sha256sum
+cd "$R"
+find . $BOOT -xdev -printf '%p %y %m %U:%G %T@ %l\n' | sort
+getfattr --recursive --no-dereference --dump --match=- --encoding=hex .
+find . $BOOT -xdev -type f -print0 | sort -z | xargs -0 sha256sum
+cd /
+if [ -n "$ESP" ]; then tail -c +$((${ESP##*@} + 1)) "$1" | sha256sum; fi"#;
+        self.inside(image, self.options[1], script)
+    }
+
+    fn inside(&self, image: &Path, options: &str, script: &str) -> Result<String, String> {
+        let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
+        let (start, size) = partition(image, 1)?;
+        let mut mounts = mount(start + self.shift, size - self.shift, options, "$R");
+        let mut command = Command::new("unshare");
+        command.env("R", dir.path()).env("ESP", "").env("BOOT", "");
+        if self.fourth != Fourth::Nothing {
+            let (start, size) = partition(image, 4)?;
+            if self.uefi() {
+                command.env("ESP", format!("{}@@{start}", image.display()));
+            } else {
+                let options = if options.starts_with("ro") { "ro,noload" } else { "rw" };
+                mounts.push_str(&mount(start, size, options, "$R/boot"));
+                command.env("BOOT", "./boot");
+            }
+        }
+        let whole = format!("set -eu\n{MOUNT}{mounts}{script}\numount -R \"$R\"");
+        command.args(["--mount", "--propagation", "private", "--", "sh", "-c", &whole, "sh"]).arg(image);
+        Ok(String::from_utf8_lossy(&succeed(&mut command)?.stdout).into_owned())
+    }
+}
+
+/// In a shell: mounts so many bytes of the image. The device gets a number from 100 up, since a search for a free one asks
+/// every device there is, and stands still with the first of them that does; it goes when it is not mounted any more.
+const MOUNT: &str = r#"attach() {
+    for number in $(seq 100 199); do
+        loop=/dev/loop$number
+        [ -e "$loop" ] || mknod "$loop" b 7 "$number" || true
+        if losetup --offset "$2" --sizelimit "$3" "$loop" "$1" 2>/dev/null; then
+            mount -o "$4" "$loop" "$5" || { losetup -d "$loop"; return 1; }
+            losetup -d "$loop"
+            return
+        fi
+    done
+    return 1
+}
+"#;
+
+fn mount(start: u64, size: u64, options: &str, at: &str) -> String {
+    format!("attach \"$1\" {start} {size} {options} \"{at}\"\n")
+}
+
+/// Where a partition begins and how long it is, in bytes.
+fn partition(image: &Path, number: usize) -> Result<(u64, u64), String> {
+    let out = succeed(Command::new("sfdisk").arg("--json").arg(image))?;
+    let table: serde_json::Value = serde_json::from_slice(&out.stdout).map_err(|error| error.to_string())?;
+    let row = &table["partitiontable"]["partitions"][number - 1];
+    match (row["start"].as_u64(), row["size"].as_u64()) {
+        (Some(start), Some(size)) => Ok((start * 512, size * 512)),
+        _ => Err(format!("{} has no partition {number}", image.display())),
+    }
 }
 
 /// A copy of a disk that goes when it is dropped.
@@ -47,20 +180,6 @@ pub fn checksum(path: &Path) -> Result<String, String> {
     Ok(String::from_utf8_lossy(&out.stdout).split(' ').next().unwrap_or_default().to_owned())
 }
 
-/// Names, modes, owners, times, links, attributes and content of everything, and the space before the first partition.
-pub fn manifest(disk: &Path) -> Result<String, String> {
-    inside(
-        disk,
-        "ro,noload",
-        r#"head -c 1048576 "$1" | sha256sum
-cd "$R"
-find . -xdev -printf '%p %y %m %U:%G %T@ %l\n' | sort
-getfattr --recursive --no-dereference --dump --match=- --encoding=hex .
-find . -xdev -type f -print0 | sort -z | xargs -0 sha256sum
-cd /"#,
-    )
-}
-
 /// Where two manifests differ.
 pub fn difference(before: &str, after: &str) -> Option<String> {
     let differing = before.lines().zip(after.lines()).find(|(old, new)| old != new);
@@ -69,19 +188,6 @@ pub fn difference(before: &str, after: &str) -> Option<String> {
         None if before.len() != after.len() => Some("more or fewer files".to_owned()),
         None => None,
     }
-}
-
-/// Runs a shell script with the root partition mounted at `$R`, in a mount namespace of its own; `$1` is the disk.
-pub fn inside(disk: &Path, options: &str, script: &str) -> Result<String, String> {
-    let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
-    // The first partition of base.sh begins at 1 MiB and has 2400 MiB.
-    let whole = format!(
-        "set -eu\nmount -o loop,offset=1048576,sizelimit=2516582400,{options} \"$1\" \"$R\"\n{script}\nsync\numount \"$R\""
-    );
-    let mut command = Command::new("unshare");
-    command.args(["--mount", "--propagation", "private", "--", "sh", "-c", &whole, "sh"]);
-    let out = succeed(command.arg(disk).env("R", dir.path()))?;
-    Ok(String::from_utf8_lossy(&out.stdout).into_owned())
 }
 
 /// Runs a program to its end.

@@ -1,22 +1,31 @@
 //! The faults. A new one is one entry.
 
+mod families;
+mod more;
+
+use std::sync::LazyLock;
+
+use super::disk::{BASE, Disk};
+
 /// One way to break a system.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Fault {
     /// What it is called on the command line.
     pub name: &'static str,
     /// What it is, in a few words.
     pub what: &'static str,
-    /// A shell script that makes it; `$R` is the mounted root, `$1` the disk.
+    /// The disk on which it is made.
+    pub disk: &'static Disk,
+    /// A shell script that makes it; `$R` is the mounted root, `$1` the disk, `$ESP` its EFI system partition for mtools.
     pub snippet: &'static str,
     /// Ids of the checks whose findings are causes, sorted, parted by ", ".
     pub finds: &'static str,
-    /// What Debian 12 makes of it.
+    /// What Debian makes of it.
     pub debian: Debian,
     /// The door that it shuts.
     pub way: Way,
     /// The healthy disk is the donor of what is lost.
-    pub donor: bool,
+    needs_donor: bool,
     /// The repair is a risky one.
     pub risky: bool,
     /// Nothing is found: root's password is set anew because somebody orders it.
@@ -25,7 +34,7 @@ pub struct Fault {
     pub smoke: bool,
 }
 
-/// What Debian 12 makes of a fault; other systems may differ.
+/// What Debian makes of a fault; other systems may differ.
 #[derive(Clone, Copy, Debug)]
 pub enum Debian {
     /// It does not boot, or root cannot log in.
@@ -46,7 +55,19 @@ pub enum Way {
 /// A fault with the usual circumstances.
 const fn fault(name: &'static str, what: &'static str, snippet: &'static str, finds: &'static str) -> Fault {
     let (debian, way) = (Debian::Breaks, Way::Console);
-    Fault { name, what, snippet, finds, debian, way, donor: false, risky: false, resets_password: false, smoke: false }
+    Fault {
+        name,
+        what,
+        disk: &BASE,
+        snippet,
+        finds,
+        debian,
+        way,
+        needs_donor: false,
+        risky: false,
+        resets_password: false,
+        smoke: false,
+    }
 }
 
 impl Fault {
@@ -63,7 +84,7 @@ impl Fault {
     }
 
     const fn with_donor(self) -> Fault {
-        Fault { donor: true, ..self }
+        Fault { needs_donor: true, ..self }
     }
 
     const fn resets_password(self) -> Fault {
@@ -73,10 +94,22 @@ impl Fault {
     const fn risky(self) -> Fault {
         Fault { risky: true, ..self }
     }
+
+    const fn on(self, disk: &'static Disk) -> Fault {
+        Fault { disk, ..self }
+    }
+
+    /// Whose healthy image is the donor.
+    pub fn donor(&self) -> Option<&'static Disk> {
+        self.needs_donor.then_some(self.disk)
+    }
 }
 
 /// All of them.
-pub const FAULTS: &[Fault] = &[
+pub static FAULTS: LazyLock<Vec<Fault>> = LazyLock::new(|| [DEBIAN, more::DEBIAN, families::FAMILIES].concat());
+
+/// Those of Debian 12 as most servers have it.
+const DEBIAN: &[Fault] = &[
     // fstab
     fault(
         "fstab-root-uuid",

@@ -66,10 +66,14 @@ const MEMORY: &str = "768";
 
 impl Guest {
     /// Switches a machine on.
-    pub fn start(image: &Path) -> Result<Guest, String> {
+    pub fn start(image: &Path, uefi: bool) -> Result<Guest, String> {
         let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
         let ssh = free_port().map_err(|error| error.to_string())?;
-        let mut child = Command::new("qemu-system-x86_64")
+        let mut qemu = Command::new("qemu-system-x86_64");
+        if uefi {
+            qemu.args(["-bios", "/usr/share/ovmf/OVMF.fd"]);
+        }
+        let mut child = qemu
             .args(["-accel", "tcg", "-smp", "1", "-m", MEMORY, "-display", "none", "-vga", "std"])
             .args(["-serial", "stdio", "-no-reboot", "-snapshot"])
             .arg("-monitor")

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use super::disk::DISKS;
 use super::trial::Row;
 
 /// The table, in Markdown.
@@ -10,16 +11,16 @@ pub fn table(rows: &[Row]) -> String {
     rows.iter().fold(HEAD.to_owned(), |out, row| out + &line(row))
 }
 
-const HEAD: &str = "| fault | what it is | console before | findings | repair | after | undo | s |\n|---|---|---|---|---|---|---|---|\n";
+const HEAD: &str = "| fault | disk | what it is | console before | findings | repair | after | undo | s |\n|---|---|---|---|---|---|---|---|---|\n";
 
 fn line(row: &Row) -> String {
-    let cells = [&row.name, &row.what, &row.before, &row.findings, &row.repair, &row.after];
+    let cells = [&row.name, row.disk, &row.what, &row.before, &row.findings, &row.repair, &row.after];
     let cells: Vec<String> = cells.iter().map(|cell| cell.replace('|', "\\|").replace('\n', " ")).collect();
     format!("| {} | {} | {} |\n", cells.join(" | "), row.undone, row.seconds)
 }
 
 /// Writes the page. Rows that were not tried this time stay as they were; `names` are all that there are, in order.
-pub fn write(path: &Path, rows: &[Row], names: &[&str]) -> Result<(), String> {
+pub fn write(path: &Path, rows: &[Row], names: &[String]) -> Result<(), String> {
     let old = std::fs::read_to_string(path).unwrap_or_default();
     let mut table = HEAD.to_owned();
     for name in names {
@@ -30,11 +31,13 @@ pub fn write(path: &Path, rows: &[Row], names: &[&str]) -> Result<(), String> {
             }),
         }
     }
+    let disks = DISKS.iter().fold("The disks, which `lab/base.sh` builds:\n\n".to_owned(), |out, disk| {
+        format!("{out}- `{}`: {}\n", disk.name, disk.what)
+    });
     let text = format!(
-        "# The lab\n\nWritten by `cargo xtask lab --write`, which makes every fault on a copy of the disk of a real machine (Debian \
-         12, GRUB in its MBR, ext4, two kernels, sshd, serial console), boots it in QEMU without KVM, runs `sickbay check` and \
+        "# The lab\n\nWritten by `cargo xtask lab --write`, which makes every fault on a copy of the disk of a real machine, boots it in QEMU without KVM, runs `sickbay check` and \
          `sickbay fix --yes` on the image, boots it again, logs in with a wrong and with the right password, runs `sickbay undo` \
-         and compares everything. The seconds are those of the whole row on two cores, two machines at a time.\n\n{table}"
+         and compares everything. The seconds are those of the whole row on two cores, two machines at a time.\n\n{disks}\n{table}"
     );
     std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
 }

@@ -7,16 +7,18 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use super::disk::{Copy, difference, inside, manifest, output};
+use super::disk::{Copy, Disk, difference, output};
 use super::faults::{Debian, Fault, Way};
 use super::guest::{Guest, Stop};
 
-/// The binary that is shipped, and the disk that is broken with it.
+/// What every trial needs.
 pub struct Lab {
     /// The release binary.
     pub sickbay: PathBuf,
-    /// The healthy disk.
-    pub healthy: PathBuf,
+    /// Whether machines are booted.
+    pub boots: bool,
+    /// What the random triples come from.
+    pub seed: u64,
 }
 
 /// A row of the table.
@@ -24,6 +26,8 @@ pub struct Lab {
 pub struct Row {
     /// The fault's name.
     pub name: String,
+    /// The disk that is broken.
+    pub disk: &'static str,
     /// What it is.
     pub what: String,
     /// What the console showed.
@@ -46,35 +50,37 @@ impl Lab {
     /// Makes a fault, sees it, repairs it, sees it gone, takes the repair back.
     pub fn try_fault(&self, fault: &Fault) -> Row {
         let begun = Instant::now();
-        let mut row = Row { name: fault.name.to_owned(), what: fault.what.to_owned(), ..Row::default() };
+        let mut row =
+            Row { name: fault.name.to_owned(), disk: fault.disk.name, what: fault.what.to_owned(), ..Row::default() };
         row.failure = self.stages(fault, &mut row).err();
         row.seconds = begun.elapsed().as_secs();
         row
     }
 
     fn stages(&self, fault: &Fault, row: &mut Row) -> Result<(), String> {
-        let disk = Copy::of(&self.healthy, fault.name)?;
+        let disk = Copy::of(&fault.disk.healthy()?, fault.name)?;
         let disk = disk.path.as_path();
-        inside(disk, "rw", fault.snippet)?;
-        let before = manifest(disk)?;
+        fault.disk.change(disk, fault.snippet)?;
+        let before = fault.disk.manifest(disk)?;
 
-        row.before = match (self.log_in(disk, fault), fault.debian) {
-            (Ok(()), Debian::Survives(why)) => format!("logs in: {why}"),
-            (Ok(()), Debian::Breaks) => return Err("the fault does not break it".to_owned()),
-            (Err(stop), Debian::Survives(_)) => {
-                return Err(format!("Debian 12 should survive it: {}\n{}", stop.symptom, stop.console));
-            }
-            (Err(stop), Debian::Breaks) => stop.symptom,
-        };
+        if self.boots {
+            row.before = match (self.log_in(disk, fault.disk, fault.way), fault.debian) {
+                (Ok(()), Debian::Survives(why)) => format!("logs in: {why}"),
+                (Ok(()), Debian::Breaks) => return Err("the fault does not break it".to_owned()),
+                (Err(stop), Debian::Survives(_)) => {
+                    return Err(format!("Debian should survive it: {}\n{}", stop.symptom, stop.console));
+                }
+                (Err(stop), Debian::Breaks) => stop.symptom,
+            };
+        }
 
-        let report = self.report(&["check"], disk, fault)?;
+        let report = self.report(&["check"], disk, fault.donor(), fault.resets_password)?;
         row.findings = causes(&report).into_iter().collect::<Vec<_>>().join(", ");
         if row.findings != fault.finds {
             return Err(format!("found {:?}, wanted {:?}", row.findings, fault.finds));
         }
 
-        let report =
-            self.report(if fault.risky { &["fix", "--yes", "--risky"] } else { &["fix", "--yes"] }, disk, fault)?;
+        let report = self.report(fix(fault.risky), disk, fault.donor(), fault.resets_password)?;
         let applied = report["applied"].as_array().cloned().unwrap_or_default();
         let made: Vec<&str> = applied.iter().filter_map(|applied| applied["title"].as_str()).collect();
         // Where the copy is has no place in the table.
@@ -87,14 +93,27 @@ impl Lab {
             row.repair.push_str(&format!("; a note stays: {}", notes.join(", ")));
         }
 
-        self.log_in(disk, fault).map_err(|stop| format!("after the repair: {}\n{}", stop.symptom, stop.console))?;
-        row.after = match fault.way {
-            Way::Console => "logs in on the console, a wrong password does not".to_owned(),
-            Way::Ssh => "logs in over ssh, a wrong password does not".to_owned(),
-        };
+        self.works_again(disk, fault.disk, fault.way, row)?;
+        self.expect_undone(disk, fault.disk, &before, row)
+    }
 
-        self.undo(disk)?;
-        match difference(&before, &manifest(disk)?) {
+    /// The repaired disk boots and lets root in.
+    pub fn works_again(&self, image: &Path, disk: &Disk, way: Way, row: &mut Row) -> Result<(), String> {
+        if self.boots {
+            self.log_in(image, disk, way)
+                .map_err(|stop| format!("after the repair: {}\n{}", stop.symptom, stop.console))?;
+            row.after = match way {
+                Way::Console => "logs in on the console, a wrong password does not".to_owned(),
+                Way::Ssh => "logs in over ssh, a wrong password does not".to_owned(),
+            };
+        }
+        Ok(())
+    }
+
+    /// `undo` brings everything back as it was `before`.
+    pub fn expect_undone(&self, image: &Path, disk: &Disk, before: &str, row: &mut Row) -> Result<(), String> {
+        self.undo(image)?;
+        match difference(before, &disk.manifest(image)?) {
             Some(difference) => Err(format!("undo left a difference:\n  {difference}")),
             None => {
                 row.undone = "identical";
@@ -103,22 +122,23 @@ impl Lab {
         }
     }
 
-    fn log_in(&self, disk: &Path, fault: &Fault) -> Result<(), Stop> {
-        let mut guest = Guest::start(disk).map_err(|symptom| Stop { symptom, console: String::new() })?;
-        match fault.way {
+    /// Boots a disk and logs in.
+    pub fn log_in(&self, image: &Path, disk: &Disk, way: Way) -> Result<(), Stop> {
+        let mut guest = Guest::start(image, disk.uefi()).map_err(|symptom| Stop { symptom, console: String::new() })?;
+        match way {
             Way::Console => guest.log_in(),
             Way::Ssh => guest.log_in_by_ssh(),
         }
     }
 
-    /// Runs a verb and gives its JSON report.
-    fn report(&self, verb: &[&str], disk: &Path, fault: &Fault) -> Result<Value, String> {
+    /// Runs a verb and gives its JSON report; `resets` has `fix` set root's password.
+    pub fn report(&self, verb: &[&str], image: &Path, donor: Option<&Disk>, resets: bool) -> Result<Value, String> {
         let mut command = Command::new(&self.sickbay);
-        command.args(verb).args(["--format", "json", "--lang", "en"]).arg(disk);
-        if fault.donor {
-            command.arg("--donor").arg(&self.healthy);
+        command.args(verb).args(["--format", "json", "--lang", "en"]).arg(image);
+        if let Some(donor) = donor {
+            command.arg("--donor").arg(donor.healthy()?);
         }
-        if fault.resets_password && verb.contains(&"fix") {
+        if resets && verb.contains(&"fix") {
             // The password that the lab gives at the prompt, typed in as a script does.
             let (reader, mut writer) = std::io::pipe().map_err(|error| error.to_string())?;
             std::io::Write::write_all(&mut writer, b"sickbay\n").map_err(|error| error.to_string())?;
@@ -145,6 +165,11 @@ impl Lab {
         let out = output(Command::new(&self.sickbay).args(["undo", "--yes"]).arg(disk))?;
         if out.status.success() { Ok(()) } else { Err(format!("undo: {}", text(&out))) }
     }
+}
+
+/// How `fix` is called.
+pub fn fix(risky: bool) -> &'static [&'static str] {
+    if risky { &["fix", "--yes", "--risky"] } else { &["fix", "--yes"] }
 }
 
 /// Ids of the checks whose findings are causes.

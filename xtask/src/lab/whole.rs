@@ -3,31 +3,31 @@
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use super::disk::{Copy, checksum, difference, inside, manifest, output, succeed};
-use super::faults::{FAULTS, FIVE};
-use super::guest::Guest;
+use super::disk::{BASE, Copy, Disk, checksum, difference, output, succeed};
+use super::faults::{FAULTS, FIVE, Way};
 use super::trial::{Lab, Row, text};
 
 impl Lab {
-    /// On the healthy disk nothing is found, a look changes no byte, and root can log in both ways.
-    pub fn pristine(&self) -> Row {
-        row("pristine", "nothing", |row| {
-            let before = checksum(&self.healthy)?;
-            let notes = self.expect_clear(&self.healthy)?;
+    /// On a healthy disk nothing is found, a look changes no byte, and root can log in both ways.
+    pub fn pristine(&self, disk: &'static Disk) -> Row {
+        row(disk.pristine, disk, disk.what, |row| {
+            let healthy = disk.healthy()?;
+            let before = checksum(&healthy)?;
+            let notes = self.expect_clear(&healthy)?;
             if !notes.is_empty() {
                 return Err(format!("notes of the healthy disk: {notes:?}"));
             }
-            if checksum(&self.healthy)? != before {
+            if checksum(&healthy)? != before {
                 return Err("the look changed the disk".to_owned());
             }
-            let mut guest = Guest::start(&self.healthy)?;
-            guest.log_in().map_err(|stop| format!("{}\n{}", stop.symptom, stop.console))?;
-            drop(guest);
-            let mut guest = Guest::start(&self.healthy)?;
-            guest.log_in_by_ssh().map_err(|stop| format!("{}\n{}", stop.symptom, stop.console))?;
-            "logs in on the console and over ssh".clone_into(&mut row.before);
+            if self.boots {
+                for way in [Way::Console, Way::Ssh] {
+                    self.log_in(&healthy, disk, way).map_err(|stop| format!("{}\n{}", stop.symptom, stop.console))?;
+                }
+                "logs in on the console and over ssh".clone_into(&mut row.before);
+            }
             row.undone = "no byte changed";
             Ok(())
         })
@@ -35,35 +35,29 @@ impl Lab {
 
     /// Five faults on one disk are repaired by one `fix`.
     pub fn five(&self) -> Row {
-        row("five-at-once", &FIVE.join(", "), |row| {
-            let disk = self.with_five("five-at-once")?;
+        row("five-at-once", &BASE, &FIVE.join(", "), |row| {
+            let disk = with_five("five-at-once")?;
             let disk = disk.path.as_path();
-            let before = manifest(disk)?;
-            row.before = match Guest::start(disk)?.log_in() {
-                Ok(()) => return Err("five faults do not break it".to_owned()),
-                Err(stop) => stop.symptom,
-            };
+            let before = BASE.manifest(disk)?;
+            if self.boots {
+                row.before = match self.log_in(disk, &BASE, Way::Console) {
+                    Ok(()) => return Err("five faults do not break it".to_owned()),
+                    Err(stop) => stop.symptom,
+                };
+            }
             let out = output(Command::new(&self.sickbay).args(["fix", "--yes", "--lang", "en"]).arg(disk))?;
             row.repair = format!("{} repairs", text(&out).matches("\nrepaired: ").count());
             self.expect_clear(disk)?;
-            let mut guest = Guest::start(disk)?;
-            guest.log_in().map_err(|stop| format!("after the repair: {}\n{}", stop.symptom, stop.console))?;
-            drop(guest);
-            "logs in on the console, a wrong password does not".clone_into(&mut row.after);
-            self.undo(disk)?;
-            if let Some(difference) = difference(&before, &manifest(disk)?) {
-                return Err(format!("undo left a difference:\n  {difference}"));
-            }
-            row.undone = "identical";
-            Ok(())
+            self.works_again(disk, &BASE, Way::Console, row)?;
+            self.expect_undone(disk, &BASE, &before, row)
         })
     }
 
     /// A `fix` that is killed leaves what `undo` restores and what another `fix` finishes.
     pub fn killed(&self, times: usize) -> Row {
-        row("killed", &format!("SIGKILL of fix at {times} random moments"), |row| {
-            let broken = self.with_five("killed-before")?;
-            let before = manifest(&broken.path)?;
+        row("killed", &BASE, &format!("SIGKILL of fix at {times} random moments"), |row| {
+            let broken = with_five("killed-before")?;
+            let before = BASE.manifest(&broken.path)?;
             let fix = |disk: &Path| {
                 let mut command = Command::new(&self.sickbay);
                 command.args(["fix", "--yes"]).arg(disk).stdout(Stdio::null()).stderr(Stdio::null());
@@ -75,7 +69,7 @@ impl Lab {
                 output(&mut fix(&disk.path))?;
                 begun.elapsed()
             };
-            let mut random = Random::new();
+            let mut random = Random::new(self.seed);
             let mut cut_off = 0;
             for turn in 0..times {
                 let disk = Copy::of(&broken.path, "killed")?;
@@ -94,7 +88,7 @@ impl Lab {
                     self.expect_clear(disk).map_err(|why| format!("after kill {turn}, fix did not finish: {why}"))?;
                 }
                 self.undo(disk)?;
-                if let Some(difference) = difference(&before, &manifest(disk)?) {
+                if let Some(difference) = difference(&before, &BASE.manifest(disk)?) {
                     return Err(format!("after kill {turn}, undo left a difference:\n  {difference}"));
                 }
             }
@@ -106,37 +100,48 @@ impl Lab {
             Ok(())
         })
     }
-
-    fn with_five(&self, name: &str) -> Result<Copy, String> {
-        let disk = Copy::of(&self.healthy, name)?;
-        for fault in FAULTS.iter().filter(|fault| FIVE.contains(&fault.name)) {
-            inside(&disk.path, "rw", fault.snippet)?;
-        }
-        Ok(disk)
-    }
 }
 
-fn row(name: &str, what: &str, run: impl FnOnce(&mut Row) -> Result<(), String>) -> Row {
+fn with_five(name: &str) -> Result<Copy, String> {
+    let disk = Copy::of(&BASE.healthy()?, name)?;
+    for fault in FAULTS.iter().filter(|fault| FIVE.contains(&fault.name)) {
+        BASE.change(&disk.path, fault.snippet)?;
+    }
+    Ok(disk)
+}
+
+/// A row of the table, from what is done for it.
+pub fn row(name: &str, disk: &'static Disk, what: &str, run: impl FnOnce(&mut Row) -> Result<(), String>) -> Row {
     let begun = Instant::now();
-    let mut row = Row { name: name.to_owned(), what: what.to_owned(), ..Row::default() };
+    let mut row = Row { name: name.to_owned(), disk: disk.name, what: what.to_owned(), ..Row::default() };
     row.failure = run(&mut row).err();
     row.seconds = begun.elapsed().as_secs();
     row
 }
 
-/// xorshift64: enough to choose moments.
-struct Random(u64);
+/// xorshift64: enough to choose moments and faults.
+pub struct Random(u64);
 
 impl Random {
-    fn new() -> Random {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Random(now.as_nanos() as u64 | 1)
+    /// The same seed gives the same numbers.
+    pub fn new(seed: u64) -> Random {
+        // Spread, since xorshift begins slowly with a small number, and stays at 0.
+        Random(seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    fn up_to(&mut self, most: Duration) -> Duration {
+    fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        most.mul_f64((self.0 >> 11) as f64 / (1u64 << 53) as f64)
+        self.0 >> 11
+    }
+
+    /// A number below this one.
+    pub fn below(&mut self, end: usize) -> usize {
+        (self.next() % end.max(1) as u64) as usize
+    }
+
+    fn up_to(&mut self, most: Duration) -> Duration {
+        most.mul_f64(self.next() as f64 / (1u64 << 53) as f64)
     }
 }

@@ -20,6 +20,7 @@ pub mod grub_wrong_root;
 pub mod initramfs_damaged;
 pub mod initramfs_lacks_drivers;
 pub mod initramfs_missing;
+pub mod inittab_broken;
 pub mod kernel_command_line;
 pub mod kernel_incomplete;
 pub mod kernel_missing;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use bstr::ByteSlice;
 use sickbay_formats::dpkg;
 use sickbay_formats::elf::Abi;
+use sickbay_formats::inittab;
 use sickbay_formats::unit_file::Setting;
 use sickbay_target::Root;
 
@@ -266,12 +267,10 @@ fn program_of(command: &[u8]) -> Option<PathBuf> {
 /// The getty of `/etc/inittab` (inittab(5)): `1:2345:respawn:/sbin/getty 38400 tty1`.
 fn inittab_getty(facts: &Facts) -> Result<Option<PathBuf>, Skip> {
     let Some(file) = facts.file("/etc/inittab")? else { return Ok(None) };
-    Ok(file.bytes.lines().filter(|line| !line.starts_with(b"#")).find_map(|line| {
-        let mut fields = line.splitn(4, |byte| *byte == b':').skip(2);
-        let (action, command) = (fields.next()?, fields.next()?);
-        let program = command.split(u8::is_ascii_whitespace).next()?.to_str().ok()?;
-        (action == b"respawn" && program.contains("getty") && program.starts_with('/')).then(|| PathBuf::from(program))
-    }))
+    let getty = inittab::entries(&file.bytes)
+        .filter(|entry| entry.action == "respawn")
+        .find_map(|entry| entry.program().filter(|program| program.contains("getty")).map(PathBuf::from));
+    Ok(getty)
 }
 
 /// The shell of the first account with number 0; the empty field means /bin/sh (passwd(5)).

@@ -100,7 +100,9 @@ fn disks_named(facts: &Facts) -> BTreeSet<String> {
         .flat_map(|name| ["/boot/grub", "/boot/grub2"].map(|dir| PathBuf::from(dir).join(name)))
     {
         let Ok(Some(file)) = facts.file(menu) else { continue };
-        for word in file.bytes.split(u8::is_ascii_whitespace) {
+        // Debian's menu.lst explains itself with examples.
+        let set = file.bytes.lines().filter(|line| !line.trim_ascii_start().starts_with(b"#"));
+        for word in set.flat_map(|line| line.split(u8::is_ascii_whitespace)) {
             if let Some(device) = word.strip_prefix(b"root=").and_then(|device| device.to_str().ok()) {
                 add(device);
             }

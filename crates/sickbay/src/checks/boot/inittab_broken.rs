@@ -1,0 +1,141 @@
+//! System V init's table starts no system, or no terminal.
+
+use sickbay_formats::{inittab, lines};
+
+use crate::check::{Skip, Verdict};
+use crate::facts::boot_config::{BootConfig, Loader};
+use crate::facts::restore::restore;
+use crate::facts::system::{Init, System};
+use crate::facts::{Facts, SourceFile};
+use crate::finding::Findings;
+use crate::proof::Stage;
+use crate::repair::{Change, Risk};
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// On a system with System V init an `/etc/inittab` without any entry, one that begins with runlevel 0 or 6, and
+    /// one that starts no getty in the runlevel that it begins with.
+    ///
+    /// ## Why it matters
+    /// init starts what this file lists and nothing else. Without entries it asks for a runlevel on the console and starts a bare
+    /// shell at best; with runlevel 0 or 6 the machine stops or restarts as soon as it has started; without a getty no terminal
+    /// asks for a name.
+    ///
+    /// ## What the repair does
+    /// Brings the file back from a donor or a package, or from the pattern in `/usr/share/sysvinit` that Debian's package
+    /// makes it of, with a getty on the serial console where the kernel is told to use one; writes the runlevel that full
+    /// multi-user mode has; adds a getty for tty1. By hand: `1:2345:respawn:/sbin/getty 38400 tty1`.
+    "inittab-broken", Boot, seed = ["B13"], proves = [Services], "inittab starts no system or no terminal"
+}
+
+const PATH: &str = "/etc/inittab";
+/// What sysvinit-core of Debian copies to `/etc/inittab` when it is installed.
+const PATTERN: &str = "/usr/share/sysvinit/inittab";
+
+fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    if facts.get::<System>()?.init != Init::SysV {
+        return Err(Skip::NotApplicable(tr!("System V init is not installed")));
+    }
+    let file = facts.required(PATH)?;
+    let Some(first) = inittab::entries(&file.bytes).find(|entry| entry.action == "initdefault") else {
+        if inittab::entries(&file.bytes).next().is_none() {
+            empty(facts, found, &file)?;
+        }
+        // Without initdefault init asks for the runlevel, which somebody may want.
+        return Ok(());
+    };
+    // Of several levels the highest is taken (inittab(5)).
+    let Some(runlevel) = first.runlevels.iter().copied().max() else { return Ok(()) };
+    if matches!(runlevel, b'0' | b'6') {
+        let usual = if facts.root().exists("/etc/debian_version")? { "2" } else { "3" };
+        let ends = if runlevel == b'0' { tr!("stops") } else { tr!("restarts") };
+        found
+            .critical(tr!("the system begins with runlevel {level}", level = char::from(runlevel)))
+            .at(&file, first.span)
+            .why(tr!("in this runlevel the machine {ends}", ends))
+            .stops(Stage::Services)
+            .repair(
+                Risk::Safe,
+                tr!("write {level}", level = usual),
+                [Change::edit(&file, lines::with_words(&file.bytes, first.span, usual.as_bytes()))],
+            );
+        return Ok(());
+    }
+    if inittab::entries(&file.bytes).any(|entry| entry.is_getty(runlevel)) {
+        return Ok(());
+    }
+    let finding = found.critical(tr!("no getty is started in runlevel {level}", level = char::from(runlevel)));
+    finding.at(&file, first.span).why(tr!("no terminal asks for a name")).stops(Stage::Services);
+    match gettys(facts)? {
+        Some(gettys) => {
+            let mut text = file.bytes.to_vec();
+            if !text.ends_with(b"\n") {
+                text.push(b'\n');
+            }
+            text.extend_from_slice(gettys.as_bytes());
+            finding.repair(Risk::Safe, tr!("add a getty"), [Change::edit(&file, text)]);
+        }
+        None => {
+            finding.by_hand(tr!("reinstall the package of getty"));
+        }
+    }
+    Ok(())
+}
+
+fn empty(facts: &Facts, found: &mut Findings, file: &std::sync::Arc<SourceFile>) -> Verdict {
+    let finding = found.critical(tr!("{path} has no entry", path = PATH));
+    finding.at_path(PATH).why(tr!("init starts what this file lists, and nothing else")).stops(Stage::Services);
+    let pattern = facts.file(PATTERN)?.filter(|pattern| inittab::entries(&pattern.bytes).next().is_some());
+    match (restore(facts, PATH), pattern) {
+        (Some(restoration), _) => {
+            finding.repair(restoration.risk, restoration.title, restoration.changes);
+        }
+        (None, Some(pattern)) => {
+            let mut text = pattern.bytes.to_vec();
+            if let Some(console) = serial(facts)
+                && let Some(getty) = gettys(facts)?
+                && let Some(line) = getty.lines().find(|line| line.contains(&console))
+            {
+                text.extend_from_slice(format!("{line}\n").as_bytes());
+            }
+            finding.repair(Risk::Safe, tr!("write {pattern} into it", pattern = PATTERN), [Change::edit(file, text)]);
+        }
+        (None, None) => {
+            finding.by_hand(tr!("copy it from a machine with the same release"));
+        }
+    }
+    Ok(())
+}
+
+/// Lines that start a getty on tty1 and on the serial console that the kernel is told to use; `None` without a getty.
+fn gettys(facts: &Facts) -> Result<Option<String>, Skip> {
+    let root = facts.root();
+    for (getty, screen, line) in [
+        ("/sbin/getty", "38400 tty1", "-L TTY 115200 vt100"),
+        ("/sbin/agetty", "tty1 38400 linux", "-L TTY 115200 vt100"),
+        ("/sbin/mingetty", "tty1", ""),
+    ] {
+        if !root.exists(getty)? {
+            continue;
+        }
+        let mut text = format!("1:2345:respawn:{getty} {screen}\n");
+        if let Some(console) = serial(facts).filter(|_| !line.is_empty()) {
+            let id = console.trim_start_matches("tty");
+            text.push_str(&format!("{id}:2345:respawn:{getty} {}\n", line.replace("TTY", &console)));
+        }
+        return Ok(Some(text));
+    }
+    Ok(None)
+}
+
+/// The serial console that the default entry of the boot loader tells the kernel to use, such as `ttyS0`.
+fn serial(facts: &Facts) -> Option<String> {
+    let config = facts.get::<BootConfig>().ok()?;
+    let entry = config.loaders.iter().find_map(Loader::default_entry)?;
+    let console = entry.arguments.iter().filter_map(|word| word.text.strip_prefix("console=")).next_back()?;
+    let console = console.split(',').next()?;
+    // Nothing but a name of a terminal may get into the table.
+    let digits = console.strip_prefix("ttyS")?;
+    (!digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())).then(|| console.to_owned())
+}
