@@ -78,9 +78,9 @@ pub fn with(block: &[u8], name: &str, value: &[u8]) -> Option<Vec<u8>> {
     };
     if is_sound(block) {
         for line in lines(block) {
-            let is_filling = line.end.is_empty() && line.text.iter().all(|&byte| byte == b'#');
-            if is_filling {
-                break;
+            // The filling; behind it is a newline where an editor saved the block.
+            if line.text.iter().all(|&byte| byte == b'#') {
+                continue;
             }
             if line.text.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.starts_with(b"=")) {
                 set(&mut out);
@@ -103,6 +103,14 @@ pub fn with(block: &[u8], name: &str, value: &[u8]) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_block_that_an_editor_saved_has_room() {
+        let block = [with(b"", "saved_entry", b"a").unwrap().as_slice(), b"\n"].concat();
+        let new = with(&block, "saved_entry", b"longer than before").unwrap();
+        assert_eq!(variables(&new)[0].value, "longer than before");
+        assert_eq!(new.len(), block.len());
+    }
 
     #[test]
     fn a_block_is_edited() {

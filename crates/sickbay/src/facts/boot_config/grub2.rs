@@ -318,8 +318,7 @@ impl View<'_> {
     fn entry(&self, menu: &Menu, path: &[usize], item: &Item, outside: &[&Argument]) -> Option<Entry> {
         let mut names = Vec::new();
         for depth in 1..=path.len() {
-            let item = menu.item(path.get(..depth)?)?;
-            names.push(item.id.as_ref().unwrap_or(&item.title).to_string());
+            names.push(name(menu, path.get(..depth)?)?);
         }
         let named = |argument: &Argument, root: &BString| {
             let (device, path) = split_device(argument.text.as_ref(), root.as_ref());
@@ -348,4 +347,15 @@ impl View<'_> {
             in_vain,
         })
     }
+}
+
+/// What chooses the item in its menu: its id or title, whichever GRUB finds first there (grubby gives all entries the id of the one
+/// that it copies), else its number.
+fn name(menu: &Menu, path: &[usize]) -> Option<String> {
+    let (number, above) = path.split_last()?;
+    let siblings = || (0..).map_while(|at| menu.item(&[above, &[at]].concat()));
+    let first = |text: &BString| siblings().position(|item| item.id.as_ref() == Some(text) || item.title == *text);
+    let item = menu.item(path)?;
+    let name = item.id.iter().chain([&item.title]).find(|text| first(text) == Some(*number));
+    Some(name.map_or_else(|| number.to_string(), ToString::to_string))
 }
