@@ -69,6 +69,10 @@ impl Walk<'_> {
                 if left.text == "$-" && right.text == "*i*" {
                     return Some(*operator != b"!=");
                 }
+                // `[ "${-#*i}" != "$-" ]`: the same in the profile of Red Hat's family.
+                if left.text == "${-#*i}" && right.text == "$-" {
+                    return Some(*operator == b"!=");
+                }
                 if right.globs {
                     return None;
                 }
