@@ -29,7 +29,7 @@ check! {
     ///
     /// ## What the repair does
     /// Names the device that was meant, when the disks prove which one: it says itself that it was last mounted there, or
-    /// it is the only swap that no line names. Else adds `nofail`, so that the system starts without it. Never touches `/`
+    /// it is the only swap that no line names, or the line of `/` names the same wrong device (subvolumes). Else adds `nofail`, so that the system starts without it. Never touches `/`
     /// and `/usr`. By hand: `lsblk -f`, and write the right UUID into the line.
     "fstab-missing-device", Boot, seed = ["B7"], proves = [Mounts], "fstab waits for a device that is not there"
 }
@@ -75,7 +75,21 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             finding
         };
         finding.at(&fstab.file, entry.span(0));
-        repair(finding, entry, &fstab, &fstab.unclaimed(facts, &devices));
+        // Subvolumes of the root's file system: lines that name the same device mean the same one.
+        let is_roots = fstab.sound().any(|root| root.mount_point() == "/" && root.device() == entry.device());
+        match devices
+            .root()
+            .filter(|root| is_roots && root.fstype == entry.fstype())
+            .and_then(|root| Some((root, tag(root)?)))
+        {
+            Some((root, tag)) => {
+                let title =
+                    tr!("mount {volume}, the root's, as the line of / means it: {tag}", volume = root.name, tag);
+                let text = fstab::with_field(&fstab.file.bytes, entry, 0, &tag);
+                finding.repair(Risk::Safe, title, [Change::edit(&fstab.file, text)]);
+            }
+            None => repair(finding, entry, &fstab, &fstab.unclaimed(facts, &devices)),
+        }
     }
     Ok(())
 }
