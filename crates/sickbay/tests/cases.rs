@@ -11,6 +11,7 @@ use sickbay::checks;
 use sickbay::diagnose::{Diagnosis, diagnose};
 use sickbay::facts::Facts;
 use sickbay::finding::{Finding, Place};
+use sickbay::proof::{BOOT, LOGINS, Proof, State};
 use sickbay::repair::plan::Choice;
 use sickbay::repair::session;
 use sickbay::repair::undo::Force;
@@ -59,6 +60,9 @@ fn run(path: &Path) -> Result<(), String> {
     expect("finds", &story.finds, &seen)?;
     let unknown = unknown(&first);
     expect("cannot tell", &story.cannot_tell, &unknown)?;
+    if story.proofs {
+        every_stage_is_ok(&first)?;
+    }
     if manifest(built.root()) != before || built.disk() != disk {
         return Err("the diagnosis changed the target".to_owned());
     }
@@ -98,6 +102,17 @@ fn run(path: &Path) -> Result<(), String> {
     }
     if built.disk() != disk {
         return Err("undo left a difference on the disk".to_owned());
+    }
+    Ok(())
+}
+
+fn every_stage_is_ok(diagnosis: &Diagnosis) -> Result<(), String> {
+    for stages in LOGINS.iter().map(|(_, stages)| *stages).chain([BOOT]) {
+        for (stage, state) in Proof::of(stages, diagnosis).stages {
+            if state != State::Ok {
+                return Err(format!("the stage {stage:?} is {state:?}"));
+            }
+        }
     }
     Ok(())
 }

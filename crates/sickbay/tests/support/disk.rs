@@ -19,10 +19,12 @@ const BIOS_BOOT: &str = "21686148-6449-6e6f-744e-656564454649";
 /// Makes a disk with a table, and gives the volumes of its partitions their places.
 pub fn make(table: &str, volumes: &mut Vec<Volume>) -> Result<tempfile::NamedTempFile, String> {
     let io = |error: std::io::Error| error.to_string();
-    let image = tempfile::Builder::new().prefix("disk").tempfile().map_err(io)?;
+    let image = tempfile::Builder::new().prefix("disk").suffix(".img").tempfile().map_err(io)?;
     image.as_file().set_len(SIZE).map_err(io)?;
-    let mut sfdisk =
-        Command::new("sfdisk").arg("--quiet").arg(image.path()).stdin(Stdio::piped()).spawn().map_err(io)?;
+    // Without the second word it has the machine write all of its file systems to their disks.
+    let mut sfdisk = Command::new("sfdisk");
+    sfdisk.args(["--quiet", "--no-tell-kernel"]).arg(image.path());
+    let mut sfdisk = sfdisk.stdin(Stdio::piped()).spawn().map_err(io)?;
     sfdisk.stdin.take().ok_or("no input")?.write_all(table.as_bytes()).map_err(io)?;
     if !sfdisk.wait().map_err(io)?.success() {
         return Err(format!("sfdisk does not take {table}"));
@@ -31,7 +33,12 @@ pub fn make(table: &str, volumes: &mut Vec<Volume>) -> Result<tempfile::NamedTem
     let dump = String::from_utf8_lossy(&dump.stdout).into_owned();
     let table = if dump.contains("label: gpt") { Table::Gpt } else { Table::Mbr };
     let lines = dump.lines().filter(|line| line.contains("start="));
-    for (number, line) in (1..).zip(lines) {
+    let prefix = image.path().display().to_string();
+    for line in lines {
+        let number = line
+            .strip_prefix(&prefix)
+            .and_then(|rest| rest.split_whitespace().next()?.trim_end_matches(':').parse().ok());
+        let number: u32 = number.ok_or_else(|| format!("a line without a number: {line}"))?;
         let value = |key: &str| {
             let rest = line.split(key).nth(1)?;
             rest.split(',').next().map(|value| value.trim().to_lowercase())

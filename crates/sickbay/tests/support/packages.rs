@@ -3,7 +3,8 @@
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use md5::Digest;
 
@@ -45,10 +46,46 @@ pub fn dpkg(root: &Path, name: &str, version: &str, body: &str) -> std::io::Resu
     fs::write(dir.join(format!("info/{name}.md5sums")), sums)
 }
 
-/// rpm: a header in `Packages.db`, which is made when it is not there; `lib/backend/ndb/rpmpkg.c` tells its form.
+/// rpm: a header in the database whose file is there, be it empty, by the programs that write such a database; in an ndb, which is
+/// made, when none is.
 pub fn rpm(root: &Path, name: &str, version: &str, body: &str) -> std::io::Result<()> {
-    let path = root.join("var/lib/rpm/Packages.db");
-    fs::create_dir_all(root.join("var/lib/rpm"))?;
+    let header = header(root, name, version, body)?;
+    let (bdb, sqlite) = (root.join("var/lib/rpm/Packages"), root.join("var/lib/rpm/rpmdb.sqlite"));
+    if sqlite.exists() {
+        // As `rpm --exportdb` writes it: rpm's magic for headers, then the header.
+        let exported = [[0x8e, 0xad, 0xe8, 1, 0, 0, 0, 0].as_slice(), &header].concat();
+        let dir = sqlite.parent().expect("a directory");
+        return feed(
+            Command::new("rpmdb").args(["--define", "_db_backend sqlite", "--importdb", "--dbpath"]).arg(dir),
+            &exported,
+        );
+    }
+    if bdb.exists() {
+        if fs::metadata(&bdb)?.len() == 0 {
+            fs::remove_file(&bdb)?;
+        }
+        // The key is the number of the package in the byte order of the machine; any number that is not taken will do.
+        let number = 1 + u32::try_from(fs::metadata(&bdb).map_or(0, |found| found.len())).expect("small");
+        let (key, value) = (hex(&number.to_le_bytes()), hex(&header));
+        let dump = format!("VERSION=3\nformat=bytevalue\ntype=hash\nHEADER=END\n {key}\n {value}\nDATA=END\n");
+        return feed(Command::new("db_load").arg(&bdb), dump.as_bytes());
+    }
+    ndb(&["usr/lib/sysimage/rpm", "var/lib/rpm"].map(|dir| root.join(dir)), &header)
+}
+
+fn feed(command: &mut Command, input: &[u8]) -> std::io::Result<()> {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+    child.stdin.take().expect("it is a pipe").write_all(input)?;
+    let done = child.wait_with_output()?;
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    if done.status.success() && said.is_empty() { Ok(()) } else { Err(std::io::Error::other(said)) }
+}
+
+/// `lib/backend/ndb/rpmpkg.c` tells its form; no rpm of Debian writes one.
+fn ndb(dirs: &[PathBuf], header: &[u8]) -> std::io::Result<()> {
+    let dir = dirs.iter().find(|dir| dir.exists()).unwrap_or(&dirs[dirs.len() - 1]);
+    let path = dir.join("Packages.db");
+    fs::create_dir_all(dir)?;
     let number = |n: usize| u32::try_from(n).expect("small").to_le_bytes();
     let mut file = fs::read(&path).unwrap_or_else(|_| {
         let mut file = [b"RpmP".as_slice(), &[0; 8], &number(1), &[0; 16]].concat();
@@ -56,13 +93,12 @@ pub fn rpm(root: &Path, name: &str, version: &str, body: &str) -> std::io::Resul
         file[32..].chunks_exact_mut(16).for_each(|slot| slot[..4].copy_from_slice(b"Slot"));
         file
     });
-    let header = header(root, name, version, body)?;
     let slot = (32..4096).step_by(16).find(|slot| file[slot + 8..slot + 12] == [0; 4]).expect("a free slot");
     let (index, block) = (slot / 16, file.len() / 16);
     file[slot + 4..slot + 8].copy_from_slice(&number(index));
     file[slot + 8..slot + 12].copy_from_slice(&number(block));
     file.extend([b"BlbS".as_slice(), &number(index), &[0; 4], &number(header.len())].concat());
-    file.extend(&header);
+    file.extend(header);
     let end = (file.len() + 12).next_multiple_of(16) - 12;
     file.resize(end, 0);
     file.extend([&[0; 4], number(header.len()).as_slice(), b"BlbE"].concat());
@@ -72,7 +108,10 @@ pub fn rpm(root: &Path, name: &str, version: &str, body: &str) -> std::io::Resul
 fn header(root: &Path, name: &str, version: &str, body: &str) -> std::io::Result<Vec<u8>> {
     let (version, release) = version.split_once('-').unwrap_or((version, "1"));
     let (mut bases, mut dirs, mut digests, mut links, mut owners) = (vec![], vec![], vec![], vec![], vec![]);
+    let mut groups = vec![];
     let (mut modes, mut sizes, mut flags, mut indexes, mut mtimes) = (vec![], vec![], vec![], vec![], vec![]);
+    let (users_file, groups_file) =
+        (fs::read_to_string(root.join("etc/passwd"))?, fs::read_to_string(root.join("etc/group"))?);
     for (at, (flag, path)) in entries(body).enumerate() {
         let real = super::inside(root, path);
         let found = fs::symlink_metadata(&real);
@@ -85,10 +124,11 @@ fn header(root: &Path, name: &str, version: &str, body: &str) -> std::io::Result
         let size = found.as_ref().map_or(0, |found| found.len());
         sizes.extend(u32::try_from(size).expect("small").to_be_bytes());
         mtimes.extend(u32::try_from(found.as_ref().map_or(0, |found| found.mtime())).expect("now").to_be_bytes());
+        owners.push(named(&users_file, found.as_ref().map_or(0, |found| found.uid())));
+        groups.push(named(&groups_file, found.as_ref().map_or(0, |found| found.gid())));
         let is_file = found.is_ok_and(|found| found.is_file());
         digests.push(if is_file { hex(&sha2::Sha256::digest(fs::read(&real)?)) } else { String::new() });
         links.push(fs::read_link(&real).map_or_else(|_| String::new(), |text| text.display().to_string()));
-        owners.push("root".to_owned());
         let flag: u32 = match flag {
             "%config" => 1,
             "%doc" => 2,
@@ -112,7 +152,7 @@ fn header(root: &Path, name: &str, version: &str, body: &str) -> std::io::Result
         (1036, 8, count, text(&links)),
         (1037, 4, count, flags),
         (1039, 8, count, text(&owners)),
-        (1040, 8, count, text(&owners)),
+        (1040, 8, count, text(&groups)),
         (1116, 4, count, indexes),
         (1117, 8, count, text(&bases)),
         (1118, 8, count, text(&dirs)),
@@ -120,10 +160,23 @@ fn header(root: &Path, name: &str, version: &str, body: &str) -> std::io::Result
     let be = |n: usize| u32::try_from(n).expect("small").to_be_bytes();
     let (mut index, mut store): (Vec<u8>, Vec<u8>) = (Vec::new(), Vec::new());
     for (tag, kind, count, values) in tags.iter().filter(|(_, _, count, _)| *count > 0) {
+        let width = match kind {
+            3 => 2,
+            4 => 4,
+            _ => 1,
+        };
+        store.resize(store.len().next_multiple_of(width), 0);
         index.extend([be(*tag), be(*kind), be(store.len()), be(*count)].concat());
         store.extend(values);
     }
     Ok([be(index.len() / 16).as_slice(), &be(store.len()), &index, &store].concat())
+}
+
+/// The name that a line of passwd or group gives to `number`.
+fn named(file: &str, number: u32) -> String {
+    let number = number.to_string();
+    let line = file.lines().find(|line| line.split(':').nth(2) == Some(&number));
+    line.and_then(|line| line.split(':').next()).unwrap_or("root").to_owned()
 }
 
 /// A `.deb` at `path` of this machine's tree with the files as they are, made as deb(5) describes it.

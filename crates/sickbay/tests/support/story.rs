@@ -17,7 +17,7 @@
 //! | `--- text PATH` | the words of the body are added to a program, as C keeps texts in one: a NUL on both sides |
 //! | `--- initramfs PATH VERSION [modules=A,B] [without-init]` | an initramfs, not compressed, with these modules of that kernel |
 //! | `--- kernel PATH` | a small x86 kernel whose header says how long it is |
-//! | `--- dpkg NAME VERSION`, `--- rpm NAME VERSION` | the paths in the body, as they are now, enter the package database as files of that package; `%config PATH` and the like where it needs saying |
+//! | `--- dpkg NAME VERSION`, `--- rpm NAME VERSION` | the paths in the body, as they are now, enter the package database as files of that package; `%config PATH` and the like where it needs saying. rpm's database is the one whose file is there, be it empty: `/var/lib/rpm/rpmdb.sqlite` or `Packages`; else an ndb |
 //! | `--- deb PATH NAME VERSION` | a package file with the paths in the body, as they are now |
 //! | `--- cut PATH SIZE` | the file ends after SIZE bytes |
 //! | `--- damage PATH` | the last byte of the file is another, its times stay |
@@ -39,6 +39,7 @@
 //! | `--- risky` | risky repairs are accepted |
 //! | `--- takes back` | some repair is expected not to hold |
 //! | `--- finds` | body: a line for each finding, `severity check-id place: message`, consequences indented by two blanks; `…` stands for anything, and only the beginning need be given |
+//! | `--- proofs` | both proofs hold, and every stage of them was judged |
 //! | `--- cannot tell` | body: `check-id: reason` for each check that must say so |
 //! | `--- left` | as `finds`, after the repair; none when left out |
 //! | `--- then PATH` | the content of a file after the repair |
@@ -83,6 +84,8 @@ pub struct Story {
     pub risky: bool,
     /// Whether a repair is expected not to hold.
     pub takes_back: bool,
+    /// Whether every stage of both proofs is expected to be ok.
+    pub proofs: bool,
 }
 
 /// A story that was built.
@@ -113,7 +116,7 @@ impl Story {
                 let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/trees/{name}.txt"));
                 for directive in directives(&path)? {
                     match directive.words.first().map(String::as_str) {
-                        Some("volume" | "tree" | "running") => self.take(directive)?,
+                        Some("volume" | "no" | "tree" | "running" | "disk") => self.take(directive)?,
                         _ => self.base.push(directive),
                     }
                 }
@@ -131,6 +134,7 @@ impl Story {
             ["running"] => self.running = true,
             ["risky"] => self.risky = true,
             ["takes", "back"] => self.takes_back = true,
+            ["proofs"] => self.proofs = true,
             ["finds"] => self.finds = lines(),
             ["cannot", "tell"] => self.cannot_tell = lines(),
             ["left"] => self.left = lines(),
