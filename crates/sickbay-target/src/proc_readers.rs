@@ -37,11 +37,7 @@ const PROC: u64 = 0x9fa0;
 /// The kernel's: without CAP_SYS_ADMIN or CONFIG_FANOTIFY nobody may look. [`io::ErrorKind::NotFound`] when the `/proc` of
 /// this root is not the kernel's.
 pub fn proc_readers(root: &Root, time: Duration) -> io::Result<Vec<ProcReader>> {
-    let gone = || io::Error::from(io::ErrorKind::NotFound);
-    let place = root.resolve("/proc".as_ref(), OFlags::DIRECTORY).map_err(|_| gone())?;
-    if u64::try_from(rustix::fs::fstatfs(&place)?.f_type).ok() != Some(PROC) {
-        return Err(gone());
-    }
+    kernels_own(root)?;
     let place =
         rustix::fs::open("/proc", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, rustix::fs::Mode::empty())?;
     let queue = sys::watch_opens(place.as_fd())?;
@@ -85,6 +81,16 @@ pub fn proc_readers(root: &Root, time: Duration) -> io::Result<Vec<ProcReader>> 
         readers.into_values().map(|(reader, seen)| ProcReader { processes: seen.len() as u64, ..reader }).collect();
     all.sort_by_key(|reader| (std::cmp::Reverse(reader.opens), reader.pid));
     Ok(all)
+}
+
+/// Whether the `/proc` of this root is the kernel's; else [`io::ErrorKind::NotFound`].
+pub(crate) fn kernels_own(root: &Root) -> io::Result<()> {
+    let gone = || io::Error::from(io::ErrorKind::NotFound);
+    let place = root.resolve("/proc".as_ref(), OFlags::DIRECTORY).map_err(|_| gone())?;
+    match u64::try_from(rustix::fs::fstatfs(&place)?.f_type) {
+        Ok(PROC) => Ok(()),
+        _ => Err(gone()),
+    }
 }
 
 /// The process that an open file of `/proc` is about.

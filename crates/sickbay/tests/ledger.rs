@@ -10,7 +10,7 @@ use sickbay::facts::Facts;
 use sickbay::facts::live::MemInfo;
 use sickbay::facts::memory_ledger::{Ledger, TmpfsMounts};
 use sickbay::facts::processes::Holders;
-use sickbay::facts::slab_owners::SlabOwners;
+use sickbay::facts::slab_owners::{SlabOwners, seekers};
 use sickbay_target::{Access, Target};
 
 fn facts() -> Facts {
@@ -89,4 +89,18 @@ fn a_tmpfs_that_only_another_process_sees() {
     let found = mounts.list.iter().find(|tmpfs| tmpfs.pid == Some(guard.0.id())).expect("the tmpfs");
     assert_eq!((found.place.as_str(), found.size), ("/mnt", 100 << 10));
     assert!((48_800..52_000).contains(&found.used), "{found:?}");
+}
+
+#[test]
+fn a_storm_of_look_ups_leads_to_who_makes_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let script = "echo there; for ((n = 0; n < 4000000; n++)); do [[ -e missing-$n ]]; done";
+    let child =
+        Command::new("bash").args(["-c", script]).current_dir(dir.path()).stdout(Stdio::piped()).spawn().expect("bash");
+    let guard = Guard(child);
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let seen = seekers(&facts());
+    let named = seen.iter().find(|seen| seen.pid == Some(guard.0.id())).unwrap_or_else(|| panic!("{seen:?}"));
+    let text = named.text.render(sickbay::text::Lang::En);
+    assert!(text.starts_with(&format!("bash (PID {}) looks up names at the moment: ", guard.0.id())), "{text}");
 }

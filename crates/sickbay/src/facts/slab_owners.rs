@@ -19,8 +19,26 @@ pub struct Owner {
     pub text: Text,
     /// The process that holds them, if one does: then they stay until it lets go. Else they are caches, which give way.
     pub pid: Option<u32>,
-    /// They are made by whoever reads `/proc`: see [`scanners`].
-    pub scanned: bool,
+    /// Who makes them can be told while it goes on: see [`watched`].
+    pub made: Option<Made>,
+}
+
+/// Ways to fill a cache that leave no owner behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Made {
+    /// `/proc` is read.
+    Scanning,
+    /// Names are looked up in vain.
+    Seeking,
+}
+
+/// What was seen of who makes them.
+#[derive(Clone, Debug)]
+pub struct Watched {
+    /// The process, if one was seen.
+    pub pid: Option<u32>,
+    /// What it does, or that nobody was seen.
+    pub text: Text,
 }
 
 /// The owners, the one with the most first. Those below a twentieth of all objects and below 8 MiB are left out.
@@ -72,7 +90,7 @@ impl Fact for SlabOwners {
                 negative,
                 all
             );
-            list.push(Owner { kib, text, pid: None, scanned: false });
+            list.push(Owner { kib, text, pid: None, made: Some(Made::Seeking) });
         }
         if let Ok(slabs) = facts.get::<Slabs>() {
             if let Some(cache) = slabs.cache("proc_inode_cache") {
@@ -80,13 +98,13 @@ impl Fact for SlabOwners {
                     "proc_inode_cache: {count} inodes of /proc, made by whoever reads it: ps, netstat -p, lsof, agents",
                     count = cache.objects
                 );
-                list.push(Owner { kib: cache.kib, text, pid: None, scanned: true });
+                list.push(Owner { kib: cache.kib, text, pid: None, made: Some(Made::Scanning) });
             }
             for cache in INODES.iter().filter_map(|name| slabs.cache(name)) {
                 let (name, count) = (cache.name.as_str(), cache.objects);
                 let text =
                     tr!("{name}: {count} inodes of files that were looked at; a cache, which gives way", name, count);
-                list.push(Owner { kib: cache.kib, text, pid: None, scanned: false });
+                list.push(Owner { kib: cache.kib, text, pid: None, made: None });
             }
         }
         let least = (memory.kib("Slab") / 20).max(8 << 10);
@@ -150,7 +168,7 @@ fn owners(command: Command<'_>) -> Vec<Owner> {
             true => tr!("{who}: {fds} open descriptors, about {sockets} of them sockets", who, fds, sockets),
             false => tr!("{who}: {fds} open descriptors", who, fds),
         };
-        found.push(Owner { kib, text, pid: Some(pid), scanned: false });
+        found.push(Owner { kib, text, pid: Some(pid), made: None });
     }
     if threads >= MANY {
         let mut text = tr!("{who}: {threads} threads", who, threads);
@@ -165,7 +183,7 @@ fn owners(command: Command<'_>) -> Vec<Owner> {
                 inodes
             );
         }
-        found.push(Owner { kib: threads.saturating_mul(THREAD) / 1024, text, pid: Some(pid), scanned: false });
+        found.push(Owner { kib: threads.saturating_mul(THREAD) / 1024, text, pid: Some(pid), made: None });
     }
     found
 }
@@ -202,33 +220,106 @@ impl Fact for Scanners {
     }
 }
 
-/// Who scans `/proc`, where its inodes are among what fills the memory; what could not be told is said. It takes a moment.
-pub fn scanners(facts: &Facts) -> Vec<Text> {
-    if !facts.get::<SlabOwners>().is_ok_and(|owners| owners.list.iter().any(|owner| owner.scanned)) {
-        return Vec::new();
+/// Who looks up names, watched for a moment; gathered only when somebody wants to know.
+struct Seekers(sickbay_target::NameStorm);
+
+impl Fact for Seekers {
+    fn gather(facts: &Facts) -> Result<Seekers, Skip> {
+        crate::facts::live::running(facts)?;
+        match sickbay_target::name_seekers(facts.root(), LOOK) {
+            Ok(storm) => Ok(Seekers(storm)),
+            Err(_) => Err(Skip::NotApplicable(tr!("{path} does not exist", path = "/proc"))),
+        }
     }
+}
+
+/// Fewer names in the time of a look are no storm: a shell that starts programs adds as many.
+const STORM: u64 = 2000;
+
+/// Whoever spends less of the time than this is not named, in milliseconds.
+const IDLE: u64 = 50;
+
+/// Who makes the objects that have no owner, where they are a good part of what fills the memory; what could not be told is
+/// said. It takes a moment.
+pub fn watched(facts: &Facts) -> Vec<Watched> {
+    let (Ok(owners), Ok(memory)) = (facts.get::<SlabOwners>(), facts.get::<MemInfo>()) else { return Vec::new() };
+    let large = |made| {
+        let least = if made == Made::Seeking { memory.kib("Slab") / 10 } else { 0 };
+        owners.list.iter().any(|owner| owner.made == Some(made) && owner.kib >= least)
+    };
+    let mut all = if large(Made::Scanning) { scanners(facts) } else { Vec::new() };
+    if large(Made::Seeking) {
+        all.extend(seekers(facts));
+    }
+    all
+}
+
+/// Who looks up names at the moment, or why nobody can be named.
+pub fn seekers(facts: &Facts) -> Vec<Watched> {
+    let Ok(seekers) = facts.get::<Seekers>() else { return Vec::new() };
+    let (storm, seconds) = (&seekers.0, LOOK.as_secs_f64());
+    let nobody = |text| vec![Watched { pid: None, text }];
+    if storm.added < STORM {
+        return nobody(tr!(
+            "within {seconds} s hardly any names were added: the storm is over, the kernel keeps no owner of what it left, and that gives way when memory is short",
+            seconds
+        ));
+    }
+    let busy: u64 = storm.seekers.iter().map(|seeker| seeker.busy).sum();
+    let named: Vec<Watched> = storm
+        .seekers
+        .iter()
+        .filter(|seeker| seeker.busy >= IDLE && seeker.busy.saturating_mul(5) >= busy)
+        .map(|seeker| Watched {
+            pid: Some(seeker.pid),
+            text: tr!(
+                "{comm} (PID {pid}) looks up names at the moment: {added} were added within {seconds} s, and {share} % of the time that went into such work is its own",
+                comm = seeker.comm.as_str(),
+                pid = seeker.pid,
+                added = storm.added,
+                seconds,
+                share = seeker.busy.saturating_mul(100) / busy.max(1)
+            ),
+        })
+        .collect();
+    if named.is_empty() {
+        return nobody(tr!(
+            "{added} names were added within {seconds} s, and no process stands out: programs that live for moments, or many together",
+            added = storm.added,
+            seconds
+        ));
+    }
+    named
+}
+
+fn scanners(facts: &Facts) -> Vec<Watched> {
+    let nobody = |text| vec![Watched { pid: None, text }];
     let scanners = match facts.get::<Scanners>() {
         Ok(scanners) => scanners,
-        Err(Skip::Unknown(why)) => return vec![why],
+        Err(Skip::Unknown(why)) => return nobody(why),
         Err(Skip::NotApplicable(_)) => return Vec::new(),
     };
     let seconds = LOOK.as_secs_f64();
     let many = scanners.0.iter().filter(|reader| reader.opens >= FEW && reader.processes >= 2);
-    let lines: Vec<Text> = many
+    let lines: Vec<Watched> = many
         .take(3)
-        .map(|reader| {
-            tr!(
+        .map(|reader| Watched {
+            pid: Some(reader.pid),
+            text: tr!(
                 "{comm} (PID {pid}) scans /proc: it opened {opens} files of {processes} processes within {seconds} s",
                 comm = if reader.comm.is_empty() { "?" } else { &reader.comm },
                 pid = reader.pid,
                 opens = reader.opens,
                 processes = reader.processes,
                 seconds
-            )
+            ),
         })
         .collect();
     if lines.is_empty() {
-        return vec![tr!("within {seconds} s nobody scanned /proc: whoever does it comes from time to time", seconds)];
+        return nobody(tr!(
+            "within {seconds} s nobody scanned /proc: whoever does it comes from time to time",
+            seconds
+        ));
     }
     lines
 }

@@ -32,8 +32,8 @@ pub struct Told<'a> {
     pub shares: Option<&'a [Share]>,
     /// Cgroups with a memory limit, the fullest first.
     pub limits: &'a [Limited],
-    /// Who scans `/proc`, where that fills the memory.
-    pub scanners: &'a [Text],
+    /// Who makes the objects that fill the memory, as it was seen for a moment.
+    pub watched: &'a [Text],
 }
 
 /// Processes that are listed by their share.
@@ -118,7 +118,7 @@ pub fn json(told: &Told<'_>, style: &Style) -> serde_json::Value {
 fn remarks(told: &Told<'_>) -> Vec<Text> {
     let Told { ledger, memory, limits, .. } = told;
     let mut all = ledger.remarks.clone();
-    all.extend_from_slice(told.scanners);
+    all.extend_from_slice(told.watched);
     all.push(tr!(
         "MemFree {free} is what nobody uses; MemAvailable {available} is what programs can still get: free memory and caches, less what the kernel keeps ({reserve})",
         free = size(memory.kib("MemFree")),

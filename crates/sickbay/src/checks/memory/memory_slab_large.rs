@@ -5,7 +5,7 @@ use crate::check::{Skip, Verdict};
 use crate::facts::Facts;
 use crate::facts::live::MemInfo;
 use crate::facts::memory::size;
-use crate::facts::slab_owners::{SlabOwners, scanners};
+use crate::facts::slab_owners::{SlabOwners, watched};
 use crate::facts::slabs::{Slabs, dentries};
 use crate::finding::{Findings, Severity};
 use crate::{check, tr};
@@ -15,7 +15,8 @@ check! {
     /// Kernel objects that cannot be reclaimed (`SUnreclaim`) of an eighth of the memory or more, at least 512 MiB; or
     /// reclaimable ones of a quarter of the memory, at least 512 MiB, most of which are no cache of files but inodes of
     /// `/proc` or names of files that do not exist. It names who holds them: processes with many sockets, descriptors or
-    /// threads, programs that look for files in vain, whoever reads `/proc`, which is watched for a moment. A large cache of inodes on a file server is well.
+    /// threads, and, watched for a moment, whoever reads `/proc` or looks for files in vain: of these the kernel keeps no
+    /// owner afterwards. A large cache of inodes on a file server is well.
     ///
     /// ## Why it matters
     /// This memory belongs to no process: `top` does not show it. Objects that cannot be reclaimed stay until their owner
@@ -97,8 +98,11 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     if let Some(second) = suspects.next() {
         finding.why(tr!("next after that: {owner}", owner = second.text.clone()));
     }
-    for scanner in scanners(facts) {
-        finding.note(scanner);
+    for (index, seen) in watched(facts).into_iter().enumerate() {
+        if let Some(pid) = seen.pid.filter(|_| index == 0 && first.is_none_or(|owner| owner.pid.is_none())) {
+            finding.detail("pid", pid);
+        }
+        finding.note(seen.text);
     }
     finding.by_hand(match leak {
         true => tr!("have the owner close them, or end it; drop_caches does not free them"),

@@ -10,12 +10,12 @@ use crate::facts::cgroups::{Limited, MEMORY, Mounts};
 use crate::facts::live::MemInfo;
 use crate::facts::memory_ledger::Ledger;
 use crate::facts::processes::{Processes, pss};
-use crate::facts::slab_owners::scanners;
+use crate::facts::slab_owners::watched;
 use crate::report::ledger::{self, Share, Told};
 
 pub(super) fn explain(context: &Context, exact: bool) -> Result<u8, Failure> {
     let facts = host_without_disks()?;
-    let (ledger, memory, shares, limits, scanners) = within(move || {
+    let (ledger, memory, shares, limits, watched) = within(move || {
         let (ledger, memory) = (facts.get::<Ledger>()?, facts.get::<MemInfo>()?);
         let shares = match exact {
             false => None,
@@ -30,10 +30,11 @@ pub(super) fn explain(context: &Context, exact: bool) -> Result<u8, Failure> {
                 Some(shares)
             }
         };
-        Ok((ledger, memory, shares, limits(&facts), scanners(&facts)))
+        Ok((ledger, memory, shares, limits(&facts), watched(&facts)))
     })?;
-    let (shares, scanners) = (shares.as_deref(), scanners.as_slice());
-    let told = Told { ledger: &ledger, memory: &memory, shares, limits: &limits, scanners };
+    let watched: Vec<_> = watched.into_iter().map(|seen| seen.text).collect();
+    let shares = shares.as_deref();
+    let told = Told { ledger: &ledger, memory: &memory, shares, limits: &limits, watched: &watched };
     match context.format {
         Format::Json => context.print_json(&ledger::json(&told, &context.style))?,
         Format::Text => context.print(&ledger::render(&told, &context.style)),
