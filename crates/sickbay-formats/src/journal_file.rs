@@ -4,7 +4,7 @@
 use std::io::Read;
 
 /// What a file begins with.
-const MAGIC: &[u8] = b"LPKSHHRH";
+pub const MAGIC: &[u8] = b"LPKSHHRH";
 /// Bits of the header's incompatible flags.
 const COMPACT: u32 = 16;
 /// Types of objects.
@@ -36,6 +36,27 @@ pub struct Entry {
     pub author: Vec<u8>,
     /// What is said: `MESSAGE`.
     pub message: Vec<u8>,
+    /// How grave it is, 0 to 7 as of syslog(3): `PRIORITY`.
+    pub priority: Option<u8>,
+    /// The kernel says it: `_TRANSPORT`.
+    pub kernel: bool,
+}
+
+/// What the kernel says in a journal file, as lines of `journalctl -o export`; `None` when it is no journal file.
+pub fn kernel_export(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::new();
+    for entry in JournalFile::parse(bytes)?.entries(|entry| entry.kernel) {
+        for line in entry.message.split(|byte| *byte == b'\n') {
+            out.extend_from_slice(format!("__REALTIME_TIMESTAMP={}\n_TRANSPORT=kernel\n", entry.realtime).as_bytes());
+            if let Some(priority) = entry.priority {
+                out.extend_from_slice(format!("PRIORITY={priority}\n").as_bytes());
+            }
+            out.extend_from_slice(b"MESSAGE=");
+            out.extend_from_slice(line);
+            out.extend_from_slice(b"\n\n");
+        }
+    }
+    Some(out)
 }
 
 impl<'a> JournalFile<'a> {
@@ -51,8 +72,9 @@ impl<'a> JournalFile<'a> {
         })
     }
 
-    /// Its entries, in the order in which they were written, of the authors for which `wanted` says so.
-    pub fn entries(self, wanted: impl Fn(&[u8]) -> bool) -> impl Iterator<Item = Entry> {
+    /// Its entries, in the order in which they were written, those for which `wanted` says so: it is asked before the message is
+    /// unpacked.
+    pub fn entries(self, wanted: impl Fn(&Entry) -> bool) -> impl Iterator<Item = Entry> {
         let mut at = self.start;
         std::iter::from_fn(move || {
             loop {
@@ -76,7 +98,7 @@ impl<'a> JournalFile<'a> {
         ((1..=7).contains(&kind) && size >= 16).then_some((kind, size))
     }
 
-    fn entry(self, object: &[u8], wanted: &impl Fn(&[u8]) -> bool) -> Option<Entry> {
+    fn entry(self, object: &[u8], wanted: &impl Fn(&Entry) -> bool) -> Option<Entry> {
         let items = object.get(64..)?;
         let width = if self.compact { 4 } else { 16 };
         let offsets = items.chunks_exact(width).take(FIELDS).filter_map(|item| {
@@ -84,7 +106,9 @@ impl<'a> JournalFile<'a> {
             usize::try_from(offset).ok()
         });
         let mut entry = Entry { realtime: u64_at(object, 24)?, ..Entry::default() };
-        let (mut named, mut message) = (false, None);
+        let mut named = false;
+        // Those that may be the message.
+        let mut texts = Vec::new();
         for offset in offsets {
             let Some((flags, payload)) = self.payload(offset) else { continue };
             // Names of authors are too short to be packed.
@@ -93,12 +117,19 @@ impl<'a> JournalFile<'a> {
                 named = true;
             } else if let Some(author) = payload.strip_prefix(b"_COMM=").filter(|_| !named) {
                 entry.author = author.to_vec();
+            } else if let Some(priority) = payload.strip_prefix(b"PRIORITY=") {
+                entry.priority = std::str::from_utf8(priority).ok().and_then(|text| text.parse().ok());
+            } else if let Some(transport) = payload.strip_prefix(b"_TRANSPORT=") {
+                entry.kernel = transport == b"kernel";
             } else if flags != 0 || payload.starts_with(b"MESSAGE=") {
-                message = message.or(unpacked(flags, payload, b"MESSAGE="));
+                texts.push((flags, payload));
             }
         }
-        entry.message = message?;
-        wanted(&entry.author).then_some(entry)
+        if !wanted(&entry) {
+            return None;
+        }
+        entry.message = texts.into_iter().find_map(|(flags, payload)| unpacked(flags, payload, b"MESSAGE="))?;
+        Some(entry)
     }
 
     /// How the DATA object there is packed, and its payload.
@@ -165,6 +196,8 @@ mod tests {
         };
         data(&mut out, 0, b"_COMM=sshd-session");
         data(&mut out, 0, b"SYSLOG_IDENTIFIER=sshd");
+        data(&mut out, 0, b"_TRANSPORT=kernel");
+        data(&mut out, 0, b"PRIORITY=4");
         let text = [b"MESSAGE=", message].concat();
         let payload = match packed {
             ZSTD => zstd::stream::encode_all(text.as_slice(), 3).unwrap(),
@@ -195,12 +228,20 @@ mod tests {
         for (compact, packed) in [(false, 0), (true, 0), (false, ZSTD), (true, LZ4)] {
             let bytes = file(compact, &message, packed);
             let journal = JournalFile::parse(&bytes).unwrap();
-            let all: Vec<Entry> = journal.entries(|author| author == b"sshd").collect();
+            let all: Vec<Entry> = journal.entries(|entry| entry.author == b"sshd").collect();
             assert_eq!(all.len(), 1);
             assert_eq!((all[0].realtime, all[0].message.as_slice()), (1_700_000_000_000_000, message.as_slice()));
-            assert_eq!(journal.entries(|author| author == b"cron").count(), 0);
+            assert_eq!(journal.entries(|entry| entry.author == b"cron").count(), 0);
         }
         assert!(JournalFile::parse(b"LPKSHHRH").is_none());
+    }
+
+    #[test]
+    fn what_the_kernel_says() {
+        let text = kernel_export(&file(true, b"one\ntwo", 0)).unwrap();
+        let head = "__REALTIME_TIMESTAMP=1700000000000000\n_TRANSPORT=kernel\nPRIORITY=4\nMESSAGE=";
+        assert_eq!(String::from_utf8(text).unwrap(), format!("{head}one\n\n{head}two\n\n"));
+        assert!(kernel_export(b"one").is_none());
     }
 
     proptest::proptest! {

@@ -6,7 +6,7 @@ use std::io::{self, BufReader, Cursor, ErrorKind, Read};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use sickbay_formats::{boot_console, kernel_log};
+use sickbay_formats::{boot_console, journal_file, kernel_log};
 
 use crate::{FileKind, OpenError, Root, content};
 
@@ -18,6 +18,8 @@ const HEAD: u64 = 4 << 20;
 const ZSTD_WINDOW: u32 = 25;
 /// The memory that xz may ask for in KiB: `xz -9` needs 65 MiB, logrotate's `xz -6` 9 MiB.
 const XZ_MEMORY: u32 = 80 << 10;
+/// A journal file is held in memory; journald makes none that is larger unless it is told to.
+const JOURNAL: u64 = 128 << 20;
 /// What is read of `/dev/kmsg` at most: its buffer holds far less.
 const KMSG: usize = 64 << 20;
 
@@ -70,15 +72,16 @@ impl fmt::Debug for Blocks {
 }
 
 impl Blocks {
-    /// Of anything that can be read; what is packed by gzip, xz or zstd is unpacked.
+    /// Of anything that can be read; what is packed by gzip, xz or zstd is unpacked; of a
+    /// journal file it is what the kernel says.
     ///
     /// # Errors
     /// The kernel's, and those of damaged packed data.
     pub fn new(mut input: impl Read + 'static) -> io::Result<Blocks> {
         let mut head = Vec::new();
-        input.by_ref().take(6).read_to_end(&mut head)?;
+        input.by_ref().take(8).read_to_end(&mut head)?;
         let packed = Packing::of(&head);
-        let whole = Cursor::new(head).chain(input);
+        let mut whole = Cursor::new(head).chain(input);
         let input: Box<dyn Read> = match packed {
             None => Box::new(whole),
             Some(Packing::Gzip) => Box::new(flate2::read::MultiGzDecoder::new(whole)),
@@ -89,6 +92,13 @@ impl Blocks {
                 let mut decoder = zstd::stream::read::Decoder::new(whole)?;
                 decoder.window_log_max(ZSTD_WINDOW)?;
                 Box::new(decoder)
+            }
+            Some(Packing::Journal) => {
+                let mut bytes = Vec::new();
+                if whole.by_ref().take(JOURNAL + 1).read_to_end(&mut bytes)? as u64 > JOURNAL {
+                    return Err(ErrorKind::FileTooLarge.into());
+                }
+                Box::new(Cursor::new(journal_file::kernel_export(&bytes).ok_or(ErrorKind::InvalidData)?))
             }
         };
         Ok(Blocks { input, buffer: vec![0; BLOCK], begin: 0, end: 0, skipping: false, done: false })
@@ -167,12 +177,18 @@ enum Packing {
     Gzip,
     Xz,
     Zstd,
+    /// No packing, but no text either.
+    Journal,
 }
 
 impl Packing {
     fn of(head: &[u8]) -> Option<Packing> {
-        const MAGICS: [(&[u8], Packing); 3] =
-            [(b"\x1f\x8b", Packing::Gzip), (b"\xfd7zXZ\0", Packing::Xz), (b"\x28\xb5\x2f\xfd", Packing::Zstd)];
+        const MAGICS: [(&[u8], Packing); 4] = [
+            (b"\x1f\x8b", Packing::Gzip),
+            (b"\xfd7zXZ\0", Packing::Xz),
+            (b"\x28\xb5\x2f\xfd", Packing::Zstd),
+            (journal_file::MAGIC, Packing::Journal),
+        ];
         MAGICS.iter().find(|(magic, _)| head.starts_with(magic)).map(|(_, packing)| *packing)
     }
 }
@@ -211,7 +227,7 @@ pub fn system_logs(root: &Root) -> Vec<PathBuf> {
     Vec::new()
 }
 
-/// Whether a regular file is a log: text, perhaps packed, in which some line has the form of one or says what only a
+/// Whether a regular file is a log: a journal file, or text, perhaps packed, in which some line has the form of one or says what only a
 /// kernel says. A file that is named like one may have anything in it.
 pub(crate) fn is_log(path: &Path) -> Result<bool, OpenError> {
     let fail = |error| OpenError::io(path, "opening it", error);
@@ -226,8 +242,11 @@ pub(crate) fn is_log(path: &Path) -> Result<bool, OpenError> {
     if raw.is_empty() {
         return Ok(named_like_a_log(path));
     }
-    let packed = Packing::of(&raw).is_some();
-    let text = if packed { unpacked(raw) } else { raw };
+    let text = match Packing::of(&raw) {
+        Some(Packing::Journal) => return Ok(true),
+        Some(_) => unpacked(raw),
+        None => raw,
+    };
     // A cloud fills the buffer of a console up with zeros.
     let end = text.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
     let text = text.get(..end).unwrap_or_default();
@@ -278,10 +297,15 @@ pub(crate) fn of_directory(dir: &Path) -> Option<Vec<LogFile>> {
     if SYSTEM.iter().any(|name| dir.join(name).symlink_metadata().is_ok()) {
         return None;
     }
-    let mut files: Vec<PathBuf> = std::fs::read_dir(dir)
-        .ok()?
-        .flatten()
-        .map(|entry| entry.path())
+    let listed = |dir: &Path| Some(std::fs::read_dir(dir).ok()?.flatten().map(|entry| entry.path()));
+    // Below /var/log/journal journald makes a directory by the machine's id.
+    let is_id = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+        name.len() == 32 && name.iter().all(u8::is_ascii_hexdigit)
+    };
+    let below = listed(dir)?.filter(is_id).filter_map(|dir| listed(&dir)).flatten();
+    let mut files: Vec<PathBuf> = listed(dir)?
+        .chain(below)
         .filter(|path| path.metadata().is_ok_and(|metadata| metadata.is_file()))
         .filter(|path| is_log(path).unwrap_or(false))
         .take(10_000)
@@ -313,6 +337,13 @@ fn family(path: &Path) -> String {
 /// Sorts the parts of a rotated log, oldest first: by name, `.3.gz` before `.1` before none, dates before none.
 pub(crate) fn age(path: &Path) -> (String, bool, u64, i64) {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
+    // A closed journal file, system@ID-NUMBER-TIME.journal; one that was found damaged, system@TIME-ID.journal~.
+    if let Some((family, rest)) = name.split_once('@').filter(|_| name.contains(".journal")) {
+        let parts: Vec<&str> = rest.split(['-', '.']).collect();
+        let time = if rest.ends_with('~') { parts.first() } else { parts.get(2) };
+        let time = time.and_then(|time| u64::from_str_radix(time, 16).ok()).unwrap_or(0);
+        return (family.to_owned(), false, time, 0);
+    }
     let numbers: Vec<u64> = name.split(['.', '-']).filter_map(|part| part.parse().ok()).collect();
     match numbers.first() {
         None => (family(path), true, 0, 0),

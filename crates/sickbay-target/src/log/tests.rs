@@ -118,3 +118,15 @@ fn a_directory_of_logs_is_read_oldest_first_and_without_copies() {
     std::fs::create_dir(dir.path().join("etc")).unwrap();
     assert!(of_directory(dir.path()).is_none());
 }
+
+#[test]
+fn journal_files_in_order() {
+    let name = |text: &str| age(Path::new(text));
+    let id = "91b8f2b0b1e84c0d8d4f0f4c1f0e7a11";
+    let (old, young) = (
+        format!("system@{id}-0000000000000901-00061f0a1b2c3d4e.journal"),
+        format!("system@{id}-0000000000000001-00061f0b1b2c3d4e.journal"),
+    );
+    assert!(name(&old) < name(&young) && name(&young) < name("system.journal"));
+    assert!(name("system@00061f0a1b2c3d4f-1234567890abcdef.journal~") > name(&old));
+}

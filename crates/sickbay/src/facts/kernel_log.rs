@@ -9,7 +9,7 @@ use sickbay_formats::kernel_log::{self, Incident, Kind, Scanner, Stamp};
 use sickbay_target::{Blocks, Kind as TargetKind};
 
 use crate::check::Skip;
-use crate::facts::{Fact, Facts, console};
+use crate::facts::{Fact, Facts, console, login_log};
 use crate::finding::{Findings, Severity};
 use crate::text::Text;
 use crate::tr;
@@ -133,7 +133,11 @@ fn texts(facts: &Facts) -> Vec<PathBuf> {
     let paths = sickbay_target::system_logs(facts.root());
     let written = |path: &PathBuf| facts.root().metadata(path).map_or(0, |metadata| metadata.mtime.0);
     let fresh = paths.iter().any(|path| facts.now().as_second().saturating_sub(written(path)) < FRESH);
-    if facts.is_host() && !fresh { Vec::new() } else { paths }
+    match (facts.is_host(), fresh) {
+        (true, false) => Vec::new(),
+        (false, _) if paths.is_empty() => login_log::journals(facts),
+        _ => paths,
+    }
 }
 
 fn feed(scanner: &mut Scanner, mut blocks: Blocks) -> std::io::Result<()> {

@@ -121,7 +121,7 @@ impl LoginLog {
             self.unread.push(path.to_owned());
             return;
         };
-        for entry in file.entries(login_log::lets_in) {
+        for entry in file.entries(|entry| login_log::lets_in(&entry.author)) {
             let time = Some(Stamp::of_unix(entry.realtime / 1_000_000));
             *newest = time;
             self.take(path, time, &entry.message);
@@ -143,7 +143,7 @@ impl LoginLog {
 
 /// The newest journal files of the system itself, oldest first. Closed ones have an `@` in their names; their last change says
 /// when that was.
-fn journals(facts: &Facts) -> Vec<PathBuf> {
+pub(super) fn journals(facts: &Facts) -> Vec<PathBuf> {
     let root = facts.root();
     let mut found = Vec::new();
     for top in ["/var/log/journal", "/run/log/journal"].map(Path::new) {
