@@ -49,9 +49,9 @@ pub fn tell(found: &mut Findings, severity: Severity, file: &SourceFile, report:
             (tr!("Java asked for {wanted} ({bytes} bytes) and was refused", wanted, bytes), memory(report, *bytes))
         }
     };
-    let (why, formula) = judged;
+    let Judged { why, formula, by_hand } = judged;
     let finding = found.add(severity, message);
-    finding.at_path(&file.path).why(why);
+    finding.at_path(&file.path).why(why).by_hand(by_hand);
     if report.line > 0 {
         finding.evidence(format!("{}:{}", file.path.display(), report.line), file.line_text(report.line));
     }
@@ -84,8 +84,31 @@ pub fn tell(found: &mut Findings, severity: Severity, file: &SourceFile, report:
 /// Reserves as the kernel chooses them on machines of a gibibyte and more: 8 MiB and 128 MiB (mm/mmap.c).
 const RESERVES: (u64, u64) = (8 << 10, 128 << 10);
 
-/// Which limit refused, and its formula.
-fn memory(report: &Report, bytes: u64) -> (Text, Option<String>) {
+/// Which limit refused, its formula, and what to do about it.
+struct Judged {
+    why: Text,
+    formula: Option<String>,
+    by_hand: Text,
+}
+
+/// What to do about a limit of the process or its cgroup, by the name of the rule.
+fn raise(rule: &str) -> Text {
+    match rule {
+        "RLIMIT_AS" => tr!(
+            "raise or drop the limit where it is set: ulimit -v in the shell or script that starts it, /etc/security/limits.conf (as), LimitAS= of its unit"
+        ),
+        "RLIMIT_DATA" => tr!(
+            "raise or drop the limit where it is set: ulimit -d in the shell or script that starts it, /etc/security/limits.conf (data), LimitDATA= of its unit"
+        ),
+        "max_map_count" => tr!("raise vm.max_map_count, or find what makes so many mappings"),
+        "cgroup" => tr!(
+            "give the cgroup more (docker run -m, limits.memory of the pod, MemoryMax= of the unit), or Java less: -Xmx or -XX:MaxRAMPercentage, with room for what is not heap"
+        ),
+        _ => tr!("ask for less (-Xms, -Xmx), or add memory or swap"),
+    }
+}
+
+fn memory(report: &Report, bytes: u64) -> Judged {
     let version = kernel_version(&report.release).unwrap_or_default();
     let value = |name: &str| report.meminfo.or_zero(name);
     let accounting = |mode: u64, reserves: (u64, u64)| Accounting {
@@ -127,10 +150,12 @@ fn memory(report: &Report, bytes: u64) -> (Text, Option<String>) {
         verdict.rules.into_iter().find(|rule| rule.says == Says::Refuses && wanted(rule.name))
     };
     if let Some(rule) = refusing(&accounting(1, RESERVES), &asker(true, mapped), true) {
-        return (rule.text, Some(rule.formula));
+        return Judged { why: rule.text, formula: Some(rule.formula), by_hand: raise(rule.name) };
     }
     if report.meminfo.is_empty() {
-        return (tr!("the report has no /proc/meminfo: which limit refused cannot be told"), None);
+        let why = tr!("the report has no /proc/meminfo: which limit refused cannot be told");
+        let by_hand = tr!("ask on the machine itself: sickbay explain alloc {bytes}", bytes);
+        return Judged { why, formula: None, by_hand };
     }
     if let Some(rule) = refusing(&accounting(0, (0, 0)), &asker(true, mapped), false) {
         let text = match version >= (5, 2) {
@@ -141,38 +166,44 @@ fn memory(report: &Report, bytes: u64) -> (Text, Option<String>) {
                 "it is more than was free or easily freed, which this kernel does not grant: use a smaller heap, or vm.overcommit_memory = 1"
             ),
         };
-        return (text, Some(rule.formula));
+        let by_hand = tr!("ask for less (-Xms, -Xmx), or add memory or swap");
+        return Judged { why: text, formula: Some(rule.formula), by_hand };
     }
     let (limit, committed) = (value("CommitLimit"), value("Committed_AS"));
     // In mode 2 the sum never rises above the limit: where it is above, the mode was another.
+    let promise_more = || {
+        tr!(
+            "ask for less (-Xms, -Xmx), add swap, raise vm.overcommit_ratio or vm.overcommit_kbytes, or set vm.overcommit_memory = 0"
+        )
+    };
     if limit > 0 && committed <= limit {
         if let Some(rule) = refusing(&accounting(2, (0, 0)), &asker(true, 0), false) {
             let text = tr!(
                 "vm.overcommit_memory was 2: what all programs had been promised would have risen above CommitLimit, however much was free"
             );
-            return (text, Some(rule.formula));
+            return Judged { why: text, formula: Some(rule.formula), by_hand: promise_more() };
         }
         let large = RESERVES.1.saturating_mul(32).max(mapped);
         if let Some(rule) = refusing(&accounting(2, RESERVES), &asker(false, large), false) {
             let text = tr!(
                 "it would have stayed below CommitLimit, but not below what vm.overcommit_memory = 2 leaves after the reserves for root and the user"
             );
-            return (text, Some(rule.formula));
+            return Judged { why: text, formula: Some(rule.formula), by_hand: promise_more() };
         }
     }
     if report
         .cgroup_limit
         .is_some_and(|limit| report.cgroup_usage.is_some_and(|used| used.saturating_add(bytes) > limit))
     {
-        return (tr!("its cgroup was at its memory limit"), None);
+        return Judged { why: tr!("its cgroup was at its memory limit"), formula: None, by_hand: raise("cgroup") };
     }
-    let text = tr!(
+    let why = tr!(
         "there was memory and no limit in the report refuses it: look at vm.max_map_count, at vm.min_free_kbytes, and at limits of its cgroup"
     );
-    (text, None)
+    Judged { why, formula: None, by_hand: tr!("ask on the machine itself: sickbay explain alloc {bytes}", bytes) }
 }
 
-fn thread(report: &Report) -> (Text, Option<String>) {
+fn thread(report: &Report) -> Judged {
     let limits = [
         ("RLIMIT_NPROC", report.processes),
         ("pids.max", report.cgroup_tasks),
@@ -180,10 +211,13 @@ fn thread(report: &Report) -> (Text, Option<String>) {
         ("kernel.pid_max", report.pid_max),
     ];
     let known: Vec<String> = limits.iter().filter_map(|(name, limit)| Some(format!("{name} {}", (*limit)?))).collect();
-    let text = tr!(
+    let why = tr!(
         "a limit on processes and threads, or no memory for its stack; -Xss is what each takes of the address space"
     );
-    (text, (!known.is_empty()).then(|| known.join(", ")))
+    let by_hand = tr!(
+        "raise the limit that its threads reach: ulimit -u or nproc in /etc/security/limits.conf, TasksMax= or pids.max, kernel.threads-max, kernel.pid_max; or find what starts so many"
+    );
+    Judged { why, formula: (!known.is_empty()).then(|| known.join(", ")), by_hand }
 }
 
 #[cfg(test)]
@@ -199,7 +233,7 @@ mod tests {
         );
         let report = parse(text.as_bytes());
         assert!(matches!(report.wanted, Some(Wanted::Memory { bytes: found, .. }) if found == bytes));
-        memory(&report, bytes).0.render(Lang::En)
+        memory(&report, bytes).why.render(Lang::En)
     }
 
     const EL7: &str = "3.10.0-693.2.2.el7.x86_64";
