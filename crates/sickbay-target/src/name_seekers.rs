@@ -37,6 +37,8 @@ const TICK: u64 = 10;
 const CALL: u64 = 1000;
 const FAULT: u64 = 1000;
 const KILOBYTE: u64 = 500;
+/// PF_KTHREAD of include/linux/sched.h, among the flags in `/proc/PID/stat`.
+const KERNEL_THREAD: u64 = 0x20_0000;
 
 /// What a process had done at one moment.
 #[derive(Clone, Default)]
@@ -141,6 +143,10 @@ fn stat(line: &[u8]) -> Option<Done> {
     // The first is the third field of proc(5): state.
     let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
     let number = |field: usize| fields.get(field - 3).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+    // The kernel's own threads look for nothing: what kswapd does is the consequence.
+    if number(9) & KERNEL_THREAD != 0 {
+        return None;
+    }
     let (user, system, of_children) = (number(14), number(15), number(17));
     let faults = number(10).saturating_add(number(11)).saturating_add(number(12));
     Some(Done {
@@ -227,5 +233,6 @@ mod tests {
             ("a) b (c", 10, 13, 30_000, true)
         );
         assert!(stat(b"").is_none());
+        assert!(stat(b"8 (kswapd0) R 2 0 0 0 -1 2099264 0 0 0 0 0 9 0 0 20 0 1 0 0 0 0").is_none());
     }
 }
