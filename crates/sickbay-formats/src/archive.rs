@@ -110,15 +110,17 @@ fn reader<'a>(kind: &[u8], bytes: &'a [u8]) -> Option<Box<dyn Read + 'a>> {
         // 256 MiB: more than any package asks for.
         b"lzma" => Box::new(lzma_rust2::LzmaReader::new_mem_limit(bytes, 256 << 10, None).ok()?),
         b"zst" | b"zstd" => Box::new(zstd::stream::read::Decoder::new(bytes).ok()?),
+        b"lz4" => Box::new(lz4_flex::frame::FrameDecoder::new(bytes)),
         b"bz2" | b"bzip2" => Box::new(bzip2::read::MultiBzDecoder::new(bytes)),
         _ => return None,
     })
 }
 
-/// What a gzip file holds, such as an old copy of a database; `None` when it is damaged or larger than any of those.
-pub fn gunzip(bytes: &[u8]) -> Option<Vec<u8>> {
+/// What a file holds whose name ends with its compression, such as an old copy of a database or a list of packages (`gz`,
+/// `xz`, `lz4` …); `None` when it is damaged, larger than any of those, or packed in a way that is not known.
+pub fn unpack(kind: &[u8], bytes: &[u8]) -> Option<Vec<u8>> {
     let mut content = Vec::new();
-    reader(b"gz", bytes)?.take(FILE_LIMIT).read_to_end(&mut content).ok()?;
+    reader(kind, bytes)?.take(FILE_LIMIT).read_to_end(&mut content).ok()?;
     ((content.len() as u64) < FILE_LIMIT).then_some(content)
 }
 
@@ -304,7 +306,7 @@ mod tests {
         #[test]
         fn never_panics(bytes: Vec<u8>) {
             let _ = (identity(&bytes), extract(&bytes, |_| true));
-            for kind in [&b"gz"[..], b"xz", b"lzma", b"zst", b"bz2", b"tar"] {
+            for kind in [&b"gz"[..], b"xz", b"lzma", b"zst", b"bz2", b"lz4", b"tar"] {
                 let _ = of_tar(kind, &bytes, |_| true);
                 let mut sink = Vec::new();
                 let _ = reader(kind, &bytes).map(|reader| reader.take(1 << 20).read_to_end(&mut sink));

@@ -7,6 +7,7 @@
 #![deny(clippy::disallowed_methods)]
 
 pub mod accounts;
+pub mod apt;
 pub mod archive;
 pub mod bls;
 pub mod boot_console;

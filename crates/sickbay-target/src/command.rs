@@ -165,16 +165,19 @@ impl Group {
 
     /// Ends it, and gives the last line that it wrote to standard error, or how it ended.
     pub(crate) fn complaint(&mut self) -> String {
+        self.ended().map_or_else(|error| error.to_string(), |(_, complaint)| complaint)
+    }
+
+    /// Ends it, and gives how it ended as well.
+    pub(crate) fn ended(&mut self) -> io::Result<(ExitStatus, String)> {
         let pipe = self.0.as_mut().and_then(|child| child.stderr.take());
-        let status = match self.end() {
-            Ok(status) => status,
-            Err(error) => return error.to_string(),
-        };
+        let status = self.end()?;
         let mut stderr = Vec::new();
         if let Some(pipe) = pipe {
             let _ = pipe.take(64 << 10).read_to_end(&mut stderr); // what there is
         }
-        Output { status, stdout: Vec::new(), stderr, cut: false }.complaint()
+        let complaint = Output { status, stdout: Vec::new(), stderr, cut: false }.complaint();
+        Ok((status, complaint))
     }
 
     /// Kills the group, before the child is waited for: until then its number belongs to nobody else.

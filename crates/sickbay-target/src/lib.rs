@@ -9,6 +9,7 @@ pub mod command;
 mod content;
 mod dir;
 mod disk;
+pub mod download;
 mod error;
 mod inside;
 mod kernel_files;

@@ -128,10 +128,7 @@ impl Copies {
     /// When QEMU is not installed, a disk cannot be opened, or there is no room.
     pub fn of(disks: &[PathBuf]) -> Result<Copies, VmError> {
         qemu()?;
-        let parent = match std::env::var_os("TMPDIR").filter(|dir| !dir.is_empty()) {
-            Some(dir) => PathBuf::from(dir),
-            None => PathBuf::from("/var/tmp"),
-        };
+        let parent = spacious();
         let room =
             rustix::fs::statvfs(&parent).map_err(|e| io_error(format!("looking at {}", parent.display()))(e.into()))?;
         let free = room.f_bavail.saturating_mul(room.f_frsize) >> 20;
@@ -365,7 +362,16 @@ pub fn keep(path: Option<&Path>, text: &[u8]) -> io::Result<PathBuf> {
     Ok(path)
 }
 
-fn unique(name: &str) -> String {
+/// Where there is room for what is large: `TMPDIR` or `/var/tmp`.
+pub(crate) fn spacious() -> PathBuf {
+    match std::env::var_os("TMPDIR").filter(|dir| !dir.is_empty()) {
+        Some(dir) => PathBuf::from(dir),
+        None => PathBuf::from("/var/tmp"),
+    }
+}
+
+/// A name that no other process takes.
+pub(crate) fn unique(name: &str) -> String {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     format!("{name}-{}-{:09}", std::process::id(), now.subsec_nanos())
 }

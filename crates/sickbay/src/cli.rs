@@ -17,6 +17,7 @@ use std::sync::Arc;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use sickbay_target::{Access, Kind, Options, Target};
 
+use crate::facts::restore::{Mirror, Progress};
 use crate::report::text::{Style, printable};
 use crate::report::{Report, json_v1, text};
 use crate::text::{Lang, Text};
@@ -196,6 +197,17 @@ impl Context {
             }
         }
     }
+}
+
+/// What fetches packages, if the user lets it; on a terminal a line tells how far it is.
+fn mirror(fetch: bool) -> Result<Option<Arc<Mirror>>, Failure> {
+    let progress: Progress = |package, size| match size {
+        _ if !std::io::stderr().is_terminal() => {}
+        Some(size) => eprint!("\r\x1b[K{} {} KiB", printable(package), size >> 10),
+        None => eprint!("\r\x1b[K"),
+    };
+    let mirror = fetch.then(|| Mirror::new(progress)).transpose().map_err(Failure)?;
+    Ok(mirror.map(Arc::new))
 }
 
 impl TargetArgs {

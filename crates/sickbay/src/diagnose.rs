@@ -49,6 +49,18 @@ impl Diagnosis {
 /// How long one check may take before it counts as unknown.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
+/// Makes facts and runs `checks` over them, and once more when packages that they need have been fetched in between.
+pub fn look(make: impl Fn() -> Facts, checks: &[&'static Check]) -> (Arc<Facts>, Diagnosis) {
+    loop {
+        let facts = Arc::new(make());
+        let diagnosis = diagnose(&facts, checks);
+        // It fetches nothing twice.
+        if !facts.mirror().is_some_and(|mirror| mirror.fetch(&facts)) {
+            return (facts, diagnosis);
+        }
+    }
+}
+
 /// Runs `checks` over `facts`.
 pub fn diagnose(facts: &Arc<Facts>, checks: &[&'static Check]) -> Diagnosis {
     let started = Instant::now();

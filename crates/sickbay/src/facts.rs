@@ -66,6 +66,7 @@ pub struct Facts {
     now: jiff::Timestamp,
     deadline: Duration,
     all_digests: bool,
+    mirror: Option<Arc<restore::Mirror>>,
     cells: Mutex<HashMap<TypeId, Arc<Cell>>>,
     files: Mutex<HashMap<PathBuf, Option<Arc<SourceFile>>>>,
 }
@@ -104,6 +105,7 @@ impl Facts {
             now: jiff::Timestamp::now(),
             deadline,
             all_digests: false,
+            mirror: None,
             cells: Mutex::default(),
             files: Mutex::default(),
         }
@@ -113,6 +115,16 @@ impl Facts {
     pub fn with_all_digests(self, yes: bool) -> Facts {
         let deadline = if yes { Facts::PATIENCE } else { self.deadline };
         Facts { all_digests: yes, deadline, ..self }
+    }
+
+    /// The same facts, for a user who lets packages be fetched.
+    pub fn with_mirror(self, mirror: Option<Arc<restore::Mirror>>) -> Facts {
+        Facts { mirror, ..self }
+    }
+
+    /// Fetches packages, where the user lets it.
+    pub fn mirror(&self) -> Option<&restore::Mirror> {
+        self.mirror.as_deref()
     }
 
     /// Whether every packaged file is to be read, not only those that boot and login need.

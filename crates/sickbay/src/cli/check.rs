@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use sickbay_target::Access;
 
-use super::{Context, Failure, TargetArgs};
+use super::{Context, Failure, TargetArgs, mirror};
 use crate::checks;
-use crate::diagnose::diagnose;
+use crate::diagnose::look;
 use crate::facts::Facts;
 use crate::facts::comparison::Comparison;
 use crate::report::Report;
@@ -21,6 +21,10 @@ pub(super) struct Check {
     /// Read every packaged file and compare digests, not only those that boot and login need; takes minutes
     #[arg(long)]
     digests: bool,
+    /// Fetch the packages of lost files that nothing at hand has, of exactly the installed versions, from the mirrors that the
+    /// target's apt names; with curl or wget of this machine
+    #[arg(long)]
+    fetch: bool,
 }
 
 impl Check {
@@ -32,8 +36,9 @@ impl Check {
         let donor = self.target.open_donor(&target)?;
         // Only with a donor that was named: it is meant to be compared with.
         let other = donor.clone().filter(|_| self.target.donor.is_some() && self.only.is_empty());
-        let facts = Arc::new(Facts::new(target, donor).with_all_digests(self.digests));
-        let diagnosis = diagnose(&facts, &chosen);
+        let mirror = mirror(self.fetch)?;
+        let facts = || Facts::new(Arc::clone(&target), donor.clone()).with_all_digests(self.digests);
+        let (facts, diagnosis) = look(|| facts().with_mirror(mirror.clone()), &chosen);
         let mut report = Report::new(started, &facts, diagnosis, None);
         report.comparison = other.map(|donor| Comparison::of(&facts, &Facts::new(donor, None)));
         context.print_report(&report, self.target.target.as_deref())?;

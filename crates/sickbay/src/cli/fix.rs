@@ -7,11 +7,12 @@ use std::sync::Arc;
 use sickbay_target::{Access, Options, Target};
 
 use super::boot::{How, watched};
-use super::{Context, Failure, Format, TargetArgs, UNTOLD};
+use super::{Context, Failure, Format, TargetArgs, UNTOLD, mirror};
 use crate::boot::{self, Trial};
 use crate::checks;
-use crate::diagnose::diagnose;
+use crate::diagnose::look;
 use crate::facts::Facts;
+use crate::facts::restore::Mirror;
 use crate::repair::password::{self, Order};
 use crate::repair::plan::{Choice, plan};
 use crate::repair::session;
@@ -38,6 +39,10 @@ pub(super) struct Fix {
     /// Read every packaged file and compare digests, not only those that boot and login need; takes minutes
     #[arg(long)]
     digests: bool,
+    /// Fetch the packages of lost files that nothing at hand has, of exactly the installed versions, from the mirrors that the
+    /// target's apt names; with curl or wget of this machine
+    #[arg(long)]
+    fetch: bool,
     /// Keep the journal in this directory of this machine, not on the target: for a target whose disk is full. `undo` needs
     /// the same
     #[arg(long, value_name = "DIR")]
@@ -79,7 +84,7 @@ impl Fix {
         }
         let donor = self.target.open_donor(&target)?;
         let journal = TargetArgs::open_journal(self.journal.as_deref())?;
-        let choice = self.choice(journal, self.order(context)?);
+        let choice = self.choice(mirror(self.fetch)?, journal, self.order(context)?);
         let mut confirm = |_: &crate::diagnose::Diagnosis, next: &crate::repair::plan::Plan| {
             if context.format == Format::Text {
                 context.print(&text::render_plan(next, &context.style));
@@ -137,8 +142,8 @@ impl Fix {
         watched(context, &self.how.wish(disk, self.target.with.clone()), Some(&facts))
     }
 
-    fn choice(&self, journal: Option<Arc<Target>>, order: Option<Order>) -> Choice {
-        Choice { only: self.only.clone(), risky: self.risky, digests: self.digests, journal, order }
+    fn choice(&self, mirror: Option<Arc<Mirror>>, journal: Option<Arc<Target>>, order: Option<Order>) -> Choice {
+        Choice { only: self.only.clone(), risky: self.risky, digests: self.digests, mirror, journal, order }
     }
 
     /// What is to become of a password; asks for a new one.
@@ -157,10 +162,11 @@ impl Fix {
         let started = jiff::Timestamp::now();
         let target = self.target.open(Access::ReadOnly)?;
         let donor = self.target.open_donor(&target)?;
-        let facts = Arc::new(Facts::new(target, donor).with_all_digests(self.digests));
-        let diagnosis = diagnose(&facts, checks::ALL);
+        let mirror = mirror(self.fetch)?;
+        let facts = || Facts::new(Arc::clone(&target), donor.clone()).with_all_digests(self.digests);
+        let (facts, diagnosis) = look(|| facts().with_mirror(mirror.clone()), checks::ALL);
         if context.format == Format::Text {
-            let mut plan = plan(&diagnosis, &self.choice(None, None), &Default::default());
+            let mut plan = plan(&diagnosis, &self.choice(None, None, None), &Default::default());
             let preview = self.reset_password.as_deref().map(Order::preview);
             if let Some(order) = preview.or_else(|| self.clear_password.as_deref().map(Order::clear)) {
                 plan.steps.push(order.step(&facts).map_err(Failure)?);

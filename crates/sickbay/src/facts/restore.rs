@@ -1,7 +1,8 @@
 //! Where a lost file comes back from: the donor, a package that the target's package manager has kept, or one that the
-//! user gives. Whatever it comes from, it is right when it has the digest that the target's own database asks for.
+//! user gives, or one of a mirror. Whatever it comes from, it is right when it has the digest that the target's own database asks for.
 
 mod archives;
+mod mirror;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use crate::text::Text;
 use crate::tr;
 
 pub use archives::{Archives, is_package};
+pub use mirror::{Mirror, Progress};
 
 /// What restores lost files.
 #[derive(Clone, Debug)]
@@ -97,6 +99,9 @@ pub fn restore_all(facts: &Facts, paths: &[PathBuf], most: Risk) -> (Option<Rest
 
 /// What a person is told to do when nothing at hand has the files.
 pub fn by_hand(facts: &Facts, package: &BStr, version: &BStr) -> Text {
+    if let Some(why) = facts.mirror().and_then(|mirror| mirror.failure(package, version)) {
+        return tr!("{why}; give the package of version {version} with --package", why, version);
+    }
     let given = facts.get::<Archives>().ok().and_then(|archives| archives.other_version(package));
     match given {
         Some((file, theirs)) => tr!(
@@ -195,7 +200,8 @@ fn of_packages(facts: &Facts, paths: &[PathBuf]) -> Option<FromPackages> {
         let package = usize::try_from(number).ok().and_then(|number| packages.packages.get(number));
         let Some(package) = package else { continue };
         let wanted: BTreeSet<PathBuf> = paths.iter().map(|path| packages.real(path)).collect();
-        let Some((source, members)) = archives.extract(facts, &packages, package, &wanted) else { continue };
+        let before = restored.len();
+        let (source, members) = archives.extract(facts, &packages, package, &wanted).unwrap_or_default();
         for (path, member) in members {
             let digest = packages.file(&path).and_then(|file| packages.digest(facts.root(), file));
             if let (Body::File(content), Some(digest)) = (&member.body, digest)
@@ -211,6 +217,9 @@ fn of_packages(facts: &Facts, paths: &[PathBuf]) -> Option<FromPackages> {
                     sources.push(source.clone());
                 }
             }
+        }
+        if let Some(mirror) = facts.mirror().filter(|_| restored.len() - before < wanted.len()) {
+            mirror.want(package);
         }
     }
     let (path, package) = first?;

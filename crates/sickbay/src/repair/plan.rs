@@ -10,6 +10,7 @@ use std::sync::Arc;
 use sickbay_target::Target;
 
 use crate::diagnose::Diagnosis;
+use crate::facts::restore::Mirror;
 use crate::finding::Finding;
 use crate::repair::password::Order;
 use crate::repair::{Change, Repair, Risk};
@@ -24,6 +25,8 @@ pub struct Choice {
     pub risky: bool,
     /// Every packaged file is read, not only those that boot and login need.
     pub digests: bool,
+    /// Fetches the packages that nothing at hand has.
+    pub mirror: Option<Arc<Mirror>>,
     /// The directory in which the journal is kept, where it is not on the target.
     pub journal: Option<Arc<Target>>,
     /// A password that is set or cleared once nothing else is left to do.

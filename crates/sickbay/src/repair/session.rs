@@ -12,7 +12,7 @@ use super::password;
 use super::plan::{Choice, Plan, Step, plan, refusal};
 use super::undo::{Force, take_back};
 use crate::check::Check;
-use crate::diagnose::{Diagnosis, diagnose};
+use crate::diagnose::{self, Diagnosis};
 use crate::facts::Facts;
 use crate::text::Text;
 use crate::tr;
@@ -67,9 +67,8 @@ pub fn fix(
     revert_unfinished(&shop, &mut journal)?;
 
     let look = || {
-        let facts = Arc::new(Facts::new(Arc::clone(target), donor.cloned()).with_all_digests(choice.digests));
-        let diagnosis = diagnose(&facts, checks);
-        (facts, diagnosis)
+        let facts = || Facts::new(Arc::clone(target), donor.cloned()).with_all_digests(choice.digests);
+        diagnose::look(|| facts().with_mirror(choice.mirror.clone()), checks)
     };
     let (mut facts, mut diagnosis) = look();
     let mut applied = Vec::new();
@@ -136,6 +135,11 @@ pub fn fix(
         if taken_back {
             (facts, diagnosis) = look();
         }
+    }
+    for (package, why) in choice.mirror.iter().flat_map(|mirror| mirror.failures()) {
+        let title = tr!("fetch {package}", package);
+        let failure = Some(why);
+        applied.push(Applied { check: "fetch", finding: title.clone(), title, journal: None, verified: false, failure });
     }
     // A run that changed nothing leaves nothing.
     if journal.entries()?.is_empty() {

@@ -150,7 +150,7 @@ fn offer_copy(facts: &Facts, finding: &mut crate::finding::Finding, text: Option
     for copy in copies.chain(packed) {
         let Ok(bytes) = root.read_up_to(&copy, 1 << 30) else { continue };
         let Some(content) =
-            (if copy.ends_with(".gz") { sickbay_formats::archive::gunzip(&bytes) } else { Some(bytes) })
+            (if copy.ends_with(".gz") { sickbay_formats::archive::unpack(b"gz", &bytes) } else { Some(bytes) })
         else {
             continue;
         };

@@ -79,6 +79,22 @@ impl Archives {
                 && identity.version == package.version
                 && identity.architecture == package.architecture
         };
+        let fetched = facts.mirror().and_then(|mirror| mirror.get(package));
+        if let Some((fetched, file)) = fetched.and_then(|fetched| fetched.read().map(|file| (fetched, file))) {
+            let mut members = members(database, &file, wanted);
+            if !fetched.listed {
+                // Nobody vouches for anything but what the database has digests of.
+                members.retain(|(path, member)| {
+                    let digest = database.file(path).and_then(|file| database.digest(facts.root(), file));
+                    matches!((&member.body, digest), (Body::File(content), Some(digest)) if digest.fits(content))
+                });
+                for (_, member) in &mut members {
+                    (member.user, member.group) = ("root".into(), "root".into());
+                    member.mode &= 0o755;
+                }
+            }
+            return Some((fetched.url.clone(), members));
+        }
         let given =
             self.given.iter().find(|(_, identity)| is_it(identity)).and_then(|(path, _)| Some((path, read(path)?)));
         let (path, file) = match given {
@@ -89,9 +105,7 @@ impl Archives {
                 Some((path, file))
             })?,
         };
-        let real = |path: &[u8]| database.real(Path::new(OsStr::from_bytes(path)));
-        let members = archive::extract(&file, |path| wanted.contains(&real(path)));
-        Some((path.display().to_string(), members.into_iter().map(|member| (real(&member.path), member)).collect()))
+        Some((path.display().to_string(), members(database, &file, wanted)))
     }
 
     /// A given file that has the package in another version than wanted.
@@ -99,6 +113,17 @@ impl Archives {
         let (path, identity) = self.given.iter().find(|(_, identity)| identity.name == package)?;
         Some((path.display().to_string(), identity.version.to_string()))
     }
+}
+
+/// Where the target has what a package calls `path`.
+pub(super) fn real_path(database: &Database, path: &[u8]) -> PathBuf {
+    database.real(Path::new(OsStr::from_bytes(path)))
+}
+
+/// The wanted members of a package by their paths on the target.
+fn members(database: &Database, file: &[u8], wanted: &BTreeSet<PathBuf>) -> Vec<(PathBuf, Member)> {
+    let members = archive::extract(file, |path| wanted.contains(&real_path(database, path)));
+    members.into_iter().map(|member| (real_path(database, &member.path), member)).collect()
 }
 
 /// Whether a file has the name under which a package manager keeps the package: `bash_5.2.15-2+b8_amd64.deb`,

@@ -1,0 +1,274 @@
+//! Where apt gets packages from: sources.list(5) in both of its forms, the lists of what a mirror has, and the places of
+//! packages on it (Debian Policy leaves them open; `pool/` is how every archive made with dak or reprepro has them).
+
+use std::fmt::Write;
+
+use bstr::{BStr, BString, ByteSlice};
+
+use crate::digest::Digest;
+
+/// A suite of a mirror.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// `http://deb.debian.org/debian/`; ends with a slash. Of any scheme.
+    pub uri: String,
+    /// `bookworm`; ends with a slash where packages and lists lie in one directory.
+    pub suite: String,
+}
+
+impl Source {
+    fn new(uri: &str, suite: &str) -> Source {
+        Source { uri: format!("{}/", uri.trim_end_matches('/')), suite: suite.to_owned() }
+    }
+
+    /// How the names of its lists in `/var/lib/apt/lists` begin (`URItoFileName` in apt's `apt-pkg/contrib/strutl.cc`).
+    pub fn list_prefix(&self, architecture: &str) -> String {
+        let dir = match self.suite.as_str() {
+            "/" => String::new(),
+            flat if flat.ends_with('/') => flat.replace("$(ARCH)", architecture),
+            suite => format!("dists/{suite}/"),
+        };
+        let uri = format!("{}{dir}", self.uri);
+        let rest = uri.split_once("://").map_or(uri.as_str(), |(_, rest)| rest);
+        let mut name = String::new();
+        for character in rest.chars() {
+            match character {
+                '/' => name.push('_'),
+                '\\' | '|' | '{' | '}' | '[' | ']' | '<' | '>' | '"' | '^' | '~' | '_' | '=' | '!' | '@' | '#' | '$'
+                | '%' | '&' | '*' => {
+                    let _ = write!(name, "%{:02x}", u32::from(character)); // a String takes everything
+                }
+                _ => name.push(character),
+            }
+        }
+        name
+    }
+}
+
+/// The sources of binary packages in a `.list` file: `deb [OPTIONS] URI SUITE COMPONENT…` on each line.
+pub fn of_list(text: &[u8]) -> Vec<Source> {
+    let of_line = |line: &[u8]| {
+        let line = line.split(|byte| *byte == b'#').next()?.to_str().ok()?.trim();
+        let mut rest = line.strip_prefix("deb")?.strip_prefix([' ', '\t'])?.trim_start();
+        if let Some(options) = rest.strip_prefix('[') {
+            rest = options.split_once(']')?.1;
+        }
+        let mut words = rest.split_ascii_whitespace();
+        Some(Source::new(words.next()?, words.next()?))
+    };
+    text.lines().filter_map(of_line).collect()
+}
+
+/// The sources of binary packages in a `.sources` file: paragraphs in the form of deb822(5).
+pub fn of_sources(text: &[u8]) -> Vec<Source> {
+    let mut sources = Vec::new();
+    for paragraph in paragraphs(text) {
+        let words = |name: &str| -> Vec<String> {
+            let value = field(paragraph, name).unwrap_or_default();
+            // A comment may lie between the lines of a value.
+            let lines = value.lines().filter(|line| !line.starts_with(b"#"));
+            lines.flat_map(|line| line.to_str_lossy().split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect()
+        };
+        let off = words("Enabled").iter().any(|word| matches!(word.as_str(), "no" | "false" | "0" | "off"));
+        if off || !words("Types").iter().any(|word| word == "deb") {
+            continue;
+        }
+        for uri in words("URIs") {
+            sources.extend(words("Suites").iter().map(|suite| Source::new(&uri, suite)));
+        }
+    }
+    sources
+}
+
+/// The paragraphs of a text in the form of deb822(5).
+fn paragraphs(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let mut size = 0;
+        for line in rest.lines_with_terminator() {
+            if line.trim_ascii().is_empty() && size > 0 {
+                break;
+            }
+            size += line.len();
+        }
+        let (paragraph, after) = rest.split_at_checked(size).filter(|(paragraph, _)| !paragraph.is_empty())?;
+        rest = after;
+        Some(paragraph)
+    })
+}
+
+/// The value of a field with the lines that continue it.
+fn field<'a>(paragraph: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let mut lines = paragraph.lines_with_terminator();
+    let mut begin = 0;
+    while let Some(line) = lines.next() {
+        let key = line.find_byte(b':').unwrap_or(0);
+        if key > 0 && line.get(..key).is_some_and(|key| key.eq_ignore_ascii_case(name.as_bytes())) {
+            let continued = |line: &&[u8]| matches!(line.first(), Some(b' ' | b'\t' | b'#'));
+            let more: usize = lines.take_while(continued).map(<[u8]>::len).sum();
+            return Some(paragraph.get(begin + key + 1..begin + line.len() + more)?.trim_ascii());
+        }
+        begin += line.len();
+    }
+    None
+}
+
+/// A package in a list of what a mirror has, or in dpkg's status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// `Version:`
+    pub version: BString,
+    /// `Filename:` below the mirror's URI; empty in dpkg's status.
+    pub file_name: String,
+    /// `Size:` in bytes.
+    pub size: Option<u64>,
+    /// `SHA256:`
+    pub sha256: Option<Digest>,
+    /// The source package, its own name where there is no `Source:`.
+    pub source: String,
+    /// `Section:`, of which `contrib/net` names the component as well.
+    pub section: String,
+}
+
+/// What a list has of a package and architecture, in all versions.
+pub fn entries<'a>(list: &'a [u8], name: &'a BStr, architecture: &'a BStr) -> impl Iterator<Item = Entry> + use<'a> {
+    let line = [b"Package: ", name.as_bytes(), b"\n"].concat();
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        loop {
+            let found = at + list.get(at..)?.find(&line)?;
+            at = found + line.len();
+            if found > 0 && list.get(found - 1) != Some(&b'\n') {
+                continue;
+            }
+            let begin = list.get(..found)?.rfind(b"\n\n").map_or(0, |end| end + 2);
+            let paragraph = paragraphs(list.get(begin..)?).next()?;
+            let value = |name| field(paragraph, name).unwrap_or_default();
+            if value("Architecture") != architecture.as_bytes() {
+                continue;
+            }
+            let text = |name| value(name).to_str_lossy().into_owned();
+            let source = text("Source").split_whitespace().next().map_or_else(|| name.to_string(), str::to_owned);
+            return Some(Entry {
+                version: value("Version").into(),
+                file_name: text("Filename"),
+                size: text("Size").parse().ok(),
+                sha256: Digest::from_hex(value("SHA256")).filter(|digest| matches!(digest, Digest::Sha256(_))),
+                source,
+                section: text("Section"),
+            });
+        }
+    })
+}
+
+/// The name of a package's file: the epoch is not in it.
+pub fn file_name(name: &BStr, version: &BStr, architecture: &BStr) -> String {
+    let version = version.split_once_str(":").map_or(version.as_bytes(), |(_, version)| version);
+    format!("{name}_{}_{architecture}.deb", version.as_bstr())
+}
+
+/// The directory of a source package's files: `pool/main/g/glibc`, `pool/contrib/libx/libxyz`.
+pub fn pool(source: &str, section: &str) -> String {
+    let component = section.rsplit_once('/').map_or("main", |(component, _)| component);
+    let initials = if source.starts_with("lib") { 4 } else { 1 };
+    format!("pool/{component}/{}/{source}", source.chars().take(initials).collect::<String>())
+}
+
+/// The URL of a file below a mirror's URI. `None` unless it is http or https with a plain host: other schemes reach what
+/// belongs to this machine, and a password has no business on a command line.
+pub fn url(uri: &str, path: &str) -> Option<String> {
+    let (scheme, rest) = uri.split_once("://")?;
+    let scheme = scheme.to_ascii_lowercase();
+    let (host, dir) = rest.split_once('/').unwrap_or((rest, ""));
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
+    if !matches!(scheme.as_str(), "http" | "https") || !host.bytes().all(plain) {
+        return None;
+    }
+    if !host.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '[') {
+        return None;
+    }
+    let mut url = format!("{scheme}://{host}/");
+    // What is escaped in the URI stays so; in a path of a list nothing is escaped yet.
+    for (text, also) in [(dir, &b"%"[..]), (path.trim_start_matches("./"), b"")] {
+        for byte in text.bytes() {
+            if byte.is_ascii_alphanumeric() || b"-._~/+:,=@".contains(&byte) || also.contains(&byte) {
+                url.push(char::from(byte));
+            } else {
+                let _ = write!(url, "%{byte:02X}"); // a String takes everything
+            }
+        }
+    }
+    Some(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(uri: &str, suite: &str) -> Source {
+        Source { uri: uri.to_owned(), suite: suite.to_owned() }
+    }
+
+    #[test]
+    fn both_forms_of_sources() {
+        let list = b"# deb http://no/ x main\ndeb [ arch=amd64 signed-by=/k ] http://a/debian bookworm main # why\n\
+            deb-src http://a/debian bookworm main\ndeb\tfile:/srv ./\ndeb\ndebian http://x y\n";
+        assert_eq!(of_list(list), [source("http://a/debian/", "bookworm"), source("file:/srv/", "./")]);
+        let text = b"Types: deb deb-src\nURIs: http://a/debian\n# between\n https://b/\nSuites: one\n two\n\n\
+            Enabled: no\nTypes: deb\nURIs: http://c\nSuites: x\n\nTypes: deb-src\nURIs: http://d\nSuites: x\n";
+        let all = [("http://a/debian/", "one"), ("http://a/debian/", "two"), ("https://b/", "one"), ("https://b/", "two")];
+        assert_eq!(of_sources(text), all.map(|(uri, suite)| source(uri, suite)));
+    }
+
+    #[test]
+    fn names_of_lists() {
+        let name = |uri, suite| Source::new(uri, suite).list_prefix("amd64");
+        assert_eq!(name("http://deb.debian.org/debian/", "bookworm-updates"), "deb.debian.org_debian_dists_bookworm-updates_");
+        assert_eq!(name("https://x/a_b~c/", "./"), "x_a%5fb%7ec_._");
+        assert_eq!(name("http://x/y", "/"), "x_y_");
+        assert_eq!(name("http://x/", "$(ARCH)/"), "x_amd64_");
+    }
+
+    #[test]
+    fn entries_of_a_list() {
+        let sum = "0".repeat(64);
+        let list = format!(
+            "Package: a\nVersion: 1\nArchitecture: i386\n\nPackage: a\nSource: b (2)\nVersion: 1:2-3\nArchitecture: amd64\n\
+             Depends: x,\n y\nFilename: pool/a.deb\nSize: 7\nSHA256: {sum}\nDescription: of\n Package: a\n\nPackage: ab\n"
+        );
+        let found: Vec<Entry> = entries(list.as_bytes(), "a".into(), "amd64".into()).collect();
+        let [entry] = found.as_slice() else { panic!("{found:?}") };
+        assert_eq!((entry.version.as_bstr(), entry.file_name.as_str()), (BStr::new("1:2-3"), "pool/a.deb"));
+        assert_eq!((entry.size, entry.sha256), (Some(7), Some(Digest::Sha256([0; 32]))));
+        assert_eq!(entry.source, "b");
+        assert_eq!(file_name("a".into(), "1:2-3".into(), "amd64".into()), "a_2-3_amd64.deb");
+        assert_eq!(pool("glibc", "libs"), "pool/main/g/glibc");
+        assert_eq!(pool("libxyz", "non-free/net"), "pool/non-free/libx/libxyz");
+    }
+
+    #[test]
+    fn urls_are_of_the_network_and_plain() {
+        let url = |uri| url(uri, "./pool/a b_1%3a2+c~d.deb");
+        assert_eq!(url("HTTP://h:80/x%20y/").as_deref(), Some("http://h:80/x%20y/pool/a%20b_1%253a2+c~d.deb"));
+        for no in ["file:///etc/", "copy:/x/", "ftp://h/", "http://u:p@h/", "http:///x", "http://-o/", "cdrom:[a b]/", ""] {
+            assert_eq!(url(no), None, "{no}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn never_panics(bytes: Vec<u8>, text: String) {
+            let _ = (of_list(&bytes), of_sources(&bytes), url(&text, &text), pool(&text, &text));
+            let _ = source(&text, &text).list_prefix(&text);
+            let _ = entries(&bytes, BStr::new(""), BStr::new("")).count();
+        }
+
+        #[test]
+        fn a_url_has_only_what_a_url_may_have(uri: String, path: String) {
+            if let Some(url) = url(&format!("http://{uri}"), &path) {
+                let fits = url.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"'`\\{}$".contains(&byte));
+                proptest::prop_assert!(fits);
+            }
+        }
+    }
+}

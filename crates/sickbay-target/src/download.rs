@@ -1,0 +1,156 @@
+//! Files of the network, by curl or wget of this machine: always with a deadline, never larger than asked for, into a file
+//! that has no name, so that nothing is left of it.
+
+use std::fs::File;
+use std::io::{self, Read, Seek};
+use std::os::unix::fs::OpenOptionsExt;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Resource, Rlimit, setrlimit};
+
+use crate::command::{self, Group};
+use crate::{sys, vm};
+
+/// How long a mirror may be silent.
+const SILENCE: Duration = Duration::from_secs(30);
+/// The slowest mirror that is waited for, in bytes per second.
+const SLOWEST: u64 = 20_000;
+/// The largest file that is fetched, in bytes, whatever a list says: kernels with debug information come near.
+pub const LARGEST: u64 = 2 << 30;
+/// What of the environment tells the way: to proxies and to certificates.
+const ENVIRONMENT: [&str; 11] = [
+    "http_proxy",
+    "https_proxy",
+    "HTTPS_PROXY",
+    "all_proxy",
+    "ALL_PROXY",
+    "no_proxy",
+    "NO_PROXY",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "CURL_CA_BUNDLE",
+    "TMPDIR",
+];
+
+/// Why a file was not fetched.
+#[derive(Debug, thiserror::Error)]
+pub enum DownloadError {
+    /// There is nothing to fetch with.
+    #[error("neither curl nor wget is installed on this machine")]
+    NoProgram,
+    /// The server answered that it has no such file, or another refusal.
+    #[error("{0}")]
+    Refused(String),
+    /// There was no answer, or its end did not come.
+    #[error("{0}")]
+    Unreachable(String),
+    /// It is larger than it may be.
+    #[error("it is larger than {0} bytes")]
+    TooLarge(u64),
+    /// The file could not be kept.
+    #[error("keeping it in {dir}: {source}")]
+    Io {
+        /// Where.
+        dir: String,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+}
+
+/// A file that was fetched. It is gone when this is dropped.
+#[derive(Debug)]
+pub struct Download(File);
+
+impl Download {
+    /// What it holds.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub fn read(&self) -> io::Result<Vec<u8>> {
+        let (mut file, mut bytes) = (&self.0, Vec::new());
+        file.rewind()?;
+        file.take(LARGEST).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+}
+
+/// Whether there is a program to fetch with.
+///
+/// # Errors
+/// [`DownloadError::NoProgram`]
+pub fn is_there() -> Result<(), DownloadError> {
+    program().map(drop)
+}
+
+fn program() -> Result<&'static str, DownloadError> {
+    ["curl", "wget"].into_iter().find(|name| command::is_installed(name)).ok_or(DownloadError::NoProgram)
+}
+
+/// Fetches a `http` or `https` URL, in which everything odd is escaped, and at most `limit` bytes of it. `watch` is told now
+/// and then how many bytes there are.
+///
+/// # Errors
+/// See [`DownloadError`].
+pub fn fetch(url: &str, limit: u64, watch: &mut dyn FnMut(u64)) -> Result<Download, DownloadError> {
+    let program = program()?;
+    let dir = vm::spacious();
+    let fail = |source: io::Error| DownloadError::Io { dir: dir.display().to_string(), source };
+    let limit = limit.min(LARGEST);
+    let path = dir.join(vm::unique("sickbay-fetch"));
+    let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(&path).map_err(fail)?;
+    std::fs::remove_file(&path).map_err(fail)?;
+
+    let mut command = command::plain(program);
+    command.envs(ENVIRONMENT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+    let seconds = SILENCE.as_secs().to_string();
+    if program == "curl" {
+        // No configuration of a user's, no patterns in URLs, and no way out of the web by a redirection.
+        command.args(["--disable", "--globoff", "--proto", "=http,https", "--proto-redir", "=http,https"]);
+        command.args(["--silent", "--show-error", "--fail", "--location", "--max-redirs", "5"]);
+        command.args(["--connect-timeout", &seconds, "--max-filesize", &limit.to_string(), "--url", url]);
+    } else {
+        // What busybox knows as well.
+        command.args(["-nv", "-t", "1", "-T", &seconds, "-O", "-", url]);
+    }
+    command.stdin(Stdio::null()).stdout(file.try_clone().map_err(fail)?).stderr(Stdio::piped());
+    sys::before_exec(&mut command, bounded);
+    let mut child = Group::of(command.spawn().map_err(fail)?);
+
+    let until = Instant::now() + SILENCE + Duration::from_secs(limit / SLOWEST);
+    let (mut size, mut heard) = (0, Instant::now());
+    loop {
+        // In this order: what it wrote last counts.
+        let ended = child.has_ended().map_err(fail)?;
+        let now = file.metadata().map_err(fail)?.len();
+        if now > limit {
+            return Err(DownloadError::TooLarge(limit));
+        }
+        if now != size {
+            (size, heard) = (now, Instant::now());
+            watch(size);
+        }
+        if ended {
+            break;
+        }
+        if heard.elapsed() > SILENCE || Instant::now() > until {
+            return Err(DownloadError::Unreachable(format!("no answer for {seconds} s, or too slow a one")));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let (status, complaint) = child.ended().map_err(fail)?;
+    match (program, status.code()) {
+        (_, Some(0)) => Ok(Download(file)),
+        // curl(1), wget(1): EXIT CODES; busybox says so.
+        ("curl", Some(63)) => Err(DownloadError::TooLarge(limit)),
+        ("curl", Some(22)) | ("wget", Some(8)) => Err(DownloadError::Refused(complaint)),
+        ("wget", _) if complaint.contains("server returned error") => Err(DownloadError::Refused(complaint)),
+        _ => Err(DownloadError::Unreachable(complaint)),
+    }
+}
+
+/// What the child does before it becomes the program. System calls only, see [`sys::before_exec`].
+fn bounded() -> io::Result<()> {
+    setrlimit(Resource::Fsize, Rlimit { current: Some(LARGEST), maximum: Some(LARGEST) })?;
+    command::die_with_parent()
+}

@@ -1,0 +1,331 @@
+//! Packages that nothing at hand has, fetched from the mirrors that the target's own apt names: only when the user asks for it.
+//!
+//! A look at the target notes what it lacks; that is fetched afterwards, and the target is looked at again. What the
+//! target's lists give a SHA256 for must have it. What is not listed any more may still lie where it lay: then the files
+//! themselves must be what the target's database asks for.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bstr::{BStr, BString, ByteSlice};
+use sickbay_formats::apt::{self, Entry, Source};
+use sickbay_formats::archive::{self, Body, Identity};
+use sickbay_formats::digest::Digest;
+use sickbay_target::Root;
+use sickbay_target::download::{self, Download, DownloadError};
+
+use super::archives::real_path;
+use crate::facts::Facts;
+use crate::facts::packages::{DPKG, Database, Package, Packages, System};
+use crate::text::Text;
+use crate::tr;
+
+/// The largest list of packages that is read: several times that of the largest distributions.
+const LIST_LIMIT: u64 = 512 << 20;
+/// The largest package whose size no list tells.
+const UNLISTED: u64 = 256 << 20;
+/// The most places that one package is asked for at.
+const TRIES: usize = 12;
+
+/// Is told of a download on its way: the package, and how many bytes there are; `None` at the end.
+pub type Progress = fn(&str, Option<u64>);
+
+/// Name, version and architecture.
+type Key = (BString, BString, BString);
+
+fn key(package: &Package) -> Key {
+    (package.name.clone(), package.version.clone(), package.architecture.clone())
+}
+
+/// Fetches packages, through all the looks at one target.
+#[derive(Debug)]
+pub struct Mirror {
+    progress: Progress,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    wanted: BTreeSet<Key>,
+    fetched: BTreeMap<Key, Arc<Fetched>>,
+    failed: BTreeMap<Key, Text>,
+    /// Servers that did not answer are not asked again.
+    silent: BTreeMap<String, String>,
+}
+
+/// A package that was fetched.
+#[derive(Debug)]
+pub(super) struct Fetched {
+    pub(super) url: String,
+    /// Whether the list told its digest. If not, only files count whose own digests the database has.
+    pub(super) listed: bool,
+    content: Download,
+}
+
+impl Fetched {
+    pub(super) fn read(&self) -> Option<Vec<u8>> {
+        self.content.read().ok()
+    }
+}
+
+/// Where a package may be.
+struct Place {
+    url: String,
+    digest: Option<Digest>,
+    size: Option<u64>,
+}
+
+impl Mirror {
+    /// # Errors
+    /// When this machine has no program to fetch with.
+    pub fn new(progress: Progress) -> Result<Mirror, Text> {
+        match download::is_there() {
+            Ok(()) => Ok(Mirror { progress, state: Mutex::default() }),
+            Err(_) => Err(tr!("--fetch needs curl or wget, and neither is installed on this machine")),
+        }
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that a package is needed.
+    pub(super) fn want(&self, package: &Package) {
+        self.state().wanted.insert(key(package));
+    }
+
+    pub(super) fn get(&self, package: &Package) -> Option<Arc<Fetched>> {
+        self.state().fetched.get(&key(package)).cloned()
+    }
+
+    /// Why a package could not be fetched.
+    pub(super) fn failure(&self, name: &BStr, version: &BStr) -> Option<Text> {
+        let state = self.state();
+        state.failed.iter().find(|((n, v, _), _)| n == name && v == version).map(|(_, why)| why.clone())
+    }
+
+    /// What could not be fetched, "passwd 1:4.13", and why.
+    pub fn failures(&self) -> Vec<(String, Text)> {
+        let failed = &self.state().failed;
+        failed.iter().map(|((name, version, _), why)| (format!("{name} {version}"), why.clone())).collect()
+    }
+
+    /// Fetches what was noted and not tried yet; whether there was such a thing, so that another look is worth while.
+    pub fn fetch(&self, facts: &Facts) -> bool {
+        let open: Vec<Key> = {
+            let State { wanted, fetched, failed, .. } = &*self.state();
+            wanted.iter().filter(|key| !fetched.contains_key(*key) && !failed.contains_key(*key)).cloned().collect()
+        };
+        let Ok(packages) = facts.get::<Packages>() else { return false };
+        let mut lists = None;
+        for wanted in &open {
+            let package = packages.packages.iter().find(|package| key(package) == *wanted);
+            let result = match package {
+                _ if packages.system == System::Rpm => Err(tr!("--fetch does not read rpm repositories yet")),
+                Some(package) => {
+                    let lists = lists.get_or_insert_with(|| Lists::read(facts.root(), &open));
+                    self.fetch_one(facts, &packages, package, lists)
+                }
+                None => continue,
+            };
+            match result {
+                Ok(found) => drop(self.state().fetched.insert(wanted.clone(), Arc::new(found))),
+                Err(why) => drop(self.state().failed.insert(wanted.clone(), why)),
+            }
+        }
+        !open.is_empty()
+    }
+
+    fn fetch_one(
+        &self,
+        facts: &Facts,
+        database: &Database,
+        package: &Package,
+        lists: &Lists,
+    ) -> Result<Fetched, Text> {
+        let (name, version) = (&package.name, &package.version);
+        let places = lists.places(facts.root(), package)?;
+        let mut why = None;
+        for place in places.iter().take(TRIES) {
+            let host = place.url.split('/').nth(2).unwrap_or_default().to_owned();
+            if let Some(said) = self.state().silent.get(&host).cloned() {
+                why.get_or_insert(tr!("{host} does not answer: {said}", host, said));
+                continue;
+            }
+            let label = format!("{name} {version}");
+            let limit = place.size.unwrap_or(UNLISTED);
+            let result = download::fetch(&place.url, limit, &mut |size| (self.progress)(&label, Some(size)));
+            (self.progress)(&label, None);
+            let url = place.url.clone();
+            let content = match result {
+                Ok(content) => content,
+                Err(DownloadError::Refused(_)) => continue,
+                Err(DownloadError::Unreachable(said)) => {
+                    why.get_or_insert(tr!("{host} does not answer: {said}", host = host.clone(), said = said.clone()));
+                    self.state().silent.insert(host, said);
+                    continue;
+                }
+                Err(error) => {
+                    why = Some(tr!("{url} could not be fetched: {error}", url, error = error.to_string()));
+                    continue;
+                }
+            };
+            match verify(facts.root(), database, package, place, &content) {
+                Ok(()) => return Ok(Fetched { url, listed: place.digest.is_some(), content }),
+                Err(wrong) => why = Some(wrong),
+            }
+        }
+        Err(why.unwrap_or_else(|| match lists.other(package) {
+            Some(other) => tr!(
+                "the target's mirrors no longer have {package} {version}; their lists name {other}",
+                package = name,
+                version,
+                other
+            ),
+            None => tr!("the target's mirrors do not have {package} {version}", package = name, version),
+        }))
+    }
+}
+
+/// Whether what came is the package.
+fn verify(
+    root: &Root,
+    database: &Database,
+    package: &Package,
+    place: &Place,
+    content: &Download,
+) -> Result<(), Text> {
+    let url = &place.url;
+    let file = content.read().map_err(|error| Text::verbatim(error.to_string()))?;
+    if place.digest.is_some_and(|digest| !digest.fits(&file)) {
+        return Err(tr!("what {url} gives has another SHA256 than the target's list of packages tells", url));
+    }
+    let Some(Identity { name, version, architecture }) = archive::identity(&file) else {
+        return Err(tr!("what {url} gives is no package", url));
+    };
+    if (name, version, architecture) != key(package) {
+        return Err(tr!("what {url} gives is another package", url));
+    }
+    if place.digest.is_none() {
+        let mut proven = 0;
+        for member in archive::extract(&file, |_| true) {
+            let path = real_path(database, &member.path);
+            let Body::File(bytes) = &member.body else { continue };
+            let known = database.file(&path).filter(|file| database.package(file).is_some_and(|it| it.name == package.name));
+            let Some(digest) = known.and_then(|file| database.digest(root, file)) else { continue };
+            if !digest.fits(bytes) {
+                return Err(tr!("what {url} gives has another {path} than the target's database asks for", url, path));
+            }
+            proven += 1;
+        }
+        if proven == 0 {
+            return Err(tr!("nothing tells whether what {url} gives is right", url));
+        }
+    }
+    Ok(())
+}
+
+/// What the target knows of its mirrors.
+struct Lists {
+    sources: Vec<Source>,
+    /// What the lists have of each package that is looked for, with the index of the source.
+    entries: BTreeMap<(BString, BString), Vec<(usize, Entry)>>,
+}
+
+impl Lists {
+    fn read(root: &Root, wanted: &[Key]) -> Lists {
+        let mut sources = Vec::new();
+        let dir = Path::new("/etc/apt/sources.list.d");
+        let mut files = vec!["/etc/apt/sources.list".into()];
+        files.extend(root.read_dir(dir).unwrap_or_default().into_iter().map(|entry| dir.join(entry.name)));
+        files.sort();
+        for path in files {
+            let Ok(text) = root.read(&path) else { continue };
+            let found = match path.extension().and_then(|end| end.to_str()) {
+                Some("list") => apt::of_list(&text),
+                Some("sources") => apt::of_sources(&text),
+                _ => continue,
+            };
+            for source in found {
+                if !sources.contains(&source) {
+                    sources.push(source);
+                }
+            }
+        }
+        let mut lists = Lists { sources, entries: BTreeMap::new() };
+        let dir = Path::new("/var/lib/apt/lists");
+        for entry in root.read_dir(dir).unwrap_or_default() {
+            let name = entry.name.to_string_lossy();
+            let Some((head, kind)) = name.rsplit_once("_Packages") else { continue };
+            let of_it = |source: &Source| {
+                let mut architectures = wanted.iter().map(|(_, _, architecture)| architecture.to_string());
+                let fits = |prefix: String| head.starts_with(&prefix) || prefix.strip_suffix('_') == Some(head);
+                architectures.any(|architecture| fits(source.list_prefix(&architecture)))
+            };
+            let Some(source) = lists.sources.iter().position(of_it) else { continue };
+            let Ok(packed) = root.read_up_to(dir.join(&entry.name), LIST_LIMIT) else { continue };
+            let list = match kind.strip_prefix('.') {
+                Some(kind) => archive::unpack(kind.as_bytes(), &packed),
+                None => kind.is_empty().then_some(packed),
+            };
+            let Some(list) = list else { continue };
+            for (name, _, architecture) in wanted {
+                let found = apt::entries(&list, name.as_bstr(), architecture.as_bstr()).map(|entry| (source, entry));
+                lists.entries.entry((name.clone(), architecture.clone())).or_default().extend(found);
+            }
+        }
+        lists
+    }
+
+    fn of(&self, package: &Package) -> &[(usize, Entry)] {
+        let key = (package.name.clone(), package.architecture.clone());
+        self.entries.get(&key).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// A version that the lists have instead.
+    fn other(&self, package: &Package) -> Option<BString> {
+        let other = self.of(package).iter().map(|(_, entry)| &entry.version).find(|version| **version != package.version);
+        other.cloned()
+    }
+
+    /// Where the package may be: first as it is listed, then where it would lie if it were.
+    fn places(&self, root: &Root, package: &Package) -> Result<Vec<Place>, Text> {
+        let mut places: Vec<Place> = Vec::new();
+        let mut add = |uri: &str, path: &str, digest: Option<Digest>, size: Option<u64>| {
+            if let Some(url) = apt::url(uri, path).filter(|url| places.iter().all(|place| place.url != *url)) {
+                places.push(Place { url, digest, size });
+            }
+        };
+        let (name, architecture) = (package.name.as_bstr(), package.architecture.as_bstr());
+        let of_source = |source: &usize| self.sources.get(*source);
+        for (source, entry) in self.of(package).iter().filter(|(_, entry)| entry.version == package.version) {
+            if let (Some(source), Some(digest)) = (of_source(source), entry.sha256) {
+                add(&source.uri, &entry.file_name, Some(digest), entry.size);
+            }
+        }
+        let file = apt::file_name(name, package.version.as_bstr(), architecture);
+        for (source, entry) in self.of(package) {
+            if let (Some(source), Some((dir, _))) = (of_source(source), entry.file_name.rsplit_once('/')) {
+                add(&source.uri, &format!("{dir}/{file}"), None, None);
+            }
+        }
+        let status = root.read_up_to(Path::new(DPKG).join("status"), LIST_LIMIT).unwrap_or_default();
+        let status = apt::entries(&status, name, architecture).find(|entry| entry.version == package.version);
+        let (from, section) =
+            status.map_or_else(|| (name.to_string(), String::new()), |entry| (entry.source, entry.section));
+        for source in &self.sources {
+            if !source.suite.ends_with('/') {
+                add(&source.uri, &format!("{}/{file}", apt::pool(&from, &section)), None, None);
+            }
+        }
+        match self.sources.first() {
+            _ if !places.is_empty() => Ok(places),
+            Some(source) => Err(tr!(
+                "{uri} is no mirror that can be followed: only http and https, without a password",
+                uri = source.uri
+            )),
+            None => Err(tr!("the target's apt has no source")),
+        }
+    }
+}
