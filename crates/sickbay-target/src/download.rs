@@ -18,6 +18,8 @@ const SILENCE: Duration = Duration::from_secs(30);
 const SLOWEST: u64 = 20_000;
 /// The largest file that is fetched, in bytes, whatever a list says: kernels with debug information come near.
 pub const LARGEST: u64 = 2 << 30;
+/// Which programs can fetch, the better first.
+const PROGRAMS: [&str; 2] = ["curl", "wget"];
 /// What of the environment tells the way: to proxies and to certificates.
 const ENVIRONMENT: [&str; 11] = [
     "http_proxy",
@@ -84,7 +86,7 @@ pub fn is_there() -> Result<(), DownloadError> {
 }
 
 fn program() -> Result<&'static str, DownloadError> {
-    ["curl", "wget"].into_iter().find(|name| command::is_installed(name)).ok_or(DownloadError::NoProgram)
+    PROGRAMS.into_iter().find(|name| command::is_installed(name)).ok_or(DownloadError::NoProgram)
 }
 
 /// Fetches a `http` or `https` URL, in which everything odd is escaped, and at most `limit` bytes of it. `watch` is told now
@@ -93,7 +95,10 @@ fn program() -> Result<&'static str, DownloadError> {
 /// # Errors
 /// See [`DownloadError`].
 pub fn fetch(url: &str, limit: u64, watch: &mut dyn FnMut(u64)) -> Result<Download, DownloadError> {
-    let program = program()?;
+    fetch_with(program()?, url, limit, watch)
+}
+
+fn fetch_with(program: &str, url: &str, limit: u64, watch: &mut dyn FnMut(u64)) -> Result<Download, DownloadError> {
     let dir = vm::spacious();
     let fail = |source: io::Error| DownloadError::Io { dir: dir.display().to_string(), source };
     let limit = limit.min(LARGEST);
@@ -153,4 +158,45 @@ pub fn fetch(url: &str, limit: u64, watch: &mut dyn FnMut(u64)) -> Result<Downlo
 fn bounded() -> io::Result<()> {
     setrlimit(Resource::Fsize, Rlimit { current: Some(LARGEST), maximum: Some(LARGEST) })?;
     command::die_with_parent()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// Answers every request in the same way.
+    fn server(answer: &'static str) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/x", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let lines = BufReader::new(&stream).lines();
+                let _ = lines.map_while(Result::ok).find(String::is_empty);
+                let _ = stream.write_all(answer.as_bytes());
+            }
+        });
+        url
+    }
+
+    #[test]
+    fn both_programs_tell_the_same() {
+        for program in PROGRAMS {
+            let fetch = |url: &str| fetch_with(program, url, 10, &mut |_| {});
+            let good = fetch(&server("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood")).unwrap();
+            assert_eq!((good.read().unwrap(), good.read().unwrap()), (b"good".to_vec(), b"good".to_vec()));
+            let absent = fetch(&server("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"));
+            assert!(matches!(absent, Err(DownloadError::Refused(_))), "{program}: {absent:?}");
+            for large in ["HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n12345678901", "HTTP/1.0 200 OK\r\n\r\n12345678901"] {
+                let large = fetch(&server(large));
+                assert!(matches!(large, Err(DownloadError::TooLarge(10))), "{program}: {large:?}");
+            }
+            let cut = fetch(&server("HTTP/1.1 200 OK\r\nContent-Length: 9\r\nConnection: close\r\n\r\n123"));
+            assert!(matches!(cut, Err(DownloadError::Unreachable(_))), "{program}: {cut:?}");
+            let outside = fetch(&server("HTTP/1.1 302 Found\r\nLocation: file:///etc/hostname\r\nContent-Length: 0\r\n\r\n"));
+            assert!(outside.is_err(), "{program}: {outside:?}");
+        }
+    }
 }
