@@ -34,8 +34,8 @@ impl Source {
         for character in rest.chars() {
             match character {
                 '/' => name.push('_'),
-                '\\' | '|' | '{' | '}' | '[' | ']' | '<' | '>' | '"' | '^' | '~' | '_' | '=' | '!' | '@' | '#' | '$'
-                | '%' | '&' | '*' => {
+                '\\' | '|' | '{' | '}' | '[' | ']' | '<' | '>' | '"' | '^' | '~' | '_' | '=' | '!' | '@' | '#'
+                | '$' | '%' | '&' | '*' => {
                     let _ = write!(name, "%{:02x}", u32::from(character)); // a String takes everything
                 }
                 _ => name.push(character),
@@ -67,7 +67,9 @@ pub fn of_sources(text: &[u8]) -> Vec<Source> {
             let value = field(paragraph, name).unwrap_or_default();
             // A comment may lie between the lines of a value.
             let lines = value.lines().filter(|line| !line.starts_with(b"#"));
-            lines.flat_map(|line| line.to_str_lossy().split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect()
+            lines
+                .flat_map(|line| line.to_str_lossy().split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+                .collect()
         };
         let off = words("Enabled").iter().any(|word| matches!(word.as_str(), "no" | "false" | "0" | "off"));
         if off || !words("Types").iter().any(|word| word == "deb") {
@@ -216,14 +218,18 @@ mod tests {
         assert_eq!(of_list(list), [source("http://a/debian/", "bookworm"), source("file:/srv/", "./")]);
         let text = b"Types: deb deb-src\nURIs: http://a/debian\n# between\n https://b/\nSuites: one\n two\n\n\
             Enabled: no\nTypes: deb\nURIs: http://c\nSuites: x\n\nTypes: deb-src\nURIs: http://d\nSuites: x\n";
-        let all = [("http://a/debian/", "one"), ("http://a/debian/", "two"), ("https://b/", "one"), ("https://b/", "two")];
+        let all =
+            [("http://a/debian/", "one"), ("http://a/debian/", "two"), ("https://b/", "one"), ("https://b/", "two")];
         assert_eq!(of_sources(text), all.map(|(uri, suite)| source(uri, suite)));
     }
 
     #[test]
     fn names_of_lists() {
         let name = |uri, suite| Source::new(uri, suite).list_prefix("amd64");
-        assert_eq!(name("http://deb.debian.org/debian/", "bookworm-updates"), "deb.debian.org_debian_dists_bookworm-updates_");
+        assert_eq!(
+            name("http://deb.debian.org/debian/", "bookworm-updates"),
+            "deb.debian.org_debian_dists_bookworm-updates_"
+        );
         assert_eq!(name("https://x/a_b~c/", "./"), "x_a%5fb%7ec_._");
         assert_eq!(name("http://x/y", "/"), "x_y_");
         assert_eq!(name("http://x/", "$(ARCH)/"), "x_amd64_");
@@ -250,7 +256,9 @@ mod tests {
     fn urls_are_of_the_network_and_plain() {
         let url = |uri| url(uri, "./pool/a b_1%3a2+c~d.deb");
         assert_eq!(url("HTTP://h:80/x%20y/").as_deref(), Some("http://h:80/x%20y/pool/a%20b_1%253a2+c~d.deb"));
-        for no in ["file:///etc/", "copy:/x/", "ftp://h/", "http://u:p@h/", "http:///x", "http://-o/", "cdrom:[a b]/", ""] {
+        for no in
+            ["file:///etc/", "copy:/x/", "ftp://h/", "http://u:p@h/", "http:///x", "http://-o/", "cdrom:[a b]/", ""]
+        {
             assert_eq!(url(no), None, "{no}");
         }
     }

@@ -189,13 +189,16 @@ mod tests {
             assert_eq!((good.read().unwrap(), good.read().unwrap()), (b"good".to_vec(), b"good".to_vec()));
             let absent = fetch(&server("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"));
             assert!(matches!(absent, Err(DownloadError::Refused(_))), "{program}: {absent:?}");
-            for large in ["HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n12345678901", "HTTP/1.0 200 OK\r\n\r\n12345678901"] {
+            for large in
+                ["HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n12345678901", "HTTP/1.0 200 OK\r\n\r\n12345678901"]
+            {
                 let large = fetch(&server(large));
                 assert!(matches!(large, Err(DownloadError::TooLarge(10))), "{program}: {large:?}");
             }
             let cut = fetch(&server("HTTP/1.1 200 OK\r\nContent-Length: 9\r\nConnection: close\r\n\r\n123"));
             assert!(matches!(cut, Err(DownloadError::Unreachable(_))), "{program}: {cut:?}");
-            let outside = fetch(&server("HTTP/1.1 302 Found\r\nLocation: file:///etc/hostname\r\nContent-Length: 0\r\n\r\n"));
+            let outside =
+                fetch(&server("HTTP/1.1 302 Found\r\nLocation: file:///etc/hostname\r\nContent-Length: 0\r\n\r\n"));
             assert!(outside.is_err(), "{program}: {outside:?}");
         }
     }

@@ -139,7 +139,14 @@ pub fn fix(
     for (package, why) in choice.mirror.iter().flat_map(|mirror| mirror.failures()) {
         let title = tr!("fetch {package}", package);
         let failure = Some(why);
-        applied.push(Applied { check: "fetch", finding: title.clone(), title, journal: None, verified: false, failure });
+        applied.push(Applied {
+            check: "fetch",
+            finding: title.clone(),
+            title,
+            journal: None,
+            verified: false,
+            failure,
+        });
     }
     // A run that changed nothing leaves nothing.
     if journal.entries()?.is_empty() {

@@ -137,13 +137,7 @@ impl Mirror {
         !open.is_empty()
     }
 
-    fn fetch_one(
-        &self,
-        facts: &Facts,
-        database: &Database,
-        package: &Package,
-        lists: &Lists,
-    ) -> Result<Fetched, Text> {
+    fn fetch_one(&self, facts: &Facts, database: &Database, package: &Package, lists: &Lists) -> Result<Fetched, Text> {
         let (name, version) = (&package.name, &package.version);
         let places = lists.places(facts.root(), package)?;
         let mut why = None;
@@ -176,26 +170,20 @@ impl Mirror {
                 Err(wrong) => why = Some(wrong),
             }
         }
-        Err(why.unwrap_or_else(|| match lists.other(package) {
-            Some(other) => tr!(
+        Err(why.unwrap_or_else(|| match lists.others(package) {
+            other if !other.is_empty() => tr!(
                 "the target's mirrors no longer have {package} {version}; their lists name {other}",
                 package = name,
                 version,
-                other
+                other = other.join(", ")
             ),
-            None => tr!("the target's mirrors do not have {package} {version}", package = name, version),
+            _ => tr!("the target's mirrors do not have {package} {version}", package = name, version),
         }))
     }
 }
 
 /// Whether what came is the package.
-fn verify(
-    root: &Root,
-    database: &Database,
-    package: &Package,
-    place: &Place,
-    content: &Download,
-) -> Result<(), Text> {
+fn verify(root: &Root, database: &Database, package: &Package, place: &Place, content: &Download) -> Result<(), Text> {
     let url = &place.url;
     let file = content.read().map_err(|error| Text::verbatim(error.to_string()))?;
     if place.digest.is_some_and(|digest| !digest.fits(&file)) {
@@ -212,7 +200,8 @@ fn verify(
         for member in archive::extract(&file, |_| true) {
             let path = real_path(database, &member.path);
             let Body::File(bytes) = &member.body else { continue };
-            let known = database.file(&path).filter(|file| database.package(file).is_some_and(|it| it.name == package.name));
+            let known =
+                database.file(&path).filter(|file| database.package(file).is_some_and(|it| it.name == package.name));
             let Some(digest) = known.and_then(|file| database.digest(root, file)) else { continue };
             if !digest.fits(bytes) {
                 return Err(tr!("what {url} gives has another {path} than the target's database asks for", url, path));
@@ -283,10 +272,10 @@ impl Lists {
         self.entries.get(&key).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// A version that the lists have instead.
-    fn other(&self, package: &Package) -> Option<BString> {
-        let other = self.of(package).iter().map(|(_, entry)| &entry.version).find(|version| **version != package.version);
-        other.cloned()
+    /// The versions that the lists have instead.
+    fn others(&self, package: &Package) -> Vec<String> {
+        let all: BTreeSet<&BString> = self.of(package).iter().map(|(_, entry)| &entry.version).collect();
+        all.into_iter().filter(|version| **version != package.version).map(BString::to_string).collect()
     }
 
     /// Where the package may be: first as it is listed, then where it would lie if it were.
