@@ -211,7 +211,8 @@ fn file_system(text: &[u8]) -> Option<Event> {
                 .or_else(|| rest.strip_prefix(b" "))
                 .is_some_and(|rest| rest.starts_with(level.as_bytes()))
         });
-        let device = || after(rest, "(device ").map(|rest| rest.split_str(")").next().unwrap_or(rest));
+        // Since 5.18 a state may follow: `(device sda1 state EA)`.
+        let device = || after(rest, "(device ").map(|rest| first_word(rest).trim_end_with(|c| c == ')'));
         if rest.contains_str("forced readonly") {
             return event(Kind::ReadOnly, device()?, b"btrfs");
         }
