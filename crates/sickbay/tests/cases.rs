@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -91,6 +92,14 @@ fn run(path: &Path) -> Result<(), String> {
                 String::from_utf8_lossy(&found),
                 String::from_utf8_lossy(wanted)
             ));
+        }
+    }
+
+    for (path, wanted) in &story.then_modes {
+        let metadata = std::fs::symlink_metadata(support::inside(built.root(), path));
+        let mode = metadata.map_err(|error| format!("{path}: {error}"))?.mode() & 0o7777;
+        if mode != *wanted {
+            return Err(format!("{path} has mode {mode:04o} after the repair, wanted {wanted:04o}"));
         }
     }
 

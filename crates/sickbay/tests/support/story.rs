@@ -23,6 +23,7 @@
 //! | `--- damage PATH` | the last byte of the file is another, its times stay |
 //! | `--- time PATH SECONDS` | the file was last changed so many seconds after 1970 |
 //! | `--- remove PATH`, `--- mode PATH MODE`, `--- owner PATH UID:GID` | what they say |
+//! | `--- modes PATH MODE` | `chmod -R MODE PATH` |
 //! | `--- volume NAME key=value …` | a volume of the target: `fstype`, `uuid`, `label`, `partuuid`, `partlabel`, `mounted`, `last` (mounted on), `disk` (number), `lv` (VG/LV), `table` (`gpt`; MBR when left out) |
 //! | `--- no volume NAME` | a volume of the tree is not there |
 //! | `--- disk` | the target has this disk; body: its partitions, for sfdisk(8); volumes of its partitions get their places |
@@ -43,6 +44,7 @@
 //! | `--- cannot tell` | body: `check-id: reason` for each check that must say so |
 //! | `--- left` | as `finds`, after the repair; none when left out |
 //! | `--- then PATH` | the content of a file after the repair |
+//! | `--- then PATH MODE` | a mode after the repair |
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, lchown, symlink};
@@ -80,6 +82,8 @@ pub struct Story {
     pub left: Vec<String>,
     /// Contents after the repair.
     pub then: Vec<(String, Vec<u8>)>,
+    /// Permission bits after the repair.
+    pub then_modes: Vec<(String, u32)>,
     /// Whether risky repairs are accepted.
     pub risky: bool,
     /// Whether a repair is expected not to hold.
@@ -138,6 +142,7 @@ impl Story {
             ["finds"] => self.finds = lines(),
             ["cannot", "tell"] => self.cannot_tell = lines(),
             ["left"] => self.left = lines(),
+            ["then", path, mode] => self.then_modes.push(((*path).to_owned(), octal(mode)?)),
             ["then", path] => self.then.push(((*path).to_owned(), directive.body.clone().into_bytes())),
             _ => self.changes.push(directive),
         }
@@ -252,7 +257,7 @@ fn perform(root: &Path, directive: &Directive) -> Result<(), String> {
     // A link to /lib in a tree must not lead to the /lib of the machine that runs the tests.
     let follow = matches!(
         *verb,
-        "append" | "text" | "prepend" | "replace" | "dir" | "mode" | "cut" | "label" | "damage" | "time"
+        "append" | "text" | "prepend" | "replace" | "dir" | "mode" | "modes" | "cut" | "label" | "damage" | "time"
     );
     let path = resolved(root, target, follow)?;
     if matches!(*verb, "file" | "crlf" | "empty" | "hole" | "elf" | "kernel" | "initramfs") && path.is_symlink() {
@@ -360,6 +365,7 @@ fn perform(root: &Path, directive: &Directive) -> Result<(), String> {
             rustix::fs::lsetxattr(&path, "security.selinux", label.as_bytes(), rustix::fs::XattrFlags::empty())
                 .map_err(|error| error.to_string())?;
         }
+        "modes" => modes(&path, octal(rest.first().ok_or("modes PATH MODE")?)?).map_err(io)?,
         "mode" | "owner" => attributes(&path, 0, rest)?,
         other => return Err(format!("no directive {other}")),
     }
@@ -409,6 +415,25 @@ fn write(path: &Path, content: &[u8], rest: &[&str]) -> Result<(), String> {
     attributes(path, 0o644, rest)
 }
 
+fn octal(word: &str) -> Result<u32, String> {
+    u32::from_str_radix(word, 8).map_err(|error| format!("{word}: {error}"))
+}
+
+/// As chmod(1) with `-R` does it: files lose their set-user-ID bits to a mode without them.
+fn modes(path: &Path, mode: u32) -> std::io::Result<()> {
+    let metadata = fs::symlink_metadata(path)?;
+    if metadata.is_symlink() {
+        return Ok(());
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    if metadata.is_dir() {
+        for entry in fs::read_dir(path)? {
+            modes(&entry?.path(), mode)?;
+        }
+    }
+    Ok(())
+}
+
 /// Sets the mode and owner that `rest` names; the mode is `default` when it names none and `default` is not 0.
 fn attributes(path: &Path, default: u32, rest: &[&str]) -> Result<(), String> {
     let io = |error: std::io::Error| error.to_string();
@@ -418,7 +443,7 @@ fn attributes(path: &Path, default: u32, rest: &[&str]) -> Result<(), String> {
             let number = |text: &str| text.parse::<u32>().map_err(|error| error.to_string());
             lchown(path, Some(number(uid)?), Some(number(gid)?)).map_err(io)?;
         } else {
-            mode = Some(u32::from_str_radix(word, 8).map_err(|error| format!("{word}: {error}"))?);
+            mode = Some(octal(word)?);
         }
     }
     match mode {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use sickbay_target::{Dir, FileKind, Metadata, Root};
 
-use super::modes::{RULES, is_host_key, is_open, packaged_mode, right_mode, usual_mode};
+use super::modes::{RULES, is_host_key, is_open, lost_sticky, packaged_mode, right_mode, usual_mode};
 use super::setuid_lost;
 use crate::check::Verdict;
 use crate::facts::Facts;
@@ -18,7 +18,7 @@ use crate::{check, tr};
 check! {
     /// ## What it finds
     /// System directories and files that everybody may write (a `chmod 777` on `/`, `/etc` or `/usr`, often with `-R`),
-    /// password files that everybody may read, and such paths that do not belong to root.
+    /// password files that everybody may read, `/tmp` without its sticky bit, and such paths that do not belong to root.
     ///
     /// ## Why it matters
     /// Anybody on the machine becomes root by replacing a file. And the system notices: sshd, sudo, cron, logrotate,
@@ -48,7 +48,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     for rule in RULES {
         let Ok(metadata) = root.stat(rule.path) else { continue };
         let path = root.canonical(rule.path)?;
-        if metadata.mode & rule.never != 0 {
+        if metadata.mode & rule.never != 0 || lost_sticky(rule, &metadata) {
             open.insert(path.clone(), (metadata, right_mode(facts, rule, &metadata)));
         }
         // Where the database knows owners, `package-mode-wrong` looks at all of them.
@@ -80,14 +80,18 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             )
         };
         let finding = found.error(message);
-        finding.why(tr!("anybody can replace what root runs, and sshd, sudo and cron refuse to work with it"));
+        finding.why(if open.values().all(|(_, after)| after & 0o1000 != 0) {
+            tr!("anybody can rename and remove the files of others in it")
+        } else {
+            tr!("anybody can replace what root runs, and sshd, sudo and cron refuse to work with it")
+        });
         finding.detail("paths", open.len());
         for (path, (metadata, _)) in open.iter().take(5) {
             finding.at_path(path);
             finding.evidence(path.display().to_string(), format!("mode {:04o}", metadata.mode));
         }
-        // What else is wrong with these comes right with their modes, as with /tmp, which was sticky.
-        let comes_right = |path: &&PathBuf| is_host_key(path) || setuid_lost::judges(path) || path.ends_with("tmp");
+        // What else is wrong with these comes right with their modes.
+        let comes_right = |path: &&PathBuf| is_host_key(path) || setuid_lost::judges(path);
         for path in open.keys().filter(comes_right) {
             finding.explains(path);
         }

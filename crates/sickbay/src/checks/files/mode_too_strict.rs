@@ -1,6 +1,6 @@
 //! System directories and files that only root can use any more.
 
-use super::modes::{RULES, right_mode};
+use super::modes::{RULES, lost_sticky, right_mode};
 use crate::check::Verdict;
 use crate::facts::Facts;
 use crate::finding::Findings;
@@ -28,7 +28,8 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     for rule in RULES {
         let Ok(metadata) = root.stat(rule.path) else { continue };
         let path = root.canonical(rule.path)?;
-        if metadata.mode & rule.always == rule.always || seen.contains(&path) {
+        // That is `mode-too-open`'s to say.
+        if metadata.mode & rule.always == rule.always || lost_sticky(rule, &metadata) || seen.contains(&path) {
             continue;
         }
         seen.push(path.clone());

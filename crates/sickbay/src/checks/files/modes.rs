@@ -162,6 +162,11 @@ pub(super) fn is_open(metadata: &Metadata) -> bool {
     metadata.mode & 0o002 != 0 && metadata.mode & 0o1000 == 0 && metadata.kind != FileKind::Symlink
 }
 
+/// Whether a directory for everybody, as `/tmp`, is without the bit that keeps everybody from the files of others.
+pub(super) fn lost_sticky(rule: &Rule, metadata: &Metadata) -> bool {
+    rule.always & 0o1000 != 0 && is_open(metadata)
+}
+
 /// Whether the path is that of a private host key of sshd.
 pub(super) fn is_host_key(path: &std::path::Path) -> bool {
     let name = path.file_name().unwrap_or_default().as_encoded_bytes();
