@@ -13,6 +13,7 @@ use sickbay_formats::ld_so;
 use sickbay_target::{FileKind, Metadata, Reason, Root};
 
 use crate::check::Skip;
+use crate::facts::packages::Packages;
 use crate::facts::{Fact, Facts};
 use crate::text::Text;
 use crate::tr;
@@ -306,6 +307,7 @@ impl Libraries {
             }
         }
         own(&its.runpath, by);
+        let private = dirs.len();
         let defaults = if musl { musl_dirs(facts, its.abi)? } else { default_dirs(its.abi) };
         // ldconfig leaves broken files out of its cache, so that those in its directories stand in nobody's way.
         if !musl {
@@ -347,30 +349,41 @@ impl Libraries {
                 }
             }
         }
-        Ok(Err(in_the_way.unwrap_or_else(|| (expected(facts, &dirs, &defaults, file), Fault::Missing))))
+        Ok(Err(in_the_way.unwrap_or_else(|| (expected(facts, &dirs, private, &defaults, file), Fault::Missing))))
     }
 }
 
-/// Where a file that is found nowhere should be: where the donor has it, else beside the C library.
-fn expected(facts: &Facts, dirs: &[(PathBuf, bool)], defaults: &[PathBuf], file: &Path) -> PathBuf {
+/// Where a file that is found nowhere should be: where the donor has it or a package brought it. What no package knows of
+/// is expected in the directories that its user names itself, the first `private` ones; everything else beside the C library.
+fn expected(facts: &Facts, dirs: &[(PathBuf, bool)], private: usize, defaults: &[PathBuf], file: &Path) -> PathBuf {
+    let packages = facts.get::<Packages>().ok();
     let on_donor = |dir: &Path| facts.donor().is_some_and(|donor| donor.root().metadata(dir.join(file)).is_ok());
+    let packaged = |dir: &Path| packages.as_ref().is_some_and(|packages| packages.file(&dir.join(file)).is_some());
     let beside = |dir: &Path| ["libc.so.6", "libc.so"].iter().any(|name| facts.root().metadata(dir.join(name)).is_ok());
     let is_there = |dir: &Path| facts.root().stat(dir).is_ok_and(|metadata| metadata.is_dir());
-    let dir = dirs
-        .iter()
-        .map(|(dir, _)| dir)
+    let known = || dirs.iter().map(|(dir, _)| dir);
+    let whole = packages.as_ref().is_some_and(|packages| packages.damage.is_empty());
+    let dir = known()
         .find(|dir| on_donor(dir))
+        .or_else(|| known().find(|dir| packaged(dir)))
+        .or_else(|| known().take(private).find(|dir| whole && is_there(dir)))
         .or_else(|| defaults.iter().find(|dir| beside(dir)))
         .or_else(|| defaults.iter().find(|dir| is_there(dir)))
         .or_else(|| defaults.first());
-    let dir = dir.map_or(Path::new("/lib"), PathBuf::as_path);
-    facts.root().canonical(dir).unwrap_or_else(|_| dir.to_owned()).join(file)
+    real_parent(facts.root(), &dir.map_or(Path::new("/lib"), PathBuf::as_path).join(file))
+}
+
+/// The path with the links in its directories followed.
+fn real_parent(root: &Root, path: &Path) -> PathBuf {
+    let real = path.parent().and_then(|dir| root.canonical(dir).ok()).zip(path.file_name());
+    real.map_or_else(|| path.to_owned(), |(dir, name)| dir.join(name))
 }
 
 /// The file itself where a link leads to a broken one, so that the same file has one name.
 fn place(root: &Root, path: &Path, fault: &Fault) -> PathBuf {
     match fault {
-        Fault::Missing | Fault::Dangling(_) => path.to_owned(),
+        Fault::Missing => path.to_owned(),
+        Fault::Dangling(_) => real_parent(root, path),
         _ => root.canonical(path).unwrap_or_else(|_| path.to_owned()),
     }
 }
