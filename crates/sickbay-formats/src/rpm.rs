@@ -76,14 +76,16 @@ fn be32(bytes: &[u8], at: usize) -> Option<u32> {
 
 impl<'a> Header<'a> {
     /// The header that `blob` begins with, without magic, as a database stores it. `None` when its index or its store
-    /// is cut off.
+    /// is cut off, or an entry of the index is none: zeros, say (`lib/header.cc`, `hdrchkTag`, `hdrchkType`).
     pub fn parse(blob: &'a [u8]) -> Option<Header<'a>> {
         let entries = usize::try_from(be32(blob, 0)?).ok()?;
         let size = usize::try_from(be32(blob, 4)?).ok()?;
         let index_end = entries.checked_mul(16)?.checked_add(8)?;
         let index = blob.get(8..index_end)?;
         let store = blob.get(index_end..index_end.checked_add(size)?)?;
-        Some(Header { index, store })
+        // HEADER_IMAGE is the lowest tag, I18NSTRING the highest type.
+        let is_entry = |entry: &[u8]| be32(entry, 0) >= Some(61) && be32(entry, 4).is_some_and(|kind| kind <= 9);
+        index.chunks_exact(16).all(is_entry).then_some(Header { index, store })
     }
 
     /// The header at `at` of a package file, and where it ends.

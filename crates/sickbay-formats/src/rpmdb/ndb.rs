@@ -42,8 +42,25 @@ fn blob(file: &[u8], at: usize) -> Option<(usize, &[u8])> {
     let rest = file.get(at..)?.strip_prefix(BLOB)?;
     let (index, length) = (number(rest, 0)?, number(rest, 8)?);
     let content = rest.get(12..)?.get(..length)?;
-    let tail = file.get((at + BLOCK + length + TAIL).next_multiple_of(BLOCK).checked_sub(TAIL)?..)?;
-    (number(tail, 4)? == length && tail.get(8..)?.starts_with(BLOB_END)).then_some((index, content))
+    let end = (at + BLOCK + length + TAIL).next_multiple_of(BLOCK).checked_sub(TAIL)?;
+    let (checked, tail) = (file.get(at..end)?, file.get(end..)?);
+    let whole = number(tail, 4)? == length
+        && tail.get(8..)?.starts_with(BLOB_END)
+        && u32::try_from(number(tail, 0)?) == Ok(adler32(checked));
+    whole.then_some((index, content))
+}
+
+/// The checksum at the end of a blob (RFC 1950, 8.2).
+fn adler32(bytes: &[u8]) -> u32 {
+    // So many bytes can be added before the sums leave 32 bits.
+    let sums = bytes.chunks(5552).fold((1u32, 0u32), |(mut a, mut b), chunk| {
+        for byte in chunk {
+            a += u32::from(*byte);
+            b += a;
+        }
+        (a % 65521, b % 65521)
+    });
+    sums.1 << 16 | sums.0
 }
 
 /// Finds blobs without their slots.
@@ -76,7 +93,8 @@ mod tests {
             file.extend(header);
             let end = (file.len() + TAIL).next_multiple_of(BLOCK) - TAIL;
             file.resize(end, 0);
-            file.extend([&[0; 4], number(header.len()).as_slice(), BLOB_END].concat());
+            let sum = adler32(&file[at..]).to_le_bytes();
+            file.extend([&sum, number(header.len()).as_slice(), BLOB_END].concat());
         }
         file
     }
@@ -94,6 +112,18 @@ mod tests {
         file[PAGE] = 0;
         let database = read(Backend::Ndb, &file, None);
         assert_eq!((database.packages.len(), database.lost.as_slice()), (1, [Lost::Entry(1)].as_slice()));
+        // Zeros in the middle of a header would shift the names of its files.
+        let mut file = build(&[package("bash"), package("glibc")]);
+        file[PAGE + BLOCK + 40..][..32].fill(0);
+        let database = read(Backend::Ndb, &file, None);
+        assert_eq!((database.packages.len(), database.lost.as_slice()), (1, [Lost::Entry(1)].as_slice()));
+    }
+
+    #[test]
+    fn the_checksum_is_that_of_rfc_1950() {
+        assert_eq!(adler32(b""), 1);
+        assert_eq!(adler32(b"Wikipedia"), 0x11e6_0398);
+        assert_eq!(adler32(&[0xff; 20_000]), 0x9f51_d664);
     }
 
     proptest::proptest! {

@@ -101,7 +101,13 @@ fn ndb(dirs: &[PathBuf], header: &[u8]) -> std::io::Result<()> {
     file.extend(header);
     let end = (file.len() + 12).next_multiple_of(16) - 12;
     file.resize(end, 0);
-    file.extend([&[0; 4], number(header.len()).as_slice(), b"BlbE"].concat());
+    let start = block * 16;
+    // Adler-32.
+    let sums = file[start..].iter().fold((1, 0), |(a, b): (usize, usize), byte| {
+        let a = (a + usize::from(*byte)) % 65521;
+        (a, (a + b) % 65521)
+    });
+    file.extend([number(sums.1 << 16 | sums.0), number(header.len()), *b"BlbE"].concat());
     fs::write(path, file)
 }
 

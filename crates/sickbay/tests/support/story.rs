@@ -20,6 +20,7 @@
 //! | `--- dpkg NAME VERSION`, `--- rpm NAME VERSION` | the paths in the body, as they are now, enter the package database as files of that package; `%config PATH` and the like where it needs saying. rpm's database is the one whose file is there, be it empty: `/var/lib/rpm/rpmdb.sqlite` or `Packages`; else an ndb |
 //! | `--- deb PATH NAME VERSION` | a package file with the paths in the body, as they are now |
 //! | `--- cut PATH SIZE` | the file ends after SIZE bytes |
+//! | `--- zeros PATH FROM COUNT` | so many bytes of the file are 0 |
 //! | `--- damage PATH` | the last byte of the file is another, its times stay |
 //! | `--- time PATH SECONDS` | the file was last changed so many seconds after 1970 |
 //! | `--- remove PATH`, `--- mode PATH MODE`, `--- owner PATH UID:GID` | what they say |
@@ -257,7 +258,18 @@ fn perform(root: &Path, directive: &Directive) -> Result<(), String> {
     // A link to /lib in a tree must not lead to the /lib of the machine that runs the tests.
     let follow = matches!(
         *verb,
-        "append" | "text" | "prepend" | "replace" | "dir" | "mode" | "modes" | "cut" | "label" | "damage" | "time"
+        "append"
+            | "text"
+            | "prepend"
+            | "replace"
+            | "dir"
+            | "mode"
+            | "modes"
+            | "cut"
+            | "zeros"
+            | "label"
+            | "damage"
+            | "time"
     );
     let path = resolved(root, target, follow)?;
     if matches!(*verb, "file" | "crlf" | "empty" | "hole" | "elf" | "kernel" | "initramfs") && path.is_symlink() {
@@ -355,6 +367,13 @@ fn perform(root: &Path, directive: &Directive) -> Result<(), String> {
         "cut" => {
             let size: u64 = rest.first().and_then(|size| size.parse().ok()).ok_or("cut PATH SIZE")?;
             fs::OpenOptions::new().write(true).open(&path).and_then(|file| file.set_len(size)).map_err(io)?;
+        }
+        "zeros" => {
+            let number = |at: usize| rest.get(at).and_then(|number| number.parse::<usize>().ok());
+            let (from, count) = number(0).zip(number(1)).ok_or("zeros PATH FROM COUNT")?;
+            let mut bytes = fs::read(&path).map_err(io)?;
+            bytes.get_mut(from..from + count).ok_or("the file is shorter")?.fill(0);
+            fs::write(&path, bytes).map_err(io)?;
         }
         "remove" => {
             let metadata = fs::symlink_metadata(&path).map_err(io)?;
