@@ -29,7 +29,7 @@ check! {
     /// Gives every such path the mode that rpm's database knows, that a package at hand brings (one in apt's cache or given
     /// with `--package`) or that it has on the donor, else the one that the distributions ship: 0755 for directories and
     /// programs, 0644 for files, 0640 or 0600 for password files, and their set-user-ID bits. When many paths are
-    /// open, all packaged files are looked at, below `/var` too. By hand: `rpm --setperms -a` on RPM
+    /// open, all packaged files are looked at, below `/var` too, root's home, and everything that a donor has. By hand: `rpm --setperms -a` on RPM
     /// systems; `chmod 755 / /etc /usr` and reinstalling the packages elsewhere.
     "mode-too-open", Files, seed = ["B9"], proves = [], "everybody may write system files"
 }
@@ -63,6 +63,12 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     }
     if open.len() >= MANY {
         packaged(facts, &mut open);
+        walk(facts, root, Path::new("/root"), 0, &mut open);
+        if let Some(donor) = facts.donor() {
+            for top in ["/var", "/opt", "/srv", "/mnt", "/media", "/root", "/lost+found"] {
+                as_donor(root, donor.root(), Path::new(top), 0, &mut open);
+            }
+        }
     }
     owned.sort_by(|a, b| a.0.cmp(&b.0));
     owned.dedup_by(|a, b| a.0 == b.0);
@@ -91,7 +97,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             finding.evidence(path.display().to_string(), format!("mode {:04o}", metadata.mode));
         }
         // What else is wrong with these comes right with their modes.
-        let comes_right = |path: &&PathBuf| is_host_key(path) || setuid_lost::judges(path);
+        let comes_right = |path: &&PathBuf| is_host_key(path) || setuid_lost::judges(path) || path.starts_with("/root");
         for path in open.keys().filter(comes_right) {
             finding.explains(path);
         }
@@ -146,6 +152,22 @@ fn packaged(facts: &Facts, open: &mut BTreeMap<PathBuf, (Metadata, u32)>) {
             if metadata.mode == mode {
                 open.remove(&path);
             }
+        }
+    }
+}
+
+/// Collects what everybody may write at and below `path`, but not on the donor.
+fn as_donor(root: &Root, donor: &Root, path: &Path, depth: usize, open: &mut BTreeMap<PathBuf, (Metadata, u32)>) {
+    let (Ok(ours), Ok(theirs)) = (root.metadata(path), donor.metadata(path)) else { return };
+    if ours.kind != theirs.kind || depth > 32 || open.len() >= LIMIT {
+        return;
+    }
+    if is_open(&ours) && !is_open(&theirs) && ours.uid == theirs.uid && !open.contains_key(path) {
+        open.insert(path.to_owned(), (ours, theirs.mode));
+    }
+    if ours.is_dir() {
+        for entry in root.read_dir(path).unwrap_or_default() {
+            as_donor(root, donor, &path.join(&entry.name), depth + 1, open);
         }
     }
 }

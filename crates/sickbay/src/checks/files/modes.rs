@@ -96,8 +96,11 @@ pub(super) fn right_mode(facts: &Facts, rule: &Rule, now: &Metadata) -> u32 {
 
 /// Paths of Debian's and Ubuntu's packages, whose database knows no modes, that are neither 0755 nor 0644. A
 /// set-group-ID bit goes with a group of its own.
-const SPECIAL: [(&str, u32); 34] = [
+const SPECIAL: [(&str, u32); 37] = [
+    ("/boot/grub/grub.cfg", 0o600),
+    ("/etc/.pwd.lock", 0o600),
     ("/etc/polkit-1/rules.d", 0o700),
+    ("/etc/security/opasswd", 0o600),
     ("/etc/ssl/private", 0o710),
     ("/etc/sudoers.d/README", 0o440),
     ("/usr/bin/at", 0o2755),
@@ -153,6 +156,10 @@ pub(super) fn usual_mode(facts: &Facts, path: &std::path::Path, now: &Metadata) 
     // sshd passes over a host key that others may read; RHEL's may be read by the group of ssh-keysign.
     if is_host_key(path) {
         return if now.gid == 0 { 0o600 } else { 0o640 };
+    }
+    // Neither ssh nor sshd takes keys that others may read.
+    if path.ends_with(".ssh") || path.parent().is_some_and(|dir| dir.ends_with(".ssh")) {
+        return if now.is_dir() { 0o700 } else { 0o600 };
     }
     if now.is_dir() || is_program(facts.root(), path) { 0o755 } else { 0o644 }
 }
