@@ -111,6 +111,9 @@ fn about_links(root: &Root, finding: &mut Finding, path: &Path) {
             }
         }
         finding.about(&plain);
+        if root.metadata(&plain).is_err() {
+            finding.explains(&plain);
+        }
         next = plain;
     }
 }
@@ -140,6 +143,12 @@ fn offer(facts: &Facts, finding: &mut Finding, path: &Path, fault: &Fault) {
     }
     match donor::restore(facts, path) {
         Some(restoration) => {
+            // A link that is gone often went with its file.
+            for change in restoration.changes.iter().filter(|change| !matches!(change, Change::MakeDir { .. })) {
+                if let Some(path) = change.path() {
+                    finding.explains(path);
+                }
+            }
             finding.repair(restoration.risk, restoration.title, restoration.changes);
         }
         None => {
