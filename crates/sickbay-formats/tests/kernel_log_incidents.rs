@@ -87,6 +87,7 @@ const INCIDENTS: &[(&str, Kind, &str, &str)] = &[
         "sdb",
         "btrfs",
     ),
+    ("BTRFS error (device sdb state EA): Transaction aborted (error -5)", Kind::FileSystem, "sdb", "btrfs"),
     ("BTRFS info (device sdb): forced readonly", Kind::ReadOnly, "sdb", "btrfs"),
     ("end_request: I/O error, dev sda, sector 123456", Kind::Io, "sda", ""), // before 4.x
     ("blk_update_request: critical medium error, dev sdb, sector 2048 op 0x0:(READ) flags 0x0", Kind::Io, "sdb", ""),

@@ -189,7 +189,7 @@ mod tests {
     use std::process::{Command, Stdio};
     use std::time::Duration;
 
-    use super::{name_seekers, stat};
+    use super::{NameStorm, name_seekers, stat};
     use crate::Root;
 
     /// Ends it when the test does, whatever the test says.
@@ -212,17 +212,23 @@ mod tests {
             Guard(command.spawn().expect("bash"))
         };
         let seeker = started("for ((n = 0; n < 3000000; n++)); do [[ -e missing-$n ]]; done");
-        let writer = started("exec timeout 20 dd if=/dev/zero of=/dev/null bs=64k");
+        let writer = started("exec dd if=/dev/zero of=/dev/null bs=64k count=2000000");
         let thinker = started("for ((n = 0; n < 3000000; n++)); do :; done");
         std::thread::sleep(Duration::from_millis(200));
-        let storm = name_seekers(&Root::host().expect("the root"), Duration::from_millis(1500)).expect("/proc");
-        assert!(storm.added > 1000, "{storm:?}");
-        let busy = |guard: &Guard| {
-            storm.seekers.iter().find(|seeker| seeker.pid == guard.0.id()).map_or(0, |seeker| seeker.busy)
+        let is_named = |storm: &NameStorm| {
+            let busy = |guard: &Guard| {
+                storm.seekers.iter().find(|seeker| seeker.pid == guard.0.id()).map_or(0, |seeker| seeker.busy)
+            };
+            let found = storm.seekers.iter().find(|found| found.pid == seeker.0.id());
+            storm.added > 1000
+                && found.is_some_and(|found| found.comm == "bash" && found.busy >= 50)
+                && busy(&thinker) * 2 < busy(&seeker)
+                && busy(&writer) * 2 < busy(&seeker)
         };
-        let found = storm.seekers.iter().find(|found| found.pid == seeker.0.id()).expect("the seeker");
-        assert!(found.comm == "bash" && found.busy >= 50, "{storm:?}");
-        assert!(busy(&thinker) * 2 < found.busy && busy(&writer) * 2 < found.busy, "{storm:?}");
+        // On a machine that is busy with something else a moment may go by without it.
+        let host = Root::host().expect("the root");
+        let mut storms = (0..6).map(|_| name_seekers(&host, Duration::from_millis(1500)).expect("/proc"));
+        assert!(storms.any(|storm| is_named(&storm)), "nobody was named in six looks");
     }
 
     #[test]
