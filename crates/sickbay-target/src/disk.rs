@@ -10,7 +10,9 @@ use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::command::Keeper;
+use crate::mounts::Mounts;
 use crate::table::{self, Partitions, Table};
+use crate::view::{Extent, View};
 use crate::{Access, FileKind, OpenError, sys};
 
 /// A disk of the target.
@@ -29,6 +31,8 @@ pub struct Disk {
     /// The image driver.
     driver: Option<Keeper>,
     sector: Option<u32>,
+    /// What `blocks` is when the disk is only to be written at the end, and the disk itself.
+    view: Option<(View, File)>,
 }
 
 /// The end of qemu's file locks: one byte for each permission in use from 100 on, and for each not shared from 200 on
@@ -80,6 +84,7 @@ impl Disk {
             blocks,
             driver,
             sector,
+            view: None,
         };
         if disk.size == 0 {
             return Err(OpenError::NotATarget { path: path.to_owned(), what: "empty".into() });
@@ -125,8 +130,33 @@ impl Disk {
         self.read_at(0, 1 << 20)
     }
 
+    /// Opens a disk alone, whatever is on it, to put back what was there. Refused while another uses it.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn to_restore(path: &Path) -> Result<Disk, OpenError> {
+        Disk::open(path, Access::ReadWrite)
+    }
+
+    /// Writes pieces, and brings them to the disk.
+    ///
+    /// # Errors
+    /// The kernel's; some may be written then.
+    pub fn write_pieces<'p>(&self, pieces: impl IntoIterator<Item = (u64, &'p [u8])>) -> io::Result<()> {
+        for (offset, bytes) in pieces {
+            if offset.checked_add(bytes.len() as u64).is_none_or(|end| end > self.size) {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.blocks.write_all_at(bytes, offset)?;
+        }
+        self.blocks.sync_data()
+    }
+
     /// Writes, and brings it to the disk.
-    pub(crate) fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// The kernel's; some may be written then.
+    pub fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         if offset.checked_add(bytes.len() as u64).is_none_or(|end| end > self.size) {
             return Err(io::ErrorKind::StorageFull.into());
         }
@@ -137,6 +167,39 @@ impl Disk {
                 write(&File::options().write(true).custom_flags(libc::O_CLOEXEC).open(&self.path)?)
             }
             written => written,
+        }
+    }
+
+    /// From now on everything is read from and written to a view of it, and the disk stays as it is.
+    pub(crate) fn hold(&mut self, mounts: &Mounts) -> io::Result<()> {
+        if self.view.is_none() {
+            let view = View::of(self.blocks.try_clone()?, self.size, mounts)?;
+            let disk = std::mem::replace(&mut self.blocks, view.file()?);
+            self.view = Some((view, disk));
+        }
+        Ok(())
+    }
+
+    /// Whether it is held, so that nothing that is done reaches the disk.
+    pub fn is_held(&self) -> bool {
+        self.view.is_some()
+    }
+
+    /// Ends the view: gives what is other on it than on the disk. The disk itself is read and written again.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn let_go(&mut self) -> io::Result<Vec<Extent>> {
+        let Some((view, disk)) = self.view.take() else { return Ok(Vec::new()) };
+        let changes = view.changes();
+        self.blocks = disk;
+        changes
+    }
+
+    /// Forgets what was done to a part of the view that nobody uses.
+    pub(crate) fn forget(&self, window: sys::Window) {
+        if let Some((view, _)) = &self.view {
+            view.forget(window.start, window.size);
         }
     }
 
@@ -166,7 +229,10 @@ impl Disk {
     }
 
     /// Brings everything to the disk and ends the image driver.
-    pub(crate) fn close(mut self) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// When that fails.
+    pub fn close(mut self) -> io::Result<()> {
         let synced = self.blocks.sync_all();
         drop(self.blocks);
         if let Some(driver) = &mut self.driver {

@@ -5,6 +5,7 @@
 //! the target.
 
 mod bytes;
+mod checker;
 pub mod command;
 mod content;
 mod dir;
@@ -20,17 +21,20 @@ mod mounts;
 mod name_seekers;
 mod proc_readers;
 mod random;
+mod record;
 mod root;
 mod sys;
 mod system;
 mod table;
 mod target;
 mod usage;
+mod view;
 pub mod vm;
 mod volumes;
 mod writer;
 mod xattr;
 
+pub use checker::{Examined, Verdict};
 pub use dir::Dir;
 pub use disk::Disk;
 pub use error::OpenError;
@@ -40,8 +44,12 @@ pub use log::{Blocks, LogFile, kernel_messages, system_logs};
 pub use name_seekers::{NameSeeker, NameStorm, name_seekers};
 pub use proc_readers::{ProcReader, proc_readers};
 pub use random::random;
-pub use root::{DIR_LIMIT, DirEntry, FileKind, FileSystemUse, Metadata, READ_LIMIT, ReadError, Reason, Root};
+pub use record::Record;
+pub use root::{
+    DIR_LIMIT, DirEntry, FileKind, FileSystemUse, Metadata, READ_LIMIT, ReadError, Reason, Root, met_damage,
+};
 pub use table::Table;
 pub use target::{Access, Kind, Options, Target, Volume};
 pub use usage::{DirUsage, Usage};
+pub use view::Extent;
 pub use writer::{Attributes, Lock, Times, WriteError, Writer};

@@ -35,6 +35,21 @@ impl Loop {
         Err(io::ErrorKind::ResourceBusy.into())
     }
 
+    /// Takes it away and waits until it is gone: then everything that was written has arrived.
+    pub(crate) fn detach(self) -> io::Result<()> {
+        let Loop { _device: device, path } = self;
+        device.sync_all()?;
+        let own = backing_of(&path);
+        drop(device);
+        for _ in 0..1000 {
+            if own.is_none() || backing_of(&path) != own {
+                return Ok(());
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        Err(io::ErrorKind::ResourceBusy.into())
+    }
+
     /// Its node.
     pub(crate) fn path(&self) -> &Path {
         &self.path

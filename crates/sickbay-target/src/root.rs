@@ -18,6 +18,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags, Stat};
 use rustix::io::Errno;
@@ -80,9 +81,25 @@ impl Reason {
             Errno::NOTDIR => Reason::NotADirectory,
             Errno::ACCESS | Errno::PERM => Reason::Denied,
             Errno::LOOP => Reason::LinkLoop,
-            other => Reason::Io(other.into()),
+            other => Reason::Io(noted(other.into())),
         }
     }
+}
+
+/// Whether something that was read was damaged: see [`met_damage`].
+static DAMAGE: AtomicBool = AtomicBool::new(false);
+
+/// Whether, since this was last asked, the kernel answered a look at any target with what it says of damaged file
+/// systems: `EUCLEAN`, `EBADMSG`, `EIO`. A hint to look at them with their checkers.
+pub fn met_damage() -> bool {
+    DAMAGE.swap(false, Ordering::Relaxed)
+}
+
+fn noted(error: io::Error) -> io::Error {
+    if matches!(error.raw_os_error(), Some(libc::EUCLEAN | libc::EBADMSG | libc::EIO)) {
+        DAMAGE.store(true, Ordering::Relaxed);
+    }
+    error
 }
 
 fn sentence(path: &Path, reason: &Reason) -> String {

@@ -217,3 +217,26 @@ fn answer(result: c_int) -> io::Result<c_int> {
 }
 
 const _: () = assert!(size_of::<LoopInfo64>() == 232 && size_of::<LoopConfig>() == 304);
+
+/// Gives the calling thread a table of descriptors of its own with nothing but `keep` in it. Descriptors that only this
+/// thread shall have are to be closed in the table that it left, by [`close_copy`].
+pub(crate) fn own_files(keep: &[BorrowedFd<'_>]) -> io::Result<()> {
+    // SAFETY: takes no pointers.
+    answer(unsafe { libc::unshare(libc::CLONE_FILES) })?;
+    let others: Vec<c_int> = std::fs::read_dir("/proc/thread-self/fd")?
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|fd| keep.iter().all(|kept| kept.as_raw_fd() != *fd))
+        .collect();
+    for fd in others {
+        // SAFETY: in this table nobody else owns anything; the owners are in the other one.
+        unsafe { libc::close(fd) };
+    }
+    Ok(())
+}
+
+/// Closes a descriptor whose owner is a thread with a table of its own, see [`own_files`].
+pub(crate) fn close_copy(fd: c_int) {
+    // SAFETY: the caller says that nobody in this table owns it.
+    unsafe { libc::close(fd) };
+}

@@ -1,5 +1,6 @@
 //! Makes one system of the volumes of a target: finds its root, mounts it, and joins what belongs below it.
 
+mod examination;
 mod looks;
 
 use std::collections::HashMap;
@@ -11,18 +12,31 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 use rustix::mount::MountFlags;
 
+use self::examination::Failure;
 use self::looks::{Looks, look};
+use crate::checker::{self, Examined};
 use crate::loops::Loop;
 use crate::mounts::{self, Mounts, Recipe};
 use crate::sys::Window;
 use crate::volumes::Placed;
-use crate::{Access, Disk, OpenError, Root, machine};
+use crate::{Access, Disk, OpenError, Options, ReadError, Reason, Root, machine};
 
 /// A system, mounted. Dropped, everything is unmounted and detached; the descriptors of its root must be closed before.
 #[derive(Debug)]
 pub(crate) struct System {
     mounts: Mounts,
     devices: HashMap<usize, Loop>,
+}
+
+/// What was made of the volumes.
+pub(crate) struct Assembled {
+    pub(crate) system: System,
+    /// The root file system; an empty directory where there is none.
+    pub(crate) root: Root,
+    /// Why the root file system could not be mounted.
+    pub(crate) unreadable: Option<String>,
+    /// The file systems that were examined.
+    pub(crate) examined: Vec<Examined>,
 }
 
 /// A file system that can be chosen for a purpose.
@@ -43,20 +57,43 @@ struct Line {
 
 impl System {
     /// Finds the root file system among the volumes, mounts it and what belongs below it; says in the volumes what was
-    /// mounted where.
+    /// mounted where. What is damaged is examined first.
     pub(crate) fn assemble(
         path: &Path,
-        disks: &[Disk],
+        disks: &mut [Disk],
         placed: &mut [Placed],
-        access: Access,
+        options: &Options,
         notes: &mut Vec<String>,
-    ) -> Result<(System, Root), OpenError> {
+    ) -> Result<Assembled, OpenError> {
+        let access = options.access;
         let mounts = Mounts::new().map_err(|e| OpenError::io(path, "mounting", e))?;
         let mut system = System { mounts, devices: HashMap::new() };
-        let (candidates, failures) = system.look_at_all(disks, placed);
-        let Some(root_at) = best_root(&candidates) else { return Err(no_root(path, placed, failures)) };
-        let Some(chosen) = candidates.get(root_at) else { return Err(no_root(path, placed, failures)) };
-        notes.extend(failures.into_iter().map(|(name, why)| format!("{name} could not be mounted: {why}")));
+        let (mut candidates, mut failures) = system.look_at_all(disks, placed);
+        let first = best_root(&candidates).and_then(|at| candidates.get(at)).map(|candidate| candidate.volume);
+        let examined = system
+            .examine_suspects(disks, placed, &failures, first, options)
+            .map_err(|e| OpenError::io(path, "showing the checker a copy of it", e))?;
+        if examined.iter().any(|examined| matches!(examined.verdict, checker::Verdict::Mended { .. })) {
+            (candidates, failures) = system.look_at_all(disks, placed);
+        }
+        let Some((root_at, chosen)) = best_root(&candidates).and_then(|at| Some((at, candidates.get(at)?))) else {
+            return match no_root(path, placed, &failures) {
+                error @ (OpenError::CannotMount { .. } | OpenError::NoRoot { .. }) if !examined.is_empty() => {
+                    let empty = Recipe { fstype: "tmpfs", flags: MountFlags::RDONLY, options: vec![String::new()] };
+                    let dir = system.mounts.mount(Path::new("sickbay"), &empty);
+                    let root = Root::from_dir(dir.map_err(|e| OpenError::io(path, "mounting", e))?);
+                    Ok(Assembled { system, root, unreadable: Some(error.to_string()), examined })
+                }
+                error => Err(error),
+            };
+        };
+        let told = |failure: &Failure| examined.iter().any(|examined| examined.volume == failure.volume);
+        notes.extend(
+            failures
+                .iter()
+                .filter(|failure| !told(failure))
+                .map(|Failure { name, why, .. }| format!("{name} could not be mounted: {why}")),
+        );
 
         if access == Access::ReadWrite {
             system.devices.clear(); // they were attached for reading
@@ -66,7 +103,7 @@ impl System {
             volume: format!("{} ({})", placed.volume.name, placed.volume.fstype),
             why,
         };
-        let Some(place) = placed.get_mut(chosen.volume) else { return Err(no_root(path, placed, Vec::new())) };
+        let Some(place) = placed.get_mut(chosen.volume) else { return Err(no_root(path, placed, &[])) };
         if let (Access::ReadWrite, Some(why)) = (access, place.read_only) {
             return Err(cannot(place, why.to_owned()));
         }
@@ -91,11 +128,11 @@ impl System {
                 placed.volume.name
             ));
         }
-        Ok((system, root))
+        Ok(Assembled { system, root, unreadable: None, examined })
     }
 
     /// Mounts every volume for a look, each for itself, and says which could not be.
-    fn look_at_all(&mut self, disks: &[Disk], placed: &[Placed]) -> (Vec<Candidate>, Vec<(String, String)>) {
+    fn look_at_all(&mut self, disks: &[Disk], placed: &[Placed]) -> (Vec<Candidate>, Vec<Failure>) {
         let mut candidates = Vec::new();
         let mut failures = Vec::new();
         for (index, place) in placed.iter().enumerate() {
@@ -109,7 +146,8 @@ impl System {
                 Err(error) if fstype == "vfat" && error.raw_os_error() == Some(libc::ENODEV) => {}
                 Err(error) => {
                     let name = format!("{} ({fstype})", place.volume.name);
-                    failures.push((name, why(&error, fstype)));
+                    let is_suspect = checker::may_be_damage(&error);
+                    failures.push(Failure { volume: index, name, why: why(&error, fstype), is_suspect });
                 }
             }
         }
@@ -146,10 +184,14 @@ impl System {
     ) -> io::Result<T> {
         let recipe = recipe(fstype, subvolume, Access::ReadOnly).ok_or(io::ErrorKind::Unsupported)?;
         let root = Root::from_dir(self.mounts.mount(device, &recipe)?);
+        let readable = match root.read_dir("/") {
+            Err(ReadError { reason: Reason::Io(error), .. }) => Err(error),
+            _ => Ok(()),
+        };
         let seen = look(&root);
         drop(root);
         self.mounts.unmount()?;
-        Ok(seen)
+        readable.map(|()| seen)
     }
 
     /// The node that stands for a volume, made when there is none yet.
@@ -255,12 +297,20 @@ impl System {
     }
 
     /// Brings everything that was written to the devices.
-    pub(crate) fn sync(root: &Root, volumes: &[crate::Volume]) -> io::Result<()> {
+    pub(crate) fn sync(&self, root: &Root, volumes: &[crate::Volume]) -> io::Result<()> {
         for place in volumes.iter().filter_map(|volume| volume.mounted_on.as_deref()) {
             let dir: OwnedFd = root.resolve(place, OFlags::DIRECTORY).map_err(io::Error::other)?;
             mounts::sync(dir.as_fd())?;
         }
         Ok(())
+    }
+}
+
+impl System {
+    /// Unmounts and detaches everything; when it returns, all has arrived on the disks.
+    pub(crate) fn close(mut self) -> io::Result<()> {
+        self.mounts.unmount()?;
+        self.devices.drain().try_for_each(|(_, device)| device.detach())
     }
 }
 
@@ -326,7 +376,7 @@ fn best_root(candidates: &[Candidate]) -> Option<usize> {
     roots.rev().max_by_key(|(_, candidate)| candidate.looks.root).map(|(index, _)| index)
 }
 
-fn no_root(path: &Path, placed: &[Placed], failures: Vec<(String, String)>) -> OpenError {
+fn no_root(path: &Path, placed: &[Placed], failures: &[Failure]) -> OpenError {
     let path = path.to_owned();
     let cut = placed
         .iter()
@@ -336,8 +386,8 @@ fn no_root(path: &Path, placed: &[Placed], failures: Vec<(String, String)>) -> O
         let why = format!("{} has {size} bytes, and only {there} of them are there", cut.volume.name);
         return OpenError::Truncated { path, why };
     }
-    if let Some((volume, why)) = failures.into_iter().next() {
-        return OpenError::CannotMount { path, volume, why };
+    if let Some(Failure { name, why, .. }) = failures.first() {
+        return OpenError::CannotMount { path, volume: name.clone(), why: why.clone() };
     }
     if let Some(locked) = placed.iter().find(|placed| placed.volume.fstype == "crypto_LUKS") {
         return OpenError::Encrypted { path, volume: locked.volume.name.clone() };
@@ -350,6 +400,14 @@ fn no_root(path: &Path, placed: &[Placed], failures: Vec<(String, String)>) -> O
         })
         .collect();
     OpenError::NoRoot { path, found: if found.is_empty() { "no partition".into() } else { found.join(", ") } }
+}
+
+/// The first fields of all lines of the target's fstab.
+fn specs(root: &Root) -> Vec<String> {
+    let text = root.read("/etc/fstab").unwrap_or_default();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let first = text.lines().filter_map(|line| line.split_ascii_whitespace().next());
+    first.filter(|spec| !spec.starts_with('#')).map(str::to_owned).collect()
 }
 
 /// The lines of the target's fstab for directories in which a system keeps its own files, the uppermost first.

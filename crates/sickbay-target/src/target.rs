@@ -1,12 +1,18 @@
 //! What is examined: this host, a mounted root, disks, or logs.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use sickbay_formats::superblock::condition::Condition;
+
+use crate::checker::{Examined, Verdict};
 use crate::log::{self, LogFile};
 use crate::machine::Inventory;
-use crate::system::System;
-use crate::volumes::Described;
+use crate::sys::Window;
+use crate::system::{Assembled, System};
+use crate::volumes::{Described, Placed};
 use crate::{Disk, OpenError, Root, Table, WriteError, Writer, content, machine, volumes};
 
 /// What is examined, with everything that belongs to it. Dropping it detaches what opening it attached.
@@ -28,6 +34,9 @@ pub struct Target {
     packages: Vec<PathBuf>,
     pub(crate) system: Option<System>,
     logs: Vec<LogFile>,
+    examined: Vec<Examined>,
+    unreadable: Option<String>,
+    accepted: Mutex<BTreeSet<usize>>,
     /// Its disks. Empty where they cannot be told, as for a mounted root on a network file system.
     pub disks: Vec<Disk>,
 }
@@ -62,6 +71,10 @@ pub struct Options {
     pub access: Access,
     /// Further disks of the same machine: data disks, and further physical volumes of its volume groups.
     pub with: Vec<PathBuf>,
+    /// Every file system of its disks is examined by its checker, not only those of which something hints at damage.
+    pub thorough: bool,
+    /// Is told what takes long.
+    pub progress: Option<fn(&str)>,
 }
 
 /// Something that can be mounted or swapped on: a partition, a logical volume, or a disk without partitions.
@@ -99,6 +112,8 @@ pub struct Volume {
     pub mounted_on: Option<PathBuf>,
     /// Where it was last mounted for writing, by its own account; only ext2, ext3 and ext4 keep that.
     pub last_mounted_on: Option<PathBuf>,
+    /// What the superblock of its file system says of its condition, when the target was opened.
+    pub condition: Option<Condition>,
 }
 
 impl Target {
@@ -145,6 +160,9 @@ impl Target {
             packages: Vec::new(),
             system: None,
             logs: Vec::new(),
+            examined: Vec::new(),
+            unreadable: None,
+            accepted: Mutex::default(),
             disks,
         })
     }
@@ -157,11 +175,15 @@ impl Target {
         }
         let fail = |e| OpenError::io(path, "reading it", e);
         let Described { mut placed, opaque, mut notes } = volumes::describe(&disks, true).map_err(fail)?;
-        if placed.iter().all(|placed| placed.volume.fstype.is_empty() && placed.volume.partition.is_none()) {
+        let is_nothing = |placed: &Placed| {
+            placed.volume.fstype.is_empty() && placed.volume.partition.is_none() && placed.lost.is_none()
+        };
+        if placed.iter().all(is_nothing) {
             let head = disks.first().map(Disk::head).transpose().map_err(fail)?.unwrap_or_default();
             return Err(OpenError::NotATarget { path: path.to_owned(), what: content::name(&head).to_owned() });
         }
-        let (system, root) = System::assemble(path, &disks, &mut placed, access, &mut notes)?;
+        let assembled = System::assemble(path, &mut disks, &mut placed, options, &mut notes)?;
+        let Assembled { system, root, unreadable, examined } = assembled;
         let writer = writer(&root, access, Kind::Disk)?;
         let volumes = Ok(placed.into_iter().map(|placed| placed.volume).collect());
         let name = path.display().to_string();
@@ -176,6 +198,9 @@ impl Target {
             packages: Vec::new(),
             system: Some(system),
             logs: Vec::new(),
+            examined,
+            unreadable,
+            accepted: Mutex::default(),
             disks,
         })
     }
@@ -198,6 +223,9 @@ impl Target {
             packages: Vec::new(),
             system: None,
             logs,
+            examined: Vec::new(),
+            unreadable: None,
+            accepted: Mutex::default(),
             disks: Vec::new(),
         })
     }
@@ -233,6 +261,9 @@ impl Target {
             packages: Vec::new(),
             system: None,
             logs: Vec::new(),
+            examined: Vec::new(),
+            unreadable: None,
+            accepted: Mutex::default(),
             disks,
         })
     }
@@ -273,6 +304,46 @@ impl Target {
         disk.write_at(offset, bytes).map_err(|e| fail(&disk.path, e))
     }
 
+    /// The file systems that were examined by their checker, since something hinted at damage or the user asked.
+    pub fn examined(&self) -> &[Examined] {
+        &self.examined
+    }
+
+    /// Why its root file system could not be mounted, so that nothing can be said of its files.
+    pub fn unreadable(&self) -> Option<&str> {
+        self.unreadable.as_deref()
+    }
+
+    /// Whether a file system was mended on a view: nothing that is done to the target reaches its disks before
+    /// [`Target::release`].
+    pub fn is_held(&self) -> bool {
+        self.disks.iter().any(Disk::is_held)
+    }
+
+    /// Notes that what a checker did to a volume on the view shall reach the disk.
+    pub fn accept(&self, volume: usize) {
+        self.accepted_volumes().insert(volume);
+    }
+
+    /// Whether [`Target::accept`] was called for it.
+    pub fn is_accepted(&self, volume: usize) -> bool {
+        self.accepted_volumes().contains(&volume)
+    }
+
+    /// A volume that is in use as it was mended, and of which that was not accepted: files on it must not be written.
+    pub fn not_accepted(&self) -> Option<&Volume> {
+        let volumes = self.volumes.as_deref().unwrap_or_default();
+        let open = |examined: &&Examined| {
+            matches!(examined.verdict, Verdict::Mended { .. }) && !self.is_accepted(examined.volume)
+        };
+        let mut volumes = self.examined.iter().filter(open).filter_map(|examined| volumes.get(examined.volume));
+        volumes.find(|volume| volume.mounted_on.is_some())
+    }
+
+    fn accepted_volumes(&self) -> MutexGuard<'_, BTreeSet<usize>> {
+        self.accepted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Notes package files of this machine from which lost files may be taken.
     ///
     /// # Errors
@@ -301,21 +372,52 @@ impl Target {
     }
 
     /// Writes everything out and detaches what opening attached. Dropping does the same and cannot tell of a failure.
+    /// What is held (see [`Target::is_held`]) is dropped.
     ///
     /// # Errors
     /// When something could not be written or detached.
     pub fn close(self) -> io::Result<()> {
-        let Target { volumes, root, writer, system, disks, .. } = self;
-        let mut result = Ok(());
-        if writer.is_some() && system.is_some() {
-            result = System::sync(&root, volumes.as_deref().unwrap_or_default());
-        }
-        drop((root, writer));
-        drop(system);
+        let (disks, mut result) = self.take_apart();
         for disk in disks {
             result = result.and(disk.close());
         }
         result
+    }
+
+    /// Like [`Target::close`] for a target that is held: gives its disks, held still, with everything unmounted and
+    /// what was not accepted forgotten.
+    ///
+    /// # Errors
+    /// When something could not be written or detached; the disks are as they were.
+    pub fn release(self) -> io::Result<Vec<Disk>> {
+        let unwanted: Vec<(usize, Window)> = self
+            .examined
+            .iter()
+            .filter(|examined| !self.is_accepted(examined.volume))
+            .filter_map(|examined| self.volumes.as_ref().ok()?.get(examined.volume))
+            .map(|volume| (volume.disk, Window { start: volume.start, size: volume.size }))
+            .collect();
+        let (disks, result) = self.take_apart();
+        result?;
+        for (disk, window) in unwanted {
+            if let Some(disk) = disks.get(disk) {
+                disk.forget(window);
+            }
+        }
+        Ok(disks)
+    }
+
+    fn take_apart(self) -> (Vec<Disk>, io::Result<()>) {
+        let Target { volumes, root, writer, system, disks, .. } = self;
+        let mut result = Ok(());
+        if let (Some(_), Some(system)) = (&writer, &system) {
+            result = system.sync(&root, volumes.as_deref().unwrap_or_default());
+        }
+        drop((root, writer));
+        if let Some(system) = system.filter(|_| disks.iter().any(Disk::is_held)) {
+            result = result.and(system.close());
+        }
+        (disks, result)
     }
 }
 

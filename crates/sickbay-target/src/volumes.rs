@@ -3,6 +3,7 @@
 
 mod lvm;
 
+use sickbay_formats::superblock::condition::{self, Copy};
 use sickbay_formats::superblock::{self, HEAD, Superblock, TAIL};
 
 use crate::sys::Window;
@@ -18,6 +19,8 @@ pub(crate) struct Placed {
     pub(crate) extents: Vec<(usize, Window)>,
     /// It must not be written, for the reason told: writing one half of a mirror breaks it.
     pub(crate) read_only: Option<&'static str>,
+    /// Nothing is known of its beginning, but a copy of the superblock of a file system is further behind.
+    pub(crate) lost: Option<Copy>,
 }
 
 /// Everything on the disks, in their order.
@@ -92,13 +95,16 @@ fn within(partition: &Partition, disk: u64) -> Option<Window> {
 /// What is on a volume; for a member of an md mirror, the mirror too.
 fn probe(disk: &Disk, mut volume: Volume, window: Window, found: &mut Described) -> std::io::Result<()> {
     let index = volume.disk;
-    let mut place = |volume, window, read_only| {
-        found.placed.push(Placed { volume, extents: vec![(index, window)], read_only });
+    let mut place = |volume: Volume, window, read_only| {
+        let lost =
+            if volume.fstype.is_empty() { condition::copy_of_lost(&reader(disk, window), window.size) } else { None };
+        found.placed.push(Placed { volume, extents: vec![(index, window)], read_only, lost });
     };
     let head = read(disk, window, 0, HEAD)?;
     let tail = read(disk, window, window.size.saturating_sub(TAIL as u64), TAIL)?;
     identify(&mut volume, superblock::probe_end(&tail, window.size).or_else(|| superblock::probe(&head, window.size)));
     volume.last_mounted_on = superblock::last_mounted_on(&head).map(Into::into);
+    volume.condition = condition::condition(&volume.fstype, &reader(disk, window));
     if volume.fstype != "linux_raid_member" {
         if volume.fstype == "crypto_LUKS" {
             found.opaque.push(format!("{} is encrypted (LUKS)", volume.name));
@@ -126,6 +132,23 @@ fn probe(disk: &Disk, mut volume: Volume, window: Window, found: &mut Described)
 fn read(disk: &Disk, window: Window, at: u64, length: usize) -> std::io::Result<Vec<u8>> {
     let there = usize::try_from(window.size.saturating_sub(at)).unwrap_or(length);
     disk.read_at(window.start.saturating_add(at), length.min(there))
+}
+
+/// Reads a part of a disk where nothing that cannot be read is there.
+fn reader(disk: &Disk, window: Window) -> impl Fn(u64, usize) -> Vec<u8> {
+    move |at, length| read(disk, window, at, length).unwrap_or_default()
+}
+
+impl Placed {
+    /// Looks again at what is on it, after something was done to it.
+    pub(crate) fn look_again(&mut self, disks: &[Disk]) -> std::io::Result<()> {
+        let [(index, window)] = self.extents.as_slice() else { return Ok(()) };
+        let Some(disk) = disks.get(*index) else { return Ok(()) };
+        let head = read(disk, *window, 0, HEAD)?;
+        identify(&mut self.volume, superblock::probe(&head, window.size));
+        self.volume.last_mounted_on = superblock::last_mounted_on(&head).map(Into::into);
+        Ok(())
+    }
 }
 
 /// Enters what was found into the description.

@@ -13,7 +13,7 @@ fn read_only(path: &Path) -> Result<Target, OpenError> {
 }
 
 fn read_write(path: &Path) -> Result<Target, OpenError> {
-    Target::open(Some(path), &Options { access: Access::ReadWrite, with: Vec::new() })
+    Target::open(Some(path), &Options { access: Access::ReadWrite, with: Vec::new(), ..Options::default() })
 }
 
 fn refusal(path: &Path) -> String {

@@ -10,7 +10,7 @@ use sickbay_target::{Access, OpenError, Options, Target};
 use support::{Lab, fingerprint, run};
 
 fn open(path: &Path, access: Access) -> Result<Target, OpenError> {
-    Target::open(Some(path), &Options { access, with: Vec::new() })
+    Target::open(Some(path), &Options { access, with: Vec::new(), ..Options::default() })
 }
 
 fn convert(raw: &Path, format: &str) -> PathBuf {

@@ -41,7 +41,7 @@ fn shell(script: &str) -> Inside {
 }
 
 fn open(path: &Path) -> Target {
-    Target::open(Some(path), &Options { access: Access::ReadWrite, with: Vec::new() }).unwrap()
+    Target::open(Some(path), &Options { access: Access::ReadWrite, with: Vec::new(), ..Options::default() }).unwrap()
 }
 
 fn said(made: &Made) -> String {

@@ -293,8 +293,12 @@ fn speak(facts: &Arc<Facts>, copies: &Copies) -> Result<Option<&'static str>, Te
     if words(&config).is_empty() {
         return Ok(None);
     }
-    let options = Options { access: Access::ReadWrite, with: copies.others().to_vec() };
+    let options = Options { access: Access::ReadWrite, with: copies.others().to_vec(), ..Options::default() };
     let copy = Target::open(Some(copies.first()), &options).map_err(|error| Text::verbatim(error.to_string()))?;
+    // A damaged file system is started as it is.
+    if copy.is_held() {
+        return Ok(None);
+    }
     let copy = Arc::new(copy);
     let changes = {
         let facts = Facts::new(Arc::clone(&copy), None);

@@ -15,6 +15,7 @@ use crate::tr;
 /// All checks, in the order in which a machine comes up, which is also the order of repair.
 pub static ALL: &[&Check] = &[
     // Boot.
+    &boot::file_system_damaged::CHECK,
     &boot::partition_table_damaged::CHECK,
     &boot::file_system_full::CHECK,
     &boot::boot_loader_missing::CHECK,
@@ -121,6 +122,11 @@ pub static ALL: &[&Check] = &[
 /// Whether a check has anything to look at in a target of this kind: in logs only the checks of logs have.
 pub fn applies(check: &Check, kind: Kind) -> bool {
     kind != Kind::Log || check.area == Area::Logs
+}
+
+/// Whether a check has something to look at although the root file system cannot be mounted.
+pub fn looks_at_disks_alone(check: &Check) -> bool {
+    check.id == boot::file_system_damaged::CHECK.id
 }
 
 /// The checks with these ids; all of them when none is named.

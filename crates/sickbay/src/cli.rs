@@ -18,6 +18,7 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use sickbay_target::{Access, Kind, Options, Target};
 
 use crate::facts::restore::{Mirror, Progress};
+use crate::repair::held;
 use crate::report::text::{Style, printable};
 use crate::report::{Report, json_v1, text};
 use crate::text::{Lang, Text};
@@ -149,6 +150,30 @@ pub fn main() -> ExitCode {
     }))
 }
 
+/// Tells somebody who waits at a terminal what takes long.
+fn progress(what: &str) {
+    if std::io::stderr().is_terminal() {
+        eprintln!("sickbay: {what} ...");
+    }
+}
+
+/// Whether something on the disks of `target` could not be read in a way that hints at damage, while it was looked at.
+fn met_damage(target: &Target) -> bool {
+    sickbay_target::met_damage() && target.kind == Kind::Disk
+}
+
+/// The target alone, once the last thread of a check has let go of it; `None` when one hangs.
+fn alone(mut target: Arc<Target>) -> Option<Target> {
+    for _ in 0..500 {
+        match Arc::try_unwrap(target) {
+            Ok(target) => return Some(target),
+            Err(shared) => target = shared,
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    None
+}
+
 /// A message of a login shell, "-bash: fork: ...", without the hyphen that would make options of it.
 fn pasted(argument: OsString) -> OsString {
     match argument.to_str().and_then(|text| text.strip_prefix('-')) {
@@ -212,7 +237,12 @@ fn mirror(fetch: bool) -> Result<Option<Arc<Mirror>>, Failure> {
 
 impl TargetArgs {
     fn open(&self, access: Access) -> Result<Arc<Target>, Failure> {
-        let options = Options { access, with: self.with.clone() };
+        self.open_examined(access, false)
+    }
+
+    /// With `thorough`, every file system is examined by its checker.
+    fn open_examined(&self, access: Access, thorough: bool) -> Result<Arc<Target>, Failure> {
+        let options = Options { access, with: self.with.clone(), thorough, progress: Some(progress) };
         let mut target = Target::open(self.target.as_deref(), &options)?;
         target.give_packages(&self.package)?;
         for path in target.packages() {
@@ -229,10 +259,28 @@ impl TargetArgs {
         Ok(Some(Arc::new(Target::described(dir, Access::ReadWrite, Vec::new(), &[])?)))
     }
 
+    /// The disks and images that were named.
+    fn disks(&self) -> impl Iterator<Item = &Path> {
+        self.target.iter().chain(&self.with).map(PathBuf::as_path)
+    }
+
+    /// Says so when a repair of the disks themselves was cut off while it was written.
+    fn cut_off(&self, context: &Context) -> Vec<String> {
+        let of = |path: &Path| held::entries(path).unwrap_or_default().into_iter();
+        let open = self.disks().flat_map(of).filter(|(.., done)| !done);
+        let say = |id: String| {
+            context.say(&tr!(
+                "repair {id} was cut off while the disk was written: sickbay fix or undo puts back what was there",
+                id
+            ))
+        };
+        open.map(|(id, ..)| say(id)).collect()
+    }
+
     /// The donor that was named; else this machine, if it can be one for `target`: see [`crate::facts::donor`].
     fn open_donor(&self, target: &Target) -> Result<Option<Arc<Target>>, Failure> {
         if let Some(path) = &self.donor {
-            let options = Options { access: Access::ReadOnly, with: Vec::new() };
+            let options = Options { access: Access::ReadOnly, with: Vec::new(), ..Options::default() };
             let donor = Target::open(Some(path), &options)?;
             return match crate::facts::donor::why_not(target, &donor) {
                 Some(why) => Err(Failure(why)),

@@ -8,8 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::check::{Check, Outcome, Skip};
+use crate::checks;
 use crate::facts::{Facts, panic_message};
 use crate::finding::{Finding, Findings, Place};
+use crate::text::Text;
 use crate::tr;
 
 /// How one check ended, and what it found.
@@ -144,6 +146,9 @@ fn spawn_worker(
 }
 
 fn run_one(check: &'static Check, facts: &Facts) -> Result {
+    if let (Some(why), false) = (facts.target().unreadable(), checks::looks_at_disks_alone(check)) {
+        return (Outcome::Unknown(Text::verbatim(why)), Vec::new());
+    }
     let mut found = Findings::of(check);
     let verdict = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (check.run)(facts, &mut found)));
     let (list, untold) = found.into_parts();

@@ -4,6 +4,7 @@
 //! that it touches (see [`journal`]), so that taking back is the same whether a change was made wholly, partly or not at all.
 
 pub mod apply;
+pub mod held;
 pub mod journal;
 pub mod password;
 pub mod plan;
@@ -116,6 +117,15 @@ pub enum Change {
     /// Runs one of the target's own programs on a copy of the target that is thrown away, and puts the file that it makes
     /// in place.
     Rebuild(Box<rebuild::Rebuild>),
+    /// Takes over what the checker of a file system did to it on a view of its disk (see [`held`]).
+    CheckFileSystem {
+        /// Which of the target's volumes.
+        volume: usize,
+        /// What the user calls it: "partition 1".
+        name: String,
+        /// The checker.
+        program: &'static str,
+    },
     /// Sets a kernel parameter of the running machine.
     Sysctl {
         /// Dotted name.
@@ -176,7 +186,7 @@ impl Change {
             | Change::Owner { path, .. }
             | Change::CopyFromDonor { path } => Some(path),
             Change::Rebuild(rebuild) => Some(&rebuild.path),
-            Change::Sysctl { .. } | Change::WriteDisk { .. } => None,
+            Change::CheckFileSystem { .. } | Change::Sysctl { .. } | Change::WriteDisk { .. } => None,
         }
     }
 
@@ -208,6 +218,9 @@ impl Change {
                 command = format!("{} {}", rebuild.program, rebuild.arguments.join(" ")),
                 path = rebuild.path.as_path()
             ),
+            Change::CheckFileSystem { name, program, .. } => {
+                tr!("write what {program} did to a copy of {volume}", program = *program, volume = name)
+            }
             Change::Sysctl { key, before, after } => tr!("sysctl {key}: {before} -> {after}", key, before, after),
             Change::WriteDisk { disk, offset, after, .. } => {
                 tr!("write {bytes} bytes at offset {offset} of disk {disk}", bytes = after.len(), offset, disk)

@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use std::io;
 
 use sickbay_formats::lvm::{Layout, Lv, Pv, Vg};
+use sickbay_formats::superblock::condition::{condition, copy_of_lost};
 use sickbay_formats::superblock::{self, HEAD};
 
-use super::{Described, Placed, blank, identify, read};
+use super::{Described, Placed, blank, identify, read, reader};
 use crate::Disk;
 use crate::sys::Window;
 
@@ -63,10 +64,16 @@ fn place(disks: &[Disk], name: String, vg: &Vg, lv: &Lv, extents: Vec<(usize, Wi
     let mut volume = blank(name, index, first);
     volume.size = lv.size();
     volume.lv = Some((vg.name.clone(), lv.name.clone()));
+    let mut lost = None;
     if let Some(disk) = disks.get(index).filter(|_| !extents.is_empty()) {
         identify(&mut volume, superblock::probe(&read(disk, first, 0, HEAD)?, lv.size()));
+        let in_one_piece = extents.len() == 1;
+        volume.condition = condition(&volume.fstype, &reader(disk, first)).filter(|_| in_one_piece);
+        if volume.fstype.is_empty() && in_one_piece {
+            lost = copy_of_lost(&reader(disk, first), first.size);
+        }
     }
-    Ok(Placed { volume, extents, read_only: None })
+    Ok(Placed { volume, extents, read_only: None, lost })
 }
 
 /// Where the bytes of a logical volume are, or why that cannot be told.

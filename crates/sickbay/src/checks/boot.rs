@@ -7,6 +7,7 @@ pub mod boot_loader_modules_missing;
 pub mod default_target_missing;
 pub mod device_map_stale;
 pub mod efi_boot_files_missing;
+pub mod file_system_damaged;
 pub mod file_system_full;
 pub mod fstab_bad_line;
 pub mod fstab_duplicate_uuid;

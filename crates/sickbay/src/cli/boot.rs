@@ -88,7 +88,7 @@ impl How {
 impl Boot {
     pub(super) fn run(&self, context: &Context) -> Result<u8, Failure> {
         let started = jiff::Timestamp::now();
-        let options = Options { access: Access::ReadOnly, with: self.with.clone() };
+        let options = Options { access: Access::ReadOnly, with: self.with.clone(), ..Options::default() };
         // A disk that cannot be read can still be started: that is one way to see what is wrong with it.
         let opened = Target::open(Some(&self.target), &options);
         if let Ok(target) = &opened

@@ -6,7 +6,7 @@ use sickbay_target::Access;
 
 use super::{Context, Failure, TargetArgs, mirror};
 use crate::checks;
-use crate::diagnose::look;
+use crate::diagnose::{Diagnosis, look};
 use crate::facts::Facts;
 use crate::facts::comparison::Comparison;
 use crate::report::Report;
@@ -25,13 +25,33 @@ pub(super) struct Check {
     /// target's apt names; with curl or wget of this machine
     #[arg(long)]
     fetch: bool,
+    /// Let every file system of a disk or image be examined by its checker (e2fsck, xfs_repair, btrfs), not only those
+    /// that seem damaged; reads them as a whole
+    #[arg(long)]
+    fsck: bool,
 }
 
 impl Check {
     pub(super) fn run(&self, context: &Context) -> Result<u8, Failure> {
         checks::chosen(&self.only).map_err(Failure)?;
         let started = jiff::Timestamp::now();
-        let target = self.target.open(Access::ReadOnly)?;
+        let (facts, diagnosis, comparison) = match self.look(self.fsck)? {
+            // A file that cannot be read tells what no superblock does.
+            (facts, ..) if !self.fsck && super::met_damage(facts.target()) => {
+                drop(facts);
+                self.look(true)?
+            }
+            seen => seen,
+        };
+        let mut report = Report::new(started, &facts, diagnosis, None);
+        report.comparison = comparison;
+        report.target.notes.extend(self.target.cut_off(context));
+        context.print_report(&report, self.target.target.as_deref())?;
+        Ok(report.exit_code())
+    }
+
+    fn look(&self, thorough: bool) -> Result<(Arc<Facts>, Diagnosis, Option<Comparison>), Failure> {
+        let target = self.target.open_examined(Access::ReadOnly, thorough)?;
         let chosen = checks::chosen_for(&self.only, target.kind).map_err(Failure)?;
         let donor = self.target.open_donor(&target)?;
         // Only with a donor that was named: it is meant to be compared with.
@@ -39,9 +59,7 @@ impl Check {
         let mirror = mirror(self.fetch)?;
         let facts = || Facts::new(Arc::clone(&target), donor.clone()).with_all_digests(self.digests);
         let (facts, diagnosis) = look(|| facts().with_mirror(mirror.clone()), &chosen);
-        let mut report = Report::new(started, &facts, diagnosis, None);
-        report.comparison = other.map(|donor| Comparison::of(&facts, &Facts::new(donor, None)));
-        context.print_report(&report, self.target.target.as_deref())?;
-        Ok(report.exit_code())
+        let comparison = other.map(|donor| Comparison::of(&facts, &Facts::new(donor, None)));
+        Ok((facts, diagnosis, comparison))
     }
 }

@@ -69,7 +69,7 @@ impl Explain {
 
 /// Facts of this machine.
 fn host() -> Result<Arc<Facts>, Failure> {
-    let options = Options { access: Access::ReadOnly, with: Vec::new() };
+    let options = Options { access: Access::ReadOnly, with: Vec::new(), ..Options::default() };
     Ok(Arc::new(Facts::new(Arc::new(Target::open(None, &options)?), None)))
 }
 

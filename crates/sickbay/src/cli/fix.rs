@@ -4,18 +4,21 @@ use std::io::{BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sickbay_target::{Access, Options, Target};
+use sickbay_target::{Access, Target};
 
 use super::boot::{How, watched};
 use super::{Context, Failure, Format, TargetArgs, UNTOLD, mirror};
 use crate::boot::{self, Trial};
 use crate::checks;
-use crate::diagnose::look;
+use crate::diagnose::{diagnose, look};
 use crate::facts::Facts;
 use crate::facts::restore::Mirror;
+use crate::repair::apply::HELD;
+use crate::repair::held::{self, Which};
 use crate::repair::password::{self, Order};
 use crate::repair::plan::{Choice, plan};
 use crate::repair::session;
+use crate::repair::undo::Force;
 use crate::report::{Report, text};
 use crate::text::Text;
 use crate::tr;
@@ -43,6 +46,10 @@ pub(super) struct Fix {
     /// target's apt names; with curl or wget of this machine
     #[arg(long)]
     fetch: bool,
+    /// Let every file system of a disk or image be examined by its checker (e2fsck, xfs_repair, btrfs), not only those
+    /// that seem damaged; reads them as a whole
+    #[arg(long)]
+    fsck: bool,
     /// Keep the journal in this directory of this machine, not on the target: for a target whose disk is full. `undo` needs
     /// the same
     #[arg(long, value_name = "DIR")]
@@ -73,7 +80,16 @@ impl Fix {
             return Err(Failure(tr!("standard input is no terminal to ask on: give --yes, or --dry-run to only look")));
         }
         let started = jiff::Timestamp::now();
-        let target = self.target.open(Access::ReadWrite)?;
+        for path in self.target.disks() {
+            for taken in held::take_back(path, Which::Unfinished, Force::Yes)? {
+                let line = tr!("taken back, since it was cut off: {id}", id = taken.id);
+                if context.format == Format::Text {
+                    context.print(&format!("{}\n", context.say(&line)));
+                }
+            }
+        }
+        let thorough = self.fsck || self.is_damaged()?;
+        let target = self.target.open_examined(Access::ReadWrite, thorough)?;
         if self.boot_test {
             // Told before anything is changed.
             let path = self.target.target.as_deref().unwrap_or(Path::new("/"));
@@ -92,9 +108,32 @@ impl Fix {
             self.yes || ask(context)
         };
         let outcome = session::fix(&target, donor.as_ref(), checks::ALL, &choice, &mut confirm)?;
-        let declined = outcome.declined;
+        let session::Outcome { facts, diagnosis, mut applied, declined } = outcome;
+        let is_held = target.is_held() && applied.iter().any(|repair| repair.journal.is_some());
+        let mut report = Report::new(started, &facts, diagnosis, None);
+        drop((facts, donor));
+        // Nothing is done before it is on the disk.
+        if let Some(target) = super::alone(target) {
+            if is_held {
+                let kept = held::write_out(target)?;
+                for repair in applied.iter_mut().filter(|repair| repair.journal.as_deref() == Some(HELD)) {
+                    repair.journal = kept.first().map(|(id, _)| id.clone());
+                }
+                report.target.notes.extend(kept.iter().map(|(id, place)| {
+                    context.say(&tr!(
+                        "what was on the disk before, and what the checker said, is kept in {place} ({id}); sickbay undo puts it back as long as nothing else writes to the disk",
+                        place = place.as_path(),
+                        id
+                    ))
+                }));
+            } else {
+                target.close().map_err(|error| Failure(Text::verbatim(error.to_string())))?;
+            }
+        } else if is_held {
+            return Err(Failure(tr!("a check that hangs still uses the target: nothing was written to the disks")));
+        }
         if context.format == Format::Text {
-            for repair in &outcome.applied {
+            for repair in &applied {
                 let line = match (&repair.journal, &repair.failure) {
                     (_, Some(why)) => {
                         tr!("not repaired: {title} [{check}]: {why}", title = repair.title, check = repair.check, why)
@@ -111,13 +150,7 @@ impl Fix {
             }
             context.print("\n");
         }
-        let report = Report::new(started, &outcome.facts, outcome.diagnosis, Some(outcome.applied));
-        drop(outcome.facts);
-        drop(donor);
-        // Nothing is done before it is on the disk.
-        if let Ok(target) = Arc::try_unwrap(target) {
-            target.close().map_err(|error| Failure(Text::verbatim(error.to_string())))?;
-        }
+        report.applied = Some(applied);
         let trial = if self.boot_test && !declined { Some(self.boot_test(context)) } else { None };
         let report = match trial {
             Some(Ok(trial)) => report.with_trial(trial),
@@ -136,10 +169,20 @@ impl Fix {
     /// Starts a copy of the repaired disk.
     fn boot_test(&self, context: &Context) -> Result<Trial, Failure> {
         let disk = self.target.target.clone().unwrap_or_default();
-        let options = Options { access: Access::ReadOnly, with: self.target.with.clone() };
-        let target = Target::open(Some(&disk), &options)?;
-        let facts = Arc::new(Facts::new(Arc::new(target), None));
+        let facts = Arc::new(Facts::new(self.target.open(Access::ReadOnly)?, None));
         watched(context, &self.how.wish(disk, self.target.with.clone()), Some(&facts))
+    }
+
+    /// Whether a look, which changes nothing, meets damage. Mounted for writing, a damaged file system would be changed by
+    /// the kernel that meets the damage.
+    fn is_damaged(&self) -> Result<bool, Failure> {
+        if !self.target.disks().any(|path| path.exists() && !path.is_dir()) {
+            return Ok(false);
+        }
+        let target = self.target.open(Access::ReadOnly)?;
+        let facts = Arc::new(Facts::new(Arc::clone(&target), None).with_all_digests(self.digests));
+        diagnose(&facts, checks::ALL);
+        Ok(super::met_damage(&target))
     }
 
     fn choice(&self, mirror: Option<Arc<Mirror>>, journal: Option<Arc<Target>>, order: Option<Order>) -> Choice {
@@ -160,7 +203,8 @@ impl Fix {
 
     fn show(&self, context: &Context) -> Result<u8, Failure> {
         let started = jiff::Timestamp::now();
-        let target = self.target.open(Access::ReadOnly)?;
+        let thorough = self.fsck || self.is_damaged()?;
+        let target = self.target.open_examined(Access::ReadOnly, thorough)?;
         let donor = self.target.open_donor(&target)?;
         let mirror = mirror(self.fetch)?;
         let facts = || Facts::new(Arc::clone(&target), donor.clone()).with_all_digests(self.digests);

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sickbay_target::{FileKind, Inside, ReadError, Reason, Root, Target, Times, WriteError, Writer};
+use sickbay_target::{Disk, FileKind, Inside, ReadError, Reason, Root, Target, Times, WriteError, Writer};
 
 use super::journal::{Attrs, Content, Entry, Journal, Name, Node, Op};
 use super::plan::Step;
@@ -53,6 +53,9 @@ impl From<WriteError> for Error {
 /// Room that is left free on the target's file system besides what a repair needs.
 const RESERVE: u64 = 1 << 20;
 
+/// What stands for the id of an entry while the disks are held: they get one when they are written.
+pub const HELD: &str = "disk";
+
 /// What operations need at hand.
 pub(crate) struct Workshop<'a> {
     pub(crate) target: &'a Target,
@@ -64,6 +67,16 @@ pub(crate) struct Workshop<'a> {
 ///
 /// On an error everything that was changed is as it was before, or the error of taking it back is given.
 pub(crate) fn apply(shop: &Workshop<'_>, journal: &mut Journal<'_>, step: &Step) -> Result<String, Error> {
+    if let [Change::CheckFileSystem { volume, .. }] = step.repair.changes.as_slice() {
+        shop.target.accept(*volume);
+        return Ok(HELD.to_owned());
+    }
+    if let Some(volume) = shop.target.not_accepted() {
+        return Err(Error::Refused(tr!(
+            "the file system of {volume} must be mended first",
+            volume = volume.name.as_str()
+        )));
+    }
     let root = shop.target.root();
     let mut work = Vec::new();
     for change in &step.repair.changes {
@@ -73,14 +86,9 @@ pub(crate) fn apply(shop: &Workshop<'_>, journal: &mut Journal<'_>, step: &Step)
 
     let id = journal.begin()?;
     let mut entry = Entry {
-        version: 1,
-        tool: env!("CARGO_PKG_VERSION").to_owned(),
-        when: jiff::Timestamp::now().to_string(),
         check: step.check.to_owned(),
-        title: step.repair.title.render(Lang::En),
         donor: shop.donor.map(|donor| donor.name.clone()),
-        ops: Vec::new(),
-        parents: Vec::new(),
+        ..Entry::new(step.repair.title.render(Lang::En))
     };
     let mut kept = 0;
     let mut keep = |journal: &Journal<'_>, content: &[u8]| -> Result<String, Error> {
@@ -204,6 +212,9 @@ fn expand(shop: &Workshop<'_>, change: &Change, work: &mut Vec<Work>) -> Result<
             copy(root, donor.root(), path, work)?;
         }
         Change::Rebuild(rebuild) => run(shop, rebuild, work)?,
+        Change::CheckFileSystem { .. } => {
+            return Err(Error::Refused(tr!("a file system is mended by itself, not together with anything else")));
+        }
         Change::Sysctl { key, before, after } => {
             work.push(Work::Sysctl { key: key.clone(), before: before.clone(), after: after.clone() });
         }
@@ -218,6 +229,12 @@ fn expand(shop: &Workshop<'_>, change: &Change, work: &mut Vec<Work>) -> Result<
         }
     }
     Ok(())
+}
+
+/// Writes pieces of a disk of which nothing is mounted.
+pub(crate) fn write_pieces<'p>(disk: &Disk, pieces: impl IntoIterator<Item = (u64, &'p [u8])>) -> Result<(), Error> {
+    let cannot = |error: std::io::Error| Error::Refused(Text::verbatim(format!("{}: {error}", disk.name)));
+    disk.write_pieces(pieces).map_err(cannot)
 }
 
 /// What stands on one of the target's disks.

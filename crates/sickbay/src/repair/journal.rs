@@ -21,7 +21,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use sickbay_target::{Attributes, FileKind, Kind, Lock, Root, Target, Times, Writer};
+use sickbay_target::{Attributes, FileKind, Kind, Lock, Record, Root, Target, Times, Writer};
 
 use super::apply::Error;
 use crate::tr;
@@ -219,6 +219,30 @@ pub struct Entry {
     pub ops: Vec<Op>,
     /// Times of the directories in which names come or go.
     pub parents: Vec<(Name, ParentTimes)>,
+    /// Of an entry that is about a disk as a whole (see [`super::held`]): what was written. The files of the entry hold
+    /// these pieces one after the other.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pieces: Vec<Piece>,
+}
+
+/// Where a piece of a disk begins, and how long it is, in bytes.
+pub type Piece = (u64, u64);
+
+impl Entry {
+    /// An entry of this moment that changes nothing yet.
+    pub fn new(title: String) -> Entry {
+        Entry {
+            version: 1,
+            tool: env!("CARGO_PKG_VERSION").to_owned(),
+            when: jiff::Timestamp::now().to_string(),
+            check: String::new(),
+            title,
+            donor: None,
+            ops: Vec::new(),
+            parents: Vec::new(),
+            pieces: Vec::new(),
+        }
+    }
 }
 
 /// Times of a directory: access and modification, seconds and nanoseconds.
@@ -247,15 +271,30 @@ impl<'a> Journal<'a> {
     /// Opens the target's journal, if it has one; it is made with the first entry. It is on the target itself, unless it is
     /// kept in the directory `elsewhere`. Refuses when another sickbay holds the target.
     pub fn open(target: &'a Target, elsewhere: Option<&'a Target>) -> Result<Journal<'a>, Error> {
-        let lock = writer_of(target)?
-            .lock(Path::new("/"))
-            .map_err(|_| Error::Refused(tr!("another sickbay is at work on this target")))?;
         let homes = match elsewhere {
             Some(_) => vec![(PathBuf::from("/"), format!("sickbay-{}", identity(target)))],
             None => HOMES.iter().map(|(parent, name)| (PathBuf::from(parent), (*name).to_owned())).collect(),
         };
         let store = elsewhere.unwrap_or(target);
-        let (root, writer) = (store.root(), writer_of(store)?);
+        Journal::in_one_of(homes, store.root(), writer_of(store)?, writer_of(target)?)
+    }
+
+    /// The journal in a directory of this machine that is about a disk as a whole (see [`super::held`]).
+    pub fn of_disk(record: &'a Record) -> Result<Journal<'a>, Error> {
+        let homes = vec![(PathBuf::from("/"), "journal".to_owned())];
+        Journal::in_one_of(homes, record.root(), record.writer(), record.writer())
+    }
+
+    /// `locked` writes what the journal is about.
+    fn in_one_of(
+        homes: Vec<(PathBuf, String)>,
+        root: &'a Root,
+        writer: &'a Writer,
+        locked: &Writer,
+    ) -> Result<Journal<'a>, Error> {
+        let lock = locked
+            .lock(Path::new("/"))
+            .map_err(|_| Error::Refused(tr!("another sickbay is at work on this target")))?;
         let mut journal = Journal { root, writer, homes, home: None, _lock: lock };
         for (parent, name) in journal.homes.clone() {
             journal.adopt(&parent, &name)?;

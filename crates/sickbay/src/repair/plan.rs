@@ -83,6 +83,11 @@ pub fn plan(diagnosis: &Diagnosis, choice: &Choice, refused: &HashSet<Refusal>) 
             });
         }
     }
+    // A file system that does not fit together comes first and alone: everything else is on it.
+    let mends = |step: &Step| matches!(step.repair.changes.as_slice(), [Change::CheckFileSystem { .. }]);
+    if steps.iter().any(mends) {
+        steps.retain(mends);
+    }
     Plan { steps }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sickbay_target::Target;
 
 use super::Repair;
-use super::apply::{Error, Workshop, apply};
+use super::apply::{Error, HELD, Workshop, apply};
 use super::journal::{Entry, Journal, writer_of};
 use super::password;
 use super::plan::{Choice, Plan, Step, plan, refusal};
@@ -122,14 +122,15 @@ pub fn fix(
         for (key, index) in made.into_iter().rev() {
             let Some(repair) = applied.get_mut(index) else { continue };
             let Some(id) = repair.journal.clone() else { continue };
-            if diagnosis.findings.iter().any(|finding| finding.key() == key) {
+            let is_gone = diagnosis.findings.iter().all(|finding| finding.key() != key);
+            if is_gone || id == HELD {
+                repair.verified = is_gone;
+            } else {
                 refused.insert(refusal(&key, &repair.title));
                 take_back(&shop, &mut journal, &id, Force::Yes)?;
                 repair.journal = None;
                 repair.failure = Some(tr!("the finding was still there afterwards, so the repair was taken back"));
                 taken_back = true;
-            } else {
-                repair.verified = true;
             }
         }
         if taken_back {
@@ -181,6 +182,10 @@ pub fn undo(
         if !entries.contains(id) {
             return Err(Error::Refused(tr!("the journal has no entry {id}", id)));
         }
+    }
+    // What is done to a view is only kept when it begins with the file system.
+    if target.is_held() && !entries.is_empty() {
+        return Err(Error::Refused(tr!("a file system of the target is damaged: mend it first with sickbay fix")));
     }
     let chosen: Vec<String> = entries.into_iter().rev().filter(|id| ids.is_empty() || ids.contains(id)).collect();
     let mut undone = Vec::new();

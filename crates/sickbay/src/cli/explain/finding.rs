@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use sickbay_target::{Access, Options, Target};
+use sickbay_target::{Options, Target};
 
 use super::super::{Context, Failure, Format};
 use crate::checks;
@@ -51,8 +51,7 @@ fn verbose(context: &Context) -> Style {
 
 fn look(target: Option<&str>, only: &[String]) -> Result<Report, Failure> {
     let started = jiff::Timestamp::now();
-    let options = Options { access: Access::ReadOnly, with: Vec::new() };
-    let target = Target::open(target.map(Path::new), &options)?;
+    let target = Target::open(target.map(Path::new), &Options::default())?;
     let chosen = checks::chosen_for(only, target.kind).map_err(Failure)?;
     let facts = Arc::new(Facts::new(Arc::new(target), None));
     let diagnosis = diagnose(&facts, &chosen);

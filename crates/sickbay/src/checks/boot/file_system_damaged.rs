@@ -1,0 +1,247 @@
+//! A file system does not fit together, or says that it met errors.
+
+use std::path::{Path, PathBuf};
+
+use sickbay_formats::superblock::condition::{Recorded, Sign};
+use sickbay_target::{Examined, Kind, Verdict, Volume};
+
+use crate::check::Verdict as Looked;
+use crate::facts::Facts;
+use crate::facts::devices::{Devices, Lookup};
+use crate::facts::fstab::{Fstab, mount_point};
+use crate::finding::{Finding, Findings, Severity};
+use crate::proof::Stage;
+use crate::repair::{Change, Risk};
+use crate::text::Text;
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// An ext2, ext3, ext4, XFS or btrfs whose superblock is lost or says that there were errors, that cannot be mounted, or
+    /// whose own checker (`e2fsck -n`, `xfs_repair -n`, `btrfs check`) complains. A journal that only waits for its replay,
+    /// as after a power loss, is none of that.
+    ///
+    /// The superblocks are always read. A checker, which reads the whole file system, is run when the superblock, a mount
+    /// or a file that cannot be read hints at damage, or when `--fsck` asks for it; never on a mounted file system.
+    ///
+    /// ## Why it matters
+    /// The kernel panics without its root file system; a checker at boot that finds more than it may mend by itself stops
+    /// in emergency mode ("UNEXPECTED INCONSISTENCY; RUN fsck MANUALLY"); what is mounted nevertheless grows worse.
+    ///
+    /// ## What the repair does
+    /// The checker works on a copy-on-write view of the disk: it replays the journal, mends, and must find nothing
+    /// afterwards. Everything else is looked at and repaired on that view too. Only at the end is the disk written, after
+    /// what was there has been kept on this machine: beside an image in `IMAGE.sickbay`, for a device in
+    /// `/var/lib/sickbay-disks`. `sickbay undo` puts that back byte for byte, as long as nothing else has written to the disk
+    /// since. A lost superblock is restored from its copies. The log of an XFS is never thrown away, and the trees of a
+    /// btrfs are not touched, since no tool mends them without danger.
+    ///
+    /// By hand, unmounted: `e2fsck -f DEVICE` (`e2fsck -b 32768` when the superblock is lost), `xfs_repair DEVICE`,
+    /// `btrfs rescue super-recover DEVICE`, `btrfs check --readonly DEVICE`.
+    "file-system-damaged", Boot, seed = ["B1"], proves = [RootDevice, Mounts], "a file system is damaged"
+}
+
+fn run(facts: &Facts, found: &mut Findings) -> Looked {
+    let target = facts.target();
+    let volumes = facts.get::<Devices>()?;
+    for examined in target.examined().iter().filter(|examined| !target.is_accepted(examined.volume)) {
+        let Some(volume) = volumes.volumes.get(examined.volume) else { continue };
+        judge(facts, examined, volume, found);
+    }
+    if target.kind == Kind::Disk {
+        return Ok(());
+    }
+    // What is mounted is not examined; what the kernel wrote down of it can be told.
+    for volume in &volumes.volumes {
+        let Some(condition) = &volume.condition else { continue };
+        let told = condition.signs.iter().any(|sign| matches!(sign, Sign::Errors | Sign::Recorded { .. }));
+        if !told {
+            continue;
+        }
+        let finding = found.warning(tr!(
+            "the {fstype} of {volume} met errors, and nothing has mended them since",
+            fstype = volume.fstype.as_str(),
+            volume = volume.name.as_str()
+        ));
+        evidence(finding, &volume.name, &condition.signs);
+        finding.at_device(volume.name.clone());
+        explain_kernel_names(finding, volume);
+        match &volume.mounted_on {
+            Some(place) if place == Path::new("/") => finding.by_hand(tr!(
+                "save what matters, then let the next start check it: fsck.mode=force fsck.repair=yes on the kernel's command line"
+            )),
+            _ => finding.by_hand(tr!("save what matters, unmount it, and run its checker")),
+        };
+    }
+    Ok(())
+}
+
+/// What a volume is to the start of the system.
+struct Role {
+    severity: Severity,
+    stops: Option<Stage>,
+    places: Vec<PathBuf>,
+}
+
+fn judge(facts: &Facts, examined: &Examined, volume: &Volume, found: &mut Findings) {
+    let (name, fstype) = (volume.name.as_str(), fstype_of(examined, volume));
+    let program = examined.program;
+    let sentence = |severity: Severity| -> (Severity, Text) {
+        let lost = examined.signs.iter().any(|sign| matches!(sign, Sign::Lost { .. }));
+        match (&examined.refused, lost) {
+            (_, true) => (severity, tr!("the superblock of the {fstype} on {volume} is lost", fstype, volume = name)),
+            (Some(_), _) => {
+                (severity, tr!("the {fstype} on {volume} is damaged and cannot be mounted", fstype, volume = name))
+            }
+            (None, _) => (severity, tr!("the {fstype} on {volume} is damaged", fstype, volume = name)),
+        }
+    };
+    let role = role(facts, examined, volume);
+    let (severity, message) = match &examined.verdict {
+        Verdict::Sound => {
+            if let Some(why) = &examined.refused {
+                found.could_not_tell(tr!(
+                    "{volume} cannot be mounted ({why}), though {program} finds nothing wrong with it",
+                    volume = name,
+                    why,
+                    program
+                ));
+            }
+            return;
+        }
+        Verdict::Mended { was_sound: true } => (
+            Severity::Warning,
+            tr!("the {fstype} on {volume} has errors on record, though it fits together", fstype, volume = name),
+        ),
+        Verdict::Untold(why) if examined.signs.is_empty() => {
+            found.could_not_tell(match &examined.refused {
+                Some(refused) => {
+                    tr!("{volume} cannot be mounted ({refused}): {why}", volume = name, refused, why)
+                }
+                None => tr!("{volume} could not be checked: {why}", volume = name, why),
+            });
+            return;
+        }
+        _ => sentence(role.severity),
+    };
+    let finding = found.add(severity, message);
+    finding.at_device(name).detail("checker", program).detail("volume", name);
+    evidence(finding, name, &examined.signs);
+    if let Some(why) = &examined.refused {
+        finding.evidence(format!("mount {name}"), why.clone());
+    }
+    for complaint in &examined.complaints {
+        finding.evidence(program, complaint.clone());
+    }
+    explain_kernel_names(finding, volume);
+    if !matches!(examined.verdict, Verdict::Mended { was_sound: true }) {
+        match role.stops {
+            Some(Stage::RootDevice) => {
+                finding.why(tr!("the kernel does not start without its root file system, or loses files on it"));
+            }
+            Some(_) => {
+                finding.why(tr!("its check at boot fails, and the start stops in emergency mode"));
+            }
+            None => {}
+        }
+        if let Some(stage) = role.stops {
+            finding.stops(stage);
+        }
+        role.places.iter().for_each(|place| {
+            finding.explains(place);
+        });
+    }
+    let untold = match &examined.verdict {
+        Verdict::Mended { .. } => {
+            let title = tr!("let {program} mend {volume}", program, volume = name);
+            let change = Change::CheckFileSystem { volume: examined.volume, name: name.to_owned(), program };
+            finding.repair(Risk::Safe, title, [change]);
+            None
+        }
+        Verdict::Beyond(why) => {
+            finding.by_hand(Text::verbatim(why));
+            None
+        }
+        Verdict::Untold(why) => {
+            finding.by_hand(Text::verbatim(why));
+            Some(tr!("{volume} could not be checked: {why}", volume = name, why))
+        }
+        Verdict::Sound => None,
+    };
+    if let Some(why) = untold {
+        found.could_not_tell(why);
+    }
+}
+
+/// A volume whose superblock could not be restored is of no type any more.
+fn fstype_of<'a>(examined: &Examined, volume: &'a Volume) -> &'a str {
+    match (volume.fstype.as_str(), examined.program) {
+        ("", "e2fsck") => "ext4",
+        ("", "xfs_repair") => "xfs",
+        ("", program) => {
+            debug_assert_eq!(program, "btrfs");
+            "btrfs"
+        }
+        (fstype, _) => fstype,
+    }
+}
+
+fn role(facts: &Facts, examined: &Examined, volume: &Volume) -> Role {
+    let of_root = Role { severity: Severity::Critical, stops: Some(Stage::RootDevice), places: Vec::new() };
+    if volume.mounted_on.as_deref() == Some(Path::new("/")) || facts.target().unreadable().is_some() {
+        return of_root;
+    }
+    let (Ok(fstab), Ok(devices)) = (facts.get::<Fstab>(), facts.get::<Devices>()) else {
+        return Role { severity: Severity::Error, stops: None, places: Vec::new() };
+    };
+    let same = |other: &Volume| devices.volumes.get(examined.volume) == Some(other);
+    let lines = fstab.sound().filter(|entry| match devices.find(facts, &entry.source()) {
+        Lookup::Volume(found) => same(found),
+        Lookup::Several(found) => found.into_iter().any(same),
+        _ => false,
+    });
+    let mut role = Role { severity: Severity::Warning, stops: None, places: Vec::new() };
+    for entry in lines {
+        role.severity = role.severity.min(Severity::Error);
+        role.places.push(mount_point(entry).to_owned());
+        if !entry.is_optional() {
+            role.severity = Severity::Critical;
+            role.stops = Some(Stage::Mounts);
+        }
+    }
+    role
+}
+
+fn evidence(finding: &mut Finding, name: &str, signs: &[Sign]) {
+    for sign in signs {
+        let text = match sign {
+            Sign::Lost { at } => format!("no superblock at the beginning; a whole copy at byte {at}"),
+            Sign::Checksum => "its checksum does not fit".to_owned(),
+            Sign::Errors => "state: has errors".to_owned(),
+            Sign::Recorded { count, last } => {
+                let Recorded { time, function, line, inode, block } = last;
+                let when =
+                    jiff::Timestamp::from_second(i64::from(*time)).map_or_else(|_| String::new(), |t| t.to_string());
+                finding.detail("error_count", *count);
+                format!("{count} errors; the last: {when} {function}:{line} inode {inode} block {block}")
+            }
+            Sign::Unfinished => "sb_inprogress: making it was cut off".to_owned(),
+            Sign::NeedsRepair => "needsrepair: xfs_repair was cut off".to_owned(),
+        };
+        finding.evidence(format!("superblock of {name}"), text);
+    }
+}
+
+/// What a log says of the device under the names that a kernel may have given it is a consequence.
+fn explain_kernel_names(finding: &mut Finding, volume: &Volume) {
+    if let Some(node) = &volume.device {
+        finding.explains(node);
+    }
+    let (Some(number), Ok(disk)) = (volume.partition, u8::try_from(volume.disk)) else { return };
+    if let Some(letter) = b'a'.checked_add(disk).filter(u8::is_ascii_lowercase).map(char::from) {
+        for kind in ["vd", "sd", "xvd", "hd"] {
+            finding.explains(format!("/dev/{kind}{letter}{number}"));
+        }
+    }
+    finding.explains(format!("/dev/nvme{disk}n1p{number}"));
+}

@@ -1,0 +1,181 @@
+//! What a session did on a view of the disks, written to the disks themselves, and taken back from there.
+//!
+//! A checker of file systems changes what the journal of the target lies on. So the session works on views of the disks
+//! ([`Target::is_held`]), and nothing reaches them before its end. Then what was on the disk is kept on this machine
+//! ([`Record`]) in the form of a journal entry, and only then is the disk written: a run that is cut off before that has
+//! done nothing, and one that is cut off in between is put back by the next.
+
+use std::path::{Path, PathBuf};
+
+use sickbay_target::{Disk, Record, Target, Verdict};
+
+use super::apply::{Error, write_pieces};
+use super::journal::{Entry, Journal, Piece};
+use super::undo::Force;
+use crate::text::{Lang, Text};
+use crate::tr;
+
+/// Files of an entry: what was on the disk, what is, and what the checkers said.
+const BEFORE: &str = "b0";
+const AFTER: &str = "b1";
+const LOG: &str = "checker.log";
+
+/// An entry that was made: its id, and the directory of this machine in which it is.
+pub type Kept = (String, PathBuf);
+
+/// Writes what was done on the views of `target` to its disks; gives what is kept of each that was changed.
+pub fn write_out(target: Target) -> Result<Vec<Kept>, Error> {
+    let accepted: Vec<_> = target
+        .examined()
+        .iter()
+        .filter(|examined| target.is_accepted(examined.volume))
+        .filter_map(|examined| Some((target.volumes.as_ref().ok()?.get(examined.volume)?.clone(), examined.clone())))
+        .collect();
+    let cannot = |error: std::io::Error| Error::Refused(Text::verbatim(error.to_string()));
+    let disks = target
+        .release()
+        .map_err(|error| Error::Refused(tr!("nothing was written to the disks: {error}", error = error.to_string())))?;
+    let mut all = Vec::new();
+    for (index, mut disk) in disks.into_iter().enumerate() {
+        let changes = disk.let_go().map_err(cannot)?;
+        let mine: Vec<_> = accepted.iter().filter(|(volume, _)| volume.disk == index).collect();
+        if !changes.is_empty() {
+            let names: Vec<&str> = mine.iter().map(|(volume, _)| volume.name.as_str()).collect();
+            let names = names.join(", ");
+            let title =
+                tr!("file systems mended ({volumes}), with everything that was repaired after that", volumes = names);
+            let entry = Entry {
+                check: "file-system-damaged".to_owned(),
+                pieces: changes.iter().map(|extent| (extent.offset, extent.after.len() as u64)).collect(),
+                ..Entry::new(title.render(Lang::En))
+            };
+            let join = |part: fn(&sickbay_target::Extent) -> &Vec<u8>| -> Vec<u8> {
+                changes.iter().flat_map(|extent| part(extent).iter().copied()).collect()
+            };
+            let log: String = mine.iter().map(|(volume, seen)| format!("== {}\n{}", volume.name, seen.log)).collect();
+
+            let record = Record::make(&disk).map_err(|error| Error::Refused(Text::verbatim(error.to_string())))?;
+            let mut journal = Journal::of_disk(&record)?;
+            let id = journal.begin()?;
+            journal.keep(&id, BEFORE, &join(|extent| &extent.before))?;
+            journal.keep(&id, AFTER, &join(|extent| &extent.after))?;
+            journal.keep(&id, LOG, log.as_bytes())?;
+            journal.commit(&id, &entry)?;
+            let after = changes.iter().map(|extent| (extent.offset, extent.after.as_slice()));
+            if let Err(error) = write_pieces(&disk, after) {
+                write_pieces(&disk, changes.iter().map(|extent| (extent.offset, extent.before.as_slice())))?;
+                journal.forget(&id)?;
+                return Err(error);
+            }
+            journal.done(&id)?;
+            all.push((format!("disk-{id}"), record.path().to_owned()));
+        }
+        disk.close().map_err(cannot)?;
+    }
+    Ok(all)
+}
+
+/// Whether a checker's work waits for [`write_out`].
+pub fn is_mended(target: &Target) -> bool {
+    target.examined().iter().any(|examined| matches!(examined.verdict, Verdict::Mended { .. }))
+}
+
+/// What is to be done with what is kept of a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which<'a> {
+    /// Only what was cut off.
+    Unfinished,
+    /// The entries with these ids (`disk-0001`); all when there are none.
+    Named(&'a [String]),
+}
+
+/// What became of an entry.
+#[derive(Debug)]
+pub struct TakenBack {
+    /// `disk-0001`.
+    pub id: String,
+    /// The entry.
+    pub entry: Entry,
+    /// Why it was left, if it was.
+    pub left: Option<Text>,
+}
+
+/// Puts back what was on a disk before a session changed it as a whole, newest first.
+pub fn take_back(path: &Path, which: Which<'_>, force: Force) -> Result<Vec<TakenBack>, Error> {
+    let refused = |error: sickbay_target::OpenError| Error::Refused(Text::verbatim(error.to_string()));
+    let Some(record) = Record::find(path).map_err(refused)? else { return Ok(Vec::new()) };
+    let mut journal = Journal::of_disk(&record)?;
+    let mut all = Vec::new();
+    let mut disk: Option<Disk> = None;
+    for id in journal.entries()?.into_iter().rev() {
+        let (name, done) = (format!("disk-{id}"), journal.is_done(&id));
+        let is_wanted = match which {
+            Which::Unfinished => !done,
+            Which::Named(ids) => !done || ids.is_empty() || ids.contains(&name),
+        };
+        if !is_wanted {
+            continue;
+        }
+        let entry = journal.read(&id)?;
+        let disk = match &mut disk {
+            Some(disk) => disk,
+            none => none.insert(Disk::to_restore(path).map_err(refused)?),
+        };
+        let (before, after) = (journal.kept(&id, BEFORE)?, journal.kept(&id, AFTER)?);
+        let (mut as_before, mut as_after, mut others) = (0_usize, 0_usize, 0_usize);
+        for ((offset, old), (_, new)) in pieces(&entry.pieces, &before).zip(pieces(&entry.pieces, &after)) {
+            let now = disk.read_at(offset, old.len()).unwrap_or_default();
+            *(if now == new {
+                &mut as_after
+            } else if now == old {
+                &mut as_before
+            } else {
+                &mut others
+            }) += 1;
+        }
+        // A device of the same size may be another one; what was cut off holds pieces of both.
+        let left = match others {
+            0 => None,
+            _ if !done || force == Force::Yes => None,
+            _ if as_before + as_after == 0 => {
+                Some(tr!("what is kept in {place} is of another disk", place = record.path()))
+            }
+            _ => Some(tr!(
+                "the disk was changed after {id}, most likely by starting from it; undo it with --force to lose that change, or remove {place}",
+                id = name.as_str(),
+                place = record.path()
+            )),
+        };
+        if left.is_none() {
+            write_pieces(disk, pieces(&entry.pieces, &before))?;
+            journal.forget(&id)?;
+        }
+        all.push(TakenBack { id: name, entry, left });
+    }
+    if let Some(disk) = disk {
+        disk.close().map_err(|error| Error::Refused(Text::verbatim(error.to_string())))?;
+    }
+    drop(journal);
+    record.tidy();
+    Ok(all)
+}
+
+/// What is kept of a disk, oldest first: id, entry, and whether it was written wholly.
+pub fn entries(path: &Path) -> Result<Vec<(String, Entry, bool)>, Error> {
+    let refused = |error: sickbay_target::OpenError| Error::Refused(Text::verbatim(error.to_string()));
+    let Some(record) = Record::find(path).map_err(refused)? else { return Ok(Vec::new()) };
+    let journal = Journal::of_disk(&record)?;
+    let ids = journal.entries()?;
+    ids.into_iter().map(|id| Ok((format!("disk-{id}"), journal.read(&id)?, journal.is_done(&id)))).collect()
+}
+
+/// The pieces of a file of an entry, each with where it belongs.
+fn pieces<'b>(places: &[Piece], bytes: &'b [u8]) -> impl Iterator<Item = (u64, &'b [u8])> {
+    let mut at = 0_usize;
+    places.iter().map_while(move |(offset, length)| {
+        let end = at.checked_add(usize::try_from(*length).ok()?)?;
+        let piece = bytes.get(at..end)?;
+        at = end;
+        Some((*offset, piece))
+    })
+}
