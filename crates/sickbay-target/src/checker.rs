@@ -66,6 +66,8 @@ pub(crate) struct Patient<'a> {
     pub(crate) condition: Option<&'a Condition>,
     /// A copy of its superblock, when the first is lost.
     pub(crate) copy: Option<&'a Copy>,
+    /// The kernel does not mount it.
+    pub(crate) is_refused: bool,
     /// How it is mounted for writing.
     pub(crate) recipe: Option<Recipe>,
 }
@@ -121,11 +123,24 @@ impl Session<'_> {
     /// Exit status of e2fsck(8): 1 corrected, 2 corrected and a reboot is needed, 4 left uncorrected, 8 operational
     /// error, 16 usage, 32 cancelled, 128 library error.
     fn ext(&mut self) -> Ended {
-        if self.patient.copy.is_none() {
-            // Versions before 1.43 do not know this, and leave it to the repair.
-            self.run(E2FSCK, &["-p", "-E", "journal_only"])?;
+        let is_dirty = self.patient.condition.is_some_and(|condition| condition.to_be_replayed);
+        let mut looked = None;
+        if is_dirty && self.patient.copy.is_none() {
+            // Where the kernel refuses it, its group descriptors may be bad. To replay the journal by them would write them
+            // over their copies, from which they can be restored.
+            if self.patient.is_refused {
+                looked = Some(self.run(E2FSCK, &["-fn"])?);
+            }
+            if looked.as_ref().is_none_or(|(_, said)| !said.contains("trying backup blocks")) {
+                // Versions before 1.43 do not know this, and leave it to the repair.
+                self.run(E2FSCK, &["-p", "-E", "journal_only"])?;
+                looked = None;
+            }
         }
-        let (status, said) = self.run(E2FSCK, &["-fn"])?;
+        let (status, said) = match looked {
+            Some(looked) => looked,
+            None => self.run(E2FSCK, &["-fn"])?,
+        };
         too_old(&said, "Get a newer version of e2fsck", E2FSCK)?;
         let recorded = self.patient.condition.is_some_and(|condition| {
             condition.signs.iter().any(|sign| matches!(sign, Sign::Errors | Sign::Recorded { .. }))
@@ -148,6 +163,14 @@ impl Session<'_> {
             let (status, said) = self.run(E2FSCK, &repair)?;
             if status >= 8 {
                 return Ok(Verdict::Beyond(last_line(&said, E2FSCK.0, status)));
+            }
+            // What it says where it gives up a table of inodes, and all files in it.
+            if said.contains("SEVERE DATA LOSS POSSIBLE") {
+                return Ok(Verdict::Beyond(
+                    "e2fsck could make it whole only by giving up files that may still be there: keep a copy of the disk, \
+                     then try its other superblocks (mke2fs -n tells where they are, e2fsck -b uses one)"
+                        .into(),
+                ));
             }
             repair = vec!["-fy"];
             let (status, _) = self.run(E2FSCK, &["-fn"])?;
@@ -173,8 +196,8 @@ impl Session<'_> {
             });
         }
         let (status, said) = self.run(XFS_REPAIR, &["-n"])?;
-        too_old(&said, "nsupported", XFS_REPAIR)?;
-        too_old(&said, "unknown", XFS_REPAIR)?;
+        too_old(&said, "nsupported filesystem features", XFS_REPAIR)?;
+        too_old(&said, "Superblock has unknown", XFS_REPAIR)?;
         if status == 0 {
             return Ok(Verdict::Sound);
         }

@@ -122,7 +122,10 @@ impl View {
     /// mounted or in use.
     pub(crate) fn forget(&self, start: u64, size: u64) {
         let blocks = start.div_ceil(BLOCK as u64)..start.saturating_add(size) / BLOCK as u64;
+        // The kernel keeps pages of it, which are no more what is there.
+        let _ = self.file.sync_all();
         self.kept.lock().retain(|number, _| !blocks.contains(number));
+        let _ = rustix::fs::fadvise(&self.file, 0, None, rustix::fs::Advice::DontNeed);
     }
 }
 
@@ -333,6 +336,9 @@ mod tests {
         assert!(replayed == expected);
         assert_eq!(changes.len(), 3);
         view.forget(4096, (1 << 20) - 4096);
+        let (from, to) = (4096, 1 << 20);
+        expected[from..to].copy_from_slice(&before[from..to]);
+        assert!(all(&file) == expected);
         assert_eq!(view.changes().unwrap().iter().map(|e| e.offset).collect::<Vec<_>>(), [3584, (1 << 20) + 512]);
     }
 }

@@ -105,6 +105,7 @@ impl System {
             fstype: &fstype,
             condition: place.volume.condition.as_ref(),
             copy: copy.as_ref(),
+            is_refused: refused.is_some(),
             recipe: recipe(&fstype, None, Access::ReadWrite),
         };
         let (verdict, complaints, log) = checker::examine(&patient, &self.mounts);

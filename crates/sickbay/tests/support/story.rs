@@ -25,7 +25,7 @@
 //! | `--- time PATH SECONDS` | the file was last changed so many seconds after 1970 |
 //! | `--- remove PATH`, `--- mode PATH MODE`, `--- owner PATH UID:GID` | what they say |
 //! | `--- modes PATH MODE` | `chmod -R MODE PATH` |
-//! | `--- volume NAME key=value …` | a volume of the target: `fstype`, `uuid`, `label`, `partuuid`, `partlabel`, `mounted`, `last` (mounted on), `disk` (number), `lv` (VG/LV), `table` (`gpt`; MBR when left out) |
+//! | `--- volume NAME key=value …` | a volume of the target: `fstype`, `uuid`, `label`, `partuuid`, `partlabel`, `mounted`, `last` (mounted on), `disk` (number), `lv` (VG/LV), `table` (`gpt`; MBR when left out), `condition` (`dirty`: its journal waits for its replay; `errors`: the kernel met some) |
 //! | `--- no volume NAME` | a volume of the tree is not there |
 //! | `--- disk` | the target has this disk; body: its partitions, for sfdisk(8); volumes of its partitions get their places |
 //! | `--- disk-zero FROM LENGTH`, `--- disk-bytes FROM HEX` | bytes of it |
@@ -53,6 +53,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sickbay::facts::Facts;
+use sickbay_formats::superblock::condition::{Condition, Recorded, Sign};
 use sickbay_target::{Access, Options, Table, Target, Volume};
 
 use super::{boot, disk, elf, initramfs, packages};
@@ -487,10 +488,21 @@ fn volume(name: &str, keys: &[&str]) -> Result<Volume, String> {
             "last" => volume.last_mounted_on = Some(PathBuf::from(value)),
             "disk" => volume.disk = value.parse().map_err(|_| format!("disk={value}"))?,
             "lv" => volume.lv = value.split_once('/').map(|(vg, lv)| (vg.to_owned(), lv.to_owned())),
+            "condition" => volume.condition = Some(condition(value)?),
             "table" if value == "gpt" => volume.table = Some(Table::Gpt),
             "mounted" => volume.mounted_on = Some(PathBuf::from(value)),
             other => return Err(format!("no key {other}")),
         }
     }
     Ok(volume)
+}
+
+fn condition(word: &str) -> Result<Condition, String> {
+    let last = Recorded { time: 1_700_000_000, function: "ext4_lookup".into(), line: 1855, inode: 131_074, block: 0 };
+    let signs = match word {
+        "dirty" => Vec::new(),
+        "errors" => vec![Sign::Errors, Sign::Recorded { count: 3, last }],
+        _ => return Err(format!("condition={word}")),
+    };
+    Ok(Condition { signs, to_be_replayed: true })
 }
