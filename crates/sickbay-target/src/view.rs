@@ -31,6 +31,7 @@ const MAX_WRITE: usize = 128 << 10;
 #[derive(Debug)]
 pub(crate) struct View {
     file: File,
+    base: File,
     kept: Arc<Kept>,
 }
 
@@ -45,9 +46,9 @@ pub struct Extent {
     pub after: Vec<u8>,
 }
 
+/// Shared with the server, which has descriptors of its own: there are none in it.
 #[derive(Debug)]
 struct Kept {
-    base: File,
     size: u64,
     blocks: Mutex<BTreeMap<u64, Box<[u8]>>>,
 }
@@ -64,11 +65,11 @@ impl View {
             flags: MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOEXEC,
             options: vec![format!("fd={},rootmode=40000,user_id=0,group_id=0", device.as_raw_fd())],
         };
-        let kept = Arc::new(Kept { base: base.try_clone()?, size, blocks: Mutex::default() });
+        let kept = Arc::new(Kept { size, blocks: Mutex::default() });
         let dir = mounts.mount(std::path::Path::new("sickbay"), &recipe)?;
         // The server has descriptors of its own. When this process is killed, its end must not wait for anything else of
         // ours: whoever flushes something to the view while it is closed would wait for the dead.
-        let (own_device, own_base) = (device.try_clone()?, base);
+        let (own_device, own_base) = (device.try_clone()?, base.try_clone()?);
         let copies = [own_device.as_raw_fd(), own_base.as_raw_fd()];
         let (ready, is_ready) = std::sync::mpsc::channel();
         let blocks = Arc::clone(&kept);
@@ -86,7 +87,7 @@ impl View {
         drop(dir);
         // The open file keeps what it is on.
         mounts.unmount()?;
-        Ok(View { file: File::from(opened?), kept })
+        Ok(View { file: File::from(opened?), base, kept })
     }
 
     /// The disk as it would be.
@@ -102,7 +103,7 @@ impl View {
             let offset = number * BLOCK as u64;
             let length = usize::try_from(self.kept.size - offset).unwrap_or(BLOCK).min(BLOCK);
             let mut before = vec![0; length];
-            self.kept.base.read_exact_at(&mut before, offset)?;
+            self.base.read_exact_at(&mut before, offset)?;
             let after = after.get(..length).unwrap_or_default();
             if before == after {
                 continue;
