@@ -2,12 +2,13 @@
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use sickbay_target::Access;
+use sickbay_target::{Access, Target};
 
 use super::{Context, Failure, Format, TargetArgs};
 use crate::repair::held::{self, Which};
-use crate::repair::journal::Entry;
+use crate::repair::journal::{Entry, Journal};
 use crate::repair::session;
 use crate::repair::undo::Force;
 use crate::tr;
@@ -46,7 +47,12 @@ impl Undo {
         // What was done to a disk as a whole holds all that was repaired after that: it goes first.
         if self.yes && !self.list && (ids.is_empty() || !of_disk.is_empty()) {
             self.of_disks(context, &target_args, &of_disk, force, &mut undone, &mut something_left)?;
-            if !of_disk.is_empty() {
+            // To mount it for writing would change what was just put back.
+            let is_all = |undone: &[_]| {
+                let is_none = |target: Arc<Target>| !Journal::is_on(&target);
+                !undone.is_empty() && self.journal.is_none() && target_args.open(Access::ReadOnly).is_ok_and(is_none)
+            };
+            if !of_disk.is_empty() || something_left || is_all(&undone) {
                 return self.told(context, &undone, something_left);
             }
         }

@@ -279,6 +279,11 @@ impl<'a> Journal<'a> {
         Journal::in_one_of(homes, store.root(), writer_of(store)?, writer_of(target)?)
     }
 
+    /// Whether there is one on the target; looks only.
+    pub fn is_on(target: &Target) -> bool {
+        HOMES.iter().any(|(parent, name)| target.root().exists(Path::new(parent).join(name)).unwrap_or(false))
+    }
+
     /// The journal in a directory of this machine that is about a disk as a whole (see [`super::held`]).
     pub fn of_disk(record: &'a Record) -> Result<Journal<'a>, Error> {
         let homes = vec![(PathBuf::from("/"), "journal".to_owned())];
