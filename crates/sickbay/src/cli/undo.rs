@@ -52,7 +52,7 @@ impl Undo {
                 let is_none = |target: Arc<Target>| !Journal::is_on(&target);
                 !undone.is_empty() && self.journal.is_none() && target_args.open(Access::ReadOnly).is_ok_and(is_none)
             };
-            if !of_disk.is_empty() || something_left || is_all(&undone) {
+            if !of_disk.is_empty() || is_all(&undone) {
                 return self.told(context, &undone, something_left);
             }
         }
