@@ -70,9 +70,12 @@ pub fn plan(diagnosis: &Diagnosis, choice: &Choice, refused: &HashSet<Refusal>) 
             open.find(|repair| !refused.contains(&refusal(&key, &repair.title))).map(|it| (index, finding, it)),
         );
     }
-    // What makes room goes before what needs it.
-    let makes_room = |repair: &Repair| repair.changes.iter().all(|change| matches!(change, Change::Remove { .. }));
-    chosen.sort_by_key(|(_, _, repair)| !makes_room(repair));
+    // What makes room goes before what needs it, and what runs a program of the target after what mends the program's files.
+    chosen.sort_by_key(|(_, _, repair)| {
+        let makes_room = repair.changes.iter().all(|change| matches!(change, Change::Remove { .. }));
+        let runs_program = repair.changes.iter().any(|change| matches!(change, Change::Rebuild(_)));
+        (!makes_room, runs_program)
+    });
     for (index, finding, repair) in chosen {
         if let Some(changes) = join(&repair.changes, &mut planned, &mut touched) {
             steps.push(Step {
