@@ -1,4 +1,4 @@
-//! An initramfs made again by a program of the target, from the finding to the undoing. Needs root, and a shell.
+//! What a program of the target makes again, an initramfs or a host key, from the finding to the undoing. Needs root, and a shell.
 #![allow(clippy::disallowed_methods)]
 
 mod support;
@@ -11,6 +11,8 @@ use std::sync::Arc;
 
 use sickbay::check::Check;
 use sickbay::checks::boot::{initramfs_damaged, initramfs_lacks_drivers};
+use sickbay::checks::files::top_level_missing;
+use sickbay::checks::login::sshd_host_key_missing;
 use sickbay::repair::plan::Choice;
 use sickbay::repair::session::{self, Outcome};
 use sickbay::repair::undo::Force;
@@ -27,15 +29,8 @@ const CHECKS: [&Check; 2] = [&initramfs_damaged::CHECK, &initramfs_lacks_drivers
 fn tree(script: &str) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path();
-    for program in ["sh", "cat", "sha1sum"] {
-        let path = ["/usr/bin", "/bin"].iter().map(|dir| Path::new(dir).join(program)).find(|path| path.exists());
-        let path = path.unwrap_or_else(|| panic!("{program}: is it installed?"));
-        file(root, &format!("usr/bin/{program}"), &fs::read(&path).unwrap(), 0o755);
-        let libraries = Command::new("ldd").arg(&path).output().unwrap();
-        let libraries = String::from_utf8(libraries.stdout).unwrap();
-        for word in libraries.split_whitespace().filter(|word| word.starts_with('/')) {
-            file(root, &word[1..], &fs::read(word).unwrap(), 0o755);
-        }
+    for name in ["sh", "cat", "sha1sum"] {
+        program(root, name);
     }
     file(root, "usr/sbin/mkinitramfs", format!("#!/usr/bin/sh\n{script}").as_bytes(), 0o755);
     file(root, "boot/vmlinuz-6.1.0-1-amd64", b"kernel", 0o644);
@@ -49,6 +44,18 @@ fn tree(script: &str) -> tempfile::TempDir {
         fs::create_dir_all(root.join(dir)).unwrap();
     }
     dir
+}
+
+/// A program of this machine, with its libraries.
+fn program(root: &Path, name: &str) {
+    let path = ["/usr/bin", "/bin"].iter().map(|dir| Path::new(dir).join(name)).find(|path| path.exists());
+    let path = path.unwrap_or_else(|| panic!("{name}: is it installed?"));
+    file(root, &format!("usr/bin/{name}"), &fs::read(&path).unwrap(), 0o755);
+    let libraries = Command::new("ldd").arg(&path).output().unwrap();
+    let libraries = String::from_utf8(libraries.stdout).unwrap();
+    for word in libraries.split_whitespace().filter(|word| word.starts_with('/')) {
+        file(root, &word[1..], &fs::read(word).unwrap(), 0o755);
+    }
 }
 
 fn file(root: &Path, path: &str, content: &[u8], mode: u32) {
@@ -109,4 +116,49 @@ fn what_fails_or_is_no_better_is_not_taken() {
         assert_eq!(outcome.diagnosis.findings.len(), 1);
         assert_eq!(support::manifest::difference(&before, &manifest(dir.path())), None);
     }
+}
+
+#[test]
+fn made_when_what_it_runs_is_back() {
+    let dir = tree("");
+    file(dir.path(), "usr/sbin/mkinitramfs", b"#!/bin/sh\ncat /good > \"$2\"", 0o755);
+    let before = manifest(dir.path());
+    let target = open(&dir);
+    let checks = [&initramfs_damaged::CHECK, &top_level_missing::CHECK];
+    let outcome = session::fix(&target, None, &checks, &Choice::default(), &mut |_, _| true).unwrap();
+    assert!(outcome.applied.iter().any(|applied| applied.check == "initramfs-damaged"), "{:?}", outcome.applied);
+    assert!(outcome.applied.iter().all(|applied| applied.verified), "{:?}", outcome.applied);
+    assert_eq!(fs::read(dir.path().join(INITRD)).unwrap(), fs::read(dir.path().join("good")).unwrap());
+
+    drop(outcome);
+    session::undo(&target, None, None, &[], Force::No).unwrap();
+    assert_eq!(support::manifest::difference(&before, &manifest(dir.path())), None);
+}
+
+#[test]
+fn a_host_key_by_ssh_keygen() {
+    let dir = tree("");
+    program(dir.path(), "ssh-keygen");
+    file(dir.path(), "usr/sbin/sshd", b"", 0o755);
+    file(dir.path(), "etc/passwd", b"root:x:0:0:root:/root:/bin/sh\n", 0o644);
+    file(dir.path(), "etc/ssh/sshd_config", b"PermitRootLogin yes\n", 0o644);
+    file(dir.path(), "etc/ssh/ssh_host_rsa_key", b"", 0o600);
+    file(dir.path(), "etc/ssh/ssh_host_rsa_key.pub", b"ssh-rsa of another key\n", 0o644);
+    let before = manifest(dir.path());
+    let target = open(&dir);
+    let choice = Choice { risky: true, ..Choice::default() };
+    let checks = [&sshd_host_key_missing::CHECK];
+    let outcome = session::fix(&target, None, &checks, &choice, &mut |_, _| true).unwrap();
+    assert!(outcome.applied.len() == 1 && outcome.applied[0].verified, "{:?}", outcome.applied);
+    // The halves belong together.
+    let key = dir.path().join("etc/ssh/ssh_host_rsa_key");
+    assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o7777, 0o600);
+    let told = Command::new("ssh-keygen").arg("-y").arg("-f").arg(&key).output().unwrap();
+    let public = fs::read_to_string(dir.path().join("etc/ssh/ssh_host_rsa_key.pub")).unwrap();
+    let words = |text: &str| text.split_whitespace().take(2).map(str::to_owned).collect::<Vec<String>>();
+    assert_eq!(words(&public), words(&String::from_utf8_lossy(&told.stdout)));
+
+    drop(outcome);
+    session::undo(&target, None, None, &[], Force::No).unwrap();
+    assert_eq!(support::manifest::difference(&before, &manifest(dir.path())), None);
 }

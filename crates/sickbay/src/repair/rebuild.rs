@@ -1,7 +1,8 @@
-//! An initramfs, made again by the program of the target that makes them.
+//! What only a program of the target makes as the target wants it: an initramfs, a host key.
 
 use std::path::{Path, PathBuf};
 
+use bstr::ByteSlice;
 use sickbay_formats::modules::Dependencies;
 
 use crate::facts::Facts;
@@ -11,7 +12,7 @@ use crate::text::Text;
 use crate::tr;
 
 /// Where a program puts in the copy what it makes. Not in /boot: that may be FAT, of which there is no copy to write to.
-pub const MADE: &str = "/var/tmp/sickbay-initramfs";
+pub const MADE: &str = "/var/tmp/sickbay-made";
 
 /// A program of the target that is run on a copy of the target, and what it makes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,8 +29,17 @@ pub struct Rebuild {
     pub besides: Option<PathBuf>,
     /// Permission bits, where the file is not there yet.
     pub mode: u32,
-    /// Drivers that must be in it, or it is not taken.
-    pub drivers: Vec<String>,
+    /// What it must be, or it is not taken.
+    pub wanted: Wanted,
+}
+
+/// What a program is to make.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// An initramfs with these drivers.
+    Initramfs(Vec<String>),
+    /// A private key of sshd.
+    HostKey,
 }
 
 /// How to make the initramfs of a kernel again, with drivers for every machine: the title of the repair and the change. What
@@ -51,17 +61,42 @@ pub fn with_drivers(facts: &Facts, version: &str, path: &Path, drivers: &[String
     Some((title, Change::Rebuild(Box::new(rebuild))))
 }
 
+/// How to make an RSA key of sshd, which every release takes, and its public half: the title of the repair and the change.
+/// `None` when the target has no program for that.
+pub fn host_key(facts: &Facts, path: &Path) -> Option<(Text, Change)> {
+    if !has(facts, "ssh-keygen") {
+        return None;
+    }
+    let public = PathBuf::from(format!("{}.pub", path.to_str()?));
+    // A public half that does not match makes sshd pass over the key.
+    let script = r#"ssh-keygen -q -t rsa -N "" -f "$1" && cat "$1.pub" >"$2""#;
+    let arguments = ["-c", script, "ssh-keygen", MADE, public.to_str()?].map(str::to_owned).to_vec();
+    let rebuild = Rebuild {
+        program: "sh".to_owned(),
+        arguments,
+        lent: Vec::new(),
+        path: path.to_owned(),
+        besides: Some(public),
+        mode: 0o600,
+        wanted: Wanted::HostKey,
+    };
+    let title = tr!("make a new {path} with the target's own ssh-keygen: clients will warn of it", path);
+    Some((title, Change::Rebuild(Box::new(rebuild))))
+}
+
+fn has(facts: &Facts, name: &str) -> bool {
+    ["/usr/sbin", "/usr/bin", "/sbin", "/bin"]
+        .iter()
+        .any(|dir| facts.root().exists(format!("{dir}/{name}")).unwrap_or(false))
+}
+
 fn modules_dep(version: &str) -> PathBuf {
     Path::new("/lib/modules").join(version).join("modules.dep")
 }
 
 fn rebuild(facts: &Facts, version: &str, path: &Path, drivers: &[String]) -> Option<Rebuild> {
     let root = facts.root();
-    let has = |name: &str| {
-        ["/usr/sbin", "/usr/bin", "/sbin", "/bin"]
-            .iter()
-            .any(|dir| root.exists(format!("{dir}/{name}")).unwrap_or(false))
-    };
+    let has = |name: &str| has(facts, name);
     // Without its list, modules are not packed but passed over.
     if !root.exists(modules_dep(version)).unwrap_or(false) {
         return None;
@@ -73,7 +108,7 @@ fn rebuild(facts: &Facts, version: &str, path: &Path, drivers: &[String]) -> Opt
         path: path.to_owned(),
         besides: None,
         mode: 0o600,
-        drivers: drivers.to_vec(),
+        wanted: Wanted::Initramfs(drivers.to_vec()),
     };
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<String>>();
     if has("mkinitramfs") {
@@ -121,6 +156,9 @@ impl Rebuild {
     /// Why what was made cannot be taken; `None` when it can.
     pub fn objection(&self, content: &[u8]) -> Option<Text> {
         let path = self.path.as_path();
+        let Wanted::Initramfs(drivers) = &self.wanted else {
+            return (!is_host_key(content)).then(|| tr!("what was made for {path} is no private key", path));
+        };
         let Ok(contents) = Contents::read(&mut &*content) else {
             return Some(tr!("what was made for {path} cannot be read", path));
         };
@@ -128,10 +166,16 @@ impl Rebuild {
             return Some(tr!("what was made for {path} is no complete initramfs", path));
         }
         let missing: Vec<String> =
-            self.drivers.iter().filter(|driver| !contents.modules.contains(*driver)).cloned().collect();
+            drivers.iter().filter(|driver| !contents.modules.contains(*driver)).cloned().collect();
         if missing.is_empty() || contents.is_squashed {
             return None;
         }
         Some(tr!("what was made for {path} lacks {drivers} too", path, drivers = missing.join(", ")))
     }
+}
+
+/// Whether a file begins as a private key that sshd reads.
+pub fn is_host_key(head: &[u8]) -> bool {
+    head.lines().next().is_some_and(|line| line.contains_str("PRIVATE KEY-----"))
+        || head.starts_with(b"SSH PRIVATE KEY FILE FORMAT")
 }

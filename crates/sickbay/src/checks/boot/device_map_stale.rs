@@ -26,7 +26,8 @@ check! {
     /// devices that are not there.
     ///
     /// ## What the repair does
-    /// Writes the device that the system's other files name. By hand: `grub-install --recheck /dev/DISK`.
+    /// Writes the device that the system's other files name. Where they name none, removes the file: `grub-install` and
+    /// `update-grub` then write one with the devices that are there. By hand: `grub-install --recheck /dev/DISK`.
     "device-map-stale", Boot, seed = ["B6"], proves = [], "GRUB's device.map names devices that are not there"
 }
 
@@ -72,8 +73,12 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
                 );
             }
             _ => {
-                finding
-                    .by_hand(tr!("run grub-install --recheck DEVICE on the running system: it writes the file anew"));
+                // As grub-install does for --recheck.
+                finding.repair(
+                    Risk::Safe,
+                    tr!("remove {path}: grub-install writes it anew", path),
+                    [Change::Remove { path: path.into() }],
+                );
             }
         }
     }

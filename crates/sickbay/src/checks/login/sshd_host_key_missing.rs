@@ -13,7 +13,7 @@ use crate::facts::sshd::Sshd;
 use crate::facts::sshd_service::SshdService;
 use crate::finding::{Findings, Severity};
 use crate::proof::Stage;
-use crate::repair::{Change, Risk};
+use crate::repair::{Change, Risk, rebuild};
 use crate::{check, tr};
 
 check! {
@@ -27,8 +27,8 @@ check! {
     /// is how a `chmod -R` on `/etc` locks everybody out.
     ///
     /// ## What the repair does
-    /// Gives the keys their mode 0600 back. New keys are for a person to make, since every client will warn of them:
-    /// `ssh-keygen -A`.
+    /// Gives the keys their mode 0600 back. A new key, of which every client will warn, is a risky repair: the target's own
+    /// `ssh-keygen` makes it, an RSA key, which every release takes. By hand: `ssh-keygen -A`.
     "sshd-host-key-missing", Login, seed = ["L10", "D7"], proves = [Sshd], "sshd has no host key that it can use"
 }
 
@@ -80,7 +80,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         let text = facts.root().read_head(path, 64)?;
         if metadata.uid == 0 && metadata.mode & 0o077 & !bears != 0 {
             defects.push((path, Defect::Open(metadata.mode)));
-        } else if !text.contains_str("PRIVATE KEY-----") && !text.starts_with(b"SSH PRIVATE KEY FILE FORMAT") {
+        } else if !rebuild::is_host_key(&text) {
             defects.push((path, Defect::Damaged));
         } else {
             return Ok(());
@@ -120,7 +120,18 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let finding = found.add(severity, message);
     finding.at_path(damaged.map(|(path, _)| *path).or(paths.first()).unwrap_or(&sshd.config));
     finding.why(tr!("sshd does not start, and nobody can log in over ssh")).stops(Stage::Sshd);
-    finding
-        .by_hand(tr!("remove what is left of them and make new ones: ssh-keygen -A (with chroot on a mounted root)"));
+    // What a file is called is for people; sshd looks at what it holds.
+    let rsa = paths.iter().find(|path| path.to_string_lossy().contains("_rsa_")).or(paths.first());
+    match rsa.and_then(|path| rebuild::host_key(facts, path)) {
+        // Who has put the machine's old key down somewhere has a better one.
+        Some((title, change)) => {
+            finding.repair(Risk::Risky, title, [change]);
+        }
+        None => {
+            finding.by_hand(tr!(
+                "remove what is left of them and make new ones: ssh-keygen -A (with chroot on a mounted root)"
+            ));
+        }
+    }
     Ok(())
 }
