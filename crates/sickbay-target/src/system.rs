@@ -114,6 +114,10 @@ impl System {
         let dir = system.mounts.mount(&device, &recipe).map_err(|e| cannot(place, why(&e, &place.volume.fstype)))?;
         place.volume.device = Some(device);
         place.volume.mounted_on = Some(PathBuf::from("/"));
+        let beside = |other: &&Candidate| other.volume == chosen.volume && other.looks.is_root();
+        if candidates.iter().filter(beside).count() == 1 {
+            place.volume.subvolume.clone_from(&chosen.subvolume);
+        }
         let root = Root::from_dir(dir);
         for (n, other) in candidates.iter().enumerate() {
             if n != root_at && other.looks.is_root() {

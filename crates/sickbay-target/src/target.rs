@@ -114,6 +114,8 @@ pub struct Volume {
     pub last_mounted_on: Option<PathBuf>,
     /// What the superblock of its file system says of its condition, when the target was opened.
     pub condition: Option<Condition>,
+    /// The subvolume of a btrfs in which the target's root is, as `subvol=` names it, where no other could be meant.
+    pub subvolume: Option<String>,
 }
 
 impl Target {

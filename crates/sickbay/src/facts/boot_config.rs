@@ -16,6 +16,7 @@ use sickbay_formats::span::Span;
 
 use self::paths::Paths;
 use crate::check::Skip;
+use crate::facts::devices::Devices;
 use crate::facts::fstab::{Fstab, mount_point};
 use crate::facts::{Fact, Facts, SourceFile};
 use crate::text::Text;
@@ -169,7 +170,13 @@ impl Fact for BootConfig {
 /// Why nothing can be said of /boot: fstab mounts a volume there, and it is not mounted.
 pub fn boot_is_elsewhere(facts: &Facts) -> Option<Text> {
     let fstab = facts.get::<Fstab>().ok()?;
-    fstab.sound().find(|entry| mount_point(entry) == Path::new("/boot"))?;
+    let boot = Path::new("/boot");
+    fstab.sound().find(|entry| mount_point(entry) == boot)?;
+    // What is mounted and empty has been emptied.
+    let is_mounted = |devices: Arc<Devices>| devices.volumes.iter().any(|one| one.mounted_on.as_deref() == Some(boot));
+    if facts.get::<Devices>().is_ok_and(is_mounted) {
+        return None;
+    }
     let names = facts.root().read_dir("/boot").ok()?;
     let empty = names.iter().all(|entry| matches!(entry.name.to_str(), Some("lost+found" | "efi")));
     empty.then(|| tr!("/boot is a volume of its own, which is not mounted"))

@@ -25,7 +25,7 @@
 //! | `--- time PATH SECONDS` | the file was last changed so many seconds after 1970 |
 //! | `--- remove PATH`, `--- mode PATH MODE`, `--- owner PATH UID:GID` | what they say |
 //! | `--- modes PATH MODE` | `chmod -R MODE PATH` |
-//! | `--- volume NAME key=value …` | a volume of the target: `fstype`, `uuid`, `label`, `partuuid`, `partlabel`, `mounted`, `last` (mounted on), `disk` (number), `lv` (VG/LV), `table` (`gpt`; MBR when left out), `condition` (`dirty`: its journal waits for its replay; `errors`: the kernel met some) |
+//! | `--- volume NAME key=value …` | a volume of the target: `fstype`, `uuid`, `label`, `partuuid`, `partlabel`, `mounted`, `last` (mounted on), `subvolume` (of the root), `disk` (number), `lv` (VG/LV), `table` (`gpt`; MBR when left out), `condition` (`dirty`: its journal waits for its replay; `errors`: the kernel met some) |
 //! | `--- no volume NAME` | a volume of the tree is not there |
 //! | `--- disk` | the target has this disk; body: its partitions, for sfdisk(8); volumes of its partitions get their places |
 //! | `--- disk-zero FROM LENGTH`, `--- disk-bytes FROM HEX` | bytes of it |
@@ -490,6 +490,7 @@ fn volume(name: &str, keys: &[&str]) -> Result<Volume, String> {
             "lv" => volume.lv = value.split_once('/').map(|(vg, lv)| (vg.to_owned(), lv.to_owned())),
             "condition" => volume.condition = Some(condition(value)?),
             "table" if value == "gpt" => volume.table = Some(Table::Gpt),
+            "subvolume" => volume.subvolume = text,
             "mounted" => volume.mounted_on = Some(PathBuf::from(value)),
             other => return Err(format!("no key {other}")),
         }

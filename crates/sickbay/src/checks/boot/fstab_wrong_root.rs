@@ -1,6 +1,8 @@
 //! The root's line of fstab names another device, or none.
 
-use sickbay_formats::fstab;
+use bstr::ByteSlice;
+use sickbay_formats::fstab::{self, Entry};
+use sickbay_target::Volume;
 
 use crate::check::{Skip, Verdict};
 use crate::facts::Facts;
@@ -12,14 +14,15 @@ use crate::{check, tr};
 
 check! {
     /// ## What it finds
-    /// The line of `/etc/fstab` for `/` names a device that is not there, or one that is not the root file system.
+    /// The line of `/etc/fstab` for `/` names a device that is not there, or one that is not the root file system, or a
+    /// subvolume of a btrfs that is not the root.
     ///
     /// ## Why it matters
     /// The kernel mounts the root by `root=` of its command line, read-only; fstab's line is what it is checked and
     /// remounted writable by. Where that fails, some systems stop at a repair shell; Debian 12 runs on.
     ///
     /// ## What the repair does
-    /// Writes the UUID of the root file system into the line; options and numbers stay. By hand: `blkid`, and write it.
+    /// Writes the UUID of the root file system, or its subvolume, into the line; other options and numbers stay. By hand: `blkid`, and write it.
     "fstab-wrong-root", Boot, seed = ["B7"], proves = [Mounts], "the root's line of fstab is not the root"
 }
 
@@ -37,7 +40,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         Lookup::Missing => tr!("the root is mounted from {device}, which no disk of this system has", device),
         // One btrfs can be on several devices.
         Lookup::Volume(volume) if volume == root || (volume.uuid == root.uuid && volume.fstype == root.fstype) => {
-            return Ok(());
+            return subvolume(&fstab, entry, root, found);
         }
         Lookup::Volume(volume) => {
             tr!("the root is mounted from {device}, which is {other}", device, other = volume.name)
@@ -61,4 +64,35 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         }
     }
     Ok(())
+}
+
+/// The line names the root's btrfs, but perhaps another subvolume of it.
+fn subvolume(fstab: &Fstab, entry: &Entry, root: &Volume, found: &mut Findings) -> Verdict {
+    let named = entry.options().find_map(|option| option.strip_prefix(b"subvol=")).and_then(|name| name.to_str().ok());
+    let (Some(named), Some(is)) = (named, &root.subvolume) else { return Ok(()) };
+    if !is_other_subvolume(named, is) {
+        return Ok(());
+    }
+    let finding = found.error(tr!("the root is mounted from the subvolume {named}, but it is in {is}", named, is));
+    let text = entry.options().map(|option| {
+        if option.strip_prefix(b"subvol=") == Some(named.as_bytes()) {
+            format!("subvol={is}").into_bytes()
+        } else {
+            option.to_vec()
+        }
+    });
+    let options = bstr::join(b",", text);
+    let new = fstab::with_field(&fstab.file.bytes, entry, 3, &options.to_str_lossy());
+    finding
+        .at(&fstab.file, entry.span(3))
+        .why(tr!("it is not checked and not remounted by its line: some systems stop there, others run on"))
+        .repair(Risk::Safe, tr!("write subvol={is}", is), [Change::edit(&fstab.file, new)]);
+    Ok(())
+}
+
+/// Whether a subvolume that is named at the top of a btrfs is not the one in which the root is. One further down may hold
+/// another root: nobody has looked there.
+pub(super) fn is_other_subvolume(named: &str, is: &str) -> bool {
+    let (named, is) = (named.trim_matches('/'), is.trim_matches('/'));
+    named != is && !named.contains('/') && !named.is_empty()
 }

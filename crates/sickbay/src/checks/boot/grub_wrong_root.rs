@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::boot_entries::{edits, in_sources, leads_to_root, no_entry};
+use super::fstab_wrong_root::is_other_subvolume;
 use crate::check::{Skip, Verdict};
 use crate::facts::Facts;
 use crate::facts::boot_config::{BootConfig, Entry, Loader, Word, write};
@@ -17,6 +18,7 @@ check! {
     /// An entry of the boot loader's configuration that looks for its kernel on a volume that no disk of this system has
     /// (`search --fs-uuid`, `root (hd0,0)`), or that gives the kernel a `root=` which is on no disk or is not the root file
     /// system: as after a disk was copied, restored or formatted anew. Entries of other systems are left alone.
+    /// Also a `rootflags=subvol=` that is not the subvolume in which the root is.
     /// Where dracut makes the initramfs, also an `rd.lvm.lv=` that names a logical volume which is not there.
     ///
     /// ## Why it matters
@@ -36,7 +38,8 @@ struct Fault {
     roots: Vec<Word>,
     /// Values of `search`.
     searches: Vec<Word>,
-    /// `rd.lvm.lv=` of logical volumes that are not there, each with what is written in its place.
+    /// `rd.lvm.lv=` of logical volumes that are not there, and `rootflags=` of a subvolume that is not the root, each with
+    /// what is written in its place.
     lvs: Vec<(Word, String)>,
     /// Whether the entry that boots by default is among them, and whether it finds its kernel all the same.
     default: bool,
@@ -98,7 +101,8 @@ fn collect(facts: &Facts, config: &BootConfig, entry: &Entry, default: bool, fau
         );
         key_of_root = Some(key);
     }
-    for (word, new) in lost_lvs(facts, config, entry) {
+    let lost = lost_lvs(facts, config, entry).into_iter().chain(wrong_subvolume(config, entry));
+    for (word, new) in lost {
         // A volume group that was renamed is one fault.
         let key = key_of_root.clone().unwrap_or_else(|| word.text.to_lowercase());
         let fault = faults.entry(key).or_default();
@@ -134,6 +138,21 @@ fn lost_lvs(facts: &Facts, config: &BootConfig, entry: &Entry) -> Vec<(Word, Str
     all
 }
 
+/// `rootflags=subvol=` of a subvolume in which the root is not.
+fn wrong_subvolume(config: &BootConfig, entry: &Entry) -> Option<(Word, String)> {
+    let is = config.paths.devices()?.root()?.subvolume.as_ref()?;
+    let (word, value) = entry.argument("rootflags")?;
+    let named = value.split(',').find_map(|option| option.strip_prefix("subvol="))?;
+    if !is_other_subvolume(named, is) {
+        return None;
+    }
+    let options: Vec<String> = value
+        .split(',')
+        .map(|option| if option.starts_with("subvol=") { format!("subvol={is}") } else { option.to_owned() })
+        .collect();
+    Some((word.clone(), format!("rootflags={}", options.join(","))))
+}
+
 fn report(facts: &Facts, config: &BootConfig, loader: &Loader, value: &str, fault: &Fault, found: &mut Findings) {
     let lvs = fault.lvs.iter().map(|(word, _)| word);
     let words: Vec<&Word> = fault.roots.iter().chain(&fault.searches).chain(lvs).collect();
@@ -147,13 +166,13 @@ fn report(facts: &Facts, config: &BootConfig, loader: &Loader, value: &str, faul
     let path = first.file.path.as_path();
     let message = if fault.there {
         tr!("{path} starts the kernel with {word}, which is not the root file system", path, word = first.text.as_str())
-    } else if fault.roots.is_empty() && fault.searches.is_empty() {
+    } else if fault.roots.is_empty() && fault.searches.is_empty() && first.text.starts_with("rd.") {
         tr!(
             "{path} lets the initramfs wait for {word}, which no disk of this system has",
             path,
             word = first.text.as_str()
         )
-    } else if fault.roots.is_empty() {
+    } else if fault.roots.is_empty() && !fault.searches.is_empty() {
         tr!("{path} looks for the volume {value}, which no disk of this system has", path, value)
     } else {
         tr!("{path} starts the kernel with {word}, which no disk of this system has", path, word = first.text.as_str())

@@ -33,6 +33,9 @@ impl Paths {
                 if let Some(name) = entry.options().find_map(|option| option.strip_prefix(b"subvol=")) {
                     let name = name.to_str_lossy();
                     let place = crate::facts::fstab::mount_point(entry).to_owned();
+                    // Where the root is seen to be counts for more than what is written.
+                    let root = devices.as_ref().and_then(|devices| devices.root()?.subvolume.clone());
+                    let name = root.filter(|_| place == Path::new("/")).unwrap_or_else(|| name.into_owned());
                     subvolumes.push((place, format!("/{}", name.trim_matches('/'))));
                 }
             }
