@@ -2,19 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sickbay_formats::nsswitch::{Entry as Line, entries};
-use sickbay_formats::pam::{Action, Kind, code};
+use sickbay_formats::pam::{self, Action, Kind, code};
 
 use sickbay_target::Root;
 
 use crate::check::{Skip, Verdict};
 use crate::facts::libraries::{Body, Broken, Fault, Libraries, multiarch};
+use crate::facts::packages::Packages;
 use crate::facts::pam::judge::{Attempt, Judgement, User, judge};
 use crate::facts::pam::path::Modules;
-use crate::facts::pam::{Call, Pam, Service, mend};
+use crate::facts::pam::{Call, Entry, Pam, Service, mend};
 use crate::facts::programs::{Programs, Role};
-use crate::facts::{Facts, donor};
+use crate::facts::{Facts, SourceFile, donor};
 use crate::finding::{Findings, Severity};
 use crate::proof::Stage;
 use crate::repair::{Change, Risk};
@@ -33,7 +35,8 @@ check! {
     /// say nothing of it but "Authentication failure".
     ///
     /// ## What the repair does
-    /// Copies the file from a donor (`--donor ROOT`), with the links that lead to it. By hand: reinstall the package
+    /// Copies the file from a donor (`--donor ROOT`), with the links that lead to it. Where no installed package has the module
+    /// (pam_tally2 left with Linux-PAM 1.5), its rules can be made comments, a risky repair: what it guarded is guarded no more. By hand: reinstall the package
     /// (libpam-modules, pam, glibc) from a chroot.
     "pam-module-broken", Login, seed = ["L3", "C2"], proves = [PamLogin, PamSshd, Account],
     "a module of PAM or of the name service cannot be loaded"
@@ -44,6 +47,8 @@ struct Damage {
     fault: Fault,
     /// `/etc/pam.d/login:7`, and what the line says.
     asked_by: Vec<(String, String)>,
+    /// The rules of PAM that name it.
+    rules: Vec<Entry>,
     severity: Severity,
     stops: Vec<Stage>,
     /// Services that let nobody in because of it.
@@ -95,15 +100,44 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             Some(restoration) => {
                 finding.repair(restoration.risk, restoration.title, restoration.changes);
             }
-            None => {
-                finding.by_hand(tr!(
-                    "reinstall the package that has {path}, or give a root of the same release with --donor",
-                    path = path.as_path()
-                ));
-            }
+            None => match without_rules(facts, &path, &damage.rules)? {
+                Some(changes) => {
+                    let title =
+                        tr!("make the rules that name {path} comments: no package has it", path = path.as_path());
+                    finding.repair(Risk::Risky, title, changes);
+                }
+                None => {
+                    finding.by_hand(tr!(
+                        "reinstall the package that has {path}, or give a root of the same release with --donor",
+                        path = path.as_path()
+                    ));
+                }
+            },
         }
     }
     Ok(())
+}
+
+/// The files without the rules of a module that left with its package or was dropped from a newer one, such as
+/// pam_tally2 from Linux-PAM 1.5. `None` when a package has it, or when the rest would let in who shall not come in.
+fn without_rules(facts: &Facts, path: &Path, rules: &[Entry]) -> Result<Option<Vec<Change>>, Skip> {
+    let unknown = facts.get::<Packages>().is_ok_and(|packages| packages.file(path).is_none());
+    if !unknown || path.file_name().is_some_and(|name| is_decisive(name.as_encoded_bytes())) {
+        return Ok(None);
+    }
+    let mut texts: BTreeMap<&Path, (&Arc<SourceFile>, Vec<u8>)> = BTreeMap::new();
+    for entry in rules {
+        let (_, text) = texts.entry(&entry.file.path).or_insert_with(|| (&entry.file, entry.file.bytes.clone()));
+        *text = pam::without(text, &entry.rule);
+    }
+    let known = facts.get::<Pam>()?;
+    for (path, (_, text)) in &texts {
+        if !mend::effect(facts, &known, path, text)?.is_harmless() {
+            return Ok(None);
+        }
+    }
+    let changes: Vec<Change> = texts.into_values().map(|(file, text)| Change::edit(file, text)).collect();
+    Ok((!changes.is_empty()).then_some(changes))
 }
 
 fn no_directory(facts: &Facts, found: &mut Findings, all: &BTreeMap<PathBuf, Damage>) -> Verdict {
@@ -169,6 +203,7 @@ fn of_pam(facts: &Facts, pam: &Pam, all: &mut BTreeMap<PathBuf, Damage>) -> Verd
                 let damage = all.entry(path).or_insert_with(|| Damage {
                     fault,
                     asked_by: Vec::new(),
+                    rules: Vec::new(),
                     severity,
                     stops: Vec::new(),
                     shut: Vec::new(),
@@ -182,6 +217,9 @@ fn of_pam(facts: &Facts, pam: &Pam, all: &mut BTreeMap<PathBuf, Damage>) -> Verd
                 }
                 if !damage.asked_by.contains(&source) {
                     damage.asked_by.push(source);
+                    if missing {
+                        damage.rules.push(entry.clone());
+                    }
                 }
                 if let Some(stage) = stops
                     && !damage.stops.contains(&stage)
@@ -267,6 +305,7 @@ fn of_names(facts: &Facts, all: &mut BTreeMap<PathBuf, Damage>) -> Verdict {
                 let damage = all.entry(path).or_insert_with(|| Damage {
                     fault,
                     asked_by: Vec::new(),
+                    rules: Vec::new(),
                     severity: if decides { Severity::Critical } else { Severity::Warning },
                     stops: if decides { vec![Stage::Account] } else { Vec::new() },
                     shut: Vec::new(),
