@@ -51,7 +51,7 @@ const KILLS: usize = 100;
 const KILLS_OF_SMOKE: usize = 6;
 /// How many disks get three faults.
 const CASCADES: usize = 20;
-const CASCADES_OF_SMOKE: usize = 2;
+const CASCADES_OF_SMOKE: usize = 1;
 
 impl Lab {
     /// Does it.

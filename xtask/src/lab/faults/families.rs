@@ -36,6 +36,18 @@ pub const FAMILIES: &[Fault] = &[
         "grub-config-missing",
     ).on(&BTRFS),
     fault(
+        "btrfs-fstab-subvol",
+        "fstab names a subvolume that is not there",
+        r"sed -i 's|subvol=@|subvol=@root|' $R/etc/fstab",
+        "fstab-wrong-root",
+    ).on(&BTRFS).survived("the initramfs mounts what rootflags= says"),
+    fault(
+        "btrfs-rootflags",
+        "rootflags= names a subvolume that is not there",
+        r"sed -i 's|rootflags=subvol=@|rootflags=subvol=@root|' $R/boot/grub/grub.cfg",
+        "grub-wrong-root",
+    ).on(&BTRFS),
+    fault(
         "lvm-fstab-volume",
         "fstab names a logical volume that is not there",
         r"sed -i 's|/dev/mapper/lab-root|/dev/mapper/lab-system|' $R/etc/fstab",
@@ -92,6 +104,12 @@ mv $R/root/lvm2 $R/usr/share/initramfs-tools/hooks/lvm2; mv $R/root/dmsetup $R/u
         r#"sed -i "s/root=UUID=[^ ]*/root=UUID=$(cat /proc/sys/kernel/random/uuid)/" $R/boot/grub/menu.lst"#,
         "grub-wrong-root",
     ).on(&LEGACY),
+    fault(
+        "legacy-device-map",
+        "device.map of GRUB legacy names /dev/hda",
+        r"echo '(hd0) /dev/hda' >$R/boot/grub/device.map",
+        "device-map-stale",
+    ).on(&LEGACY).survived("nothing reads it at the start"),
     fault(
         "inittab-empty",
         "inittab is empty",
@@ -151,7 +169,7 @@ unshare -m sh -ec 'mount --bind /dev '$R'/dev; mount -t proc proc '$R'/proc; mou
         "trixie-sshd-session-missing",
         "sshd-session of Debian 13 is gone",
         r"rm $R/usr/lib/openssh/sshd-session",
-        "package-file-missing",
+        "login-program-broken",
     ).on(&TRIXIE).by_ssh().with_donor(),
     fault(
         "trixie-grub-cfg-empty",

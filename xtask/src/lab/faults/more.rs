@@ -65,6 +65,24 @@ pub const DEBIAN: &[Fault] = &[
         "sshd-user-missing",
     ).by_ssh(),
     fault(
+        "sshd-host-keys-missing",
+        "the host keys of sshd are gone",
+        r"rm $R/etc/ssh/ssh_host_*",
+        "sshd-host-key-missing",
+    ).by_ssh().risky(),
+    fault(
+        "sshd-host-keys-empty",
+        "the host keys of sshd are empty",
+        r"for key in $R/etc/ssh/ssh_host_*_key; do : >$key; done",
+        "sshd-host-key-missing",
+    ).by_ssh().risky(),
+    fault(
+        "pam-tally2",
+        "login names pam_tally2, which left with Linux-PAM 1.5",
+        r"sed -i '1i auth required pam_tally2.so deny=5 unlock_time=600' $R/etc/pam.d/login",
+        "pam-module-broken",
+    ).risky(),
+    fault(
         "sshd-grace",
         "LoginGraceTime leaves a second",
         r"echo LoginGraceTime 1 >>$R/etc/ssh/sshd_config",
