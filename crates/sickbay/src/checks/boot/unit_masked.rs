@@ -8,7 +8,7 @@ use sickbay_formats::span::Span;
 
 use crate::check::{Skip, Verdict};
 use crate::facts::programs::has_kernel;
-use crate::facts::units::{State, Unit, Units};
+use crate::facts::units::{State, Unit, Units, unit};
 use crate::facts::{Facts, SourceFile};
 use crate::finding::{Findings, Severity};
 use crate::proof::Stage;
@@ -73,7 +73,10 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let consoles: Vec<&Unit> = gettys.iter().map(|(_, unit)| *unit).collect();
     if !consoles.is_empty() && all_shut(&consoles) {
         let severity = if all_shut(&remote) { Severity::Critical } else { Severity::Warning };
-        for (name, unit) in gettys {
+        // That of a serial console is started by a generator, for what the kernel's command line names.
+        let serial = ("serial-getty@.service".to_owned(), unit(facts, "serial-getty@.service")?);
+        let serial = Some((&serial.0, &serial.1)).filter(|(_, unit)| matches!(unit.state, State::Masked(_)));
+        for (name, unit) in gettys.into_iter().chain(serial) {
             judge(facts, found, name, unit, severity);
         }
     }
