@@ -16,7 +16,7 @@ fn a_killed_fix_is_undone_or_finished() {
     let story = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/many-faults.txt");
     let story = Story::read(&story).expect("a story");
     let fix = ["fix", "--yes", "--risky"];
-    let whole = {
+    let mut whole = {
         let built = story.build().expect("built");
         let begun = Instant::now();
         let (_, text) = run(fix, built.root());
@@ -33,8 +33,12 @@ fn a_killed_fix_is_undone_or_finished() {
         let moment = whole.mul_f64(f64::from(turn) / 100.0) + Duration::from_micros(u64::from(turn) * 37 % 500);
         std::thread::sleep(moment);
         let _ = child.kill();
-        cut_off +=
-            usize::from(!child.wait().expect("ended").success() && child.wait().expect("ended").code().is_none());
+        if child.wait().expect("ended").code().is_none() {
+            cut_off += 1;
+        } else {
+            // It was over sooner than the first, which a busy machine may have held up.
+            whole = whole.min(moment);
+        }
         if turn % 2 == 1 {
             let (code, text) = run(fix, built.root());
             assert!(matches!(code, Some(0..=2)) && !text.contains("not repaired"), "after kill {turn}: {text}");
