@@ -13,7 +13,8 @@
 # QEMU, and installs its own boot loader there: its kernel knows what this machine's may not (device mapper,
 # vfat). Everything mounted or attached is gone afterwards, also when a step fails.
 set -eu
-variant=$1 image=$2
+variant=$1
+case $2 in /*) image=$2 ;; *) image=$PWD/$2 ;; esac
 
 # Mounts are our own and vanish with us; loop devices are remembered, and taken down.
 if [ -z "${SICKBAY_LAB_PRIVATE:-}" ]; then
