@@ -212,7 +212,7 @@ fn file_system(text: &[u8]) -> Option<Event> {
                 .is_some_and(|rest| rest.starts_with(level.as_bytes()))
         });
         // Since 5.18 a state may follow: `(device sda1 state EA)`.
-        let device = || after(rest, "(device ").map(|rest| first_word(rest).trim_end_with(|c| c == ')'));
+        let device = || after(rest, "(device ").map(|rest| first_word(rest.split_str(")").next().unwrap_or(rest)));
         if rest.contains_str("forced readonly") {
             return event(Kind::ReadOnly, device()?, b"btrfs");
         }

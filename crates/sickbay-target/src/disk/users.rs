@@ -4,12 +4,27 @@ use std::fs::{File, Metadata};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::QEMU_LOCKS;
 use crate::{OpenError, loops, sys};
 
+/// How long somebody who goes is waited for: the kernel takes down mounts and loop devices of a process, or of a target
+/// that was closed, a moment after it.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// Refuses a disk or image that somebody uses.
 pub(super) fn refuse(path: &Path, metadata: &Metadata) -> Result<(), OpenError> {
+    let begun = Instant::now();
+    loop {
+        match used(path, metadata) {
+            Err(OpenError::InUse { .. }) if begun.elapsed() < PATIENCE => std::thread::sleep(Duration::from_millis(20)),
+            result => return result,
+        }
+    }
+}
+
+fn used(path: &Path, metadata: &Metadata) -> Result<(), OpenError> {
     let in_use = |by: String| Err(OpenError::InUse { path: path.to_owned(), by });
     if metadata.file_type().is_block_device() {
         let holders = holders(metadata.rdev());
