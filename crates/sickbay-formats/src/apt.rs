@@ -10,7 +10,7 @@ use crate::digest::Digest;
 /// A suite of a mirror.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
-    /// `http://deb.debian.org/debian/`; ends with a slash. Of any scheme.
+    /// `http://mirror.example/debian/`; ends with a slash. Of any scheme.
     pub uri: String,
     /// `bookworm`; ends with a slash where packages and lists lie in one directory.
     pub suite: String,
@@ -227,8 +227,8 @@ mod tests {
     fn names_of_lists() {
         let name = |uri, suite| Source::new(uri, suite).list_prefix("amd64");
         assert_eq!(
-            name("http://deb.debian.org/debian/", "bookworm-updates"),
-            "deb.debian.org_debian_dists_bookworm-updates_"
+            name("http://mirror.example/debian/", "bookworm-updates"),
+            "mirror.example_debian_dists_bookworm-updates_"
         );
         assert_eq!(name("https://x/a_b~c/", "./"), "x_a%5fb%7ec_._");
         assert_eq!(name("http://x/y", "/"), "x_y_");
