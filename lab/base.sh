@@ -219,8 +219,10 @@ finish() {
 (finish) 2>&1
 umount -a -t ext4,vfat
 mount -o remount,ro /
+# In memory before the disk is taken away.
+sleep 60 &
 echo o >/proc/sysrq-trigger
-sleep 60
+wait
 FINISH
 chmod +x finish
 # A kernel of the new system, for this once.
@@ -236,7 +238,7 @@ for loop in $(cat "$work/loops"); do losetup -d "$loop"; done
 set -- -accel tcg -smp 1 -m 1024 -display none -serial stdio -no-reboot -nic none
 [ "$extra" != esp ] || set -- "$@" -bios /usr/share/ovmf/OVMF.fd
 timeout 900 qemu-system-x86_64 "$@" -drive "file=$image,format=raw,if=virtio" -kernel "$work/kernel" -initrd "$work/initrd" \
-    -append "root=$place $arguments rw init=/finish console=ttyS0 quiet" </dev/null >"$work/console" 2>&1 || true
+    -append "root=$place $arguments rw init=/finish console=ttyS0 quiet panic=-1" </dev/null >"$work/console" 2>&1 || true
 # Mounted once more, so that no journal is left to be replayed.
 first=$(attach 1 $shift_of_root)
 mount -o "$options" "$first" "$root"

@@ -3,16 +3,14 @@
 //! Nothing here fails because a machine is slow: it prints, and a person judges.
 
 mod cost;
+mod disk;
 mod memory;
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use self::cost::{Cost, median};
-use crate::lab::disk::{BASE, output, succeed};
+use crate::lab::disk::output;
 
 /// What is to be measured.
 #[derive(Debug, clap::Args)]
@@ -37,8 +35,10 @@ pub struct Bench {
 /// What can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Part {
-    /// A cold disk
+    /// The disk of the lab: cold, and its packaged files
     Disk,
+    /// An initramfs of 60 MB
+    Initramfs,
     /// This machine
     Host,
     /// Its packaged files
@@ -53,62 +53,29 @@ impl Bench {
     /// Does it.
     pub fn run(&self) -> Result<(), String> {
         if let Some(list) = &self.read {
-            return read(list);
+            return disk::read(list);
         }
         if self.rollups {
             return memory::rollups();
         }
         let sickbay = crate::lab::build()?;
         println!("{} runs each, medians; wall and CPU in ms\n", self.runs);
-        for part in [Part::Disk, Part::Host, Part::Packages, Part::Log, Part::Ledger] {
+        for part in [Part::Disk, Part::Initramfs, Part::Host, Part::Packages, Part::Log, Part::Ledger] {
             if self.only.is_some_and(|only| only != part) {
                 continue;
             }
             match part {
-                Part::Disk => self.disk(&sickbay)?,
+                Part::Disk => {
+                    disk::cold(&sickbay, self.runs)?;
+                    disk::packages(&sickbay)?;
+                }
+                Part::Initramfs => disk::initramfs(&sickbay, self.runs)?,
                 Part::Host => self.host(&sickbay)?,
                 Part::Packages => self.packages(&sickbay)?,
                 Part::Log => memory::log(&sickbay, self.runs)?,
                 Part::Ledger => memory::ledger(&sickbay, self.runs)?,
             }
         }
-        Ok(())
-    }
-
-    /// `check` of a disk that is not in the page cache, against attaching it, mounting it and reading the same bytes.
-    fn disk(&self, sickbay: &Path) -> Result<(), String> {
-        let image = fs::canonicalize(BASE.healthy()?).map_err(|error| error.to_string())?;
-        let list = tempfile::NamedTempFile::new().map_err(|error| error.to_string())?;
-        let files = files_read(sickbay, &image)?;
-        let text: String = files.iter().map(|(path, bytes)| format!("{bytes} {path}\n")).collect();
-        fs::write(list.path(), text).map_err(|error| error.to_string())?;
-        let this = std::env::current_exe().map_err(|error| error.to_string())?;
-        // The first partition of base.sh begins at 1 MiB and has 2400 MiB.
-        let script = r#"set -e
-loop=$(losetup --find --show --read-only --offset 1048576 --sizelimit 2516582400 "$1")
-trap 'losetup -d "$loop"' EXIT
-dir=$(mktemp -d)
-mount -o ro,noload "$loop" "$dir"
-cd "$dir"
-"$2" bench --read "$3"
-cd /
-umount "$dir"
-rmdir "$dir""#;
-        let mut ours = Vec::new();
-        let mut theirs = Vec::new();
-        for _ in 0..self.runs {
-            uncache(&image)?;
-            ours.push(Cost::of(Command::new(sickbay).arg("check").arg(&image))?);
-            uncache(&image)?;
-            let mut by_hand = Command::new("unshare");
-            by_hand.args(["--mount", "--propagation", "private", "--", "sh", "-c", script, "sh"]);
-            theirs.push(Cost::of(by_hand.arg(&image).arg(&this).arg(list.path()))?);
-        }
-        let bytes: u64 = files.values().sum();
-        println!("a cold disk, {} files, {} KiB of them read", files.len(), bytes / 1024);
-        let (ours, theirs) = (median(&ours), median(&theirs));
-        cost::compare("sickbay check DISK", ours, "attach, mount, read by hand", theirs, |cost| cost.wall, 1.5);
-        println!("  peak memory {:.1} MiB (at most 64)\n", ours.peak as f64 / 1024.0);
         Ok(())
     }
 
@@ -165,55 +132,4 @@ rmdir "$dir""#;
         }
         Ok(())
     }
-}
-
-/// Which files of the disk a look reads and how many bytes of each, as strace sees it: those of the root by their path in
-/// it, without a slash before, and the image itself.
-fn files_read(sickbay: &Path, image: &Path) -> Result<BTreeMap<String, u64>, String> {
-    let log = tempfile::NamedTempFile::new().map_err(|error| error.to_string())?;
-    let mut strace = Command::new("strace");
-    strace.args(["-f", "-y", "-s", "0", "-e", "trace=read,pread64", "-o"]).arg(log.path());
-    output(strace.arg(sickbay).arg("check").arg(image))?;
-    let text = fs::read_to_string(log.path()).map_err(|error| error.to_string())?;
-    let mut files = BTreeMap::new();
-    for line in text.lines() {
-        // 123 read(7</run/etc/fstab>, ""..., 65536) = 113, where /run is the place of the private mount.
-        let Some((_, rest)) = line.split_once("read(").or_else(|| line.split_once("pread64(")) else { continue };
-        let Some((descriptor, tail)) = rest.split_once(">, ") else { continue };
-        let Some((_, path)) = descriptor.split_once('<') else { continue };
-        let Some(bytes) = tail.rsplit_once("= ").and_then(|(_, bytes)| bytes.trim().parse::<u64>().ok()) else {
-            continue;
-        };
-        let name = match path.strip_prefix("/run/") {
-            Some(inside) => inside,
-            None if Path::new(path) == image => path,
-            // This machine's own: /proc, /sys, the program's libraries.
-            None => continue,
-        };
-        *files.entry(name.to_owned()).or_insert(0) += bytes;
-    }
-    if files.len() < 10 {
-        return Err(format!("strace saw only {} files read: is it installed?", files.len()));
-    }
-    Ok(files)
-}
-
-/// Reads so many bytes of each file as the list says; what is not there is passed over.
-fn read(list: &Path) -> Result<(), String> {
-    let text = fs::read_to_string(list).map_err(|error| error.to_string())?;
-    let mut buffer = Vec::new();
-    for line in text.lines() {
-        let Some((bytes, path)) = line.split_once(' ') else { continue };
-        let Ok(file) = fs::File::open(path) else { continue };
-        buffer.clear();
-        file.take(bytes.parse().unwrap_or(0)).read_to_end(&mut buffer).map_err(|error| format!("{path}: {error}"))?;
-    }
-    Ok(())
-}
-
-/// Drops a file's pages from the cache.
-fn uncache(path: &Path) -> Result<(), String> {
-    let mut dd = Command::new("dd");
-    dd.arg(format!("if={}", path.display())).args(["iflag=nocache", "count=0", "status=none"]);
-    succeed(&mut dd).map(drop)
 }

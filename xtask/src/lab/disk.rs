@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use tempfile::TempDir;
+
 use crate::new_check::workspace;
 
 /// A healthy system that is broken; `lab/base.sh` builds it.
@@ -101,6 +103,16 @@ if [ -n "$ESP" ]; then tail -c +$((${ESP##*@} + 1)) "$1" | sha256sum; fi"#;
     }
 
     fn inside(&self, image: &Path, options: &str, script: &str) -> Result<String, String> {
+        let (mut command, _mount_point) = self.command(image, options, script)?;
+        Ok(String::from_utf8_lossy(&succeed(&mut command)?.stdout).into_owned())
+    }
+
+    /// A command that runs the script so without writing to the image, and the directory that must outlive it.
+    pub fn reader(&self, image: &Path, script: &str) -> Result<(Command, TempDir), String> {
+        self.command(image, self.options[1], script)
+    }
+
+    fn command(&self, image: &Path, options: &str, script: &str) -> Result<(Command, TempDir), String> {
         let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
         let (start, size) = partition(image, 1)?;
         let mut mounts = mount(start + self.shift, size - self.shift, options, "$R");
@@ -118,7 +130,7 @@ if [ -n "$ESP" ]; then tail -c +$((${ESP##*@} + 1)) "$1" | sha256sum; fi"#;
         }
         let whole = format!("set -eu\n{MOUNT}{mounts}{script}\numount -R \"$R\"");
         command.args(["--mount", "--propagation", "private", "--", "sh", "-c", &whole, "sh"]).arg(image);
-        Ok(String::from_utf8_lossy(&succeed(&mut command)?.stdout).into_owned())
+        Ok((command, dir))
     }
 }
 
