@@ -218,16 +218,23 @@ impl Guest {
     /// Waits until one of the texts appears behind what was read, and reads past it.
     fn expect(&mut self, texts: &[&str], timeout: Duration) -> Option<usize> {
         let until = Instant::now() + timeout;
+        let longest = texts.iter().map(|text| text.len()).max().unwrap_or_default();
+        // The console speaks byte by byte: what was looked through already is not looked through again.
+        let mut looked = self.read;
         loop {
-            let new = self.console.get(self.read..).unwrap_or_default();
+            let new = self.console.get(looked..).unwrap_or_default();
             let first = texts.iter().enumerate().filter_map(|(index, text)| Some((new.find(text)?, index))).min();
             if let Some((at, index)) = first {
-                self.read += at + texts.get(index).map_or(0, |text| text.len());
+                self.read = looked + at + texts.get(index).map_or(0, |text| text.len());
                 return Some(index);
             }
+            looked = looked.max(self.console.floor_char_boundary(self.console.len().saturating_sub(longest)));
             let left = until.checked_duration_since(Instant::now())?;
             match self.serial.recv_timeout(left) {
-                Ok(bytes) => self.console.push_str(&plain(&bytes)),
+                Ok(mut bytes) => {
+                    bytes.extend(self.serial.try_iter().flatten());
+                    self.console.push_str(&plain(&bytes));
+                }
                 Err(RecvTimeoutError::Timeout) => return None,
                 Err(RecvTimeoutError::Disconnected) => {
                     std::thread::sleep(left.min(Duration::from_millis(200)));
