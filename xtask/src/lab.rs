@@ -7,6 +7,7 @@ mod cascade;
 pub mod disk;
 mod faults;
 mod guest;
+mod live;
 mod table;
 mod trial;
 mod whole;
@@ -124,10 +125,11 @@ impl Lab {
 /// Everything there is to be tried, the longest first, so that the end is not spent waiting for one.
 fn all(smoke: bool) -> Vec<Trial> {
     let disks = DISKS.into_iter().filter(|disk| !smoke || disk.name == BASE.name).map(Trial::Pristine);
+    let live = (!smoke).then_some(Trial::Live);
     let whole = [Trial::Boots(smoke), Trial::Five, Trial::Killed(if smoke { KILLS_OF_SMOKE } else { KILLS })];
     let cascades = (1..=if smoke { CASCADES_OF_SMOKE } else { CASCADES }).map(Trial::Cascade);
     let faults = FAULTS.iter().filter(|fault| !smoke || fault.smoke).map(Trial::Fault);
-    whole.into_iter().chain(disks).chain(cascades).chain(faults).collect()
+    whole.into_iter().chain(live).chain(disks).chain(cascades).chain(faults).collect()
 }
 
 /// Something that is tried.
@@ -140,6 +142,8 @@ enum Trial {
     Five,
     /// `fix` killed at so many moments.
     Killed(usize),
+    /// A running machine that repairs itself.
+    Live,
     /// Three faults by chance, the one of this number.
     Cascade(usize),
     /// One fault.
@@ -153,6 +157,7 @@ impl Trial {
             Trial::Boots(_) => "boot-stages".to_owned(),
             Trial::Five => "five-at-once".to_owned(),
             Trial::Killed(_) => "killed".to_owned(),
+            Trial::Live => "live-memory".to_owned(),
             Trial::Cascade(number) => format!("cascade-{number}"),
             Trial::Fault(fault) => fault.name.to_owned(),
         }
@@ -161,7 +166,7 @@ impl Trial {
     fn disk(&self) -> &'static Disk {
         match self {
             Trial::Pristine(disk) => disk,
-            Trial::Boots(_) | Trial::Five | Trial::Killed(_) | Trial::Cascade(_) => &BASE,
+            Trial::Boots(_) | Trial::Five | Trial::Killed(_) | Trial::Live | Trial::Cascade(_) => &BASE,
             Trial::Fault(fault) => fault.disk,
         }
     }
@@ -172,6 +177,7 @@ impl Trial {
             Trial::Boots(smoke) => lab.boots(*smoke),
             Trial::Five => lab.five(),
             Trial::Killed(times) => lab.killed(*times),
+            Trial::Live => lab.live(),
             Trial::Cascade(number) => lab.cascade(*number),
             Trial::Fault(fault) => lab.try_fault(fault),
         }

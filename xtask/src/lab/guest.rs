@@ -61,6 +61,8 @@ const BOOT: Duration = Duration::from_secs(240);
 /// A quiet console for this long after power-on, and nobody comes any more.
 const SILENCE: Duration = Duration::from_secs(130);
 const ANSWER: Duration = Duration::from_secs(60);
+/// A command, of which the shell computes what the terminal cannot have echoed: marker-42.
+const MARKER: &str = "echo marker-$((6 * 7))";
 /// MiB of memory.
 const MEMORY: &str = "768";
 
@@ -121,8 +123,7 @@ impl Guest {
             Some(_) => return Err(self.stop("the session ends at once")),
             None => return Err(self.stop("no prompt after the password")),
         }
-        // The shell computes what the terminal cannot have echoed.
-        self.send("echo marker-$((6 * 7))\n");
+        self.send(&format!("{MARKER}\n"));
         match self.expect(&["marker-42"], ANSWER) {
             Some(_) => Ok(()),
             None => Err(self.stop("no shell")),
@@ -134,7 +135,7 @@ impl Guest {
         self.boot()?;
         let until = Instant::now() + ANSWER;
         let answer = loop {
-            let answer = self.ssh("sickbay");
+            let answer = self.ssh("sickbay", MARKER);
             let (_, said) = &answer;
             // The network of the guest comes up a little after its prompt.
             let early = ["Connection timed out", "Connection reset", "Connection refused", "Connection closed"];
@@ -152,7 +153,7 @@ impl Guest {
                 return Err(self.stop(&format!("ssh: {last}")));
             }
         }
-        let (let_in, said) = self.ssh("not-the-password");
+        let (let_in, said) = self.ssh("not-the-password", MARKER);
         if let_in || !said.contains("Permission denied") {
             return Err(self.stop("a wrong password lets in over ssh"));
         }
@@ -160,12 +161,12 @@ impl Guest {
     }
 
     /// The answer to a command over ssh: whether it ran, and what was said.
-    fn ssh(&self, password: &str) -> (bool, String) {
+    pub fn ssh(&self, password: &str, command: &str) -> (bool, String) {
         let out = Command::new("sshpass")
             .args(["-p", password, "ssh", "-F", "none", "-o", "StrictHostKeyChecking=no", "-o", "LogLevel=ERROR"])
             .args(["-o", "UserKnownHostsFile=/dev/null", "-o", "PubkeyAuthentication=no", "-o", "ConnectTimeout=30"])
             .args(["-o", "NumberOfPasswordPrompts=1", "-p", &self.ssh.to_string(), "root@127.0.0.1"])
-            .arg("echo marker-$((6 * 7))")
+            .arg(command)
             .output();
         match out {
             Ok(out) => (out.status.success(), String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned()),
