@@ -70,6 +70,7 @@ impl Lab {
         for disk in DISKS.iter().filter(|disk| trials.iter().any(|trial| trial.disk().name == disk.name)) {
             disk.healthy()?;
         }
+        let names: Vec<String> = all(false).iter().map(Trial::name).collect();
         let queue = Mutex::new(trials.iter());
         let rows = Mutex::new(Vec::new());
         std::thread::scope(|scope| {
@@ -89,6 +90,12 @@ impl Lab {
                         );
                         if let Ok(mut rows) = rows.lock() {
                             rows.push(row);
+                            // What was seen is kept when the rest is cut off.
+                            if self.write
+                                && let Err(why) = table::write(&workspace().join("docs/lab.md"), &rows, &names)
+                            {
+                                eprintln!("{why}");
+                            }
                         }
                     }
                 });
@@ -103,11 +110,6 @@ impl Lab {
             }
         }
         let failed = rows.iter().filter(|row| row.failure.is_some()).count();
-        if self.write {
-            let names: Vec<String> = all(false).iter().map(Trial::name).collect();
-            rows.retain(|row| row.failure.is_none());
-            table::write(&workspace().join("docs/lab.md"), &rows, &names)?;
-        }
         println!("\n{} passed, {failed} failed", trials.len() - failed);
         if failed == 0 { Ok(()) } else { Err("the lab failed".to_owned()) }
     }

@@ -272,6 +272,8 @@ pub enum Password {
     None,
     /// passwd(5) only: the hash is in shadow(5).
     Shadowed,
+    /// What is neither a hash nor a way to say that there is none: no password matches.
+    Invalid,
 }
 
 impl Password {
@@ -282,6 +284,9 @@ impl Password {
             b"x" => Password::Shadowed,
             _ if is_hash(field) => Password::Hash,
             _ if is_hash(unlocked(field)) => Password::Locked,
+            // Words of other systems' tools for the same as `*`.
+            b"NP" | b"LK" | b"UP" | b"nologin" => Password::None,
+            _ if unlocked(field).len() == field.len() => Password::Invalid,
             _ => Password::None,
         }
     }

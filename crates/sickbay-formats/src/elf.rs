@@ -47,6 +47,11 @@ pub struct Elf {
     pub interpreter: Option<BString>,
     /// Names of the libraries that it needs, in order.
     pub needed: Vec<BString>,
+    /// Versions that these libraries must have: the library and the version (`DT_VERNEED`). Weak ones, which a linker does
+    /// without, are left out.
+    pub versions_needed: Vec<(BString, BString)>,
+    /// Versions that it has itself (`DT_VERDEF`).
+    pub versions: Vec<BString>,
     /// Its own name.
     pub soname: Option<BString>,
     /// Directories that are searched first, as written: for it and for what it loads.
@@ -113,6 +118,8 @@ where
         loadable: matches!(header.e_type(endian), elf::ET_EXEC | elf::ET_DYN),
         interpreter: None,
         needed: Vec::new(),
+        versions_needed: Vec::new(),
+        versions: Vec::new(),
         soname: None,
         rpath: Vec::new(),
         runpath: Vec::new(),
@@ -142,13 +149,16 @@ where
                 .map(|entry| Into::<u64>::into(entry.d_val(endian)))
         };
         let Some(strings) = value(5) else { continue };
-        // The table is given by its address; the segment that holds the address tells where it is in the file.
-        let offset = segments.iter().find_map(|segment| {
-            let start: u64 = segment.p_vaddr(endian).into();
-            let within = strings.checked_sub(start)?;
-            let inside = segment.p_type(endian) == elf::PT_LOAD && within < segment.p_filesz(endian).into();
-            inside.then(|| segment.p_offset(endian).into().checked_add(within)).flatten()
-        })?;
+        // Tables are given by their addresses; the segment that holds the address tells where it is in the file.
+        let place = |address: u64| {
+            segments.iter().find_map(|segment| {
+                let start: u64 = segment.p_vaddr(endian).into();
+                let within = address.checked_sub(start)?;
+                let inside = segment.p_type(endian) == elf::PT_LOAD && within < segment.p_filesz(endian).into();
+                inside.then(|| segment.p_offset(endian).into().checked_add(within)).flatten()
+            })
+        };
+        let offset = place(strings)?;
         let length = value(10).unwrap_or(0);
         let string = |at: u64| -> Option<BString> {
             let end = offset.checked_add(length)?;
@@ -166,8 +176,68 @@ where
                 _ => {}
             }
         }
+        // DT_VERNEED and DT_VERNEEDNUM, DT_VERDEF and DT_VERDEFNUM.
+        if let (Some(table), Some(count)) = (value(0x6fff_fffe).and_then(place), value(0x6fff_ffff)) {
+            elf.versions_needed = versions_needed(data, endian, table, count, &string)?;
+        }
+        if let (Some(table), Some(count)) = (value(0x6fff_fffc).and_then(place), value(0x6fff_fffd)) {
+            elf.versions = versions(data, endian, table, count, &string)?;
+        }
     }
     Some(elf)
+}
+
+/// The most entries of a table of versions that are looked at; libc.so.6 defines some 40, libstdc++ some 70.
+const VERSIONS_LIMIT: u64 = 4096;
+
+fn versions_needed<'data, R: ReadRef<'data>>(
+    data: R,
+    endian: object::Endianness,
+    mut at: u64,
+    count: u64,
+    string: &dyn Fn(u64) -> Option<BString>,
+) -> Option<Vec<(BString, BString)>> {
+    let mut all = Vec::new();
+    for _ in 0..count.min(VERSIONS_LIMIT) {
+        let library: &elf::Verneed<object::Endianness> = data.read_at(at).ok()?;
+        let file = string(library.vn_file.get(endian).into())?;
+        let mut version_at = at.checked_add(library.vn_aux.get(endian).into())?;
+        for _ in 0..library.vn_cnt.get(endian) {
+            let version: &elf::Vernaux<object::Endianness> = data.read_at(version_at).ok()?;
+            // VER_FLG_WEAK.
+            if version.vna_flags.get(endian).0 & 2 == 0 && all.len() < DYNAMIC_LIMIT {
+                all.push((file.clone(), string(version.vna_name.get(endian).into())?));
+            }
+            version_at = version_at.checked_add(version.vna_next.get(endian).into())?;
+        }
+        match library.vn_next.get(endian) {
+            0 => break,
+            next => at = at.checked_add(next.into())?,
+        }
+    }
+    Some(all)
+}
+
+fn versions<'data, R: ReadRef<'data>>(
+    data: R,
+    endian: object::Endianness,
+    mut at: u64,
+    count: u64,
+    string: &dyn Fn(u64) -> Option<BString>,
+) -> Option<Vec<BString>> {
+    let mut all = Vec::new();
+    for _ in 0..count.min(VERSIONS_LIMIT) {
+        let version: &elf::Verdef<object::Endianness> = data.read_at(at).ok()?;
+        // The first name is its own; those behind it are of versions that it contains.
+        let name: &elf::Verdaux<object::Endianness> =
+            data.read_at(at.checked_add(version.vd_aux.get(endian).into())?).ok()?;
+        all.push(string(name.vda_name.get(endian).into())?);
+        match version.vd_next.get(endian) {
+            0 => break,
+            next => at = at.checked_add(next.into())?,
+        }
+    }
+    Some(all)
 }
 
 fn paths(list: &[u8]) -> Vec<BString> {
@@ -199,6 +269,8 @@ mod tests {
         let elf = parse(bytes.as_slice()).unwrap();
         if elf.interpreter.is_some() {
             assert!(elf.needed.iter().any(|name| name.starts_with(b"libc.")), "{elf:?}");
+            let needs: Vec<_> = elf.versions_needed.iter().filter(|(file, _)| elf.needed.contains(file)).collect();
+            assert_eq!(needs.len(), elf.versions_needed.len(), "{elf:?}");
         }
     }
 

@@ -24,6 +24,7 @@ pub mod grub_core;
 pub mod grub_env;
 pub mod grub_legacy;
 pub mod grub_legacy_stage;
+pub mod hosts_access;
 pub mod hs_err;
 pub mod initramfs;
 pub mod inittab;

@@ -85,6 +85,8 @@ pub static ALL: &[&Check] = &[
     &login::pam_lets_anyone_in::CHECK,
     &login::nologin_file::CHECK,
     &login::login_refused_in_log::CHECK,
+    &login::root_password_invalid::CHECK,
+    &login::hosts_deny_refuses_ssh::CHECK,
     // Logs.
     &logs::oom_killer::CHECK,
     &logs::boot_stopped::CHECK,

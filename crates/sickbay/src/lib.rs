@@ -15,5 +15,6 @@ pub mod finding;
 pub mod proof;
 pub mod repair;
 pub mod report;
+pub mod spelling;
 pub mod symptom;
 pub mod text;

@@ -19,12 +19,13 @@ fn line(row: &Row) -> String {
     format!("| {} | {} | {} |\n", cells.join(" | "), row.undone, row.seconds)
 }
 
-/// Writes the page. Rows that were not tried this time stay as they were; `names` are all that there are, in order.
+/// Writes the page. Rows that were not tried this time, or that failed, stay as they were; `names` are all that there are,
+/// in order.
 pub fn write(path: &Path, rows: &[Row], names: &[String]) -> Result<(), String> {
     let old = std::fs::read_to_string(path).unwrap_or_default();
     let mut table = HEAD.to_owned();
     for name in names {
-        match rows.iter().find(|row| row.name == *name) {
+        match rows.iter().find(|row| row.name == *name && row.failure.is_none()) {
             Some(row) => table.push_str(&line(row)),
             None => old.lines().filter(|line| line.starts_with(&format!("| {name} |"))).for_each(|line| {
                 let _ = writeln!(table, "{line}");

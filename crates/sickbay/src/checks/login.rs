@@ -1,6 +1,7 @@
 //! What stands between a user and a shell.
 
 pub mod account_file_damaged;
+pub mod hosts_deny_refuses_ssh;
 pub mod login_defs_invalid;
 pub mod login_program_broken;
 pub mod login_refused_in_log;
@@ -16,6 +17,7 @@ pub mod profile_stops_login;
 pub mod profile_syntax_error;
 pub mod root_account_expired;
 pub mod root_account_missing;
+pub mod root_password_invalid;
 pub mod root_password_locked;
 pub mod root_shell_missing;
 pub mod service_account_missing;

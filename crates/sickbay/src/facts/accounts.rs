@@ -21,7 +21,11 @@ pub struct Accounts {
 
 impl Fact for Accounts {
     fn gather(facts: &Facts) -> Result<Accounts, Skip> {
-        let file = |kind: Kind| facts.file(kind.path());
+        // What is there and is no file is none: `account-file-damaged` says so.
+        let file = |kind: Kind| match facts.root().stat(kind.path()) {
+            Ok(there) if !there.is_file() => Ok(None),
+            _ => facts.file(kind.path()),
+        };
         Ok(Accounts { passwd: file(Kind::Passwd)?, shadow: file(Kind::Shadow)?, group: file(Kind::Group)? })
     }
 }

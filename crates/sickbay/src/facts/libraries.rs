@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bstr::{BStr, ByteSlice};
+use bstr::{BStr, BString, ByteSlice};
 use object::read::ReadCache;
 use sickbay_formats::elf::{self, Abi, Elf, NotElf};
 use sickbay_formats::ld_so;
@@ -53,6 +53,10 @@ pub enum Fault {
         /// Bytes there must be.
         wanted: u64,
     },
+    /// It does not have a version of itself that is asked for, as a file of another release does not; who asks.
+    Version(BString, PathBuf),
+    /// It asks for a version that this library of the system does not have.
+    NeedsVersion(BString, PathBuf),
     /// It is for another machine than the system.
     Machine(Abi, Abi),
     /// Nobody may execute it; its mode.
@@ -73,6 +77,17 @@ impl Fault {
             Fault::Damaged => tr!("{path} is damaged: its ELF header is wrong", path),
             Fault::CutOff { size, wanted } => {
                 tr!("{path} is cut off: it has {size} of at least {wanted} bytes", path, size = *size, wanted = *wanted)
+            }
+            Fault::Version(version, by) => {
+                tr!("{path} has no version {version}, which {by} needs", path, version, by = by.as_path())
+            }
+            Fault::NeedsVersion(version, library) => {
+                tr!(
+                    "{path} needs version {version} of {library}, which has none",
+                    path,
+                    version,
+                    library = library.as_path()
+                )
             }
             Fault::Machine(its, system) => {
                 tr!("{path} is a {its} file, the system is {system}", path, its = its.name(), system = system.name())
@@ -265,6 +280,7 @@ impl Libraries {
                 match self.find(facts, name, (&by, &its), (path, elf), musl)? {
                     Ok(found) => {
                         if let Body::Elf(next) = &*self.look(root, &found) {
+                            all.extend(lacks_version(facts, (&found, next), name, (&by, &its)));
                             queue.push_back((found, next.clone()));
                         }
                     }
@@ -297,7 +313,7 @@ impl Libraries {
             });
         }
         let mut dirs: Vec<(PathBuf, bool)> = Vec::new();
-        let mut own = |list: &[bstr::BString], of: &Path| {
+        let mut own = |list: &[BString], of: &Path| {
             dirs.extend(list.iter().filter_map(|dir| expand(root, dir, of, its.abi)).map(|dir| (dir, true)));
         };
         if its.runpath.is_empty() {
@@ -351,6 +367,33 @@ impl Libraries {
         }
         Ok(Err(in_the_way.unwrap_or_else(|| (expected(facts, &dirs, private, &defaults, file), Fault::Missing))))
     }
+}
+
+/// Whether `library`, found for `name`, lacks a version that `user` asks for (elf/dl-version.c). To one without any versions
+/// the linker is lenient. To blame is the one that is not as its package brought it.
+fn lacks_version(
+    facts: &Facts,
+    (library, its): (&Path, &Elf),
+    name: &[u8],
+    (user, asks): (&Path, &Elf),
+) -> Option<Broken> {
+    let asked = asks.versions_needed.iter().filter(|(file, _)| *file == name).map(|(_, version)| version);
+    let version = asked.into_iter().find(|version| !its.versions.is_empty() && !its.versions.contains(version))?;
+    let real = |path: &Path| facts.root().canonical(path).unwrap_or_else(|_| path.to_owned());
+    let (library, user) = (real(library), real(user));
+    let (path, fault) = if is_altered(facts, &user) && !is_altered(facts, &library) {
+        (user.clone(), Fault::NeedsVersion(version.clone(), library))
+    } else {
+        (library, Fault::Version(version.clone(), user.clone()))
+    };
+    Some(Broken { path, fault, needed_by: user })
+}
+
+/// Whether the content of a file is not that of its package; false where no package tells.
+fn is_altered(facts: &Facts, path: &Path) -> bool {
+    let Ok(packages) = facts.get::<Packages>() else { return false };
+    let digest = packages.file(path).and_then(|file| packages.digest(facts.root(), file));
+    digest.is_some_and(|digest| facts.root().read_up_to(path, 64 << 20).is_ok_and(|text| !digest.fits(&text)))
 }
 
 /// Where a file that is found nowhere should be: where the donor has it or a package brought it. What no package knows of

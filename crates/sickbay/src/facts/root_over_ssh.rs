@@ -38,6 +38,8 @@ pub enum Refusal<'a> {
     Connection(Setting<'a>),
     /// PermitRootLogin leaves no way that root has; the default when no line says it.
     RootLogin(Option<Setting<'a>>, String),
+    /// The session ends as soon as root is in: a command that only says no, a directory that is not there.
+    Session(Setting<'a>),
     /// AuthenticationMethods asks for something that is switched off or that root has not.
     Methods(Setting<'a>),
     /// The methods that root could use are switched off; the lines that do it.
@@ -128,7 +130,7 @@ impl RootOverSsh {
                 return Some(Refusal::NotAllowed(*setting));
             }
         }
-        self.refused_methods(facts, sshd, effective)
+        self.refused_methods(facts, sshd, effective).or_else(|| no_session(facts, effective))
     }
 
     fn refused_methods<'a>(&self, facts: &Facts, sshd: &Sshd, effective: &Effective<'a>) -> Option<Refusal<'a>> {
@@ -224,6 +226,17 @@ fn key_file(facts: &Facts, path: &Path) -> Option<KeyFile> {
         }
     }
     (found.free || found.forced).then_some(found)
+}
+
+/// What ends every session of root at once: a ForceCommand that does nothing, or a ChrootDirectory that is not there.
+fn no_session<'a>(facts: &Facts, effective: &Effective<'a>) -> Option<Refusal<'a>> {
+    const NOTHING: [&str; 5] = ["/bin/false", "/usr/bin/false", "/sbin/nologin", "/usr/sbin/nologin", "/bin/nologin"];
+    let force = effective.setting("ForceCommand").filter(|(_, line)| NOTHING.iter().any(|no| line.rest == *no));
+    let chroot = effective.setting("ChrootDirectory").filter(|(_, line)| {
+        let dir = line.arg(0).to_str_lossy();
+        dir.starts_with('/') && !dir.contains('%') && facts.root().exists(dir.as_ref()).is_ok_and(|there| !there)
+    });
+    force.or(chroot).map(Refusal::Session)
 }
 
 fn is_yes(word: &[u8]) -> bool {

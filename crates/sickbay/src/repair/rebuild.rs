@@ -174,8 +174,15 @@ impl Rebuild {
     }
 }
 
-/// Whether a file begins as a private key that sshd reads.
-pub fn is_host_key(head: &[u8]) -> bool {
-    head.lines().next().is_some_and(|line| line.contains_str("PRIVATE KEY-----"))
-        || head.starts_with(b"SSH PRIVATE KEY FILE FORMAT")
+/// Whether a file holds a private key that sshd reads: from its first line to its last, or of SSH 1.
+pub fn is_host_key(text: &[u8]) -> bool {
+    let mut lines = text.lines().map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
+    let first = lines.next().unwrap_or_default();
+    let is_end = |line: &[u8]| line.starts_with(b"-----END ") && line.ends_with(b"PRIVATE KEY-----");
+    let has_body = |line: &[u8]| line.iter().any(|byte| *byte != 0);
+    first.starts_with(b"SSH PRIVATE KEY FILE FORMAT")
+        || first.starts_with(b"-----BEGIN ")
+            && first.ends_with(b"PRIVATE KEY-----")
+            && lines.next().is_some_and(has_body)
+            && lines.any(is_end)
 }

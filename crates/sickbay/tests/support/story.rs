@@ -12,7 +12,7 @@
 //! | `--- replace PATH` | body: a line `old` and a line `new`; each occurrence is replaced |
 //! | `--- empty PATH`, `--- dir PATH [MODE]`, `--- link PATH -> TARGET`, `--- fifo PATH` | what they say |
 //! | `--- hole PATH SIZE` | a sparse file of SIZE bytes |
-//! | `--- elf PATH [MODE] [interp=PATH] [needs=A,B] [soname=C] [runpath=D] [machine=N]` | a small ELF file, for x86-64 unless it says otherwise |
+//! | `--- elf PATH [MODE] [interp=PATH] [needs=A,B] [soname=C] [runpath=D] [machine=N] [asks=A:V] [has=V,W]` | a small ELF file, for x86-64 unless it says otherwise |
 //! | `--- label PATH TYPE` | the SELinux label `system_u:object_r:TYPE:s0` |
 //! | `--- text PATH` | the words of the body are added to a program, as C keeps texts in one: a NUL on both sides |
 //! | `--- initramfs PATH VERSION [modules=A,B] [without-init]` | an initramfs, not compressed, with these modules of that kernel |
@@ -337,7 +337,15 @@ fn perform(root: &Path, directive: &Directive) -> Result<(), String> {
             let needs: Vec<&str> = value("needs=").map(|list| list.split(',').collect()).unwrap_or_default();
             let plain: Vec<&str> = rest.iter().copied().filter(|word| !word.contains('=')).collect();
             let mode = if plain.is_empty() { vec!["0755"] } else { plain };
-            let mut bytes = elf::build(value("interp="), &needs, value("soname="), value("runpath="));
+            let list = |key| value(key).into_iter().flat_map(|list: &str| list.split(','));
+            let mut bytes = elf::build(&elf::Parts {
+                interpreter: value("interp="),
+                needed: needs,
+                soname: value("soname="),
+                runpath: value("runpath="),
+                asks: list("asks=").filter_map(|pair| pair.split_once(':')).collect(),
+                has: list("has=").collect(),
+            });
             if let Some(machine) = value("machine=").and_then(|number| number.parse::<u16>().ok()) {
                 bytes[18..20].copy_from_slice(&machine.to_le_bytes());
             }

@@ -2,6 +2,7 @@
 
 use sickbay_formats::accounts::{AccountFile, Defect, Entry, Kind, Password, with_unix_ends};
 use sickbay_formats::lines;
+use sickbay_target::FileKind;
 
 use crate::check::{Skip, Verdict};
 use crate::facts::Facts;
@@ -14,7 +15,7 @@ use crate::{check, tr};
 
 check! {
     /// ## What it finds
-    /// `/etc/passwd`, `/etc/shadow` or `/etc/group` missing, empty, with lines that end in CR LF or a byte order mark, or
+    /// `/etc/passwd`, `/etc/shadow` or `/etc/group` missing, empty, no file, with lines that end in CR LF or a byte order mark, or
     /// with lines that have the wrong number of fields or letters where a number belongs.
     ///
     /// ## Why it matters
@@ -42,7 +43,10 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         let parsed = accounts.parsed(kind);
         match accounts.file(kind) {
             Some(_) if parsed.compat && parsed.entries.is_empty() => {}
-            None => lost(facts, found, &accounts, kind, false),
+            None => match facts.root().stat(kind.path()) {
+                Ok(there) => no_file(found, kind, there.kind),
+                Err(_) => lost(facts, found, &accounts, kind, false),
+            },
             Some(_) if parsed.empty => lost(facts, found, &accounts, kind, true),
             Some(_) => damaged(facts, found, &accounts, &parsed),
         }
@@ -52,6 +56,16 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
 
 fn severity(kind: Kind) -> Severity {
     if kind == Kind::Group { Severity::Error } else { Severity::Critical }
+}
+
+/// Something else is in the way: whatever it holds is not thrown away.
+fn no_file(found: &mut Findings, kind: Kind, there: FileKind) {
+    let path = kind.path();
+    let finding = found.add(severity(kind), tr!("{path} is {kind} instead of a file", path, kind = there.to_string()));
+    finding.at_path(path).explains(path).by_hand(tr!("move what is there away and restore {path} from a backup", path));
+    if severity(kind) == Severity::Critical {
+        finding.stops(Stage::Account);
+    }
 }
 
 fn lost(facts: &Facts, found: &mut Findings, accounts: &Accounts, kind: Kind, is_there: bool) {

@@ -22,7 +22,7 @@ check! {
     /// An empty file of `auth` rules can also let everybody in.
     ///
     /// ## What the repair does
-    /// Puts the donor's file there, a copy that lies beside it (`.dpkg-dist`, `.rpmnew`, `.rpmsave`), or the file as the
+    /// Where a rule names a file that differs from one that is there by a letter or two, writes that name. Else puts the donor's file there, a copy that lies beside it (`.dpkg-dist`, `.rpmnew`, `.rpmsave`), or the file as the
     /// distribution ships it; on Debian put together from `/usr/share/pam-configs`. Each is judged before it is offered: root is
     /// let in with the right password and refused with a wrong one. By hand: reinstall the package, `pam-auth-update --force`
     /// or `authselect apply-changes -b`.
@@ -96,15 +96,19 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         {
             finding.stops(stage);
         }
-        if replacements.is_empty() || gap.what == What::Ring {
+        let mut repairs = if gap.what == What::Ring { Vec::new() } else { replacements };
+        if repairs.is_empty() && gap.what == What::Missing {
+            let named: Vec<_> = users.iter().filter_map(|(_, gap)| Some(&gap.by.as_ref()?.0)).collect();
+            repairs.extend(mend::respelt(facts, &path, &named, &DIRS.map(PathBuf::from))?);
+        }
+        if repairs.is_empty() {
             finding.by_hand(tr!(
                 "reinstall the package that has {path}, or give a root of the same release with --donor",
                 path = path.as_path()
             ));
-        } else {
-            for replacement in replacements {
-                finding.repair(replacement.risk, replacement.title, replacement.changes);
-            }
+        }
+        for repair in repairs {
+            finding.repair(repair.risk, repair.title, repair.changes);
         }
     }
     Ok(())

@@ -35,7 +35,8 @@ check! {
     /// say nothing of it but "Authentication failure".
     ///
     /// ## What the repair does
-    /// Copies the file from a donor (`--donor ROOT`), with the links that lead to it. Where no installed package has the module
+    /// Copies the file from a donor (`--donor ROOT`), with the links that lead to it. A name that is one or two letters from that of a
+    /// module is written as that. Where no installed package has the module
     /// (pam_tally2 left with Linux-PAM 1.5), its rules can be made comments, a risky repair: what it guarded is guarded no more. By hand: reinstall the package
     /// (libpam-modules, pam, glibc) from a chroot.
     "pam-module-broken", Login, seed = ["L3", "C2"], proves = [PamLogin, PamSshd, Account],
@@ -100,19 +101,21 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             Some(restoration) => {
                 finding.repair(restoration.risk, restoration.title, restoration.changes);
             }
-            None => match without_rules(facts, &path, &damage.rules)? {
-                Some(changes) => {
+            None => {
+                let named: Vec<_> = damage.rules.iter().map(|entry| &entry.file).collect();
+                if let Some(meant) = mend::respelt(facts, &path, &named, &modules.dirs)? {
+                    finding.repair(meant.risk, meant.title, meant.changes);
+                } else if let Some(changes) = without_rules(facts, &path, &damage.rules)? {
                     let title =
                         tr!("make the rules that name {path} comments: no package has it", path = path.as_path());
                     finding.repair(Risk::Risky, title, changes);
-                }
-                None => {
+                } else {
                     finding.by_hand(tr!(
                         "reinstall the package that has {path}, or give a root of the same release with --donor",
                         path = path.as_path()
                     ));
                 }
-            },
+            }
         }
     }
     Ok(())
@@ -168,6 +171,7 @@ fn of_pam(facts: &Facts, pam: &Pam, all: &mut BTreeMap<PathBuf, Damage>) -> Verd
     let root = User::named(facts, "root")?;
     for service in &pam.services {
         let shuts = refuses_without_modules(facts, service, &root)?;
+        let all_say_yes = !shuts || says_yes(facts, service)?;
         let opens =
             service.stage.is_some() && matches!(mend::wrong_password(facts, service, &root, false)?, Judgement::LetsIn);
         for (kind, entry) in service.entries() {
@@ -181,7 +185,11 @@ fn of_pam(facts: &Facts, pam: &Pam, all: &mut BTreeMap<PathBuf, Damage>) -> Verd
                 let missing = itself && matches!(fault, Fault::Missing | Fault::Dangling(_));
                 let action = entry.actions().get(code::MODULE_UNKNOWN).copied().unwrap_or(Action::Bad);
                 let fails = !matches!(action, Action::Ignore);
-                let decides = shuts && kind != Kind::Password && is_decisive(name);
+                // A name that no module has may be meant for one that says yes: then root comes in when its rule is passed.
+                let decides = shuts
+                    && kind != Kind::Password
+                    && (is_decisive(name)
+                        || missing && all_say_yes && lets_in_when_passed(facts, service, &root, entry)?);
                 // Packages that are not installed leave their rules behind.
                 if missing && !decides && (!fails || entry.rule.silent && !shuts) {
                     continue;
@@ -242,6 +250,27 @@ fn is_decisive(name: &[u8]) -> bool {
 fn refuses_without_modules(facts: &Facts, service: &Service, root: &User) -> Result<bool, Skip> {
     let with = |real_modules| judge(facts, service, Attempt { real_modules, ..Attempt::right(root) });
     Ok(!matches!(with(false)?, Judgement::Refuses(_)) && matches!(with(true)?, Judgement::Refuses(_)))
+}
+
+/// Whether every module of the service that says yes where others only say no can be loaded.
+fn says_yes(facts: &Facts, service: &Service) -> Result<bool, Skip> {
+    let modules = facts.get::<Modules>()?;
+    for (_, entry) in service.entries() {
+        if let Call::Module { name, .. } = &entry.call
+            && is_decisive(name)
+            && !modules.works(facts, name)?
+        {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Whether root is let in, or may be, with the modules that are there once the rule of `entry` is passed.
+fn lets_in_when_passed(facts: &Facts, service: &Service, root: &User, entry: &Entry) -> Result<bool, Skip> {
+    let passing = Some((entry.file.path.as_path(), entry.rule.span.line));
+    let attempt = Attempt { real_modules: true, passing, ..Attempt::right(root) };
+    Ok(!matches!(judge(facts, service, attempt)?, Judgement::Refuses(_)))
 }
 
 fn abi(facts: &Facts) -> Result<Option<sickbay_formats::elf::Abi>, Skip> {

@@ -66,7 +66,11 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             // Rules of files that are gone are for another check.
             _ if lacks => continue,
             Judgement::Unknown(why) => {
-                found.could_not_tell(why);
+                // Where a module is not there at all, root is refused for that, which is for `pam-module-broken` to say.
+                let real = judge(facts, &service, Attempt { real_modules: true, ..attempt(&root) })?;
+                if !matches!(real, Judgement::Refuses(_)) {
+                    found.could_not_tell(why);
+                }
                 continue;
             }
             Judgement::Refuses(refusal) => *refusal,

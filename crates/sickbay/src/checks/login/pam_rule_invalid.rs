@@ -13,6 +13,7 @@ use crate::facts::{Facts, SourceFile};
 use crate::finding::{Finding, Findings, Severity};
 use crate::proof::Stage;
 use crate::repair::{Change, Risk};
+use crate::spelling::nearest;
 use crate::text::Text;
 use crate::{check, tr};
 
@@ -175,47 +176,6 @@ fn respelt(fault: &Fault) -> Option<(Vec<u8>, &'static str)> {
         _ => return None,
     };
     let text = word.text.strip_prefix(b"-").unwrap_or(&word.text);
-    let lower = text.to_ascii_lowercase();
-    let (distance, best) = known.iter().map(|known| (distance(&lower, known.as_bytes()), *known)).min()?;
-    (distance <= 2 && distance < best.len() / 2).then(|| (text.to_vec(), best))
-}
-
-/// How many letters must be put in, taken away, changed or swapped with their neighbour.
-fn distance(a: &[u8], b: &[u8]) -> usize {
-    if a.len() > 20 {
-        return usize::MAX;
-    }
-    let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
-    for i in 1..=a.len() {
-        let mut row = vec![i];
-        for j in 1..=b.len() {
-            let get = |i: usize, j: usize, row: &[usize]| {
-                if i == rows.len() { row.get(j) } else { rows.get(i).and_then(|row| row.get(j)) }
-                    .copied()
-                    .unwrap_or(i + j)
-            };
-            let same = usize::from(a.get(i - 1) != b.get(j - 1));
-            let mut best = (get(i - 1, j, &row) + 1).min(get(i, j - 1, &row) + 1).min(get(i - 1, j - 1, &row) + same);
-            if i > 1 && j > 1 && a.get(i - 1) == b.get(j - 2) && a.get(i - 2) == b.get(j - 1) {
-                best = best.min(get(i - 2, j - 2, &row) + 1);
-            }
-            row.push(best);
-        }
-        rows.push(row);
-    }
-    rows.last().and_then(|row| row.last()).copied().unwrap_or(usize::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::distance;
-
-    #[test]
-    fn distances() {
-        assert_eq!(distance(b"auht", b"auth"), 1);
-        assert_eq!(distance(b"requried", b"required"), 1);
-        assert_eq!(distance(b"", b"auth"), 4);
-        assert_eq!(distance(b"sesion", b"session"), 1);
-        assert_eq!(distance(b"auth", b"auth"), 0);
-    }
+    let meant = nearest(&String::from_utf8_lossy(text).to_ascii_lowercase(), known.iter().copied(), 2)?;
+    Some((text.to_vec(), meant))
 }

@@ -13,6 +13,7 @@ use crate::facts::{Facts, SourceFile};
 use crate::finding::{Finding, Findings, Severity};
 use crate::proof::Stage;
 use crate::repair::{Change, Risk};
+use crate::spelling::nearest;
 use crate::text::Text;
 use crate::{check, tr};
 
@@ -21,7 +22,7 @@ check! {
     /// Lines of `/etc/ssh/sshd_config`, and of the files that it includes, that the installed sshd refuses: a keyword that
     /// it does not know (misspelt, or of another release), a value that is none, one that is missing or too many, a
     /// keyword that may not stand in a Match block, algorithms that were removed, authentication methods that are all
-    /// switched off, NUL bytes; and a configuration that is not there. Which release it is, and which keywords and
+    /// switched off, NUL bytes; and a configuration that is not there or has nothing in it. Which release it is, and which keywords and
     /// algorithms it knows, is read from the program itself.
     ///
     /// ## Why it matters
@@ -48,6 +49,15 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     if sshd.files.is_empty() {
         let finding = found.add(severity, tr!("{path} does not exist", path = sshd.config.as_path()));
         finding.at_path(&sshd.config).why(tr!("sshd does not start without it")).stops(Stage::Sshd);
+        restore(facts, &sshd, finding);
+        return Ok(());
+    }
+    let nothing = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0;
+    if let Some(file) = sshd.files.first().filter(|file| file.bytes.iter().all(nothing)) {
+        let finding = found.add(severity.max(Severity::Error), tr!("{path} is empty", path = file.path.as_path()));
+        finding
+            .at_path(&file.path)
+            .why(tr!("what is built into sshd counts: root comes in only with a key, and PAM is not asked"));
         restore(facts, &sshd, finding);
         return Ok(());
     }
@@ -233,7 +243,7 @@ fn good_value(directive: &Directive, value: &[u8], reader: &Reader<'_>) -> Optio
     if values.contains(&synonym) {
         return Some(synonym.to_owned());
     }
-    nearest(&value, values.iter().copied(), 1)
+    nearest(&value, values.iter().copied(), 1).map(str::to_owned)
 }
 
 /// The keyword that a misspelt one may be.
@@ -241,34 +251,7 @@ fn meant(keyword: &[u8]) -> Option<String> {
     let keyword = String::from_utf8_lossy(keyword).to_ascii_lowercase();
     let lower: Vec<String> = KEYWORDS.iter().map(|known| known.name.to_ascii_lowercase()).collect();
     let near = nearest(&keyword, lower.iter().map(String::as_str), 2)?;
-    KEYWORDS.iter().find(|known| known.name.eq_ignore_ascii_case(&near)).map(|known| known.name.to_owned())
-}
-
-/// The only one of `words` that is no more than `most` letters away.
-fn nearest<'a>(word: &str, words: impl Iterator<Item = &'a str>, most: usize) -> Option<String> {
-    let mut near = words.filter(|known| distance(word, known) <= most);
-    let first = near.next()?;
-    near.next().is_none().then(|| first.to_owned())
-}
-
-/// How many letters must be changed, added or taken away (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    if a.len() > 64 || b.len() > 64 {
-        return usize::MAX;
-    }
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut before = i;
-        let mut next = vec![i + 1];
-        for (j, y) in b.bytes().enumerate() {
-            let above = row.get(j + 1).copied().unwrap_or_default();
-            let left = next.last().copied().unwrap_or_default();
-            next.push((before + usize::from(x != y)).min(above + 1).min(left + 1));
-            before = above;
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or_default()
+    KEYWORDS.iter().find(|known| known.name.eq_ignore_ascii_case(near)).map(|known| known.name.to_owned())
 }
 
 /// Brings the configuration back as it was shipped.

@@ -18,7 +18,7 @@ use crate::{check, tr};
 
 check! {
     /// ## What it finds
-    /// A machine none of whose host keys sshd can use: they are missing or empty, hold no key, or may be read by others
+    /// A machine none of whose host keys sshd can use: they are missing or empty, hold no whole key, or may be read by others
     /// than root. Systems that make the keys when sshd starts, or at the first boot as cloud images do, are left alone when
     /// the keys are just not there yet.
     ///
@@ -39,6 +39,9 @@ const USUAL: [&str; 4] = [
     "/etc/ssh/ssh_host_ecdsa_key",
     "/etc/ssh/ssh_host_ed25519_key",
 ];
+
+/// Bytes of a key that are read; one of 16,384 bits has 13,000.
+const KEY: u64 = 64 << 10;
 
 /// Why sshd cannot use a key.
 enum Defect {
@@ -77,7 +80,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             Err(error) => return Err(error.into()),
         };
         let bears = if keysign == Some(i64::from(metadata.gid)) { 0o040 } else { 0 };
-        let text = facts.root().read_head(path, 64)?;
+        let text = facts.root().read_up_to(path, KEY)?;
         if metadata.uid == 0 && metadata.mode & 0o077 & !bears != 0 {
             defects.push((path, Defect::Open(metadata.mode)));
         } else if !rebuild::is_host_key(&text) {

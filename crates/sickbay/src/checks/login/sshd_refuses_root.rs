@@ -21,7 +21,8 @@ check! {
     /// ## What it finds
     /// Lines of sshd_config by which root is refused whatever root shows: `PermitRootLogin no` (or only with a key, where
     /// root has none), `DenyUsers` and `DenyGroups` that name root, `AllowUsers` and `AllowGroups` that name only others,
-    /// `AuthenticationMethods` that root cannot fulfil, `PasswordAuthentication no` where root has no key. Match blocks are
+    /// `AuthenticationMethods` that root cannot fulfil, `PasswordAuthentication no` where root has no key, a `ForceCommand` that does nothing,
+    /// a `ChrootDirectory` that is not there. Match blocks are
     /// evaluated as sshd does. Such lines are a policy on most systems, and then no fault: it is one only where no other
     /// account with a password or a key may become root. A root who has neither password nor key is not what sshd refuses.
     ///
@@ -116,7 +117,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             }
         }
         Refusal::SwitchedOff(_) => write(finding, file, setting, 0, "yes"),
-        Refusal::Methods(_) | Refusal::Connection(_) => {
+        Refusal::Methods(_) | Refusal::Connection(_) | Refusal::Session(_) => {
             finding.repair(Risk::Safe, comment_title(line.line), [comment(file, line.line)]);
         }
         Refusal::NothingToShow => {}
@@ -134,6 +135,7 @@ fn describe<'a>(refusal: &Refusal<'a>) -> (Text, Option<Setting<'a>>) {
         Refusal::Denied(setting, _)
         | Refusal::NotAllowed(setting)
         | Refusal::Connection(setting)
+        | Refusal::Session(setting)
         | Refusal::Methods(setting) => (said(setting), Some(*setting)),
         Refusal::RootLogin(Some(setting), _) => (said(setting), Some(*setting)),
         Refusal::RootLogin(None, value) => (tr!("PermitRootLogin {value} by default", value), None),

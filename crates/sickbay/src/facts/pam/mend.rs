@@ -1,16 +1,20 @@
 //! What may be written into a PAM file: nothing that lets somebody in with a wrong password, and nothing that shuts out
 //! who was let in.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sickbay_formats::pam::Kind;
+use sickbay_formats::lines::with_words;
+use sickbay_formats::pam::{self, Kind, Layout};
 
 use crate::check::Skip;
+use crate::facts::packages::Packages;
 use crate::facts::pam::judge::{Attempt, Judgement, Refusal, User, judge, judge_kinds};
 use crate::facts::pam::{Entry, Gap, Pam, Service, Taking, What, defaults, read};
 use crate::facts::{Facts, SourceFile, donor};
 use crate::repair::{Change, Risk};
+use crate::spelling::nearest;
 use crate::text::Text;
 use crate::tr;
 
@@ -110,6 +114,46 @@ pub struct Replacement {
 pub fn is_fault(facts: &Facts, pam: &Pam, gap: &Gap) -> Result<bool, Skip> {
     let of_its_own = gap.what == What::Empty && gap.by.is_some();
     Ok(!of_its_own || !replacements(facts, pam, &gap.path)?.is_empty())
+}
+
+/// A name in rules that nothing has, written as the one name in `dirs` that is only a letter or two from it. `missing` is
+/// the path that is not there, `files` are those that name it. `None` when none is near, when two are, when
+/// a package knows the name, or when somebody would be let in who is not now with a wrong password.
+pub fn respelt(
+    facts: &Facts,
+    missing: &Path,
+    files: &[&Arc<SourceFile>],
+    dirs: &[PathBuf],
+) -> Result<Option<Replacement>, Skip> {
+    let name = missing.file_name().unwrap_or_default().to_string_lossy();
+    let entries = dirs.iter().flat_map(|dir| facts.root().read_dir(dir).unwrap_or_default());
+    let others: Vec<String> = entries.filter_map(|entry| entry.name.into_string().ok()).collect();
+    let meant = nearest(&name, others.iter().map(String::as_str), 2);
+    let Some(meant) = meant.filter(|_| !facts.get::<Packages>().is_ok_and(|all| all.file(missing).is_some())) else {
+        return Ok(None);
+    };
+    let mut texts: BTreeMap<&Path, (&Arc<SourceFile>, Vec<u8>)> = BTreeMap::new();
+    for file in files {
+        let mut text = file.bytes.clone();
+        for word in pam::rules(&file.bytes, Layout::Service).into_iter().filter_map(|rule| rule.module) {
+            // A directory before the name stays.
+            if let Some(dir) = word.text.strip_suffix(name.as_bytes())
+                && (dir.is_empty() || dir.ends_with(b"/"))
+            {
+                text = with_words(&text, word.span, &[dir, meant.as_bytes()].concat());
+            }
+        }
+        texts.insert(&file.path, (file, text));
+    }
+    let pam = facts.get::<Pam>()?;
+    for (path, (_, text)) in &texts {
+        if !effect(facts, &pam, path, text)?.is_harmless() {
+            return Ok(None);
+        }
+    }
+    let changes: Vec<Change> = texts.into_values().map(|(file, text)| Change::edit(file, text)).collect();
+    let title = tr!("write {meant} where {name} is named", meant, name = name.as_ref());
+    Ok((!changes.is_empty()).then_some(Replacement { risk: Risk::Safe, title, changes }))
 }
 
 /// What package managers and people leave beside a file, best first.

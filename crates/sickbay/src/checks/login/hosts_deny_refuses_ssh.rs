@@ -1,0 +1,68 @@
+//! hosts.deny keeps everybody from sshd.
+
+use sickbay_formats::hosts_access::{Rule, rules};
+use sickbay_formats::span::Span;
+
+use crate::check::{Skip, Verdict};
+use crate::facts::Facts;
+use crate::facts::libraries::{Body, Libraries};
+use crate::facts::sshd::Sshd;
+use crate::facts::sshd_service::SshdService;
+use crate::finding::Findings;
+use crate::proof::Stage;
+use crate::repair::{Change, Risk};
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// A rule of `/etc/hosts.deny` that refuses every client for sshd (`ALL: ALL`, `sshd: ALL`), with no rule for sshd in
+    /// `/etc/hosts.allow`, on a system whose sshd is started at boot and linked with libwrap, which reads these files
+    /// (Debian, Ubuntu, RHEL up to 7). Where hosts.allow has any rule for sshd, somebody has thought of it.
+    ///
+    /// ## Why it matters
+    /// sshd closes every connection before it has asked for a name: "ssh_exchange_identification: Connection closed by remote
+    /// host", "kex_exchange_identification: read: Connection reset by peer". In the log: "refused connect from".
+    ///
+    /// ## What the repair does
+    /// Adds `sshd: ALL` to hosts.allow, which is read first. By hand: the same with only the addresses that shall come in.
+    "hosts-deny-refuses-ssh", Login, seed = ["L10"], proves = [SshdPolicy], "hosts.deny refuses every ssh client"
+}
+
+const DENY: &str = "/etc/hosts.deny";
+const ALLOW: &str = "/etc/hosts.allow";
+
+fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    let sshd = facts.get::<Sshd>()?;
+    let body = facts.get::<Libraries>()?.look(facts.root(), &sshd.program);
+    let linked = matches!(&*body, Body::Elf(elf) if elf.needed.iter().any(|name| name.starts_with(b"libwrap.so")));
+    if !linked {
+        return Err(Skip::NotApplicable(tr!("sshd does not read {path}", path = DENY)));
+    }
+    if !facts.get::<SshdService>()?.enabled {
+        return Err(Skip::NotApplicable(tr!("nothing starts sshd at boot")));
+    }
+    let Some(deny) = facts.file(DENY)? else { return Ok(()) };
+    let allow = facts.file(ALLOW)?;
+    let name = sshd.program.file_name().unwrap_or_default().as_encoded_bytes();
+    if allow.iter().flat_map(|file| rules(&file.bytes)).any(|rule| rule.is_for(name)) {
+        return Ok(());
+    }
+    let refuses = |rule: &Rule| rule.is_for(name) && rule.is_for_every_client() && !rule.allows();
+    let Some(rule) = rules(&deny.bytes).into_iter().find(refuses) else { return Ok(()) };
+    let text = deny.line_text(rule.line);
+    let finding = found.error(tr!("{path} refuses every ssh client: {rule}", path = DENY, rule = text.trim()));
+    finding
+        .at(&deny, Span { line: rule.line, column: 1, len: text.chars().count() })
+        .why(tr!("sshd closes every connection before it asks for a name"))
+        .stops(Stage::SshdPolicy);
+    let rule = b"sshd: ALL\n";
+    let change = match &allow {
+        Some(file) => {
+            let end: &[u8] = if file.bytes.is_empty() || file.bytes.ends_with(b"\n") { b"" } else { b"\n" };
+            Change::edit(file, [file.bytes.as_slice(), end, rule].concat())
+        }
+        None => Change::create(ALLOW, rule.to_vec(), 0o644),
+    };
+    finding.repair(Risk::Safe, tr!("add {rule} to {path}", rule = "sshd: ALL", path = ALLOW), [change]);
+    Ok(())
+}

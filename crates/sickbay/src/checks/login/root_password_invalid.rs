@@ -1,0 +1,59 @@
+//! What stands in the place of root's password hash is none.
+
+use sickbay_formats::accounts::{AccountFile, Kind, Password};
+use sickbay_formats::lines;
+
+use crate::check::Verdict;
+use crate::facts::Facts;
+use crate::facts::accounts::{Accounts, has_key};
+use crate::finding::{Findings, Severity};
+use crate::proof::Stage;
+use crate::repair::{Change, Risk};
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// A second field of root's line in `/etc/shadow` that is neither a hash (crypt(5)) nor a lock (`*`, `!`): the beginning of a
+    /// hash, or a password as it is typed. A warning where root has an ssh key or another account may become root.
+    ///
+    /// ## Why it matters
+    /// No password matches it, and root cannot log in on the console.
+    ///
+    /// ## What the repair does
+    /// Takes root's line from the copy that the system's own tools keep (`/etc/shadow-`), if a hash is in it. Else set a new
+    /// password: `sickbay fix --reset-password root`.
+    "root-password-invalid", Login, seed = ["L1"], proves = [Password], "root's password hash is none"
+}
+
+fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    let accounts = facts.get::<Accounts>()?;
+    let (file, shadow) = accounts.present(Kind::Shadow)?;
+    let Some(root) = shadow.find(b"root").filter(|root| Password::of(root.field(1)) == Password::Invalid) else {
+        return Ok(());
+    };
+    let keys = accounts.parsed(Kind::Passwd).find(b"root").is_some_and(|root| has_key(facts, root));
+    let others = keys || accounts.has_other_administrator(facts);
+    let finding = found
+        .add(
+            if others { Severity::Warning } else { Severity::Critical },
+            tr!("what {path} has for root's password is no hash", path = Kind::Shadow.path()),
+        )
+        .at_path(Kind::Shadow.path())
+        // The field itself may be a password.
+        .evidence(format!("{}:{}", Kind::Shadow.path(), root.line), "root:…")
+        .why(tr!("no password is right for root"));
+    if !others {
+        finding.stops(Stage::Password);
+    }
+    match Accounts::backup(facts, Kind::Shadow) {
+        Some((copy, backup)) => {
+            let line = AccountFile::parse(Kind::Shadow, &backup.bytes).find(b"root").map(|entry| entry.text.to_owned());
+            let text = lines::with_line(&file.bytes, root.line, |_| line);
+            finding.repair(Risk::Safe, tr!("take root's line from the copy {copy}", copy), [Change::edit(file, text)]);
+        }
+        None => {
+            finding.by_hand(tr!("no copy holds root's password: set a new one with sickbay fix --reset-password root"));
+        }
+    }
+    Ok(())
+}
