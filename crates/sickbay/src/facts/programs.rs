@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use bstr::ByteSlice;
+use sickbay_formats::accounts::Kind;
 use sickbay_formats::dpkg;
 use sickbay_formats::elf::Abi;
 use sickbay_formats::inittab;
@@ -11,6 +12,7 @@ use sickbay_formats::unit_file::Setting;
 use sickbay_target::Root;
 
 use crate::check::Skip;
+use crate::facts::accounts::Accounts;
 use crate::facts::libraries::{Body, Broken, Fault, Libraries};
 use crate::facts::units::{self, State};
 use crate::facts::{Fact, Facts};
@@ -275,7 +277,8 @@ fn inittab_getty(facts: &Facts) -> Result<Option<PathBuf>, Skip> {
 
 /// The shell of the first account with number 0; the empty field means /bin/sh (passwd(5)).
 pub fn root_shell(facts: &Facts) -> Result<Option<PathBuf>, Skip> {
-    let Some(file) = facts.file("/etc/passwd")? else { return Ok(None) };
+    let accounts = facts.get::<Accounts>()?;
+    let Some(file) = accounts.file(Kind::Passwd) else { return Ok(None) };
     Ok(file.bytes.lines().find_map(|line| {
         let fields: Vec<&[u8]> = line.split(|byte| *byte == b':').collect();
         let [b"root", _, _, _, _, _, shell] = fields.as_slice() else { return None };
