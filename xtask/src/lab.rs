@@ -5,7 +5,7 @@
 mod boots;
 mod cascade;
 pub mod disk;
-mod faults;
+pub mod faults;
 mod guest;
 mod live;
 mod table;

@@ -62,7 +62,7 @@ impl Lab {
     fn boot(&self, name: &str, stage: &str) -> Result<String, String> {
         let disk = Copy::of(&BASE.healthy()?, &format!("boot-{name}"))?;
         if let Some(fault) = FAULTS.iter().find(|fault| fault.name == name) {
-            BASE.change(&disk.path, fault.snippet)?;
+            fault.make(&disk.path)?;
         } else if stage != "login" {
             return Err("there is no such fault".to_owned());
         }

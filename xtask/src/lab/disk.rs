@@ -90,6 +90,18 @@ impl Disk {
         self.inside(image, self.options[0], script)
     }
 
+    /// Runs a shell script while nothing is mounted: `$ROOT` is the device that holds the root, `$DATA` that of /data.
+    pub fn change_unmounted(&self, image: &Path, script: &str) -> Result<(), String> {
+        let ((root, length), (data, length_of_data)) = (partition(image, 1)?, partition(image, 3)?);
+        let (root, length) = (root + self.shift, length - self.shift);
+        let devices = format!(
+            "trap 'for loop in $ROOT $DATA; do losetup -d $loop; done' EXIT\nROOT= DATA=\n\
+             attach \"$1\" {root} {length}; ROOT=$loop\nattach \"$1\" {data} {length_of_data}; DATA=$loop\n"
+        );
+        let whole = format!("set -eu\n{ATTACH}{devices}{script}");
+        succeed(Command::new("sh").args(["-c", &whole, "sh"]).arg(image)).map(drop)
+    }
+
     /// Names, modes, owners, times, links, attributes and content of everything, and the space before the first partition.
     pub fn manifest(&self, image: &Path) -> Result<String, String> {
         let script = r#"head -c 1048576 "$1" | sha256sum
@@ -99,6 +111,14 @@ getfattr --recursive --no-dereference --dump --match=- --encoding=hex .
 find . $BOOT -xdev -type f -print0 | sort -z | xargs -0 sha256sum
 cd /
 if [ -n "$ESP" ]; then tail -c +$((${ESP##*@} + 1)) "$1" | sha256sum; fi"#;
+        self.inside(image, self.options[1], script)
+    }
+
+    /// Mode and owner of everything that dpkg knows to be of a package.
+    pub fn packaged_modes(&self, image: &Path) -> Result<String, String> {
+        let script = r#"cd "$R"
+sort -u var/lib/dpkg/info/*.list | sed 's|^/|./|' | tr '\n' '\0' | xargs -0 stat --format='%n %a %u:%g' 2>/dev/null || true
+cd /"#;
         self.inside(image, self.options[1], script)
     }
 
@@ -128,30 +148,32 @@ if [ -n "$ESP" ]; then tail -c +$((${ESP##*@} + 1)) "$1" | sha256sum; fi"#;
                 command.env("BOOT", "./boot");
             }
         }
-        let whole = format!("set -eu\n{MOUNT}{mounts}{script}\numount -R \"$R\"");
+        let whole = format!("set -eu\n{ATTACH}{mounts}{script}\numount -R \"$R\"");
         command.args(["--mount", "--propagation", "private", "--", "sh", "-c", &whole, "sh"]).arg(image);
         Ok((command, dir))
     }
 }
 
-/// In a shell: mounts so many bytes of the image. The device gets a number from 100 up, since a search for a free one asks
-/// every device there is, and stands still with the first of them that does; it goes when it is not mounted any more.
-const MOUNT: &str = r#"attach() {
+/// In a shell: `$loop` becomes a device of so many bytes of the image. It gets a number from 100 up, since a search for a
+/// free one asks every device there is, and stands still with the first of them that does. One that is mounted goes when
+/// it is not mounted any more.
+const ATTACH: &str = r#"attach() {
     for number in $(seq 100 199); do
         loop=/dev/loop$number
         [ -e "$loop" ] || mknod "$loop" b 7 "$number" || true
-        if losetup --offset "$2" --sizelimit "$3" "$loop" "$1" 2>/dev/null; then
-            mount -o "$4" "$loop" "$5" || { losetup -d "$loop"; return 1; }
-            losetup -d "$loop"
-            return
-        fi
+        if losetup --offset "$2" --sizelimit "$3" "$loop" "$1" 2>/dev/null; then return; fi
     done
     return 1
+}
+mount_part() {
+    attach "$1" "$2" "$3"
+    mount -o "$4" "$loop" "$5" || { losetup -d "$loop"; return 1; }
+    losetup -d "$loop"
 }
 "#;
 
 fn mount(start: u64, size: u64, options: &str, at: &str) -> String {
-    format!("attach \"$1\" {start} {size} {options} \"{at}\"\n")
+    format!("mount_part \"$1\" {start} {size} {options} \"{at}\"\n")
 }
 
 /// Where a partition begins and how long it is, in bytes.

@@ -2,10 +2,13 @@
 
 mod families;
 mod more;
+mod space;
+mod unmounted;
 
+use std::path::Path;
 use std::sync::LazyLock;
 
-use super::disk::{BASE, Disk};
+use super::disk::{BASE, Disk, checksum};
 
 /// One way to break a system.
 #[derive(Clone, Debug)]
@@ -17,6 +20,7 @@ pub struct Fault {
     /// The disk on which it is made.
     pub disk: &'static Disk,
     /// A shell script that makes it; `$R` is the mounted root, `$1` the disk, `$ESP` its EFI system partition for mtools.
+    /// For one of an unmounted disk there are `$ROOT` and `$DATA` instead, the devices of the root and of /data.
     pub snippet: &'static str,
     /// Ids of the checks whose findings are causes, sorted, parted by ", ".
     pub finds: &'static str,
@@ -28,6 +32,12 @@ pub struct Fault {
     needs_donor: bool,
     /// The repair is a risky one.
     pub risky: bool,
+    /// It is made on a disk that nobody has mounted, and that may not mount afterwards: what comes back is compared byte for byte.
+    unmounted: bool,
+    /// It leaves no room for a journal on the disk.
+    pub full: bool,
+    /// After the repair every packaged path has its mode and owner again.
+    pub modes: bool,
     /// Nothing is found: root's password is set anew because somebody orders it.
     pub resets_password: bool,
     /// CI tries it.
@@ -65,6 +75,9 @@ const fn fault(name: &'static str, what: &'static str, snippet: &'static str, fi
         way,
         needs_donor: false,
         risky: false,
+        unmounted: false,
+        full: false,
+        modes: false,
         resets_password: false,
         smoke: false,
     }
@@ -95,8 +108,39 @@ impl Fault {
         Fault { risky: true, ..self }
     }
 
+    const fn unmounted(self) -> Fault {
+        Fault { unmounted: true, ..self }
+    }
+
+    const fn full(self) -> Fault {
+        Fault { full: true, ..self }
+    }
+
+    const fn modes(self) -> Fault {
+        Fault { modes: true, ..self }
+    }
+
     const fn on(self, disk: &'static Disk) -> Fault {
         Fault { disk, ..self }
+    }
+
+    /// Makes it.
+    pub fn make(&self, image: &Path) -> Result<(), String> {
+        if self.unmounted {
+            self.disk.change_unmounted(image, self.snippet)
+        } else {
+            self.disk.change(image, self.snippet).map(drop)
+        }
+    }
+
+    /// What must be the same again after `undo`.
+    pub fn state(&self, image: &Path) -> Result<String, String> {
+        if self.unmounted { checksum(image) } else { self.disk.manifest(image) }
+    }
+
+    /// Whether others can be made beside it, and repaired by one `fix`.
+    pub fn mixes(&self) -> bool {
+        !self.unmounted && !self.full
     }
 
     /// Whose healthy image is the donor.
@@ -106,7 +150,8 @@ impl Fault {
 }
 
 /// All of them.
-pub static FAULTS: LazyLock<Vec<Fault>> = LazyLock::new(|| [DEBIAN, more::DEBIAN, families::FAMILIES].concat());
+pub static FAULTS: LazyLock<Vec<Fault>> =
+    LazyLock::new(|| [DEBIAN, more::DEBIAN, families::FAMILIES, unmounted::DAMAGED, space::FULL].concat());
 
 /// Those of Debian 12 as most servers have it.
 const DEBIAN: &[Fault] = &[
@@ -263,8 +308,10 @@ for k in $(ls '$R'/lib/modules); do chroot '$R' mkinitramfs -o /boot/initrd.img-
     fault("bash-empty", "/bin/bash is empty", r": >$R/usr/bin/bash", "login-program-broken").with_donor(),
     fault("mode-777-root", "mode 777 on / and /etc/ssh", r"chmod 777 $R/; chmod -R 777 $R/etc/ssh", "mode-too-open").by_ssh(),
     fault("mode-777-usr", "chmod -R 777 /usr", r"chmod -R 777 $R/usr", "mode-too-open")
+        .with_donor()
+        .modes()
         .survived("sudo and su refuse, but root logs in"),
-    fault("mode-777-everything", "chmod -R 777 /", r"chmod -R 777 $R/", "mode-too-open").with_donor().by_ssh(),
+    fault("mode-777-everything", "chmod -R 777 /", r"chmod -R 777 $R/", "mode-too-open").with_donor().modes().by_ssh(),
     // Profile
     fault("profile-loop", "/etc/profile sources itself", r"echo '. /etc/profile' >>$R/etc/profile", "profile-stops-login").smoke(),
     fault("profile-exit", "exit in a file of profile.d", r"echo 'exit 0' >$R/etc/profile.d/x.sh", "profile-stops-login"),

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use super::disk::{Copy, Disk, difference, output};
+use super::disk::{Copy, Disk, difference, output, succeed};
 use super::faults::{Debian, Fault, Way};
 use super::guest::{Guest, Stop};
 
@@ -60,8 +60,8 @@ impl Lab {
     fn stages(&self, fault: &Fault, row: &mut Row) -> Result<(), String> {
         let disk = Copy::of(&fault.disk.healthy()?, fault.name)?;
         let disk = disk.path.as_path();
-        fault.disk.change(disk, fault.snippet)?;
-        let before = fault.disk.manifest(disk)?;
+        fault.make(disk)?;
+        let before = fault.state(disk)?;
 
         if self.boots {
             row.before = match (self.log_in(disk, fault.disk, fault.way), fault.debian) {
@@ -80,7 +80,13 @@ impl Lab {
             return Err(format!("found {:?}, wanted {:?}", row.findings, fault.finds));
         }
 
-        let report = self.report(fix(fault.risky), disk, fault.donor(), fault.resets_password)?;
+        // A disk that is full has no room for what is removed from it.
+        let elsewhere = tempfile::tempdir().map_err(|error| error.to_string())?;
+        let journal = fault.full.then(|| elsewhere.path());
+        let path = elsewhere.path().display().to_string();
+        let more: &[&str] = if fault.full { &["--journal", &path] } else { &[] };
+        let verb = [fix(fault.risky), more].concat();
+        let report = self.report(&verb, disk, fault.donor(), fault.resets_password)?;
         let applied = report["applied"].as_array().cloned().unwrap_or_default();
         let made: Vec<&str> = applied.iter().filter_map(|applied| applied["title"].as_str()).collect();
         // Where the copy is has no place in the table.
@@ -93,8 +99,35 @@ impl Lab {
             row.repair.push_str(&format!("; a note stays: {}", notes.join(", ")));
         }
 
+        if fault.modes {
+            row.repair.push_str(&self.expect_modes(fault, disk)?);
+        }
+
         self.works_again(disk, fault.disk, fault.way, row)?;
-        self.expect_undone(disk, fault.disk, &before, row)
+        self.undo(disk, journal)?;
+        expect_same(&before, &fault.state(disk)?, row)
+    }
+
+    /// Every packaged path has the mode and the owner that it has on the healthy disk; gives how many have not when the disk is
+    /// repaired with nothing at hand but sickbay.
+    fn expect_modes(&self, fault: &Fault, repaired: &Path) -> Result<String, String> {
+        let healthy = fault.disk.packaged_modes(&fault.disk.healthy()?)?;
+        let differing = |image: &Path| -> Result<Vec<String>, String> {
+            let now = fault.disk.packaged_modes(image)?;
+            let now: BTreeSet<&str> = now.lines().collect();
+            Ok(healthy.lines().filter(|line| !now.contains(line)).map(str::to_owned).collect())
+        };
+        let wrong = differing(repaired)?;
+        if !wrong.is_empty() || healthy.is_empty() {
+            return Err(format!("{} packaged paths differ from the healthy disk:\n{}", wrong.len(), wrong.join("\n")));
+        }
+        let alone = Copy::of(&fault.disk.healthy()?, &format!("{}-alone", fault.name))?;
+        fault.make(&alone.path)?;
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--propagation", "private", "--", "sh", "-c", ALONE, "sh"]);
+        succeed(command.arg(&self.sickbay).arg(&alone.path))?;
+        let (all, left) = (healthy.lines().count(), differing(&alone.path)?.len());
+        Ok(format!("; {all} packaged paths have their modes and owners again, without a donor all but {left}"))
     }
 
     /// The repaired disk boots and lets root in.
@@ -108,18 +141,6 @@ impl Lab {
             };
         }
         Ok(())
-    }
-
-    /// `undo` brings everything back as it was `before`.
-    pub fn expect_undone(&self, image: &Path, disk: &Disk, before: &str, row: &mut Row) -> Result<(), String> {
-        self.undo(image)?;
-        match difference(before, &disk.manifest(image)?) {
-            Some(difference) => Err(format!("undo left a difference:\n  {difference}")),
-            None => {
-                row.undone = "identical";
-                Ok(())
-            }
-        }
     }
 
     /// Boots a disk and logs in.
@@ -160,10 +181,39 @@ impl Lab {
         }
     }
 
-    /// Takes every repair back.
-    pub fn undo(&self, disk: &Path) -> Result<(), String> {
-        let out = output(Command::new(&self.sickbay).args(["undo", "--yes"]).arg(disk))?;
+    /// Takes every repair back, of a journal that may be on this machine.
+    pub fn undo(&self, disk: &Path, journal: Option<&Path>) -> Result<(), String> {
+        let mut command = Command::new(&self.sickbay);
+        command.args(["undo", "--yes"]).arg(disk);
+        if let Some(journal) = journal {
+            command.arg("--journal").arg(journal);
+        }
+        let out = output(&mut command)?;
         if out.status.success() { Ok(()) } else { Err(format!("undo: {}", text(&out))) }
+    }
+}
+
+/// In a shell: `$1 fix` of the image `$2` in a root that holds nothing else, as this machine could be a donor.
+const ALONE: &str = r#"set -eu
+root=$(mktemp -d)
+mount -t tmpfs none "$root"
+mkdir "$root/dev" "$root/proc" "$root/sys" "$root/tmp" "$root/run" "$root/var"
+for dir in dev proc sys; do mount --rbind /$dir "$root/$dir"; done
+cp "$1" "$root/sickbay"
+touch "$root/image"
+mount --bind "$2" "$root/image"
+chroot "$root" /sickbay fix --yes /image || [ $? = 1 ]
+umount -R -l "$root"
+rmdir "$root""#;
+
+/// Everything is as it was before.
+pub fn expect_same(before: &str, after: &str, row: &mut Row) -> Result<(), String> {
+    match difference(before, after) {
+        Some(difference) => Err(format!("undo left a difference:\n  {difference}")),
+        None => {
+            row.undone = "identical";
+            Ok(())
+        }
     }
 }
 

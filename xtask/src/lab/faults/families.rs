@@ -160,6 +160,12 @@ unshare -m sh -ec 'mount --bind /dev '$R'/dev; mount -t proc proc '$R'/proc; mou
         "pam-module-broken",
     ).on(&TRIXIE).with_donor(),
     fault(
+        "trixie-pam-library-missing",
+        "the library behind libcrypt.so.1 is gone, which pam_unix.so and sshd need, and init of Debian 13 does not",
+        r"rm $R/usr/lib/x86_64-linux-gnu/libcrypt.so.1.1.0",
+        "login-program-broken",
+    ).on(&TRIXIE).with_donor(),
+    fault(
         "trixie-sshd-allow-users",
         "AllowUsers for another on Debian 13",
         r"echo AllowUsers alice >>$R/etc/ssh/sshd_config",

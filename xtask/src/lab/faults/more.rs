@@ -1,4 +1,4 @@
-//! Faults of Debian 12 in the units, the lists of who may come in, and the profile.
+//! Faults of Debian 12 in the units, the accounts and the lists of who may come in, the profile, libraries and kernels.
 
 use super::{Fault, fault};
 
@@ -140,6 +140,96 @@ pub const DEBIAN: &[Fault] = &[
         "init-missing",
         "/sbin/init is gone",
         r"rm $R/usr/sbin/init",
+        "login-program-broken",
+    ).with_donor(),
+    fault(
+        "group-empty",
+        "group is empty, group- is not",
+        r"cp -p $R/etc/group $R/etc/group-; : >$R/etc/group",
+        "account-file-damaged",
+    ).survived("systemd-sysusers adds what a start needs"),
+    fault(
+        "dbus-user-missing",
+        "the account messagebus is gone from passwd",
+        r"cp -p $R/etc/passwd $R/etc/passwd-; sed -i /^messagebus:/d $R/etc/passwd",
+        "service-account-missing",
+    ).survived("systemd-sysusers adds the line again"),
+    fault(
+        "network-user-missing",
+        "the account systemd-network is gone from passwd",
+        r"cp -p $R/etc/passwd $R/etc/passwd-; sed -i /^systemd-network:/d $R/etc/passwd",
+        "service-account-missing",
+    ).by_ssh().survived("systemd-sysusers adds the line again"),
+    fault(
+        "login-defs-empty",
+        "login.defs is empty",
+        r": >$R/etc/login.defs",
+        "package-file-empty",
+    ).with_donor().survived("login has values of its own"),
+    fault(
+        "sshd-include",
+        "a file of sshd_config.d has a directive that sshd does not know",
+        r"echo 'PermitRootLogins yes' >$R/etc/ssh/sshd_config.d/hardening.conf",
+        "sshd-config-invalid",
+    ).by_ssh(),
+    fault(
+        "sshd-port-in-match",
+        "Port in a Match block",
+        r"printf 'Match User alice\n    Port 2222\n' >>$R/etc/ssh/sshd_config",
+        "sshd-config-invalid",
+    ).by_ssh(),
+    fault(
+        "sshd-host-keys-open",
+        "the host keys of sshd may be read by everybody",
+        r"chmod 644 $R/etc/ssh/ssh_host_*_key",
+        "sshd-host-key-missing",
+    ).by_ssh(),
+    fault(
+        "profile-read",
+        "a file of profile.d asks for a line",
+        r"echo 'read -p project: project' >$R/etc/profile.d/ask.sh",
+        "profile-stops-login",
+    ),
+    fault(
+        "profile-exec",
+        "a file of profile.d becomes another program",
+        r"echo 'exec /bin/true' >$R/etc/profile.d/agent.sh",
+        "profile-stops-login",
+    ),
+    fault(
+        "profile-d-loop",
+        "a file of profile.d sources /etc/profile",
+        r"echo '. /etc/profile' >$R/etc/profile.d/again.sh",
+        "profile-stops-login",
+    ),
+    fault(
+        "modules-dep-missing",
+        "modules.dep of the newest kernel is gone, an older kernel is whole",
+        r"rm $R/lib/modules/$(ls $R/lib/modules | sort -V | tail -n 1)/modules.dep*",
+        "kernel-incomplete",
+    ).survived("the initramfs has loaded what a login needs"),
+    fault(
+        "libc-missing",
+        "libc.so.6 is gone",
+        r"rm $R/usr/lib/x86_64-linux-gnu/libc.so.6",
+        "login-program-broken",
+    ).with_donor(),
+    fault(
+        "libcrypt-behind-its-link",
+        "the file behind the link libcrypt.so.1 is gone, which pam_unix, sshd and init need",
+        r"rm $R/usr/lib/x86_64-linux-gnu/libcrypt.so.1.1.0",
+        "login-program-broken",
+    ).with_donor(),
+    fault(
+        "libpam-empty",
+        "libpam.so.0 is empty",
+        r": >$R/usr/lib/x86_64-linux-gnu/libpam.so.0",
+        "login-program-broken",
+    ).with_donor(),
+    fault(
+        "runpath-library-missing",
+        "a library is gone that only the RUNPATH of init leads to",
+        r"rm $R/usr/lib/x86_64-linux-gnu/systemd/libsystemd-shared-252.so",
         "login-program-broken",
     ).with_donor(),
 ];
