@@ -143,6 +143,12 @@ pub const DEBIAN: &[Fault] = &[
         "login-program-broken",
     ).with_donor(),
     fault(
+        "root-uid-lost",
+        "root has the number 1 in passwd",
+        r"sed -i 's/^root:x:0:/root:x:1:/' $R/etc/passwd",
+        "root-account-missing",
+    ),
+    fault(
         "group-empty",
         "group is empty, group- is not",
         r"cp -p $R/etc/group $R/etc/group-; : >$R/etc/group",

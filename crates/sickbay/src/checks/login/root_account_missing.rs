@@ -1,6 +1,7 @@
-//! root has no line in passwd or in shadow.
+//! root has no line in passwd or in shadow, or is not number 0 there.
 
 use sickbay_formats::accounts::{AccountFile, Kind, Password, with_line_added};
+use sickbay_formats::lines;
 
 use crate::check::Verdict;
 use crate::facts::Facts;
@@ -12,16 +13,19 @@ use crate::{check, tr};
 
 check! {
     /// ## What it finds
-    /// No account named root in `/etc/passwd`, or a root there whose hash is in `/etc/shadow`, which has no line for it.
+    /// No account named root in `/etc/passwd`, a root there whose number is not 0, or one whose hash is in `/etc/shadow`, which
+    /// has no line for it.
     ///
     /// ## Why it matters
-    /// root cannot log in, and what is started as root by name fails. systemd-sysusers adds the account again when it
+    /// root cannot log in, and what is started as root by name fails. A root with another number is nobody in particular: it
+    /// cannot even read its own files. systemd-sysusers adds the account again when it
     /// boots, without a password; other systems do not.
     ///
     /// ## What the repair does
     /// Puts the line back, from the copy that the system's own tools keep (`/etc/passwd-`, `/etc/shadow-`), else with the
-    /// values that every system has. A lost password is only ever taken from a copy. By hand: copy the line.
-    "root-account-missing", Login, seed = ["L1"], proves = [Account], "root is not in the account files"
+    /// values that every system has. A lost password is only ever taken from a copy. Writes 0, which is risky
+    /// when another account has that number: somebody may have given root's name away. By hand: copy the line.
+    "root-account-missing", Login, seed = ["L1"], proves = [Account], "root is not in the account files, or not number 0"
 }
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
@@ -47,6 +51,17 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         finding.repair(Risk::Safe, tr!("put root's line first into {path}", path), [Change::edit(file, text)]);
         return Ok(());
     };
+    if let Some(number) = root.number(2).filter(|number| *number != 0) {
+        let finding = found.critical(tr!("root has the number {number} in {path}", number, path = file.path.as_path()));
+        finding
+            .at(file, root.span(2))
+            .why(tr!("the kernel knows root by the number 0 alone: this one may do nothing"))
+            .stops(Stage::Account);
+        let other = passwd.good().any(|entry| entry.number(2) == Some(0));
+        let text = lines::with_line(&file.bytes, root.line, |_| Some(root.with_field(2, b"0")));
+        let risk = if other { Risk::Risky } else { Risk::Safe };
+        finding.repair(risk, tr!("give root the number 0"), [Change::edit(file, text)]);
+    }
     if Password::of(root.field(1)) != Password::Shadowed {
         return Ok(());
     }
