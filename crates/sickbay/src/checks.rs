@@ -47,6 +47,7 @@ pub static ALL: &[&Check] = &[
     &boot::unit_masked::CHECK,
     &boot::unit_ordering_cycle::CHECK,
     &boot::selinux_policy_missing::CHECK,
+    &boot::rc_local_hangs::CHECK,
     // Files.
     &files::top_level_missing::CHECK,
     &files::package_database_damaged::CHECK,

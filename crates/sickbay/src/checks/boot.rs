@@ -28,6 +28,7 @@ pub mod kernel_missing;
 pub mod kernels_gone;
 pub mod network_driver_missing;
 pub mod partition_table_damaged;
+pub mod rc_local_hangs;
 pub mod selinux_policy_missing;
 pub mod sysctl_hugepages;
 pub(crate) mod sysctl_lines;

@@ -1,4 +1,5 @@
-//! What root's shell does when root logs in: the files that it reads, followed as far as can be told without running them.
+//! What root's shell does when root logs in: the files that it reads, followed as far as can be told without running them;
+//! and what the last script of the boot does.
 //!
 //! Conditions are yes, no or not known. What depends on one that is not known is followed too, but nothing in it is taken
 //! for sure, so that guards of every kind keep a finding away.
@@ -120,6 +121,29 @@ impl Fact for Profile {
             }
         }
         Ok(walk.finish())
+    }
+}
+
+/// What is run last at a boot, before there is a prompt (systemd-rc-local-generator(8); SUSE calls it boot.local).
+#[derive(Debug)]
+pub struct RcLocal(pub Profile);
+
+impl Fact for RcLocal {
+    fn gather(facts: &Facts) -> Result<RcLocal, Skip> {
+        let root = facts.root();
+        let mut scripts: Vec<PathBuf> = Vec::new();
+        for path in ["/etc/rc.local", "/etc/rc.d/rc.local", "/etc/init.d/boot.local", "/etc/init.d/after.local"] {
+            // What may not be executed is passed over, and one is often a link to the other.
+            let runs = root.stat(path).is_ok_and(|found| found.is_file() && found.mode & 0o111 != 0);
+            let Some(real) = root.canonical(path).ok().filter(|real| runs && !scripts.contains(real)) else { continue };
+            scripts.push(real);
+        }
+        if scripts.is_empty() {
+            return Err(Skip::NotApplicable(tr!("there is no rc.local that is run")));
+        }
+        let mut walk = walk::Walk::new(facts, Shell::Sh, "sh".to_owned(), "/root".into());
+        scripts.into_iter().for_each(|path| walk.start(path));
+        Ok(RcLocal(walk.finish()))
     }
 }
 

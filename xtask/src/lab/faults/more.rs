@@ -209,6 +209,24 @@ pub const DEBIAN: &[Fault] = &[
         "profile-stops-login",
     ),
     fault(
+        "rc-local-sleeps",
+        "rc.local never comes to its end",
+        r"printf '#!/bin/sh\nsleep infinity\n' >$R/etc/rc.local; chmod 755 $R/etc/rc.local",
+        "rc-local-hangs",
+    ),
+    fault(
+        "rc-local-reboots",
+        "rc.local ends in a reboot",
+        r"printf '#!/bin/sh\nreboot -f\n' >$R/etc/rc.local; chmod 755 $R/etc/rc.local",
+        "rc-local-hangs",
+    ),
+    fault(
+        "rc-local-loops",
+        "rc.local watches over a program without an end",
+        r"printf '#!/bin/sh\nwhile true; do\n    /bin/true\n    sleep 5\ndone\n' >$R/etc/rc.local; chmod 755 $R/etc/rc.local",
+        "rc-local-hangs",
+    ).risky(),
+    fault(
         "modules-dep-missing",
         "modules.dep of the newest kernel is gone, an older kernel is whole",
         r"rm $R/lib/modules/$(ls $R/lib/modules | sort -V | tail -n 1)/modules.dep*",
