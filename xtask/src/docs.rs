@@ -1,4 +1,4 @@
-//! `cargo xtask docs`: the man page, the JSON Schema and the list of checks, from the source.
+//! `cargo xtask docs`: the man page, the JSON Schema, the list of checks and what shows that they work, from the source.
 //!
 //! `--check` writes nothing and fails when what is in the checkout is not what would be written.
 
@@ -27,6 +27,7 @@ impl Docs {
             ("report-v1.schema.json", schema()?),
             ("checks.md", checks(Lang::En)),
             ("checks.zh-CN.md", checks(Lang::ZhCn)),
+            ("coverage.md", crate::coverage::page()),
         ] {
             let path = docs.join(name);
             if fs::read_to_string(&path).is_ok_and(|old| old == text) {

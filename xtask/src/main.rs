@@ -1,6 +1,7 @@
 //! Work on the project itself: `cargo xtask --help`.
 
 mod bench;
+mod coverage;
 mod docs;
 mod lab;
 mod new_check;
