@@ -42,6 +42,9 @@ pub struct Lab {
     /// How many machines at a time; with more than two the consoles time out
     #[arg(long, default_value_t = 2)]
     jobs: usize,
+    /// A release binary that is there, instead of one that is built
+    #[arg(long, value_name = "FILE")]
+    sickbay: Option<PathBuf>,
     /// Write the table into docs/lab.md; rows that are not tried, or that failed, stay as they are
     #[arg(long)]
     write: bool,
@@ -65,7 +68,8 @@ impl Lab {
         if trials.is_empty() {
             return Err("there is no such fault: see --list".to_owned());
         }
-        let lab = Workplace { sickbay: build()?, boots: !self.no_boot, seed: self.seed };
+        let sickbay = self.sickbay.clone().map_or_else(build, Ok)?;
+        let lab = Workplace { sickbay, boots: !self.no_boot, seed: self.seed };
         // Built one after the other before anything is tried.
         for disk in DISKS.iter().filter(|disk| trials.iter().any(|trial| trial.disk().name == disk.name)) {
             disk.healthy()?;
