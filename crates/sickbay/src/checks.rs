@@ -48,6 +48,7 @@ pub static ALL: &[&Check] = &[
     &boot::unit_ordering_cycle::CHECK,
     &boot::selinux_policy_missing::CHECK,
     &boot::rc_local_hangs::CHECK,
+    &boot::crypttab_missing_device::CHECK,
     // Files.
     &files::top_level_missing::CHECK,
     &files::package_database_damaged::CHECK,

@@ -4,6 +4,7 @@ pub mod auditd_halts;
 pub(crate) mod boot_entries;
 pub mod boot_loader_missing;
 pub mod boot_loader_modules_missing;
+pub mod crypttab_missing_device;
 pub mod default_target_missing;
 pub mod device_map_stale;
 pub mod efi_boot_files_missing;

@@ -209,6 +209,12 @@ pub const DEBIAN: &[Fault] = &[
         "profile-stops-login",
     ),
     fault(
+        "crypttab-missing",
+        "an encrypted disk of crypttab and fstab is not there any more",
+        r"mkdir $R/secret; uuid=$(cat /proc/sys/kernel/random/uuid); echo secret UUID=$uuid none luks >>$R/etc/crypttab; echo '/dev/mapper/secret /secret ext4 defaults 0 2' >>$R/etc/fstab",
+        "crypttab-missing-device",
+    ),
+    fault(
         "rc-local-sleeps",
         "rc.local never comes to its end",
         r"printf '#!/bin/sh\nsleep infinity\n' >$R/etc/rc.local; chmod 755 $R/etc/rc.local",
