@@ -66,6 +66,17 @@ pub const DAMAGED: &[Fault] = &[
     .unmounted()
     .on(&XFS),
     fault(
+        "xfs-pam-lost",
+        "the block in which the names of /etc/pam.d are is overwritten",
+        r#"inode=$(xfs_db -r -c 'path /etc/pam.d' -c inode $ROOT | sed -n 's/.*inode number is //p')
+at=$(xfs_db -r -c "inode $inode" -c 'dblock 0' -c daddr $ROOT | sed -n 's/.*daddr is //p')
+dd if=/dev/zero of=$ROOT bs=512 seek="$at" count=8 conv=notrunc status=none"#,
+        "file-system-damaged, package-file-missing",
+    )
+    .unmounted()
+    .on(&XFS)
+    .with_donor(),
+    fault(
         "btrfs-superblock",
         "the first superblock of a btrfs root is overwritten",
         r"dd if=/dev/zero of=$ROOT bs=4096 seek=16 count=1 conv=notrunc status=none",
