@@ -61,8 +61,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             continue;
         }
         if kernel.dependencies.is_empty() {
-            // A kernel that has everything in itself has no modules, and packs none.
-            if contents.modules.is_empty() {
+            // A kernel that has everything in itself has no modules, and packs none; what another than the default lacks is
+            // told by `kernel-incomplete`.
+            if contents.modules.is_empty() || !kernel.is_default {
                 continue;
             }
             let path = format!("/lib/modules/{version}/modules.dep");
