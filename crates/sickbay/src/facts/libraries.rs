@@ -378,7 +378,9 @@ fn lacks_version(
     (user, asks): (&Path, &Elf),
 ) -> Option<Broken> {
     let asked = asks.versions_needed.iter().filter(|(file, _)| *file == name).map(|(_, version)| version);
-    let version = asked.into_iter().find(|version| !its.versions.is_empty() && !its.versions.contains(version))?;
+    // One without versions that its package does not know is another library under this name.
+    let bears = its.versions.is_empty() && (asks.versions_needed.is_empty() || !is_altered(facts, library));
+    let version = asked.into_iter().find(|version| !bears && !its.versions.contains(version))?;
     let real = |path: &Path| facts.root().canonical(path).unwrap_or_else(|_| path.to_owned());
     let (library, user) = (real(library), real(user));
     let (path, fault) = if is_altered(facts, &user) && !is_altered(facts, &library) {

@@ -1,4 +1,4 @@
-//! The unit that systemd starts is not there.
+//! The unit that systemd starts is not there, or leads to no login.
 
 use std::path::Path;
 
@@ -14,15 +14,17 @@ use crate::{check, tr};
 check! {
     /// ## What it finds
     /// `default.target`, the unit that systemd starts when the kernel names no other, leads to no unit file: the link
-    /// in `/etc/systemd/system` dangles or is empty, or neither `/etc` nor `/usr/lib` has one.
+    /// in `/etc/systemd/system` dangles or is empty, or neither `/etc` nor `/usr/lib` has one; or one that is no system to
+    /// work with: `rescue.target`, `emergency.target`, or `reboot.target` and others that end it at once.
     ///
     /// ## Why it matters
-    /// systemd says "Failed to load default.target", tries `rescue.target`, and stops there: no login prompt, no network.
+    /// systemd says "Failed to load default.target", tries `rescue.target`, and stops there: no login prompt, no network. With
+    /// `reboot.target` the machine starts over and over.
     ///
     /// ## What the repair does
     /// Points the link at `graphical.target` where a display manager is set up, else at `multi-user.target`. By hand:
     /// `systemctl --root=ROOT set-default multi-user.target`.
-    "default-target-missing", Boot, seed = ["B13"], proves = [Services], "systemd's default target is not there"
+    "default-target-missing", Boot, seed = ["B13"], proves = [Services], "systemd's default target is not there, or leads to no login"
 }
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
@@ -39,11 +41,18 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             break;
         }
     }
-    let link = match link {
-        // An empty unit file masks, but a target without a word in it still is a target.
-        Some(link) if root.exists(&link)? && root.canonical(&link)? != Path::new("/dev/null") => return Ok(()),
-        other => other,
+    let there = match &link {
+        Some(link) if root.exists(link)? => Some(root.canonical(link)?),
+        _ => None,
     };
+    let name = there.as_deref().and_then(Path::file_name).and_then(|name| name.to_str()).unwrap_or_default();
+    let ends =
+        ["reboot.target", "poweroff.target", "halt.target", "kexec.target", "soft-reboot.target"].contains(&name);
+    let stops = ["rescue.target", "emergency.target"].contains(&name);
+    // An empty unit file masks, but a target without a word in it still is a target.
+    if there.as_deref().is_some_and(|there| there != Path::new("/dev/null")) && !ends && !stops {
+        return Ok(());
+    }
     let at = link.as_deref().unwrap_or(Path::new("/etc/systemd/system/default.target"));
     let target = if root.metadata("/etc/systemd/system/display-manager.service").is_ok() {
         "graphical.target"
@@ -52,6 +61,12 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     };
     let unit = UNIT_DIRS.iter().map(|dir| format!("{dir}/{target}")).find(|unit| root.exists(unit).unwrap_or(false));
     let finding = match link.as_deref().map(|link| root.read_link(link)) {
+        _ if ends => found.critical(tr!(
+            "{link} is {target}: the machine ends as soon as it has started",
+            link = at,
+            target = name
+        )),
+        _ if stops => found.error(tr!("{link} is {target}", link = at, target = name)),
         Some(Ok(text)) => found
             .critical(tr!("{link} points at {text}, which is not there", link = at, text))
             .evidence(at.display().to_string(), text.display().to_string()),
@@ -59,7 +74,11 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     };
     finding
         .at_path(at)
-        .why(tr!("systemd starts rescue mode instead: no network, no login on the other consoles"))
+        .why(if ends {
+            tr!("it never comes to a login")
+        } else {
+            tr!("systemd starts rescue mode instead: no network, no login on the other consoles")
+        })
         .stops(Stage::Services);
     match unit {
         Some(unit) => {
