@@ -128,7 +128,8 @@ fn holds(question: &Question<'_>, user: &User, left: &BStr, operator: &BStr, rig
     }))
 }
 
-/// pam_access(8): the first line of access.conf(5) that is about the user and where they come from.
+/// pam_access(8): the first line of access.conf(5) that is about the user and where they come from. From which console or
+/// host is the user's choice: a place from which they are let in is one.
 pub fn access(facts: &Facts, question: &Question<'_>) -> Result<Answer, Skip> {
     let default = "/etc/security/access.conf";
     let named = question.value("accessfile");
@@ -149,7 +150,9 @@ pub fn access(facts: &Facts, question: &Question<'_>) -> Result<Answer, Skip> {
     }
     let fields = question.value("fieldsep").unwrap_or_else(|| ":".to_owned());
     let separators = question.value("listsep").unwrap_or_else(|| ", \t".to_owned());
-    let mut doubt = false;
+    // Some places were refused already; and lines of which it is not known whether they are about the user.
+    let (mut narrowed, mut may_allow, mut may_deny) = (false, false, false);
+    let doubt = || Ok(Answer::any(&[code::SUCCESS, code::PERM_DENIED]));
     for file in &files {
         for line in lines(&file.bytes) {
             let text = line.text.trim_ascii_end();
@@ -168,18 +171,23 @@ pub fn access(facts: &Facts, question: &Question<'_>) -> Result<Answer, Skip> {
             let about_origin = listed(origins, &separators, |token| origin_fits(question, token));
             match (about_user, about_origin) {
                 (Some(false), _) | (_, Some(false)) => {}
-                (Some(true), Some(true)) if allow && !doubt => return Ok(Answer::one(code::SUCCESS)),
-                (Some(true), Some(true)) if !doubt => {
+                (Some(true), Some(true)) if allow && may_deny => return doubt(),
+                (Some(true), Some(true)) if !allow && may_allow => return doubt(),
+                (Some(true), Some(true)) if allow => return Ok(Answer::one(code::SUCCESS)),
+                (Some(true), Some(true)) => {
                     let because = Because::Line(Arc::clone(file), line.whole());
                     return Ok(Answer::because(code::PERM_DENIED, because));
                 }
-                (Some(true), Some(true)) => return Ok(Answer::any(&[code::SUCCESS, code::PERM_DENIED])),
-                // An allowing line that may not be about this attempt leaves it to what follows.
-                _ => doubt = true,
+                // From there.
+                (Some(true), None) if allow && !narrowed && !may_deny => return Ok(Answer::one(code::SUCCESS)),
+                // Not from there.
+                (Some(true), None) if !allow => narrowed = true,
+                _ if allow => may_allow = true,
+                _ => may_deny = true,
             }
         }
     }
-    Ok(if doubt { Answer::any(&[code::SUCCESS, code::PERM_DENIED]) } else { Answer::one(code::SUCCESS) })
+    if may_deny { doubt() } else { Ok(Answer::one(code::SUCCESS)) }
 }
 
 /// Whether a list of access.conf names something; `EXCEPT` turns round what was named before it.
