@@ -148,6 +148,18 @@ impl BootConfig {
     pub fn source(value: &str) -> Source {
         Source::of_root_argument(value)
     }
+
+    /// The serial console that the default entry tells the kernel to use, such as `ttyS0`.
+    pub fn serial_console(&self) -> Option<String> {
+        let entry = self.loaders.iter().find_map(Loader::default_entry)?;
+        let consoles = entry.arguments.iter().filter_map(|word| word.text.strip_prefix("console="));
+        let serial = |console: &&str| {
+            let digits = console.strip_prefix("ttyS").unwrap_or_default();
+            // Nothing but a name of a terminal may get into what is written.
+            !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+        };
+        consoles.filter_map(|console| console.split(',').next()).rfind(serial).map(str::to_owned)
+    }
 }
 
 impl Fact for BootConfig {

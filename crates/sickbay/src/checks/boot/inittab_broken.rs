@@ -3,7 +3,7 @@
 use sickbay_formats::{inittab, lines};
 
 use crate::check::{Skip, Verdict};
-use crate::facts::boot_config::{BootConfig, Loader};
+use crate::facts::boot_config::BootConfig;
 use crate::facts::restore::restore;
 use crate::facts::system::{Init, System};
 use crate::facts::{Facts, SourceFile};
@@ -129,13 +129,7 @@ fn gettys(facts: &Facts) -> Result<Option<String>, Skip> {
     Ok(None)
 }
 
-/// The serial console that the default entry of the boot loader tells the kernel to use, such as `ttyS0`.
+/// The serial console that the kernel is told to use.
 fn serial(facts: &Facts) -> Option<String> {
-    let config = facts.get::<BootConfig>().ok()?;
-    let entry = config.loaders.iter().find_map(Loader::default_entry)?;
-    let console = entry.arguments.iter().filter_map(|word| word.text.strip_prefix("console=")).next_back()?;
-    let console = console.split(',').next()?;
-    // Nothing but a name of a terminal may get into the table.
-    let digits = console.strip_prefix("ttyS")?;
-    (!digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())).then(|| console.to_owned())
+    facts.get::<BootConfig>().ok()?.serial_console()
 }

@@ -7,6 +7,7 @@ use sickbay_formats::lines::with_comment;
 use sickbay_formats::span::Span;
 
 use crate::check::{Skip, Verdict};
+use crate::facts::boot_config::BootConfig;
 use crate::facts::programs::has_kernel;
 use crate::facts::units::{State, Unit, Units, unit};
 use crate::facts::{Facts, SourceFile};
@@ -18,8 +19,8 @@ use crate::{check, tr};
 check! {
     /// ## What it finds
     /// Units on the way to a login prompt that are masked (a link to `/dev/null`, or an empty file), missing, or left without
-    /// a command by a drop-in: the targets of the boot, udev, the journal, D-Bus, logind, the consoles' getty, and sshd where
-    /// it is the only way in. Containers mask some of these on purpose and are not judged.
+    /// a command by a drop-in: the targets of the boot, udev, the journal, D-Bus, logind, the consoles' getty where none is
+    /// left, and sshd where it is the only way in. Containers mask some of these on purpose and are not judged.
     ///
     /// ## Why it matters
     /// What needs a masked unit is not started either: with `local-fs.target` or `basic.target` masked nothing is, with
@@ -70,13 +71,16 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let ssh = ["ssh.service", "sshd.service", "ssh.socket", "sshd.socket"];
     let remote: Vec<&Unit> = ssh.iter().filter_map(|name| units.get(name)).collect();
     let all_shut = |units: &[&Unit]| units.iter().all(|unit| fault(unit).is_some());
-    let consoles: Vec<&Unit> = gettys.iter().map(|(_, unit)| *unit).collect();
-    if !consoles.is_empty() && all_shut(&consoles) {
+    // That of a serial console is started by a generator, for what the kernel's command line names.
+    let console = facts.get::<BootConfig>().ok().and_then(|config| config.serial_console());
+    let name = format!("serial-getty@{}.service", console.as_deref().unwrap_or_default());
+    let serial = (name.clone(), unit(facts, &name)?);
+    let mut consoles: Vec<&Unit> = gettys.iter().map(|(_, unit)| *unit).collect();
+    consoles.extend(console.is_some().then_some(&serial.1));
+    if !gettys.is_empty() && all_shut(&consoles) {
         let severity = if all_shut(&remote) { Severity::Critical } else { Severity::Warning };
-        // That of a serial console is started by a generator, for what the kernel's command line names.
-        let serial = ("serial-getty@.service".to_owned(), unit(facts, "serial-getty@.service")?);
-        let serial = Some((&serial.0, &serial.1)).filter(|(_, unit)| matches!(unit.state, State::Masked(_)));
-        for (name, unit) in gettys.into_iter().chain(serial) {
+        let masked = matches!(serial.1.state, State::Masked(_)) && !units.all.contains_key(&name);
+        for (name, unit) in gettys.into_iter().chain(masked.then_some((&serial.0, &serial.1))) {
             judge(facts, found, name, unit, severity);
         }
     }
@@ -120,6 +124,7 @@ fn judge(facts: &Facts, found: &mut Findings, name: &str, unit: &Unit, severity:
     };
     finding.detail("unit", name).why(match severity {
         Severity::Critical => tr!("no login prompt is reached"),
+        Severity::Warning => tr!("no console asks for a name: ssh is the only way in"),
         _ => tr!("what needs it does not start: logins fail or wait for it"),
     });
     if severity == Severity::Critical {
