@@ -21,7 +21,8 @@ check! {
     /// A rule that refuses root at the console (`login`) or over ssh (`sshd`) although the password is right, found by
     /// going through the rules as libpam does: `pam_succeed_if.so user != root`, `pam_deny` in front, root in a pam_listfile or
     /// access.conf, a terminal that is not in `/etc/securetty`, a shell that is not in `/etc/shells`, failed attempts counted by
-    /// pam_faillock or pam_tally2 with `even_deny_root`, a pam_unix that was commented out. The first rule that refuses is named.
+    /// pam_faillock or pam_tally2 with `even_deny_root`, a second factor that root never set up (pam_google_authenticator), a
+    /// pam_unix that was commented out. The first rule that refuses is named.
     ///
     /// ## Why it matters
     /// The console says "Login incorrect" or "Authentication failure" to the right password. Where another account can log
@@ -82,7 +83,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         let key = match (&refusal.because, &refusal.entry) {
             (Some(Because::Line(file, span)), _) => Some((file.path.clone(), span.line)),
             (Some(Because::NotListed(file, _)), _) => Some((file.path.clone(), 0)),
-            (Some(Because::Tally(path) | Because::Unfit(path)), _) => Some((path.clone(), 0)),
+            (Some(Because::Tally(path) | Because::Unfit(path) | Because::NoSecret(path)), _) => Some((path.clone(), 0)),
             (None, entry) => entry.as_ref().map(|entry| (entry.file.path.clone(), entry.rule.span.line)),
         };
         match cases.iter_mut().find(|(known, case)| *known == key && key.is_some() && case.all == all) {
@@ -98,8 +99,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
 
 fn report(facts: &Facts, found: &mut Findings, pam: &Pam, case: Case) -> Verdict {
     let Case { refusal, services, all } = case;
-    let policy = matches!(&refusal.because, Some(Because::NotListed(..) | Because::Line(..)));
-    // Somebody else administers the machine, and a list keeps root out: that is how hardening guides want it.
+    let policy = matches!(&refusal.because, Some(Because::NotListed(..) | Because::Line(..) | Because::NoSecret(_)));
+    // Somebody else administers the machine, and a list keeps root out: that is how hardening guides want it. Or root has
+    // no second factor and they have one.
     if !all && policy {
         return Ok(());
     }
@@ -115,6 +117,9 @@ fn report(facts: &Facts, found: &mut Findings, pam: &Pam, case: Case) -> Verdict
             tr!("root is locked after failed attempts: {path} counts them", path = path.as_path())
         }
         (Some(Because::Unfit(path)), _) => tr!("{path} is writable for all: root is kept out", path = path.as_path()),
+        (Some(Because::NoSecret(path)), _) => {
+            tr!("root has set up no second factor: there is no {path}", path = path.as_path())
+        }
         (None, Some(module)) => tr!("a rule of {module} keeps root out", module = module.text),
         (None, None) => tr!("no rule of {services} lets root in", services = names),
     };
@@ -213,7 +218,7 @@ fn offer(
             }
             return Ok(());
         }
-        None => {}
+        Some(Because::NoSecret(_)) | None => {}
     }
     if let Some(entry) = &refusal.entry {
         let path = &entry.file.path;

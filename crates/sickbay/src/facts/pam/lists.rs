@@ -309,6 +309,23 @@ pub fn shells(facts: &Facts, question: &Question<'_>) -> Result<Answer, Skip> {
     })
 }
 
+/// pam_google_authenticator(8): whoever has a file with a secret can give the code; who has none is refused, or with `nullok`
+/// passed over. Who knows the right password is taken to know the code too.
+pub fn second_factor(facts: &Facts, question: &Question<'_>) -> Result<Answer, Skip> {
+    let user = question.attempt.user;
+    let path = question.value("secret").unwrap_or_else(|| "~/.google_authenticator".to_owned());
+    let path = path.replace("${USER}", &user.name).replace("%u", &user.name).replace("${HOME}", &user.home);
+    let path = match path.strip_prefix('~') {
+        Some(rest) => format!("{}{rest}", user.home),
+        None => path,
+    };
+    Ok(match facts.root().exists(&path)? {
+        true => Answer::one(if question.attempt.right { code::SUCCESS } else { code::AUTH_ERR }),
+        false if question.has("nullok") => Answer::one(code::IGNORE),
+        false => Answer::because(code::AUTH_ERR, Because::NoSecret(path.into())),
+    })
+}
+
 /// pam_listfile(8).
 pub fn listfile(facts: &Facts, question: &Question<'_>) -> Result<Answer, Skip> {
     let user = question.attempt.user;

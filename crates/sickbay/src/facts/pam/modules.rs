@@ -73,6 +73,8 @@ pub enum Because {
     Tally(PathBuf),
     /// What the file is: writable for all, or no file.
     Unfit(PathBuf),
+    /// The user has set up no second factor: this file is not there.
+    NoSecret(PathBuf),
 }
 
 impl Answer {
@@ -183,6 +185,10 @@ pub fn answer(facts: &Facts, question: &Question<'_>) -> Result<Answer, Skip> {
             let known = root || accounts.parsed(File::Passwd).find(attempt.user.name.as_bytes()).is_some();
             one(if known { code::SUCCESS } else { code::PERM_DENIED })
         }
+        "pam_google_authenticator.so" => match kind {
+            Kind::Auth => lists::second_factor(facts, question)?,
+            _ => none(),
+        },
         "pam_usertype.so" => {
             let system = attempt.user.uid < 1000 || attempt.user.uid == 65534;
             let wanted = if question.has("issystem") { system } else { !system };
