@@ -9,6 +9,8 @@
 #   btrfs   btrfs root in the subvolume @                 dracut  an initramfs by dracut
 #   lvm     the root is a logical volume                  trixie  Debian 13
 #
+#   full    base, with what servers usually run: packages.txt beside this script; trixie-full  the same of Debian 13
+#
 # Must be root. First the files are put onto the partitions, then the new system is booted once, by its kernel given to
 # QEMU, and installs its own boot loader there: its kernel knows what this machine's may not (device mapper,
 # vfat). Everything mounted or attached is gone afterwards, also when a step fails.
@@ -34,7 +36,7 @@ trap 'exit 1' INT TERM HUP
 die() { echo "base.sh: $*" >&2; exit 1; }
 
 # --- what the variants differ in ------------------------------------------------------------------------------------
-suite=bookworm size=2400 type=ext4 options=defaults arguments="" extra=""
+suite=bookworm size=2400 type=ext4 options=defaults arguments="" extra="" packages=""
 kernels='^linux-image-6\.1\.0-[0-9]+-cloud-amd64$'
 system="systemd-sysv dbus libpam-systemd polkitd" initramfs="initramfs-tools zstd" loader=grub-pc more=""
 install_loader="grub-install /dev/vda && update-grub"
@@ -57,9 +59,11 @@ printf "root (hd0,0)\nsetup (hd0)\nquit\n" | grub --batch --no-floppy --device-m
 sed -i -e "s/^# kopt=.*/& console=tty0 console=ttyS0,115200/" -e "s/^timeout.*/timeout 1/" /boot/grub/menu.lst && update-grub'
     ;;
 dracut) initramfs=dracut ;;
-trixie) suite=trixie kernels='^linux-image-6\.12\.[0-9]+\+deb13-cloud-amd64$' ;;
+trixie | full | trixie-full) ;;
 *) die "there is no variant $variant" ;;
 esac
+case $variant in trixie*) suite=trixie kernels='^linux-image-6\.12\.[0-9]+\+deb13-cloud-amd64$' ;; esac
+case $variant in *full) size=7600 packages=$(sed 's/#.*//' "$(dirname "$0")/packages.txt") ;; esac
 
 # --- the disk -------------------------------------------------------------------------------------------------------
 # Partition 1 holds the root, and 4 what has to be outside of it.
@@ -174,7 +178,7 @@ chroot "\$1" apt-get install --yes --quiet --no-install-recommends \$kernels
 chroot "\$1" apt-get install --yes --quiet --no-install-recommends $loader
 HOOK
 included="$system $initramfs $more udev libpam-runtime login passwd util-linux mount e2fsprogs openssh-server
-    iproute2 netbase procps kmod sudo less vim-tiny ncurses-term"
+    iproute2 netbase procps kmod sudo less vim-tiny ncurses-term $packages"
 # shellcheck disable=SC2086 # a list of packages
 mmdebstrap --quiet --mode=root --variant=minbase --format=directory --skip=check/empty \
     --include="$(echo $included | tr ' ' ',')" \
@@ -237,7 +241,7 @@ for loop in $(cat "$work/loops"); do losetup -d "$loop"; done
 
 set -- -accel tcg -smp 1 -m 1024 -display none -serial stdio -no-reboot -nic none
 [ "$extra" != esp ] || set -- "$@" -bios /usr/share/ovmf/OVMF.fd
-timeout 900 qemu-system-x86_64 "$@" -drive "file=$image,format=raw,if=virtio" -kernel "$work/kernel" -initrd "$work/initrd" \
+timeout 1800 qemu-system-x86_64 "$@" -drive "file=$image,format=raw,if=virtio" -kernel "$work/kernel" -initrd "$work/initrd" \
     -append "root=$place $arguments rw init=/finish console=ttyS0 quiet panic=-1" </dev/null >"$work/console" 2>&1 || true
 # Mounted once more, so that no journal is left to be replayed.
 first=$(attach 1 $shift_of_root)

@@ -23,6 +23,8 @@ pub struct Disk {
     shift: u64,
     /// What the fourth partition holds.
     fourth: Fourth,
+    /// Whether it has the services of `lab/packages.txt`: it wants more memory then, and time.
+    full: bool,
 }
 
 /// What the fourth partition holds.
@@ -34,7 +36,7 @@ enum Fourth {
 }
 
 const fn ext(name: &'static str, pristine: &'static str, what: &'static str) -> Disk {
-    Disk { name, pristine, what, options: ["rw", "ro,noload"], shift: 0, fourth: Fourth::Nothing }
+    Disk { name, pristine, what, options: ["rw", "ro,noload"], shift: 0, fourth: Fourth::Nothing, full: false }
 }
 
 /// Debian 12 as most servers have it.
@@ -61,8 +63,16 @@ pub const LEGACY: Disk = ext("legacy", "pristine-legacy", "GRUB legacy, ext3, sy
 pub const DRACUT: Disk = ext("dracut", "pristine-dracut", "initramfs made by dracut");
 /// The next generation of systemd, sshd and PAM.
 pub const TRIXIE: Disk = ext("trixie", "pristine-trixie", "Debian 13");
+/// What maintainers make of a system.
+pub const FULL: Disk = Disk {
+    full: true,
+    ..ext("full", "pristine-full", "Debian 12 with more than 300 usual packages (`lab/packages.txt`)")
+};
+/// The same of the next generation.
+pub const TRIXIE_FULL: Disk =
+    Disk { full: true, ..ext("trixie-full", "pristine-trixie-full", "Debian 13 with the same packages") };
 /// All of them.
-pub const DISKS: [&Disk; 8] = [&BASE, &XFS, &BTRFS, &LVM, &UEFI, &LEGACY, &DRACUT, &TRIXIE];
+pub const DISKS: [&Disk; 10] = [&BASE, &XFS, &BTRFS, &LVM, &UEFI, &LEGACY, &DRACUT, &TRIXIE, &FULL, &TRIXIE_FULL];
 
 impl Disk {
     /// The healthy disk, built when it is not there.
@@ -72,7 +82,7 @@ impl Disk {
         if !image.exists() {
             fs::create_dir_all(&cache).map_err(|error| error.to_string())?;
             let new = cache.join(format!("{}.new", self.name));
-            println!("building the disk {}, about two minutes", self.name);
+            println!("building the disk {}, about {} minutes", self.name, if self.full { 20 } else { 2 });
             succeed(Command::new(workspace().join("lab/base.sh")).arg(self.name).arg(&new))?;
             fs::rename(&new, &image).map_err(|error| error.to_string())?;
         }
@@ -82,6 +92,16 @@ impl Disk {
     /// Whether it needs UEFI.
     pub fn uefi(&self) -> bool {
         self.fourth == Fourth::Esp
+    }
+
+    /// MiB of memory that a machine with it gets.
+    pub fn memory(&self) -> u32 {
+        if self.full { 2560 } else { 768 }
+    }
+
+    /// How many times as long as for a small system its boot and its answers may take.
+    pub fn patience(&self) -> u32 {
+        if self.full { 5 } else { 1 }
     }
 
     /// Runs a shell script with the root mounted at `$R` and /boot in it, in a mount namespace of its own; `$1` is the

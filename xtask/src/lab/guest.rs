@@ -8,6 +8,8 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
+use super::disk::Disk;
+
 /// A running machine; ended when dropped.
 pub struct Guest {
     child: Child,
@@ -21,6 +23,10 @@ pub struct Guest {
     console: String,
     /// How much of it was read already: old text is never taken for an answer.
     read: usize,
+    /// Whether it has come as far as its prompt.
+    up: bool,
+    /// How many times as long as usual everything may take.
+    patience: u32,
 }
 
 /// Why nobody could log in.
@@ -63,20 +69,19 @@ const SILENCE: Duration = Duration::from_secs(130);
 const ANSWER: Duration = Duration::from_secs(60);
 /// A command, of which the shell computes what the terminal cannot have echoed: marker-42.
 const MARKER: &str = "echo marker-$((6 * 7))";
-/// MiB of memory.
-const MEMORY: &str = "768";
 
 impl Guest {
-    /// Switches a machine on.
-    pub fn start(image: &Path, uefi: bool) -> Result<Guest, String> {
+    /// Switches a machine on, whose disk is a copy of this one.
+    pub fn start(image: &Path, disk: &Disk) -> Result<Guest, String> {
         let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
         let ssh = free_port().map_err(|error| error.to_string())?;
         let mut qemu = Command::new("qemu-system-x86_64");
-        if uefi {
+        if disk.uefi() {
             qemu.args(["-bios", "/usr/share/ovmf/OVMF.fd"]);
         }
         let mut child = qemu
-            .args(["-accel", "tcg", "-smp", "1", "-m", MEMORY, "-display", "none", "-vga", "std"])
+            .args(["-accel", "tcg", "-smp", "1", "-m", &disk.memory().to_string()])
+            .args(["-display", "none", "-vga", "std"])
             .args(["-serial", "stdio", "-no-reboot", "-snapshot"])
             .arg("-monitor")
             .arg(format!("unix:{},server=on,wait=off", dir.path().join("monitor").display()))
@@ -101,30 +106,31 @@ impl Guest {
                 }
             }
         });
-        Ok(Guest { child, keyboard, serial, ssh, dir, console: String::new(), read: 0 })
+        let (console, patience) = (String::new(), disk.patience());
+        Ok(Guest { child, keyboard, serial, ssh, dir, console, read: 0, up: false, patience })
     }
 
     /// Waits for the prompt, sees a wrong password refused, logs in as root and runs a command.
     pub fn log_in(&mut self) -> Result<(), Stop> {
         self.boot()?;
         self.give_password("not-the-password")?;
-        match self.expect(&["Login incorrect", "# "], ANSWER) {
+        match self.expect(&["Login incorrect", "# "], self.answer()) {
             Some(0) => {}
             Some(_) => return Err(self.stop("a wrong password lets in")),
             None => return Err(self.stop("no answer to a password")),
         }
-        if self.expect(&["login: "], ANSWER).is_none() {
+        if self.expect(&["login: "], self.answer()).is_none() {
             return Err(self.stop("no second prompt"));
         }
         self.give_password("sickbay")?;
-        match self.expect(&["# ", "Login incorrect", "login: "], ANSWER) {
+        match self.expect(&["# ", "Login incorrect", "login: "], self.answer()) {
             Some(0) => {}
             Some(1) => return Err(self.stop("the right password is refused")),
             Some(_) => return Err(self.stop("the session ends at once")),
             None => return Err(self.stop("no prompt after the password")),
         }
         self.send(&format!("{MARKER}\n"));
-        match self.expect(&["marker-42"], ANSWER) {
+        match self.expect(&["marker-42"], self.answer()) {
             Some(_) => Ok(()),
             None => Err(self.stop("no shell")),
         }
@@ -133,7 +139,7 @@ impl Guest {
     /// Waits for the prompt, sees a wrong password refused over ssh, logs in over ssh and runs a command.
     pub fn log_in_by_ssh(&mut self) -> Result<(), Stop> {
         self.boot()?;
-        let until = Instant::now() + ANSWER;
+        let until = Instant::now() + self.answer();
         let answer = loop {
             let answer = self.ssh("sickbay", MARKER);
             let (_, said) = &answer;
@@ -164,7 +170,8 @@ impl Guest {
     pub fn ssh(&self, password: &str, command: &str) -> (bool, String) {
         let out = Command::new("sshpass")
             .args(["-p", password, "ssh", "-F", "none", "-o", "StrictHostKeyChecking=no", "-o", "LogLevel=ERROR"])
-            .args(["-o", "UserKnownHostsFile=/dev/null", "-o", "PubkeyAuthentication=no", "-o", "ConnectTimeout=30"])
+            .args(["-o", "UserKnownHostsFile=/dev/null", "-o", "PubkeyAuthentication=no"])
+            .args(["-o", &format!("ConnectTimeout={}", 30 * self.patience)])
             .args(["-o", "NumberOfPasswordPrompts=1", "-p", &self.ssh.to_string(), "root@127.0.0.1"])
             .arg(command)
             .output();
@@ -174,16 +181,22 @@ impl Guest {
         }
     }
 
-    /// Waits for the prompt.
+    /// Waits for the prompt, if it was not there yet.
     pub fn boot(&mut self) -> Result<(), Stop> {
+        if self.up {
+            return Ok(());
+        }
         let mut wanted = vec!["login: "];
         wanted.extend(STOPS.iter().map(|(text, _)| *text));
-        let until = Instant::now() + BOOT;
+        let until = Instant::now() + BOOT * self.patience;
         let mut quiet_since = Instant::now();
-        while Instant::now() < until && quiet_since.elapsed() < SILENCE {
+        while Instant::now() < until && quiet_since.elapsed() < SILENCE * self.patience {
             let before = self.console.len();
             match self.expect(&wanted, Duration::from_secs(5)) {
-                Some(0) => return Ok(()),
+                Some(0) => {
+                    self.up = true;
+                    return Ok(());
+                }
                 Some(stop) => return Err(self.stop(STOPS.get(stop - 1).map_or("", |(_, name)| name))),
                 None if self.console.len() > before => quiet_since = Instant::now(),
                 None if matches!(self.child.try_wait(), Ok(Some(_))) => return Err(self.stop("it switches itself off")),
@@ -199,9 +212,13 @@ impl Guest {
         Err(self.stop("no login prompt"))
     }
 
+    fn answer(&self) -> Duration {
+        ANSWER * self.patience
+    }
+
     fn give_password(&mut self, password: &str) -> Result<(), Stop> {
         self.send("root\n");
-        match self.expect(&["Password: ", "# ", "login: "], ANSWER) {
+        match self.expect(&["Password: ", "# ", "login: "], self.answer()) {
             Some(0) => {}
             Some(1) => return Err(self.stop("no password is asked for")),
             Some(_) => return Err(self.stop("refused before a password is asked for")),

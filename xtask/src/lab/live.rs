@@ -55,7 +55,7 @@ impl Lab {
             BASE.change(&disk.path, &files)?;
             row.findings = SETTINGS.map(|[_, _, finds]| finds).join(", ");
             if self.boots {
-                let mut guest = Guest::start(&disk.path, false)?;
+                let mut guest = Guest::start(&disk.path, &BASE)?;
                 guest.log_in_by_ssh().map_err(|stop| format!("{}\n{}", stop.symptom, stop.console))?;
                 let (_, said) = guest.ssh("sickbay", "sh /root/live");
                 if said.matches("done ").count() != SETTINGS.len() {

@@ -145,7 +145,7 @@ impl Lab {
 
     /// Boots a disk and logs in.
     pub fn log_in(&self, image: &Path, disk: &Disk, way: Way) -> Result<(), Stop> {
-        let mut guest = Guest::start(image, disk.uefi()).map_err(|symptom| Stop { symptom, console: String::new() })?;
+        let mut guest = Guest::start(image, disk).map_err(|symptom| Stop { symptom, console: String::new() })?;
         match way {
             Way::Console => guest.log_in(),
             Way::Ssh => guest.log_in_by_ssh(),

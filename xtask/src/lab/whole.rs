@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 
 use super::disk::{BASE, Copy, Disk, checksum, difference, output, succeed};
 use super::faults::{FAULTS, FIVE, Way};
+use super::guest::{Guest, Stop};
 use super::trial::{Lab, Row, expect_same, text};
 
 impl Lab {
-    /// On a healthy disk nothing is found, a look changes no byte, and root can log in both ways.
+    /// On a healthy disk nothing is found, a look changes no byte, root can log in both ways, and nothing is found on the
+    /// running system either.
     pub fn pristine(&self, disk: &'static Disk) -> Row {
         row(disk.pristine, disk, disk.what, |row| {
             let healthy = disk.healthy()?;
@@ -23,10 +25,17 @@ impl Lab {
                 return Err("the look changed the disk".to_owned());
             }
             if self.boots {
-                for way in [Way::Console, Way::Ssh] {
-                    self.log_in(&healthy, disk, way).map_err(|stop| format!("{}\n{}", stop.symptom, stop.console))?;
+                let copy = Copy::of(&healthy, disk.pristine)?;
+                disk.change(&copy.path, &format!("install {} $R/usr/local/bin/sickbay", self.sickbay.display()))?;
+                let mut guest = Guest::start(&copy.path, disk)?;
+                let told = |stop: Stop| format!("{}\n{}", stop.symptom, stop.console);
+                guest.log_in_by_ssh().map_err(told)?;
+                guest.log_in().map_err(told)?;
+                let (nothing_found, said) = guest.ssh("sickbay", "sickbay check");
+                if !nothing_found {
+                    return Err(format!("on the running system:\n{said}"));
                 }
-                "logs in on the console and over ssh".clone_into(&mut row.before);
+                "logs in on the console and over ssh; nothing is found inside".clone_into(&mut row.before);
             }
             row.undone = "no byte changed";
             Ok(())
