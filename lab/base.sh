@@ -206,7 +206,7 @@ else
     chroot . systemctl --quiet disable systemd-networkd-wait-online.service apt-daily.timer apt-daily-upgrade.timer
 fi
 chroot . useradd --create-home --shell /bin/bash alice
-printf 'root:sickbay\nalice:sickbay\n' | chroot . chpasswd
+printf 'root:sickbay\nalice:sickbay\n' | chroot . chpasswd --crypt-method YESCRYPT
 
 # --- the boot loader, by the system itself --------------------------------------------------------------------------
 cat >finish <<FINISH
