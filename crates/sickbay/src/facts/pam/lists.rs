@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bstr::{BStr, ByteSlice};
 use sickbay_formats::lines::{Line, lines};
-use sickbay_formats::pam::code;
+use sickbay_formats::pam::{Kind, code};
 
 use crate::check::Skip;
 use crate::facts::libraries::fits;
@@ -324,6 +324,35 @@ pub fn second_factor(facts: &Facts, question: &Question<'_>) -> Result<Answer, S
         false if question.has("nullok") => Answer::one(code::IGNORE),
         false => Answer::because(code::AUTH_ERR, Because::NoSecret(path.into())),
     })
+}
+
+/// Whether pam_krb5(5) is told by its rule to pass the user over.
+pub fn below_minimum(question: &Question<'_>) -> bool {
+    let uid = question.attempt.user.uid;
+    let minimum = question.value("minimum_uid").and_then(|value| value.parse::<u32>().ok()).unwrap_or_default();
+    uid < minimum || (uid == 0 && question.has("ignore_root"))
+}
+
+/// pam-script(7): a script of the administrator decides. Without one it fails, unless `onerr=success` is given.
+pub fn script(facts: &Facts, question: &Question<'_>) -> Result<Answer, Skip> {
+    let (name, failed) = match question.kind {
+        Kind::Auth => ("pam_script_auth", code::AUTH_ERR),
+        Kind::Account => ("pam_script_acct", code::PERM_DENIED),
+        Kind::Password => ("pam_script_passwd", code::AUTHTOK_ERR),
+        Kind::Session => ("pam_script_ses_open", code::SESSION_ERR),
+    };
+    // The second one is where it looks unless a distribution changes that.
+    let dirs = match question.value("dir") {
+        Some(dir) => vec![dir],
+        None => vec!["/usr/share/libpam-script".to_owned(), "/etc/pam-script".to_owned()],
+    };
+    for dir in dirs {
+        if facts.root().exists(Path::new(&dir).join(name))? {
+            return Ok(Answer::any(&[code::SUCCESS, failed]));
+        }
+    }
+    let succeeds = question.value("onerr").as_deref() == Some("success");
+    Ok(Answer::one(if succeeds { code::SUCCESS } else { failed }))
 }
 
 /// pam_listfile(8).

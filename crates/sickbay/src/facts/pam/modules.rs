@@ -185,6 +185,7 @@ pub fn answer(facts: &Facts, question: &Question<'_>) -> Result<Answer, Skip> {
             let known = root || accounts.parsed(File::Passwd).find(attempt.user.name.as_bytes()).is_some();
             one(if known { code::SUCCESS } else { code::PERM_DENIED })
         }
+        "pam_script.so" => lists::script(facts, question)?,
         "pam_google_authenticator.so" => match kind {
             Kind::Auth => lists::second_factor(facts, question)?,
             _ => none(),
@@ -254,6 +255,11 @@ pub fn answer(facts: &Facts, question: &Question<'_>) -> Result<Answer, Skip> {
         | "pam_rundir.so"
         | "pam_openrc.so"
         | "pam_homecheck.so" => session_only(),
+        // pam_krb5(5): what it is told to pass over it says nothing of; only as a password it is wrong.
+        "pam_krb5.so" if lists::below_minimum(question) => one(match kind {
+            Kind::Auth | Kind::Password => code::USER_UNKNOWN,
+            _ => code::IGNORE,
+        }),
         "pam_sss.so" | "pam_sss_gss.so" | "pam_winbind.so" | "pam_ldap.so" | "pam_krb5.so" | "pam_nis.so"
         | "pam_lsass.so" | "pam_centrifydc.so" | "pam_extrausers.so" => elsewhere(),
         // Google's modules let pass whom they do not manage.
