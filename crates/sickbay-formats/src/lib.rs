@@ -21,6 +21,7 @@ pub mod fstab;
 pub mod gpt;
 pub mod grub_cfg;
 pub mod grub_core;
+pub mod grub_efi;
 pub mod grub_env;
 pub mod grub_legacy;
 pub mod grub_legacy_stage;

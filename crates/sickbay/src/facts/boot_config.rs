@@ -17,6 +17,7 @@ use sickbay_formats::span::Span;
 use self::paths::Paths;
 use crate::check::Skip;
 use crate::facts::devices::Devices;
+use crate::facts::esp::{Esps, PLACE};
 use crate::facts::fstab::{Fstab, mount_point};
 use crate::facts::{Fact, Facts, SourceFile};
 use crate::text::Text;
@@ -196,6 +197,10 @@ pub fn boot_is_elsewhere(facts: &Facts) -> Option<Text> {
 
 /// The text of a file that may not be there.
 fn read(facts: &Facts, path: &Path) -> Result<Option<Arc<SourceFile>>, Skip> {
+    let esps = facts.get::<Esps>().ok().filter(|_| path.starts_with(PLACE));
+    if let Some(esp) = esps.as_ref().and_then(|esps| esps.unmounted()) {
+        return Ok(esp.text(path).cloned());
+    }
     // Links are followed first, so that an edit is one of the file itself.
     match facts.root().canonical(path) {
         Ok(real) => facts.file(real),

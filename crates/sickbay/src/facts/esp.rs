@@ -2,28 +2,34 @@
 //!
 //! Where one is mounted it is read there. Where it is not (kernels without vfat exist, and a rescue system need not
 //! mount it), the file system is read by a library through the disk; what the library would write is kept as changed
-//! sectors, which become [`Change::WriteDisk`].
+//! sectors, which become [`Change::WriteDisk`]. If it belongs at [`PLACE`], its files have their paths below that all the
+//! same, and changes of them are changes of files until they are made ([`onto_disk`]).
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use sickbay_target::{Disk, FileKind, Root, Volume};
+use sickbay_target::{Disk, FileKind, Root, Target, Volume};
 
 use crate::check::Skip;
 use crate::facts::boot_loader::disks_of_start;
-use crate::facts::{Fact, Facts};
+use crate::facts::{Fact, Facts, SourceFile};
 use crate::repair::Change;
 use crate::text::Text;
 use crate::tr;
 
 /// The type of an EFI system partition in a GPT, and in an MBR.
 const TYPES: [&str; 2] = ["c12a7328-f81f-11d2-ba4b-00a0c93ec93b", "0xef"];
+/// Where distributions with GRUB mount it.
+pub const PLACE: &str = "/boot/efi";
 /// How deep directories are looked into, and how many files are listed: an EFI system partition has some dozens.
 const DEPTH: usize = 5;
 const MOST: usize = 5000;
 /// The largest loader that is read: unified kernel images have some 100 MB, loaders less than 4.
 const LARGEST: u64 = 32 << 20;
+/// The largest configuration that is read.
+const LARGEST_TEXT: u64 = 1 << 20;
 
 /// The EFI system partitions of the target.
 #[derive(Debug)]
@@ -37,10 +43,14 @@ pub struct Esps {
 pub struct Esp {
     /// The partition.
     pub volume: Volume,
+    /// Where its files are on the target: where it is mounted, or [`PLACE`] where it belongs there.
+    pub place: Option<PathBuf>,
     /// Its files that end in `.efi`, with their paths as on it: `EFI/debian/grubx64.efi`.
     pub programs: Vec<Program>,
     /// Directories below `EFI`, as they are spelt.
     pub vendors: Vec<String>,
+    /// GRUB's configurations and environment blocks, if it is not mounted and belongs at [`PLACE`].
+    pub texts: Vec<Arc<SourceFile>>,
 }
 
 /// A file that ends in `.efi`.
@@ -79,8 +89,8 @@ impl Program {
 impl Fact for Esps {
     fn gather(facts: &Facts) -> Result<Esps, Skip> {
         let devices = disks_of_start(facts)?;
-        let is_esp = |volume: &&Volume| volume.parttype.as_deref().is_some_and(|kind| TYPES.contains(&kind));
-        let list = devices.volumes.iter().filter(is_esp).map(|volume| look_at(facts, volume)).collect();
+        let esps = devices.volumes.iter().filter(|volume| is_esp(volume));
+        let list = esps.map(|volume| look_at(facts, volume)).collect();
         Ok(Esps { list })
     }
 }
@@ -94,18 +104,44 @@ impl Esps {
         }
         self.list.iter().all(Result::is_ok).then_some(false)
     }
+
+    /// The one that belongs at [`PLACE`] and is not mounted.
+    pub fn unmounted(&self) -> Option<&Esp> {
+        self.list.iter().flatten().find(|esp| esp.place.is_some() && esp.volume.mounted_on.is_none())
+    }
+}
+
+/// The EFI system partition that belongs at [`PLACE`] and is not mounted: the only one on the disk of the root, where
+/// nothing else is in its place.
+fn unmounted(target: &Target) -> Option<&Volume> {
+    let volumes = target.volumes.as_deref().unwrap_or_default();
+    let at = |place: &str| volumes.iter().find(|volume| volume.mounted_on.as_deref() == Some(Path::new(place)));
+    let root = at("/")?;
+    if at(PLACE).is_some() || target.root().read_dir(PLACE).is_ok_and(|names| !names.is_empty()) {
+        return None;
+    }
+    let mut esps = volumes.iter().filter(|volume| is_esp(volume) && volume.disk == root.disk);
+    let only = esps.next().filter(|_| esps.next().is_none())?;
+    only.mounted_on.is_none().then_some(only)
+}
+
+fn is_esp(volume: &Volume) -> bool {
+    volume.parttype.as_deref().is_some_and(|kind| TYPES.contains(&kind))
 }
 
 fn look_at(facts: &Facts, volume: &Volume) -> Result<Esp, Text> {
-    let mut esp = Esp { volume: volume.clone(), programs: Vec::new(), vendors: Vec::new() };
+    let belongs =
+        unmounted(facts.target()).is_some_and(|other| other.start == volume.start && other.disk == volume.disk);
+    let place = volume.mounted_on.clone().or(belongs.then(|| PLACE.into()));
+    let mut esp = Esp { volume: volume.clone(), place, programs: Vec::new(), vendors: Vec::new(), texts: Vec::new() };
     let cannot =
         |error: String| tr!("{volume}, the EFI system partition, cannot be read: {error}", volume = volume.name, error);
     if let Some(place) = &volume.mounted_on {
         walk_mounted(facts.root(), place, "", 0, &mut esp).map_err(|error| cannot(error.to_string()))?;
         return Ok(esp);
     }
-    let disk = facts.target().disks.get(volume.disk).ok_or_else(|| cannot(io::ErrorKind::NotFound.to_string()))?;
-    let fat = fat(disk, volume).map_err(|error| cannot(error.to_string()))?;
+    let fat = disk(facts.target(), volume).and_then(|disk| fat(disk, volume));
+    let fat = fat.map_err(|error| cannot(error.to_string()))?;
     walk_fat(&fat.root_dir(), "", 0, &mut esp).map_err(|error| cannot(error.to_string()))?;
     Ok(esp)
 }
@@ -151,11 +187,14 @@ fn walk_fat(dir: &fatfs::Dir<'_, View<'_>>, below: &str, depth: usize, esp: &mut
             continue;
         }
         let path = if below.is_empty() { name } else { format!("{below}/{name}") };
-        let head = || {
-            let mut head = Vec::new();
-            let read = entry.to_file().take(2).read_to_end(&mut head);
-            read.map_or(Vec::new(), |_| head)
+        let read = |most: u64| {
+            let mut bytes = Vec::new();
+            entry.to_file().take(most).read_to_end(&mut bytes).map(|_| bytes)
         };
+        if let Some(place) = esp.place.as_ref().filter(|_| !entry.is_dir() && is_text(&path)) {
+            esp.texts.push(Arc::new(SourceFile { path: place.join(&path), bytes: read(LARGEST_TEXT)? }));
+        }
+        let head = || read(2).unwrap_or_default();
         if enter(esp, &path, depth, entry.is_dir(), head) {
             walk_fat(&entry.to_dir(), &path, depth + 1, esp)?;
         }
@@ -163,7 +202,23 @@ fn walk_fat(dir: &fatfs::Dir<'_, View<'_>>, below: &str, depth: usize, esp: &mut
     Ok(())
 }
 
+/// Whether it is one of GRUB's configurations or environment blocks.
+fn is_text(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    ["grub.cfg", "grubenv"].iter().any(|known| name.eq_ignore_ascii_case(known))
+}
+
+/// FAT does not tell capital letters from small ones.
+fn is_same(one: &Path, other: &Path) -> bool {
+    one.as_os_str().as_encoded_bytes().eq_ignore_ascii_case(other.as_os_str().as_encoded_bytes())
+}
+
 impl Esp {
+    /// A configuration by its path on the target.
+    pub fn text(&self, path: &Path) -> Option<&Arc<SourceFile>> {
+        self.texts.iter().find(|file| is_same(&file.path, path))
+    }
+
     /// The content of one of its files.
     ///
     /// # Errors
@@ -172,17 +227,13 @@ impl Esp {
         if let Some(place) = &self.volume.mounted_on {
             return facts.root().read_up_to(place.join(path), LARGEST).map_err(io::Error::other);
         }
-        let fat = fat(self.disk(facts)?, &self.volume)?;
+        let fat = fat(disk(facts.target(), &self.volume)?, &self.volume)?;
         let mut bytes = Vec::new();
         fat.root_dir().open_file(path)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > LARGEST {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
         Ok(bytes)
-    }
-
-    fn disk<'a>(&self, facts: &'a Facts) -> io::Result<&'a Disk> {
-        facts.target().disks.get(self.volume.disk).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     /// The changes that put files there, with the directories that they need.
@@ -193,25 +244,86 @@ impl Esp {
         if let Some(place) = &self.volume.mounted_on {
             return Ok(changes_of_files(facts.root(), place, files));
         }
-        let mut view = View::new(self.disk(facts)?, &self.volume);
-        {
-            let fat = fatfs::FileSystem::new(&mut view, options())?;
-            for (path, content) in files {
-                let mut dir = fat.root_dir();
-                let mut parts: Vec<&str> = path.split('/').collect();
-                let name = parts.pop().unwrap_or_default();
-                for part in parts {
-                    dir = dir.create_dir(part)?;
-                }
-                let mut file = dir.create_file(name)?;
-                file.truncate()?;
-                file.write_all(content)?;
-                file.flush()?;
-            }
-            fat.unmount()?;
-        }
-        view.into_changes()
+        let Some(place) = &self.place else { return sectors(disk(facts.target(), &self.volume)?, &self.volume, files) };
+        let change = |(path, content): &(String, Vec<u8>)| match self.read(facts, path) {
+            Ok(before) => Change::Edit { path: place.join(path), before, after: content.clone() },
+            Err(_) => Change::create(place.join(path), content.clone(), 0o700),
+        };
+        Ok(files.iter().map(change).collect())
     }
+}
+
+/// A program below [`PLACE`], mounted or not.
+pub fn program(facts: &Facts, path: &Path) -> Option<Vec<u8>> {
+    let esps = facts.get::<Esps>().ok();
+    match esps.as_ref().and_then(|esps| esps.unmounted()) {
+        Some(esp) => esp.read(facts, path.strip_prefix(PLACE).ok()?.to_str()?).ok(),
+        None => facts.root().read_up_to(path, LARGEST).ok(),
+    }
+}
+
+/// What a volume is on.
+fn disk<'a>(target: &'a Target, volume: &Volume) -> io::Result<&'a Disk> {
+    target.disks.get(volume.disk).ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
+/// The sectors that are others once the files are on the file system.
+fn sectors(disk: &Disk, volume: &Volume, files: &[(String, Vec<u8>)]) -> io::Result<Vec<Change>> {
+    let mut view = View::new(disk, volume);
+    {
+        let fat = fatfs::FileSystem::new(&mut view, options())?;
+        for (path, content) in files {
+            let mut dir = fat.root_dir();
+            let mut parts: Vec<&str> = path.split('/').collect();
+            let name = parts.pop().unwrap_or_default();
+            for part in parts {
+                dir = dir.create_dir(part)?;
+            }
+            let mut file = dir.create_file(name)?;
+            file.truncate()?;
+            file.write_all(content)?;
+            file.flush()?;
+        }
+        fat.unmount()?;
+    }
+    view.into_changes()
+}
+
+/// The same changes, those of files on the EFI system partition that belongs at [`PLACE`] and is not mounted as sectors.
+///
+/// # Errors
+/// When such a file is another by now, or the file system is damaged or full.
+pub fn onto_disk(target: &Target, changes: &[Change]) -> Result<Vec<Change>, Text> {
+    let cannot = |error: io::Error| Text::verbatim(error.to_string());
+    let mut all = Vec::new();
+    let mut files = Vec::new();
+    let esp = unmounted(target);
+    for change in changes {
+        let below = change.path().and_then(|path| path.strip_prefix(PLACE).ok()?.to_str());
+        let (Some(volume), Some(below)) = (esp, below.filter(|below| !below.is_empty())) else {
+            all.push(change.clone());
+            continue;
+        };
+        let mut is = Vec::new();
+        let read =
+            |bytes: &mut Vec<u8>| fat(disk(target, volume)?, volume)?.root_dir().open_file(below)?.read_to_end(bytes);
+        match (change, read(&mut is)) {
+            (Change::Edit { before, after, .. }, Ok(_)) if is == *before => {
+                files.push((below.to_owned(), after.clone()));
+            }
+            (Change::Create { content, .. }, Err(error)) if error.kind() == io::ErrorKind::NotFound => {
+                files.push((below.to_owned(), content.clone()));
+            }
+            // They come with their files.
+            (Change::MakeDir { .. }, _) => {}
+            (_, Err(error)) => return Err(cannot(error)),
+            _ => return Err(tr!("{path} has changed since it was looked at", path = Path::new(PLACE).join(below))),
+        }
+    }
+    if let Some(volume) = esp.filter(|_| !files.is_empty()) {
+        all.extend(disk(target, volume).and_then(|disk| sectors(disk, volume, &files)).map_err(cannot)?);
+    }
+    Ok(all)
 }
 
 fn changes_of_files(root: &Root, place: &Path, files: &[(String, Vec<u8>)]) -> Vec<Change> {

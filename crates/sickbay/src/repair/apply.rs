@@ -12,6 +12,7 @@ use sickbay_target::{Disk, FileKind, Inside, ReadError, Reason, Root, Target, Ti
 use super::journal::{Attrs, Content, Entry, Journal, Name, Node, Op};
 use super::plan::Step;
 use super::rebuild::{MADE, Rebuild};
+use crate::facts::esp::onto_disk;
 use crate::repair::Change;
 use crate::text::{Lang, Text};
 use crate::tr;
@@ -79,7 +80,7 @@ pub(crate) fn apply(shop: &Workshop<'_>, journal: &mut Journal<'_>, step: &Step)
     }
     let root = shop.target.root();
     let mut work = Vec::new();
-    for change in &step.repair.changes {
+    for change in &onto_disk(shop.target, &step.repair.changes).map_err(Error::Refused)? {
         expand(shop, change, &mut work)?;
     }
     check_room(root, &journal.place(), &work)?;

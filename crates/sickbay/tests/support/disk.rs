@@ -122,6 +122,19 @@ pub fn perform(image: &Path, volumes: &[Volume], verb: &str, words: &[&str], bod
             fill(&mut fat, body).map_err(|error| error.to_string())?;
             put(at, fat.get_ref())
         }
+        "disk-esp-file" => {
+            let mut bytes = vec![0; 4 << 20];
+            let at = start(words.first())?;
+            file.read_exact_at(&mut bytes, at).map_err(|error| error.to_string())?;
+            let mut fat = Cursor::new(bytes);
+            let fill = |fat| -> std::io::Result<()> {
+                let fat = fatfs::FileSystem::new(fat, fatfs::FsOptions::new())?;
+                enter(&fat, words.get(1).unwrap_or(&"a"), body.as_bytes())?;
+                fat.unmount()
+            };
+            fill(&mut fat).map_err(|error| error.to_string())?;
+            put(at, fat.get_ref())
+        }
         other => Err(format!("no directive {other}")),
     }
 }
@@ -130,19 +143,46 @@ fn fill(fat: &mut (impl Read + Write + Seek), body: &str) -> std::io::Result<()>
     fat.seek(SeekFrom::Start(0))?;
     let fat = fatfs::FileSystem::new(fat, fatfs::FsOptions::new())?;
     for line in body.lines().filter(|line| !line.trim().is_empty()) {
-        let (path, content) = match line.strip_suffix('!') {
-            Some(path) => (path, &b"\0\0"[..]),
-            None => (line, &b"MZ program of UEFI"[..]),
+        let (path, content) = match (line.strip_suffix('!'), line.split_once(" prefix=")) {
+            (Some(path), _) => (path, b"\0\0".to_vec()),
+            (None, Some((path, prefix))) => (path, grub_efi(prefix)),
+            (None, None) => (line, b"MZ program of UEFI".to_vec()),
         };
-        let mut dir = fat.root_dir();
-        let (parents, name) = path.rsplit_once('/').unwrap_or(("", path));
-        for part in parents.split('/').filter(|part| !part.is_empty()) {
-            dir = dir.create_dir(part)?;
-        }
-        dir.create_file(name)?.write_all(&[content, path.as_bytes()].concat())?;
+        enter(&fat, path, &[&content, path.as_bytes()].concat())?;
     }
     fat.unmount()
 }
+
+fn enter<T: Read + Write + Seek>(fat: &fatfs::FileSystem<T>, path: &str, content: &[u8]) -> std::io::Result<()> {
+    let mut dir = fat.root_dir();
+    let (parents, name) = path.rsplit_once('/').unwrap_or(("", path));
+    for part in parents.split('/').filter(|part| !part.is_empty()) {
+        dir = dir.create_dir(part)?;
+    }
+    dir.create_file(name)?.write_all(content)
+}
+
+/// GRUB as a program of UEFI: a section `mods` with the prefix that it was told, and nothing else.
+fn grub_efi(prefix: &str) -> Vec<u8> {
+    let length = u32::try_from(prefix.len() + 9).expect("a short prefix");
+    let object = [&3_u32.to_le_bytes()[..], &length.to_le_bytes(), prefix.as_bytes(), b"\0"].concat();
+    let size = u64::try_from(object.len() + 24).expect("a short object");
+    let mods = [b"mimg\0\0\0\0", &24_u64.to_le_bytes()[..], &size.to_le_bytes(), &object].concat();
+    let parts: [(usize, &[u8]); 8] = [
+        (0, b"MZ"),
+        (0x3C, &[0x80]),
+        (0x80, b"PE\0\0\x64\x86\x01"),
+        // The optional header has but its magic number.
+        (0x94, &[2]),
+        (0x98, &[0x0B, 2]),
+        (0x9A, b"mods"),
+        (0xAA, &u32::try_from(mods.len()).expect("a short section").to_le_bytes()),
+        (0xAE, &SECTOR_OF_MODS.to_le_bytes()),
+    ];
+    [with(&[0; SECTOR_OF_MODS as usize], &parts), mods].concat()
+}
+
+const SECTOR_OF_MODS: u32 = 0x200;
 
 /// Writes files of GRUB under a root.
 pub fn grub_files(root: &Path, verb: &str, words: &[&str]) -> Result<(), String> {
@@ -161,6 +201,9 @@ pub fn grub_files(root: &Path, verb: &str, words: &[&str]) -> Result<(), String>
             "boot/grub/menu.lst".into(),
             b"default 0\ntitle Linux\n\troot (hd0,0)\n\tkernel /boot/vmlinuz ro\n",
         );
+    }
+    if let ("grub-efi", [path, prefix]) = (verb, words) {
+        return put(path.trim_start_matches('/').to_owned(), &grub_efi(prefix));
     }
     let [dir] = words else { return Err("grub-bios DIR".to_owned()) };
     let image = core_img();

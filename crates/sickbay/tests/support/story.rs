@@ -11,6 +11,7 @@
 //! | `--- append PATH`, `--- prepend PATH` | the body is added to a file |
 //! | `--- replace PATH` | body: a line `old` and a line `new`; each occurrence is replaced |
 //! | `--- empty PATH`, `--- dir PATH [MODE]`, `--- link PATH -> TARGET`, `--- fifo PATH` | what they say |
+//! | `--- repeat PATH COUNT` | a file; the body so many times |
 //! | `--- hole PATH SIZE` | a sparse file of SIZE bytes |
 //! | `--- elf PATH [MODE] [interp=PATH] [needs=A,B] [soname=C] [runpath=D] [machine=N] [asks=A:V] [has=V,W]` | a small ELF file, for x86-64 unless it says otherwise |
 //! | `--- label PATH TYPE` | the SELinux label `system_u:object_r:TYPE:s0` |
@@ -31,7 +32,9 @@
 //! | `--- disk-zero FROM LENGTH`, `--- disk-bytes FROM HEX` | bytes of it |
 //! | `--- disk-code WHAT [PARTITION\|sector=N]` | a boot sector: `grub2`, `legacy`, `generic` or `other` |
 //! | `--- disk-core` | GRUB's core image, in its place on the disk |
-//! | `--- disk-esp PARTITION` | body: files of the FAT on it, each a program of UEFI; `PATH!` is a damaged one |
+//! | `--- disk-esp PARTITION` | body: files of the FAT on it, each a program of UEFI; `PATH!` is a damaged one, `PATH prefix=DIR` a GRUB that was told of its directory |
+//! | `--- disk-esp-file PARTITION PATH` | a text on it |
+//! | `--- grub-efi PATH DIR` | a GRUB for UEFI that was told of its directory |
 //! | `--- grub-bios DIR` | the files of GRUB 2 for a BIOS, in `/boot/DIR/i386-pc` and in the package's directory |
 //! | `--- disk-stage1_5` | GRUB legacy's stage 1.5 behind the MBR |
 //! | `--- grub-legacy [e2fs]` | stage1, stage2 and a menu in `/boot/grub`, and stage 1.5 for ext2 |
@@ -325,6 +328,10 @@ fn perform(root: &Path, directive: &Directive) -> Result<(), String> {
                 0,
             )
             .map_err(|error| error.to_string())?;
+        }
+        "repeat" => {
+            let count: usize = rest.first().and_then(|count| count.parse().ok()).ok_or("repeat PATH COUNT")?;
+            write(&path, body.repeat(count).as_bytes(), &[])?;
         }
         "hole" => {
             let size: u64 = rest.first().and_then(|size| size.parse().ok()).ok_or("hole PATH SIZE")?;

@@ -86,6 +86,32 @@ mv $R/root/lvm2 $R/usr/share/initramfs-tools/hooks/lvm2; mv $R/root/dmsetup $R/u
         "efi-boot-files-missing",
     ).on(&UEFI),
     fault(
+        "uefi-stub-missing",
+        "the grub.cfg in the EFI system partition is gone",
+        r#"mdel -i "$ESP" ::/EFI/debian/grub.cfg"#,
+        "grub-config-missing",
+    ).on(&UEFI),
+    fault(
+        "uefi-stub-empty",
+        "the grub.cfg in the EFI system partition is empty",
+        r#"mcopy -o -i "$ESP" /dev/null ::/EFI/debian/grub.cfg"#,
+        "grub-config-missing",
+    ).on(&UEFI),
+    fault(
+        "uefi-stub-wrong-root",
+        "the grub.cfg in the EFI system partition looks for a file system that is on no disk",
+        r#"mtype -i "$ESP" ::/EFI/debian/grub.cfg | sed "s/fs_uuid [^ ]*/fs_uuid $(cat /proc/sys/kernel/random/uuid)/" |
+mcopy -o -i "$ESP" - ::/EFI/debian/grub.cfg"#,
+        "grub-config-missing",
+    ).on(&UEFI),
+    fault(
+        "uefi-stub-other-volume",
+        "the grub.cfg in the EFI system partition looks for the file system of /data",
+        r#"uuid=$(sed -n 's|^UUID=\([^ ]*\) /data .*|\1|p' $R/etc/fstab)
+mtype -i "$ESP" ::/EFI/debian/grub.cfg | sed "s/fs_uuid [^ ]*/fs_uuid $uuid/" | mcopy -o -i "$ESP" - ::/EFI/debian/grub.cfg"#,
+        "grub-config-missing",
+    ).on(&UEFI),
+    fault(
         "legacy-menu-empty",
         "menu.lst of GRUB legacy is empty",
         r": >$R/boot/grub/menu.lst",

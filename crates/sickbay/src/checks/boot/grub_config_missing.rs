@@ -1,10 +1,13 @@
 //! The boot loader's configuration is missing, empty, or has no entry.
 
+use std::path::Path;
+
 use bstr::ByteSlice;
 
 use crate::check::Verdict;
 use crate::facts::Facts;
 use crate::facts::boot_config::{BootConfig, Kind, Loader, write};
+use crate::facts::esp::PLACE;
 use crate::facts::kernels::Kernels;
 use crate::finding::Findings;
 use crate::proof::Stage;
@@ -34,7 +37,7 @@ check! {
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let config = facts.get::<BootConfig>()?;
     for loader in &config.loaders {
-        let Some(message) = fault(loader).filter(|_| was_set_up(facts, loader)) else { continue };
+        let Some(message) = fault(loader).filter(|_| was_set_up(facts, &config, loader)) else { continue };
         let kernels = facts.get::<Kernels>()?;
         let finding = found.critical(message);
         match &loader.lost {
@@ -80,7 +83,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
 
 /// Whether GRUB was ever installed for this system. Where its package lies in a directory that no disk boots from (a
 /// chroot, the root of an image to be), nobody misses a configuration.
-fn was_set_up(facts: &Facts, loader: &Loader) -> bool {
+fn was_set_up(facts: &Facts, config: &BootConfig, loader: &Loader) -> bool {
     let names = loader.main.parent().and_then(|dir| facts.root().read_dir(dir).ok()).unwrap_or_default();
     let is_of_grub = |name: &str| {
         ["-pc", "-efi", "-xen", "-ieee1275"].iter().any(|end| name.ends_with(end))
@@ -89,6 +92,8 @@ fn was_set_up(facts: &Facts, loader: &Loader) -> bool {
     facts.target().kind == sickbay_target::Kind::Disk
         || loader.file.is_some()
         || loader.lost.is_some()
+        // A GRUB that was told to read it lies on an EFI system partition.
+        || config.paths.volume_of(&loader.main).is_some_and(|(_, place)| place == Path::new(PLACE))
         || names.iter().any(|entry| entry.name.to_str().is_some_and(is_of_grub))
 }
 

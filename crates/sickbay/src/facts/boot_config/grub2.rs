@@ -1,17 +1,21 @@
 //! GRUB 2: which configurations it reads, run as it would run them.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bstr::{BStr, BString, ByteSlice};
 use sickbay_formats::fstab::Source;
 use sickbay_formats::grub_cfg::run::{Argument, Item, LoaderEntry, Menu, Ran, Search, Value, World, run, split_device};
+use sickbay_formats::grub_efi::{own_directory, told};
 use sickbay_formats::{bls, grub_env};
 use sickbay_target::FileKind;
 
 use super::paths::{Paths, UNTOLD};
 use super::{Choice, Entry, Kind, Loader, Named, Word, read};
 use crate::check::Skip;
+use crate::facts::esp::{self, Esps, PLACE};
+use crate::facts::system::System;
 use crate::facts::{Facts, SourceFile};
 
 /// Where GRUB 2 is installed to: `grub2` for the RHEL and SUSE families.
@@ -30,37 +34,94 @@ pub(super) fn loaders(facts: &Facts, paths: &Paths) -> Result<Vec<Loader>, Skip>
     if let Some(dir) = &dir {
         own = Some(loader(facts, paths, &dir.join("grub.cfg"))?);
     }
-    let vendors = root.read_dir(VENDORS).unwrap_or_default();
-    let efi_is_mounted = paths.volume_of(Path::new(VENDORS)).is_some_and(|(_, place)| place == Path::new("/boot/efi"));
+    let on_efi = paths.volume_of(Path::new(VENDORS)).is_some_and(|(_, place)| place == Path::new(PLACE));
     let has_bios = dir.as_deref().is_some_and(|dir| there(&dir.join("i386-pc/normal.mod")));
-    for vendor in vendors.into_iter().filter(|entry| entry.kind == FileKind::Dir) {
-        let dir = Path::new(VENDORS).join(&vendor.name);
-        let config = dir.join("grub.cfg");
-        let fallback_dir = vendor.name.eq_ignore_ascii_case("BOOT");
-        let names = root.read_dir(&dir).unwrap_or_default();
-        let has_code = names.iter().any(|entry| {
-            let name = entry.name.to_string_lossy().to_ascii_lowercase();
-            // `grub.efi` alone is what the package of GRUB legacy brings.
-            name.starts_with("grub") && name.ends_with(".efi") && name != "grub.efi"
-        });
-        // A BIOS machine may have the files of the EFI package without ever starting from them.
-        let used = efi_is_mounted || !has_bios;
-        if root.metadata(&config).is_ok() && (has_code || used) || has_code && used && !fallback_dir {
-            let stub = loader(facts, paths, &config)?;
-            let same_end = own.as_ref().is_some_and(|own| own.main == stub.main && stub.lost.is_none());
-            // The configuration that EFI leads to is judged once, and as it is reached by EFI.
-            if same_end {
-                own = None;
-            }
-            // With an EFI loader alone, /boot/grub2 may hold no more than grubenv.
-            if own.as_ref().is_some_and(|own| own.file.is_none()) && !has_bios {
-                own = None;
-            }
-            all.push(stub);
+    // A BIOS machine may have the files of the EFI package without ever starting from them.
+    let used = on_efi || !has_bios;
+    for config in efi_configs(facts, used) {
+        let stub = loader(facts, paths, &config)?;
+        if is_of_another(facts, paths, &stub) {
+            continue;
         }
+        let same_end = own.as_ref().is_some_and(|own| own.main == stub.main && stub.lost.is_none());
+        // The configuration that EFI leads to is judged once, and as it is reached by EFI.
+        if same_end {
+            own = None;
+        }
+        // With an EFI loader alone, /boot/grub2 may hold no more than grubenv.
+        if own.as_ref().is_some_and(|own| own.file.is_none()) && !has_bios {
+            own = None;
+        }
+        all.push(stub);
     }
     all.splice(0..0, own);
     Ok(all)
+}
+
+/// The configurations that GRUBs on the EFI system partition begin with, missing ones too.
+fn efi_configs(facts: &Facts, used: bool) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    for (dir, names) in vendors(facts) {
+        let config = names.iter().find(|name| name.eq_ignore_ascii_case("grub.cfg")).map(|name| dir.join(name));
+        let programs = || names.iter().filter(|name| name.to_ascii_lowercase().ends_with(".efi"));
+        let has_code = programs().any(|name| {
+            let name = name.to_ascii_lowercase();
+            // `grub.efi` alone is what the package of GRUB legacy brings.
+            name.starts_with("grub") && name != "grub.efi"
+        });
+        let is_there = config.is_some();
+        all.extend(config.filter(|_| has_code || used));
+        // A signed GRUB was told of a directory when it was built, and looks beside itself when nothing is there; one
+        // that grub-install made leads on to /boot by itself.
+        if used && !is_there {
+            let directory = |name: &String| {
+                let told = told(&esp::program(facts, &dir.join(name))?)?;
+                Some(Path::new(PLACE).join(own_directory(&told)?))
+            };
+            all.extend(programs().filter_map(directory).map(|dir| dir.join("grub.cfg")));
+        }
+    }
+    let same = |one: &PathBuf, other: &PathBuf| one.as_os_str().eq_ignore_ascii_case(other);
+    let unique = |at: &usize| all.iter().take(*at).all(|known| !same(known, &all[*at]));
+    (0..all.len()).filter(unique).map(|at| all[at].clone()).collect()
+}
+
+/// The directories of vendors on the EFI system partition, with the names in each.
+fn vendors(facts: &Facts) -> BTreeMap<PathBuf, Vec<String>> {
+    let mut all: BTreeMap<PathBuf, Vec<String>> = BTreeMap::new();
+    let esps = facts.get::<Esps>().ok();
+    if let Some(esp) = esps.as_ref().and_then(|esps| esps.unmounted()) {
+        let programs = esp.programs.iter().map(|program| Path::new(PLACE).join(&program.path));
+        for path in programs.chain(esp.texts.iter().map(|file| file.path.clone())) {
+            if let (Some(dir), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str()))
+                && dir.parent().is_some_and(|above| above.as_os_str().eq_ignore_ascii_case(VENDORS))
+            {
+                all.entry(dir.to_owned()).or_default().push(name.to_owned());
+            }
+        }
+        return all;
+    }
+    let names = |dir: &Path| facts.root().read_dir(dir).unwrap_or_default();
+    for vendor in names(Path::new(VENDORS)).into_iter().filter(|entry| entry.kind == FileKind::Dir) {
+        let dir = Path::new(VENDORS).join(vendor.name);
+        let files = names(&dir).into_iter().filter_map(|entry| entry.name.into_string().ok()).collect();
+        all.insert(dir, files);
+    }
+    all
+}
+
+/// Whether a configuration on the EFI system partition, in another vendor's directory, leads to a file system that is
+/// there and is none of this target's.
+fn is_of_another(facts: &Facts, paths: &Paths, loader: &Loader) -> bool {
+    let Some(lost) = &loader.lost else { return false };
+    let (device, _) = split_device(lost.text.as_bytes().as_bstr(), BStr::new(""));
+    if !paths.find(device).is_some_and(|volume| paths.place(volume).is_none()) {
+        return false;
+    }
+    let vendor = loader.first.parent().and_then(Path::file_name).unwrap_or_default();
+    let id = facts.get::<System>().ok().and_then(|system| system.release.id.clone()).unwrap_or_default();
+    let own = if id == "rhel" { "redhat" } else { id.as_str() };
+    !vendor.eq_ignore_ascii_case(own)
 }
 
 /// The directory with GRUB's modules, environment and, mostly, configuration.
@@ -125,8 +186,10 @@ impl Machine<'_> {
 impl World for Machine<'_> {
     fn size(&self, device: &BStr, path: &BStr) -> Option<u64> {
         let path = self.paths.to_target(self.facts, device, path)?;
-        let metadata = self.facts.root().stat(path).ok()?;
-        Some(if metadata.is_file() { metadata.size } else { 0 })
+        match self.facts.root().stat(&path) {
+            Ok(metadata) => Some(if metadata.is_file() { metadata.size } else { 0 }),
+            Err(_) => self.file(&path).map(|file| file.bytes.len() as u64),
+        }
     }
 
     fn read(&self, device: &BStr, path: &BStr) -> Option<(usize, Arc<[u8]>)> {
@@ -214,7 +277,7 @@ fn loader(facts: &Facts, paths: &Paths, first: &Path) -> Result<Loader, Skip> {
     let environment = [dir.join("grubenv")]
         .into_iter()
         .chain(DIRS.map(|dir| Path::new(dir).join("grubenv")))
-        .find(|path| facts.root().exists(path).unwrap_or(false))
+        .find(|path| read(facts, path).is_ok_and(|file| file.is_some()))
         .or_else(|| main_dir(facts).map(|dir| dir.join("grubenv")))
         .unwrap_or_else(|| dir.join("grubenv"));
     let mut loader = Loader {
@@ -239,7 +302,7 @@ fn loader(facts: &Facts, paths: &Paths, first: &Path) -> Result<Loader, Skip> {
     let files = machine.files.into_inner().unwrap_or_else(PoisonError::into_inner);
     let view = View { facts, paths, files: &files };
     // `source` joins files to the first; `configfile` goes on to another for good.
-    let on_efi = first.starts_with("/boot/efi");
+    let on_efi = first.starts_with(PLACE);
     let leads_on = |name: &BStr| name == "configfile" || on_efi && (name == "source" || name == ".");
     if menu.commands.iter().any(|ran| leads_on(ran.name())) && (menu.items.is_empty() || menu.files.len() > 1) {
         match menu.lost.first() {

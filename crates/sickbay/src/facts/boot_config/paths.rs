@@ -10,6 +10,7 @@ use sickbay_target::{Table, Volume};
 use crate::check::Skip;
 use crate::facts::Facts;
 use crate::facts::devices::{Devices, Lookup};
+use crate::facts::esp::{Esps, PLACE};
 use crate::facts::fstab::Fstab;
 
 /// The device of which nothing is known but that it is there.
@@ -21,6 +22,8 @@ pub struct Paths {
     devices: Option<Arc<Devices>>,
     /// Mount points below which a btrfs is seen by a subvolume, with its path from the top.
     subvolumes: Vec<(PathBuf, String)>,
+    /// The EFI system partition that belongs at [`PLACE`] and is not mounted.
+    esp: Option<Volume>,
 }
 
 impl Paths {
@@ -40,7 +43,15 @@ impl Paths {
                 }
             }
         }
-        Ok(Paths { devices, subvolumes })
+        let esps = facts.get::<Esps>().ok();
+        let esp = esps.as_ref().and_then(|esps| esps.unmounted()).map(|esp| esp.volume.clone());
+        Ok(Paths { devices, subvolumes, esp })
+    }
+
+    /// Where the files of a volume are on the target.
+    pub fn place<'a>(&self, volume: &'a Volume) -> Option<&'a Path> {
+        let belongs = || (self.esp.as_ref() == Some(volume)).then_some(Path::new(PLACE));
+        volume.mounted_on.as_deref().or_else(belongs)
     }
 
     /// What is known of the target's volumes.
@@ -51,7 +62,7 @@ impl Paths {
     /// The volume that holds `path`, and the path on it; `None` where no volume is known.
     pub fn volume_of(&self, path: &Path) -> Option<(&Volume, &Path)> {
         let devices = self.devices.as_deref()?;
-        let volumes = devices.volumes.iter().filter_map(|volume| Some((volume, volume.mounted_on.as_deref()?)));
+        let volumes = devices.volumes.iter().filter_map(|volume| Some((volume, self.place(volume)?)));
         let (volume, place) =
             volumes.filter(|(_, place)| path.starts_with(place)).max_by_key(|(_, place)| place.components().count())?;
         Some((volume, place))
@@ -116,7 +127,7 @@ impl Paths {
             });
         }
         let volume = self.find(device)?;
-        let place = volume.mounted_on.as_deref()?;
+        let place = self.place(volume)?;
         let subvolume = self.subvolume(volume, place).unwrap_or_default();
         let below = match path.strip_prefix(subvolume) {
             Some(rest) if rest.starts_with('/') => rest,

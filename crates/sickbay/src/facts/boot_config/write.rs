@@ -10,6 +10,7 @@ use sickbay_target::{Table, Volume};
 
 use super::grub2::{LOADER_ENTRIES, main_dir};
 use super::{BootConfig, Kind, Loader, read};
+use crate::facts::esp::PLACE;
 use crate::facts::kernels::{Kernel, Kernels};
 use crate::facts::system::System;
 use crate::facts::{Facts, SourceFile};
@@ -172,13 +173,16 @@ fn modules(volume: Option<&Volume>, tables: &[Table]) -> Vec<String> {
 /// The changes that write the configuration of `loader` anew; `None` where no kernel is complete or the root has no
 /// name.
 pub fn changes(facts: &Facts, config: &BootConfig, kernels: &Kernels, loader: &Loader) -> Option<Vec<Change>> {
-    let on_efi = loader.first.starts_with("/boot/efi");
+    let on_efi = loader.first.starts_with(PLACE);
     let main = main_dir(facts).map(|dir| dir.join("grub.cfg"));
     let main_there = main.as_ref().is_some_and(|main| facts.root().stat(main).is_ok_and(|found| found.size > 0));
     // What a sound stub leads to and is not there is written where it leads.
     let leads_nowhere = loader.lost.as_ref().is_some_and(|lost| lost.text.contains('/')) && !main_there;
     if on_efi && loader.first == loader.main && !leads_nowhere && (main_there || is_stub(facts, loader)) {
-        return Some(vec![write_file(facts, &loader.first, loader.file.as_ref(), stub(facts, config)?)]);
+        let dir = loader.first.parent().filter(|dir| facts.root().metadata(dir).is_err());
+        let made = dir.map(|dir| Change::make_dir(dir, 0o700));
+        let stub = write_file(facts, &loader.first, loader.file.as_ref(), stub(facts, config)?);
+        return Some(made.into_iter().chain([stub]).collect());
     }
     kernels.complete().next()?;
     let settings = Settings::of(facts);
