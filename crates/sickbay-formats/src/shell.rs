@@ -110,14 +110,39 @@ pub fn parse(text: &[u8]) -> Script {
 /// becomes a comment behind the `:`, else the old line is kept as a comment before it.
 pub fn without(text: &[u8], span: Span) -> Vec<u8> {
     lines::with_line(text, span.line, |line| {
-        let start = lines::offset_in(line, span.column);
-        let end = lines::offset_in(line, span.column + span.len);
-        let (before, command, after) = (line.get(..start)?, line.get(start..end)?, line.get(end..)?);
-        if before.trim_ascii().is_empty() && matches!(after.trim_ascii().first(), None | Some(b'#')) {
+        let (before, command, after) = parts(line, span)?;
+        if is_alone(before, after) {
             return Some([before, b": # sickbay: ", command, after].concat());
         }
         Some([b"# sickbay: ", line.trim_ascii(), b"\n", before, b":", after].concat())
     })
+}
+
+/// The text with another command in the place of the one at `span`; the old line is kept as a comment before it.
+pub fn with(text: &[u8], span: Span, command: &str) -> Vec<u8> {
+    lines::with_line(text, span.line, |line| {
+        let (before, _, after) = parts(line, span)?;
+        Some([b"# sickbay: ", line.trim_ascii(), b"\n", before, command.as_bytes(), after].concat())
+    })
+}
+
+/// The text with the command at `span` put into the background; `None` where it is not all of its line.
+pub fn in_background(text: &[u8], span: Span) -> Option<Vec<u8>> {
+    let line = lines::lines(text).find(|line| line.number == span.line)?;
+    let (before, command, after) = parts(line.text, span)?;
+    is_alone(before, after)
+        .then(|| lines::with_line(text, span.line, |_| Some([before, command, b" &", after].concat())))
+}
+
+/// A line parted by the command in it.
+fn parts(line: &[u8], span: Span) -> Option<(&[u8], &[u8], &[u8])> {
+    let start = lines::offset_in(line, span.column);
+    let end = lines::offset_in(line, span.column + span.len);
+    Some((line.get(..start)?, line.get(start..end)?, line.get(end..)?))
+}
+
+fn is_alone(before: &[u8], after: &[u8]) -> bool {
+    before.trim_ascii().is_empty() && matches!(after.trim_ascii().first(), None | Some(b'#'))
 }
 
 #[cfg(test)]

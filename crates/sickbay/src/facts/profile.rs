@@ -5,10 +5,11 @@
 //! for sure, so that guards of every kind keep a finding away.
 
 mod condition;
+mod length;
 mod values;
 mod walk;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sickbay_formats::shell::{Simple, SyntaxError};
@@ -52,6 +53,8 @@ pub struct Event {
     pub span: Span,
     /// Whether the command can be taken out by its span.
     pub one_line: bool,
+    /// For a loop, the condition with which it is not entered, and where that belongs.
+    pub passed: Option<(Span, &'static str)>,
     /// What it is.
     pub kind: EventKind,
 }
@@ -71,6 +74,8 @@ pub enum EventKind {
     Down,
     /// It waits for somebody to type.
     Waits,
+    /// It waits for a program that never ends of itself.
+    Serves(String),
     /// It waits so many seconds.
     Sleeps(u64),
     /// From here on the first command that fails ends the shell.
@@ -79,6 +84,8 @@ pub enum EventKind {
     TimesOut(u64),
     /// PATH leads to none of the usual directories from here on.
     PathLost(String),
+    /// A variable for programs is so long that none can be started: its name, and how long it is at least.
+    TooLong(String, usize),
     /// The shell reads no further in this file.
     Syntax(SyntaxError),
 }
@@ -124,30 +131,14 @@ impl Fact for Profile {
     }
 }
 
-/// What is run last at a boot, before there is a prompt (systemd-rc-local-generator(8); SUSE calls it boot.local).
-#[derive(Debug)]
-pub struct RcLocal(pub Profile);
-
-impl Fact for RcLocal {
-    fn gather(facts: &Facts) -> Result<RcLocal, Skip> {
-        let root = facts.root();
-        let mut scripts: Vec<PathBuf> = Vec::new();
-        for path in ["/etc/rc.local", "/etc/rc.d/rc.local", "/etc/init.d/boot.local", "/etc/init.d/after.local"] {
-            // What may not be executed is passed over, and one is often a link to the other.
-            let runs = root.stat(path).is_ok_and(|found| found.is_file() && found.mode & 0o111 != 0);
-            let Some(real) = root.canonical(path).ok().filter(|real| runs && !scripts.contains(real)) else { continue };
-            scripts.push(real);
-        }
-        if scripts.is_empty() {
-            return Err(Skip::NotApplicable(tr!("there is no rc.local that is run")));
-        }
-        let mut walk = walk::Walk::new(facts, Shell::Sh, "sh".to_owned(), "/root".into());
-        scripts.into_iter().for_each(|path| walk.start(path));
-        Ok(RcLocal(walk.finish()))
-    }
+/// What a script of the system comes by, that nobody waits for at a terminal.
+pub fn unattended(facts: &Facts, path: &Path) -> Profile {
+    let mut walk = walk::Walk::unattended(facts);
+    walk.start(path.to_owned());
+    walk.finish()
 }
 
 /// What an event needs of a command.
 fn event(file: &Arc<SourceFile>, command: &Simple, kind: EventKind) -> Event {
-    Event { file: Arc::clone(file), span: command.span, one_line: command.one_line, kind }
+    Event { file: Arc::clone(file), span: command.span, one_line: command.one_line, passed: None, kind }
 }

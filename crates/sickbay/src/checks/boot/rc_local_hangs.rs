@@ -1,67 +1,160 @@
-//! The last script of the boot never ends.
+//! rc.local does not come to its end, and the login prompt waits for it.
 
+use std::path::{Path, PathBuf};
+
+use bstr::ByteSlice;
 use sickbay_formats::shell;
 
-use crate::check::Verdict;
-use crate::facts::Facts;
-use crate::facts::profile::{EventKind, RcLocal};
-use crate::finding::Findings;
+use crate::check::{Skip, Verdict};
+use crate::facts::profile::{EventKind, unattended};
+use crate::facts::system::{Init, System};
+use crate::facts::units::{State, Units, unit};
+use crate::facts::{Facts, SourceFile};
+use crate::finding::{Findings, Severity};
 use crate::proof::Stage;
 use crate::repair::{Change, Risk};
+use crate::text::Text;
 use crate::{check, tr};
 
 check! {
     /// ## What it finds
-    /// An `/etc/rc.local` (`/etc/rc.d/rc.local`, SUSE's `boot.local`) that may be executed and does not come to its end: a loop
-    /// without an end, a `sleep` of ten minutes or more, a script that sources itself, or `reboot` and the like. Only what
-    /// happens for sure counts, and what is put into the background with `&` does not.
+    /// An `/etc/rc.local` (`/etc/rc.d/rc.local`, SUSE's `boot.local`) that is run at every start and does not come to its end: a
+    /// loop without an end, `sleep infinity` or one of an hour and more, a program that stays in the foreground (`tail -f`,
+    /// `sshd -D`, `nginx -g 'daemon off;'`), `reboot`. Only what happens for sure counts: what is behind a condition
+    /// that cannot be told, in a function or in the background is no finding, nor is `read`, which has no input there.
     ///
     /// ## Why it matters
-    /// No console gets a prompt before it has ended: systemd starts every getty after `rc-local.service`, for which it waits
-    /// without a limit, and sysvinit comes to its gettys only after the last script. A `reboot` in it makes the machine start
-    /// for ever.
+    /// systemd takes the script for started only when it ends, and waits for that without a limit (`Type=forking`,
+    /// `TimeoutSec=infinity`). The gettys of the consoles begin after it, so that no console ever asks for a name; sshd does not
+    /// wait for it. System V init and Upstart start no getty before the scripts of the runlevel are through.
     ///
     /// ## What the repair does
-    /// Puts `:`, which does nothing, in the place of the command, and keeps the line as a comment. For a loop the script loses
-    /// the right to be executed, which is risky, since what else it does is not done any more. By hand: end the line in `&`,
-    /// or make a unit of it (`Restart=always`); `chmod -x /etc/rc.local` keeps all of it from running.
-    "rc-local-hangs", Boot, seed = ["B11"], proves = [Services], "the last script of the boot never ends"
+    /// Puts an `&` behind a program that stays in the foreground; puts `:`, which does nothing, in the place of another
+    /// command, or a condition by which the loop does not begin. By hand: log in over ssh, or start with
+    /// `systemd.mask=rc-local.service` on the kernel's command line, and mend the script.
+    "rc-local-hangs", Boot, seed = ["B11"], proves = [Services], "rc.local does not come to its end"
 }
 
-/// Whoever waits longer for a prompt takes the machine for dead.
-const PATIENCE: u64 = 600;
+/// Nobody waits that long for a login prompt.
+const TOO_LONG: u64 = 3600;
+const UNIT: &str = "rc-local.service";
+
+/// How the script is run.
+struct Started {
+    script: PathBuf,
+    /// It is waited for until it ends.
+    waits: bool,
+    /// The gettys are.
+    consoles_wait: bool,
+}
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
-    let RcLocal(script) = &*facts.get::<RcLocal>()?;
-    if let Some(why) = &script.untold {
-        found.could_not_tell(why.clone());
+    let started = match facts.get::<System>()?.init {
+        Init::Systemd => by_systemd(facts)?,
+        Init::SysV | Init::Upstart => by_scripts(facts),
+        Init::Other | Init::None => None,
+    };
+    let none = || Skip::NotApplicable(tr!("no rc.local is run at the start"));
+    let started = started.ok_or_else(none)?;
+    let file = facts.required(facts.root().canonical(&started.script)?)?;
+    if !is_of_shell(&file, facts.get::<System>()?.init != Init::Systemd) {
+        return Err(Skip::NotApplicable(tr!("{path} is no script of a shell", path = started.script.as_path())));
+    }
+    let script = unattended(facts, &file.path);
+    if let Some(why) = script.untold {
+        found.could_not_tell(why);
     }
     for event in &script.events {
         let path = event.file.path.as_path();
-        let message = match &event.kind {
-            EventKind::Loop(_) | EventKind::Shells => tr!("{path} runs itself without an end", path),
-            EventKind::Endless => tr!("{path} has a loop without an end", path),
-            EventKind::Sleeps(u64::MAX) => tr!("{path} sleeps for ever", path),
-            EventKind::Sleeps(seconds) if *seconds >= PATIENCE => tr!("{path} sleeps for {seconds} s", path, seconds),
-            EventKind::Down => tr!("{path} shuts the machine down", path),
-            // Its input is empty, and what ends a login ends only the script.
-            _ => continue,
-        };
-        let finding = found.critical(message);
-        finding.at(&event.file, event.span).stops(Stage::Services).why(match &event.kind {
-            EventKind::Down => tr!("every start ends there"),
-            _ => tr!("no console gets a prompt before this script has ended"),
+        let Some(message) = say(&event.kind, path) else { continue };
+        let goes_down = event.kind == EventKind::Down;
+        if !goes_down && !started.waits {
+            continue;
+        }
+        let stops = goes_down || started.consoles_wait;
+        let finding = found.add(if stops { Severity::Critical } else { Severity::Error }, message);
+        finding.at(&event.file, event.span).why(match (goes_down, started.consoles_wait) {
+            (true, _) => tr!("every start of the machine ends here"),
+            (false, true) => tr!("no console shows a login prompt before it ends; sshd does not wait for it"),
+            (false, false) => tr!("the start is never over: what comes after multi-user.target is not started"),
         });
-        let mode = facts.root().metadata(path)?.mode;
-        if event.one_line {
+        if stops {
+            finding.stops(Stage::Services);
+        }
+        let line = event.span.line;
+        let behind =
+            matches!(event.kind, EventKind::Serves(_)).then(|| shell::in_background(&event.file.bytes, event.span));
+        if let (Some(text), true) = (behind.flatten(), event.one_line) {
+            let title = tr!("put the command of line {line} into the background", line);
+            finding.repair(Risk::Safe, title, [Change::edit(&event.file, text)]);
+        } else if event.one_line {
             let text = shell::without(&event.file.bytes, event.span);
-            let title = tr!("make the command of line {line} a comment", line = event.span.line);
+            let title = tr!("make the command of line {line} a comment", line);
+            finding.repair(Risk::Safe, title, [Change::edit(&event.file, text)]);
+        } else if let Some((span, condition)) = event.passed {
+            let text = shell::with(&event.file.bytes, span, condition);
+            let title = tr!("let the loop of line {line} not begin", line);
             finding.repair(Risk::Safe, title, [Change::edit(&event.file, text)]);
         } else {
-            let title = tr!("take the right to be executed from {path}", path);
-            let change = Change::Mode { path: path.to_owned(), before: mode, after: mode & !0o111 };
-            finding.repair(Risk::Risky, title, [change]);
+            finding.by_hand(tr!("make comments of the lines of this command"));
         }
     }
     Ok(())
+}
+
+fn say(kind: &EventKind, path: &Path) -> Option<Text> {
+    Some(match kind {
+        EventKind::Endless => tr!("{path} has a loop without an end", path),
+        EventKind::Serves(program) => tr!("{path} waits for {program}, which never ends", path, program),
+        EventKind::Sleeps(u64::MAX) => tr!("{path} sleeps for ever", path),
+        EventKind::Sleeps(seconds) if *seconds >= TOO_LONG => tr!("{path} sleeps for {seconds} s", path, seconds),
+        EventKind::Down => tr!("{path} shuts the machine down", path),
+        _ => return None,
+    })
+}
+
+/// rc-local.service, which a generator adds to every start if its script can be run.
+fn by_systemd(facts: &Facts) -> Result<Option<Started>, Skip> {
+    let service = unit(facts, UNIT)?;
+    if service.state != State::Loaded {
+        return Ok(None);
+    }
+    let Some((_, command)) = service.last("Service", "ExecStart") else { return Ok(None) };
+    let script = command.value.to_str().ok().and_then(|value| value.split_ascii_whitespace().next()).map(PathBuf::from);
+    let can_be_run =
+        |path: &PathBuf| facts.root().stat(path).is_ok_and(|found| found.is_file() && found.mode & 0o111 != 0);
+    let Some(script) = script.filter(can_be_run) else { return Ok(None) };
+    let value = |key: &str| service.last("Service", key).map(|(_, setting)| setting.value.to_str_lossy().into_owned());
+    let is_forking = value("Type").as_deref() == Some("forking");
+    let limit = value("TimeoutStartSec").or_else(|| value("TimeoutSec"));
+    let waits = is_forking && limit.is_some_and(|limit| limit == "0" || limit == "infinity");
+    let units = facts.get::<Units>()?;
+    let is_getty =
+        |name: &str| ["getty@", "serial-getty@", "console-getty."].iter().any(|start| name.starts_with(start));
+    let mut gettys = units.all.iter().filter(|(name, unit)| is_getty(name) && unit.state == State::Loaded);
+    let consoles_wait = waits && gettys.any(|(_, unit)| unit.list("Unit", "After").iter().any(|other| other == UNIT));
+    Ok(Some(Started { script, waits, consoles_wait }))
+}
+
+/// A link in the directory of a runlevel that people log in on.
+fn by_scripts(facts: &Facts) -> Option<Started> {
+    let root = facts.root();
+    let dirs = (2..=5).flat_map(|level| [format!("/etc/rc{level}.d"), format!("/etc/rc.d/rc{level}.d")]);
+    let is_link = |name: &str| name.starts_with('S') && ["rc.local", "local"].iter().any(|end| name.ends_with(end));
+    let is_run = dirs.into_iter().any(|dir| {
+        let names = root.read_dir(dir).unwrap_or_default();
+        names.iter().any(|entry| entry.name.to_str().is_some_and(is_link))
+    });
+    let can_be_run = |path: &&str| root.stat(path).is_ok_and(|found| found.is_file() && found.mode & 0o111 != 0);
+    let script = ["/etc/rc.d/rc.local", "/etc/rc.local"].into_iter().find(can_be_run).filter(|_| is_run)?;
+    Some(Started { script: script.into(), waits: true, consoles_wait: true })
+}
+
+/// Whether its first line names a shell; scripts of System V need none.
+fn is_of_shell(file: &SourceFile, or_nothing: bool) -> bool {
+    let Some(line) = file.bytes.lines().next().and_then(|line| line.strip_prefix(b"#!")) else { return or_nothing };
+    let mut words =
+        line.to_str().unwrap_or_default().split_ascii_whitespace().filter_map(|word| word.rsplit('/').next());
+    let name = words.next().map(|name| if name == "env" { words.next().unwrap_or_default() } else { name });
+    name.is_some_and(|name| ["sh", "bash", "dash", "ksh", "ash"].contains(&name))
 }

@@ -15,8 +15,9 @@ check! {
     /// ## What it finds
     /// In the files that a login shell of root reads (`/etc/profile`, `/etc/profile.d`, bashrc, `~/.bash_profile`, `~/.profile` and all
     /// that they source): files that source themselves or each other without an end, `exit`, `exec` of something that ends at
-    /// once, `kill -9 $$`, a shell that starts itself again, endless loops, long sleeps, `read` and others that wait for input,
-    /// `set -e`, a `TMOUT` of a few seconds, `reboot`. Only what happens for sure counts: a command behind a condition
+    /// once, `kill -9 $$`, a shell that starts itself again, endless loops, long sleeps, programs that never end (`tail -f`), `read` and others that wait for input,
+    /// `set -e`, a `TMOUT` of a few seconds, `reboot`, an exported variable that is longer than the kernel gives to a program
+    /// (128 KiB with pages of 4 KiB). Only what happens for sure counts: a command behind a condition
     /// that cannot be told, such as a guard variable or a test for tmux, is no finding.
     ///
     /// ## Why it matters
@@ -24,7 +25,8 @@ check! {
     /// longer each time, until every command fails with "Argument list too long"; Ctrl-C may still get in.
     ///
     /// ## What the repair does
-    /// Puts `:`, which does nothing, in the place of the command, and keeps the line as a comment. By hand: log in with
+    /// Puts `:`, which does nothing, in the place of the command, or a condition by which the loop does not begin, and keeps
+    /// the line as a comment. By hand: log in with
     /// `ssh HOST /bin/bash --noprofile --norc` or `init=/bin/bash`, and make the line a comment.
     "profile-stops-login", Login, seed = ["L5", "C4", "B11"], proves = [Profile], "a start-up file of the shell stops the login"
 }
@@ -51,6 +53,10 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         if event.one_line {
             let text = shell::without(&event.file.bytes, event.span);
             let title = tr!("make the command of line {line} a comment", line = event.span.line);
+            finding.repair(Risk::Safe, title, [Change::edit(&event.file, text)]);
+        } else if let Some((span, condition)) = event.passed {
+            let text = shell::with(&event.file.bytes, span, condition);
+            let title = tr!("let the loop of line {line} not begin", line = event.span.line);
             finding.repair(Risk::Safe, title, [Change::edit(&event.file, text)]);
         } else {
             finding.by_hand(tr!("make comments of the lines of this command"));
@@ -91,12 +97,22 @@ fn say(kind: &EventKind, path: &std::path::Path) -> Option<(Severity, Text, Text
         EventKind::Waits => {
             (Error, tr!("{path} waits for input", path), tr!("the login seems to hang, and copying over ssh fails"))
         }
+        EventKind::Serves(program) => (
+            Critical,
+            tr!("{path} waits for {program}, which never ends", path, program),
+            tr!("the login hangs before the prompt"),
+        ),
         EventKind::Sleeps(seconds) if *seconds == u64::MAX => {
             (Critical, tr!("{path} sleeps for ever", path), tr!("the login hangs before the prompt"))
         }
         EventKind::Sleeps(seconds) => {
             (Error, tr!("{path} sleeps for {seconds} s", path, seconds), tr!("the login seems to hang"))
         }
+        EventKind::TooLong(name, length) => (
+            Critical,
+            tr!("{path} makes {name} at least {length} bytes long", path, name, length),
+            tr!("no program can be started with it: Argument list too long"),
+        ),
         EventKind::ErrorsEnd => (
             Error,
             tr!("{path} sets -e for the login shell", path),

@@ -57,8 +57,7 @@ impl Walk<'_> {
                     b"-n" => self.expand(word).map(|text| !text.is_empty()),
                     b"-z" => self.expand(word).map(|text| text.is_empty()),
                     b"-e" | b"-f" | b"-r" | b"-s" | b"-x" | b"-d" => self.file(operator, word),
-                    // A login on a terminal.
-                    b"-t" => Some(true),
+                    b"-t" => self.attended.then_some(true),
                     _ => None,
                 }
             }
@@ -66,11 +65,11 @@ impl Walk<'_> {
             [_, operator, _] => {
                 let (left, right) = (words.first()?, words.get(2)?);
                 // `[[ $- == *i* ]]`: a login on a terminal is interactive.
-                if left.text == "$-" && right.text == "*i*" {
+                if left.text == "$-" && right.text == "*i*" && self.attended {
                     return Some(*operator != b"!=");
                 }
                 // `[ "${-#*i}" != "$-" ]`: the same in the profile of Red Hat's family.
-                if left.text == "${-#*i}" && right.text == "$-" {
+                if left.text == "${-#*i}" && right.text == "$-" && self.attended {
                     return Some(*operator == b"!=");
                 }
                 if right.globs {

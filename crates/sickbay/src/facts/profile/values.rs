@@ -66,6 +66,9 @@ impl Walk<'_> {
 
     /// The words that a word of `for` stands for.
     pub(super) fn items(&self, word: &Word) -> Option<Vec<BString>> {
+        if let Some(count) = counted(&word.text) {
+            return Some((1..=count).map(|number| number.to_string().into()).collect());
+        }
         let path = match listed(&word.text) {
             Some(path) => path,
             None if !word.globs => return Some(vec![self.expand(word)?]),
@@ -128,6 +131,19 @@ impl Walk<'_> {
         out.extend_from_slice(rest);
         Some(out)
     }
+}
+
+/// How far `{1..N}`, `$(seq N)` and `$(seq 1 N)` count, if that is no more than anybody follows.
+fn counted(text: &[u8]) -> Option<usize> {
+    let text = text.to_str().ok()?;
+    let braces = text.strip_prefix("{1..").and_then(|rest| rest.strip_suffix('}'));
+    let quotes = text.strip_prefix('`').and_then(|rest| rest.strip_suffix('`'));
+    let inner = || quotes.or_else(|| text.strip_prefix("$(").and_then(|rest| rest.strip_suffix(')')));
+    let last = braces.or_else(|| {
+        let rest = inner()?.strip_prefix("seq ")?;
+        Some(rest.strip_prefix("1 ").unwrap_or(rest))
+    });
+    last?.parse().ok().filter(|count| *count <= 1000)
 }
 
 /// What `$(run-parts --list … /etc/profile.d)`, as Debian has it, and `$(ls …/*.sh)` list.

@@ -1,6 +1,6 @@
 //! Follows the files of a login in the order in which the shell reads them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use sickbay_target::Root;
 use super::condition::Known;
 use super::{Event, EventKind, Profile, Shell, event};
 use crate::check::Skip;
+use crate::facts::donor::machine;
 use crate::facts::{Facts, SourceFile};
 use crate::text::Text;
 use crate::tr;
@@ -46,9 +47,19 @@ enum Flow {
 pub(super) struct Walk<'f> {
     facts: &'f Facts,
     shell: Shell,
+    /// Somebody sits at a terminal.
+    pub(super) attended: bool,
     pub(super) home: PathBuf,
     /// Variables: the value, or `None` when it is not known.
     pub(super) variables: HashMap<BString, Option<BString>>,
+    /// How long values are at least.
+    pub(super) lengths: HashMap<BString, usize>,
+    /// Variables that programs get.
+    exported: HashSet<BString>,
+    /// What made variables too long for any program.
+    too_long: BTreeMap<BString, Event>,
+    /// How long one may be.
+    longest: usize,
     functions: HashMap<BString, Arc<Vec<Node>>>,
     /// The files that are being read.
     stack: Vec<PathBuf>,
@@ -83,9 +94,18 @@ impl<'f> Walk<'f> {
             set("BASH", "");
             set("BASH_VERSION", "");
         }
+        let length = |value: &Option<BString>| value.as_ref().map_or(0, |value| value.len());
+        let lengths = variables.iter().map(|(name, value)| (name.clone(), length(value))).collect();
+        let is_x86 =
+            machine(facts.root()).is_none_or(|[_, low, high]| matches!(u16::from_le_bytes([low, high]), 3 | 62));
         Walk {
             facts,
             shell,
+            attended: true,
+            lengths,
+            exported: ["PATH", "HOME", "USER", "LOGNAME"].map(BString::from).into(),
+            too_long: BTreeMap::new(),
+            longest: if is_x86 { 32 << 12 } else { 32 << 16 },
             home,
             variables,
             functions: HashMap::new(),
@@ -100,6 +120,14 @@ impl<'f> Walk<'f> {
             ended: false,
             files: BTreeMap::new(),
         }
+    }
+
+    /// For a script that the system runs as it starts, with nothing but a PATH.
+    pub(super) fn unattended(facts: &'f Facts) -> Walk<'f> {
+        let mut walk = Walk::new(facts, Shell::Sh, "sh".to_owned(), PathBuf::from("/"));
+        walk.variables.retain(|name, _| name == "PATH");
+        walk.attended = false;
+        walk
     }
 
     pub(super) fn root(&self) -> &Root {
@@ -118,6 +146,7 @@ impl<'f> Walk<'f> {
         // What the last files say counts.
         self.events
             .extend([self.path_lost.take(), self.errors_end.take(), self.times_out.take()].into_iter().flatten());
+        self.events.extend(self.too_long.into_values());
         Profile { shell: self.shell, events: self.events, untold: self.untold }
     }
 
@@ -171,7 +200,8 @@ impl<'f> Walk<'f> {
                 column: 1,
                 len: file.line_text(error.line).chars().count(),
             };
-            self.events.push(Event { file, span, one_line: false, kind: EventKind::Syntax(error.clone()) });
+            let kind = EventKind::Syntax(error.clone());
+            self.events.push(Event { file, span, one_line: false, passed: None, kind });
         }
         self.stack.pop();
         // A return that may have been taken leaves only the rest of its own file open.
@@ -257,12 +287,14 @@ impl<'f> Walk<'f> {
                 let held = self.holds(condition).map(|held| held != *until);
                 let endless = held == Some(true) && is_constant(condition) && !leaves_loop(body);
                 if endless && self.sure {
-                    self.events.push(Event {
-                        file: Arc::clone(file),
-                        span: *span,
-                        one_line: false,
-                        kind: EventKind::Endless,
-                    });
+                    let passed = match condition.as_slice() {
+                        [Node::Simple(command)] if command.one_line => {
+                            Some((command.span, if *until { "true" } else { "false" }))
+                        }
+                        _ => None,
+                    };
+                    let (file, span) = (Arc::clone(file), *span);
+                    self.events.push(Event { file, span, one_line: false, passed, kind: EventKind::Endless });
                     self.ended = true;
                     return Flow::Ends;
                 }
@@ -272,7 +304,7 @@ impl<'f> Walk<'f> {
             Node::For(name, words, body) => self.for_each(file, name, words.as_deref(), body),
             Node::Case(word, arms) => {
                 // `case $- in *i*)`: a login on a terminal is interactive.
-                let interactive = word.text == "$-";
+                let interactive = self.attended && word.text == "$-";
                 let value = self.expand(word);
                 let mut open = Some(true);
                 for (patterns, body) in arms {
@@ -310,9 +342,11 @@ impl<'f> Walk<'f> {
         });
         let Some(items) = items.filter(|items| items.len() <= 1000) else {
             self.variables.insert(name.clone(), None);
+            self.lengths.remove(name);
             return self.run_when(None, file, body);
         };
         for item in items {
+            self.lengths.insert(name.clone(), item.len());
             self.variables.insert(name.clone(), Some(item));
             let flow = self.run(file, body);
             if flow == Flow::Ends || (flow == Flow::Returns && self.sure) {
@@ -359,10 +393,22 @@ impl<'f> Walk<'f> {
                 Flow::Goes
             }
             b"export" | b"declare" | b"typeset" | b"readonly" | b"local" => {
+                let options = || words.iter().skip(1).filter(|word| word.text.starts_with(b"-"));
+                let exports = match name {
+                    b"export" => options().next().is_none(),
+                    _ => options().any(|word| word.text.contains(&b'x')),
+                };
                 for word in words.iter().skip(1).filter(|word| !word.text.starts_with(b"-")) {
-                    if let Some((name, value)) = word.text.split_once_str("=") {
-                        let value = Word { text: value.into(), ..word.clone() };
-                        self.assign(file, command, &name.into(), &value);
+                    let name = word.text.split_once_str("=").map_or(word.text.as_slice(), |(name, _)| name);
+                    if exports && self.sure {
+                        self.exported.insert(name.into());
+                    }
+                    match word.text.split_once_str("=") {
+                        Some((name, value)) => {
+                            let value = Word { text: value.into(), ..word.clone() };
+                            self.assign(file, command, &name.into(), &value);
+                        }
+                        None => self.measure(file, command, &name.into(), self.length_of(&name.into())),
                     }
                 }
                 Flow::Goes
@@ -395,7 +441,8 @@ impl<'f> Walk<'f> {
                 let timed = words.iter().skip(1).any(|word| {
                     word.text.starts_with(b"-") && (word.text.contains(&b't') || word.text.contains(&b'u'))
                 });
-                if !command.input && !timed {
+                // What the system starts has no input that it could wait for.
+                if !command.input && !timed && self.attended {
                     self.happens(file, command, EventKind::Waits);
                 }
                 Flow::Goes
@@ -450,12 +497,21 @@ impl<'f> Walk<'f> {
                 }
             }
             "reboot" | "poweroff" | "halt" => self.happens(file, command, EventKind::Down),
-            "shutdown" if !matches!(first, b"-c" | b"-k") && !first.is_empty() => {
-                self.happens(file, command, EventKind::Down)
+            // At another time it only announces what it will do.
+            "shutdown"
+                if !matches!(first, b"-c" | b"-k")
+                    && words.iter().any(|word| matches!(word.text.as_slice(), b"now" | b"+0" | b"0")) =>
+            {
+                self.happens(file, command, EventKind::Down);
             }
             "init" | "telinit" if matches!(first, b"0" | b"6") => self.happens(file, command, EventKind::Down),
-            "cat" if words.len() == 1 && !command.input => self.happens(file, command, EventKind::Waits),
-            "tail" if matches!(first, b"-f" | b"-F") => self.happens(file, command, EventKind::Waits),
+            "cat" if words.len() == 1 && !command.input && self.attended => {
+                self.happens(file, command, EventKind::Waits);
+            }
+            _ if self.serves(program, words) => {
+                self.happens(file, command, EventKind::Serves(program.to_owned()));
+                self.ended |= self.sure;
+            }
             "bash" if self.starts_again(words) => self.happens(file, command, EventKind::Shells),
             "su" if words.iter().skip(1).any(|word| matches!(word.text.as_slice(), b"-" | b"-l" | b"--login"))
                 && words
@@ -484,7 +540,10 @@ impl<'f> Walk<'f> {
         let Some(first) = operands.first().map(|first| (*first).clone()) else { return Flow::Goes };
         let name = base_name(&first.text);
         let all: Vec<Word> = operands.into_iter().cloned().collect();
-        if ENDING.contains(&name.as_str()) {
+        if self.serves(&name, &all) {
+            self.happens(file, command, EventKind::Serves(name));
+            self.ended |= self.sure;
+        } else if ENDING.contains(&name.as_str()) {
             self.happens(file, command, EventKind::Ends);
         } else if name == "bash" && self.starts_again(&all) {
             self.happens(file, command, EventKind::Shells);
@@ -494,6 +553,25 @@ impl<'f> Walk<'f> {
             self.ended = !gone;
         }
         Flow::Goes
+    }
+
+    /// Whether a program stays in the foreground for good.
+    fn serves(&self, program: &str, words: &[Word]) -> bool {
+        let words = words.get(1..).unwrap_or_default();
+        let told = |options: &[&str]| words.iter().any(|word| options.iter().any(|option| word.text == *option));
+        let is_there = |word: &Word| {
+            self.path(word).is_some_and(|path| {
+                path.starts_with("/dev") || path.starts_with("/proc") || self.root().exists(path).unwrap_or(false)
+            })
+        };
+        match program {
+            // Where there is no file it ends, unless it is to wait for one.
+            "tail" => told(&["-F"]) || told(&["-f", "--follow"]) && words.iter().any(is_there),
+            _ if program.starts_with("python") => {
+                matches!(words, [first, second, ..] if first.text == "-m" && ["http.server", "SimpleHTTPServer"].iter().any(|name| second.text == *name))
+            }
+            _ => SERVING.iter().any(|(name, options)| program == *name && told(options)),
+        }
     }
 
     fn happens(&mut self, file: &Arc<SourceFile>, command: &Simple, kind: EventKind) {
@@ -511,6 +589,8 @@ impl<'f> Walk<'f> {
                 *value = None;
             }
         }
+        self.lengths.clear();
+        self.too_long.clear();
         self.path_lost = None;
         self.errors_end = None;
     }
@@ -530,9 +610,43 @@ impl<'f> Walk<'f> {
             }
             _ => {}
         }
-        self.variables.insert(name.clone(), known);
+        let least = self.least(value);
+        // Where it is not sure that it is set it may be what it was.
+        let least = if self.sure { least } else { least.min(self.length_of(name)) };
+        self.lengths.insert(name.clone(), least);
+        self.measure(file, command, name, least);
+        self.variables.insert(name.clone(), known.filter(|value| value.len() <= self.longest));
+    }
+
+    fn length_of(&self, name: &BString) -> usize {
+        self.lengths.get(name).copied().unwrap_or_default()
+    }
+
+    /// Whether the variable, with its name, a `=` and a NUL, is longer than the kernel lets anything be that a program gets
+    /// (`MAX_ARG_STRLEN`, 32 pages, in include/uapi/linux/binfmts.h).
+    fn measure(&mut self, file: &Arc<SourceFile>, command: &Simple, name: &BString, least: usize) {
+        let is_too_long = least.saturating_add(name.len() + 2) > self.longest && self.exported.contains(name);
+        if !is_too_long {
+            self.too_long.remove(name);
+        } else if !self.too_long.contains_key(name) {
+            let kind = EventKind::TooLong(name.to_string(), least);
+            self.too_long.insert(name.clone(), event(file, command, kind));
+        }
     }
 }
+
+/// Programs that stay in the foreground, by what they are told, until somebody ends them.
+const SERVING: [(&str, &[&str]); 9] = [
+    ("journalctl", &["-f", "--follow"]),
+    ("dmesg", &["-w", "-W", "--follow"]),
+    ("inotifywait", &["-m", "--monitor"]),
+    ("sshd", &["-D", "-d"]),
+    ("nginx", &["daemon off;"]),
+    ("httpd", &["-DFOREGROUND", "-DNO_DETACH"]),
+    ("apache2", &["-DFOREGROUND", "-DNO_DETACH"]),
+    ("crond", &["-n"]),
+    ("cron", &["-f"]),
+];
 
 fn base_name(path: &[u8]) -> String {
     path.rsplit_str("/").next().unwrap_or_default().to_str_lossy().into_owned()
@@ -540,7 +654,7 @@ fn base_name(path: &[u8]) -> String {
 
 /// Whether a condition is the same every time: `true`, `:`, a test without variables.
 fn is_constant(nodes: &[Node]) -> bool {
-    matches!(nodes, [Node::Simple(command)] if command.words.iter().all(|word| !word.expands) && matches!(command.word(0), b"true" | b":" | b"[" | b"test"))
+    matches!(nodes, [Node::Simple(command)] if command.words.iter().all(|word| !word.expands) && matches!(command.word(0), b"true" | b"false" | b":" | b"[" | b"test"))
 }
 
 /// Whether something in a loop may leave it.
