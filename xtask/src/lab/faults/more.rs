@@ -231,7 +231,7 @@ pub const DEBIAN: &[Fault] = &[
         "rc.local watches over a program without an end",
         r"printf '#!/bin/sh\nwhile true; do\n    /bin/true\n    sleep 5\ndone\n' >$R/etc/rc.local; chmod 755 $R/etc/rc.local",
         "rc-local-hangs",
-    ).risky(),
+    ),
     fault(
         "modules-dep-missing",
         "modules.dep of the newest kernel is gone, an older kernel is whole",
@@ -262,4 +262,16 @@ pub const DEBIAN: &[Fault] = &[
         r"rm $R/usr/lib/x86_64-linux-gnu/systemd/libsystemd-shared-252.so",
         "login-program-broken",
     ).with_donor(),
+    fault(
+        "ssh-variables-gone",
+        "sshd's unit reads variables from a file that is gone",
+        r"mkdir $R/etc/systemd/system/ssh.service.d; printf '[Service]\nEnvironmentFile=/etc/default/ssh-site\n' >$R/etc/systemd/system/ssh.service.d/site.conf",
+        "unit-masked",
+    ).by_ssh(),
+    fault(
+        "profile-path-grows",
+        "profile doubles PATH sixteen times",
+        r"printf 'for n in {1..16}; do\nPATH=$PATH:$PATH\ndone\n' >$R/etc/profile.d/tools.sh",
+        "profile-stops-login",
+    ),
 ];

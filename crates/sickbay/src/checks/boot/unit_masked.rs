@@ -3,12 +3,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use bstr::ByteSlice;
 use sickbay_formats::lines::with_comment;
 use sickbay_formats::span::Span;
 
 use crate::check::{Skip, Verdict};
 use crate::facts::boot_config::BootConfig;
 use crate::facts::programs::has_kernel;
+use crate::facts::restore::restore;
 use crate::facts::units::{State, Unit, Units, unit};
 use crate::facts::{Facts, SourceFile};
 use crate::finding::{Findings, Severity};
@@ -19,8 +21,9 @@ use crate::{check, tr};
 check! {
     /// ## What it finds
     /// Units on the way to a login prompt that are masked (a link to `/dev/null`, or an empty file), missing, or left without
-    /// a command by a drop-in: the targets of the boot, udev, the journal, D-Bus, logind, the consoles' getty where none is
-    /// left, and sshd where it is the only way in. Containers mask some of these on purpose and are not judged.
+    /// a command by a drop-in, or that read variables from a file which is gone (`EnvironmentFile=` without a `-`): the targets
+    /// of the boot, udev, the journal, D-Bus, logind, the consoles' getty where none is left, and sshd. Containers
+    /// mask some of these on purpose and are not judged.
     ///
     /// ## Why it matters
     /// What needs a masked unit is not started either: with `local-fs.target` or `basic.target` masked nothing is, with
@@ -28,7 +31,8 @@ check! {
     ///
     /// ## What the repair does
     /// Removes the mask, as `systemctl unmask` does; makes a comment of the empty `ExecStart=`, so that the packaged command
-    /// counts again. By hand: `systemctl --root=ROOT unmask UNIT`.
+    /// counts again; brings the file with variables back from its package or a donor, else makes an empty one, with which the
+    /// unit starts with its defaults. By hand: `systemctl --root=ROOT unmask UNIT`.
     "unit-masked", Boot, seed = ["B13"], proves = [Services], "a unit on the way to a login prompt cannot be started"
 }
 
@@ -70,7 +74,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         .collect();
     let ssh = ["ssh.service", "sshd.service", "ssh.socket", "sshd.socket"];
     let remote: Vec<&Unit> = ssh.iter().filter_map(|name| units.get(name)).collect();
-    let all_shut = |units: &[&Unit]| units.iter().all(|unit| fault(unit).is_some());
+    let all_shut = |units: &[&Unit]| units.iter().all(|unit| fault(facts, unit).is_some());
     // That of a serial console is started by a generator, for what the kernel's command line names.
     let console = facts.get::<BootConfig>().ok().and_then(|config| config.serial_console());
     let name = format!("serial-getty@{}.service", console.as_deref().unwrap_or_default());
@@ -97,22 +101,42 @@ enum Fault<'a> {
     Masked(&'a Path),
     Missing,
     NoCommand(&'a Arc<SourceFile>, Span),
+    NoVariables(&'a Arc<SourceFile>, Span, &'a Path),
 }
 
-fn fault(unit: &Unit) -> Option<Fault<'_>> {
+fn fault<'a>(facts: &Facts, unit: &'a Unit) -> Option<Fault<'a>> {
     match &unit.state {
         State::Masked(path) => Some(Fault::Masked(path)),
         State::Missing => Some(Fault::Missing),
         State::Loaded => {
             // An empty ExecStart= forgets the commands before it.
             let (file, setting) = unit.last("Service", "ExecStart")?;
-            setting.value.is_empty().then_some(Fault::NoCommand(file, setting.span))
+            if setting.value.is_empty() {
+                return Some(Fault::NoCommand(file, setting.span));
+            }
+            missing_variables(facts, unit)
         }
     }
 }
 
+/// The first file with variables that must be there and is not. What is elsewhere than these directories may come to be
+/// while the system starts.
+fn missing_variables<'a>(facts: &Facts, unit: &'a Unit) -> Option<Fault<'a>> {
+    let of_key = unit.settings.iter().filter(|(_, one)| one.section == "Service" && one.key == "EnvironmentFile");
+    let all: Vec<_> = of_key.collect();
+    // An empty one forgets those before it.
+    let forgotten = all.iter().rposition(|(_, setting)| setting.value.is_empty()).map_or(0, |at| at + 1);
+    all.into_iter().skip(forgotten).find_map(|(file, setting)| {
+        let path = Path::new(setting.value.to_str().ok()?);
+        let is_plain = !setting.value.iter().any(|byte| b"*?[%\\\"'".contains(byte));
+        let is_lasting = ["/etc", "/usr"].iter().any(|dir| path.starts_with(dir));
+        let is_gone = || facts.root().exists(path).is_ok_and(|there| !there);
+        (is_plain && is_lasting && is_gone()).then_some(Fault::NoVariables(file, setting.span, path))
+    })
+}
+
 fn judge(facts: &Facts, found: &mut Findings, name: &str, unit: &Unit, severity: Severity) {
-    let Some(fault) = fault(unit) else { return };
+    let Some(fault) = fault(facts, unit) else { return };
     let finding = match &fault {
         Fault::Masked(path) => found.add(severity, tr!("{unit} is masked", unit = name)).at_path(path),
         Fault::Missing => found
@@ -121,6 +145,10 @@ fn judge(facts: &Facts, found: &mut Findings, name: &str, unit: &Unit, severity:
         Fault::NoCommand(file, span) => found
             .add(severity, tr!("{unit} has no command left: its last ExecStart= is empty", unit = name))
             .at(file, *span),
+        Fault::NoVariables(file, span, path) => found
+            .add(severity, tr!("{unit} reads its variables from {path}, which is gone", unit = name, path))
+            .at(file, *span)
+            .about(path),
     };
     finding.detail("unit", name).why(match severity {
         Severity::Critical => tr!("no login prompt is reached"),
@@ -146,6 +174,15 @@ fn judge(facts: &Facts, found: &mut Findings, name: &str, unit: &Unit, severity:
         Fault::NoCommand(file, span) => {
             let title = tr!("comment out line {line} of {path}", line = span.line, path = file.path.as_path());
             finding.repair(Risk::Safe, title, [Change::edit(file, with_comment(&file.bytes, span.line))]);
+        }
+        Fault::NoVariables(_, _, path) => {
+            if let Some(restoration) = restore(facts, path) {
+                finding.repair(restoration.risk, restoration.title, restoration.changes);
+            }
+            let dir = path.parent().filter(|dir| facts.root().metadata(dir).is_err());
+            let changes =
+                dir.map(|dir| Change::make_dir(dir, 0o755)).into_iter().chain([Change::create(path, "", 0o644)]);
+            finding.repair(Risk::Safe, tr!("make {path} without a variable in it", path), changes);
         }
         _ => {
             finding.by_hand(tr!("reinstall the package that has {unit}", unit = name));
