@@ -51,6 +51,8 @@ pub enum Verdict {
     Mended {
         /// It fitted together, and only the record of errors was cleared.
         was_sound: bool,
+        /// Its root directory was lost and made anew: what was in it is in lost+found under numbers.
+        root_made_anew: bool,
     },
     /// It does not, and the checker does not mend it.
     Beyond(String),
@@ -158,9 +160,11 @@ impl Session<'_> {
         if let Some((number, size)) = &place {
             repair.extend(["-b", number, "-B", size]);
         }
+        let mut root_made_anew = false;
         // What one run mends may show more.
         for _ in 0..3 {
             let (status, said) = self.run(E2FSCK, &repair)?;
+            root_made_anew |= said.contains("Root inode not allocated.");
             if status >= 8 {
                 return Ok(Verdict::Beyond(last_line(&said, E2FSCK.0, status)));
             }
@@ -175,7 +179,7 @@ impl Session<'_> {
             repair = vec!["-fy"];
             let (status, _) = self.run(E2FSCK, &["-fn"])?;
             if status == 0 {
-                return Ok(Verdict::Mended { was_sound });
+                return Ok(Verdict::Mended { was_sound, root_made_anew });
             }
         }
         Ok(Verdict::Beyond("e2fsck still finds errors after three runs".into()))
@@ -203,6 +207,7 @@ impl Session<'_> {
         }
         self.complain(&said);
         let (status, said) = self.run(XFS_REPAIR, &[])?;
+        let root_made_anew = said.contains("reinitializing root directory");
         match status {
             0 | 4 => {}
             2 => {
@@ -218,7 +223,7 @@ impl Session<'_> {
         if status != 0 {
             return Ok(Verdict::Beyond(last_line(&said, XFS_REPAIR.0, status)));
         }
-        Ok(Verdict::Mended { was_sound: false })
+        Ok(Verdict::Mended { was_sound: false, root_made_anew })
     }
 
     /// btrfs-check(8) mends nothing without danger; superblocks are copied from each other (btrfs-rescue(8): 0 all were
@@ -241,7 +246,7 @@ impl Session<'_> {
         }
         too_old(&said, "unsupported option", BTRFS)?;
         match (status, is_lost) {
-            (0, true) => Ok(Verdict::Mended { was_sound: false }),
+            (0, true) => Ok(Verdict::Mended { was_sound: false, root_made_anew: false }),
             (0, false) => Ok(Verdict::Sound),
             _ => {
                 self.complain(&said);

@@ -172,7 +172,7 @@ fn a_file_system_in_ruins_is_named_with_the_reason() {
     for access in [Access::ReadOnly, Access::ReadWrite] {
         let target = open(&disk, access).unwrap();
         let examined = &target.examined()[0];
-        assert_eq!(examined.verdict, Verdict::Mended { was_sound: false }, "{}", examined.log);
+        assert_eq!(examined.verdict, Verdict::Mended { was_sound: false, root_made_anew: false }, "{}", examined.log);
         assert!(examined.refused.is_some() && target.is_held());
         assert_eq!(target.root().read("/etc/hostname").unwrap(), b"patient\n");
         target.close().unwrap();

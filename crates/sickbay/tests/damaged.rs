@@ -135,6 +135,19 @@ fn a_file_of_ext4_without_its_inode() {
     disk.tool(&["debugfs", "-w", "-R", "clri /etc/ssh/sshd_config"]);
     // A file that is read tells, without being asked for.
     disk.is_mended(&[], "the ext4 on whole disk is damaged");
+    // That the file is not there any more is no fault of its own.
+    let (_, text) = run(["check", "--fsck"], &disk.image());
+    assert!(!text.contains("[sshd-config-invalid]: F"), "{text}");
+}
+
+#[test]
+fn an_ext4_without_its_root_directory() {
+    let disk = Disk::new("ext4");
+    disk.tool(&["debugfs", "-w", "-R", "clri <2>"]);
+    let before = disk.digest();
+    let (_, text) = run(["fix", "--yes", "--fsck"], &disk.image());
+    assert!(text.contains("all that was in it goes to lost+found"), "{text}");
+    assert_eq!(disk.digest(), before, "only with --risky: {text}");
 }
 
 #[test]

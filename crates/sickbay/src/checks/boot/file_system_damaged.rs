@@ -1,5 +1,6 @@
 //! A file system does not fit together, or says that it met errors.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use sickbay_formats::superblock::condition::{Recorded, Sign};
@@ -33,7 +34,8 @@ check! {
     /// afterwards. Everything else is looked at and repaired on that view too. Only at the end is the disk written, after
     /// what was there has been kept on this machine: beside an image in `IMAGE.sickbay`, for a device in
     /// `/var/lib/sickbay-disks`. `sickbay undo` puts that back byte for byte, as long as nothing else has written to the disk
-    /// since. A lost superblock is restored from its copies. The log of an XFS is never thrown away, and the trees of a
+    /// since. A checker that has to make the root directory anew, so that all that was in it loses its name, is only run
+    /// with `--risky`. A lost superblock is restored from its copies. The log of an XFS is never thrown away, and the trees of a
     /// btrfs are not touched, since no tool mends them without danger.
     ///
     /// By hand, unmounted: `e2fsck -f DEVICE` (`e2fsck -b 32768` when the superblock is lost), `xfs_repair DEVICE`,
@@ -109,7 +111,7 @@ fn judge(facts: &Facts, examined: &Examined, volume: &Volume, found: &mut Findin
             }
             return;
         }
-        Verdict::Mended { was_sound: true } => (
+        Verdict::Mended { was_sound: true, .. } => (
             Severity::Warning,
             tr!("the {fstype} on {volume} has errors on record, though it fits together", fstype, volume = name),
         ),
@@ -134,7 +136,7 @@ fn judge(facts: &Facts, examined: &Examined, volume: &Volume, found: &mut Findin
         finding.evidence(program, complaint.clone());
     }
     explain_kernel_names(finding, volume);
-    if !matches!(examined.verdict, Verdict::Mended { was_sound: true }) {
+    if !matches!(examined.verdict, Verdict::Mended { was_sound: true, .. }) {
         match role.stops {
             Some(Stage::RootDevice) => {
                 finding.why(tr!("the kernel does not start without its root file system, or loses files on it"));
@@ -150,12 +152,27 @@ fn judge(facts: &Facts, examined: &Examined, volume: &Volume, found: &mut Findin
         role.places.iter().for_each(|place| {
             finding.explains(place);
         });
+        let places = if role.places.is_empty() { &[PathBuf::from("/")][..] } else { &role.places };
+        for path in lost_entries(&examined.log) {
+            places.iter().for_each(|place| {
+                finding.explains(place.join(path.trim_start_matches('/')));
+            });
+        }
     }
     let untold = match &examined.verdict {
-        Verdict::Mended { .. } => {
-            let title = tr!("let {program} mend {volume}", program, volume = name);
+        Verdict::Mended { root_made_anew, .. } => {
             let change = Change::CheckFileSystem { volume: examined.volume, name: name.to_owned(), program };
-            finding.repair(Risk::Safe, title, [change]);
+            if *root_made_anew {
+                let title = tr!(
+                    "let {program} mend {volume}: it makes the root directory anew, and all that was in it goes to lost+found",
+                    program,
+                    volume = name
+                );
+                finding.repair(Risk::Risky, title, [change]);
+            } else {
+                let title = tr!("let {program} mend {volume}", program, volume = name);
+                finding.repair(Risk::Safe, title, [change]);
+            }
             None
         }
         Verdict::Beyond(why) => {
@@ -171,6 +188,17 @@ fn judge(facts: &Facts, examined: &Examined, volume: &Volume, found: &mut Findin
     if let Some(why) = untold {
         found.could_not_tell(why);
     }
+}
+
+/// Files that e2fsck takes out of their directories, since nothing is left of them: their paths on the file system.
+fn lost_entries(log: &str) -> BTreeSet<String> {
+    let path = |line: &str| {
+        let (name, rest) = line.trim().strip_prefix("Entry '")?.split_once("' in ")?;
+        let (dir, rest) = rest.split_once(" (")?;
+        let is_lost = rest.contains(" has deleted/unused inode ") || rest.contains(" has invalid inode #");
+        (is_lost && dir.starts_with('/') && name != "..").then(|| format!("{}/{name}", dir.trim_end_matches('/')))
+    };
+    log.lines().filter_map(path).collect()
 }
 
 /// A volume whose superblock could not be restored is of no type any more.
@@ -244,4 +272,17 @@ fn explain_kernel_names(finding: &mut Finding, volume: &Volume) {
         }
     }
     finding.explains(format!("/dev/nvme{disk}n1p{number}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::lost_entries;
+
+    #[test]
+    fn files_that_are_lost() {
+        let log = "Entry 'sshd_config' in /etc/ssh (1201) has deleted/unused inode 1310.  Clear? no\n\
+            Entry '..' in <2>/<11> (11) has deleted/unused inode 2.  Clear? yes\n\
+            Entry 'swap.img' in / (2) has deleted/unused inode 17.  Clear? yes\n";
+        assert_eq!(lost_entries(log).into_iter().collect::<Vec<_>>(), ["/etc/ssh/sshd_config", "/swap.img"]);
+    }
 }

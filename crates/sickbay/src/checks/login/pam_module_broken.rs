@@ -149,6 +149,10 @@ fn no_directory(facts: &Facts, found: &mut Findings, all: &BTreeMap<PathBuf, Dam
     let on_donor = facts.donor().is_some_and(|donor| donor.root().stat(dir).is_ok_and(|it| it.is_dir()));
     let finding = found.critical(tr!("there is no PAM module on the system"));
     finding.at_path(dir).why(tr!("no rule can be followed: nobody can log in"));
+    // They may have gone with a directory above.
+    for searched in &facts.get::<Modules>()?.searched {
+        finding.about(searched);
+    }
     for stage in all.values().flat_map(|damage| &damage.stops) {
         if !finding.stops.contains(stage) {
             finding.stops(*stage);

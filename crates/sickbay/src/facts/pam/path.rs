@@ -17,6 +17,8 @@ use crate::facts::{Fact, Facts};
 pub struct Modules {
     /// The directories that have modules, in the order in which they are searched.
     pub dirs: Vec<PathBuf>,
+    /// All directories in which they may be, those that are not there too.
+    pub searched: Vec<PathBuf>,
     /// Where modules are expected: the first of those, or where they would be if there were any.
     home: PathBuf,
     abi: Option<Abi>,
@@ -60,7 +62,8 @@ impl Fact for Modules {
         let candidates: Vec<PathBuf> = candidates.into_iter().map(PathBuf::from).collect();
         let home = dirs.first().or_else(|| candidates.iter().find(above_is_there)).cloned();
         let home = resolved(facts, home.unwrap_or_else(|| PathBuf::from("/lib/security")));
-        Ok(Modules { dirs, home, abi, loader: programs.loader.clone(), known: Mutex::default() })
+        let (searched, loader) = (candidates, programs.loader.clone());
+        Ok(Modules { dirs, searched, home, abi, loader, known: Mutex::default() })
     }
 }
 
