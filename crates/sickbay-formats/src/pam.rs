@@ -227,6 +227,16 @@ pub fn without(text: &[u8], rule: &Rule) -> Vec<u8> {
     map_lines(text, rule, |line| [b"#", line].concat())
 }
 
+/// The lines that are rules of `kind` but for a `#` before them, each with `text` as it is without that.
+pub fn with_rules_again(text: &[u8], kind: Kind) -> impl Iterator<Item = (usize, Vec<u8>)> {
+    lines(text).filter_map(move |line| {
+        let bare = line.text.trim_ascii_start().strip_prefix(b"#")?.trim_ascii();
+        let rule = rules(bare, Layout::Service).into_iter().next()?;
+        let is_rule = rule.kind == Some(kind) && rule.faults.is_empty() && rule.module.is_some();
+        is_rule.then(|| (line.number, crate::lines::with_line(text, line.number, |_| Some(bare.to_vec()))))
+    })
+}
+
 /// `text` with the carriage returns at the ends of its lines gone.
 pub fn without_carriage_returns(text: &[u8]) -> Vec<u8> {
     lines(text).flat_map(|line| [line.text.strip_suffix(b"\r").unwrap_or(line.text), line.end].concat()).collect()

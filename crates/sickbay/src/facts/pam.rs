@@ -2,6 +2,7 @@
 
 pub mod defaults;
 pub mod judge;
+pub mod limits;
 pub mod lists;
 pub mod mend;
 pub mod modules;
@@ -21,6 +22,7 @@ use crate::facts::programs::{Programs, Role};
 use crate::facts::sshd::Sshd;
 use crate::facts::{Fact, Facts, SourceFile};
 use crate::proof::Stage;
+use crate::spelling::nearest;
 use crate::tr;
 
 /// Where the files of services are, strongest first. The last one is where SUSE keeps what it ships.
@@ -138,8 +140,8 @@ impl Service {
 pub enum Taking {
     /// As libpam does.
     Strictly,
-    /// As they were meant: wrong ones are left out, carriage returns are not seen. What is found then is no
-    /// consequence of a wrong rule.
+    /// As they were meant: misspelt words are read as the words that they are nearest to, other wrong rules are left out,
+    /// carriage returns are not seen. What is found then is no consequence of a wrong rule.
     AsMeant,
 }
 
@@ -200,6 +202,32 @@ pub fn read(
     Ok(Service { name: name.to_owned(), stage, own, other, files: reader.files, gaps, fatal })
 }
 
+/// The word that was meant in the place of the first that is misspelt, and the rule's source with it.
+pub fn respelt(text: &[u8], rule: &Rule) -> Option<(&'static str, Vec<u8>)> {
+    const KINDS: [&str; 5] = ["auth", "account", "password", "session", "@include"];
+    const CONTROLS: [&str; 6] = ["required", "requisite", "sufficient", "optional", "include", "substack"];
+    let (word, known) = rule.faults.iter().find_map(|fault| match fault {
+        Fault::Kind(word) => Some((word, &KINDS[..])),
+        Fault::Control(word) => Some((word, &CONTROLS[..])),
+        _ => None,
+    })?;
+    let wrong = word.text.strip_prefix(b"-").unwrap_or(&word.text);
+    let meant = nearest(&wrong.to_str_lossy().to_ascii_lowercase(), known.iter().copied(), 2)?;
+    Some((meant, pam::source(text, rule).replacen(wrong, meant, 1)))
+}
+
+/// The rule with all misspelt words put right; `None` when it has none.
+fn as_meant(text: &[u8], rule: &Rule) -> Option<Rule> {
+    let mut line = respelt(text, rule)?.1;
+    loop {
+        let meant = pam::rules(&line, Layout::Service).into_iter().next()?;
+        match respelt(&line, &meant) {
+            Some((_, next)) if next != line => line = next,
+            _ => return Some(Rule { span: rule.span, lines: rule.lines.clone(), ..meant }),
+        }
+    }
+}
+
 fn is_empty(text: &[u8]) -> bool {
     text.iter().all(|byte| byte.is_ascii_whitespace() || *byte == 0)
 }
@@ -230,6 +258,10 @@ impl Reader<'_> {
         let mut whole = true;
         for mut rule in pam::rules(&file.bytes, Layout::Service) {
             if self.taking == Taking::AsMeant {
+                // Rules jump over each other: one that is left out changes what comes of the others.
+                if let Some(meant) = as_meant(&file.bytes, &rule) {
+                    rule = meant;
+                }
                 let wrong = |fault: &Fault| !matches!(fault, Fault::CarriageReturn);
                 let blank = rule.module.is_none() && !rule.faults.is_empty();
                 if blank || rule.faults.iter().any(wrong) {

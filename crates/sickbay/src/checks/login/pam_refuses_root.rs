@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use sickbay_formats::lines;
-use sickbay_formats::pam;
+use sickbay_formats::pam::{self, Kind};
 
 use crate::check::{Skip, Verdict};
 use crate::facts::Facts;
@@ -22,7 +22,9 @@ check! {
     /// going through the rules as libpam does: `pam_succeed_if.so user != root`, `pam_deny` in front, root in a pam_listfile or
     /// access.conf, a terminal that is not in `/etc/securetty`, a shell that is not in `/etc/shells`, failed attempts counted by
     /// pam_faillock or pam_tally2 with `even_deny_root`, a second factor that root never set up (pam_google_authenticator), a
-    /// pam_unix that was commented out. The first rule that refuses is named.
+    /// pam_unix that was commented out, more open files in limits.conf than `fs.nr_open` lets any process have (`unlimited`
+    /// too, for a pam_limits that does not know what to make of it; Debian's goes on). The first rule that refuses is named.
+    /// `maxlogins`, `maxsyslogins` and `nproc` of limits.conf keep no root out.
     ///
     /// ## Why it matters
     /// The console says "Login incorrect" or "Authentication failure" to the right password. Where another account can log
@@ -30,8 +32,8 @@ check! {
     ///
     /// ## What the repair does
     /// Makes the rule, or the line of the list, a comment; adds the terminal or the shell to its list; removes the count. It is judged
-    /// before it is offered: a wrong password is still refused. Where no rule lets anybody in, the file is put back as
-    /// the distribution ships it. By hand: the same, from a rescue system; `faillock --user root --reset`.
+    /// before it is offered: a wrong password is still refused. Where no rule lets anybody in, one that was made a comment
+    /// becomes a rule again, else the file is put back as the distribution ships it. By hand: the same, from a rescue system; `faillock --user root --reset`.
     "pam-refuses-root", Login, seed = ["L2", "C3"], proves = [PamLogin, PamSshd],
     "a rule of PAM keeps root out"
 }
@@ -99,7 +101,8 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
 
 fn report(facts: &Facts, found: &mut Findings, pam: &Pam, case: Case) -> Verdict {
     let Case { refusal, services, all } = case;
-    let policy = matches!(&refusal.because, Some(Because::NotListed(..) | Because::Line(..) | Because::NoSecret(_)));
+    let policy = refusal.kind != Kind::Session
+        && matches!(&refusal.because, Some(Because::NotListed(..) | Because::Line(..) | Because::NoSecret(_)));
     // Somebody else administers the machine, and a list keeps root out: that is how hardening guides want it. Or root has
     // no second factor and they have one.
     if !all && policy {
@@ -228,6 +231,16 @@ fn offer(
             let title = tr!("make line {line} of {path} a comment", line = entry.rule.span.line, path = path.as_path());
             finding.repair(risk, title, [Change::edit(&entry.file, text)]);
             return Ok(());
+        }
+    }
+    for file in services.iter().flat_map(|service| service.files()) {
+        for (line, text) in pam::with_rules_again(&file.bytes, refusal.kind) {
+            let effect = mend::effect(facts, pam, &file.path, &text)?;
+            if effect.is_harmless() && !effect.mends.is_empty() {
+                let title = tr!("make line {line} of {path} a rule again", line, path = file.path.as_path());
+                finding.repair(risk, title, [Change::edit(file, text)]);
+                return Ok(());
+            }
         }
     }
     // The files of the service itself and those that it includes: the one that mends is the one that is wrong.

@@ -8,12 +8,11 @@ use sickbay_formats::pam::{self, Fault, Rule};
 
 use crate::check::{Skip, Verdict};
 use crate::facts::pam::judge::{Attempt, Judgement, User, judge};
-use crate::facts::pam::{Pam, Service, mend};
+use crate::facts::pam::{Pam, Service, mend, respelt};
 use crate::facts::{Facts, SourceFile};
 use crate::finding::{Finding, Findings, Severity};
 use crate::proof::Stage;
 use crate::repair::{Change, Risk};
-use crate::spelling::nearest;
 use crate::text::Text;
 use crate::{check, tr};
 
@@ -124,10 +123,8 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             });
             mark(finding);
             let mut texts = Vec::new();
-            if let Some((wrong, right)) = respelt(fault) {
-                let line = pam::source(&file.bytes, rule);
-                let text =
-                    pam::with_rule(&file.bytes, rule, &bstr::ByteSlice::replacen(line.as_slice(), &wrong, right, 1));
+            if let Some((right, line)) = respelt(&file.bytes, rule) {
+                let text = pam::with_rule(&file.bytes, rule, &line);
                 texts.push((tr!("write {word}", word = right), Change::edit(file, text.clone()), text));
             }
             let text = pam::without(&file.bytes, rule);
@@ -166,16 +163,4 @@ fn offer(
         finding.by_hand(tr!("correct the line: as a comment it would let in whoever comes"));
     }
     Ok(())
-}
-
-/// The word that was meant: one that differs in a letter or two.
-fn respelt(fault: &Fault) -> Option<(Vec<u8>, &'static str)> {
-    let (word, known): (_, &[&str]) = match fault {
-        Fault::Kind(word) => (word, &["auth", "account", "password", "session", "@include"]),
-        Fault::Control(word) => (word, &["required", "requisite", "sufficient", "optional", "include", "substack"]),
-        _ => return None,
-    };
-    let text = word.text.strip_prefix(b"-").unwrap_or(&word.text);
-    let meant = nearest(&String::from_utf8_lossy(text).to_ascii_lowercase(), known.iter().copied(), 2)?;
-    Some((text.to_vec(), meant))
 }

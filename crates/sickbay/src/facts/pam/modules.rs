@@ -14,7 +14,7 @@ use sickbay_formats::span::Span;
 use crate::check::Skip;
 use crate::facts::accounts::Accounts;
 use crate::facts::pam::judge::Attempt;
-use crate::facts::pam::lists;
+use crate::facts::pam::{limits, lists};
 use crate::facts::{Facts, SourceFile};
 
 /// What a module is asked.
@@ -238,6 +238,7 @@ pub fn answer(facts: &Facts, question: &Question<'_>) -> Result<Answer, Skip> {
             Kind::Session => one(code::IGNORE),
             _ => none(),
         },
+        "pam_limits.so" if kind == Kind::Session => limits::limits(facts, question)?,
         "pam_limits.so"
         | "pam_umask.so"
         | "pam_mkhomedir.so"
