@@ -115,7 +115,7 @@ fn vendors(facts: &Facts) -> BTreeMap<PathBuf, Vec<String>> {
 fn is_of_another(facts: &Facts, paths: &Paths, loader: &Loader) -> bool {
     let Some(lost) = &loader.lost else { return false };
     let (device, _) = split_device(lost.text.as_bytes().as_bstr(), BStr::new(""));
-    if !paths.find(device).is_some_and(|volume| paths.place(volume).is_none()) {
+    if paths.find(device).is_none_or(|volume| paths.place(volume).is_some()) {
         return false;
     }
     let vendor = loader.first.parent().and_then(Path::file_name).unwrap_or_default();

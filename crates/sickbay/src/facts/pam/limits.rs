@@ -42,8 +42,11 @@ pub fn limits(facts: &Facts, question: &Question<'_>) -> Result<Answer, Skip> {
     Ok(if is_refused { Answer::because(code::PERM_DENIED, Because::Line(file, span)) } else { passes })
 }
 
-/// The line that sets the hard limit of open files, and the limit; `None` for no limit.
-fn open_files(facts: &Facts, question: &Question<'_>) -> Result<Option<(Arc<SourceFile>, Span, Option<u64>)>, Skip> {
+/// A line, and the limit that it sets; `None` for no limit.
+type Set = (Arc<SourceFile>, Span, Option<u64>);
+
+/// The line that sets the hard limit of open files, and the limit.
+fn open_files(facts: &Facts, question: &Question<'_>) -> Result<Option<Set>, Skip> {
     let mut chosen = None;
     let mut nearest = usize::MAX;
     for file in files(facts, question)? {
