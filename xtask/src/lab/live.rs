@@ -26,8 +26,8 @@ while read -r key value finds; do
     sysctl -q -p $file
     value=$(sysctl -n "$key")
     before=$(sha256sum $file)
-    sickbay check >/tmp/said 2>&1
-    grep -q "$finds" /tmp/said || fail "$key: $finds is not found: $(cat /tmp/said)"
+    sickbay check --format json >/tmp/said 2>&1
+    grep -q "\"$finds\"" /tmp/said || fail "$key: $finds is not found: $(cat /tmp/said)"
     sickbay fix --yes --risky </dev/null >/tmp/said 2>&1 || fail "$key: fix: $(cat /tmp/said)"
     [ "$(sysctl -n "$key")" != "$value" ] || fail "$key is still $value: $(cat /tmp/said)"
     sickbay check >/tmp/said 2>&1 || fail "$key: after the repair: $(cat /tmp/said)"

@@ -19,6 +19,7 @@
 //! times back: they are kept in the name under which the directory is first made.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use sickbay_target::{Attributes, FileKind, Kind, Lock, Record, Root, Target, Times, Writer};
@@ -267,6 +268,10 @@ pub struct Journal<'a> {
     _lock: Lock,
 }
 
+/// How long another's lock is waited for: a program that is just being started has our own for a moment, until it is another
+/// program, and on a busy machine that is not at once.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 impl<'a> Journal<'a> {
     /// Opens the target's journal, if it has one; it is made with the first entry. It is on the target itself, unless it is
     /// kept in the directory `elsewhere`. Refuses when another sickbay holds the target.
@@ -297,9 +302,14 @@ impl<'a> Journal<'a> {
         writer: &'a Writer,
         locked: &Writer,
     ) -> Result<Journal<'a>, Error> {
-        let lock = locked
-            .lock(Path::new("/"))
-            .map_err(|_| Error::Refused(tr!("another sickbay is at work on this target")))?;
+        let until = Instant::now() + PATIENCE;
+        let lock = loop {
+            match locked.lock(Path::new("/")) {
+                Ok(lock) => break lock,
+                Err(_) if Instant::now() < until => std::thread::sleep(Duration::from_millis(20)),
+                Err(_) => return Err(Error::Refused(tr!("another sickbay is at work on this target"))),
+            }
+        };
         let mut journal = Journal { root, writer, homes, home: None, _lock: lock };
         for (parent, name) in journal.homes.clone() {
             journal.adopt(&parent, &name)?;

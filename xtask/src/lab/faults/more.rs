@@ -51,7 +51,7 @@ pub const DEBIAN: &[Fault] = &[
         "securetty lists no terminal there is",
         r"echo none >$R/etc/securetty; sed -i '1i auth required pam_securetty.so' $R/etc/pam.d/login",
         "pam-refuses-root",
-    ),
+    ).survived("pam_securetty lets root in on the consoles that the kernel was given"),
     fault(
         "nsswitch-without-files",
         "nsswitch.conf asks only ldap for accounts",

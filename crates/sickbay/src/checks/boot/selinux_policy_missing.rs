@@ -22,8 +22,9 @@ check! {
     /// taken for permissive, which is hardly what was meant.
     ///
     /// ## What the repair does
-    /// Names the policy that is there, when there is only one. Else sets `SELINUX=permissive` and has all files labelled
-    /// again at the next boot (`/.autorelabel`). By hand: correct the word, or reinstall selinux-policy-targeted.
+    /// Names the policy that is there, when there is only one. Among several, sets `SELINUX=permissive` and has all files
+    /// labelled again at the next boot (`/.autorelabel`). Where there is none at all, sets `SELINUX=disabled`: without a policy a
+    /// permissive system does not start either. By hand: correct the word, or reinstall selinux-policy-targeted.
     "selinux-policy-missing", Boot, seed = ["B12", "D8"], proves = [Init], "SELinux has no policy to load"
 }
 
@@ -57,7 +58,16 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         let change = Change::edit(config, with_word(config, *span, only));
         finding.repair(Risk::Safe, tr!("write {policy}, the only policy that is there", policy = only), [change]);
     }
-    permissive(facts, finding, &selinux);
+    if selinux.loadable.is_empty() {
+        // Without any policy permissive is no way out: systemd 252 then cannot label its own sockets, the journal's and
+        // udev's first of all, and ends in emergency mode (seen in the lab).
+        if let Some((_, span)) = selinux.mode {
+            let off = [Change::edit(config, with_word(config, span, "disabled"))];
+            finding.repair(Risk::Safe, tr!("set SELINUX=disabled"), off);
+        }
+    } else {
+        permissive(facts, finding, &selinux);
+    }
     Ok(())
 }
 
