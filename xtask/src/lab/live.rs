@@ -18,7 +18,7 @@ const SCRIPT: &str = r#"set -u
 file=/etc/sysctl.d/99-lab.conf
 fail() { echo "FAILED $*"; exit 1; }
 # With the default of 50 too much is left on a machine that does nothing.
-sysctl -q -w vm.overcommit_ratio=35
+sysctl -q -w vm.overcommit_ratio=28
 sickbay check >/tmp/said 2>&1 || fail "on the healthy machine: $(cat /tmp/said)"
 while read -r key value finds; do
     old=$(sysctl -n "$key")
