@@ -81,6 +81,13 @@ impl Accounts {
         others.map(|entry| entry.name().to_str_lossy().into_owned()).collect()
     }
 
+    /// root's line in a copy of shadow that has a password for it, with the path of the copy.
+    pub fn root_of_copy(facts: &Facts) -> Option<(PathBuf, Vec<u8>)> {
+        let (copy, backup) = Accounts::backup(facts, Kind::Shadow)?;
+        let line = AccountFile::parse(Kind::Shadow, &backup.bytes).find(b"root")?.text.to_owned();
+        Some((copy, line))
+    }
+
     /// A copy of an account file that the system's own tools left, sound and with root in it; with the path of the copy.
     pub fn backup(facts: &Facts, kind: Kind) -> Option<(PathBuf, Arc<SourceFile>)> {
         let name = kind.path().trim_start_matches("/etc/");

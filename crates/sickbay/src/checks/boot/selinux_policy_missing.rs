@@ -61,10 +61,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     if selinux.loadable.is_empty() {
         // Without any policy permissive is no way out: systemd 252 then cannot label its own sockets, the journal's and
         // udev's first of all, and ends in emergency mode (seen in the lab).
-        if let Some((_, span)) = selinux.mode {
-            let off = [Change::edit(config, with_word(config, span, "disabled"))];
-            finding.repair(Risk::Safe, tr!("set SELINUX=disabled"), off);
-        }
+        disabled(finding, &selinux, Risk::Safe);
     } else {
         permissive(facts, finding, &selinux);
     }
@@ -80,8 +77,13 @@ pub(crate) fn permissive(facts: &Facts, finding: &mut Finding, selinux: &Selinux
         changes.push(Change::create("/.autorelabel", "", 0o644));
     }
     finding.repair(Risk::Safe, tr!("set SELINUX=permissive and label all files again at the next boot"), changes);
-    let off = [Change::edit(config, with_word(config, span, "disabled"))];
-    finding.repair(Risk::Risky, tr!("set SELINUX=disabled"), off);
+    disabled(finding, selinux, Risk::Risky);
+}
+
+fn disabled(finding: &mut Finding, selinux: &Selinux, risk: Risk) {
+    let Some((_, span)) = selinux.mode else { return };
+    let off = [Change::edit(&selinux.config, with_word(&selinux.config, span, "disabled"))];
+    finding.repair(risk, tr!("set SELINUX=disabled"), off);
 }
 
 /// The file with another word in the place of one.

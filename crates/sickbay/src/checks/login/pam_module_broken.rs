@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use sickbay_formats::nsswitch::{Entry as Line, entries};
 use sickbay_formats::pam::{self, Action, Kind, code};
@@ -16,7 +15,7 @@ use crate::facts::pam::judge::{Attempt, Judgement, User, judge};
 use crate::facts::pam::path::Modules;
 use crate::facts::pam::{Call, Entry, Pam, Service, mend};
 use crate::facts::programs::{Programs, Role};
-use crate::facts::{Facts, SourceFile, donor};
+use crate::facts::{Facts, donor};
 use crate::finding::{Findings, Severity};
 use crate::proof::Stage;
 use crate::repair::{Change, Risk};
@@ -128,19 +127,12 @@ fn without_rules(facts: &Facts, path: &Path, rules: &[Entry]) -> Result<Option<V
     if !unknown || path.file_name().is_some_and(|name| is_decisive(name.as_encoded_bytes())) {
         return Ok(None);
     }
-    let mut texts: BTreeMap<&Path, (&Arc<SourceFile>, Vec<u8>)> = BTreeMap::new();
+    let mut texts = mend::Edits::new();
     for entry in rules {
         let (_, text) = texts.entry(&entry.file.path).or_insert_with(|| (&entry.file, entry.file.bytes.clone()));
         *text = pam::without(text, &entry.rule);
     }
-    let known = facts.get::<Pam>()?;
-    for (path, (_, text)) in &texts {
-        if !mend::effect(facts, &known, path, text)?.is_harmless() {
-            return Ok(None);
-        }
-    }
-    let changes: Vec<Change> = texts.into_values().map(|(file, text)| Change::edit(file, text)).collect();
-    Ok((!changes.is_empty()).then_some(changes))
+    mend::harmless(facts, texts)
 }
 
 fn no_directory(facts: &Facts, found: &mut Findings, all: &BTreeMap<PathBuf, Damage>) -> Verdict {

@@ -72,10 +72,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let path = file.path.as_path();
     let finding = found.critical(tr!("{path} has no line for root", path));
     finding.at_path(path).why(tr!("no password of root is right")).stops(Stage::Account);
-    match Accounts::backup(facts, Kind::Shadow) {
-        Some((copy, backup)) => {
-            let line = AccountFile::parse(Kind::Shadow, &backup.bytes).find(b"root").map(|entry| entry.text.to_owned());
-            let text = with_line_added(&file.bytes, &line.unwrap_or_default());
+    match Accounts::root_of_copy(facts) {
+        Some((copy, line)) => {
+            let text = with_line_added(&file.bytes, &line);
             finding.repair(Risk::Safe, tr!("take root's line from the copy {copy}", copy), [Change::edit(file, text)]);
         }
         None => {

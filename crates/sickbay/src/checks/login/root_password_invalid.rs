@@ -1,6 +1,6 @@
 //! What stands in the place of root's password hash is none.
 
-use sickbay_formats::accounts::{AccountFile, Kind, Password};
+use sickbay_formats::accounts::{Kind, Password};
 use sickbay_formats::lines;
 
 use crate::check::Verdict;
@@ -45,10 +45,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     if !others {
         finding.stops(Stage::Password);
     }
-    match Accounts::backup(facts, Kind::Shadow) {
-        Some((copy, backup)) => {
-            let line = AccountFile::parse(Kind::Shadow, &backup.bytes).find(b"root").map(|entry| entry.text.to_owned());
-            let text = lines::with_line(&file.bytes, root.line, |_| line);
+    match Accounts::root_of_copy(facts) {
+        Some((copy, line)) => {
+            let text = lines::with_line(&file.bytes, root.line, |_| Some(line));
             finding.repair(Risk::Safe, tr!("take root's line from the copy {copy}", copy), [Change::edit(file, text)]);
         }
         None => {

@@ -132,7 +132,7 @@ pub fn respelt(
     let Some(meant) = meant.filter(|_| !facts.get::<Packages>().is_ok_and(|all| all.file(missing).is_some())) else {
         return Ok(None);
     };
-    let mut texts: BTreeMap<&Path, (&Arc<SourceFile>, Vec<u8>)> = BTreeMap::new();
+    let mut texts = Edits::new();
     for file in files {
         let mut text = file.bytes.clone();
         for word in pam::rules(&file.bytes, Layout::Service).into_iter().filter_map(|rule| rule.module) {
@@ -145,15 +145,23 @@ pub fn respelt(
         }
         texts.insert(&file.path, (file, text));
     }
+    let title = tr!("write {meant} where {name} is named", meant, name = name.as_ref());
+    Ok(harmless(facts, texts)?.map(|changes| Replacement { risk: Risk::Safe, title, changes }))
+}
+
+/// Files with a new text.
+pub type Edits<'a> = BTreeMap<&'a Path, (&'a Arc<SourceFile>, Vec<u8>)>;
+
+/// The edits as changes; `None` when there are none, or one of them may not be offered.
+pub fn harmless(facts: &Facts, edits: Edits<'_>) -> Result<Option<Vec<Change>>, Skip> {
     let pam = facts.get::<Pam>()?;
-    for (path, (_, text)) in &texts {
+    for (path, (_, text)) in &edits {
         if !effect(facts, &pam, path, text)?.is_harmless() {
             return Ok(None);
         }
     }
-    let changes: Vec<Change> = texts.into_values().map(|(file, text)| Change::edit(file, text)).collect();
-    let title = tr!("write {meant} where {name} is named", meant, name = name.as_ref());
-    Ok((!changes.is_empty()).then_some(Replacement { risk: Risk::Safe, title, changes }))
+    let changes: Vec<Change> = edits.into_values().map(|(file, text)| Change::edit(file, text)).collect();
+    Ok((!changes.is_empty()).then_some(changes))
 }
 
 /// What package managers and people leave beside a file, best first.
