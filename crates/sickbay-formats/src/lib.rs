@@ -37,6 +37,7 @@ pub mod lines;
 pub mod login_defs;
 pub mod login_log;
 pub mod lvm;
+pub mod modprobe;
 pub mod modules;
 pub mod nsswitch;
 pub mod os_release;

@@ -1,16 +1,12 @@
 //! Kernel parameters that files set at boot, and which of them wins.
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sickbay_formats::sysctl::{self, Assignment};
-use sickbay_target::{FileKind, Reason};
 
 use crate::check::Skip;
 use crate::facts::system::{Init, System};
-use crate::facts::{Fact, Facts, SourceFile};
+use crate::facts::{Fact, Facts, SourceFile, drop_in_files};
 use crate::text::Text;
 
 /// The files that are applied at boot, weakest first.
@@ -42,47 +38,18 @@ impl SysctlFiles {
 
 impl Fact for SysctlFiles {
     fn gather(facts: &Facts) -> Result<SysctlFiles, Skip> {
-        let root = facts.root();
         let mut unread = Vec::new();
-        // Files are read in the order of their names, whatever directory they are in.
-        let mut chosen: BTreeMap<OsString, PathBuf> = BTreeMap::new();
-        for dir in DIRS {
-            let entries = match root.read_dir(dir) {
-                Ok(entries) => entries,
-                Err(error) if matches!(error.reason, Reason::NotFound | Reason::NotADirectory) => continue,
-                Err(error) => {
-                    unread.push(Text::verbatim(error.to_string()));
-                    continue;
-                }
-            };
-            for entry in entries.into_iter().filter(|entry| entry.kind != FileKind::Dir) {
-                let path = Path::new(dir).join(&entry.name);
-                if path.extension().is_some_and(|extension| extension == "conf") {
-                    chosen.entry(entry.name).or_insert(path);
-                }
-            }
-        }
-        let mut order: Vec<PathBuf> = chosen.into_values().collect();
+        let mut order = drop_in_files::chosen(facts, &DIRS, &mut unread);
         // systemd reads /etc/sysctl.conf only through a link in sysctl.d; everything else reads it last.
         if facts.get::<System>()?.init != Init::Systemd {
             order.push(SYSCTL_CONF.into());
         }
-        let mut files = Vec::new();
-        for path in order {
-            // An empty file or a link to /dev/null is how a name is masked; a link that dangles is passed over.
-            let Ok(real) = root.canonical(&path) else { continue };
-            if real == Path::new("/dev/null") {
-                continue;
-            }
-            match facts.file(&real) {
-                Ok(Some(file)) => {
-                    let assignments = sysctl::parse(&file.bytes);
-                    files.push((file, assignments));
-                }
-                Ok(None) => {}
-                Err(Skip::Unknown(why) | Skip::NotApplicable(why)) => unread.push(why),
-            }
-        }
+        let files = drop_in_files::read(facts, order, &mut unread);
+        let parsed = files.into_iter().map(|file| {
+            let assignments = sysctl::parse(&file.bytes);
+            (file, assignments)
+        });
+        let files = parsed.collect();
         Ok(SysctlFiles { files, unread })
     }
 }

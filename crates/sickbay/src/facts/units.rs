@@ -190,7 +190,7 @@ impl Unit {
 }
 
 /// `getty@.service` for `getty@tty1.service`.
-fn template(name: &str) -> Option<String> {
+pub fn template(name: &str) -> Option<String> {
     let (prefix, rest) = name.split_once('@')?;
     let (instance, kind) = rest.rsplit_once('.')?;
     (!instance.is_empty()).then(|| format!("{prefix}@.{kind}"))

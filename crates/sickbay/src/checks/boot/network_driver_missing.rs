@@ -3,26 +3,29 @@
 use std::path::{Path, PathBuf};
 
 use bstr::ByteSlice;
+use sickbay_formats::lines::with_comment;
 use sickbay_formats::modules::Dependencies;
 
 use crate::check::{Skip, Verdict};
 use crate::facts::Facts;
 use crate::facts::initramfs::{Initramfses, OfKernel};
-use crate::facts::platform::{Kind, Platform};
+use crate::facts::modprobe::Modprobe;
+use crate::facts::platform::{Clue, Kind, Platform};
 use crate::finding::Findings;
+use crate::repair::{Change, Risk};
 use crate::{check, tr};
 
 check! {
     /// ## What it finds
     /// Where logs or programs of the system say that it is a guest of KVM: a kernel, the one that starts by default, with neither
     /// `virtio_net` in itself nor a module of that name, or whose module file, or one that it needs, is gone from
-    /// `/lib/modules`.
+    /// `/lib/modules`; or a line of `modprobe.d` that keeps `virtio_net` from being loaded.
     ///
     /// ## Why it matters
     /// The system starts, without a network: ssh does not answer, and on most clouds that is the only way in.
     ///
     /// ## What the repair does
-    /// Nothing by itself. Where the file was in a package, `package-file-missing` brings it back. By hand: install the
+    /// Makes a comment of the line of `modprobe.d`. A missing driver it does not bring: where the file was in a package, `package-file-missing` brings it back. By hand: install the
     /// package with the rest of the modules (`linux-modules-extra-VERSION`, `kernel-modules`), or start another kernel.
     "network-driver-missing", Boot, seed = ["C1"], proves = [], "the kernel has no driver for the network of a guest of KVM"
 }
@@ -45,6 +48,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     if kernel.builtin.contains(DRIVER) || !has_others {
         return Ok(());
     }
+    banned(facts, found, clue)?;
     let version = kernel.version.as_str();
     let gone = gone(facts, kernel, &kernel.dependencies, &dir);
     let finding = match (&gone, kernel.knows(DRIVER)) {
@@ -61,6 +65,25 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         .evidence(clue.source.clone(), clue.words.clone())
         .why(tr!("it starts without a network: ssh does not answer"))
         .by_hand(tr!("install the package with the rest of this kernel's modules, or start another kernel"));
+    Ok(())
+}
+
+/// Lines that keep the driver from being loaded.
+fn banned(facts: &Facts, found: &mut Findings, clue: &Clue) -> Verdict {
+    let modprobe = facts.get::<Modprobe>()?;
+    for why in &modprobe.unread {
+        found.could_not_tell(why.clone());
+    }
+    for (file, ban) in modprobe.of(DRIVER) {
+        let path = file.path.as_path();
+        let finding = found.error(tr!("{path} keeps virtio_net from being loaded", path));
+        finding
+            .at(file, ban.span)
+            .evidence(clue.source.clone(), clue.words.clone())
+            .why(tr!("it starts without a network: ssh does not answer"));
+        let title = tr!("comment out line {line} of {path}", line = ban.span.line, path);
+        finding.repair(Risk::Safe, title, [Change::edit(file, with_comment(&file.bytes, ban.span.line))]);
+    }
     Ok(())
 }
 

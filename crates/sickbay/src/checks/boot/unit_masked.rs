@@ -1,38 +1,41 @@
 //! A unit without which nobody can log in cannot be started.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bstr::ByteSlice;
 use sickbay_formats::lines::with_comment;
 use sickbay_formats::span::Span;
+use sickbay_formats::unit_file::Setting;
 
 use crate::check::{Skip, Verdict};
 use crate::facts::boot_config::BootConfig;
+use crate::facts::packages::Packages;
 use crate::facts::programs::has_kernel;
 use crate::facts::restore::restore;
-use crate::facts::units::{State, Unit, Units, unit};
+use crate::facts::units::{State, Unit, Units, template, unit};
 use crate::facts::{Facts, SourceFile};
 use crate::finding::{Findings, Severity};
 use crate::proof::Stage;
 use crate::repair::{Change, Risk};
+use crate::text::Text;
 use crate::{check, tr};
 
 check! {
     /// ## What it finds
     /// Units on the way to a login prompt that are masked (a link to `/dev/null`, or an empty file), missing, or left without
-    /// a command by a drop-in, or that read variables from a file which is gone (`EnvironmentFile=` without a `-`): the targets
-    /// of the boot, udev, the journal, D-Bus, logind, the consoles' getty where none is left, and sshd. Containers
-    /// mask some of these on purpose and are not judged.
+    /// a command by a drop-in, or whose command is a program that is not there, or that read variables from a file which is gone
+    /// (`EnvironmentFile=` without a `-`): the targets of the boot, udev, the journal, D-Bus, logind, the consoles' getty where
+    /// none is left, and sshd. Containers mask some of these on purpose and are not judged.
     ///
     /// ## Why it matters
     /// What needs a masked unit is not started either: with `local-fs.target` or `basic.target` masked nothing is, with
     /// `getty@.service` masked no console asks for a name, with `systemd-user-sessions.service` masked only root may log in.
     ///
     /// ## What the repair does
-    /// Removes the mask, as `systemctl unmask` does; makes a comment of the empty `ExecStart=`, so that the packaged command
-    /// counts again; brings the file with variables back from its package or a donor, else makes an empty one, with which the
-    /// unit starts with its defaults. By hand: `systemctl --root=ROOT unmask UNIT`.
+    /// Removes the mask, as `systemctl unmask` does; makes comments of the `ExecStart=` of drop-ins, so that the packaged command
+    /// counts again; brings the unit or the file with variables back from its package or a donor, or makes an empty file of
+    /// variables, with which the unit starts with its defaults. By hand: `systemctl --root=ROOT unmask UNIT`.
     "unit-masked", Boot, seed = ["B13"], proves = [Services], "a unit on the way to a login prompt cannot be started"
 }
 
@@ -101,6 +104,7 @@ enum Fault<'a> {
     Masked(&'a Path),
     Missing,
     NoCommand(&'a Arc<SourceFile>, Span),
+    NoProgram(&'a Arc<SourceFile>, Span, &'a Path),
     NoVariables(&'a Arc<SourceFile>, Span, &'a Path),
 }
 
@@ -114,9 +118,21 @@ fn fault<'a>(facts: &Facts, unit: &'a Unit) -> Option<Fault<'a>> {
             if setting.value.is_empty() {
                 return Some(Fault::NoCommand(file, setting.span));
             }
-            missing_variables(facts, unit)
+            missing_program(facts, file, setting).or_else(|| missing_variables(facts, unit))
         }
     }
+}
+
+/// The program of the last command, when it is not there. Where the packaged command names it, the packages' checks say so.
+fn missing_program<'a>(facts: &Facts, file: &'a Arc<SourceFile>, setting: &'a Setting) -> Option<Fault<'a>> {
+    let first = setting.value.split_str(" ").next()?.trim_start_with(|one| "@-:+!|".contains(one));
+    let path = Path::new(first.to_str().ok()?);
+    let is_plain = path.is_absolute() && !first.iter().any(|byte| b"%$\\\"'".contains(byte));
+    // What is not on the system's own directories may be on a disk that is not mounted now.
+    let is_lasting = ["/usr", "/bin", "/sbin", "/etc", "/lib"].iter().any(|dir| path.starts_with(dir));
+    let is_gone = || facts.root().exists(path).is_ok_and(|there| !there);
+    let is_local = file.path.starts_with("/etc");
+    (is_local && is_plain && is_lasting && is_gone()).then_some(Fault::NoProgram(file, setting.span, path))
 }
 
 /// The first file with variables that must be there and is not. What is elsewhere than these directories may come to be
@@ -141,15 +157,26 @@ fn judge(facts: &Facts, found: &mut Findings, name: &str, unit: &Unit, severity:
         Fault::Masked(path) => found.add(severity, tr!("{unit} is masked", unit = name)).at_path(path),
         Fault::Missing => found
             .add(severity, tr!("{unit}, which is to be started, does not exist", unit = name))
-            .at_path(Path::new("/usr/lib/systemd/system").join(name)),
+            .at_path(packaged(facts, name))
+            .explains(packaged(facts, name)),
         Fault::NoCommand(file, span) => found
             .add(severity, tr!("{unit} has no command left: its last ExecStart= is empty", unit = name))
             .at(file, *span),
+        Fault::NoProgram(file, span, path) => found
+            .add(severity, tr!("{unit} is to start {path}, which does not exist", unit = name, path))
+            .at(file, *span)
+            .about(path),
         Fault::NoVariables(file, span, path) => found
             .add(severity, tr!("{unit} reads its variables from {path}, which is gone", unit = name, path))
             .at(file, *span)
             .about(path),
     };
+    // That a package's program is gone is a fault of its own; that nobody brought it is the line's.
+    if let Fault::NoProgram(_, _, path) = &fault
+        && facts.get::<Packages>().is_ok_and(|packages| packages.file(path).is_none())
+    {
+        finding.explains(path);
+    }
     finding.detail("unit", name).why(match severity {
         Severity::Critical => tr!("no login prompt is reached"),
         Severity::Warning => tr!("no console asks for a name: ssh is the only way in"),
@@ -175,6 +202,23 @@ fn judge(facts: &Facts, found: &mut Findings, name: &str, unit: &Unit, severity:
             let title = tr!("comment out line {line} of {path}", line = span.line, path = file.path.as_path());
             finding.repair(Risk::Safe, title, [Change::edit(file, with_comment(&file.bytes, span.line))]);
         }
+        Fault::NoProgram(file, _, path) => {
+            if let Some(restoration) = restore(facts, path) {
+                finding.repair(restoration.risk, restoration.title, restoration.changes);
+            }
+            if let Some((title, changes)) = without_own_commands(file, unit) {
+                finding.repair(Risk::Safe, title, changes);
+            } else {
+                finding.by_hand(tr!("install {path}, or correct the line", path));
+            }
+        }
+        Fault::Missing => {
+            if let Some(restoration) = restore(facts, packaged(facts, name)) {
+                finding.repair(restoration.risk, restoration.title, restoration.changes);
+            } else {
+                finding.by_hand(tr!("reinstall the package that has {unit}", unit = name));
+            }
+        }
         Fault::NoVariables(_, _, path) => {
             if let Some(restoration) = restore(facts, path) {
                 finding.repair(restoration.risk, restoration.title, restoration.changes);
@@ -184,8 +228,28 @@ fn judge(facts: &Facts, found: &mut Findings, name: &str, unit: &Unit, severity:
                 dir.map(|dir| Change::make_dir(dir, 0o755)).into_iter().chain([Change::create(path, "", 0o644)]);
             finding.repair(Risk::Safe, tr!("make {path} without a variable in it", path), changes);
         }
-        _ => {
+        Fault::Masked(_) => {
             finding.by_hand(tr!("reinstall the package that has {unit}", unit = name));
         }
     }
+}
+
+/// Where a package puts a unit, or the template of an instance.
+fn packaged(facts: &Facts, name: &str) -> PathBuf {
+    let dir = ["/usr/lib/systemd/system", "/lib/systemd/system"].into_iter().find(|dir| facts.root().exists(dir).is_ok_and(|there| there));
+    Path::new(dir.unwrap_or("/usr/lib/systemd/system")).join(template(name).as_deref().unwrap_or(name))
+}
+
+/// Comments for every command of the drop-in, when the unit has one besides.
+fn without_own_commands(file: &Arc<SourceFile>, unit: &Unit) -> Option<(Text, Vec<Change>)> {
+    let commands = unit.settings.iter().filter(|(_, one)| one.section == "Service" && one.key == "ExecStart");
+    let (own, others): (Vec<_>, Vec<_>) = commands.partition(|(place, _)| place.path == file.path);
+    let is_drop_in = file.path.parent().is_some_and(|dir| dir.extension().is_some_and(|extension| extension == "d"));
+    let remains = others.last().is_some_and(|(_, setting)| !setting.value.is_empty());
+    (is_drop_in && remains).then(|| {
+        let lines: Vec<usize> = own.iter().map(|(_, setting)| setting.span.line).collect();
+        let text = lines.iter().fold(file.bytes.to_vec(), |text, line| with_comment(&text, *line));
+        let title = tr!("comment out the commands of {path}", path = file.path.as_path());
+        (title, vec![Change::edit(file, text)])
+    })
 }

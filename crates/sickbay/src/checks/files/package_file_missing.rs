@@ -108,7 +108,13 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
                     );
                 }
             }
-            Cause::From(_) | Cause::Package(_) => point(finding, &packages, &files),
+            Cause::From(_) | Cause::Package(_) => {
+                point(finding, &packages, &files);
+                // What one missing file leads to is told by whoever needs it; several have a cause of their own.
+                if count > 1 {
+                    files.iter().for_each(|file| _ = finding.explains(file.as_path()));
+                }
+            }
         }
         finding.why(tr!("what needs them fails the next time it is started, or the next time somebody logs in"));
         offer(facts, finding, &packages, &files, Risk::Safe);
