@@ -112,7 +112,7 @@ impl Disk {
 
     /// Runs a shell script while nothing is mounted: `$ROOT` is the device that holds the root, `$DATA` that of /data.
     pub fn change_unmounted(&self, image: &Path, script: &str) -> Result<(), String> {
-        let ((root, length), (data, length_of_data)) = (partition(image, 1)?, partition(image, 3)?);
+        let ((root, length), (data, length_of_data)) = (self.partition(1)?, self.partition(3)?);
         let (root, length) = (root + self.shift, length - self.shift);
         let devices = format!(
             "trap 'for loop in $ROOT $DATA; do losetup -d $loop; done' EXIT\nROOT= DATA=\n\
@@ -120,6 +120,18 @@ impl Disk {
         );
         let whole = format!("set -eu\n{ATTACH}{devices}{script}");
         succeed(Command::new("sh").args(["-c", &whole, "sh"]).arg(image)).map(drop)
+    }
+
+    /// Where a partition begins and how long it is, in bytes. No fault moves one; the healthy disk's table can always be read.
+    fn partition(&self, number: usize) -> Result<(u64, u64), String> {
+        let image = self.healthy()?;
+        let out = succeed(Command::new("sfdisk").arg("--json").arg(&image))?;
+        let table: serde_json::Value = serde_json::from_slice(&out.stdout).map_err(|error| error.to_string())?;
+        let row = &table["partitiontable"]["partitions"][number - 1];
+        match (row["start"].as_u64(), row["size"].as_u64()) {
+            (Some(start), Some(size)) => Ok((start * 512, size * 512)),
+            _ => Err(format!("{} has no partition {number}", image.display())),
+        }
     }
 
     /// Names, modes, owners, times, links, attributes and content of everything, and the space before the first partition.
@@ -154,12 +166,12 @@ cd /"#;
 
     fn command(&self, image: &Path, options: &str, script: &str) -> Result<(Command, TempDir), String> {
         let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
-        let (start, size) = partition(image, 1)?;
+        let (start, size) = self.partition(1)?;
         let mut mounts = mount(start + self.shift, size - self.shift, options, "$R");
         let mut command = Command::new("unshare");
         command.env("R", dir.path()).env("ESP", "").env("BOOT", "");
         if self.fourth != Fourth::Nothing {
-            let (start, size) = partition(image, 4)?;
+            let (start, size) = self.partition(4)?;
             if self.uefi() {
                 command.env("ESP", format!("{}@@{start}", image.display()));
             } else {
@@ -194,17 +206,6 @@ mount_part() {
 
 fn mount(start: u64, size: u64, options: &str, at: &str) -> String {
     format!("mount_part \"$1\" {start} {size} {options} \"{at}\"\n")
-}
-
-/// Where a partition begins and how long it is, in bytes.
-fn partition(image: &Path, number: usize) -> Result<(u64, u64), String> {
-    let out = succeed(Command::new("sfdisk").arg("--json").arg(image))?;
-    let table: serde_json::Value = serde_json::from_slice(&out.stdout).map_err(|error| error.to_string())?;
-    let row = &table["partitiontable"]["partitions"][number - 1];
-    match (row["start"].as_u64(), row["size"].as_u64()) {
-        (Some(start), Some(size)) => Ok((start * 512, size * 512)),
-        _ => Err(format!("{} has no partition {number}", image.display())),
-    }
 }
 
 /// A copy of a disk that goes when it is dropped.

@@ -3,12 +3,19 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use sickbay_formats::modules::plain;
+
 use super::boot_entries::{choose, edits, in_sources, is_sound, kernel_of, no_entry};
+use super::{sysctl_hugepages, unit_masked};
 use crate::check::Verdict;
-use crate::facts::Facts;
 use crate::facts::boot_config::{BootConfig, Entry, Loader, Word, write};
+use crate::facts::initramfs::Initramfses;
 use crate::facts::kernels::Kernels;
+use crate::facts::memory::{self, Memory};
+use crate::facts::platform::{Clue, Kind, Platform};
 use crate::facts::system::{Init, System};
+use crate::facts::units::{UNIT_DIRS, Units};
+use crate::facts::Facts;
 use crate::finding::{Findings, Severity};
 use crate::proof::Stage;
 use crate::repair::{Change, Risk};
@@ -19,8 +26,9 @@ check! {
     /// ## What it finds
     /// Words of the default entry's kernel command line with which the system does not start as usual: `init=` that is a
     /// shell or is not there; `single`, `rescue`, `emergency`, `rd.break`, `break`; `systemd.unit=` of a rescue mode or of
-    /// a unit that is not there; a `mem=` of less than 192 MiB; a `rootfstype=` that the root is not; no `root=` at all, or
-    /// one that is misspelt.
+    /// a unit that is not there; `systemd.mask=` of a unit on the way to a login; a `mem=` of less than 192 MiB; `hugepages=`
+    /// that leave too little memory; `module_blacklist=`, `modprobe.blacklist=` or `rd.driver.blacklist=` with a driver of the
+    /// root's disk or of the network; a `rootfstype=` that the root is not; no `root=` at all, or one that is misspelt.
     ///
     /// ## Why it matters
     /// Such words are typed once to get in, and forgotten. The machine then starts to a shell on a console that nobody
@@ -40,11 +48,13 @@ pub(super) struct Stop {
     severity: Severity,
     message: Text,
     why: Text,
-    stage: Stage,
+    stage: Option<Stage>,
     /// What takes its place; nothing takes it out.
     new: String,
     /// The name of something that is missing is put behind the word.
     behind: bool,
+    /// What tells that the machine needs what the word forbids.
+    clue: Option<Clue>,
 }
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
@@ -55,7 +65,13 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         some = true;
         for stop in stops(facts, &config, entry) {
             let finding = found.add(stop.severity, stop.message.clone());
-            finding.at(&stop.word.file, stop.word.span()).why(stop.why.clone()).stops(stop.stage);
+            finding.at(&stop.word.file, stop.word.span()).why(stop.why.clone());
+            if let Some(stage) = stop.stage {
+                finding.stops(stage);
+            }
+            if let Some(clue) = &stop.clue {
+                finding.evidence(clue.source.clone(), clue.words.clone());
+            }
             match changes(facts, &config, loader, entry, &stop) {
                 Some((title, changes)) => {
                     finding.repair(Risk::Safe, title, changes);
@@ -76,7 +92,8 @@ const LEAST_MEMORY: u64 = 192 << 20;
 pub(super) fn stops(facts: &Facts, config: &BootConfig, entry: &Entry) -> Vec<Stop> {
     let mut all = Vec::new();
     let mut add = |word: &Word, severity, message, why, stage| {
-        all.push(Stop { word: word.clone(), severity, message, why, stage, new: String::new(), behind: false });
+        let (word, stage) = (word.clone(), Some(stage));
+        all.push(Stop { word, severity, message, why, stage, new: String::new(), behind: false, clue: None });
     };
     let there = |path: &str| facts.root().exists(path).unwrap_or(true);
     let shell = || tr!("it starts to a shell without network, on a console that nobody may see");
@@ -133,7 +150,7 @@ pub(super) fn stops(facts: &Facts, config: &BootConfig, entry: &Entry) -> Vec<St
                     add(word, Severity::Critical, message, shell(), Stage::Services);
                 }
             }
-            ("mem", Some(amount)) if memory(amount).is_some_and(|bytes| bytes < LEAST_MEMORY) => {
+            ("mem", Some(amount)) if bytes(amount).is_some_and(|bytes| bytes < LEAST_MEMORY) => {
                 let message = tr!("the kernel is told to use no more memory than {amount}", amount);
                 let why = tr!("programs are killed or the kernel panics for want of memory before anybody can log in");
                 add(word, Severity::Critical, message, why, Stage::Services);
@@ -154,8 +171,107 @@ pub(super) fn stops(facts: &Facts, config: &BootConfig, entry: &Entry) -> Vec<St
             _ => {}
         }
     }
+    all.extend(entry.arguments.iter().filter_map(|word| forbids(facts, word)));
+    all.extend(too_many_hugepages(facts, entry));
     all.extend(no_root(config, entry));
     all
+}
+
+/// Keeps from being used what a start needs: drivers (kernel-parameters.txt, kmod, dracut.cmdline(7)) or units (systemd(1)).
+fn forbids(facts: &Facts, word: &Word) -> Option<Stop> {
+    let (name, list) = word.text.split_once('=')?;
+    let stop = |severity, message, why, stage, new, clue| {
+        Some(Stop { word: word.clone(), severity, message, why, stage, new, behind: false, clue })
+    };
+    match name {
+        "module_blacklist" | "modprobe.blacklist" | "rd.driver.blacklist" | "rdblacklist" => {
+            let needed = needed_drivers(facts);
+            let of = |driver: &str| needed.iter().find(|(needed, _)| needed == driver);
+            let (bad, rest): (Vec<&str>, Vec<&str>) = list.split(',').partition(|one| of(&plain(one)).is_some());
+            let (driver, clue) = of(&plain(bad.first()?))?;
+            // The initramfs needs no network, and what is only kept out of it comes later.
+            let is_network = bad.iter().all(|one| plain(one) == NETWORK);
+            if is_network && name.starts_with("rd") {
+                return None;
+            }
+            let drivers = bad.join(", ");
+            let (severity, why, stage) = if is_network {
+                (Severity::Error, tr!("it starts without a network: ssh does not answer"), None)
+            } else {
+                let why = tr!("the kernel does not see the disk of the root: it needs {module}", module = driver.as_str());
+                (Severity::Critical, why, Some(Stage::RootDevice))
+            };
+            let new = if rest.is_empty() { String::new() } else { format!("{name}={}", rest.join(",")) };
+            stop(severity, tr!("the kernel is told not to load {drivers}", drivers), why, stage, new, Some(clue.clone()))
+        }
+        "systemd.mask" if is_systemd(facts) => {
+            let full = if list.contains('.') { list.to_owned() } else { format!("{list}.service") };
+            let units = facts.get::<Units>().ok()?;
+            let severity = unit_masked::severity(units.name(&full))?;
+            let stage = (severity == Severity::Critical).then_some(Stage::Services);
+            let why = tr!("what needs it does not start: logins fail or wait for it");
+            stop(severity, tr!("systemd is told to mask {unit}", unit = full), why, stage, String::new(), None)
+        }
+        _ => None,
+    }
+}
+
+const NETWORK: &str = "virtio_net";
+
+/// Modules, not parts of the kernel, without which the root's disk is not seen or no network comes up, each with what tells so.
+fn needed_drivers(facts: &Facts) -> Vec<(String, Clue)> {
+    let (Ok(platform), Ok(kernels)) = (facts.get::<Platform>(), facts.get::<Initramfses>()) else { return Vec::new() };
+    let Some(kernel) = kernels.all.iter().find(|kernel| kernel.is_default) else { return Vec::new() };
+    // Of several disks that were seen, any one may be the root's.
+    let disks = if platform.certain.is_empty() && platform.seen.len() == 1 { &platform.seen } else { &platform.certain };
+    let mut all: Vec<(String, Clue)> =
+        disks.iter().map(|(driver, clue)| ((*driver).to_owned(), clue.clone())).collect();
+    if let Some((Kind::Kvm, clue)) = &platform.kind {
+        all.extend([(NETWORK.to_owned(), clue.clone()), ("virtio_pci".to_owned(), clue.clone())]);
+    }
+    all.extend(all.clone().iter().flat_map(|(driver, clue)| {
+        let needs = kernel.dependencies.get(driver).map(|module| module.needs.clone()).unwrap_or_default();
+        needs.into_iter().map(|need| (need, clue.clone()))
+    }));
+    all.retain(|(driver, _)| !kernel.builtin.contains(driver));
+    all
+}
+
+/// `hugepages=` with the size before it (hugetlbpage.rst), where the machine's memory is known.
+fn too_many_hugepages(facts: &Facts, entry: &Entry) -> Option<Stop> {
+    let value = |word: &Word, wanted: &str| {
+        word.text.split_once('=').filter(|(name, _)| *name == wanted).map(|(_, value)| value.to_owned())
+    };
+    let last = |wanted: &str| entry.arguments.iter().rev().find_map(|word| value(word, wanted));
+    let mut size = last("default_hugepagesz").and_then(|size| bytes(&size)).unwrap_or(2 << 20);
+    let known = facts.get::<Memory>().ok()?;
+    for word in entry.arguments.iter().take_while(|word| word.text != "--") {
+        if let Some(next) = value(word, "hugepagesz").and_then(|size| bytes(&size)) {
+            size = next;
+        }
+        let Some(pages) = value(word, "hugepages").and_then(|pages| pages.parse::<u64>().ok()) else { continue };
+        let reserved = pages.saturating_mul(size) >> 10;
+        if reserved <= sysctl_hugepages::bearable(&known) {
+            continue;
+        }
+        let message = tr!(
+            "{word} reserves {reserved} of the machine's {total} of memory for huge pages",
+            word = word.text.as_str(),
+            reserved = memory::size(reserved),
+            total = memory::size(known.total)
+        );
+        return Some(Stop {
+            word: word.clone(),
+            severity: Severity::Critical,
+            message,
+            why: tr!("too little is left for the programs that start next: they are killed, and the boot stops"),
+            stage: Some(Stage::Services),
+            new: String::new(),
+            behind: false,
+            clue: Some(Clue { source: known.source.display().to_string(), words: known.words.clone() }),
+        });
+    }
+    None
 }
 
 /// No `root=` where one is needed.
@@ -180,9 +296,10 @@ fn no_root(config: &BootConfig, entry: &Entry) -> Option<Stop> {
         severity: Severity::Critical,
         message,
         why,
-        stage: Stage::RootDevice,
+        stage: Some(Stage::RootDevice),
         new,
         behind,
+        clue: None,
     };
     Some(match misspelt {
         Some(word) => {
@@ -218,7 +335,7 @@ fn is_near(name: &str, wanted: &str) -> bool {
 }
 
 /// Bytes, as the kernel reads `mem=`: a number with K, M, G; what it does not understand is nothing.
-fn memory(amount: &str) -> Option<u64> {
+fn bytes(amount: &str) -> Option<u64> {
     let digits = amount.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let number: u64 = digits.parse().ok()?;
     let unit = match amount.get(digits.len()..)?.to_ascii_uppercase().as_str() {
@@ -237,14 +354,7 @@ fn is_systemd(facts: &Facts) -> bool {
 
 fn unit_exists(facts: &Facts, unit: &str) -> bool {
     let name = if unit.contains('.') { unit.to_owned() } else { format!("{unit}.service") };
-    let dirs = [
-        "/etc/systemd/system",
-        "/run/systemd/system",
-        "/usr/local/lib/systemd/system",
-        "/usr/lib/systemd/system",
-        "/lib/systemd/system",
-    ];
-    dirs.iter().any(|dir| facts.root().metadata(Path::new(dir).join(&name)).is_ok())
+    UNIT_DIRS.iter().any(|dir| facts.root().metadata(Path::new(dir).join(&name)).is_ok())
 }
 
 fn changes(

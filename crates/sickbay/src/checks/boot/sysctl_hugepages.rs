@@ -47,11 +47,11 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         _ => default_page(facts),
     };
     let limit = match &memory {
-        Ok(memory) => (memory.total / 10 * 9).min(memory.total.saturating_sub(REST)),
+        Ok(memory) => bearable(memory),
         Err(_) => ABSURD,
     };
-    let bearable = |pages: u64| pages.saturating_mul(page) <= limit;
-    if bearable(pages) {
+    let is_bearable = |pages: u64| pages.saturating_mul(page) <= limit;
+    if is_bearable(pages) {
         // Without the memory's size a gibibyte is taken for bearable, what is between is not told.
         if let Err(Skip::Unknown(why)) = memory
             && pages.saturating_mul(page) > 1 << 20
@@ -61,7 +61,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         }
         return Ok(());
     }
-    let lines = unbearable(&files, KEY, bearable);
+    let lines = unbearable(&files, KEY, is_bearable);
     let Some((file, assignment, _)) = lines.first() else { return Ok(()) };
     let reserved = size(pages.saturating_mul(page));
     let finding = match &memory {
@@ -82,6 +82,11 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         .stops(Stage::Services);
     offer(finding, KEY, &lines, memory.as_deref().ok());
     Ok(())
+}
+
+/// How much of a machine's memory huge pages may take, in KiB.
+pub(super) fn bearable(memory: &Memory) -> u64 {
+    (memory.total / 10 * 9).min(memory.total.saturating_sub(REST))
 }
 
 /// The size of the pages that `vm.nr_hugepages` counts, in KiB: 2 MiB, unless the kernel's command line says 1 GiB.

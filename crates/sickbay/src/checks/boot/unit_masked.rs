@@ -55,6 +55,15 @@ const ESSENTIAL: [(&str, Severity); 12] = [
     ("getty.target", Severity::Error),
 ];
 
+/// sshd's units, by any of the names that distributions give them.
+const SSH: [&str; 4] = ["ssh.service", "sshd.service", "ssh.socket", "sshd.socket"];
+
+/// How bad it is when the unit of that name cannot be started; `None` for one that no login needs.
+pub(super) fn severity(name: &str) -> Option<Severity> {
+    let of_boot = ESSENTIAL.iter().find(|(essential, _)| *essential == name).map(|(_, severity)| *severity);
+    of_boot.or_else(|| SSH.contains(&name).then_some(Severity::Error))
+}
+
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let units = facts.get::<Units>()?;
     if !has_kernel(facts.root()) {
@@ -75,8 +84,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         .iter()
         .filter(|(name, _)| ["getty@", "serial-getty@", "console-getty."].iter().any(|start| name.starts_with(start)))
         .collect();
-    let ssh = ["ssh.service", "sshd.service", "ssh.socket", "sshd.socket"];
-    let remote: Vec<&Unit> = ssh.iter().filter_map(|name| units.get(name)).collect();
+    let remote: Vec<&Unit> = SSH.iter().filter_map(|name| units.get(name)).collect();
     let all_shut = |units: &[&Unit]| units.iter().all(|unit| fault(facts, unit).is_some());
     // That of a serial console is started by a generator, for what the kernel's command line names.
     let console = facts.get::<BootConfig>().ok().and_then(|config| config.serial_console());
@@ -91,7 +99,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             judge(facts, found, name, unit, severity);
         }
     }
-    for name in ssh {
+    for name in SSH {
         if let Some(unit) = units.all.get(name) {
             judge(facts, found, name, unit, if all_shut(&consoles) { Severity::Critical } else { Severity::Error });
         }
