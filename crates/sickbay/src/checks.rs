@@ -41,6 +41,7 @@ pub static ALL: &[&Check] = &[
     &boot::fstab_missing_mount_point::CHECK,
     &boot::sysctl_hugepages::CHECK,
     &boot::sysctl_min_free::CHECK,
+    &boot::sysctl_too_low::CHECK,
     &boot::default_target_missing::CHECK,
     &boot::auditd_halts::CHECK,
     &boot::inittab_broken::CHECK,

@@ -35,7 +35,8 @@ pub(crate) fn winner(files: &SysctlFiles, key: &str) -> Option<u64> {
     files.setting(key).find_map(|(_, assignment)| number(assignment))
 }
 
-fn number(assignment: &Assignment) -> Option<u64> {
+/// The number that a line sets its key to.
+pub(super) fn number(assignment: &Assignment) -> Option<u64> {
     let text = assignment.value.as_ref()?.to_str().ok()?;
     match text.strip_prefix("0x") {
         Some(hexadecimal) => u64::from_str_radix(hexadecimal, 16).ok(),
