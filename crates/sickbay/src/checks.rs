@@ -74,6 +74,7 @@ pub static ALL: &[&Check] = &[
     &login::profile_stops_login::CHECK,
     &login::profile_path_lost::CHECK,
     &login::profile_syntax_error::CHECK,
+    &login::sshd_not_started::CHECK,
     &login::sshd_user_missing::CHECK,
     &login::sshd_config_invalid::CHECK,
     &login::sshd_host_key_missing::CHECK,

@@ -12,9 +12,9 @@ use crate::check::Skip;
 use crate::facts::{Facts, SourceFile};
 use crate::text::Text;
 
-/// The paths `*.conf` of `dirs`, strongest first, in the order in which they are read: that of their names, whatever directory
+/// The paths with that extension in `dirs`, strongest first, in the order in which they are read: that of their names, whatever directory
 /// they are in. Why a directory could not be read goes into `unread`.
-pub fn chosen(facts: &Facts, dirs: &[&str], unread: &mut Vec<Text>) -> Vec<PathBuf> {
+pub fn chosen(facts: &Facts, dirs: &[&str], extension: &str, unread: &mut Vec<Text>) -> Vec<PathBuf> {
     let mut chosen: BTreeMap<OsString, PathBuf> = BTreeMap::new();
     for dir in dirs {
         let entries = match facts.root().read_dir(dir) {
@@ -27,7 +27,7 @@ pub fn chosen(facts: &Facts, dirs: &[&str], unread: &mut Vec<Text>) -> Vec<PathB
         };
         for entry in entries.into_iter().filter(|entry| entry.kind != FileKind::Dir) {
             let path = Path::new(dir).join(&entry.name);
-            if path.extension().is_some_and(|extension| extension == "conf") {
+            if path.extension().is_some_and(|own| own == extension) {
                 chosen.entry(entry.name).or_insert(path);
             }
         }

@@ -31,7 +31,7 @@ impl Modprobe {
 impl Fact for Modprobe {
     fn gather(facts: &Facts) -> Result<Modprobe, Skip> {
         let mut unread = Vec::new();
-        let paths = drop_in_files::chosen(facts, &DIRS, &mut unread);
+        let paths = drop_in_files::chosen(facts, &DIRS, "conf", &mut unread);
         let mut all = Vec::new();
         for file in drop_in_files::read(facts, paths, &mut unread) {
             all.extend(bans(&file.bytes).into_iter().map(|ban| (Arc::clone(&file), ban)));

@@ -39,7 +39,7 @@ impl SysctlFiles {
 impl Fact for SysctlFiles {
     fn gather(facts: &Facts) -> Result<SysctlFiles, Skip> {
         let mut unread = Vec::new();
-        let mut order = drop_in_files::chosen(facts, &DIRS, &mut unread);
+        let mut order = drop_in_files::chosen(facts, &DIRS, "conf", &mut unread);
         // systemd reads /etc/sysctl.conf only through a link in sysctl.d; everything else reads it last.
         if facts.get::<System>()?.init != Init::Systemd {
             order.push(SYSCTL_CONF.into());

@@ -1,0 +1,146 @@
+//! Nothing starts sshd.
+
+use std::path::Path;
+
+use bstr::ByteSlice;
+
+use crate::check::{Skip, Verdict};
+use crate::facts::{Facts, drop_in_files};
+use crate::facts::programs::has_kernel;
+use crate::facts::sshd::Sshd;
+use crate::facts::sshd_service::SshdService;
+use crate::facts::system::{Init, System};
+use crate::facts::units::{State, UNIT_DIRS, Units, unit};
+use crate::finding::Findings;
+use crate::proof::Stage;
+use crate::repair::{Change, Risk};
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// A machine with sshd and its host keys whose boot starts it in no way: no unit, socket, init script, or line of inittab
+    /// or xinetd, though the presets of the distribution (`/usr/lib/systemd/system-preset`) do not say that it shall be off.
+    ///
+    /// ## Why it matters
+    /// ssh answers "Connection refused", and on most clouds it is the only way in. `systemctl disable ssh` and a copy without
+    /// links (`cp` without `-a`, an archive that lost them) both look like this.
+    ///
+    /// ## What the repair does
+    /// Makes the link that `systemctl enable` makes. Risky: who does not want ssh has it like this on purpose. By hand:
+    /// `systemctl --root=ROOT enable ssh` (`sshd` where it is not Debian), `chkconfig sshd on`, `update-rc.d ssh defaults`.
+    "sshd-not-started", Login, seed = ["L10", "D1"], proves = [Sshd], "nothing starts sshd"
+}
+
+fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    let sshd = facts.get::<Sshd>()?;
+    let root = facts.root();
+    if !has_kernel(root) {
+        return Err(Skip::NotApplicable(tr!("no kernel is installed: a container, where others start what runs")));
+    }
+    // Who made keys wanted it to run.
+    let has_keys = root.read_dir("/etc/ssh").unwrap_or_default().iter().any(|entry| {
+        let name = entry.name.as_encoded_bytes();
+        name.starts_with(b"ssh_host_") && name.ends_with(b"_key")
+    });
+    if !has_keys || facts.get::<SshdService>()?.enabled || is_started_otherwise(facts, &sshd)? {
+        return Ok(());
+    }
+    let is_systemd = facts.get::<System>()?.init == Init::Systemd;
+    let Some(name) = own_unit(facts).filter(|_| is_systemd) else {
+        if is_systemd {
+            // Its unit is gone: the package's checks say so.
+            return Ok(());
+        }
+        found
+            .warning(tr!("nothing starts {program}", program = sshd.program.as_path()))
+            .at_path(&sshd.program)
+            .why(tr!("nobody can log in over ssh"))
+            .stops(Stage::Sshd)
+            .by_hand(tr!("enable its init script: chkconfig sshd on, or update-rc.d ssh defaults"));
+        return Ok(());
+    };
+    if preset(facts, &name) == Some(false) {
+        return Ok(());
+    }
+    let unit = unit(facts, &name)?;
+    let place = UNIT_DIRS.iter().map(|dir| Path::new(dir).join(&name)).find(|path| root.metadata(path).is_ok());
+    let Some(place) = place else { return Ok(()) };
+    let finding = found
+        .warning(tr!("nothing starts sshd: {unit} is not enabled", unit = name.as_str()))
+        .at_path(&place)
+        .why(tr!("nobody can log in over ssh"))
+        .stops(Stage::Sshd);
+    let wanted = unit.list("Install", "WantedBy");
+    match wanted.first().filter(|_| unit.state == State::Loaded) {
+        Some(target) => {
+            let dir = Path::new("/etc/systemd/system").join(format!("{target}.wants"));
+            let link = dir.join(&name);
+            let missing = root.metadata(&dir).is_err().then(|| Change::make_dir(&dir, 0o755));
+            let title = tr!("enable it: link {link} to {unit}", link = link.as_path(), unit = place.as_path());
+            finding.repair(Risk::Risky, title, missing.into_iter().chain([Change::link(&link, &place)]));
+        }
+        None => {
+            finding.by_hand(tr!("unmask and enable {unit}", unit = name));
+        }
+    }
+    Ok(())
+}
+
+/// The service that the package brought.
+fn own_unit(facts: &Facts) -> Option<String> {
+    let there = |name: &&str| UNIT_DIRS.iter().any(|dir| facts.root().metadata(Path::new(dir).join(name)).is_ok());
+    ["ssh.service", "sshd.service"].into_iter().find(there).map(str::to_owned)
+}
+
+/// A unit of another name, inittab, xinetd or inetd.
+fn is_started_otherwise(facts: &Facts, sshd: &Sshd) -> Result<bool, Skip> {
+    let program = sshd.program.file_name().unwrap_or_default().as_encoded_bytes();
+    if let Ok(units) = facts.get::<Units>() {
+        let starts = |value: &[u8]| value.fields_with(char::is_whitespace).next().is_some_and(|first| first.ends_with(program));
+        let mut settings = units.all.values().flat_map(|unit| &unit.settings);
+        if settings.any(|(_, one)| one.key == "ExecStart" && starts(&one.value)) {
+            return Ok(true);
+        }
+    }
+    let mut files = vec!["/etc/inittab".into(), "/etc/inetd.conf".into(), "/etc/rc.local".into(), "/etc/rc.d/rc.local".into()];
+    let dir = Path::new("/etc/xinetd.d");
+    files.extend(facts.root().read_dir(dir).unwrap_or_default().into_iter().map(|entry| dir.join(entry.name)));
+    for path in files {
+        let is_there = facts.root().stat(&path).is_ok_and(|metadata| metadata.is_file());
+        if let Some(file) = is_there.then(|| facts.file(&path)).transpose()?.flatten()
+            && file.bytes.lines().any(|line| !line.trim_ascii_start().starts_with(b"#") && line.contains_str(program))
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// What the distribution's presets say of a unit: the first line that matches counts (systemd.preset(5)).
+fn preset(facts: &Facts, unit: &str) -> Option<bool> {
+    const DIRS: [&str; 4] = [
+        "/etc/systemd/system-preset",
+        "/run/systemd/system-preset",
+        "/usr/lib/systemd/system-preset",
+        "/lib/systemd/system-preset",
+    ];
+    let paths = drop_in_files::chosen(facts, &DIRS, "preset", &mut Vec::new());
+    for file in drop_in_files::read(facts, paths, &mut Vec::new()) {
+        for line in file.bytes.lines() {
+            let mut words = line.fields_with(char::is_whitespace).filter_map(|word| word.to_str().ok());
+            let says = match words.next() {
+                Some("enable") => true,
+                Some("disable") => false,
+                _ => continue,
+            };
+            let matches = |pattern: &str| match pattern.strip_suffix('*') {
+                Some(start) => unit.starts_with(start),
+                None => pattern == unit,
+            };
+            if words.next().is_some_and(matches) {
+                return Some(says);
+            }
+        }
+    }
+    None
+}
