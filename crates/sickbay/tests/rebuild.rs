@@ -10,7 +10,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use sickbay::check::Check;
-use sickbay::checks::boot::{initramfs_damaged, initramfs_lacks_drivers};
+use sickbay::checks::boot::{initramfs_damaged, initramfs_lacks_drivers, kernel_incomplete};
 use sickbay::checks::files::top_level_missing;
 use sickbay::checks::login::sshd_host_key_missing;
 use sickbay::repair::plan::Choice;
@@ -161,4 +161,32 @@ fn a_host_key_by_ssh_keygen() {
     drop(outcome);
     session::undo(&target, None, None, &[], Force::No).unwrap();
     assert_eq!(support::manifest::difference(&before, &manifest(dir.path())), None);
+}
+
+/// The kernel's file and its modules are there; the list of them is gone. What depmod of this release does not write stays away.
+#[test]
+fn a_list_of_modules_by_depmod() {
+    let dir = tree("");
+    let root = dir.path();
+    let script = "#!/usr/bin/sh\ncd /lib/modules/$1 && echo 'kernel/virtio.ko:' >modules.dep && echo x >modules.alias\n";
+    file(root, "usr/sbin/depmod", script.as_bytes(), 0o755);
+    file(root, &format!("lib/modules/{VERSION}/modules.dep"), b"", 0o644);
+    file(root, &format!("lib/modules/{VERSION}/modules.softdep"), b"as it was\n", 0o644);
+    file(root, "boot/grub/grub.cfg", b"menuentry a {\n linux /boot/vmlinuz-6.1.0-1-amd64 root=/dev/vda1\n}\n", 0o644);
+    file(root, "boot/vmlinuz-6.1.0-1-amd64", &support::boot::kernel(), 0o644);
+    let before = manifest(root);
+    let target = open(&dir);
+    let choice = Choice { risky: true, ..Choice::default() };
+    let checks = [&kernel_incomplete::CHECK];
+    let outcome = session::fix(&target, None, &checks, &choice, &mut |_, _| true).unwrap();
+    assert!(outcome.applied.len() == 1 && outcome.applied[0].verified, "{:?}", outcome.applied);
+    let made = |name: &str| fs::read_to_string(root.join(format!("lib/modules/{VERSION}/{name}"))).ok();
+    assert_eq!(made("modules.dep").as_deref(), Some("kernel/virtio.ko:\n"));
+    assert_eq!(made("modules.alias").as_deref(), Some("x\n"));
+    assert_eq!(made("modules.softdep").as_deref(), Some("as it was\n"));
+    assert_eq!(made("modules.dep.bin"), None);
+
+    drop(outcome);
+    session::undo(&target, None, None, &[], Force::No).unwrap();
+    assert_eq!(support::manifest::difference(&before, &manifest(root)), None);
 }

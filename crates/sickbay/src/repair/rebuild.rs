@@ -1,4 +1,4 @@
-//! What only a program of the target makes as the target wants it: an initramfs, a host key.
+//! What only a program of the target makes as the target wants it: an initramfs, a host key, a list of modules.
 
 use std::path::{Path, PathBuf};
 
@@ -25,8 +25,8 @@ pub struct Rebuild {
     pub lent: Vec<(PathBuf, Vec<u8>)>,
     /// The file that becomes what the program puts at [`MADE`].
     pub path: PathBuf,
-    /// A file that the program's package keeps of it, where the target has one: it is taken over from its own place.
-    pub besides: Option<PathBuf>,
+    /// Files that are made besides and taken over from their own places.
+    pub besides: Vec<PathBuf>,
     /// Permission bits, where the file is not there yet.
     pub mode: u32,
     /// What it must be, or it is not taken.
@@ -40,6 +40,8 @@ pub enum Wanted {
     Initramfs(Vec<String>),
     /// A private key of sshd.
     HostKey,
+    /// A list of modules that names some.
+    Modules,
 }
 
 /// How to make the initramfs of a kernel again, with drivers for every machine: the title of the repair and the change. What
@@ -76,11 +78,47 @@ pub fn host_key(facts: &Facts, path: &Path) -> Option<(Text, Change)> {
         arguments,
         lent: Vec::new(),
         path: path.to_owned(),
-        besides: Some(public),
+        besides: vec![public],
         mode: 0o600,
         wanted: Wanted::HostKey,
     };
     let title = tr!("make a new {path} with the target's own ssh-keygen: clients will warn of it", path);
+    Some((title, Change::Rebuild(Box::new(rebuild))))
+}
+
+/// What depmod(8) writes besides modules.dep; old ones not all of it.
+const INDICES: [&str; 10] = [
+    "modules.dep.bin",
+    "modules.alias",
+    "modules.alias.bin",
+    "modules.symbols",
+    "modules.symbols.bin",
+    "modules.softdep",
+    "modules.weakdep",
+    "modules.devname",
+    "modules.builtin.bin",
+    "modules.builtin.alias.bin",
+];
+
+/// How to list the modules of a kernel again, in modules.dep and what goes with it: the title of the repair and the change.
+/// `None` when the target has no depmod.
+pub fn modules(facts: &Facts, version: &str) -> Option<(Text, Change)> {
+    if !has(facts, "depmod") || !has(facts, "sh") {
+        return None;
+    }
+    let path = modules_dep(version);
+    let dir = path.parent()?.to_owned();
+    let script = r#"depmod "$1" && cat "$2" >"$3""#;
+    let rebuild = Rebuild {
+        program: "sh".to_owned(),
+        arguments: ["-c", script, "depmod", version, path.to_str()?, MADE].map(str::to_owned).to_vec(),
+        lent: Vec::new(),
+        path,
+        besides: INDICES.iter().map(|name| dir.join(name)).collect(),
+        mode: 0o644,
+        wanted: Wanted::Modules,
+    };
+    let title = tr!("list the modules of kernel {version} again with the target's own depmod", version);
     Some((title, Change::Rebuild(Box::new(rebuild))))
 }
 
@@ -106,7 +144,7 @@ fn rebuild(facts: &Facts, version: &str, path: &Path, drivers: &[String]) -> Opt
         arguments: Vec::new(),
         lent: Vec::new(),
         path: path.to_owned(),
-        besides: None,
+        besides: Vec::new(),
         mode: 0o600,
         wanted: Wanted::Initramfs(drivers.to_vec()),
     };
@@ -118,7 +156,7 @@ fn rebuild(facts: &Facts, version: &str, path: &Path, drivers: &[String]) -> Opt
             let script = r#"mkinitramfs -o "$1" "$2" && sum=$(sha1sum <"$1") && echo "${sum%% *}  $4" >"$3""#;
             rebuild.program = "sh".to_owned();
             rebuild.arguments = words(&["-c", script, "mkinitramfs", MADE, version, sums.to_str()?, path.to_str()?]);
-            rebuild.besides = Some(sums);
+            rebuild.besides.push(sums);
         } else {
             rebuild.program = "mkinitramfs".to_owned();
             rebuild.arguments = words(&["-o", MADE, version]);
@@ -156,8 +194,15 @@ impl Rebuild {
     /// Why what was made cannot be taken; `None` when it can.
     pub fn objection(&self, content: &[u8]) -> Option<Text> {
         let path = self.path.as_path();
-        let Wanted::Initramfs(drivers) = &self.wanted else {
-            return (!is_host_key(content)).then(|| tr!("what was made for {path} is no private key", path));
+        let drivers = match &self.wanted {
+            Wanted::Initramfs(drivers) => drivers,
+            Wanted::HostKey => {
+                return (!is_host_key(content)).then(|| tr!("what was made for {path} is no private key", path));
+            }
+            Wanted::Modules => {
+                let names_none = Dependencies::parse(content).is_empty();
+                return names_none.then(|| tr!("what was made for {path} names no module", path));
+            }
         };
         let Ok(contents) = Contents::read(&mut &*content) else {
             return Some(tr!("what was made for {path} cannot be read", path));

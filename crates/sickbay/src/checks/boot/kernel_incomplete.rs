@@ -6,6 +6,7 @@ use crate::facts::Facts;
 use crate::facts::boot_config::BootConfig;
 use crate::facts::kernels::{Kernel, Kernels, PartState};
 use crate::finding::Findings;
+use crate::repair::{Change, Risk, rebuild};
 use crate::{check, tr};
 
 check! {
@@ -18,8 +19,8 @@ check! {
     /// kernel that is not the default only matters when one wants to fall back on it.
     ///
     /// ## What the repair does
-    /// Takes the modules from a donor; else makes the newest complete kernel the default. By hand: `depmod VERSION` where
-    /// only `modules.dep` is missing, else reinstall the kernel's package. For a kernel that is not the default nothing is
+    /// Takes the modules from a donor; where only `modules.dep` is missing, runs the target's own `depmod` on a copy of it; else
+    /// makes the newest complete kernel the default. By hand: `depmod VERSION`, or reinstall the kernel's package. For a kernel that is not the default nothing is
     /// done: reinstall or remove its package.
     "kernel-incomplete", Boot, seed = ["B5", "B4", "L6"], proves = [], "a kernel that is installed is not complete"
 }
@@ -54,8 +55,13 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             finding.repair(
                 donor.risk,
                 tr!("copy {path} from the donor", path = modules.path.as_path()),
-                [crate::repair::Change::copy_from_donor(&modules.path)],
+                [Change::copy_from_donor(&modules.path)],
             );
+        }
+        let dir_is_there = modules.path.ends_with("modules.dep");
+        let version = modules.path.parent().and_then(|dir| dir.file_name()).and_then(|name| name.to_str());
+        if let Some((title, change)) = version.filter(|_| dir_is_there).and_then(|version| rebuild::modules(facts, version)) {
+            finding.repair(Risk::Safe, title, [change]);
         }
         if kernel.image.state == PartState::Sound
             && let Some((risk, title, changes)) = boot_another(facts, &config, &kernels, loader)
