@@ -54,6 +54,11 @@ impl Dependencies {
         self.modules.get(name)
     }
 
+    /// All modules, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Module)> {
+        self.modules.iter().map(|(name, module)| (name.as_str(), module))
+    }
+
     /// Whether it names no module at all.
     pub fn is_empty(&self) -> bool {
         self.modules.is_empty()

@@ -32,6 +32,7 @@ pub static ALL: &[&Check] = &[
     &boot::kernel_missing::CHECK,
     &boot::initramfs_missing::CHECK,
     &boot::kernel_incomplete::CHECK,
+    &boot::kernel_modules_missing::CHECK,
     &boot::kernel_command_line::CHECK,
     &boot::fstab_bad_line::CHECK,
     &boot::fstab_wrong_root::CHECK,

@@ -186,8 +186,10 @@ fn link_causes(findings: &mut [Finding]) {
             for (other, cause) in findings.iter().enumerate().filter(|(other, _)| *other != index) {
                 for explained in &cause.explains {
                     let concerned = paths(finding).any(|path| path.starts_with(explained));
-                    // Of two findings that explain each other the first stands.
-                    let mutual = other > index
+                    // Of two findings that explain each other the one that explains more stands, or the first.
+                    let stands = (std::cmp::Reverse(finding.explains.len()), index)
+                        < (std::cmp::Reverse(cause.explains.len()), other);
+                    let mutual = stands
                         && finding.explains.iter().any(|path| paths(cause).any(|theirs| theirs.starts_with(path)));
                     let depth = explained.components().count();
                     if concerned && !mutual && best.is_none_or(|(_, deepest)| depth > deepest) {

@@ -25,6 +25,7 @@ pub mod inittab_broken;
 pub mod kernel_command_line;
 pub mod kernel_incomplete;
 pub mod kernel_missing;
+pub mod kernel_modules_missing;
 pub mod kernels_gone;
 pub mod network_driver_missing;
 pub mod partition_table_damaged;

@@ -6,6 +6,7 @@ use bstr::ByteSlice;
 use sickbay_target::{FileKind, Root};
 
 use crate::check::Skip;
+use crate::facts::system::{Init, System};
 use crate::facts::{Fact, Facts};
 
 /// Where systemd keeps units, strongest first (systemd.unit(5)).
@@ -27,7 +28,8 @@ pub struct SshdService {
 impl Fact for SshdService {
     fn gather(facts: &Facts) -> Result<SshdService, Skip> {
         let root = facts.root();
-        Ok(SshdService { enabled: is_enabled(root), key_maker: key_maker(facts) })
+        let by_units = facts.get::<System>()?.init == Init::Systemd;
+        Ok(SshdService { enabled: is_enabled(root, by_units), key_maker: key_maker(facts) })
     }
 }
 
@@ -36,7 +38,8 @@ fn names(root: &Root, dir: &str) -> Vec<String> {
     entries.into_iter().filter_map(|entry| entry.name.into_string().ok()).collect()
 }
 
-fn is_enabled(root: &Root) -> bool {
+/// systemd leaves an init script alone for which there is a unit (systemd-sysv-generator(8)).
+fn is_enabled(root: &Root, by_units: bool) -> bool {
     let starts = |name: &str| {
         let name = name.trim_start_matches(|c: char| c == 'S' || c.is_ascii_digit());
         UNITS.iter().any(|unit| name.strip_prefix(unit).is_some_and(|rest| ["", ".service", ".socket"].contains(&rest)))
@@ -46,10 +49,11 @@ fn is_enabled(root: &Root) -> bool {
     });
     let levels = (2..=5).flat_map(|level| [format!("/etc/rc{level}.d"), format!("/etc/rc.d/rc{level}.d")]);
     let runlevels = names(root, "/etc/runlevels").into_iter().map(|name| format!("/etc/runlevels/{name}"));
-    wants
-        .chain(levels)
-        .chain(runlevels)
-        .any(|dir| names(root, &dir).iter().any(|name| !name.starts_with('K') && starts(name)))
+    let has_unit = UNIT_DIRS.iter().any(|dir| {
+        UNITS.iter().any(|unit| root.exists(format!("{dir}/{unit}.service")).unwrap_or(false))
+    });
+    let scripts = levels.chain(runlevels).filter(|_| !(by_units && has_unit));
+    wants.chain(scripts).any(|dir| names(root, &dir).iter().any(|name| !name.starts_with('K') && starts(name)))
 }
 
 /// cloud-init makes keys at the first boot of an instance; the other units and scripts do when there are none.

@@ -41,6 +41,7 @@
 //! | `--- log` | the body is a log, and that log is the target, called LOG in the findings; nothing is repaired |
 //! | `--- donor` | the tree of `tree` alone, as it is healthy, is the donor |
 //! | `--- running` | the target is taken for a running system; its `/proc` and `/sys` are files of the story |
+//! | `--- file …/modules.dep`, `--- append …/modules.dep` | the modules that it names are there too, without content |
 //! | `--- risky` | risky repairs are accepted |
 //! | `--- takes back` | some repair is expected not to hold |
 //! | `--- finds` | body: a line for each finding, `severity check-id place: message`, consequences indented by two blanks; `…` stands for anything, and only the beginning need be given |
@@ -403,6 +404,19 @@ fn perform(root: &Path, directive: &Directive) -> Result<(), String> {
         "modes" => modes(&path, octal(rest.first().ok_or("modes PATH MODE")?)?).map_err(io)?,
         "mode" | "owner" => attributes(&path, 0, rest)?,
         other => return Err(format!("no directive {other}")),
+    }
+    if matches!(*verb, "file" | "append") && path.ends_with("modules.dep") {
+        modules(&path, body).map_err(io)?;
+    }
+    Ok(())
+}
+
+/// Modules that modules.dep names are there, without content.
+fn modules(list: &Path, lines: &str) -> std::io::Result<()> {
+    let dir = list.parent().unwrap_or(list);
+    for path in lines.lines().filter_map(|line| line.split_once(':')).map(|(name, _)| dir.join(name)) {
+        fs::create_dir_all(path.parent().unwrap_or(dir))?;
+        fs::OpenOptions::new().create(true).append(true).open(path)?;
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use crate::facts::Facts;
 use crate::facts::initramfs::{Initramfses, OfKernel};
 use crate::facts::modprobe::Modprobe;
 use crate::facts::platform::{Clue, Kind, Platform};
-use crate::finding::Findings;
+use crate::finding::{Findings, Severity};
 use crate::repair::{Change, Risk};
 use crate::{check, tr};
 
@@ -19,7 +19,7 @@ check! {
     /// ## What it finds
     /// Where logs or programs of the system say that it is a guest of KVM: a kernel, the one that starts by default, with neither
     /// `virtio_net` in itself nor a module of that name, or whose module file, or one that it needs, is gone from
-    /// `/lib/modules`; or a line of `modprobe.d` that keeps `virtio_net` from being loaded.
+    /// `/lib/modules`. Also a line of `modprobe.d` that keeps `virtio_net` from being loaded, unless it is another machine.
     ///
     /// ## Why it matters
     /// The system starts, without a network: ssh does not answer, and on most clouds that is the only way in.
@@ -37,8 +37,10 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         return Err(Skip::NotApplicable(tr!("a running machine shows what it lacks itself")));
     }
     let platform = facts.get::<Platform>()?;
-    let Some((Kind::Kvm, clue)) = &platform.kind else {
-        return Err(Skip::NotApplicable(tr!("nothing says that it is a guest of KVM")));
+    let clue = match &platform.kind {
+        Some((Kind::Kvm, clue)) => Some(clue),
+        None => None,
+        Some((Kind::Other, _)) => return Err(Skip::NotApplicable(tr!("it is no guest of KVM"))),
     };
     let all = facts.get::<Initramfses>()?;
     let Some(kernel) = all.all.iter().find(|kernel| kernel.is_default) else { return Ok(()) };
@@ -48,7 +50,10 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     if kernel.builtin.contains(DRIVER) || !has_others {
         return Ok(());
     }
-    banned(facts, found, clue)?;
+    let is_banned = banned(facts, found, clue)?;
+    let Some(clue) = clue else {
+        return if !is_banned { Err(Skip::NotApplicable(tr!("nothing says that it is a guest of KVM"))) } else { Ok(()) };
+    };
     let version = kernel.version.as_str();
     let gone = gone(facts, kernel, &kernel.dependencies, &dir);
     let finding = match (&gone, kernel.knows(DRIVER)) {
@@ -68,23 +73,24 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     Ok(())
 }
 
-/// Lines that keep the driver from being loaded.
-fn banned(facts: &Facts, found: &mut Findings, clue: &Clue) -> Verdict {
+/// Lines that keep the driver from being loaded, which is wrong wherever it could be needed.
+fn banned(facts: &Facts, found: &mut Findings, clue: Option<&Clue>) -> Result<bool, Skip> {
     let modprobe = facts.get::<Modprobe>()?;
     for why in &modprobe.unread {
         found.could_not_tell(why.clone());
     }
     for (file, ban) in modprobe.of(DRIVER) {
         let path = file.path.as_path();
-        let finding = found.error(tr!("{path} keeps virtio_net from being loaded", path));
-        finding
-            .at(file, ban.span)
-            .evidence(clue.source.clone(), clue.words.clone())
-            .why(tr!("it starts without a network: ssh does not answer"));
+        let severity = if clue.is_some() { Severity::Error } else { Severity::Warning };
+        let finding = found.add(severity, tr!("{path} keeps virtio_net from being loaded", path));
+        if let Some(clue) = clue {
+            finding.evidence(clue.source.clone(), clue.words.clone());
+        }
+        finding.at(file, ban.span).why(tr!("a guest of KVM starts without a network: ssh does not answer"));
         let title = tr!("comment out line {line} of {path}", line = ban.span.line, path);
         finding.repair(Risk::Safe, title, [Change::edit(file, with_comment(&file.bytes, ban.span.line))]);
     }
-    Ok(())
+    Ok(modprobe.of(DRIVER).next().is_some())
 }
 
 /// The file of the module, or of one that it needs, that modules.dep names and that is not there.
