@@ -8,6 +8,7 @@ pub mod disk;
 pub mod faults;
 mod guest;
 mod live;
+mod refused;
 mod table;
 mod trial;
 mod whole;
@@ -131,7 +132,7 @@ impl Lab {
 /// Everything there is to be tried, the longest first, so that the end is not spent waiting for one.
 fn all(smoke: bool) -> Vec<Trial> {
     let disks = DISKS.into_iter().filter(|disk| !smoke || disk.name == BASE.name).map(Trial::Pristine);
-    let live = (!smoke).then_some(Trial::Live);
+    let live = [Trial::Live, Trial::Refused].into_iter().filter(|_| !smoke);
     let whole = [Trial::Boots(smoke), Trial::Five, Trial::Killed(if smoke { KILLS_OF_SMOKE } else { KILLS })];
     let cascades = (1..=if smoke { CASCADES_OF_SMOKE } else { CASCADES }).map(Trial::Cascade);
     let faults = FAULTS.iter().filter(|fault| !smoke || fault.smoke).map(Trial::Fault);
@@ -150,6 +151,8 @@ enum Trial {
     Killed(usize),
     /// A running machine that repairs itself.
     Live,
+    /// A login that is refused and written down.
+    Refused,
     /// Three faults by chance, the one of this number.
     Cascade(usize),
     /// One fault.
@@ -164,6 +167,7 @@ impl Trial {
             Trial::Five => "five-at-once".to_owned(),
             Trial::Killed(_) => "killed".to_owned(),
             Trial::Live => "live-memory".to_owned(),
+            Trial::Refused => "refused-login-in-journal".to_owned(),
             Trial::Cascade(number) => format!("cascade-{number}"),
             Trial::Fault(fault) => fault.name.to_owned(),
         }
@@ -172,7 +176,9 @@ impl Trial {
     fn disk(&self) -> &'static Disk {
         match self {
             Trial::Pristine(disk) => disk,
-            Trial::Boots(_) | Trial::Five | Trial::Killed(_) | Trial::Live | Trial::Cascade(_) => &BASE,
+            Trial::Boots(_) | Trial::Five | Trial::Killed(_) | Trial::Live | Trial::Refused | Trial::Cascade(_) => {
+                &BASE
+            }
             Trial::Fault(fault) => fault.disk,
         }
     }
@@ -184,6 +190,7 @@ impl Trial {
             Trial::Five => lab.five(),
             Trial::Killed(times) => lab.killed(*times),
             Trial::Live => lab.live(),
+            Trial::Refused => lab.refused(),
             Trial::Cascade(number) => lab.cascade(*number),
             Trial::Fault(fault) => lab.try_fault(fault),
         }

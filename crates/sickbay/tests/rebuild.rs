@@ -168,7 +168,8 @@ fn a_host_key_by_ssh_keygen() {
 fn a_list_of_modules_by_depmod() {
     let dir = tree("");
     let root = dir.path();
-    let script = "#!/usr/bin/sh\ncd /lib/modules/$1 && echo 'kernel/virtio.ko:' >modules.dep && echo x >modules.alias\n";
+    let script =
+        "#!/usr/bin/sh\ncd /lib/modules/$1 && echo 'kernel/virtio.ko:' >modules.dep && echo x >modules.alias\n";
     file(root, "usr/sbin/depmod", script.as_bytes(), 0o755);
     file(root, &format!("lib/modules/{VERSION}/modules.dep"), b"", 0o644);
     file(root, &format!("lib/modules/{VERSION}/modules.softdep"), b"as it was\n", 0o644);

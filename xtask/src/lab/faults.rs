@@ -2,6 +2,7 @@
 
 mod families;
 mod more;
+mod parameters;
 mod space;
 mod unmounted;
 
@@ -150,8 +151,9 @@ impl Fault {
 }
 
 /// All of them.
-pub static FAULTS: LazyLock<Vec<Fault>> =
-    LazyLock::new(|| [DEBIAN, more::DEBIAN, families::FAMILIES, unmounted::DAMAGED, space::FULL].concat());
+pub static FAULTS: LazyLock<Vec<Fault>> = LazyLock::new(|| {
+    [DEBIAN, more::DEBIAN, parameters::PARAMETERS, families::FAMILIES, unmounted::DAMAGED, space::FULL].concat()
+});
 
 /// Those of Debian 12 as most servers have it.
 const DEBIAN: &[Fault] = &[

@@ -1,4 +1,4 @@
-//! A machine in QEMU, and somebody at its console. Nothing that it writes stays on its disk.
+//! A machine in QEMU, and somebody at its console. What it writes stays on its disk only where that is asked for.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -73,6 +73,15 @@ const MARKER: &str = "echo marker-$((6 * 7))";
 impl Guest {
     /// Switches a machine on, whose disk is a copy of this one.
     pub fn start(image: &Path, disk: &Disk) -> Result<Guest, String> {
+        Guest::start_on(image, disk, true)
+    }
+
+    /// Switches a machine on that writes on this disk.
+    pub fn start_writing(image: &Path, disk: &Disk) -> Result<Guest, String> {
+        Guest::start_on(image, disk, false)
+    }
+
+    fn start_on(image: &Path, disk: &Disk, is_copy: bool) -> Result<Guest, String> {
         let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
         let ssh = free_port().map_err(|error| error.to_string())?;
         let mut qemu = Command::new("qemu-system-x86_64");
@@ -82,7 +91,8 @@ impl Guest {
         let mut child = qemu
             .args(["-accel", "tcg", "-smp", "1", "-m", &disk.memory().to_string()])
             .args(["-display", "none", "-vga", "std"])
-            .args(["-serial", "stdio", "-no-reboot", "-snapshot"])
+            .args(["-serial", "stdio", "-no-reboot"])
+            .args(is_copy.then_some("-snapshot"))
             .arg("-monitor")
             .arg(format!("unix:{},server=on,wait=off", dir.path().join("monitor").display()))
             .arg("-nic")
@@ -181,6 +191,20 @@ impl Guest {
         }
     }
 
+    /// Presses the power button, and waits until the machine has shut down.
+    pub fn shut_down(mut self) -> Result<(), String> {
+        self.monitor("system_powerdown").map_err(|error| error.to_string())?;
+        let until = Instant::now() + self.answer();
+        while Instant::now() < until {
+            // A console that nobody reads stops who writes to it.
+            self.expect(&["Power down"], Duration::from_secs(1));
+            if matches!(self.child.try_wait(), Ok(Some(_))) {
+                return Ok(());
+            }
+        }
+        Err(self.stop("it does not shut down").symptom)
+    }
+
     /// Waits for the prompt, if it was not there yet.
     pub fn boot(&mut self) -> Result<(), Stop> {
         if self.up {
@@ -265,26 +289,30 @@ impl Guest {
     /// What the screen shows: the 80 by 25 characters of VGA text mode. Empty in any other mode.
     fn screen(&self) -> String {
         let file = self.dir.path().join("screen");
-        let saved = UnixStream::connect(self.dir.path().join("monitor")).and_then(|mut monitor| {
-            monitor.set_read_timeout(Some(Duration::from_secs(2)))?;
-            monitor.write_all(format!("pmemsave 0xb8000 4000 \"{}\"\n", file.display()).as_bytes())?;
-            // Its answer ends with the next prompt, the second one.
-            let (mut said, mut buffer) = (Vec::new(), [0; 1024]);
-            while String::from_utf8_lossy(&said).matches("(qemu) ").count() < 2 {
-                match monitor.read(&mut buffer)? {
-                    0 => break,
-                    length => said.extend_from_slice(&buffer[..length]),
-                }
-            }
-            std::fs::read(&file)
-        });
-        let cells = saved.unwrap_or_default();
+        let saved = self.monitor(&format!("pmemsave 0xb8000 4000 \"{}\"", file.display()));
+        let cells = saved.and_then(|()| std::fs::read(&file)).unwrap_or_default();
         let rows = cells.chunks(160).map(|row| {
             let row: String =
                 row.iter().step_by(2).map(|&byte| if byte == 0 { ' ' } else { char::from(byte) }).collect();
             row.trim_end().to_owned()
         });
         rows.filter(|row| !row.is_empty()).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Gives QEMU's monitor a command, and waits until it is done.
+    fn monitor(&self, command: &str) -> std::io::Result<()> {
+        let mut monitor = UnixStream::connect(self.dir.path().join("monitor"))?;
+        monitor.set_read_timeout(Some(Duration::from_secs(2)))?;
+        monitor.write_all(format!("{command}\n").as_bytes())?;
+        // Its answer ends with the next prompt, the second one.
+        let (mut said, mut buffer) = (Vec::new(), [0; 1024]);
+        while String::from_utf8_lossy(&said).matches("(qemu) ").count() < 2 {
+            match monitor.read(&mut buffer)? {
+                0 => break,
+                length => said.extend_from_slice(&buffer[..length]),
+            }
+        }
+        Ok(())
     }
 
     fn stop(&self, symptom: &str) -> Stop {

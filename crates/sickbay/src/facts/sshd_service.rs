@@ -49,9 +49,9 @@ fn is_enabled(root: &Root, by_units: bool) -> bool {
     });
     let levels = (2..=5).flat_map(|level| [format!("/etc/rc{level}.d"), format!("/etc/rc.d/rc{level}.d")]);
     let runlevels = names(root, "/etc/runlevels").into_iter().map(|name| format!("/etc/runlevels/{name}"));
-    let has_unit = UNIT_DIRS.iter().any(|dir| {
-        UNITS.iter().any(|unit| root.exists(format!("{dir}/{unit}.service")).unwrap_or(false))
-    });
+    let has_unit = UNIT_DIRS
+        .iter()
+        .any(|dir| UNITS.iter().any(|unit| root.exists(format!("{dir}/{unit}.service")).unwrap_or(false)));
     let scripts = levels.chain(runlevels).filter(|_| !(by_units && has_unit));
     wants.chain(scripts).any(|dir| names(root, &dir).iter().any(|name| !name.starts_with('K') && starts(name)))
 }

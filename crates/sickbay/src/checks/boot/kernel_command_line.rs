@@ -8,6 +8,7 @@ use sickbay_formats::modules::plain;
 use super::boot_entries::{choose, edits, in_sources, is_sound, kernel_of, no_entry};
 use super::{sysctl_hugepages, unit_masked};
 use crate::check::Verdict;
+use crate::facts::Facts;
 use crate::facts::boot_config::{BootConfig, Entry, Loader, Word, write};
 use crate::facts::initramfs::Initramfses;
 use crate::facts::kernels::Kernels;
@@ -15,7 +16,6 @@ use crate::facts::memory::{self, Memory};
 use crate::facts::platform::{Clue, Kind, Platform};
 use crate::facts::system::{Init, System};
 use crate::facts::units::{UNIT_DIRS, Units};
-use crate::facts::Facts;
 use crate::finding::{Findings, Severity};
 use crate::proof::Stage;
 use crate::repair::{Change, Risk};
@@ -195,14 +195,17 @@ fn forbids(facts: &Facts, word: &Word) -> Option<Stop> {
                 return None;
             }
             let drivers = bad.join(", ");
-            let (severity, why, stage) = if is_network {
+            let (severity, why, stage) = if clue.is_none() {
+                (Severity::Warning, tr!("a guest of KVM starts without a network, or not at all"), None)
+            } else if is_network {
                 (Severity::Error, tr!("it starts without a network: ssh does not answer"), None)
             } else {
-                let why = tr!("the kernel does not see the disk of the root: it needs {module}", module = driver.as_str());
+                let why =
+                    tr!("the kernel does not see the disk of the root: it needs {module}", module = driver.as_str());
                 (Severity::Critical, why, Some(Stage::RootDevice))
             };
             let new = if rest.is_empty() { String::new() } else { format!("{name}={}", rest.join(",")) };
-            stop(severity, tr!("the kernel is told not to load {drivers}", drivers), why, stage, new, Some(clue.clone()))
+            stop(severity, tr!("the kernel is told not to load {drivers}", drivers), why, stage, new, clue.clone())
         }
         "systemd.mask" if is_systemd(facts) => {
             let full = if list.contains('.') { list.to_owned() } else { format!("{list}.service") };
@@ -219,16 +222,21 @@ fn forbids(facts: &Facts, word: &Word) -> Option<Stop> {
 const NETWORK: &str = "virtio_net";
 
 /// Modules, not parts of the kernel, without which the root's disk is not seen or no network comes up, each with what tells so.
-fn needed_drivers(facts: &Facts) -> Vec<(String, Clue)> {
+/// On a machine of which nothing is known it may be virtio's.
+fn needed_drivers(facts: &Facts) -> Vec<(String, Option<Clue>)> {
     let (Ok(platform), Ok(kernels)) = (facts.get::<Platform>(), facts.get::<Initramfses>()) else { return Vec::new() };
     let Some(kernel) = kernels.all.iter().find(|kernel| kernel.is_default) else { return Vec::new() };
     // Of several disks that were seen, any one may be the root's.
-    let disks = if platform.certain.is_empty() && platform.seen.len() == 1 { &platform.seen } else { &platform.certain };
-    let mut all: Vec<(String, Clue)> =
-        disks.iter().map(|(driver, clue)| ((*driver).to_owned(), clue.clone())).collect();
-    if let Some((Kind::Kvm, clue)) = &platform.kind {
-        all.extend([(NETWORK.to_owned(), clue.clone()), ("virtio_pci".to_owned(), clue.clone())]);
-    }
+    let disks =
+        if platform.certain.is_empty() && platform.seen.len() == 1 { &platform.seen } else { &platform.certain };
+    let mut all: Vec<(String, Option<Clue>)> =
+        disks.iter().map(|(driver, clue)| ((*driver).to_owned(), Some(clue.clone()))).collect();
+    let clue = match &platform.kind {
+        Some((Kind::Kvm, clue)) => Some(Some(clue.clone())),
+        None => Some(None),
+        Some((Kind::Other, _)) => None,
+    };
+    all.extend(clue.into_iter().flat_map(|clue| [(NETWORK.to_owned(), clue.clone()), ("virtio_pci".to_owned(), clue)]));
     all.extend(all.clone().iter().flat_map(|(driver, clue)| {
         let needs = kernel.dependencies.get(driver).map(|module| module.needs.clone()).unwrap_or_default();
         needs.into_iter().map(|need| (need, clue.clone()))

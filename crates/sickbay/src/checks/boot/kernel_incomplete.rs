@@ -60,7 +60,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         }
         let dir_is_there = modules.path.ends_with("modules.dep");
         let version = modules.path.parent().and_then(|dir| dir.file_name()).and_then(|name| name.to_str());
-        if let Some((title, change)) = version.filter(|_| dir_is_there).and_then(|version| rebuild::modules(facts, version)) {
+        if let Some((title, change)) =
+            version.filter(|_| dir_is_there).and_then(|version| rebuild::modules(facts, version))
+        {
             finding.repair(Risk::Safe, title, [change]);
         }
         if kernel.image.state == PartState::Sound

@@ -31,8 +31,22 @@ check! {
 
 /// Modules without which a cloud's machine does not come back, or not to the network.
 const ESSENTIAL: [&str; 16] = [
-    "virtio_blk", "virtio_scsi", "virtio_pci", "virtio_net", "virtio_ring", "virtio", "net_failover", "failover", "nvme",
-    "nvme_core", "xen_blkfront", "xen_netfront", "ext4", "jbd2", "xfs", "dm_mod",
+    "virtio_blk",
+    "virtio_scsi",
+    "virtio_pci",
+    "virtio_net",
+    "virtio_ring",
+    "virtio",
+    "net_failover",
+    "failover",
+    "nvme",
+    "nvme_core",
+    "xen_blkfront",
+    "xen_netfront",
+    "ext4",
+    "jbd2",
+    "xfs",
+    "dm_mod",
 ];
 
 /// So many are named in the sentence and pointed at.
@@ -56,7 +70,13 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let severity = if !essential.is_empty() || count > total / 2 { Severity::Error } else { Severity::Warning };
     let finding = found.add(
         severity,
-        tr!("{count} of the {total} modules of kernel {version} are missing, {few} among them", count, total, version, few),
+        tr!(
+            "{count} of the {total} modules of kernel {version} are missing, {few} among them",
+            count,
+            total,
+            version,
+            few
+        ),
     );
     // Where nothing is left, it is the directory that is missing.
     if count == total {

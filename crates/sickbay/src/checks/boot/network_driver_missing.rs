@@ -52,7 +52,11 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     }
     let is_banned = banned(facts, found, clue)?;
     let Some(clue) = clue else {
-        return if !is_banned { Err(Skip::NotApplicable(tr!("nothing says that it is a guest of KVM"))) } else { Ok(()) };
+        return if !is_banned {
+            Err(Skip::NotApplicable(tr!("nothing says that it is a guest of KVM")))
+        } else {
+            Ok(())
+        };
     };
     let version = kernel.version.as_str();
     let gone = gone(facts, kernel, &kernel.dependencies, &dir);

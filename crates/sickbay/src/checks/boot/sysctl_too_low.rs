@@ -11,12 +11,14 @@ use crate::facts::memory::Memory;
 use crate::facts::sysctl_files::SysctlFiles;
 use crate::finding::{Findings, Severity};
 use crate::proof::Stage;
+use crate::text::Text;
 use crate::{check, tr};
 
 check! {
     /// ## What it finds
-    /// In a sysctl file: a limit with which no system starts (`kernel.threads-max` below 300), or that is so low that a
-    /// server meets it at once (`kernel.threads-max` and `kernel.pid_max` below 1000); and `vm.overcommit_memory = 2` with so
+    /// In a sysctl file: a limit with which no system starts (`kernel.threads-max` below 300, `user.max_mnt_namespaces` below 5),
+    /// or that is so low that a server meets it at once (`kernel.threads-max` and `kernel.pid_max` below 1000,
+    /// `user.max_mnt_namespaces` below 30, `kernel.pty.max` below 10); and `vm.overcommit_memory = 2` with so
     /// small a `vm.overcommit_ratio` or `vm.overcommit_kbytes` that all programs together may ask for less than 192 MiB,
     /// swap included.
     ///
@@ -30,10 +32,42 @@ check! {
     "sysctl-too-low", Boot, seed = ["B11", "C16"], proves = [Services], "a kernel parameter leaves too little to start with"
 }
 
-/// A limit of the whole machine: below the first number nothing starts, below the second nothing runs long. The kernel alone
-/// has about ten threads for each processor, a system that has just started a hundred more; of `kernel.pid_max` it takes no less
-/// than 301 (kernel/pid.c: RESERVED_PIDS + 1), with which a small system still starts.
-const LIMITS: [(&str, u64, u64); 2] = [("kernel.threads-max", 300, 1000), ("kernel.pid_max", 0, 1000)];
+/// A limit of the whole machine.
+struct Limit {
+    key: &'static str,
+    /// Below this nothing starts.
+    stops: u64,
+    /// Below this a server meets it at once.
+    least: u64,
+    what: fn() -> Text,
+    why: fn() -> Text,
+}
+
+/// The kernel alone has about ten threads for each processor, a system that has just started a hundred more; of
+/// `kernel.pid_max` it takes no less than 301 (kernel/pid.c: RESERVED_PIDS + 1), with which a small system still starts.
+/// systemd gives udevd, logind and others a mount namespace each (systemd.exec(5), status 226).
+const LIMITS: [Limit; 4] = [
+    Limit { key: "kernel.threads-max", stops: 300, least: 1000, what: || tr!("threads"), why: cannot_fork },
+    Limit { key: "kernel.pid_max", stops: 0, least: 1000, what: || tr!("processes and threads"), why: cannot_fork },
+    Limit {
+        key: "user.max_mnt_namespaces",
+        stops: 5,
+        least: 30,
+        what: || tr!("mount namespaces for root"),
+        why: || tr!("systemd starts udevd and other services in one each: they fail with 226/NAMESPACE"),
+    },
+    Limit {
+        key: "kernel.pty.max",
+        stops: 0,
+        least: 10,
+        what: || tr!("terminals of ssh"),
+        why: || tr!("a login over ssh gets no terminal: PTY allocation request failed"),
+    },
+];
+
+fn cannot_fork() -> Text {
+    tr!("the kernel's own threads count too: what starts next cannot fork")
+}
 
 /// What the programs of a small system ask for while it starts, in KiB.
 const LEAST_COMMIT: u64 = 192 << 10;
@@ -43,16 +77,13 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     for why in &files.unread {
         found.could_not_tell(why.clone());
     }
-    for (key, stops, least) in LIMITS {
+    for Limit { key, stops, least, what, why } in LIMITS {
         let Some(value) = winner(&files, key).filter(|value| *value < least) else { continue };
         let lines = unbearable(&files, key, |value| value >= least);
         let Some((file, assignment, _)) = lines.first() else { continue };
         let severity = if value < stops { Severity::Critical } else { Severity::Warning };
-        let finding = found.add(severity, tr!("{key} lets the whole machine have {value} threads", key, value));
-        finding
-            .at(file, assignment.span)
-            .why(tr!("the kernel's own threads count too: what starts next cannot fork"))
-            .detail(key, value);
+        let finding = found.add(severity, tr!("{key} allows no more than {value} {what}", key, value, what = what()));
+        finding.at(file, assignment.span).why(why()).detail(key, value);
         if severity == Severity::Critical {
             finding.stops(Stage::Services);
         }
@@ -113,8 +144,11 @@ fn overcommit(facts: &Facts, found: &mut Findings, files: &SysctlFiles) -> Verdi
     let too_low = |line: &Setting<'_>| share(line).is_some_and(|share| share.saturating_add(swap) < LEAST_COMMIT);
     let lines: Vec<Setting<'_>> = lines.iter().copied().take_while(too_low).collect();
     let key = assignment.key.to_string();
-    let message =
-        tr!("{key} lets all programs together ask for {allowed} of memory", key = key.as_str(), allowed = size(allowed));
+    let message = tr!(
+        "{key} lets all programs together ask for {allowed} of memory",
+        key = key.as_str(),
+        allowed = size(allowed)
+    );
     let finding = found
         .critical(message)
         .at(file, assignment.span)

@@ -244,7 +244,9 @@ fn judge(facts: &Facts, found: &mut Findings, name: &str, unit: &Unit, severity:
 
 /// Where a package puts a unit, or the template of an instance.
 fn packaged(facts: &Facts, name: &str) -> PathBuf {
-    let dir = ["/usr/lib/systemd/system", "/lib/systemd/system"].into_iter().find(|dir| facts.root().exists(dir).is_ok_and(|there| there));
+    let dir = ["/usr/lib/systemd/system", "/lib/systemd/system"]
+        .into_iter()
+        .find(|dir| facts.root().exists(dir).is_ok_and(|there| there));
     Path::new(dir.unwrap_or("/usr/lib/systemd/system")).join(template(name).as_deref().unwrap_or(name))
 }
 

@@ -5,12 +5,12 @@ use std::path::Path;
 use bstr::ByteSlice;
 
 use crate::check::{Skip, Verdict};
-use crate::facts::{Facts, drop_in_files};
 use crate::facts::programs::has_kernel;
 use crate::facts::sshd::Sshd;
 use crate::facts::sshd_service::SshdService;
 use crate::facts::system::{Init, System};
 use crate::facts::units::{State, UNIT_DIRS, Units, unit};
+use crate::facts::{Facts, drop_in_files};
 use crate::finding::Findings;
 use crate::proof::Stage;
 use crate::repair::{Change, Risk};
@@ -96,13 +96,15 @@ fn own_unit(facts: &Facts) -> Option<String> {
 fn is_started_otherwise(facts: &Facts, sshd: &Sshd) -> Result<bool, Skip> {
     let program = sshd.program.file_name().unwrap_or_default().as_encoded_bytes();
     if let Ok(units) = facts.get::<Units>() {
-        let starts = |value: &[u8]| value.fields_with(char::is_whitespace).next().is_some_and(|first| first.ends_with(program));
+        let starts =
+            |value: &[u8]| value.fields_with(char::is_whitespace).next().is_some_and(|first| first.ends_with(program));
         let mut settings = units.all.values().flat_map(|unit| &unit.settings);
         if settings.any(|(_, one)| one.key == "ExecStart" && starts(&one.value)) {
             return Ok(true);
         }
     }
-    let mut files = vec!["/etc/inittab".into(), "/etc/inetd.conf".into(), "/etc/rc.local".into(), "/etc/rc.d/rc.local".into()];
+    let mut files =
+        vec!["/etc/inittab".into(), "/etc/inetd.conf".into(), "/etc/rc.local".into(), "/etc/rc.d/rc.local".into()];
     let dir = Path::new("/etc/xinetd.d");
     files.extend(facts.root().read_dir(dir).unwrap_or_default().into_iter().map(|entry| dir.join(entry.name)));
     for path in files {
