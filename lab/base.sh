@@ -56,7 +56,7 @@ legacy)
     # shellcheck disable=SC2016 # for the guest
     install_loader='mkdir -p /boot/grub && cp /usr/lib/grub/*-pc/* /boot/grub/ && echo "(hd0) /dev/vda" >/boot/grub/device.map &&
 printf "root (hd0,0)\nsetup (hd0)\nquit\n" | grub --batch --no-floppy --device-map=/boot/grub/device.map && update-grub -y &&
-sed -i -e "s/^# kopt=.*/& console=tty0 console=ttyS0,115200/" -e "s/^timeout.*/timeout 1/" /boot/grub/menu.lst && update-grub'
+sed -i -e "s/^# kopt=.*/& net.ifnames=0 console=tty0 console=ttyS0,115200/" -e "s/^timeout.*/timeout 1/" /boot/grub/menu.lst && update-grub'
     ;;
 dracut) initramfs=dracut ;;
 trixie | full | trixie-full) ;;

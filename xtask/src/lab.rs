@@ -85,14 +85,10 @@ impl Lab {
                         let next = queue.lock().ok().and_then(|mut queue| queue.next());
                         let Some(trial) = next else { break };
                         let row = trial.run(&lab);
-                        let why = row.failure.as_deref().and_then(|why| why.lines().next());
-                        println!(
-                            "{} {} ({} s) {}",
-                            if why.is_some() { "FAIL" } else { "ok  " },
-                            row.name,
-                            row.seconds,
-                            why.unwrap_or_default()
-                        );
+                        match &row.failure {
+                            None => println!("ok   {} ({} s)", row.name, row.seconds),
+                            Some(why) => println!("FAIL {} ({} s) {why}", row.name, row.seconds),
+                        }
                         if let Ok(mut rows) = rows.lock() {
                             rows.push(row);
                             // What was seen is kept when the rest is cut off.
@@ -109,13 +105,9 @@ impl Lab {
         let mut rows: Vec<Row> = rows.into_inner().unwrap_or_default();
         rows.sort_by_key(|row| trials.iter().position(|trial| trial.name() == row.name));
         println!("\n{}", table::table(&rows));
-        for row in &rows {
-            if let Some(why) = &row.failure {
-                println!("\nFAILED {}: {why}", row.name);
-            }
-        }
         let failed = rows.iter().filter(|row| row.failure.is_some()).count();
         println!("\n{} passed, {failed} failed", trials.len() - failed);
+        rows.iter().filter(|row| row.failure.is_some()).for_each(|row| println!("failed: {}", row.name));
         if failed == 0 { Ok(()) } else { Err("the lab failed".to_owned()) }
     }
 

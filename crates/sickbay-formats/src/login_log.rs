@@ -44,6 +44,8 @@ pub enum Reason {
     TooManyLogins,
     /// No process, or no terminal, can be made.
     Resources,
+    /// What was typed is not root's password; strangers do that too.
+    Password,
 }
 
 /// What a line tells of root's logins.
@@ -76,7 +78,7 @@ pub fn line(text: &[u8]) -> Option<Line<'_>> {
     None
 }
 
-/// What a sentence of such a program tells; `None` for what says nothing of root, as wrong passwords: strangers type those.
+/// What a sentence of such a program tells; `None` for what says nothing of root.
 pub fn event(text: &[u8]) -> Option<Event> {
     let has = |words: &str| text.contains_str(words);
     let refused = |reason| Some(Event::Refused(reason));
@@ -127,6 +129,11 @@ pub fn event(text: &[u8]) -> Option<Event> {
     if resources.iter().any(|words| has(words)) && (has("fork") || has("pty") || has("exec")) {
         return refused(Reason::Resources);
     }
+    // login of util-linux and of shadow, and sshd.
+    let password = ["FAILED LOGIN ", "Failed password for ", "Failed none for "];
+    if root && password.iter().any(|words| text.starts_with(words.as_bytes())) {
+        return refused(Reason::Password);
+    }
     None
 }
 
@@ -172,6 +179,11 @@ mod tests {
                 "May  3 10:00:01 h login: pam_faillock(login:auth): Consecutive login failures for user root account temporarily locked",
                 Reason::TooManyFailures,
             ),
+            (
+                "May  3 10:00:01 h login[812]: FAILED LOGIN (2) on '/dev/ttyS0' FOR 'root', Authentication failure",
+                Reason::Password,
+            ),
+            ("May  3 10:00:01 h sshd[812]: Failed password for root from 192.0.2.7 port 4022 ssh2", Reason::Password),
             (
                 "May  3 10:00:01 h sshd[812]: pam_tally2(sshd:auth): user root (0) tally 5, deny 3",
                 Reason::TooManyFailures,
@@ -219,7 +231,7 @@ mod tests {
             Some(Event::In)
         );
         for text in [
-            "May  3 10:00:01 h sshd[812]: Failed password for root from 192.0.2.7 port 4022 ssh2",
+            "May  3 10:00:01 h sshd[812]: Failed password for invalid user test from 192.0.2.7 port 4022 ssh2",
             "May  3 10:00:01 h sshd[812]: User rooty from 192.0.2.7 not allowed because not listed in AllowUsers",
             "May  3 10:00:01 h sshd[812]: Connection closed by authenticating user root 192.0.2.7 port 1 [preauth]",
             "May  3 10:00:01 h sshd[812]: error: maximum authentication attempts exceeded for root from 192.0.2.7 port 1 ssh2 [preauth]",

@@ -62,6 +62,7 @@ pub static ALL: &[&Check] = &[
     &files::mode_too_strict::CHECK,
     &files::setuid_lost::CHECK,
     &files::selinux_labels_lost::CHECK,
+    &files::preloaded_library_missing::CHECK,
     // Login.
     &login::account_file_damaged::CHECK,
     &login::root_account_missing::CHECK,

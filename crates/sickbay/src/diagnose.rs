@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::check::{Check, Outcome, Skip};
 use crate::checks;
 use crate::facts::{Facts, panic_message};
-use crate::finding::{Finding, Findings, Place};
+use crate::finding::{Finding, Findings, Place, Severity};
 use crate::text::Text;
 use crate::tr;
 
@@ -217,6 +217,11 @@ fn link_causes(findings: &mut [Finding]) {
             steps -= 1;
         }
         finding.caused_by = cause;
+    }
+    // What leads to a system that does not start is as bad.
+    let critical = findings.iter().filter(|finding| finding.severity == Severity::Critical);
+    for cause in critical.filter_map(|finding| finding.caused_by).collect::<Vec<_>>() {
+        findings[cause].severity = Severity::Critical;
     }
 }
 

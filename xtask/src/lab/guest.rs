@@ -133,7 +133,8 @@ impl Guest {
             return Err(self.stop("no second prompt"));
         }
         self.give_password("sickbay")?;
-        match self.expect(&["# ", "Login incorrect", "login: "], self.answer()) {
+        // Not "Last login: ".
+        match self.expect(&["# ", "Login incorrect", "lab login: "], self.answer()) {
             Some(0) => {}
             Some(1) => return Err(self.stop("the right password is refused")),
             Some(_) => return Err(self.stop("the session ends at once")),

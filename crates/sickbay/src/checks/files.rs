@@ -9,6 +9,7 @@ pub mod package_file_empty;
 pub mod package_file_missing;
 pub mod package_mode_wrong;
 mod packaged;
+pub mod preloaded_library_missing;
 pub mod selinux_labels_lost;
 pub mod setuid_lost;
 pub mod top_level_missing;

@@ -17,7 +17,7 @@ check! {
     ///
     /// Where nothing explains it any more it was mended, or is a rule that is meant, and nothing is said; but a limit on logins
     /// at a time, and a system that could make no process or terminal, are told by the log alone, as a note. Wrong passwords
-    /// are not told: strangers type those all day.
+    /// are told only where root's is locked or damaged: strangers type those all day.
     ///
     /// ## Why it matters
     /// The log says what really happened, where files only say what would.
@@ -90,6 +90,13 @@ fn causes(reason: Reason) -> Option<&'static [&'static str]> {
         Reason::Shadow => &["account-file-damaged", "root-account-missing", "selinux-labels-lost", "mode-too-strict"],
         Reason::LoginDefs => &["login-defs-invalid"],
         Reason::Shell => &["root-shell-missing", "login-program-broken", "mode-too-strict", "top-level-missing"],
+        Reason::Password => &[
+            "root-password-locked",
+            "root-password-invalid",
+            "shadow-line-missing",
+            "account-file-damaged",
+            "root-account-missing",
+        ],
         Reason::TooManyLogins | Reason::Resources => return None,
     })
 }

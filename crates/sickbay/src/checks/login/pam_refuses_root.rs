@@ -24,7 +24,8 @@ check! {
     /// pam_faillock or pam_tally2 with `even_deny_root`, a second factor that root never set up (pam_google_authenticator), a
     /// pam_unix that was commented out, more open files in limits.conf than `fs.nr_open` lets any process have (`unlimited`
     /// too, for a pam_limits that does not know what to make of it; Debian's goes on). The first rule that refuses is named.
-    /// `maxlogins`, `maxsyslogins` and `nproc` of limits.conf keep no root out.
+    /// `maxlogins`, `maxsyslogins` and `nproc` of limits.conf keep no root out. Limits with which no shell can be started (`as`
+    /// below 6000, `stack` below 32, `nofile` below 4) do.
     ///
     /// ## Why it matters
     /// The console says "Login incorrect" or "Authentication failure" to the right password. Where another account can log
@@ -83,7 +84,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             all &= matches!(judge(facts, &service, attempt(user))?, Judgement::Refuses(_));
         }
         let key = match (&refusal.because, &refusal.entry) {
-            (Some(Because::Line(file, span)), _) => Some((file.path.clone(), span.line)),
+            (Some(Because::Line(file, span) | Because::Starves(file, span)), _) => Some((file.path.clone(), span.line)),
             (Some(Because::NotListed(file, _)), _) => Some((file.path.clone(), 0)),
             (Some(Because::Tally(path) | Because::Unfit(path) | Because::NoSecret(path)), _) => Some((path.clone(), 0)),
             (None, entry) => entry.as_ref().map(|entry| (entry.file.path.clone(), entry.rule.span.line)),
@@ -112,7 +113,14 @@ fn report(facts: &Facts, found: &mut Findings, pam: &Pam, case: Case) -> Verdict
     let severity = if all { Severity::Critical } else { Severity::Warning };
     let module = refusal.entry.as_ref().and_then(|entry| entry.rule.module.as_ref());
     let message = match (&refusal.because, module) {
-        (Some(Because::Line(file, _)), _) => tr!("a line of {path} keeps root out", path = file.path.as_path()),
+        // The next line may refuse as well, which is another finding.
+        (Some(Because::Line(file, span)), _) => {
+            tr!("line {line} of {path} keeps root out", line = span.line, path = file.path.as_path())
+        }
+        (Some(Because::Starves(file, span)), _) => {
+            let line = span.line;
+            tr!("line {line} of {path} leaves root's shell too little to run", line, path = file.path.as_path())
+        }
         (Some(Because::NotListed(file, value)), _) => {
             tr!("{value} is not in {path}: root is kept out", value, path = file.path.as_path())
         }
@@ -127,7 +135,7 @@ fn report(facts: &Facts, found: &mut Findings, pam: &Pam, case: Case) -> Verdict
         (None, None) => tr!("no rule of {services} lets root in", services = names),
     };
     let finding = found.add(severity, message);
-    if let Some(Because::Line(file, span)) = &refusal.because {
+    if let Some(Because::Line(file, span) | Because::Starves(file, span)) = &refusal.because {
         finding.at(file, *span);
     }
     match &refusal.because {
@@ -151,6 +159,9 @@ fn report(facts: &Facts, found: &mut Findings, pam: &Pam, case: Case) -> Verdict
     }
     let code = pam::CODES.get(refusal.status).copied().unwrap_or("perm_denied");
     finding.why(match all {
+        _ if matches!(refusal.because, Some(Because::Starves(..))) => {
+            tr!("{services} takes the password, and the session ends at once", services = names)
+        }
         true => tr!(
             "{services} refuses the right password of root: {kind} ends with {code}",
             services = names,
@@ -190,7 +201,7 @@ fn offer(
         return Ok(());
     }
     match &refusal.because {
-        Some(Because::Line(file, span)) => {
+        Some(Because::Line(file, span) | Because::Starves(file, span)) => {
             let text = lines::with_comment(&file.bytes, span.line);
             let title = tr!("make line {line} of {path} a comment", line = span.line, path = file.path.as_path());
             // pam_listfile knows no comments, but no user is called so either.

@@ -1,6 +1,8 @@
 //! pam_limits(8): a limit that the kernel refuses ends the session before it begins.
 //!
-//! That is the number of open files: nobody, not even root, may have more than `fs.nr_open` (kernel/sys.c, `do_prlimit`), and
+//! A limit that is too small for any shell ends it as soon as it has begun.
+//!
+//! Refused is the number of open files: nobody, not even root, may have more than `fs.nr_open` (kernel/sys.c, `do_prlimit`), and
 //! the module then answers with PERM_DENIED (modules/pam_limits/pam_limits.c, `setup_limits`). `maxlogins` and
 //! `maxsyslogins` are passed over for uid 0 there, and the kernel passes over root's `nproc` (kernel/fork.c).
 
@@ -28,11 +30,18 @@ const DIRS: [&str; 2] = ["/usr/etc/security", "/etc/security"];
 /// What it answers when a session begins.
 pub fn limits(facts: &Facts, question: &Question<'_>) -> Result<Answer, Skip> {
     let passes = Answer::any(&[code::SUCCESS, code::IGNORE]);
+    for (item, least) in LEAST {
+        if let Some((file, span, Some(value))) = set(facts, question, item, &["hard", "soft", "-"])?
+            && value < least
+        {
+            return Ok(Answer::because(code::PERM_DENIED, Because::Starves(file, span)));
+        }
+    }
     // Debian's goes on when the kernel refuses (EPERM_NOT_FATAL among its patches).
     if facts.root().exists("/etc/debian_version")? {
         return Ok(passes);
     }
-    let Some((file, span, wanted)) = open_files(facts, question)? else { return Ok(passes) };
+    let Some((file, span, wanted)) = set(facts, question, "nofile", &["hard", "-"])? else { return Ok(passes) };
     let is_refused = match wanted {
         Some(number) if number <= NR_OPEN => false,
         Some(number) => most(facts)?.is_some_and(|most| number > most),
@@ -45,8 +54,12 @@ pub fn limits(facts: &Facts, question: &Question<'_>) -> Result<Answer, Skip> {
 /// A line, and the limit that it sets; `None` for no limit.
 type Set = (Arc<SourceFile>, Span, Option<u64>);
 
-/// The line that sets the hard limit of open files, and the limit.
-fn open_files(facts: &Facts, question: &Question<'_>) -> Result<Option<Set>, Skip> {
+/// What bash cannot be started with: ld.so opens a fourth file; it maps 4 MiB and needs as much for a locale; a stack holds the
+/// environment. In the units of limits.conf(5), files and KiB; tried with bash 5.2 on x86-64.
+const LEAST: [(&str, u64); 3] = [("nofile", 4), ("as", 6000), ("stack", 32)];
+
+/// The line that sets this limit, by one of these types, and the limit.
+fn set(facts: &Facts, question: &Question<'_>, wanted: &str, types: &[&str]) -> Result<Option<Set>, Skip> {
     let mut chosen = None;
     let mut nearest = usize::MAX;
     for file in files(facts, question)? {
@@ -59,8 +72,8 @@ fn open_files(facts: &Facts, question: &Question<'_>) -> Result<Option<Set>, Ski
                 // No limits at all.
                 ["-"] if distance < 2 => return Ok(None),
                 [kind, item, value, ..] if distance <= nearest => {
-                    let is_hard = ["hard", "-"].iter().any(|known| kind.eq_ignore_ascii_case(known));
-                    if let Some(limit) = limit(value).filter(|_| is_hard && item.eq_ignore_ascii_case("nofile")) {
+                    let is_it = types.iter().any(|known| kind.eq_ignore_ascii_case(known));
+                    if let Some(limit) = limit(value).filter(|_| is_it && item.eq_ignore_ascii_case(wanted)) {
                         nearest = distance;
                         chosen = Some((Arc::clone(&file), line.whole(), limit));
                     }

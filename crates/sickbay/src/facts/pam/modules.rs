@@ -6,10 +6,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use bstr::BString;
+use bstr::{BString, ByteSlice};
 use sickbay_formats::accounts::Kind as File;
 use sickbay_formats::pam::{CODES, Kind, code};
 use sickbay_formats::span::Span;
+use sickbay_target::Reason;
 
 use crate::check::Skip;
 use crate::facts::accounts::Accounts;
@@ -67,6 +68,8 @@ pub struct Answer {
 pub enum Because {
     /// A line of it refuses the user.
     Line(Arc<SourceFile>, Span),
+    /// A line of it leaves whatever the session starts too little to run: it ends as soon as it has begun.
+    Starves(Arc<SourceFile>, Span),
     /// The user, shell or terminal is not in it; what would be.
     NotListed(Arc<SourceFile>, String),
     /// A file that counts failed attempts.
@@ -238,6 +241,7 @@ pub fn answer(facts: &Facts, question: &Question<'_>) -> Result<Answer, Skip> {
             Kind::Session => one(code::IGNORE),
             _ => none(),
         },
+        "pam_exec.so" => exec(facts, question),
         "pam_limits.so" if kind == Kind::Session => limits::limits(facts, question)?,
         "pam_limits.so"
         | "pam_umask.so"
@@ -270,4 +274,27 @@ pub fn answer(facts: &Facts, question: &Question<'_>) -> Result<Answer, Skip> {
         }
         _ => Answer::any(&[code::SUCCESS, code::IGNORE, code::AUTH_ERR, code::AUTHINFO_UNAVAIL, code::USER_UNKNOWN]),
     })
+}
+
+/// pam_exec(8) fails when its program does; with `type=` it is asked only for that.
+fn exec(facts: &Facts, question: &Question<'_>) -> Answer {
+    if question.value("type").is_some_and(|kind| kind != question.kind.name()) {
+        return Answer::one(code::IGNORE);
+    }
+    let failed = code::SYSTEM_ERR;
+    let Some(program) = question.args.iter().find(|arg| arg.starts_with(b"/")) else { return Answer::one(failed) };
+    let path = program.to_path_lossy();
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    match (name, facts.root().stat(&path)) {
+        // What is elsewhere may be on a disk that is not mounted now.
+        (_, Err(error))
+            if matches!(error.reason, Reason::NotFound)
+                && ["/usr", "/bin", "/sbin", "/etc"].iter().any(|dir| path.starts_with(dir)) =>
+        {
+            Answer::one(failed)
+        }
+        ("false", _) => Answer::one(failed),
+        ("true", _) => Answer::one(code::SUCCESS),
+        _ => Answer::any(&[code::SUCCESS, failed]),
+    }
 }
