@@ -93,6 +93,7 @@ pub static ALL: &[&Check] = &[
     &login::login_refused_in_log::CHECK,
     &login::root_password_invalid::CHECK,
     &login::hosts_deny_refuses_ssh::CHECK,
+    &login::sshd_options_invalid::CHECK,
     // Logs.
     &logs::oom_killer::CHECK,
     &logs::boot_stopped::CHECK,

@@ -27,5 +27,6 @@ pub mod sshd_host_key_missing;
 pub mod sshd_ignores_keys;
 pub mod sshd_limits;
 pub mod sshd_not_started;
+pub mod sshd_options_invalid;
 pub mod sshd_refuses_root;
 pub mod sshd_user_missing;

@@ -52,7 +52,7 @@ pub const FAMILIES: &[Fault] = &[
         "fstab names a logical volume that is not there",
         r"sed -i 's|/dev/mapper/lab-root|/dev/mapper/lab-system|' $R/etc/fstab",
         "fstab-wrong-root",
-    ).on(&LVM),
+    ).on(&LVM).survived("the initramfs mounts what root= says"),
     fault(
         "lvm-grub-root",
         "root= names a logical volume that is not there",

@@ -64,7 +64,11 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
                 .at(&file, span)
                 .about(path.as_ref())
                 .why(tr!("every program complains of it, and who reads what programs say goes wrong"))
-                .repair(Risk::Safe, tr!("take {path} out of {file}", path = path.as_ref(), file = PATH), [Change::edit(&file, rest)]);
+                .repair(
+                    Risk::Safe,
+                    tr!("take {path} out of {file}", path = path.as_ref(), file = PATH),
+                    [Change::edit(&file, rest)],
+                );
         }
     }
     Ok(())
