@@ -28,6 +28,7 @@ pub static ALL: &[&Check] = &[
     &boot::network_driver_missing::CHECK,
     &boot::kernels_gone::CHECK,
     &boot::grub_config_missing::CHECK,
+    &boot::boot_loader_waits::CHECK,
     &boot::grub_wrong_root::CHECK,
     &boot::kernel_missing::CHECK,
     &boot::initramfs_missing::CHECK,

@@ -81,6 +81,10 @@ pub fn diagnose(facts: &Arc<Facts>, checks: &[&'static Check]) -> Diagnosis {
     Diagnosis { outcomes, findings: in_order(findings), took: started.elapsed() }
 }
 
+/// More than most machines have processors: on a disk that is not in the page cache a check waits for it, and for facts that
+/// another one gathers.
+const WORKERS: usize = 8;
+
 /// Runs every check on a few threads. A check that hangs (a dead network file system, say) is left behind with its
 /// thread, and a new thread takes its place.
 fn run_all(facts: &Arc<Facts>, checks: &[&'static Check]) -> Vec<Option<Result>> {
@@ -88,7 +92,7 @@ fn run_all(facts: &Arc<Facts>, checks: &[&'static Check]) -> Vec<Option<Result>>
     let queue = Arc::new((AtomicUsize::new(0), checks.to_vec()));
     let running: Arc<Mutex<Vec<(usize, Instant)>>> = Arc::default();
     let (sender, receiver) = channel();
-    let workers = std::thread::available_parallelism().map_or(1, |n| n.get()).min(4).min(checks.len());
+    let workers = WORKERS.min(checks.len());
     for _ in 0..workers {
         spawn_worker(facts, &queue, &running, &sender);
     }

@@ -467,7 +467,7 @@ impl Runner<'_> {
             }
         });
         let place = Argument { text: entry.title.clone(), file: entry.file, range: 0..0, literal: false, tail: None };
-        Item { title: entry.title.clone(), id: Some(entry.id.clone()), place, commands, below: None }
+        Item { title: entry.title.clone(), id: Some(entry.id.clone()), place, keyword: None, is_restricted: false, commands, below: None }
     }
 }
 
@@ -515,5 +515,7 @@ fn titled(words: &[Argument]) -> Item {
     let place = title.or_else(|| words.first().cloned());
     let place =
         place.unwrap_or(Argument { text: BString::default(), file: 0, range: 0..0, literal: false, tail: None });
-    Item { title: place.text.clone(), id, place, commands: Vec::new(), below: None }
+    let is_restricted = !words.iter().any(|word| word.text == "--unrestricted");
+    let (title, keyword) = (place.text.clone(), words.first().cloned());
+    Item { title, id, place, keyword, is_restricted, commands: Vec::new(), below: None }
 }

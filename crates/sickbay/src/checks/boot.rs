@@ -1,9 +1,9 @@
 //! From the partition table to the last unit that must start.
 
 pub mod auditd_halts;
-pub(crate) mod boot_entries;
 pub mod boot_loader_missing;
 pub mod boot_loader_modules_missing;
+pub mod boot_loader_waits;
 pub mod crypttab_missing_device;
 pub mod default_target_missing;
 pub mod device_map_stale;
@@ -30,10 +30,11 @@ pub mod kernel_modules_missing;
 pub mod kernels_gone;
 pub mod network_driver_missing;
 pub mod partition_table_damaged;
+pub(crate) mod boot_entries;
+pub(crate) mod sysctl_lines;
 pub mod rc_local_hangs;
 pub mod selinux_policy_missing;
 pub mod sysctl_hugepages;
-pub(crate) mod sysctl_lines;
 pub mod sysctl_min_free;
 pub mod sysctl_too_low;
 pub mod unit_masked;

@@ -68,6 +68,22 @@ pub struct Loader {
     pub environment: PathBuf,
     /// The values of `search` outside of all entries that lead to no volume.
     pub in_vain: Vec<Word>,
+    /// What keeps the default entry from being started without somebody at the console.
+    pub holds: Vec<Hold>,
+}
+
+/// What a boot loader waits for, or does in the place of starting anything.
+#[derive(Clone, Debug)]
+pub enum Hold {
+    /// No time is set after which the default is started, or a negative one; the value, where it stands as it is.
+    NoTimeout(Option<Word>),
+    /// So many seconds.
+    LongTimeout(Word, u64),
+    /// The default asks for a name and a password: what sets those, and where each of the entries that lead to it can be told that
+    /// it need not (GRUB 2: behind the keyword; GRUB legacy: the word `lock`).
+    Password(Option<Word>, Vec<Word>),
+    /// A command that is run before anything is started: all of its words.
+    Command(Word),
 }
 
 /// How the default entry is chosen.

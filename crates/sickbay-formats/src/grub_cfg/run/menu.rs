@@ -16,6 +16,10 @@ pub struct Item {
     pub id: Option<BString>,
     /// Where the title stands.
     pub place: Argument,
+    /// `menuentry` or `submenu` itself; `None` for a boot loader entry.
+    pub keyword: Option<Argument>,
+    /// Only who gives a name and a password may choose it, once `superusers` is set: `--unrestricted` is not there.
+    pub is_restricted: bool,
     /// What the entry runs; empty for a submenu.
     pub commands: Vec<Ran>,
     /// The items of a submenu.

@@ -12,7 +12,7 @@ use sickbay_formats::{bls, grub_env};
 use sickbay_target::FileKind;
 
 use super::paths::{Paths, UNTOLD};
-use super::{Choice, Entry, Kind, Loader, Named, Word, read};
+use super::{Choice, Entry, Hold, Kind, Loader, Named, Word, read};
 use crate::check::Skip;
 use crate::facts::esp::{self, Esps, PLACE};
 use crate::facts::system::System;
@@ -293,6 +293,7 @@ fn loader(facts: &Facts, paths: &Paths, first: &Path) -> Result<Loader, Skip> {
         loader_entries: false,
         environment: environment.clone(),
         in_vain: Vec::new(),
+        holds: Vec::new(),
     };
     let Some(file) = file else { return Ok(loader) };
     let machine = Machine { facts, paths, files: Mutex::new(vec![Arc::clone(&file)]), environment };
@@ -354,6 +355,7 @@ impl View<'_> {
         for (path, item) in &entries {
             loader.entries.extend(self.entry(menu, path, item, &outside));
         }
+        loader.holds = self.holds(menu);
         let sets = menu.commands.iter().filter(|ran| ran.name() == "set").flat_map(|ran| ran.words.get(1..));
         let set = sets.flatten().rfind(|word| word.text.starts_with(b"default="));
         let text = loader.file.as_ref().map(|file| file.bytes.as_slice()).unwrap_or_default();
@@ -376,6 +378,46 @@ impl View<'_> {
             Some(word) => Choice::Word(word),
             None => Choice::First,
         };
+    }
+
+    /// The value of a variable as a word, where it stands as it is.
+    fn value(&self, value: &Value) -> Option<Word> {
+        let (file, start) = value.origin?;
+        let file = Arc::clone(self.files.get(file)?);
+        let text = value.text.to_str_lossy().into_owned();
+        Some(Word { range: start..start + value.text.len(), text, file, literal: true })
+    }
+
+    fn holds(&self, menu: &Menu) -> Vec<Hold> {
+        let variable = |name: &str| menu.variables.get(BStr::new(name)).filter(|value| !value.text.is_empty());
+        let mut all = Vec::new();
+        // grub-core/normal/menu.c, grub_menu_get_timeout: what is no number counts as none.
+        let seconds = |text: &BString| text.to_str().ok()?.parse::<i64>().ok();
+        match variable("timeout").map(|value| (value, seconds(&value.text))) {
+            Some((value, Some(seconds @ LONG..))) => {
+                all.extend(self.value(value).map(|word| Hold::LongTimeout(word, seconds.unsigned_abs())));
+            }
+            Some((_, Some(0..))) => {}
+            Some((value, _)) => all.push(Hold::NoTimeout(self.value(value))),
+            None if menu.items.is_empty() => {}
+            None => all.push(Hold::NoTimeout(None)),
+        }
+        // grub-core/normal/auth.c: nobody is asked while there is no superuser.
+        if let (Some(superusers), Some(path)) = (variable("superusers"), menu.default_entry()) {
+            let items = (1..=path.len()).filter_map(|depth| menu.item(path.get(..depth)?));
+            let restricted = items.filter(|item| item.is_restricted).filter_map(|item| item.keyword.as_ref());
+            let keywords: Vec<Word> = restricted.filter_map(|keyword| self.word(keyword)).collect();
+            if !keywords.is_empty() {
+                all.push(Hold::Password(self.value(superusers), keywords));
+            }
+        }
+        all.extend(menu.commands.iter().filter(|ran| ends(ran)).filter_map(|ran| {
+            let (first, last) = (self.word(ran.words.first()?)?, self.word(ran.words.last()?)?);
+            let range = first.range.start..last.range.end.max(first.range.end);
+            let text = first.file.bytes.get(range.clone()).unwrap_or_default().to_str_lossy().into_owned();
+            Some(Hold::Command(Word { text, range, ..first }))
+        }));
+        all
     }
 
     fn entry(&self, menu: &Menu, path: &[usize], item: &Item, outside: &[&Argument]) -> Option<Entry> {
@@ -409,6 +451,22 @@ impl View<'_> {
             arguments: linux.map(|ran| words(ran, 2)).unwrap_or_default(),
             in_vain,
         })
+    }
+}
+
+/// A menu that stands for two minutes is taken for a machine that does not start; in seconds.
+const LONG: i64 = 120;
+
+/// Whether a command outside of all entries ends what GRUB does, or waits.
+fn ends(ran: &Ran) -> bool {
+    let long = || {
+        let seconds = ran.words.iter().skip(1).filter_map(|word| word.text.to_str().ok()?.parse::<i64>().ok());
+        seconds.last().is_some_and(|seconds| seconds >= LONG)
+    };
+    match ran.name().as_bytes() {
+        b"halt" | b"reboot" | b"exit" | b"fwsetup" | b"normal_exit" => true,
+        b"sleep" => long(),
+        _ => false,
     }
 }
 

@@ -8,7 +8,7 @@ use bstr::{BStr, BString, ByteSlice};
 use sickbay_formats::grub_legacy::{self, Command};
 
 use super::paths::Paths;
-use super::{Choice, Entry, Kind, Loader, Named, Word, read};
+use super::{Choice, Entry, Hold, Kind, Loader, Named, Word, read};
 use crate::check::Skip;
 use crate::facts::system::System;
 use crate::facts::{Facts, SourceFile};
@@ -39,6 +39,7 @@ pub(super) fn loader(facts: &Facts, paths: &Paths) -> Result<Option<Loader>, Ski
         loader_entries: false,
         environment: in_dir("default"),
         in_vain: Vec::new(),
+        holds: Vec::new(),
     };
     let Some(file) = file else { return Ok(Some(loader)) };
     let config = grub_legacy::parse(&file.bytes);
@@ -96,6 +97,18 @@ pub(super) fn loader(facts: &Facts, paths: &Paths) -> Result<Option<Loader>, Ski
     loader.default = (default < loader.entries.len()).then_some(default);
     loader.fallback = config.fallback();
     loader.fallback.retain(|index| *index < loader.entries.len());
+    // stage2/stage2.c: without `timeout` the menu stands.
+    let timeout = config.global("timeout").and_then(|command| command.words.first());
+    let seconds = timeout.and_then(|word| word.text.to_str().ok()?.parse::<i64>().ok());
+    if !loader.entries.is_empty() && seconds.is_none_or(|seconds| seconds < 0) {
+        loader.holds.push(Hold::NoTimeout(timeout.map(|word| view(&file, &word.text, word.range.clone()))));
+    }
+    // `lock` asks for the password that is set before all entries.
+    let lock = loader.default.and_then(|index| config.entries.get(index)).and_then(|entry| entry.command("lock"));
+    if let (Some(password), Some(lock)) = (config.global("password"), lock) {
+        let word = |word: &grub_legacy::Word| view(&file, &word.text, word.range.clone());
+        loader.holds.push(Hold::Password(Some(word(&password.name)), vec![word(&lock.name)]));
+    }
     loader.choice = match config.global("default").and_then(|command| command.words.first()) {
         Some(word) => Choice::Word(view(&file, &word.text, word.range.clone())),
         None => Choice::First,

@@ -1,0 +1,132 @@
+//! The boot loader starts nothing unless somebody is at the console.
+
+use std::sync::Arc;
+
+use sickbay_formats::shell_vars::assignments;
+
+use super::boot_entries::{edits, no_entry};
+use crate::check::Verdict;
+use crate::facts::Facts;
+use crate::facts::boot_config::{BootConfig, Hold, Kind, Loader, Word};
+use crate::finding::{Findings, Severity};
+use crate::proof::Stage;
+use crate::repair::{Change, Risk};
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// A configuration of GRUB, run as GRUB runs it, that does not come to start its default entry by itself: `timeout` is -1, is no
+    /// number, or is not set at all; the default entry asks for a password (`superusers` is set, and the entry is not
+    /// `--unrestricted`; `lock` of GRUB legacy); `halt`, `reboot`, `exit` or a long `sleep` comes before the menu. As a warning, a
+    /// menu that stands for two minutes or longer.
+    ///
+    /// ## Why it matters
+    /// Nobody sits at the console of a server: the machine "does not start", and its screen shows a menu, or asks
+    /// "Enter username:".
+    ///
+    /// ## What the repair does
+    /// Writes a timeout of 5 s, also in `/etc/default/grub`; writes `true` in the place of the command. Makes the entry
+    /// `--unrestricted`, which is risky: somebody may want to be asked. The password then still guards the menu's editor. By hand:
+    /// the same, and for Debian add `--unrestricted` to `CLASS=` of `/etc/grub.d/10_linux`, from which the entries are made anew.
+    "boot-loader-waits", Boot, seed = ["B8"], proves = [BootConfig], "the boot loader waits for somebody at the console"
+}
+
+fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    let config = facts.get::<BootConfig>()?;
+    let loaders: Vec<&Loader> = config.loaders.iter().filter(|loader| !loader.entries.is_empty()).collect();
+    if loaders.is_empty() {
+        return Err(no_entry());
+    }
+    for loader in loaders {
+        for hold in &loader.holds {
+            report(facts, found, loader, hold);
+        }
+    }
+    Ok(())
+}
+
+/// Seconds that a menu stands, as the distributions have it.
+const TIMEOUT: &str = "5";
+
+fn report(facts: &Facts, found: &mut Findings, loader: &Loader, hold: &Hold) {
+    let Some(file) = &loader.file else { return };
+    let path = loader.main.as_path();
+    match hold {
+        Hold::NoTimeout(word) => {
+            let text = word.as_ref().map_or("", |word| word.text.as_str());
+            let message = if text.is_empty() {
+                tr!("{path} sets no timeout: its menu waits for a key", path)
+            } else {
+                tr!("the timeout of {path} is {text}: its menu waits for a key", path, text)
+            };
+            let finding = found.critical(message).stops(Stage::BootConfig);
+            finding.why(tr!("nothing is started until somebody presses Enter at the console"));
+            let edit = match word {
+                Some(word) => {
+                    finding.at(&word.file, word.span());
+                    (Arc::clone(&word.file), word.range.clone(), TIMEOUT.to_owned())
+                }
+                None => {
+                    finding.at_path(path);
+                    let line = if loader.kind == Kind::Legacy { "timeout " } else { "set timeout=" };
+                    (Arc::clone(file), 0..0, format!("{line}{TIMEOUT}\n"))
+                }
+            };
+            let changes = edits(vec![edit]).into_iter().chain(in_default_grub(facts, text));
+            finding.repair(Risk::Safe, tr!("let the menu stand for {seconds} s", seconds = TIMEOUT), changes);
+        }
+        Hold::LongTimeout(word, seconds) => {
+            let edit = (Arc::clone(&word.file), word.range.clone(), TIMEOUT.to_owned());
+            found
+                .warning(tr!("the menu of {path} stands for {seconds} s", path, seconds = *seconds))
+                .at(&word.file, word.span())
+                .why(tr!("for so long nothing is started, and it looks as if the machine hung"))
+                .repair(
+                    Risk::Safe,
+                    tr!("let the menu stand for {seconds} s", seconds = TIMEOUT),
+                    edits(vec![edit]).into_iter().chain(in_default_grub(facts, &word.text)),
+                );
+        }
+        Hold::Password(setting, words) => {
+            let Some(entry) = loader.default_entry() else { return };
+            let title = entry.title.text.as_str();
+            let finding = found
+                .add(Severity::Critical, tr!("the default entry {title} asks for a password", title))
+                .at(&entry.title.file, entry.title.span())
+                .why(tr!("nothing is started until somebody gives a name and a password at the console"))
+                .stops(Stage::BootConfig);
+            if let Some(setting) = setting {
+                finding.at(&setting.file, setting.span());
+            }
+            let (new, at): (&str, fn(&Word) -> std::ops::Range<usize>) = match loader.kind {
+                Kind::Legacy => ("", |word| word.range.clone()),
+                _ => (" --unrestricted", |word| word.range.end..word.range.end),
+            };
+            let edit = |word: &Word| (Arc::clone(&word.file), at(word), new.to_owned());
+            let title = tr!("let {title} start without being asked", title);
+            finding.repair(Risk::Risky, title, edits(words.iter().map(edit).collect()));
+        }
+        Hold::Command(word) => {
+            let command = word.text.as_str();
+            let edit = (Arc::clone(&word.file), word.range.clone(), "true".to_owned());
+            found
+                .critical(tr!("{path} does {command} before it shows a menu", path, command))
+                .at(&word.file, word.span())
+                .why(tr!("it never comes to start anything"))
+                .stops(Stage::BootConfig)
+                .repair(
+                    Risk::Safe,
+                    tr!("write {new} in the place of {word}", new = "true", word = command),
+                    edits(vec![edit]),
+                );
+        }
+    }
+}
+
+/// `GRUB_TIMEOUT` of /etc/default/grub, where it says the same.
+fn in_default_grub(facts: &Facts, text: &str) -> Vec<Change> {
+    let Ok(Some(file)) = facts.file("/etc/default/grub") else { return Vec::new() };
+    let all = assignments(&file.bytes);
+    let same = all.iter().filter(|one| one.name == "GRUB_TIMEOUT" && one.value.as_ref().is_some_and(|own| own == text));
+    edits(same.map(|one| (Arc::clone(&file), one.range.clone(), TIMEOUT.to_owned())).collect())
+}
