@@ -39,6 +39,7 @@ pub mod login_log;
 pub mod lvm;
 pub mod modprobe;
 pub mod modules;
+pub mod mount_options;
 pub mod nsswitch;
 pub mod os_release;
 pub mod pam;

@@ -239,6 +239,12 @@ impl System {
             if Some(index) == root_volume && line.subvolume.is_none() {
                 continue;
             }
+            if hides(root, candidates, index, &line) {
+                if let Some(placed) = placed.get_mut(index) {
+                    placed.volume.hides = Some(line.place);
+                }
+                continue;
+            }
             let result = self.mount_below(disks, placed, index, line.subvolume.as_deref(), &line.place, root, access);
             if let (Err(why), Some(placed)) = (result, placed.get(index)) {
                 let Placed { volume, .. } = placed;
@@ -249,7 +255,8 @@ impl System {
         for (place, fits) in looks::PLACES {
             let place = Path::new(place);
             let is_mounted = placed.iter().any(|placed| placed.volume.mounted_on.as_deref() == Some(place));
-            let is_there = root.resolve(place, OFlags::DIRECTORY).is_ok_and(|dir| fits(&look(&Root::from_dir(dir))));
+            let is_there =
+                root.resolve(Path::new(place), OFlags::DIRECTORY).is_ok_and(|dir| fits(&look(&Root::from_dir(dir))));
             if is_mounted || is_there {
                 continue;
             }
@@ -435,6 +442,17 @@ fn lines(root: &Root) -> Vec<Line> {
         .collect();
     lines.sort_by_key(|line| line.place.components().count());
     lines
+}
+
+/// Whether a volume has nothing of what belongs to the place where a line mounts it, and the root itself has that there. A
+/// kernel comes from a `/boot` that is not mounted as well.
+fn hides(root: &Root, candidates: &[Candidate], index: usize, line: &Line) -> bool {
+    let place = looks::PLACES.iter().find(|(place, _)| *place != "/boot" && line.place == Path::new(place));
+    let looks =
+        candidates.iter().find(|one| one.volume == index && one.subvolume == line.subvolume).map(|one| &one.looks);
+    let (Some((place, fits)), Some(looks)) = (place, looks) else { return false };
+    let is_there = root.resolve(Path::new(place), OFlags::DIRECTORY).is_ok_and(|dir| fits(&look(&Root::from_dir(dir))));
+    is_there && !fits(looks)
 }
 
 /// Which volume the first field of a line of fstab names.

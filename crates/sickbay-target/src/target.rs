@@ -110,6 +110,8 @@ pub struct Volume {
     pub disk: usize,
     /// Where it is mounted in the target, for example "/boot".
     pub mounted_on: Option<PathBuf>,
+    /// Where fstab mounts it, although it has nothing of what the system keeps there and would hide that: it was not mounted.
+    pub hides: Option<PathBuf>,
     /// Where it was last mounted for writing, by its own account; only ext2, ext3 and ext4 keep that.
     pub last_mounted_on: Option<PathBuf>,
     /// What the superblock of its file system says of its condition, when the target was opened.

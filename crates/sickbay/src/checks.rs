@@ -37,6 +37,7 @@ pub static ALL: &[&Check] = &[
     &boot::kernel_command_line::CHECK,
     &boot::fstab_bad_line::CHECK,
     &boot::fstab_wrong_root::CHECK,
+    &boot::fstab_hides_system::CHECK,
     &boot::fstab_missing_device::CHECK,
     &boot::fstab_duplicate_uuid::CHECK,
     &boot::fstab_wrong_type::CHECK,

@@ -467,7 +467,15 @@ impl Runner<'_> {
             }
         });
         let place = Argument { text: entry.title.clone(), file: entry.file, range: 0..0, literal: false, tail: None };
-        Item { title: entry.title.clone(), id: Some(entry.id.clone()), place, keyword: None, is_restricted: false, commands, below: None }
+        Item {
+            title: entry.title.clone(),
+            id: Some(entry.id.clone()),
+            place,
+            keyword: None,
+            is_restricted: false,
+            commands,
+            below: None,
+        }
     }
 }
 

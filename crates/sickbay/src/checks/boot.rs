@@ -1,6 +1,7 @@
 //! From the partition table to the last unit that must start.
 
 pub mod auditd_halts;
+pub(crate) mod boot_entries;
 pub mod boot_loader_missing;
 pub mod boot_loader_modules_missing;
 pub mod boot_loader_waits;
@@ -12,6 +13,7 @@ pub mod file_system_damaged;
 pub mod file_system_full;
 pub mod fstab_bad_line;
 pub mod fstab_duplicate_uuid;
+pub mod fstab_hides_system;
 pub mod fstab_missing_device;
 pub mod fstab_missing_mount_point;
 pub mod fstab_wrong_root;
@@ -30,11 +32,10 @@ pub mod kernel_modules_missing;
 pub mod kernels_gone;
 pub mod network_driver_missing;
 pub mod partition_table_damaged;
-pub(crate) mod boot_entries;
-pub(crate) mod sysctl_lines;
 pub mod rc_local_hangs;
 pub mod selinux_policy_missing;
 pub mod sysctl_hugepages;
+pub(crate) mod sysctl_lines;
 pub mod sysctl_min_free;
 pub mod sysctl_too_low;
 pub mod unit_masked;

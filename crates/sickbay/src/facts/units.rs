@@ -29,7 +29,7 @@ pub const UNIT_DIRS: [&str; 7] = [
 /// How a unit stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Its file was read.
+    /// Its file was read, or systemd makes one of an init script.
     Loaded,
     /// A link to `/dev/null`, or an empty file: it cannot be started, not even by what needs it.
     Masked(PathBuf),
@@ -222,7 +222,17 @@ fn find(facts: &Facts, dirs: &UnitDirs, name: &str) -> Result<(String, State, Op
             return Ok((real_name, State::Loaded, Some(file)));
         }
     }
-    Ok((name.to_owned(), State::Missing, None))
+    let state = if has_init_script(facts, name) { State::Loaded } else { State::Missing };
+    Ok((name.to_owned(), state, None))
+}
+
+/// Whether systemd makes a unit of an init script of that name at boot (systemd-sysv-generator(8)).
+fn has_init_script(facts: &Facts, name: &str) -> bool {
+    let there = |path: &str| facts.root().stat(path).is_ok_and(|metadata| metadata.is_file());
+    let Some(stem) = name.strip_suffix(".service").filter(|stem| !stem.contains('@')) else { return false };
+    let generator = "systemd/system-generators/systemd-sysv-generator";
+    let is_made = ["/usr/lib", "/lib"].iter().any(|dir| there(&format!("{dir}/{generator}")));
+    is_made && ["/etc/init.d", "/etc/rc.d/init.d"].iter().any(|dir| there(&format!("{dir}/{stem}")))
 }
 
 /// The instance of `template` that has the instance name of `name`.

@@ -26,7 +26,7 @@
 //! | `--- time PATH SECONDS` | the file was last changed so many seconds after 1970 |
 //! | `--- remove PATH`, `--- mode PATH MODE`, `--- owner PATH UID:GID` | what they say |
 //! | `--- modes PATH MODE` | `chmod -R MODE PATH` |
-//! | `--- volume NAME key=value …` | a volume of the target: `fstype`, `uuid`, `label`, `partuuid`, `partlabel`, `mounted`, `last` (mounted on), `subvolume` (of the root), `disk` (number), `lv` (VG/LV), `table` (`gpt`; MBR when left out), `condition` (`dirty`: its journal waits for its replay; `errors`: the kernel met some) |
+//! | `--- volume NAME key=value …` | a volume of the target: `fstype`, `uuid`, `label`, `partuuid`, `partlabel`, `mounted`, `last` (mounted on), `hides`, `subvolume` (of the root), `disk` (number), `lv` (VG/LV), `table` (`gpt`; MBR when left out), `condition` (`dirty`: its journal waits for its replay; `errors`: the kernel met some) |
 //! | `--- no volume NAME` | a volume of the tree is not there |
 //! | `--- disk` | the target has this disk; body: its partitions, for sfdisk(8); volumes of its partitions get their places |
 //! | `--- disk-zero FROM LENGTH`, `--- disk-bytes FROM HEX` | bytes of it |
@@ -515,6 +515,7 @@ fn volume(name: &str, keys: &[&str]) -> Result<Volume, String> {
             "partuuid" => volume.partuuid = text,
             "partlabel" => volume.partlabel = text,
             "last" => volume.last_mounted_on = Some(PathBuf::from(value)),
+            "hides" => volume.hides = Some(PathBuf::from(value)),
             "disk" => volume.disk = value.parse().map_err(|_| format!("disk={value}"))?,
             "lv" => volume.lv = value.split_once('/').map(|(vg, lv)| (vg.to_owned(), lv.to_owned())),
             "condition" => volume.condition = Some(condition(value)?),

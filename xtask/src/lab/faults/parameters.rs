@@ -68,8 +68,8 @@ pub const PARAMETERS: &[Fault] = &[
         "ssh-unit-missing",
         "the unit of sshd is gone",
         r"rm $R/usr/lib/systemd/system/ssh.service",
-        "unit-masked",
-    ).by_ssh().with_donor(),
+        "package-file-missing",
+    ).by_ssh().with_donor().survived("systemd makes a unit of its init script"),
     fault(
         "ssh-program-of-another",
         "a drop-in lets ssh.service start a program that is not there",
@@ -82,4 +82,71 @@ pub const PARAMETERS: &[Fault] = &[
         r"rm $R/usr/lib/systemd/system/multi-user.target",
         "unit-masked",
     ).with_donor(),
+    fault(
+        "udevd-missing",
+        "the programs of udev are gone",
+        r"rm $R/usr/bin/udevadm $R/usr/lib/systemd/systemd-udevd",
+        "package-file-missing",
+    ).with_donor(),
+    fault(
+        "grub-timeout",
+        "the menu of GRUB waits for a key",
+        r"sed -i 's/set timeout=.*/set timeout=-1/' $R/boot/grub/grub.cfg; sed -i 's/^GRUB_TIMEOUT=.*/GRUB_TIMEOUT=-1/' $R/etc/default/grub",
+        "boot-loader-waits",
+    ),
+    fault(
+        "grub-password",
+        "the entries of GRUB ask for a name and a password",
+        r#"sed -i '1i set superusers="admin"
+password admin secret' $R/boot/grub/grub.cfg"#,
+        "boot-loader-waits",
+    ).risky(),
+    fault(
+        "grub-halt",
+        "a line of grub.cfg halts the machine",
+        r"sed -i '1i halt' $R/boot/grub/grub.cfg",
+        "boot-loader-waits",
+    ),
+    fault(
+        "fstab-over-usr",
+        "fstab mounts the data disk over /usr",
+        r"sed -i 's| /data | /usr |' $R/etc/fstab",
+        "fstab-hides-system",
+    ),
+    fault(
+        "fstab-over-var",
+        "fstab mounts the data disk, to which nothing was copied, over /var",
+        r"sed -i 's| /data | /var |' $R/etc/fstab",
+        "fstab-hides-system",
+    ).survived("systemd makes the directories that its services need"),
+    fault(
+        "fstab-noexec",
+        "the root is mounted with noexec",
+        r"sed -i 's|errors=remount-ro|errors=remount-ro,noexec|' $R/etc/fstab",
+        "fstab-hides-system",
+    ),
+    fault(
+        "fstab-misspelt-option",
+        "a mount option of /data is misspelt",
+        r"sed -i 's|^\(UUID=[^ ]* /data ext4 \)[^ ]*|defualts|' $R/etc/fstab",
+        "fstab-bad-line",
+    ),
+    fault(
+        "fstab-bind-of-nothing",
+        "fstab mounts a directory elsewhere too that is not there",
+        r"echo '/srv/old /mnt none bind 0 0' >>$R/etc/fstab",
+        "fstab-missing-device",
+    ),
+    fault(
+        "limits-no-memory",
+        "limits.conf gives root's sessions a mebibyte of memory",
+        r"echo 'root hard as 1024' >>$R/etc/security/limits.conf",
+        "pam-refuses-root",
+    ),
+    fault(
+        "sshd-options",
+        "sshd is started with an option that it does not know",
+        r#"echo 'SSHD_OPTS="-o Foo=bar"' >$R/etc/default/ssh"#,
+        "sshd-options-invalid",
+    ).by_ssh(),
 ];

@@ -1,21 +1,23 @@
 //! Lines of fstab that mount(8) cannot read.
 
-use sickbay_formats::fstab::{self, Defect};
-use sickbay_formats::lines;
+use bstr::{BStr, ByteSlice};
+use sickbay_formats::fstab::{self, Defect, Entry};
+use sickbay_formats::{lines, mount_options};
 
 use crate::check::Verdict;
-use crate::facts::Facts;
 use crate::facts::fstab::Fstab;
+use crate::facts::{Facts, SourceFile};
 use crate::finding::Findings;
 use crate::proof::Stage;
 use crate::repair::{Change, Risk};
+use crate::spelling::nearest;
 use crate::{check, tr};
 
 check! {
     /// ## What it finds
     /// Lines of `/etc/fstab` that are no entry: fewer than three fields, a mount point that is no absolute path, dump or
-    /// pass fields that are no numbers, more than six fields, NUL bytes, lines that end in CR LF, and the misspelt
-    /// option `default`.
+    /// pass fields that are no numbers, more than six fields, NUL bytes, lines that end in CR LF, and misspelt
+    /// options: `default`, `noatme`, `errors=remount-r0`.
     ///
     /// ## Why it matters
     /// What the line was to mount is not mounted, and `mount -a` fails. Systems with SysV init or Upstart stop at a repair
@@ -32,15 +34,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let file = &fstab.file;
     for entry in &fstab.entries {
         let Some(defect) = entry.defect else {
-            if let Some(option) = entry.fields.get(3).filter(|options| options.value == "default") {
-                let finding = found.error(tr!("the mount option default is unknown: it is spelt defaults"));
-                finding.at(file, option.span).why(tr!("file systems refuse options that they do not know"));
-                if !entry.is_optional() && !entry.is_swap() {
-                    finding.stops(Stage::Mounts);
-                }
-                let text = fstab::with_field(&file.bytes, entry, 3, "defaults");
-                finding.repair(Risk::Safe, tr!("write defaults"), [Change::edit(file, text)]);
-            }
+            misspelt(found, file, entry);
             continue;
         };
         let comment = || [Change::edit(file, lines::with_comment(&file.bytes, entry.line))];
@@ -102,6 +96,65 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         }
     }
     Ok(())
+}
+
+/// An option that the file system does not know and that is nearly one that it does. One that is like none may be younger than
+/// this list.
+fn misspelt(found: &mut Findings, file: &SourceFile, entry: &Entry) {
+    let Some(field) = entry.fields.get(3) else { return };
+    for option in entry.options() {
+        let (name, value) = match option.split_once_str("=") {
+            Some((name, value)) => (name, Some(value)),
+            None => (option.as_bytes(), None),
+        };
+        let Some(meant) = meant(entry, name, value) else { continue };
+        let is = |other: &&BStr| *other == option;
+        let words: Vec<String> =
+            entry.options().map(|other| if is(&other) { meant.clone() } else { other.to_string() }).collect();
+        let text = fstab::with_field(&file.bytes, entry, 3, &words.join(","));
+        let fstype = entry.fstype();
+        let message =
+            tr!("{fstype} knows no mount option {option}: {meant} is meant", fstype, option, meant = meant.as_str());
+        let finding = found.error(message);
+        finding.at(file, field.span).why(tr!("file systems refuse options that they do not know"));
+        if !entry.is_optional() && !entry.is_swap() {
+            finding.stops(Stage::Mounts);
+        }
+        finding.repair(Risk::Safe, tr!("write {meant}", meant), [Change::edit(file, text)]);
+        return;
+    }
+}
+
+/// What an option that is wrong was meant to be.
+fn meant(entry: &Entry, name: &[u8], value: Option<&[u8]>) -> Option<String> {
+    let fstype = entry.fstype();
+    let name = name.to_str().ok()?;
+    // ext4.rst
+    let values: &[&str] = match name {
+        "errors" => &["continue", "remount-ro", "panic"],
+        "data" => &["journal", "ordered", "writeback"],
+        _ => &[],
+    };
+    if let (true, Some(value)) = (fstype.starts_with(b"ext") && !values.is_empty(), value) {
+        let value = value.to_str().ok().filter(|value| !values.contains(value))?;
+        return nearest(value, values.iter().copied(), 3).map(|meant| format!("{name}={meant}"));
+    }
+    if name.starts_with("x-") || name.starts_with("X-") {
+        return None;
+    }
+    let known: Vec<&str> = match mount_options::known(fstype) {
+        Some(known) => known.collect(),
+        // What every one of them takes.
+        None => vec!["defaults"],
+    };
+    // mount(8) passes over words without a letter.
+    let is_new = !known.contains(&name) && !known.iter().any(|known| known.eq_ignore_ascii_case(name));
+    let most = if name.len() < 6 { 1 } else { 2 };
+    let meant = nearest(name, known.into_iter(), most).filter(|_| is_new)?;
+    Some(match value.map(|value| value.to_str_lossy()) {
+        Some(value) => format!("{meant}={value}"),
+        None => meant.to_owned(),
+    })
 }
 
 fn without_carriage_returns(text: &[u8]) -> Vec<u8> {

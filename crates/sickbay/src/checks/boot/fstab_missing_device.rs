@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use bstr::ByteSlice;
 use sickbay_formats::fstab::{self, Entry};
 use sickbay_target::Volume;
 
@@ -18,7 +19,7 @@ use crate::{check, tr};
 check! {
     /// ## What it finds
     /// Lines of `/etc/fstab` whose UUID, label or device is on none of the target's disks, unless the line is marked
-    /// `nofail`, `noauto` or `x-systemd.automount`. The line of the root file system is the matter of `fstab-wrong-root`.
+    /// `nofail`, `noauto` or `x-systemd.automount`; directories (`bind`) and images of file systems that are not there. The line of the root file system is the matter of `fstab-wrong-root`.
     ///
     /// Names are looked up on the target's own disks, never on those of the machine that sickbay runs on. A data disk that
     /// is not attached to that machine is missing too: give it with `--with`.
@@ -36,6 +37,9 @@ check! {
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let fstab = facts.get::<Fstab>()?;
+    for entry in fstab.sound().filter(|entry| !entry.is_optional()) {
+        missing_path(facts, found, &fstab, entry);
+    }
     if !fstab.names_devices() {
         return Ok(());
     }
@@ -92,6 +96,37 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         }
     }
     Ok(())
+}
+
+/// A directory that is to be mounted elsewhere too (`bind`), or the image of a file system, that is not there.
+fn missing_path(facts: &Facts, found: &mut Findings, fstab: &Fstab, entry: &Entry) {
+    let is_bind = entry.has_option("bind") || entry.has_option("rbind");
+    let is_image = ["ext2", "ext3", "ext4", "xfs", "btrfs", "vfat", "iso9660", "squashfs", "auto"]
+        .iter()
+        .any(|fstype| entry.fstype() == *fstype);
+    let path = entry.device().to_path_lossy();
+    if !path.is_absolute() || path.starts_with("/dev") || !(is_bind || is_image) {
+        return;
+    }
+    // What lies on a file system that is not mounted here, or that comes to be while the system starts, is not told.
+    let below = |other: &Entry| mount_point(other) != Path::new("/") && path.starts_with(mount_point(other));
+    let is_elsewhere =
+        fstab.sound().any(below) || ["/run", "/proc", "/sys", "/tmp"].iter().any(|dir| path.starts_with(dir));
+    if is_elsewhere || !facts.root().exists(&path).is_ok_and(|there| !there) {
+        return;
+    }
+    let (line, place) = (entry.line, entry.mount_point());
+    let finding =
+        found.critical(tr!("{place} is mounted from {path}, which does not exist", place, path = path.as_ref()));
+    finding
+        .at(&fstab.file, entry.span(0))
+        .why(tr!("the mount fails, and the start stops in emergency mode"))
+        .stops(Stage::Mounts)
+        .repair(
+            Risk::Safe,
+            tr!("add nofail to line {line}: the system starts without it", line),
+            [Change::edit(&fstab.file, fstab::with_option(&fstab.file.bytes, entry, "nofail"))],
+        );
 }
 
 /// System V and Upstart stop only when the check of the file system fails, which the sixth field asks for.

@@ -131,7 +131,8 @@ fn fault<'a>(facts: &Facts, unit: &'a Unit) -> Option<Fault<'a>> {
     }
 }
 
-/// The program of the last command, when it is not there. Where the packaged command names it, the packages' checks say so.
+/// The program of the last command, when it is not there. Programs that the packaged command of a getty or of sshd names are for
+/// `login-program-broken`.
 fn missing_program<'a>(facts: &Facts, file: &'a Arc<SourceFile>, setting: &'a Setting) -> Option<Fault<'a>> {
     let first = setting.value.split_str(" ").next()?.trim_start_with(|one| "@-:+!|".contains(one));
     let path = Path::new(first.to_str().ok()?);
@@ -139,8 +140,15 @@ fn missing_program<'a>(facts: &Facts, file: &'a Arc<SourceFile>, setting: &'a Se
     // What is not on the system's own directories may be on a disk that is not mounted now.
     let is_lasting = ["/usr", "/bin", "/sbin", "/etc", "/lib"].iter().any(|dir| path.starts_with(dir));
     let is_gone = || facts.root().exists(path).is_ok_and(|there| !there);
+    let of_login = ["/sshd", "/agetty", "/login"].iter().any(|end| first.ends_with(end.as_bytes()));
     let is_local = file.path.starts_with("/etc");
-    (is_local && is_plain && is_lasting && is_gone()).then_some(Fault::NoProgram(file, setting.span, path))
+    // Small systems leave away what a unit of theirs would start.
+    let is_packaged = || facts.get::<Packages>().is_ok_and(|packages| packages.file(path).is_some());
+    (is_plain && is_lasting && is_gone() && (is_local || !of_login && is_packaged())).then_some(Fault::NoProgram(
+        file,
+        setting.span,
+        path,
+    ))
 }
 
 /// The first file with variables that must be there and is not. What is elsewhere than these directories may come to be
@@ -179,10 +187,7 @@ fn judge(facts: &Facts, found: &mut Findings, name: &str, unit: &Unit, severity:
             .at(file, *span)
             .about(path),
     };
-    // That a package's program is gone is a fault of its own; that nobody brought it is the line's.
-    if let Fault::NoProgram(_, _, path) = &fault
-        && facts.get::<Packages>().is_ok_and(|packages| packages.file(path).is_none())
-    {
+    if let Fault::NoProgram(_, _, path) = &fault {
         finding.explains(path);
     }
     finding.detail("unit", name).why(match severity {
