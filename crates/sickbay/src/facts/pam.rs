@@ -202,6 +202,13 @@ pub fn read(
     Ok(Service { name: name.to_owned(), stage, own, other, files: reader.files, gaps, fatal })
 }
 
+/// So many wrong lines are no typing errors: the file is another one, or damaged.
+pub fn is_damaged(file: &SourceFile) -> bool {
+    const MANY: usize = 8;
+    let wrong = |rule: &Rule| rule.faults.iter().any(|fault| *fault != Fault::CarriageReturn);
+    pam::rules(&file.bytes, pam::Layout::Service).iter().filter(|rule| wrong(rule)).count() > MANY
+}
+
 /// The word that was meant in the place of the first that is misspelt, and the rule's source with it.
 pub fn respelt(text: &[u8], rule: &Rule) -> Option<(&'static str, Vec<u8>)> {
     const KINDS: [&str; 5] = ["auth", "account", "password", "session", "@include"];

@@ -22,7 +22,7 @@ pub const FAMILIES: &[Fault] = &[
         "ext4 in fstab for an xfs root",
         r"sed -i 's|/ xfs|/ ext4|' $R/etc/fstab",
         "fstab-wrong-type",
-    ).on(&XFS),
+    ).on(&XFS).survived("the root is mounted by the initramfs, which asks the disk"),
     fault(
         "xfs-initramfs-missing",
         "the newest kernel's initramfs is gone from a /boot of its own",

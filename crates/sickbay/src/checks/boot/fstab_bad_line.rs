@@ -29,9 +29,26 @@ check! {
     "fstab-bad-line", Boot, seed = ["B7"], proves = [Mounts], "a line of fstab cannot be read"
 }
 
+/// More damaged lines than this are one finding.
+const MANY: usize = 3;
+
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let fstab = facts.get::<Fstab>()?;
     let file = &fstab.file;
+    let holds_nul = |entry: &&Entry| entry.defect == Some(Defect::Nul);
+    let damaged = fstab.entries.iter().filter(holds_nul).count();
+    if damaged > MANY
+        && let Some(first) = fstab.entries.iter().find(holds_nul)
+    {
+        let path = file.path.as_path();
+        found
+            .critical(tr!("{path} is damaged: {count} lines hold NUL bytes", path, count = damaged))
+            .at(file, first.whole)
+            .why(tr!("the file was damaged, perhaps by a crash while it was written"))
+            .stops(Stage::Mounts)
+            .by_hand(tr!("write it anew: a line for the root, and one for each disk that is to be mounted"));
+        return Ok(());
+    }
     for entry in &fstab.entries {
         let Some(defect) = entry.defect else {
             misspelt(found, file, entry);

@@ -1,13 +1,16 @@
 //! The root's line of fstab names another device, or none.
 
+use std::sync::Arc;
+
 use bstr::ByteSlice;
 use sickbay_formats::fstab::{self, Entry};
-use sickbay_target::Volume;
+use sickbay_target::{Table, Volume};
 
 use crate::check::{Skip, Verdict};
-use crate::facts::Facts;
+use crate::facts::boot_config::{BootConfig, Loader};
 use crate::facts::devices::{Devices, Lookup, tag};
 use crate::facts::fstab::Fstab;
+use crate::facts::{Facts, SourceFile};
 use crate::finding::Findings;
 use crate::repair::{Change, Risk};
 use crate::{check, tr};
@@ -15,20 +18,27 @@ use crate::{check, tr};
 check! {
     /// ## What it finds
     /// The line of `/etc/fstab` for `/` names a device that is not there, or one that is not the root file system, or a
-    /// subvolume of a btrfs that is not the root.
+    /// subvolume of a btrfs that is not the root; or there is no line for it at all, and the kernel is told `ro`.
     ///
     /// ## Why it matters
     /// The kernel mounts the root by `root=` of its command line, read-only; fstab's line is what it is checked and
     /// remounted writable by. Where that fails, some systems stop at a repair shell; Debian 12 runs on.
     ///
     /// ## What the repair does
-    /// Writes the UUID of the root file system, or its subvolume, into the line; other options and numbers stay. By hand: `blkid`, and write it.
+    /// Writes the UUID of the root file system, or its subvolume, into the line, or a line for it; other options and numbers stay. By hand: `blkid`, and write it.
     "fstab-wrong-root", Boot, seed = ["B7"], proves = [Mounts], "the root's line of fstab is not the root"
 }
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
-    let fstab = facts.get::<Fstab>()?;
+    let fstab = match facts.get::<Fstab>() {
+        Ok(fstab) => fstab,
+        Err(skip) => return if stays_read_only(facts, found, None) { Ok(()) } else { Err(skip) },
+    };
     let Some(entry) = fstab.root() else {
+        if fstab.entries.iter().all(|entry| entry.defect.is_none()) && stays_read_only(facts, found, Some(&fstab.file))
+        {
+            return Ok(());
+        }
         return Err(Skip::NotApplicable(tr!("fstab has no line for the root file system")));
     };
     let devices = facts.get::<Devices>()?;
@@ -64,6 +74,39 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         }
     }
     Ok(())
+}
+
+/// Whether nothing remounts the root writable: the kernel is told `ro`, and fstab has no line for it. Images whose root is
+/// meant to stay as it is say more than `ro`.
+fn stays_read_only(facts: &Facts, found: &mut Findings, file: Option<&Arc<SourceFile>>) -> bool {
+    let Ok(config) = facts.get::<BootConfig>() else { return false };
+    let Some(entry) = config.loaders.iter().find_map(Loader::default_entry) else { return false };
+    let last = entry.arguments.iter().rev().find(|word| matches!(word.text.as_str(), "ro" | "rw"));
+    let others = ["ostree=", "systemd.volatile", "overlayroot", "boot=", "systemd.verity", "root=/dev/nfs", "rd.live"];
+    let is_meant = entry.arguments.iter().any(|word| others.iter().any(|other| word.text.starts_with(other)));
+    // systemd-gpt-auto-generator(8) finds the root of a GPT by its type.
+    let devices = facts.get::<Devices>().ok();
+    let volume = devices.as_ref().and_then(|devices| devices.root());
+    let is_gpt = volume.is_some_and(|volume| volume.table == Some(Table::Gpt));
+    let (Some(word), false, false) = (last.filter(|word| word.text == "ro"), is_meant, is_gpt) else { return false };
+    let finding = found.error(tr!("fstab has no line for the root, and the kernel is told ro"));
+    match file {
+        Some(file) => finding.at_path(&file.path),
+        None => finding.at_path(Fstab::PATH),
+    };
+    finding
+        .at(&word.file, word.span())
+        .why(tr!("nothing remounts the root writable: services that write fail, and so do logins that need them"));
+    let named = entry.argument("root").map(|(_, value)| value.to_owned());
+    let Some(device) = volume.and_then(tag).or(named) else { return true };
+    let fstype = volume.map_or("auto", |volume| volume.fstype.as_str());
+    let line = format!("{device} / {fstype} defaults 0 1\n");
+    let change = match file {
+        Some(file) => Change::edit(file, [line.as_bytes(), file.bytes.as_slice()].concat()),
+        None => Change::create(Fstab::PATH, line.clone(), 0o644),
+    };
+    finding.repair(Risk::Safe, tr!("write the root's line: {line}", line = line.trim_end()), [change]);
+    true
 }
 
 /// The line names the root's btrfs, but perhaps another subvolume of it.

@@ -10,7 +10,7 @@ use crate::{check, tr};
 
 check! {
     /// ## What it finds
-    /// Settings of `/etc/login.defs` that take a number and have none, such as `ERASECHAR ^H`.
+    /// Settings of `/etc/login.defs` that take a number and have none, such as `ERASECHAR ^H`; a `LOGIN_TIMEOUT` of less than 5 s.
     ///
     /// ## Why it matters
     /// login says "configuration error - cannot parse ERASECHAR value" and, by its version, goes on with the default or
@@ -18,7 +18,7 @@ check! {
     ///
     /// ## What the repair does
     /// Makes the line a comment, so that the default counts. By hand: write the number, octal with a leading 0.
-    "login-defs-invalid", Login, seed = ["L8"], proves = [], "login.defs has values that are no numbers"
+    "login-defs-invalid", Login, seed = ["L8"], proves = [], "login.defs has values that login cannot work with"
 }
 
 /// Settings that take a number (login.defs(5)).
@@ -69,5 +69,19 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             .why(tr!("login cannot parse it, and some versions end there"))
             .repair(Risk::Safe, tr!("make line {line} a comment", line = setting.line), [Change::edit(&file, text)]);
     }
+    let last = login_defs::settings(&file.bytes).filter(|setting| setting.key == "LOGIN_TIMEOUT").last();
+    if let Some(setting) = last
+        && let Some(seconds @ 1..LEAST_TIMEOUT) = login_defs::number(setting.value)
+    {
+        let text = lines::with_comment(&file.bytes, setting.line);
+        found
+            .error(tr!("LOGIN_TIMEOUT leaves {seconds} s to type name and password", seconds))
+            .at(&file, setting.span)
+            .why(tr!("login on a console ends before a password can be typed"))
+            .repair(Risk::Safe, tr!("make line {line} a comment", line = setting.line), [Change::edit(&file, text)]);
+    }
     Ok(())
 }
+
+/// Nobody types a password faster, in seconds; 0 is no limit (login.defs(5)).
+const LEAST_TIMEOUT: i64 = 5;

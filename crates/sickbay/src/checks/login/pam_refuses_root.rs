@@ -10,7 +10,7 @@ use crate::facts::Facts;
 use crate::facts::accounts::Accounts;
 use crate::facts::pam::judge::{Attempt, Judgement, Refusal, User, judge};
 use crate::facts::pam::modules::Because;
-use crate::facts::pam::{Pam, Service, Taking, mend, read};
+use crate::facts::pam::{Pam, Service, Taking, is_damaged, mend, read};
 use crate::finding::{Finding, Findings, Severity};
 use crate::proof::Stage;
 use crate::repair::{Change, Risk};
@@ -61,7 +61,8 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     for strict in pam.ways_in() {
         let service = read(&source, pam.debian, &strict.name, strict.stage, Taking::AsMeant)?;
         let attempt = Attempt::right;
-        let mut lacks = false;
+        // What is in a damaged file is for another check, as what is missing is.
+        let mut lacks = service.files().any(|file| is_damaged(file));
         for gap in &service.gaps {
             lacks |= mend::is_fault(facts, &pam, gap)?;
         }

@@ -8,7 +8,7 @@ use sickbay_formats::pam::{self, Fault, Rule};
 
 use crate::check::{Skip, Verdict};
 use crate::facts::pam::judge::{Attempt, Judgement, User, judge};
-use crate::facts::pam::{Pam, Service, mend, respelt};
+use crate::facts::pam::{Pam, Service, is_damaged, mend, respelt};
 use crate::facts::{Facts, SourceFile};
 use crate::finding::{Finding, Findings, Severity};
 use crate::proof::Stage;
@@ -33,9 +33,6 @@ check! {
     "pam-rule-invalid", Login, seed = ["L2", "C3"], proves = [PamLogin, PamSshd],
     "a line of a PAM file cannot be read"
 }
-
-/// More wrong lines than this are one finding.
-const MANY: usize = 8;
 
 /// A file, what is wrong in it, and the services that come to it.
 type Wrong<'a> = (Arc<SourceFile>, Vec<Rule>, Vec<&'a Service>);
@@ -73,7 +70,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             }
         };
         // One finding for the whole file: an editor of another system saved it.
-        let mut returns = rules.iter().filter(|rule| rule.faults.contains(&Fault::CarriageReturn)).peekable();
+        let is_damaged = is_damaged(file);
+        let mut returns =
+            rules.iter().filter(|_| !is_damaged).filter(|rule| rule.faults.contains(&Fault::CarriageReturn)).peekable();
         if let Some(first) = returns.peek().copied() {
             // A line with something on it shows better what is meant.
             let rule = returns.find(|rule| rule.module.is_some()).unwrap_or(first);
@@ -91,10 +90,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         }
         let unreadable = |rule: &&Rule| rule.faults.iter().any(|fault| *fault != Fault::CarriageReturn);
         let count = rules.iter().filter(unreadable).count();
-        // So many are no typing errors: the file is another one, or damaged.
-        if count > MANY
-            && let Some(first) = rules.iter().find(unreadable)
-        {
+        if is_damaged && let Some(first) = rules.iter().find(unreadable) {
             let finding =
                 found.add(severity, tr!("{count} lines of {path} cannot be read", count, path = path.as_path()));
             finding.at(file, first.span).why(tr!("the file was damaged, or it is no PAM file"));

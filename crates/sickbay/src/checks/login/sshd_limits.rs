@@ -1,5 +1,6 @@
 //! Limits of sshd that let nobody through.
 
+use bstr::ByteSlice;
 use sickbay_formats::lines;
 use sickbay_formats::sshd_config::tree::Setting;
 
@@ -15,8 +16,8 @@ use crate::{check, tr};
 
 check! {
     /// ## What it finds
-    /// `LoginGraceTime` so short that nobody can type a password, `MaxAuthTries 0`, `MaxSessions 0`, and `MaxStartups` that
-    /// lets one or two connections wait for a password at a time.
+    /// `LoginGraceTime` so short that nobody can type a password, `MaxAuthTries 0`, `MaxSessions 0`, `MaxStartups` that
+    /// lets one or two connections wait for a password at a time, and `ListenAddress` with none but loopback addresses.
     ///
     /// ## Why it matters
     /// Connections are cut before a login is complete, or a log-in gets no shell. With `MaxStartups 1` any scanner that holds
@@ -86,5 +87,29 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             false,
         );
     }
+    let addresses = effective.all("ListenAddress");
+    if !addresses.is_empty() && addresses.iter().all(|(_, line)| is_loopback(line.arg(0))) {
+        report(
+            addresses.first().copied(),
+            tr!(
+                "sshd listens on {address} alone",
+                address = bstr::BStr::new(addresses.first().map_or(&b""[..], |(_, line)| line.arg(0)))
+            ),
+            tr!("nobody reaches it from another machine"),
+            false,
+        );
+    }
     Ok(())
+}
+
+/// An address of this machine for itself, with or without a port.
+fn is_loopback(address: &[u8]) -> bool {
+    let host = match address.strip_prefix(b"[").and_then(|rest| rest.split_once_str("]")) {
+        Some((host, _)) => host,
+        None if address.iter().filter(|&&byte| byte == b':').count() == 1 => {
+            address.split(|&byte| byte == b':').next().unwrap_or_default()
+        }
+        None => address,
+    };
+    host.starts_with(b"127.") || host == b"::1" || host.eq_ignore_ascii_case(b"localhost")
 }
