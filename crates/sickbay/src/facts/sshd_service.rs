@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use bstr::ByteSlice;
+use sickbay_formats::inittab;
 use sickbay_target::{FileKind, Root};
 
 use crate::check::Skip;
@@ -47,7 +48,11 @@ fn is_enabled(root: &Root, by_units: bool) -> bool {
     let wants = UNIT_DIRS.iter().flat_map(|dir| {
         names(root, dir).into_iter().filter(|name| name.ends_with(".wants")).map(move |name| format!("{dir}/{name}"))
     });
-    let levels = (2..=5).flat_map(|level| [format!("/etc/rc{level}.d"), format!("/etc/rc.d/rc{level}.d")]);
+    let table = if by_units { Vec::new() } else { root.read("/etc/inittab").unwrap_or_default() };
+    let first = inittab::entries(&table).find(|entry| entry.action == "initdefault");
+    let first = first.and_then(|entry| entry.runlevels.iter().max().copied()).map(char::from);
+    let levels = "2345".chars().filter(move |level| first.is_none_or(|first| first == *level));
+    let levels = levels.flat_map(|level| [format!("/etc/rc{level}.d"), format!("/etc/rc.d/rc{level}.d")]);
     let runlevels = names(root, "/etc/runlevels").into_iter().map(|name| format!("/etc/runlevels/{name}"));
     let has_unit = UNIT_DIRS
         .iter()

@@ -155,6 +155,18 @@ mtype -i "$ESP" ::/EFI/debian/grub.cfg | sed "s/fs_uuid [^ ]*/fs_uuid $uuid/" | 
         "inittab-broken",
     ).on(&LEGACY),
     fault(
+        "sysinit-scripts-missing",
+        "the scripts rcS and rc, which inittab starts, are gone",
+        r"rm $R/etc/init.d/rcS $R/etc/init.d/rc",
+        "inittab-broken",
+    ).on(&LEGACY).by_ssh().with_donor(),
+    fault(
+        "sysinit-links-missing",
+        "/etc/rcS.d is gone",
+        r"rm -r $R/etc/rcS.d",
+        "inittab-broken",
+    ).on(&LEGACY).by_ssh().with_donor().risky(),
+    fault(
         "dracut-initramfs-missing",
         "the newest kernel's initramfs, made by dracut, is gone",
         r"rm $(ls $R/boot/initrd.img-* | sort -V | tail -n 1)",

@@ -1,5 +1,6 @@
 //! System V init's table starts no system, or no terminal.
 
+use bstr::ByteSlice;
 use sickbay_formats::{inittab, lines};
 
 use crate::check::{Skip, Verdict};
@@ -7,15 +8,16 @@ use crate::facts::boot_config::BootConfig;
 use crate::facts::restore::restore;
 use crate::facts::system::{Init, System};
 use crate::facts::{Facts, SourceFile};
-use crate::finding::Findings;
+use crate::finding::{Findings, Severity};
 use crate::proof::Stage;
 use crate::repair::{Change, Risk};
 use crate::{check, tr};
 
 check! {
     /// ## What it finds
-    /// On a system with System V init an `/etc/inittab` without any entry, one that begins with runlevel 0 or 6, and
-    /// one that starts no getty in the runlevel that it begins with.
+    /// On a system with System V init an `/etc/inittab` without any entry, one that begins with runlevel 0 or 6, one that starts
+    /// no getty in the runlevel that it begins with, no `sysinit`, or a script that is not there; and a directory of links to
+    /// what is started (`/etc/rcS.d`, `/etc/rc2.d`) that is gone or empty.
     ///
     /// ## Why it matters
     /// init starts what this file lists and nothing else. Without entries it asks for a runlevel on the console and starts a bare
@@ -25,7 +27,8 @@ check! {
     /// ## What the repair does
     /// Brings the file back from a donor or a package, or from the pattern in `/usr/share/sysvinit` that Debian's package
     /// makes it of, with a getty on the serial console where the kernel is told to use one; writes the runlevel that full
-    /// multi-user mode has; adds a getty for tty1. By hand: `1:2345:respawn:/sbin/getty 38400 tty1`.
+    /// multi-user mode has; adds a getty for tty1, or the line for `sysinit`; takes scripts from a package or the donor, and links
+    /// from the donor. By hand: `1:2345:respawn:/sbin/getty 38400 tty1`.
     "inittab-broken", Boot, seed = ["B13"], proves = [Services], "inittab starts no system or no terminal"
 }
 
@@ -62,6 +65,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             );
         return Ok(());
     }
+    scripts(facts, found, &file, runlevel)?;
     if inittab::entries(&file.bytes).any(|entry| entry.is_getty(runlevel)) {
         return Ok(());
     }
@@ -79,6 +83,81 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         None => {
             finding.by_hand(tr!("reinstall the package of getty"));
         }
+    }
+    Ok(())
+}
+
+/// What starts the system's services: the lines of inittab, the programs that they name, and the links that those go through.
+fn scripts(facts: &Facts, found: &mut Findings, file: &std::sync::Arc<SourceFile>, runlevel: u8) -> Verdict {
+    let root = facts.root();
+    let is_sysinit = |entry: &inittab::Entry<'_>| matches!(entry.action.as_bytes(), b"sysinit" | b"bootwait" | b"boot");
+    let starts: Vec<inittab::Entry<'_>> = inittab::entries(&file.bytes)
+        .filter(|entry| is_sysinit(entry) || entry.action == "wait" && entry.runlevels.contains(&runlevel))
+        .collect();
+    for entry in &starts {
+        let Some(program) = entry.program().filter(|program| root.exists(program).is_ok_and(|there| !there)) else {
+            continue;
+        };
+        let finding = found.critical(tr!("inittab starts {program}, which does not exist", program));
+        finding
+            .at(file, entry.span)
+            .explains(program)
+            .about(program)
+            .why(tr!("the root stays read-only, and no service is started"))
+            .stops(Stage::Services);
+        match restore(facts, program) {
+            Some(restoration) => finding.repair(restoration.risk, restoration.title, restoration.changes),
+            None => finding.by_hand(tr!("reinstall the package that has {program}", program)),
+        };
+    }
+    if !starts.iter().any(is_sysinit) {
+        let finding = found.critical(tr!("no line of inittab has the action sysinit"));
+        finding.at_path(PATH).why(tr!("the root stays read-only, and no service is started")).stops(Stage::Services);
+        let pattern = facts.file(PATTERN)?;
+        let line = pattern
+            .iter()
+            .flat_map(|file| lines::lines(&file.bytes))
+            .find(|line| inittab::entries(line.text).next().is_some_and(|entry| entry.action == "sysinit"));
+        match line {
+            Some(line) => {
+                let text = [line.text, b"\n", file.bytes.as_slice()].concat();
+                finding.repair(
+                    Risk::Safe,
+                    tr!("add the line of {pattern}", pattern = PATTERN),
+                    [Change::edit(file, text)],
+                );
+            }
+            None => {
+                finding.by_hand(tr!("copy it from a machine with the same release"));
+            }
+        }
+    }
+    // Debian's rcS and rc, and rc of Red Hat's family, start what these directories link to.
+    let levels = starts.iter().filter_map(|entry| match entry.program()? {
+        program if program.ends_with("/rcS") => Some('S'),
+        program if program.ends_with("/rc") && entry.action == "wait" => Some(char::from(runlevel)),
+        _ => None,
+    });
+    for level in levels {
+        let dirs = [format!("/etc/rc{level}.d"), format!("/etc/rc.d/rc{level}.d")];
+        let links = dirs.iter().flat_map(|dir| root.read_dir(dir).unwrap_or_default());
+        if links.into_iter().any(|link| link.name.as_encoded_bytes().starts_with(b"S")) {
+            continue;
+        }
+        let dir = dirs.iter().find(|dir| root.stat(dir).is_ok()).unwrap_or(&dirs[0]);
+        let severity = if level == 'S' { Severity::Critical } else { Severity::Error };
+        let finding = found.add(severity, tr!("{dir} links to no script that is to be started", dir = dir.as_str()));
+        finding.at_path(dir).why(tr!("none of the services of this runlevel is started"));
+        if severity == Severity::Critical {
+            finding.stops(Stage::Services);
+        }
+        let in_donor =
+            facts.donor().is_some_and(|donor| donor.root().read_dir(dir).is_ok_and(|names| !names.is_empty()));
+        if in_donor {
+            let title = tr!("copy {path} from the donor", path = dir.as_str());
+            finding.repair(Risk::Risky, title, [Change::copy_from_donor(dir)]);
+        }
+        finding.by_hand(tr!("make the links again: insserv, update-rc.d NAME defaults, or chkconfig NAME on"));
     }
     Ok(())
 }

@@ -460,8 +460,8 @@ const LONG: i64 = 120;
 /// Whether a command outside of all entries ends what GRUB does, or waits.
 fn ends(ran: &Ran) -> bool {
     let long = || {
-        let seconds = ran.words.iter().skip(1).filter_map(|word| word.text.to_str().ok()?.parse::<i64>().ok());
-        seconds.last().is_some_and(|seconds| seconds >= LONG)
+        let mut seconds = ran.words.iter().skip(1).filter_map(|word| word.text.to_str().ok()?.parse::<i64>().ok());
+        seconds.next_back().is_some_and(|seconds| seconds >= LONG)
     };
     match ran.name().as_bytes() {
         b"halt" | b"reboot" | b"exit" | b"fwsetup" | b"normal_exit" => true,

@@ -93,8 +93,9 @@ pub(super) fn loader(facts: &Facts, paths: &Paths) -> Result<Option<Loader>, Ski
         grub_legacy::Choice::Number(number) => number,
         grub_legacy::Choice::Saved => saved(facts).unwrap_or(0),
     };
-    // A number that no entry has stops at the menu.
-    loader.default = (default < loader.entries.len()).then_some(default);
+    // stage2/stage2.c: for a number that no entry has the first one is taken.
+    let default = if default < loader.entries.len() { default } else { 0 };
+    loader.default = (!loader.entries.is_empty()).then_some(default);
     loader.fallback = config.fallback();
     loader.fallback.retain(|index| *index < loader.entries.len());
     // stage2/stage2.c: without `timeout` the menu stands.
