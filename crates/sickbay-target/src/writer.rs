@@ -98,7 +98,11 @@ impl Writer {
         let entry = self.entry(path, "replaced")?;
         let temporary = OsStr::new(temporary);
         let write = |file: File| -> io::Result<()> {
-            write_all(&file, content)?;
+            match write_all(&file, content) {
+                // What is taken back to a full file system may need a block more than it did where it lay.
+                Err(error) if error.kind() == io::ErrorKind::StorageFull => write_with_holes(&file, content)?,
+                written => written?,
+            }
             set_attributes(Handle::Open(file.as_fd()), attributes)?;
             rustix::fs::futimens(&file, &timestamps(attributes.times))?;
             file.sync_all()
@@ -477,6 +481,18 @@ fn create(dir: BorrowedFd<'_>, name: &OsStr, mode: u32) -> io::Result<File> {
 
 fn write_all(mut file: &File, content: &[u8]) -> io::Result<()> {
     file.write_all(content)
+}
+
+/// Writes the whole content again, with holes for blocks of zeros.
+fn write_with_holes(file: &File, content: &[u8]) -> io::Result<()> {
+    const BLOCK: usize = 4096;
+    file.set_len(0)?;
+    for (index, block) in content.chunks(BLOCK).enumerate() {
+        if block.iter().any(|byte| *byte != 0) {
+            std::os::unix::fs::FileExt::write_all_at(file, block, (index * BLOCK) as u64)?;
+        }
+    }
+    file.set_len(content.len() as u64)
 }
 
 /// Clears away what a failed step leaves; the step's own error is the one that is told.

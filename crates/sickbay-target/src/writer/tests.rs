@@ -6,7 +6,7 @@ use std::path::Path;
 use rustix::fs::{FileType, Mode};
 use rustix::io::Errno;
 
-use super::{Attributes, Times, WriteError, Writer, sysctl_path};
+use super::{Attributes, Times, WriteError, Writer, sysctl_path, write_all, write_with_holes};
 use crate::root::{FileKind, Root};
 
 const TIMES: Times = Times { atime: (1_000_000_000, 1), mtime: (1_100_000_000, 999_999_999) };
@@ -226,4 +226,20 @@ fn kernel_parameters_are_for_the_host() {
     assert_eq!(errno(host.write_sysctl("vm/../../../etc/hostname", "x")), Some(Errno::INVAL));
     assert_eq!(sysctl_path("net.ipv4.conf.eth0/1.forwarding"), path("/proc/sys/net/ipv4/conf/eth0.1/forwarding"));
     assert_eq!(sysctl_path("net/ipv4/conf/eth0.1/forwarding"), path("/proc/sys/net/ipv4/conf/eth0.1/forwarding"));
+}
+
+#[test]
+fn zeros_become_holes_where_there_is_no_room() {
+    let file = tempfile::tempfile().unwrap();
+    let mut content = vec![0; 1 << 20];
+    content[5000] = 1;
+    content.extend_from_slice(b"the end, and zeros\0\0\0");
+    write_all(&file, b"what was written before there was no room").unwrap();
+    write_with_holes(&file, &content).unwrap();
+    let mut found = vec![1; content.len()];
+    std::os::unix::fs::FileExt::read_exact_at(&file, &mut found, 0).unwrap();
+    assert_eq!(found, content);
+    let metadata = file.metadata().unwrap();
+    assert_eq!(metadata.len(), content.len() as u64);
+    assert!(std::os::unix::fs::MetadataExt::blocks(&metadata) * 512 < 1 << 17, "the zeros take room");
 }

@@ -31,7 +31,7 @@ pub const DAMAGED: &[Fault] = &[
         "ext4-pam-lost",
         "the inode of /etc/pam.d is cleared",
         r"debugfs -w -R 'clri /etc/pam.d' $ROOT; debugfs -w -R 'ssv state 2' $ROOT",
-        "file-system-damaged, package-file-missing",
+        "file-system-damaged",
     )
     .unmounted()
     .with_donor(),
@@ -49,7 +49,8 @@ pub const DAMAGED: &[Fault] = &[
         r"debugfs -w -R 'clri <8>' $ROOT",
         "file-system-damaged",
     )
-    .unmounted(),
+    .unmounted()
+    .survived("the initramfs has its own e2fsck make another"),
     fault(
         "ext4-data-superblock",
         "the superblock of /data is overwritten",

@@ -190,10 +190,8 @@ fn judge(facts: &Facts, found: &mut Findings, name: &str, unit: &Unit, severity:
     if let Fault::NoProgram(_, _, path) = &fault {
         // The directory may be a link, and packages know the file by another path.
         let real = path.parent().and_then(|dir| Some(facts.root().canonical(dir).ok()?.join(path.file_name()?)));
-        finding.explains(path);
-        if let Some(real) = real.filter(|real| real != path) {
-            finding.about(&real).explains(&real);
-        }
+        let real = real.as_deref().unwrap_or(path);
+        finding.about(real).explains(real);
     }
     finding.detail("unit", name).why(match severity {
         Severity::Critical => tr!("no login prompt is reached"),
