@@ -128,7 +128,7 @@ password admin secret' $R/boot/grub/grub.cfg"#,
     fault(
         "fstab-misspelt-option",
         "a mount option of /data is misspelt",
-        r"sed -i 's|^\(UUID=[^ ]* /data ext4 \)[^ ]*|defualts|' $R/etc/fstab",
+        r"sed -i 's|^\(UUID=[^ ]* /data ext4 \)[^ ]*|\1defualts|' $R/etc/fstab",
         "fstab-bad-line",
     ),
     fault(
