@@ -132,9 +132,9 @@ password admin secret' $R/boot/grub/grub.cfg"#,
         "fstab-bad-line",
     ),
     fault(
-        "fstab-bind-of-nothing",
-        "fstab mounts a directory elsewhere too that is not there",
-        r"echo '/srv/old /mnt none bind 0 0' >>$R/etc/fstab",
+        "fstab-image-missing",
+        "the image of a file system that fstab mounts is gone",
+        r"echo '/srv/disk.img /mnt ext4 loop 0 0' >>$R/etc/fstab",
         "fstab-missing-device",
     ),
     fault(

@@ -19,7 +19,8 @@ use crate::{check, tr};
 check! {
     /// ## What it finds
     /// Lines of `/etc/fstab` whose UUID, label or device is on none of the target's disks, unless the line is marked
-    /// `nofail`, `noauto` or `x-systemd.automount`; directories (`bind`) and images of file systems that are not there. The line of the root file system is the matter of `fstab-wrong-root`.
+    /// `nofail`, `noauto` or `x-systemd.automount`; images of file systems that are not there, and where there is
+    /// no systemd to make them, directories (`bind`). The line of the root file system is the matter of `fstab-wrong-root`.
     ///
     /// Names are looked up on the target's own disks, never on those of the machine that sickbay runs on. A data disk that
     /// is not attached to that machine is missing too: give it with `--with`.
@@ -100,7 +101,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
 
 /// A directory that is to be mounted elsewhere too (`bind`), or the image of a file system, that is not there.
 fn missing_path(facts: &Facts, found: &mut Findings, fstab: &Fstab, entry: &Entry) {
-    let is_bind = entry.has_option("bind") || entry.has_option("rbind");
+    // systemd makes the directory (src/core/mount.c, mount_enter_mounting).
+    let is_systemd = facts.get::<System>().is_ok_and(|system| system.init == Init::Systemd);
+    let is_bind = !is_systemd && (entry.has_option("bind") || entry.has_option("rbind"));
     let is_image = ["ext2", "ext3", "ext4", "xfs", "btrfs", "vfat", "iso9660", "squashfs", "auto"]
         .iter()
         .any(|fstype| entry.fstype() == *fstype);
