@@ -97,8 +97,7 @@ pub const PARAMETERS: &[Fault] = &[
     fault(
         "grub-password",
         "the entries of GRUB ask for a name and a password",
-        r#"sed -i '1i set superusers="admin"
-password admin secret' $R/boot/grub/grub.cfg"#,
+        r#"sed -i -e '1i set superusers="admin"' -e '1i password admin secret' $R/boot/grub/grub.cfg"#,
         "boot-loader-waits",
     ).risky(),
     fault(
