@@ -11,6 +11,8 @@
 #
 #   full    base, with what servers usually run: packages.txt beside this script; trixie-full  the same of Debian 13
 #
+# The kernel is told no_timer_check: on a busy machine the clock of QEMU comes too late for that check, and it panics.
+#
 # Must be root. First the files are put onto the partitions, then the new system is booted once, by its kernel given to
 # QEMU, and installs its own boot loader there: its kernel knows what this machine's may not (device mapper,
 # vfat). Everything mounted or attached is gone afterwards, also when a step fails.
@@ -56,7 +58,7 @@ legacy)
     # shellcheck disable=SC2016 # for the guest
     install_loader='mkdir -p /boot/grub && cp /usr/lib/grub/*-pc/* /boot/grub/ && echo "(hd0) /dev/vda" >/boot/grub/device.map &&
 printf "root (hd0,0)\nsetup (hd0)\nquit\n" | grub --batch --no-floppy --device-map=/boot/grub/device.map && update-grub -y &&
-sed -i -e "s/^# kopt=.*/& net.ifnames=0 console=tty0 console=ttyS0,115200/" -e "s/^timeout.*/timeout 1/" /boot/grub/menu.lst && update-grub'
+sed -i -e "s/^# kopt=.*/& net.ifnames=0 no_timer_check console=tty0 console=ttyS0,115200/" -e "s/^timeout.*/timeout 1/" /boot/grub/menu.lst && update-grub'
     ;;
 dracut) initramfs=dracut ;;
 trixie | full | trixie-full) ;;
@@ -199,7 +201,7 @@ if [ "$variant" = legacy ]; then
 else
     printf '[Match]\nName=en* eth*\n\n[Network]\nDHCP=yes\n' >etc/systemd/network/80-dhcp.network
     sed -i -e 's/^GRUB_TIMEOUT=.*/GRUB_TIMEOUT=1/' -e 's/^GRUB_CMDLINE_LINUX_DEFAULT=.*/GRUB_CMDLINE_LINUX_DEFAULT=""/' \
-        -e 's/^GRUB_CMDLINE_LINUX=.*/GRUB_CMDLINE_LINUX="console=tty0 console=ttyS0,115200"/' etc/default/grub
+        -e 's/^GRUB_CMDLINE_LINUX=.*/GRUB_CMDLINE_LINUX="no_timer_check console=tty0 console=ttyS0,115200"/' etc/default/grub
     printf 'GRUB_TERMINAL="console serial"\nGRUB_SERIAL_COMMAND="serial --speed=115200"\n' >>etc/default/grub
     # What would run some day and change files while nobody looks.
     chroot . systemctl --quiet enable systemd-networkd.service ssh.service
@@ -242,7 +244,7 @@ for loop in $(cat "$work/loops"); do losetup -d "$loop"; done
 set -- -accel tcg -smp 1 -m 1024 -display none -serial stdio -no-reboot -nic none
 [ "$extra" != esp ] || set -- "$@" -bios /usr/share/ovmf/OVMF.fd
 timeout 1800 qemu-system-x86_64 "$@" -drive "file=$image,format=raw,if=virtio" -kernel "$work/kernel" -initrd "$work/initrd" \
-    -append "root=$place $arguments rw init=/finish console=ttyS0 quiet panic=-1" </dev/null >"$work/console" 2>&1 || true
+    -append "root=$place $arguments rw init=/finish no_timer_check console=ttyS0 quiet panic=-1" </dev/null >"$work/console" 2>&1 || true
 # Mounted once more, so that no journal is left to be replayed.
 first=$(attach 1 $shift_of_root)
 mount -o "$options" "$first" "$root"

@@ -32,7 +32,6 @@ const GENERAL: &[&str] = &[
     "loop",
     "mand",
     "nomand",
-    "move",
     "_netdev",
     "nofail",
     "offset",
