@@ -8,7 +8,7 @@ pub mod disk;
 pub mod faults;
 mod guest;
 mod live;
-mod refused;
+pub mod refused;
 mod table;
 mod trial;
 mod whole;
@@ -159,7 +159,7 @@ impl Trial {
             Trial::Five => "five-at-once".to_owned(),
             Trial::Killed(_) => "killed".to_owned(),
             Trial::Live => "live-memory".to_owned(),
-            Trial::Refused => "refused-login-in-journal".to_owned(),
+            Trial::Refused => refused::NAME.to_owned(),
             Trial::Cascade(number) => format!("cascade-{number}"),
             Trial::Fault(fault) => fault.name.to_owned(),
         }

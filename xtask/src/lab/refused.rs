@@ -7,13 +7,17 @@ use super::guest::Guest;
 use super::trial::{Lab, Row, expect_same, fix};
 use super::whole::row;
 
+/// What the row is called, and the check that finds it as a consequence.
+pub const NAME: &str = "refused-login-in-journal";
+pub const FINDS: &str = "login-refused-in-log";
+
 const SNIPPET: &str = r"sed -i 's/^root:/root:!/' $R/etc/shadow";
 
 impl Lab {
     /// The log of a refused login hangs under the finding that explains it, and is silent once that is repaired.
     pub fn refused(&self) -> Row {
-        row("refused-login-in-journal", &BASE, "root's password is locked, and two logins were tried", |row| {
-            let disk = Copy::of(&BASE.healthy()?, "refused-login-in-journal")?;
+        row(NAME, &BASE, "root's password is locked, and two logins were tried", |row| {
+            let disk = Copy::of(&BASE.healthy()?, NAME)?;
             let disk = disk.path.as_path();
             BASE.change(disk, SNIPPET)?;
             if !self.boots {
@@ -29,7 +33,7 @@ impl Lab {
             let report = self.report(&["check"], disk, None, false)?;
             let findings = report["findings"].as_array().cloned().unwrap_or_default();
             let of = |check: &str| findings.iter().find(|finding| finding["check"] == check);
-            let (cause, log) = (of("root-password-locked"), of("login-refused-in-log"));
+            let (cause, log) = (of("root-password-locked"), of(FINDS));
             match (cause, log) {
                 (Some(cause), Some(log)) if findings.len() == 2 && log["caused_by"] == cause["id"] => {
                     row.findings = "root-password-locked, and under it login-refused-in-log".to_owned();
