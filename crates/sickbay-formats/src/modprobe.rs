@@ -6,14 +6,12 @@ use crate::lines::lines;
 use crate::modules::plain;
 use crate::span::Span;
 
-/// A line that keeps a module from being loaded.
+/// A line that keeps a module from being loaded: for the devices that would ask for it (`blacklist`), or altogether, by a command
+/// in its place that does nothing (`install NAME /bin/false`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ban {
     /// The module, with `_` for `-`.
     pub module: String,
-    /// Whether only the devices that would ask for it are ignored (`blacklist`): by its name it can still be loaded. Else it
-    /// is replaced by a command that does nothing (`install NAME /bin/false`).
-    pub only_by_device: bool,
     /// Where the module's name stands.
     pub span: Span,
 }
@@ -28,21 +26,17 @@ pub fn bans(text: &[u8]) -> Vec<Ban> {
             let mut words = line.text.fields_with(|one| one.is_ascii_whitespace());
             let command = words.next()?;
             let name = words.next()?;
-            let only_by_device = match command {
+            let is_ban = match command {
                 b"blacklist" => true,
-                b"install" => {
-                    let program = words.next()?;
-                    let base = program.rsplit(|byte| *byte == b'/').next()?;
-                    if !NOTHING.contains(&base) {
-                        return None;
-                    }
-                    false
-                }
-                _ => return None,
+                b"install" => NOTHING.contains(&words.next()?.rsplit(|byte| *byte == b'/').next()?),
+                _ => false,
             };
+            if !is_ban {
+                return None;
+            }
             let start = line.text.find(name).filter(|_| command != name).or_else(|| line.text.rfind(name))?;
             let module = plain(name.to_str().ok()?);
-            Some(Ban { module, only_by_device, span: line.span(start..start + name.len()) })
+            Some(Ban { module, span: line.span(start..start + name.len()) })
         })
         .collect()
 }
@@ -55,12 +49,12 @@ mod tests {
     fn what_bans_a_module() {
         let text = b"# blacklist a\nblacklist virtio-net\n  install usb-storage /bin/true\ninstall snd modprobe snd2\n\
             options virtio_net csum=0\nalias x y\ninstall cramfs\nblacklist";
-        let all: Vec<_> = bans(text).into_iter().map(|ban| (ban.module, ban.only_by_device, ban.span)).collect();
+        let all: Vec<_> = bans(text).into_iter().map(|ban| (ban.module, ban.span)).collect();
         assert_eq!(
             all,
             [
-                ("virtio_net".to_owned(), true, Span { line: 2, column: 11, len: 10 }),
-                ("usb_storage".to_owned(), false, Span { line: 3, column: 11, len: 11 }),
+                ("virtio_net".to_owned(), Span { line: 2, column: 11, len: 10 }),
+                ("usb_storage".to_owned(), Span { line: 3, column: 11, len: 11 }),
             ]
         );
     }

@@ -255,9 +255,7 @@ impl System {
         for (place, fits) in looks::PLACES {
             let place = Path::new(place);
             let is_mounted = placed.iter().any(|placed| placed.volume.mounted_on.as_deref() == Some(place));
-            let is_there =
-                root.resolve(Path::new(place), OFlags::DIRECTORY).is_ok_and(|dir| fits(&look(&Root::from_dir(dir))));
-            if is_mounted || is_there {
+            if is_mounted || looks_within(root, place).is_some_and(|looks| fits(&looks)) {
                 continue;
             }
             let free = |candidate: &&Candidate| {
@@ -451,8 +449,12 @@ fn hides(root: &Root, candidates: &[Candidate], index: usize, line: &Line) -> bo
     let looks =
         candidates.iter().find(|one| one.volume == index && one.subvolume == line.subvolume).map(|one| &one.looks);
     let (Some((place, fits)), Some(looks)) = (place, looks) else { return false };
-    let is_there = root.resolve(Path::new(place), OFlags::DIRECTORY).is_ok_and(|dir| fits(&look(&Root::from_dir(dir))));
-    is_there && !fits(looks)
+    !fits(looks) && looks_within(root, Path::new(place)).is_some_and(|looks| fits(&looks))
+}
+
+/// What a directory looks like, as the root of a file system.
+fn looks_within(root: &Root, dir: &Path) -> Option<Looks> {
+    root.resolve(dir, OFlags::DIRECTORY).ok().map(|dir| look(&Root::from_dir(dir)))
 }
 
 /// Which volume the first field of a line of fstab names.

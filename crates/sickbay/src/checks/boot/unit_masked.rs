@@ -178,21 +178,22 @@ fn judge(facts: &Facts, found: &mut Findings, name: &str, unit: &Unit, severity:
         Fault::NoCommand(file, span) => found
             .add(severity, tr!("{unit} has no command left: its last ExecStart= is empty", unit = name))
             .at(file, *span),
-        Fault::NoProgram(file, span, path) => found
-            .add(severity, tr!("{unit} is to start {path}, which does not exist", unit = name, path))
-            .at(file, *span)
-            .about(path),
+        Fault::NoProgram(file, span, path) => {
+            // The directory may be a link, and packages know the file by another path.
+            let real = path.parent().and_then(|dir| Some(facts.root().canonical(dir).ok()?.join(path.file_name()?)));
+            let real = real.as_deref().unwrap_or(path);
+            found
+                .add(severity, tr!("{unit} is to start {path}, which does not exist", unit = name, path))
+                .at(file, *span)
+                .about(path)
+                .about(real)
+                .explains(real)
+        }
         Fault::NoVariables(file, span, path) => found
             .add(severity, tr!("{unit} reads its variables from {path}, which is gone", unit = name, path))
             .at(file, *span)
             .about(path),
     };
-    if let Fault::NoProgram(_, _, path) = &fault {
-        // The directory may be a link, and packages know the file by another path.
-        let real = path.parent().and_then(|dir| Some(facts.root().canonical(dir).ok()?.join(path.file_name()?)));
-        let real = real.as_deref().unwrap_or(path);
-        finding.about(real).explains(real);
-    }
     finding.detail("unit", name).why(match severity {
         Severity::Critical => tr!("no login prompt is reached"),
         Severity::Warning => tr!("no console asks for a name: ssh is the only way in"),

@@ -1,6 +1,6 @@
 //! Nothing starts sshd.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bstr::ByteSlice;
 
@@ -46,7 +46,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         return Ok(());
     }
     let is_systemd = facts.get::<System>()?.init == Init::Systemd;
-    let Some(name) = own_unit(facts).filter(|_| is_systemd) else {
+    let Some((name, place)) = own_unit(facts).filter(|_| is_systemd) else {
         if is_systemd {
             // Its unit is gone: the package's checks say so.
             return Ok(());
@@ -59,14 +59,12 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             .by_hand(tr!("enable its init script: chkconfig sshd on, or update-rc.d ssh defaults"));
         return Ok(());
     };
-    if preset(facts, &name) == Some(false) {
+    if preset(facts, name) == Some(false) {
         return Ok(());
     }
-    let unit = unit(facts, &name)?;
-    let place = UNIT_DIRS.iter().map(|dir| Path::new(dir).join(&name)).find(|path| root.metadata(path).is_ok());
-    let Some(place) = place else { return Ok(()) };
+    let unit = unit(facts, name)?;
     let finding = found
-        .warning(tr!("nothing starts sshd: {unit} is not enabled", unit = name.as_str()))
+        .warning(tr!("nothing starts sshd: {unit} is not enabled", unit = name))
         .at_path(&place)
         .why(tr!("nobody can log in over ssh"))
         .stops(Stage::Sshd);
@@ -74,7 +72,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     match wanted.first().filter(|_| unit.state == State::Loaded) {
         Some(target) => {
             let dir = Path::new("/etc/systemd/system").join(format!("{target}.wants"));
-            let link = dir.join(&name);
+            let link = dir.join(name);
             let missing = root.metadata(&dir).is_err().then(|| Change::make_dir(&dir, 0o755));
             let title = tr!("enable it: link {link} to {unit}", link = link.as_path(), unit = place.as_path());
             finding.repair(Risk::Risky, title, missing.into_iter().chain([Change::link(&link, &place)]));
@@ -86,10 +84,12 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     Ok(())
 }
 
-/// The service that the package brought.
-fn own_unit(facts: &Facts) -> Option<String> {
-    let there = |name: &&str| UNIT_DIRS.iter().any(|dir| facts.root().metadata(Path::new(dir).join(name)).is_ok());
-    ["ssh.service", "sshd.service"].into_iter().find(there).map(str::to_owned)
+/// The service that the package brought, and where it is.
+fn own_unit(facts: &Facts) -> Option<(&'static str, PathBuf)> {
+    ["ssh.service", "sshd.service"].into_iter().find_map(|name| {
+        let mut places = UNIT_DIRS.iter().map(|dir| Path::new(dir).join(name));
+        Some((name, places.find(|place| facts.root().metadata(place).is_ok())?))
+    })
 }
 
 /// A unit of another name, inittab, xinetd or inetd.

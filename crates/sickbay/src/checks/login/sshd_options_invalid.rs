@@ -4,11 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bstr::ByteSlice;
-use sickbay_formats::lines::lines;
+use sickbay_formats::lines;
 use sickbay_formats::shell_vars::{Assignment, assignments};
 use sickbay_formats::sshd_config::{Reader, directives};
 
-use crate::check::Verdict;
+use crate::check::{Skip, Verdict};
 use crate::facts::sshd::Sshd;
 use crate::facts::sshd_service::SshdService;
 use crate::facts::{Facts, SourceFile};
@@ -72,27 +72,18 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
 
 fn report(found: &mut Findings, file: &Arc<SourceFile>, assignment: &Assignment, severity: Severity, why: Text) {
     let (name, range) = (assignment.name.to_string(), assignment.range.clone());
-    let line = lines(&file.bytes).take_while(|line| offset(file, line.text) <= range.start).last();
-    let Some(line) = line else { return };
-    let start = range.start - offset(file, line.text);
-    let end = (range.end - offset(file, line.text)).min(line.text.len());
-    let mut text = file.bytes.to_vec();
-    text.splice(range, []);
+    let span = lines::span_at(&file.bytes, range.clone());
+    let text = lines::with_bytes(&file.bytes, range, b"");
     found
         .add(severity, tr!("{name} of {path}: {why}", name = name.as_str(), path = file.path.as_path(), why))
-        .at(file, line.span(start..end.max(start)))
+        .at(file, span)
         .why(tr!("sshd does not start, and nobody can log in over ssh"))
         .stops(Stage::Sshd)
         .repair(Risk::Safe, tr!("empty {name}", name), [Change::edit(file, text)]);
 }
 
-/// Where a line begins in its file.
-fn offset(file: &SourceFile, line: &[u8]) -> usize {
-    line.as_ptr() as usize - file.bytes.as_ptr() as usize
-}
-
 /// Whether what starts sshd names the file and gives the variable.
-fn is_handed_on(facts: &Facts, path: &str, name: &str) -> Result<bool, crate::check::Skip> {
+fn is_handed_on(facts: &Facts, path: &str, name: &str) -> Result<bool, Skip> {
     for starter in STARTERS {
         let is_file = facts.root().stat(starter).is_ok_and(|metadata| metadata.is_file());
         if let Some(file) = is_file.then(|| facts.file(starter)).transpose()?.flatten()
@@ -106,7 +97,7 @@ fn is_handed_on(facts: &Facts, path: &str, name: &str) -> Result<bool, crate::ch
 }
 
 /// What sshd has against these words.
-fn objection(facts: &Facts, reader: &Reader<'_>, value: &[u8]) -> Result<Option<Text>, crate::check::Skip> {
+fn objection(facts: &Facts, reader: &Reader<'_>, value: &[u8]) -> Result<Option<Text>, Skip> {
     // What is left to the shell, or quoted inside, is not told.
     if value.iter().any(|byte| b"$`\\\"'".contains(byte)) {
         return Ok(None);
@@ -137,12 +128,7 @@ fn objection(facts: &Facts, reader: &Reader<'_>, value: &[u8]) -> Result<Option<
     Ok(None)
 }
 
-fn value_objection(
-    facts: &Facts,
-    reader: &Reader<'_>,
-    letter: u8,
-    value: &[u8],
-) -> Result<Option<Text>, crate::check::Skip> {
+fn value_objection(facts: &Facts, reader: &Reader<'_>, letter: u8, value: &[u8]) -> Result<Option<Text>, Skip> {
     let said = value.to_str_lossy().into_owned();
     Ok(match letter {
         b'p' if value.to_str().ok().and_then(|text| text.parse::<u16>().ok()).is_none_or(|port| port == 0) => {

@@ -30,8 +30,9 @@ const DIRS: [&str; 2] = ["/usr/etc/security", "/etc/security"];
 /// What it answers when a session begins.
 pub fn limits(facts: &Facts, question: &Question<'_>) -> Result<Answer, Skip> {
     let passes = Answer::any(&[code::SUCCESS, code::IGNORE]);
+    let files = files(facts, question)?;
     for (item, least) in LEAST {
-        if let Some((file, span, Some(value))) = set(facts, question, item, &["hard", "soft", "-"])?
+        if let Some((file, span, Some(value))) = set(&files, question, item, &["hard", "soft", "-"])
             && value < least
         {
             return Ok(Answer::because(code::PERM_DENIED, Because::Starves(file, span)));
@@ -41,7 +42,7 @@ pub fn limits(facts: &Facts, question: &Question<'_>) -> Result<Answer, Skip> {
     if facts.root().exists("/etc/debian_version")? {
         return Ok(passes);
     }
-    let Some((file, span, wanted)) = set(facts, question, "nofile", &["hard", "-"])? else { return Ok(passes) };
+    let Some((file, span, wanted)) = set(&files, question, "nofile", &["hard", "-"]) else { return Ok(passes) };
     let is_refused = match wanted {
         Some(number) if number <= NR_OPEN => false,
         Some(number) => most(facts)?.is_some_and(|most| number > most),
@@ -59,10 +60,10 @@ type Set = (Arc<SourceFile>, Span, Option<u64>);
 const LEAST: [(&str, u64); 3] = [("nofile", 4), ("as", 6000), ("stack", 32)];
 
 /// The line that sets this limit, by one of these types, and the limit.
-fn set(facts: &Facts, question: &Question<'_>, wanted: &str, types: &[&str]) -> Result<Option<Set>, Skip> {
+fn set(files: &[Arc<SourceFile>], question: &Question<'_>, wanted: &str, types: &[&str]) -> Option<Set> {
     let mut chosen = None;
     let mut nearest = usize::MAX;
-    for file in files(facts, question)? {
+    for file in files {
         for line in lines(&file.bytes) {
             let text = line.text.split(|&byte| byte == b'#').next().unwrap_or_default();
             let words: Vec<&str> = text.to_str().unwrap_or_default().split_ascii_whitespace().collect();
@@ -70,19 +71,19 @@ fn set(facts: &Facts, question: &Question<'_>, wanted: &str, types: &[&str]) -> 
             let Some(distance) = distance(question.attempt.user, domain) else { continue };
             match rest {
                 // No limits at all.
-                ["-"] if distance < 2 => return Ok(None),
+                ["-"] if distance < 2 => return None,
                 [kind, item, value, ..] if distance <= nearest => {
                     let is_it = types.iter().any(|known| kind.eq_ignore_ascii_case(known));
                     if let Some(limit) = limit(value).filter(|_| is_it && item.eq_ignore_ascii_case(wanted)) {
                         nearest = distance;
-                        chosen = Some((Arc::clone(&file), line.whole(), limit));
+                        chosen = Some((Arc::clone(file), line.whole(), limit));
                     }
                 }
                 _ => {}
             }
         }
     }
-    Ok(chosen)
+    chosen
 }
 
 /// How near a line is to the user: of two lines the nearer counts, of equals the later.
