@@ -107,6 +107,11 @@ impl Text {
         Text { template, arguments }
     }
 
+    /// The English sentence without its values.
+    pub fn template(&self) -> &'static str {
+        self.template
+    }
+
     /// A sentence that is the same in every language: what the kernel or a library said.
     pub fn verbatim(sentence: impl Into<String>) -> Text {
         Text { template: "{sentence}", arguments: vec![("sentence", Value::Plain(sentence.into()))] }

@@ -11,7 +11,7 @@ use crate::check::Verdict;
 use crate::facts::Facts;
 use crate::facts::packages::Packages;
 use crate::facts::restore;
-use crate::finding::Findings;
+use crate::finding::{Findings, Subject};
 use crate::repair::{Change, Risk};
 use crate::{check, tr};
 
@@ -91,7 +91,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         } else {
             tr!("anybody can replace what root runs, and sshd, sudo and cron refuse to work with it")
         });
-        finding.detail("paths", open.len());
+        finding.subject(Subject::Named("modes".to_owned())).extent(open.len()).detail("paths", open.len());
         for (path, (metadata, _)) in open.iter().take(5) {
             finding.at_path(path);
             finding.evidence(path.display().to_string(), format!("mode {:04o}", metadata.mode));
@@ -112,6 +112,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         let owner = format!("{}:{}", metadata.uid, metadata.gid);
         let finding = found.error(tr!("{path} belongs to user {owner} instead of root", path = first.as_path(), owner));
         finding.why(tr!("that user can replace what root runs, and sshd, sudo and systemd refuse to work with it"));
+        finding.subject(Subject::Named("owners".to_owned())).extent(owned.len());
         let mut changes = Vec::new();
         for (path, metadata) in &owned {
             finding.at_path(path);
