@@ -103,6 +103,14 @@ fn run(path: &Path) -> Result<(), String> {
         }
     }
 
+    for (path, wanted) in &story.then_links {
+        let path = built.root().join(path.trim_start_matches('/'));
+        let found = std::fs::read_link(&path).ok().map(|target| target.display().to_string());
+        if found != *wanted || (wanted.is_none() && path.symlink_metadata().is_ok()) {
+            return Err(format!("{} leads to {found:?} after the repair, wanted {wanted:?}", path.display()));
+        }
+    }
+
     session::undo(&target, donor.as_deref(), None, &[], Force::No)
         .map_err(|error| format!("undo failed: {}", error.text().render(Lang::En)))?;
     let after = manifest(built.root());

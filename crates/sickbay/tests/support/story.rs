@@ -50,6 +50,7 @@
 //! | `--- left` | as `finds`, after the repair; none when left out |
 //! | `--- then PATH` | the content of a file after the repair |
 //! | `--- then PATH MODE` | a mode after the repair |
+//! | `--- then-gone PATH`, `--- then-link PATH TARGET` | what is not there after the repair, and a link that is |
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, lchown, symlink};
@@ -90,6 +91,8 @@ pub struct Story {
     pub then: Vec<(String, Vec<u8>)>,
     /// Permission bits after the repair.
     pub then_modes: Vec<(String, u32)>,
+    /// Links after the repair; without a target, what is not there.
+    pub then_links: Vec<(String, Option<String>)>,
     /// Whether risky repairs are accepted.
     pub risky: bool,
     /// Whether a repair is expected not to hold.
@@ -149,6 +152,8 @@ impl Story {
             ["cannot", "tell"] => self.cannot_tell = lines(),
             ["left"] => self.left = lines(),
             ["then", path, mode] => self.then_modes.push(((*path).to_owned(), octal(mode)?)),
+            ["then-gone", path] => self.then_links.push(((*path).to_owned(), None)),
+            ["then-link", path, target] => self.then_links.push(((*path).to_owned(), Some((*target).to_owned()))),
             ["then", path] => self.then.push(((*path).to_owned(), directive.body.clone().into_bytes())),
             _ => self.changes.push(directive),
         }
