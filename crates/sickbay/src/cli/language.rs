@@ -37,7 +37,9 @@ impl Asked {
 
 /// The command line, its help in `lang`.
 pub(super) fn command(lang: Lang) -> Command {
-    let mut command = Cli::command();
+    // What is taken back is in the journal: a package has no part in it.
+    let hidden = |verb: Command| verb.mut_arg("package", |argument| argument.hide(true));
+    let mut command = Cli::command().mut_subcommand("undo", hidden);
     if lang == Lang::ZhCn {
         // What clap adds by itself, as --help, is there only then.
         command.build();
