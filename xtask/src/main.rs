@@ -4,6 +4,7 @@ mod bench;
 mod coverage;
 mod docs;
 mod lab;
+mod man;
 mod new_check;
 
 use std::process::ExitCode;
