@@ -103,7 +103,8 @@ impl Hostile {
 
     /// Runs one scenario in a mount namespace of its own; gives how often it ran sickbay.
     fn withstands(&self, scenario: &Scenario, sickbay: &Path, base: &Path, place: &Path) -> Result<usize, String> {
-        let dir = tempfile::Builder::new().prefix(&scenario.name).tempdir_in(place).map_err(|error| error.to_string())?;
+        let dir =
+            tempfile::Builder::new().prefix(&scenario.name).tempdir_in(place).map_err(|error| error.to_string())?;
         let this = std::env::current_exe().map_err(|error| error.to_string())?;
         let mut bash = Command::new("unshare");
         bash.args(["--mount", "--propagation", "private", "--", "bash", "-c", ". \"$1\"; . \"$2\"", "bash"]);

@@ -225,13 +225,13 @@ impl Context {
 }
 
 /// What fetches packages, if the user lets it; on a terminal a line tells how far it is.
-fn mirror(fetch: bool) -> Result<Option<Arc<Mirror>>, Failure> {
+fn mirror(fetch: bool, insecure: bool) -> Result<Option<Arc<Mirror>>, Failure> {
     let progress: Progress = |package, size| match size {
         _ if !std::io::stderr().is_terminal() => {}
         Some(size) => eprint!("\r\x1b[K{} {} KiB", printable(package), size >> 10),
         None => eprint!("\r\x1b[K"),
     };
-    let mirror = fetch.then(|| Mirror::new(progress)).transpose().map_err(Failure)?;
+    let mirror = fetch.then(|| Mirror::new(progress, insecure)).transpose().map_err(Failure)?;
     Ok(mirror.map(Arc::new))
 }
 
