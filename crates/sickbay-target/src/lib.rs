@@ -14,6 +14,7 @@ pub mod download;
 mod error;
 mod inside;
 mod kernel_files;
+mod likeness;
 mod log;
 mod loops;
 mod machine;
@@ -23,6 +24,7 @@ mod proc_readers;
 mod random;
 mod record;
 mod root;
+mod spool;
 mod sys;
 mod system;
 mod table;
@@ -46,10 +48,10 @@ pub use proc_readers::{ProcReader, proc_readers};
 pub use random::random;
 pub use record::Record;
 pub use root::{
-    DIR_LIMIT, DirEntry, FileKind, FileSystemUse, Metadata, READ_LIMIT, ReadError, Reason, Root, met_damage,
+    DIR_LIMIT, DirEntry, FileKind, FileSystemUse, Metadata, READ_LIMIT, ReadError, Reason, Root, Unread,
 };
 pub use table::Table;
-pub use target::{Access, Kind, Options, Target, Volume};
+pub use target::{Access, Kind, NoVolumes, Options, Target, Volume};
 pub use usage::{DirUsage, Usage};
 pub use view::Extent;
 pub use writer::{Attributes, Lock, Times, WriteError, Writer};

@@ -89,6 +89,10 @@ struct TargetArgs {
     /// A further disk of the same machine, such as a data disk that its fstab names
     #[arg(long, value_name = "DISK")]
     with: Vec<PathBuf>,
+    /// Let an image have the other files that it names: backing files, data files, extents. Without this such an image is
+    /// refused, since it could name any file of this machine
+    #[arg(long)]
+    follow_images: bool,
     /// A healthy root of the same release from which lost files are taken
     #[arg(long, value_name = "ROOT")]
     donor: Option<PathBuf>,
@@ -159,7 +163,7 @@ fn progress(what: &str) {
 
 /// Whether something on the disks of `target` could not be read in a way that hints at damage, while it was looked at.
 fn met_damage(target: &Target) -> bool {
-    sickbay_target::met_damage() && target.kind == Kind::Disk
+    target.root().met_damage() && target.kind == Kind::Disk
 }
 
 /// The target alone, once the last thread of a check has let go of it; `None` when one hangs.
@@ -242,7 +246,21 @@ impl TargetArgs {
 
     /// With `thorough`, every file system is examined by its checker.
     fn open_examined(&self, access: Access, thorough: bool) -> Result<Arc<Target>, Failure> {
-        let options = Options { access, with: self.with.clone(), thorough, progress: Some(progress) };
+        self.open_with(Options { access, thorough, ..Options::default() })
+    }
+
+    /// A directory in which something was repaired, whatever it looks like now.
+    fn open_to_undo(&self, access: Access) -> Result<Arc<Target>, Failure> {
+        self.open_with(Options { access, any_directory: true, ..Options::default() })
+    }
+
+    fn open_with(&self, options: Options) -> Result<Arc<Target>, Failure> {
+        let options = Options {
+            with: self.with.clone(),
+            follow_images: self.follow_images,
+            progress: Some(progress),
+            ..options
+        };
         let mut target = Target::open(self.target.as_deref(), &options)?;
         target.give_packages(&self.package)?;
         for path in target.packages() {

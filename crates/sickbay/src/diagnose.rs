@@ -7,6 +7,8 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use sickbay_target::Unread;
+
 use crate::check::{Check, Outcome, Skip};
 use crate::checks;
 use crate::facts::{Facts, panic_message};
@@ -153,9 +155,14 @@ fn run_one(check: &'static Check, facts: &Facts) -> Result {
     if let (Some(why), false) = (facts.target().unreadable(), checks::looks_at_disks_alone(check)) {
         return (Outcome::Unknown(Text::verbatim(why)), Vec::new());
     }
+    drop(facts.root().take_unread());
     let mut found = Findings::of(check);
     let verdict = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (check.run)(facts, &mut found)));
-    let (list, untold) = found.into_parts();
+    let (mut list, mut untold) = found.into_parts();
+    let unread = facts.root().take_unread();
+    if let Some(doubt) = doubtful(&mut list, &unread) {
+        untold.get_or_insert(doubt);
+    }
     let outcome = match verdict {
         Err(panic) => Outcome::Broken(tr!("the check failed: {message}", message = panic_message(panic.as_ref()))),
         Ok(Err(Skip::Unknown(why))) if list.is_empty() => Outcome::Unknown(why),
@@ -165,6 +172,17 @@ fn run_one(check: &'static Check, facts: &Facts) -> Result {
         Ok(_) => untold.map_or(Outcome::Clear, Outcome::Unknown),
     };
     (outcome, list)
+}
+
+/// What could not be read must not be taken for what is not there: takes away findings about such a path, and all where
+/// this process lacked descriptors or memory. Gives the reason why something remains open, if so.
+fn doubtful(findings: &mut Vec<Finding>, unread: &[Unread]) -> Option<Text> {
+    let first = unread.iter().find(|one| one.is_want).or(unread.first())?;
+    if first.is_want {
+        findings.clear();
+    }
+    findings.retain(|finding| !paths(finding).any(|path| unread.iter().any(|one| path.starts_with(&one.path))));
+    Some(Text::verbatim(&first.why))
 }
 
 /// Findings that are nothing without another go where that one is not; a check that has none left is clear.
