@@ -189,13 +189,10 @@ fn of_vmdk(read: &Reader<'_>) -> Vec<Other> {
     let sector = le64(&head, 28).unwrap_or(0);
     // Without a size of its own the extents of the descriptor count; else what is there names the file itself.
     let has_extents = le64(&head, 12) == Some(0);
-    let mut found = Vec::new();
-    for at in [512, sector.saturating_mul(512)] {
-        if at != 0 {
-            found.extend(described(&read(at, DESCRIPTION), has_extents));
-        }
+    let mut found = described(&read(512, DESCRIPTION), has_extents);
+    if sector > 1 {
+        found.extend(described(&read(sector.saturating_mul(512), DESCRIPTION), has_extents));
     }
-    found.dedup();
     found
 }
 

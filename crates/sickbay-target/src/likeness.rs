@@ -154,6 +154,10 @@ impl Looking<'_> {
     }
 
     fn is_root(&mut self) -> bool {
+        // What belongs below /usr has programs and libraries too; no root has a `share`.
+        if self.has(&["/share"]) > 0 && self.has(&["/usr", "/etc"]) == 0 {
+            return false;
+        }
         let mut count = 0;
         WITNESSES.iter().any(|witness| {
             count += usize::from(witness(self));
@@ -197,7 +201,8 @@ pub(crate) fn refusal(root: &Root, dir: &Path) -> OpenError {
         let dirs = entries.into_iter().filter(|entry| entry.kind == FileKind::Dir);
         dirs.map(|entry| dir.join(entry.name)).find(&is_meant)
     };
-    let meant = above.filter(&is_meant).or_else(below);
+    // This machine itself needs no name.
+    let meant = above.filter(|above| above != Path::new("/")).filter(&is_meant).or_else(below);
     OpenError::NotARoot { path: dir.to_owned(), meant: meant.map(|meant| meant.display().to_string()) }
 }
 
@@ -258,8 +263,8 @@ mod tests {
             &["bin/", "etc/", "lib/", "usr/", "var/", "home/", "dev/", "proc/", "sys/"],
             // /etc itself, /var, /usr, /boot, of other disks.
             &["passwd", "fstab", "os-release", "ssh/sshd_config", "pam.d/login", "opt/", "default/"],
-            &["lib/dpkg/status", "log/syslog", "cache/", "spool/", "tmp/"],
-            &["bin/env", "lib/os-release", "share/doc/", "sbin/", "local/"],
+            &["lib/dpkg/status", "lib/systemd/x", "lib/udev/", "log/syslog", "cache/", "spool/", "tmp/"],
+            &["bin/env", "lib/os-release", "lib/systemd/systemd", "share/doc/", "sbin/", "local/"],
             &["vmlinuz-6.1", "grub/grub.cfg", "efi/"],
             // Backups: of /etc, and what rsnapshot keeps as it comes.
             &["etc/passwd", "etc/fstab", "etc/os-release"],

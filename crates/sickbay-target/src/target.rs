@@ -307,6 +307,13 @@ impl Target {
         Ok(self)
     }
 
+    /// Whether it is the system that we run in, of which system calls tell too: no tree that is taken for a running one.
+    pub fn is_this_machine(&self) -> bool {
+        let own = rustix::fs::stat("/").map(|stat| (stat.st_dev, stat.st_ino));
+        let its = rustix::fs::fstat(self.root.as_dir()).map(|stat| (stat.st_dev, stat.st_ino));
+        self.kind == Kind::Host && own.is_ok() && own == its
+    }
+
     /// Its files.
     pub fn root(&self) -> &Root {
         &self.root

@@ -140,6 +140,17 @@ pub fn main() -> ExitCode {
     };
     let style = Style { lang: cli.lang.unwrap_or_else(Lang::from_environment), colour, verbose: cli.verbose };
     let context = Context { format: cli.format, style };
+    let files = sickbay_target::raise_files();
+    if files < sickbay_target::LEAST_FILES {
+        // What cannot be opened for that would look as if it were not there.
+        let least = sickbay_target::LEAST_FILES;
+        context.fail(&tr!(
+            "this process may open only {files} files at once, and {least} are needed: ulimit -n {least}",
+            files,
+            least
+        ));
+        return ExitCode::from(UNTOLD);
+    }
     let result = match cli.verb {
         Verb::Check(verb) => verb.run(&context),
         Verb::Fix(verb) => verb.run(&context),

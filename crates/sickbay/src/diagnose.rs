@@ -276,3 +276,67 @@ fn in_order(findings: Vec<Finding>) -> Vec<Finding> {
     }
     sorted
 }
+
+#[cfg(test)]
+mod tests {
+    use sickbay_target::{Access, Target};
+
+    use super::*;
+    use crate::check::{Area, Verdict};
+    use crate::facts::Fact;
+
+    fn unread(path: &str, is_want: bool) -> Unread {
+        Unread { path: path.into(), why: format!("{path} could not be read"), is_want }
+    }
+
+    /// Meets an error, and takes it for absence.
+    struct Careless;
+
+    impl Fact for Careless {
+        fn gather(facts: &Facts) -> std::result::Result<Careless, Skip> {
+            facts.root().note_unread(&[unread("/etc/one", false)]);
+            Ok(Careless)
+        }
+    }
+
+    fn finds(facts: &Facts, found: &mut Findings) -> Verdict {
+        facts.get::<Careless>()?;
+        found.critical(Text::verbatim("one is missing")).at_path("/etc/one/below");
+        found.critical(Text::verbatim("two is missing")).at_path("/etc/two");
+        Ok(())
+    }
+
+    fn looks(facts: &Facts, _: &mut Findings) -> Verdict {
+        facts.get::<Careless>().map(drop)
+    }
+
+    fn lacks_descriptors(facts: &Facts, found: &mut Findings) -> Verdict {
+        facts.root().note_unread(&[unread("/etc/one", false), unread("/etc/three", true)]);
+        found.critical(Text::verbatim("two is missing")).at_path("/etc/two");
+        Ok(())
+    }
+
+    fn sees_all(_: &Facts, found: &mut Findings) -> Verdict {
+        found.critical(Text::verbatim("one is missing")).at_path("/etc/one");
+        Ok(())
+    }
+
+    #[test]
+    fn what_could_not_be_read_is_not_absent() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = Target::described(dir.path(), Access::ReadOnly, Vec::new(), &[]).unwrap();
+        let facts = Facts::new(Arc::new(target), None);
+        let run = |run: fn(&Facts, &mut Findings) -> Verdict| {
+            let check = Check { id: "x", area: Area::Boot, seed: &[], proves: &[], title: "", page: "", zh_cn: "", run };
+            let (outcome, list) = run_one(Box::leak(Box::new(check)), &facts);
+            (outcome, list.len())
+        };
+        // Twice: whoever gets a fact that somebody else gathered is in the same doubt.
+        for _ in 0..2 {
+            assert!(matches!(run(finds), (Outcome::Found(Some(_)), 1)));
+            assert!(matches!(run(looks), (Outcome::Unknown(_), 0)));
+        }
+        assert!(matches!(run(lacks_descriptors), (Outcome::Unknown(_), 0)));
+        assert!(matches!(run(sees_all), (Outcome::Found(None), 1)));
+    }
+}

@@ -186,3 +186,43 @@ fn an_input_that_is_no_log_is_named() {
         assert_eq!((code, text.contains(words)), (Some(2), true), "{name} by a pipe: {text}");
     }
 }
+
+#[test]
+fn few_descriptors_make_nothing_look_missing() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let root = system(dir.path());
+    let (expected, _) = run(["check"], &root);
+    for (soft, hard) in [(10, 10), (10, 4096), (63, 63), (64, 64), (100, 100)] {
+        let mut command = Command::new("prlimit");
+        command.arg(format!("--nofile={soft}:{hard}")).arg(env!("CARGO_BIN_EXE_sickbay")).arg("check").arg(&root);
+        let (code, text) = said(&command.env("LC_ALL", "C").output().expect("prlimit"));
+        assert!(!text.contains("critical") && !text.contains("error["), "{soft}:{hard}: {text}");
+        match hard {
+            0..64 => assert!(code == Some(2) && text.contains("files at once"), "{soft}:{hard}: {code:?} {text}"),
+            // The right answer, or that it is not known.
+            _ => assert!(code == expected || code == Some(2), "{soft}:{hard}: {code:?} {text}"),
+        }
+    }
+}
+
+#[test]
+fn directories_without_end_cost_little_and_are_named() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let root = system(dir.path());
+    for name in ["etc/pam.d", "etc/profile.d", "etc/sysctl.d", "etc/ssh/sshd_config.d", "etc/security/limits.d"] {
+        let dir = root.join(name);
+        fs::create_dir_all(&dir).expect("made");
+        let first = dir.join("00000.conf");
+        fs::write(&first, "# nothing\n").expect("written");
+        // Many names of one file: what is many is what is listed.
+        for number in 1..=30_000 {
+            let ending = if name.ends_with("profile.d") { "sh" } else { "conf" };
+            fs::hard_link(&first, dir.join(format!("{number:05}.{ending}"))).expect("linked");
+        }
+    }
+    let begun = std::time::Instant::now();
+    let (code, text) = run(["check"], &root);
+    assert!(begun.elapsed() < std::time::Duration::from_secs(60), "{:?}", begun.elapsed());
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("of which 4096 are read") && !text.contains("critical"), "{text}");
+}
