@@ -31,8 +31,8 @@ use crate::{OpenError, sys, xattr};
 /// 2 GiB in its place must not fill the memory of the machine that looks at it.
 pub const READ_LIMIT: u64 = 16 << 20;
 
-/// The most entries that [`Root::read_dir`] lists of one directory. Those of a system have some thousands at most.
-pub const DIR_LIMIT: usize = 1 << 16;
+/// The most entries that [`Root::read_dir`] lists of one directory.
+pub const DIR_LIMIT: usize = 1 << 18;
 
 /// A directory that is taken for `/`: the host's own, a mounted root, or the root file system of a disk.
 #[derive(Debug)]

@@ -226,3 +226,37 @@ fn directories_without_end_cost_little_and_are_named() {
     assert_eq!(code, Some(2), "{text}");
     assert!(text.contains("of which 4096 are read") && !text.contains("critical"), "{text}");
 }
+
+#[test]
+fn images_that_reach_outside_are_refused_by_every_verb() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let victim = dir.path().join("victim");
+    fs::write(&victim, vec![0x5a; 1 << 20]).expect("written");
+    let qemu_img = |arguments: &[&str]| {
+        assert!(Command::new("qemu-img").args(arguments).status().expect("qemu-img").success(), "{arguments:?}");
+    };
+    let image = |name: &str| dir.path().join(name).display().to_string();
+    let name = victim.display().to_string();
+    qemu_img(&["create", "-q", "-f", "qcow2", "-F", "raw", "-b", &name, &image("backing.qcow2")]);
+    let data = format!("data_file={},data_file_raw=on", image("data"));
+    qemu_img(&["create", "-q", "-f", "qcow2", "-o", &data, &image("data.qcow2"), "1M"]);
+    let descriptor = format!(
+        "# Disk DescriptorFile\nversion=1\nCID=12345678\nparentCID=ffffffff\ncreateType=\"monolithicFlat\"\n\
+         RW 2048 FLAT \"{name}\" 0\n"
+    );
+    fs::write(image("extent.vmdk"), descriptor).expect("written");
+    for (name, words) in [
+        ("backing.qcow2", format!("the backing file {name}")),
+        ("data.qcow2", format!("the data file {}", image("data"))),
+        ("extent.vmdk", format!("the extent {name}")),
+    ] {
+        for arguments in [&["check"][..], &["fix", "--yes"], &["undo", "--yes"], &["boot"]] {
+            let (code, text) = run(arguments.iter().copied(), Path::new(&image(name)));
+            assert_eq!(code, Some(2), "{name} {arguments:?}: {text}");
+            assert!(text.contains(&words) && text.contains("--follow-images"), "{name} {arguments:?}: {text}");
+        }
+        let (code, text) = run(["check", "--follow-images"], Path::new(&image(name)));
+        assert!(code == Some(2) && !text.contains("reaches outside"), "{name}: {text}");
+    }
+    assert!(fs::read(&victim).expect("readable").iter().all(|byte| *byte == 0x5a));
+}
