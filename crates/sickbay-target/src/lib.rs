@@ -14,6 +14,8 @@ pub mod download;
 mod error;
 mod inside;
 mod kernel_files;
+mod likeness;
+mod limits;
 mod log;
 mod loops;
 mod machine;
@@ -24,6 +26,7 @@ mod random;
 mod record;
 mod root;
 pub mod signature;
+mod spool;
 mod sys;
 mod system;
 mod table;
@@ -41,16 +44,17 @@ pub use disk::Disk;
 pub use error::OpenError;
 pub use inside::{Inside, InsideError, Made};
 pub use kernel_files::KernelFiles;
+pub use limits::{LEAST_FILES, raise_files};
 pub use log::{Blocks, LogFile, kernel_messages, system_logs};
 pub use name_seekers::{NameSeeker, NameStorm, name_seekers};
 pub use proc_readers::{ProcReader, proc_readers};
 pub use random::random;
 pub use record::Record;
 pub use root::{
-    DIR_LIMIT, DirEntry, FileKind, FileSystemUse, Metadata, READ_LIMIT, ReadError, Reason, Root, met_damage,
+    DIR_LIMIT, DirEntry, FileKind, FileSystemUse, Metadata, READ_LIMIT, ReadError, Reason, Root, Unread,
 };
 pub use table::Table;
-pub use target::{Access, Kind, Options, Target, Volume};
+pub use target::{Access, Kind, NoVolumes, Options, Target, Volume};
 pub use usage::{DirUsage, Usage};
 pub use view::Extent;
 pub use writer::{Attributes, Lock, Times, WriteError, Writer};

@@ -112,6 +112,10 @@ struct Aid {
     /// A further disk of the same machine, such as a data disk that its fstab names
     #[arg(long, value_name = "DISK")]
     with: Vec<PathBuf>,
+    /// Let an image have the other files that it names: backing files, data files, extents. Without this such an image is
+    /// refused, since it could name any file of this machine
+    #[arg(long)]
+    follow_images: bool,
     /// A healthy root of the same release from which lost files are taken
     #[arg(long, value_name = "ROOT")]
     donor: Option<PathBuf>,
@@ -159,7 +163,7 @@ pub fn main() -> ExitCode {
     let (context, result) = match parsed {
         Ok(cli) => {
             let context = Context::new(cli.format, cli.lang.unwrap_or(asked.lang), cli.color, cli.verbose);
-            let result = cli.verb.run(&context);
+            let result = enough_files().and_then(|()| cli.verb.run(&context));
             (context, result)
         }
         Err(error) => {
@@ -225,7 +229,7 @@ fn announce_programs(plan: &Plan) {
 
 /// Whether something on the disks of `target` could not be read in a way that hints at damage, while it was looked at.
 fn met_damage(target: &Target) -> bool {
-    sickbay_target::met_damage() && target.kind == Kind::Disk
+    target.root().met_damage() && target.kind == Kind::Disk
 }
 
 /// The target alone, once the last thread of a check has let go of it; `None` when one hangs.
@@ -323,6 +327,19 @@ impl Context {
     }
 }
 
+/// As many files as are needed can be open at once: what cannot be opened for that would look as if it were not there.
+fn enough_files() -> Result<(), Failure> {
+    let (files, least) = (sickbay_target::raise_files(), sickbay_target::LEAST_FILES);
+    if files >= least {
+        return Ok(());
+    }
+    Err(Failure(tr!(
+        "this process may open only {files} files at once, and {least} are needed: ulimit -n {least}",
+        files,
+        least
+    )))
+}
+
 /// What standard output can show.
 fn screen(color: Color, lang: Lang) -> Style {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
@@ -363,7 +380,17 @@ impl TargetArgs {
 
     /// With `thorough`, every file system is examined by its checker.
     fn open_examined(&self, access: Access, thorough: bool) -> Result<Arc<Target>, Failure> {
-        let options = Options { access, with: self.aid.with.clone(), thorough, progress: Some(progress) };
+        self.open_with(Options { access, thorough, ..Options::default() })
+    }
+
+    /// A directory in which something was repaired, whatever it looks like now.
+    fn open_to_undo(&self, access: Access) -> Result<Arc<Target>, Failure> {
+        self.open_with(Options { access, any_directory: true, ..Options::default() })
+    }
+
+    fn open_with(&self, options: Options) -> Result<Arc<Target>, Failure> {
+        let (with, follow_images) = (self.aid.with.clone(), self.aid.follow_images);
+        let options = Options { with, follow_images, progress: Some(progress), ..options };
         let mut target = Target::open(self.target.as_deref(), &options)?;
         target.give_packages(&self.aid.package)?;
         for path in target.packages() {
