@@ -346,13 +346,13 @@ fn screen(color: Color, lang: Lang) -> Style {
 }
 
 /// What fetches packages, if the user lets it; on a terminal a line tells how far it is.
-fn mirror(fetch: bool) -> Result<Option<Arc<Mirror>>, Failure> {
+fn mirror(fetch: bool, insecure: bool) -> Result<Option<Arc<Mirror>>, Failure> {
     let progress: Progress = |package, got| match got {
         _ if !std::io::stderr().is_terminal() => {}
         Some(bytes) => complain(&format!("\r\x1b[K{} {}", printable(package), size(bytes >> 10))),
         None => complain("\r\x1b[K"),
     };
-    let mirror = fetch.then(|| Mirror::new(progress)).transpose().map_err(Failure)?;
+    let mirror = fetch.then(|| Mirror::new(progress, insecure)).transpose().map_err(Failure)?;
     Ok(mirror.map(Arc::new))
 }
 

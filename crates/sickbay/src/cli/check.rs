@@ -34,6 +34,9 @@ pub(super) struct Check {
     /// target's apt names; with curl or wget of this machine
     #[arg(long, help_heading = LOOK)]
     fetch: bool,
+    /// With --fetch, also believe lists of packages that no known key vouches for
+    #[arg(long, requires = "fetch", help_heading = LOOK)]
+    insecure: bool,
     /// Let every file system of a disk or image be examined by its checker (e2fsck, xfs_repair, btrfs), not only those
     /// that seem damaged; reads them as a whole
     #[arg(long, help_heading = LOOK)]
@@ -115,7 +118,7 @@ impl Check {
         let donor = args.open_donor(&target)?;
         // Only with a donor that was named: it is meant to be compared with.
         let other = donor.clone().filter(|_| self.aid.donor.is_some() && self.only.is_empty());
-        let mirror = mirror(self.fetch)?;
+        let mirror = mirror(self.fetch, self.insecure)?;
         let facts = || Facts::new(Arc::clone(&target), donor.clone()).with_all_digests(self.digests);
         let (facts, diagnosis) = look(|| facts().with_mirror(mirror.clone()), &chosen);
         let comparison = other.map(|donor| Comparison::of(&facts, &Facts::new(donor, None)));

@@ -51,6 +51,9 @@ pub(super) struct Fix {
     /// target's apt names; with curl or wget of this machine
     #[arg(long, help_heading = LOOK)]
     fetch: bool,
+    /// With --fetch, also believe lists of packages that no known key vouches for
+    #[arg(long, requires = "fetch", help_heading = LOOK)]
+    insecure: bool,
     /// Let every file system of a disk or image be examined by its checker (e2fsck, xfs_repair, btrfs), not only those
     /// that seem damaged; reads them as a whole
     #[arg(long, help_heading = LOOK)]
@@ -105,7 +108,7 @@ impl Fix {
         }
         let donor = self.target.open_donor(&target)?;
         let journal = TargetArgs::open_journal(self.journal.as_deref())?;
-        let choice = self.choice(mirror(self.fetch)?, journal, self.order(context)?);
+        let choice = self.choice(mirror(self.fetch, self.insecure)?, journal, self.order(context)?);
         let mut confirm = |_: &crate::diagnose::Diagnosis, next: &crate::repair::plan::Plan| {
             if context.format == Format::Text {
                 context.print(&text::render_plan(next, &context.style));
@@ -215,7 +218,7 @@ impl Fix {
         let thorough = self.fsck || self.is_damaged()?;
         let target = self.target.open_examined(Access::ReadOnly, thorough)?;
         let donor = self.target.open_donor(&target)?;
-        let mirror = mirror(self.fetch)?;
+        let mirror = mirror(self.fetch, self.insecure)?;
         let facts = || Facts::new(Arc::clone(&target), donor.clone()).with_all_digests(self.digests);
         let (facts, diagnosis) = look(|| facts().with_mirror(mirror.clone()), checks::ALL);
         if context.format == Format::Text {
