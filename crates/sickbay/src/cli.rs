@@ -266,12 +266,8 @@ impl TargetArgs {
     }
 
     fn open_with(&self, options: Options) -> Result<Arc<Target>, Failure> {
-        let options = Options {
-            with: self.with.clone(),
-            follow_images: self.follow_images,
-            progress: Some(progress),
-            ..options
-        };
+        let options =
+            Options { with: self.with.clone(), follow_images: self.follow_images, progress: Some(progress), ..options };
         let mut target = Target::open(self.target.as_deref(), &options)?;
         target.give_packages(&self.package)?;
         for path in target.packages() {

@@ -138,7 +138,8 @@ fn of_btrfs(facts: &Facts, mount: &Mount) -> Result<Option<Vec<Counter>>, Skip> 
     const TOP: &str = "/sys/fs/btrfs";
     let root = facts.root();
     let source = mount.source.to_path_lossy();
-    let Some(name) = root.canonical(&source).ok().as_deref().unwrap_or(&source).file_name().map(ToOwned::to_owned) else {
+    let Some(name) = root.canonical(&source).ok().as_deref().unwrap_or(&source).file_name().map(ToOwned::to_owned)
+    else {
         return Ok(None);
     };
     if !root.exists(TOP)? {
