@@ -54,7 +54,7 @@ impl Fact for Mounted {
         let mut list: Vec<OnDisk> = Vec::new();
         let mut seen = Vec::new();
         for mount in &mounts.all {
-            let place = PathBuf::from(mount.place.to_path_lossy().into_owned());
+            let place = mount.place.to_path_lossy().into_owned();
             if seen.contains(&(&mount.device, &mount.source)) || !is_own(facts, mount, &place) {
                 continue;
             }
