@@ -25,6 +25,7 @@ mod proc_readers;
 mod random;
 mod record;
 mod root;
+pub mod signature;
 mod spool;
 mod sys;
 mod system;
