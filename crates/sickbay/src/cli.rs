@@ -22,6 +22,7 @@ use sickbay_target::{Access, Kind, Options, Target};
 
 use crate::facts::memory::size;
 use crate::facts::restore::{Mirror, Progress};
+use crate::repair::journal::Journal;
 use crate::repair::plan::Plan;
 use crate::repair::{Change, held};
 use crate::report::text::{Style, printable};
@@ -385,12 +386,19 @@ impl TargetArgs {
 
     /// A directory in which something was repaired, whatever it looks like now.
     fn open_to_undo(&self, access: Access) -> Result<Arc<Target>, Failure> {
-        self.open_with(Options { access, any_directory: true, ..Options::default() })
+        self.open(access).or_else(|refused| {
+            let target = self.open_with(Options { access, any_directory: true, ..Options::default() });
+            target.ok().filter(|target| Journal::is_on(target)).ok_or(refused)
+        })
     }
 
     fn open_with(&self, options: Options) -> Result<Arc<Target>, Failure> {
-        let options =
-            Options { with: self.aid.with.clone(), follow_images: self.aid.follow_images, progress: Some(progress), ..options };
+        let options = Options {
+            with: self.aid.with.clone(),
+            follow_images: self.aid.follow_images,
+            progress: Some(progress),
+            ..options
+        };
         let mut target = Target::open(self.target.as_deref(), &options)?;
         target.give_packages(&self.aid.package)?;
         for path in target.packages() {
