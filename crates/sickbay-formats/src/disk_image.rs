@@ -174,7 +174,8 @@ fn of_qed(head: &[u8], read: &Reader<'_>) -> Vec<Other> {
     if features & HAS_BACKING == 0 {
         return Vec::new();
     }
-    let mut found = backing(read, le32(head, 56).map(u64::from), le32(head, 60)).unwrap_or_else(|| other(Role::Backing, ""));
+    let mut found =
+        backing(read, le32(head, 56).map(u64::from), le32(head, 60)).unwrap_or_else(|| other(Role::Backing, ""));
     found.format = (features & BACKING_IS_RAW != 0).then(|| "raw".into());
     vec![found]
 }
@@ -235,7 +236,8 @@ fn of_vpc(read: &Reader<'_>) -> Vec<Other> {
 /// Microsoft's "VHDX Image Format Specification": a flag among the parameters of the file says that it has a parent.
 fn of_vhdx(read: &Reader<'_>) -> Vec<Other> {
     // 8B7CA206-4790-4B9A-B8FE-575F050F886E, CAA16737-FA36-4D43-B3B6-33F0AA44E76B.
-    const METADATA: [u8; 16] = [6, 0xA2, 0x7C, 0x8B, 0x90, 0x47, 0x9A, 0x4B, 0xB8, 0xFE, 0x57, 0x5F, 5, 0x0F, 0x88, 0x6E];
+    const METADATA: [u8; 16] =
+        [6, 0xA2, 0x7C, 0x8B, 0x90, 0x47, 0x9A, 0x4B, 0xB8, 0xFE, 0x57, 0x5F, 5, 0x0F, 0x88, 0x6E];
     const PARAMETERS: [u8; 16] =
         [0x37, 0x67, 0xA1, 0xCA, 0x36, 0xFA, 0x43, 0x4D, 0xB3, 0xB6, 0x33, 0xF0, 0xAA, 0x44, 0xE7, 0x6B];
     const HAS_PARENT: u32 = 2;

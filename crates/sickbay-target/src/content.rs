@@ -16,8 +16,7 @@ const MAGICS: [(&[u8], &str); 11] = [
     (b"\xfe\xff", "text in UTF-16: convert it to UTF-8 (iconv -f UTF-16)"),
 ];
 
-const PACKED: [(&[u8], &str); 3] =
-    [(b"\x1f\x8b", "gzip"), (b"\xfd7zXZ\0", "xz"), (b"\x28\xb5\x2f\xfd", "zstd")];
+const PACKED: [(&[u8], &str); 3] = [(b"\x1f\x8b", "gzip"), (b"\xfd7zXZ\0", "xz"), (b"\x28\xb5\x2f\xfd", "zstd")];
 
 /// Names the content of a file by how it begins.
 pub(crate) fn name(head: &[u8]) -> String {

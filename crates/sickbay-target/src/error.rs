@@ -78,7 +78,7 @@ pub enum OpenError {
         found: String,
     },
     /// A directory that is no root: nothing is mounted on it, or it is something else.
-    #[error("{}: nothing here looks like a Linux root (is it mounted?){}", .path.display(), but(.meant.as_deref()))]
+    #[error("{}", no_root_here(.path, .meant.as_deref()))]
     NotARoot {
         /// What was named.
         path: PathBuf,
@@ -148,8 +148,12 @@ fn what_helps() -> &'static str {
     if rustix::process::geteuid().is_root() { ", not even for root: is this a container?" } else { ": run as root" }
 }
 
-fn but(meant: Option<&str>) -> String {
-    meant.map(|meant| format!("; {meant} does")).unwrap_or_default()
+fn no_root_here(path: &Path, meant: Option<&str>) -> String {
+    let path = path.display();
+    match meant {
+        None => format!("{path}: nothing here looks like a Linux root (is it mounted?)"),
+        Some(meant) => format!("{path}: nothing here looks like a Linux root (is it mounted?); {meant} does"),
+    }
 }
 
 impl OpenError {

@@ -50,9 +50,7 @@ pub use name_seekers::{NameSeeker, NameStorm, name_seekers};
 pub use proc_readers::{ProcReader, proc_readers};
 pub use random::random;
 pub use record::Record;
-pub use root::{
-    DIR_LIMIT, DirEntry, FileKind, FileSystemUse, Metadata, READ_LIMIT, ReadError, Reason, Root, Unread,
-};
+pub use root::{DIR_LIMIT, DirEntry, FileKind, FileSystemUse, Metadata, READ_LIMIT, ReadError, Reason, Root, Unread};
 pub use table::Table;
 pub use target::{Access, Kind, NoVolumes, Options, Target, Volume};
 pub use usage::{DirUsage, Usage};

@@ -79,7 +79,20 @@ const PROGRAM_DIRS: [&str; 4] = ["/usr/bin", "/bin", "/usr/sbin", "/sbin"];
 
 /// Programs of the base of a system, of which some survive.
 const PROGRAMS: [&str; 14] = [
-    "sh", "bash", "busybox", "env", "ls", "mount", "login", "passwd", "su", "sudo", "init", "systemctl", "ldconfig", "chroot",
+    "sh",
+    "bash",
+    "busybox",
+    "env",
+    "ls",
+    "mount",
+    "login",
+    "passwd",
+    "su",
+    "sudo",
+    "init",
+    "systemctl",
+    "ldconfig",
+    "chroot",
 ];
 
 const LIBRARY_DIRS: [&str; 4] = ["/usr/lib", "/lib", "/usr/lib64", "/lib64"];
@@ -192,9 +205,8 @@ pub(crate) fn is_root(root: &Root) -> Result<bool, ReadError> {
 
 /// Why a directory that is no root is refused, with the root that may be meant: what is directly above it or below.
 pub(crate) fn refusal(root: &Root, dir: &Path) -> OpenError {
-    let is_meant = |dir: &PathBuf| {
-        Root::at(dir).is_ok_and(|root| name(&root).is_none() && is_root(&root).unwrap_or(false))
-    };
+    let is_meant =
+        |dir: &PathBuf| Root::at(dir).is_ok_and(|root| name(&root).is_none() && is_root(&root).unwrap_or(false));
     let above = std::fs::canonicalize(dir).ok().and_then(|dir| Some(dir.parent()?.to_owned()));
     let below = || {
         let (entries, _) = root.read_dir_up_to("/", 64).unwrap_or_default();
@@ -233,7 +245,12 @@ mod tests {
             &["usr/bin/env", "usr/lib/os-release", "usr/share/doc/bash/copyright"],
             &["usr/bin/passwd", "usr/share/man/man1/ls.1"],
             // /etc is lost, or /usr.
-            &["usr/bin/bash", "usr/lib/x86_64-linux-gnu/libc.so.6", "var/lib/dpkg/status", "boot/vmlinuz-6.1.0-18-amd64"],
+            &[
+                "usr/bin/bash",
+                "usr/lib/x86_64-linux-gnu/libc.so.6",
+                "var/lib/dpkg/status",
+                "boot/vmlinuz-6.1.0-18-amd64",
+            ],
             &["etc/passwd", "etc/fstab", "var/lib/dpkg/status"],
             &["etc/redhat-release", "boot/grub2/grub.cfg"],
             // Before /usr was merged.

@@ -316,6 +316,9 @@ fn disks_below(root: &Root) -> Result<Vec<PathBuf>, NoVolumes> {
     if !root.is_mount_point().map_err(unread)? {
         return Err(NoVolumes::None("it is a directory and has no disks: nothing is mounted on it".into()));
     }
+    if matches!(fs::metadata("/proc/self/mountinfo"), Err(error) if error.kind() == io::ErrorKind::NotFound) {
+        return Err(NoVolumes::None("/proc is not mounted here: a chroot, or a container".into()));
+    }
     let id = sys::mount_id(root.as_dir()).map(|id| id.to_string());
     let mount = mounts().into_iter().find(|mount| Some(&mount.id) == id.as_ref());
     let mount = mount.ok_or_else(|| NoVolumes::Unread("the mount that it belongs to cannot be told".into()))?;

@@ -404,7 +404,8 @@ impl Root {
     /// was taken for absent because of that may be there.
     pub fn take_unread(&self) -> Vec<Unread> {
         let number = self.met.number();
-        UNREAD.with_borrow_mut(|all| all.extract_if(.., |(root, _)| *root == number).map(|(_, unread)| unread).collect())
+        UNREAD
+            .with_borrow_mut(|all| all.extract_if(.., |(root, _)| *root == number).map(|(_, unread)| unread).collect())
     }
 
     /// Notes again what was taken, for this thread: it goes on with what another one could not wholly read.
@@ -441,8 +442,9 @@ impl Root {
         if self.is_none {
             return Err(error(path, Reason::NoFiles));
         }
-        let above = rustix::fs::openat(&self.dir, "..", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-            .map_err(|errno| self.met.fail(path, errno))?;
+        let above =
+            rustix::fs::openat(&self.dir, "..", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+                .map_err(|errno| self.met.fail(path, errno))?;
         let stat = |fd: BorrowedFd<'_>| rustix::fs::fstat(fd).map_err(|errno| self.met.fail(path, errno));
         let (own, theirs) = (stat(self.dir.as_fd())?, stat(above.as_fd())?);
         if (own.st_dev, own.st_ino) == (theirs.st_dev, theirs.st_ino) {

@@ -27,7 +27,7 @@ fn convert(raw: &Path, format: &str) -> PathBuf {
 /// Drivers that serve an image, by its name.
 fn drivers(image: &Path) -> String {
     let output =
-        Command::new("pgrep").args(["-f", "-a"]).arg(format!("filename={}", image.display())).output().unwrap();
+        Command::new("pgrep").args(["-f", "-a"]).arg(format!("\"filename\":\"{}\"", image.display())).output().unwrap();
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -230,7 +230,17 @@ fn an_image_has_no_other_file_unless_it_may() {
     let qemu_img = |args: &[&str]| run(Command::new("qemu-img").args(args));
     let (backing, data, extent) = (outside("backing"), outside("data"), outside("extent"));
     let on_backing = lab.path("backing.qcow2");
-    qemu_img(&["create", "-q", "-f", "qcow2", "-F", "raw", "-b", backing.to_str().unwrap(), on_backing.to_str().unwrap()]);
+    qemu_img(&[
+        "create",
+        "-q",
+        "-f",
+        "qcow2",
+        "-F",
+        "raw",
+        "-b",
+        backing.to_str().unwrap(),
+        on_backing.to_str().unwrap(),
+    ]);
     let with_data = lab.path("data.qcow2");
     let option = format!("data_file={},data_file_raw=on", data.display());
     qemu_img(&["create", "-q", "-f", "qcow2", "-o", &option, with_data.to_str().unwrap(), &size.to_string()]);

@@ -294,8 +294,12 @@ fn speak(facts: &Arc<Facts>, copies: &Copies) -> Result<Option<&'static str>, Te
         return Ok(None);
     }
     // They lie on the disks themselves, of which each is a file of its own.
-    let options =
-        Options { access: Access::ReadWrite, with: copies.others().to_vec(), follow_images: true, ..Options::default() };
+    let options = Options {
+        access: Access::ReadWrite,
+        with: copies.others().to_vec(),
+        follow_images: true,
+        ..Options::default()
+    };
     let copy = Target::open(Some(copies.first()), &options).map_err(|error| Text::verbatim(error.to_string()))?;
     // A damaged file system is started as it is.
     if copy.is_held() {

@@ -22,6 +22,7 @@ use sickbay_target::{Access, Kind, Options, Target};
 
 use crate::facts::memory::size;
 use crate::facts::restore::{Mirror, Progress};
+use crate::repair::journal::Journal;
 use crate::repair::plan::Plan;
 use crate::repair::{Change, held};
 use crate::report::text::{Style, printable};
@@ -177,6 +178,19 @@ pub fn main() -> ExitCode {
         UNTOLD
     });
     ExitCode::from(if context.is_written() { status } else { UNTOLD })
+}
+
+/// What cannot be opened for want of descriptors would look as if it were not there.
+fn enough_files() -> Result<(), Failure> {
+    let (files, least) = (sickbay_target::raise_files(), sickbay_target::LEAST_FILES);
+    if files >= least {
+        return Ok(());
+    }
+    Err(Failure(tr!(
+        "this process may open only {files} files at once, and {least} are needed: ulimit -n {least}",
+        files,
+        least
+    )))
 }
 
 impl Verb {
@@ -385,7 +399,10 @@ impl TargetArgs {
 
     /// A directory in which something was repaired, whatever it looks like now.
     fn open_to_undo(&self, access: Access) -> Result<Arc<Target>, Failure> {
-        self.open_with(Options { access, any_directory: true, ..Options::default() })
+        self.open(access).or_else(|refused| {
+            let target = self.open_with(Options { access, any_directory: true, ..Options::default() });
+            target.ok().filter(|target| Journal::is_on(target)).ok_or(refused)
+        })
     }
 
     fn open_with(&self, options: Options) -> Result<Arc<Target>, Failure> {

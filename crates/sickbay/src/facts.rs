@@ -55,6 +55,9 @@ use sickbay_target::{Kind, Reason, Root, Target, Unread};
 use crate::check::Skip;
 use crate::tr;
 
+/// So many files are asked for at most. Those of a healthy system are some thousands.
+const FILES: usize = 1 << 15;
+
 /// Something that can be known of a target. Implemented by one type per file in `facts/`.
 pub trait Fact: Sized + Send + Sync + 'static {
     /// Reads it from the target, or says why that cannot be.
@@ -234,6 +237,13 @@ impl Facts {
         let path = path.as_ref();
         if let Some(known) = lock(&self.files).get(path) {
             return Ok(known.clone());
+        }
+        if lock(&self.files).len() >= FILES {
+            return Err(Skip::Unknown(tr!(
+                "{path} was not read: there are more than {most} files",
+                path,
+                most = FILES
+            )));
         }
         let file = match self.root().read(path) {
             Ok(bytes) => Some(Arc::new(SourceFile { path: path.to_owned(), bytes })),

@@ -76,7 +76,9 @@ fn what_only_looks_like_a_system_is_named() {
 
 #[test]
 fn a_system_that_lost_most_of_it_is_looked_at() {
-    for lost in [&["etc"][..], &["usr", "bin", "sbin", "lib"], &["var", "etc", "boot"], &["dev", "proc", "sys", "run", "tmp"]] {
+    for lost in
+        [&["etc"][..], &["usr", "bin", "sbin", "lib"], &["var", "etc", "boot"], &["dev", "proc", "sys", "run", "tmp"]]
+    {
         let dir = tempfile::tempdir().expect("a directory");
         let root = system(dir.path());
         for name in lost {
@@ -145,7 +147,8 @@ fn every_log_says_the_same_through_a_pipe() {
     let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
     let dir = tempfile::tempdir().expect("a directory");
     let mut count = 0;
-    let stories = fs::read_dir(cases).expect("cases").flatten().flat_map(|dir| fs::read_dir(dir.path()).expect("a directory"));
+    let stories =
+        fs::read_dir(cases).expect("cases").flatten().flat_map(|dir| fs::read_dir(dir.path()).expect("a directory"));
     for path in stories.flatten().map(|entry| entry.path()) {
         let Ok(Story { log: Some(log), .. }) = Story::read(&path) else { continue };
         let file = dir.path().join("LOG");

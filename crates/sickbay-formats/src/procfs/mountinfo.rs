@@ -30,7 +30,8 @@ fn mount(line: &[u8]) -> Option<Mount> {
     let at = line.find(" - ")?;
     let own: Vec<&[u8]> = super::words(line.get(..at)?).collect();
     let of_file_system: Vec<&[u8]> = super::words(line.get(at + 3..)?).collect();
-    let ([_, _, device, root, place, own_options, ..], [fstype, source, rest @ ..]) = (own.as_slice(), of_file_system.as_slice())
+    let ([_, _, device, root, place, own_options, ..], [fstype, source, rest @ ..]) =
+        (own.as_slice(), of_file_system.as_slice())
     else {
         return None;
     };

@@ -74,8 +74,7 @@ impl Image {
         let head = self::read(file, 0, 1024).map_err(fail)?;
         let tail = self::read(file, metadata.len().saturating_sub(512), 512).map_err(fail)?;
         let found = Format::of(&head, &tail);
-        let mut image =
-            Image { path: path.to_owned(), format: None, backing: None, data: None, extents: Vec::new() };
+        let mut image = Image { path: path.to_owned(), format: None, backing: None, data: None, extents: Vec::new() };
         let found = match (format, found) {
             (Some(b"raw"), _) | (None, None) => return Ok(image),
             (Some(told), Some(found)) if told == found.driver().as_bytes() => found,
@@ -83,10 +82,11 @@ impl Image {
             (None, Some(found)) => found,
         };
         image.format = Some(found.driver());
-        if found == Format::Qcow2 {
+        let others = disk_image::others(found, &read);
+        // The clusters of one with a data file are in that.
+        if found == Format::Qcow2 && others.iter().all(|other| other.role != Role::Data) {
             check_qcow2(path, file, &head, metadata.len())?;
         }
-        let others = disk_image::others(found, &read);
         for other in &others {
             let near = path.parent().unwrap_or(Path::new(""));
             let below = near.join(std::ffi::OsStr::from_bytes(&other.name));
@@ -361,7 +361,8 @@ fn ended<T>(keeper: &mut Keeper, path: &Path, blockdev: &str) -> Result<Option<T
     let Some((status, said)) = keeper.ended().map_err(|e| Trouble::Driver(e.to_string()))? else { return Ok(None) };
     let complaint = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("").trim();
     // It repeats our words first.
-    let complaint = complaint.rsplit_once(blockdev).map_or(complaint, |(_, rest)| rest.trim_start_matches([':', ' ', '\'']));
+    let complaint =
+        complaint.rsplit_once(blockdev).map_or(complaint, |(_, rest)| rest.trim_start_matches([':', ' ', '\'']));
     let path = path.to_owned();
     let lower = complaint.to_lowercase();
     Err(match () {

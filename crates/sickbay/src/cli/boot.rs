@@ -99,7 +99,8 @@ impl Boot {
         {
             return Err(Failure(why));
         }
-        if let Err(error @ (OpenError::NotFound { .. } | OpenError::Denied { .. } | OpenError::Outside { .. })) = opened {
+        if let Err(error @ (OpenError::NotFound { .. } | OpenError::Denied { .. } | OpenError::Outside { .. })) = opened
+        {
             return Err(error.into());
         }
         let facts = opened.ok().map(|target| Arc::new(Facts::new(Arc::new(target), None)));

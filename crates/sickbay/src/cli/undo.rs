@@ -50,7 +50,9 @@ impl Undo {
             // To mount it for writing would change what was just put back.
             let is_all = |undone: &[_]| {
                 let is_none = |target: Arc<Target>| !Journal::is_on(&target);
-                !undone.is_empty() && self.journal.is_none() && target_args.open_to_undo(Access::ReadOnly).is_ok_and(is_none)
+                !undone.is_empty()
+                    && self.journal.is_none()
+                    && target_args.open_to_undo(Access::ReadOnly).is_ok_and(is_none)
             };
             if !of_disk.is_empty() || is_all(&undone) {
                 return self.told(context, &undone, something_left);

@@ -54,7 +54,7 @@ impl Fact for Mounted {
         let mut list: Vec<OnDisk> = Vec::new();
         let mut seen = Vec::new();
         for mount in &mounts.all {
-            let place = PathBuf::from(mount.place.to_path_lossy().into_owned());
+            let place = mount.place.to_path_lossy().into_owned();
             if seen.contains(&(&mount.device, &mount.source)) || !is_own(facts, mount, &place) {
                 continue;
             }
@@ -138,7 +138,8 @@ fn of_btrfs(facts: &Facts, mount: &Mount) -> Result<Option<Vec<Counter>>, Skip> 
     const TOP: &str = "/sys/fs/btrfs";
     let root = facts.root();
     let source = mount.source.to_path_lossy();
-    let Some(name) = root.canonical(&source).ok().as_deref().unwrap_or(&source).file_name().map(ToOwned::to_owned) else {
+    let Some(name) = root.canonical(&source).ok().as_deref().unwrap_or(&source).file_name().map(ToOwned::to_owned)
+    else {
         return Ok(None);
     };
     if !root.exists(TOP)? {
