@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 
+use crate::ids::Ids;
 use crate::root::{QUIET, error, io_error, metadata_of_fd};
 use crate::{Metadata, READ_LIMIT, ReadError, Reason, Root};
 
@@ -17,6 +18,7 @@ use crate::{Metadata, READ_LIMIT, ReadError, Reason, Root};
 pub struct Dir {
     path: PathBuf,
     dir: OwnedFd,
+    ids: Ids,
 }
 
 impl Root {
@@ -26,7 +28,7 @@ impl Root {
     /// See [`Reason`].
     pub fn dir(&self, path: impl AsRef<Path>) -> Result<Dir, ReadError> {
         let path = path.as_ref();
-        Ok(Dir { path: path.to_owned(), dir: self.resolve(path, OFlags::DIRECTORY)? })
+        Ok(Dir { path: path.to_owned(), dir: self.resolve(path, OFlags::DIRECTORY)?, ids: self.ids })
     }
 }
 
@@ -38,7 +40,7 @@ impl Dir {
     pub fn metadata(&self, name: &OsStr) -> Result<Metadata, ReadError> {
         self.is_name(name)?;
         let stat = rustix::fs::statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW);
-        stat.map(|stat| Metadata::of(&stat)).map_err(|errno| self.error(name, Reason::of(errno)))
+        stat.map(|stat| self.ids.inside(Metadata::of(&stat))).map_err(|errno| self.error(name, Reason::of(errno)))
     }
 
     /// The bytes of a regular file of at most [`READ_LIMIT`]; a link is not followed.

@@ -23,6 +23,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags, Stat};
 use rustix::io::Errno;
 
+use crate::ids::Ids;
 use crate::{OpenError, xattr};
 
 /// The most bytes that [`Root::read`] reads of one file: 16 MiB. Configuration is far smaller; a sparse file of
@@ -37,6 +38,7 @@ pub const DIR_LIMIT: usize = 1 << 18;
 pub struct Root {
     dir: OwnedFd,
     by_kernel: bool,
+    pub(crate) ids: Ids,
 }
 
 /// Why something in the target could not be read.
@@ -174,9 +176,9 @@ pub struct Metadata {
     pub kind: FileKind,
     /// The permission bits with set-user-ID, set-group-ID and sticky: `07777` of `st_mode`.
     pub mode: u32,
-    /// The user ID of the owner, as stored in the target.
+    /// The user ID of the owner, as the target's system knows it: in an unprivileged container's root, root is 0.
     pub uid: u32,
-    /// The group ID, as stored in the target.
+    /// The group ID, likewise.
     pub gid: u32,
     /// The size in bytes; 0 for files that do not know theirs, as in `/proc`.
     pub size: u64,
@@ -317,7 +319,8 @@ impl Root {
     pub(crate) fn from_dir(dir: OwnedFd) -> Root {
         // Kernels before 5.6 have no openat2; seccomp filters of containers answer ENOSYS or EPERM.
         let by_kernel = openat2(dir.as_fd(), Path::new("/"), OFlags::PATH).is_ok();
-        Root { dir, by_kernel }
+        let ids = Ids::of(dir.as_fd());
+        Root { dir, by_kernel, ids }
     }
 
     /// The directory itself, for calls that take one (an `O_PATH` descriptor).
@@ -337,7 +340,7 @@ impl Root {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir = rustix::fs::openat(&proc, format!("{pid}/root"), flags, Mode::empty())
             .map_err(|errno| error(&path, Reason::of(errno)))?;
-        Ok(Root { dir, by_kernel: self.by_kernel })
+        Ok(Root { dir, by_kernel: self.by_kernel, ids: self.ids })
     }
 
     /// Whether a file system of its own begins here: the directory above is on another.
@@ -351,7 +354,7 @@ impl Root {
     /// # Errors
     /// When the process may open no more files.
     pub fn try_clone(&self) -> io::Result<Root> {
-        Ok(Root { dir: self.dir.try_clone()?, by_kernel: self.by_kernel })
+        Ok(Root { dir: self.dir.try_clone()?, by_kernel: self.by_kernel, ids: self.ids })
     }
 
     /// The bytes of a regular file of at most [`READ_LIMIT`].
@@ -528,7 +531,7 @@ impl Root {
 
     fn metadata_of(&self, path: &Path, flags: OFlags) -> Result<Metadata, ReadError> {
         let fd = self.resolve(path, flags)?;
-        metadata_of_fd(path, fd.as_fd())
+        Ok(self.ids.inside(metadata_of_fd(path, fd.as_fd())?))
     }
 
     /// An `O_PATH` descriptor of what the path leads to; `flags` may say `NOFOLLOW` and `DIRECTORY`.
