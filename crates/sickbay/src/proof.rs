@@ -155,6 +155,7 @@ fn state(stage: Stage, diagnosis: &Diagnosis) -> State {
             Outcome::Unknown(why) | Outcome::Broken(why) | Outcome::Found(Some(why)) => {
                 return State::Unknown(why.clone());
             }
+            Outcome::Skipped => return State::Unknown(tr!("{check} was left out (--skip)", check = check.id)),
             Outcome::NotApplicable(why) => not_applicable = Some(why.clone()),
             // That a disk has room says nothing of an initramfs that may not be there at all.
             Outcome::Clear | Outcome::Found(None) => judged |= check.proves.contains(&stage),

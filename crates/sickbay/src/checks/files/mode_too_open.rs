@@ -95,7 +95,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             tr!("{first} has mode {mode}", first = first.as_path(), mode)
         } else {
             tr!(
-                "{first} has mode {mode}, and {others} more system paths are as open",
+                "{first} has mode {mode}, and {others} more system {others?path is|paths are} as open",
                 first = first.as_path(),
                 mode,
                 others = open.len() - 1
@@ -123,7 +123,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             .iter()
             .map(|(path, (metadata, after))| Change::Mode { path: path.clone(), before: metadata.mode, after: *after })
             .collect();
-        let title = tr!("give {count} paths their usual modes", count = changes.len());
+        let title = tr!("give {count} {count?path its usual mode|paths their usual modes}", count = changes.len());
         finding.repair(Risk::Safe, title, changes);
     }
     if let Some((first, metadata, after)) = owned.first() {
@@ -154,7 +154,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
                 changes.push(Change::Mode { path: path.clone(), before: metadata.mode, after: *after });
             }
         }
-        finding.repair(Risk::Safe, tr!("give {count} paths back to root", count = owned.len()), changes);
+        finding.repair(Risk::Safe, tr!("give {count} {count?path|paths} back to root", count = owned.len()), changes);
     }
     if let Some((first, metadata, _)) = readable.first() {
         let finding = found.error(tr!(
@@ -169,7 +169,11 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             let before = (0, metadata.gid);
             changes.push(Change::Owner { path: path.clone(), before, after: (0, *group) });
         }
-        finding.repair(Risk::Safe, tr!("give {count} paths their usual group", count = changes.len()), changes);
+        finding.repair(
+            Risk::Safe,
+            tr!("give {count} {count?path its usual group|paths their usual group}", count = changes.len()),
+            changes,
+        );
     }
     Ok(())
 }

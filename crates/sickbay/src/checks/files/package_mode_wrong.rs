@@ -106,7 +106,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         let message = match (by_owner, more) {
             (true, 0) => tr!("{path} of {package} belongs to {owner}", path, package = of, owner = what),
             (true, _) => tr!(
-                "{path} belongs to {owner}, and {more} more files of {package} have wrong owners",
+                "{path} belongs to {owner}, and {more} more {more?file|files} of {package} {more?has a wrong owner|have wrong owners}",
                 path,
                 owner = what,
                 more,
@@ -114,7 +114,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             ),
             (false, 0) => tr!("{path} of {package} has mode {mode}", path, package = of, mode = what),
             (false, _) => tr!(
-                "{path} has mode {mode}, and {more} more files of {package} have wrong modes",
+                "{path} has mode {mode}, and {more} more {more?file|files} of {package} {more?has a wrong mode|have wrong modes}",
                 path,
                 mode = what,
                 more,
@@ -135,7 +135,10 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             }
         }
         let changes = if more == 0 { changes_of(first, &now) } else { all_changes(facts, &packages, by_owner) };
-        let title = tr!("give {count} paths the mode and owner of their packages", count = paths(&changes));
+        let title = tr!(
+            "give {count} {count?path|paths} the mode and owner of {count?its package|their packages}",
+            count = paths(&changes)
+        );
         finding.repair(Risk::Safe, title, changes);
     }
     Ok(())
@@ -168,7 +171,7 @@ fn tell_given_away(facts: &Facts, found: &mut Findings, owners: &Owners) {
     if !unknown.is_empty() {
         let paths: Vec<String> = unknown.iter().take(SAMPLES).map(|path| path.display().to_string()).collect();
         finding.note(tr!(
-            "left alone, since it is not known whose they were: {count} paths, with all that is in them: {paths}",
+            "left alone, since it is not known whose {count?it was|they were}: {count} {count?path|paths}, with all that is inside: {paths}",
             count = unknown.len(),
             paths = paths.join(" ")
         ));
@@ -178,7 +181,7 @@ fn tell_given_away(facts: &Facts, found: &mut Findings, owners: &Owners) {
     for taken in owners.all() {
         changes.extend(changes_back(facts, taken));
     }
-    let title = tr!("give {count} paths back to their owners", count = paths(&changes));
+    let title = tr!("give {count} {count?path|paths} back to {count?its owner|their owners}", count = paths(&changes));
     finding.repair(Risk::Safe, title, changes);
 }
 
@@ -188,7 +191,7 @@ fn tell_closed(facts: &Facts, found: &mut Findings, packages: &Packages, survey:
     let files: Vec<&PackagedFile> = closed().map(|(file, _)| file).collect();
     let Some((first, now)) = closed().next() else { return };
     let message = tr!(
-        "{path} has mode {mode}, and {more} more files of {package} have wrong modes",
+        "{path} has mode {mode}, and {more} more {more?file|files} of {package} {more?has a wrong mode|have wrong modes}",
         path = first.as_path(),
         mode = format!("{:04o}", now.mode),
         more = files.len() - 1,
@@ -218,7 +221,10 @@ fn tell_closed(facts: &Facts, found: &mut Findings, packages: &Packages, survey:
             changes.push(Change::Mode { path: path.to_owned(), before: now.mode, after });
         }
     }
-    let title = tr!("give {count} paths the mode and owner of their packages", count = paths(&changes));
+    let title = tr!(
+        "give {count} {count?path|paths} the mode and owner of {count?its package|their packages}",
+        count = paths(&changes)
+    );
     finding.repair(Risk::Safe, title, changes);
 }
 
@@ -231,7 +237,11 @@ fn tell_one(facts: &Facts, found: &mut Findings, packages: &Packages, taken: &Ta
         .error(tr!("{path} of {package} belongs to {owner}", path, package, owner))
         .at_path(path)
         .why(tr!("that user can replace what root runs, and services refuse files that are not root's"))
-        .repair(Risk::Safe, tr!("give {count} paths back to their owners", count = 1), changes_back(facts, taken));
+        .repair(
+            Risk::Safe,
+            tr!("give {count} {count?path|paths} back to {count?its owner|their owners}", count = 1),
+            changes_back(facts, taken),
+        );
 }
 
 /// How many paths are named.
