@@ -58,9 +58,8 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     } else if !is_rpm {
         // `mode-too-open` and `setuid-lost` name theirs one by one.
         let named = |taken: &&Taken| RULES.iter().any(|rule| taken.path == Path::new(rule.path));
-        for taken in owners.packaged.iter().filter(|taken| !named(taken) && !setuid_lost::judges(&taken.path)) {
-            tell_one(facts, found, &packages, taken, &owners);
-        }
+        let some = owners.packaged.iter().filter(|taken| !named(taken) && !setuid_lost::judges(&taken.path));
+        tell_some(facts, found, &packages, &some.collect::<Vec<_>>(), &owners);
     }
     let survey = facts.get::<Survey>()?;
     if !is_rpm {
@@ -228,20 +227,25 @@ fn tell_closed(facts: &Facts, found: &mut Findings, packages: &Packages, survey:
     finding.repair(Risk::Safe, title, changes);
 }
 
-/// One path of a package.
-fn tell_one(facts: &Facts, found: &mut Findings, packages: &Packages, taken: &Taken, owners: &Owners) {
-    let (path, owner) = (taken.path.as_path(), whose(facts, taken, owners));
+/// A few paths of packages, that were given away one by one.
+fn tell_some(facts: &Facts, found: &mut Findings, packages: &Packages, some: &[&Taken], owners: &Owners) {
+    let Some(first) = some.first() else { return };
+    let (path, owner) = (first.path.as_path(), whose(facts, first, owners));
     let package = packages.file(path).and_then(|file| packages.package(file));
     let package = package.map(|package| package.name.to_string()).unwrap_or_default();
-    found
-        .error(tr!("{path} of {package} belongs to {owner}", path, package, owner))
-        .at_path(path)
-        .why(tr!("that user can replace what root runs, and services refuse files that are not root's"))
-        .repair(
-            Risk::Safe,
-            tr!("give {count} {count?path|paths} back to {count?its owner|their owners}", count = 1),
-            changes_back(facts, taken),
-        );
+    let finding = found.error(match some.len() {
+        1 => tr!("{path} of {package} belongs to {owner}", path, package, owner),
+        count => tr!("{count} packaged paths belong to {owner}", count, owner),
+    });
+    finding.why(tr!("that user can replace what root runs, and services refuse files that are not root's"));
+    for taken in some {
+        finding.at_path(&taken.path);
+    }
+    finding.repair(
+        Risk::Safe,
+        tr!("give {count} {count?path|paths} back to {count?its owner|their owners}", count = some.len()),
+        some.iter().flat_map(|taken| changes_back(facts, taken)),
+    );
 }
 
 /// How many paths are named.

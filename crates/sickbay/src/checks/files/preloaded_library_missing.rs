@@ -23,7 +23,7 @@ check! {
     ///
     /// ## What the repair does
     /// Takes the name out. By hand: edit the file; where you know nothing of such a library, ask how it came there.
-    "preloaded-library-missing", Files, seed = ["C2", "L3"], proves = [], may_stop = [Init], "ld.so.preload names what cannot be loaded"
+    "preloaded-library-missing", Files, seed = ["C2", "L3"], proves = [], may_stop = [Init, Shell, PamLogin, Sshd], "ld.so.preload names what cannot be loaded"
 }
 
 const PATH: &str = "/etc/ld.so.preload";
@@ -66,7 +66,10 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             } else {
                 with_words(&file.bytes, span, b"")
             };
-            let finding = if kills { found.critical(message).stops(Stage::Init) } else { found.warning(message) };
+            let finding = if kills { found.critical(message) } else { found.warning(message) };
+            for stage in [Stage::Init, Stage::Shell, Stage::PamLogin, Stage::Sshd].into_iter().filter(|_| kills) {
+                finding.stops(stage);
+            }
             finding.at(&file, span).about(&path).explains(&path).why(if kills {
                 tr!("every program dies of a bus error when it is started, init first of all")
             } else {
