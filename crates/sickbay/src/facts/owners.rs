@@ -125,12 +125,12 @@ const OTHERS: [(&str, &str, &[&str]); 41] = [
 impl Fact for Owners {
     fn gather(facts: &Facts) -> Result<Owners, Skip> {
         let (packages, accounts) = (facts.get::<Packages>()?, facts.get::<Accounts>()?);
-        let rules = Rules::of(facts, &accounts);
         let mut owners = Owners::default();
         owners.find_takers(facts, &accounts)?;
         if owners.users.is_empty() && owners.groups.is_empty() {
             return Ok(owners);
         }
+        let rules = facts.get::<Rules>()?;
         let mut dirs: Vec<PathBuf> = TOPS.iter().map(PathBuf::from).collect();
         let mut open: Option<(&Path, Option<Dir>)> = None;
         let mut seen = HashSet::new();
@@ -285,8 +285,9 @@ struct Rules {
     polkitd: Option<(u32, u32)>,
 }
 
-impl Rules {
-    fn of(facts: &Facts, accounts: &Accounts) -> Rules {
+impl Fact for Rules {
+    fn gather(facts: &Facts) -> Result<Rules, Skip> {
+        let accounts = facts.get::<Accounts>()?;
         let (passwd, group) = (accounts.parsed(Kind::Passwd), accounts.parsed(Kind::Group));
         let id = |file: &AccountFile<'_>, name: &[u8]| -> Option<u32> {
             if name == b"root" || name == b"-" {
@@ -315,7 +316,9 @@ impl Rules {
         }
         let mut tmpfiles = BTreeMap::new();
         for dir in ["/usr/lib/tmpfiles.d", "/etc/tmpfiles.d"] {
-            for entry in facts.root().read_dir(dir).unwrap_or_default() {
+            let names = facts.root().read_dir(dir).unwrap_or_default();
+            let of_tmpfiles = |name: &std::ffi::OsString| name.as_encoded_bytes().ends_with(b".conf");
+            for entry in names.iter().filter(|entry| of_tmpfiles(&entry.name)).take(LIMIT) {
                 let Ok(Some(file)) = facts.file(Path::new(dir).join(&entry.name)) else { continue };
                 for line in file.bytes.lines() {
                     let words = words(line);
@@ -348,16 +351,18 @@ impl Rules {
             // People of another machine own nothing here.
             Some(same.filter(|(theirs, ours)| *theirs < 1000 && *ours < 1000).collect())
         };
-        Rules {
+        Ok(Rules {
             overrides,
             others: others.collect(),
             tmpfiles,
             homes: homes.collect(),
             polkitd: pair(b"polkitd", b"polkitd"),
             donor: names(Kind::Passwd, &passwd).zip(names(Kind::Group, &group)).map(|(users, groups)| [users, groups]),
-        }
+        })
     }
+}
 
+impl Rules {
     /// Whose a path is by anything that says so.
     fn owner(&self, facts: &Facts, packages: &Packages, path: &Path, now: &Metadata) -> Option<(u32, u32)> {
         // A link has no secrets, whatever it leads to.
@@ -406,7 +411,7 @@ impl Rules {
 
 /// The user and the group that a path of the system should have: by what says so on the target or its donor, else root's.
 pub fn usual_owner(facts: &Facts, path: &Path, now: &Metadata) -> (u32, u32) {
-    let (Ok(packages), Ok(accounts)) = (facts.get::<Packages>(), facts.get::<Accounts>()) else { return (0, 0) };
+    let (Ok(packages), Ok(rules)) = (facts.get::<Packages>(), facts.get::<Rules>()) else { return (0, 0) };
     let exact = packages.exact(path).and_then(|exact| exact.owner);
-    exact.or_else(|| Rules::of(facts, &accounts).owner(facts, &packages, path, now)).unwrap_or((0, 0))
+    exact.or_else(|| rules.owner(facts, &packages, path, now)).unwrap_or((0, 0))
 }

@@ -1,5 +1,6 @@
 //! Accounts that systemd-sysusers(8) makes.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use bstr::ByteSlice;
@@ -22,18 +23,25 @@ pub fn run_at_boot(facts: &Facts) -> Result<bool, Skip> {
     Ok(root.stat("/etc/.updated").map_or(true, |updated| updated.mtime < usr.mtime))
 }
 
-/// Whether a user of this name is among those that it makes.
-pub fn names(facts: &Facts, user: &str) -> bool {
-    DIRS.iter().any(|dir| {
+/// More files than any system has.
+const LIMIT: usize = 4096;
+
+/// The names of the users that it makes.
+pub fn users(facts: &Facts) -> BTreeSet<Vec<u8>> {
+    let mut all = BTreeSet::new();
+    for dir in DIRS {
         let names = facts.root().read_dir(dir).unwrap_or_default();
-        names.iter().filter(|entry| entry.name.as_encoded_bytes().ends_with(b".conf")).any(|entry| {
-            let file = facts.file(Path::new(dir).join(&entry.name)).ok().flatten();
-            file.is_some_and(|file| {
-                lines::lines(&file.bytes).any(|line| {
-                    let mut words = line.text.fields_with(char::is_whitespace);
-                    words.next().is_some_and(|kind| kind.starts_with(b"u")) && words.next() == Some(user.as_bytes())
-                })
-            })
-        })
-    })
+        for entry in names.iter().filter(|entry| entry.name.as_encoded_bytes().ends_with(b".conf")).take(LIMIT) {
+            let Ok(Some(file)) = facts.file(Path::new(dir).join(&entry.name)) else { continue };
+            for line in lines::lines(&file.bytes) {
+                let mut words = line.text.fields_with(char::is_whitespace);
+                if words.next().is_some_and(|kind| kind.starts_with(b"u"))
+                    && let Some(name) = words.next()
+                {
+                    all.insert(name.to_vec());
+                }
+            }
+        }
+    }
+    all
 }

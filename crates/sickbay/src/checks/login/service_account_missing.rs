@@ -65,7 +65,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     }
     of_dbus(facts, &mut users)?;
     of_polkit(facts, &mut users)?;
-    let makes_accounts = sysusers::run_at_boot(facts)?;
+    let made_at_boot = if sysusers::run_at_boot(facts)? { sysusers::users(facts) } else { Default::default() };
     for (kind, needs) in [(Kind::Passwd, users), (Kind::Group, groups)] {
         // Systems that are built as an image keep further accounts beside the programs (nss-altfiles).
         let more = facts.file(kind.path().replace("/etc/", "/usr/lib/"))?;
@@ -79,7 +79,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
                 continue;
             }
             // What systemd-sysusers(8) makes before any service starts is not missing.
-            if kind == Kind::Passwd && makes_accounts && sysusers::names(facts, &name) {
+            if kind == Kind::Passwd && made_at_boot.contains(name.as_bytes()) {
                 continue;
             }
             need.services.dedup();

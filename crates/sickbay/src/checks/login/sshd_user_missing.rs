@@ -51,7 +51,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         && !passwd.compat
         && passwd.sound()
         && passwd.find(b"root").is_some()
-        && !sysusers::names(facts, "sshd")
+        && !sysusers::users(facts).contains(b"sshd".as_slice())
     {
         let line = line_for_sshd(facts, &accounts);
         let text = accounts::with_line_added(&file.bytes, line.as_bytes());
