@@ -1,42 +1,52 @@
-//! Habits of administrators that are nobody's fault: each is done to a healthy system, and no check may say a word of it, nor
-//! that it could not tell. `habits.txt` lists them; what each does is written as in a story.
+//! What administrators do on purpose, and what no check may say a word about: `tests/habits/*.txt`.
+//!
+//! A file begins like a story (`tests/support/story.rs`); every `=== NAME` after that is a habit, a few more directives
+//! to the same beginning.
 
 mod support;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use sickbay::check::Outcome;
 use sickbay::checks;
 use sickbay::diagnose::diagnose;
+use sickbay::facts::Facts;
 use sickbay::text::Lang;
 use support::story::Story;
 
 fn main() {
     let arguments = Arguments::from_args();
-    let list = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/habits.txt");
-    let text = std::fs::read_to_string(&list).expect("the habits are part of the checkout");
-    let trials = text.split("\n=== ").skip(1).map(|habit| {
-        let (name, directives) = habit.split_once('\n').unwrap_or((habit, ""));
-        let (name, directives) = (name.to_owned(), directives.to_owned());
-        Trial::test(name.clone(), move || stays_silent(&name, &directives).map_err(Failed::from))
-    });
-    libtest_mimic::run(&arguments, trials.collect()).exit();
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/habits");
+    let mut paths: Vec<_> =
+        std::fs::read_dir(dir).expect("part of the checkout").map(|entry| entry.expect("readable").path()).collect();
+    paths.sort();
+    let mut trials = Vec::new();
+    for path in paths {
+        let text = std::fs::read_to_string(&path).expect("readable");
+        let file = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let mut parts = text.split("\n=== ");
+        let begin = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let (name, rest) = part.split_once('\n').unwrap_or((part, ""));
+            let story = format!("{begin}\n{rest}\n");
+            trials.push(Trial::test(format!("{file}/{name}"), move || is_silent(&story).map_err(Failed::from)));
+        }
+    }
+    libtest_mimic::run(&arguments, trials).exit();
 }
 
-fn stays_silent(name: &str, directives: &str) -> Result<(), String> {
-    let tree = if directives.contains("--- tree ") { "" } else { "--- tree debian-12\n" };
-    let file = tempfile::NamedTempFile::new().map_err(|error| error.to_string())?;
-    std::fs::write(file.path(), format!("{name}\n\n{tree}{directives}\n")).map_err(|error| error.to_string())?;
-    let built = Story::read(file.path())?.build()?;
-    let diagnosis = diagnose(&built.facts()?, checks::ALL);
-    let found = diagnosis
-        .findings
-        .iter()
-        .map(|finding| format!("{:?} {}: {}", finding.severity, finding.check.id, finding.message.render(Lang::En)));
+fn is_silent(text: &str) -> Result<(), String> {
+    let built = Story::of(text)?.build()?;
+    let facts: Arc<Facts> = built.facts()?;
+    let checks: Vec<_> =
+        checks::ALL.iter().copied().filter(|check| checks::applies(check, facts.target().kind)).collect();
+    let diagnosis = diagnose(&facts, &checks);
+    let found = diagnosis.findings.iter().map(|one| format!("{}: {}", one.check.id, one.message.render(Lang::En)));
     let unknown = diagnosis.outcomes.iter().filter_map(|(check, outcome)| match outcome {
         Outcome::Unknown(why) | Outcome::Broken(why) | Outcome::Found(Some(why)) => {
-            Some(format!("unknown {}: {}", check.id, why.render(Lang::En)))
+            Some(format!("{}: could not tell: {}", check.id, why.render(Lang::En)))
         }
         _ => None,
     });

@@ -115,9 +115,15 @@ pub struct Built {
 impl Story {
     /// Reads a story.
     pub fn read(path: &Path) -> Result<Story, String> {
+        let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        Story::of(&text).map_err(|why| format!("{}: {why}", path.display()))
+    }
+
+    /// Reads a story that is in memory.
+    pub fn of(text: &str) -> Result<Story, String> {
         let mut story = Story::default();
-        for directive in directives(path)? {
-            story.take(directive).map_err(|why| format!("{}: {why}", path.display()))?;
+        for directive in directives(text) {
+            story.take(directive)?;
         }
         Ok(story)
     }
@@ -128,7 +134,8 @@ impl Story {
         match words.as_slice() {
             ["tree", name] => {
                 let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/trees/{name}.txt"));
-                for directive in directives(&path)? {
+                let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+                for directive in directives(&text) {
                     match directive.words.first().map(String::as_str) {
                         Some("volume" | "no" | "tree" | "running" | "disk") => self.take(directive)?,
                         _ => self.base.push(directive),
@@ -248,8 +255,7 @@ impl Built {
     }
 }
 
-fn directives(path: &Path) -> Result<Vec<Directive>, String> {
-    let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+fn directives(text: &str) -> Vec<Directive> {
     let mut all: Vec<Directive> = Vec::new();
     for line in text.split_inclusive('\n') {
         if let Some(words) = line.strip_prefix("--- ") {
@@ -259,7 +265,7 @@ fn directives(path: &Path) -> Result<Vec<Directive>, String> {
             last.body.push_str(line);
         }
     }
-    Ok(all)
+    all
 }
 
 fn perform(root: &Path, directive: &Directive) -> Result<(), String> {
