@@ -52,8 +52,8 @@ impl Mapping {
     }
 }
 
-/// Paths that are root's on every system.
-const ROOTS: [&str; 8] = ["etc", "usr", "usr/bin", "bin", "usr/lib", "var", "var/lib", "etc/passwd"];
+/// Names at the top that are root's on every system. No link on the way could lead out of the target.
+const ROOTS: [&str; 9] = ["bin", "boot", "etc", "lib", "opt", "root", "sbin", "usr", "var"];
 
 /// The most of `/etc/passwd` that is read.
 const PASSWD_LIMIT: usize = 4 << 20;
