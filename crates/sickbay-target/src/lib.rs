@@ -12,6 +12,7 @@ mod dir;
 mod disk;
 pub mod download;
 mod error;
+mod ids;
 mod inside;
 mod kernel_files;
 mod likeness;
