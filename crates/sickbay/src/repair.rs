@@ -214,8 +214,8 @@ impl Change {
             ),
             Change::CopyFromDonor { path } => tr!("copy {path} from the donor", path),
             Change::Rebuild(rebuild) => tr!(
-                "run {command} of the target on a copy of it, and take over {path}",
-                command = format!("{} {}", rebuild.program, rebuild.arguments.join(" ")),
+                "run {program}, a program of the target, in a sandbox on a copy of it, and take over {path}",
+                program = rebuild.name(),
                 path = rebuild.path.as_path()
             ),
             Change::CheckFileSystem { name, program, .. } => {
@@ -226,6 +226,12 @@ impl Change {
                 tr!("write {bytes} bytes at offset {offset} of disk {disk}", bytes = after.len(), offset, disk)
             }
         }
+    }
+
+    /// The command that is run for it, for those who want to know exactly.
+    pub fn command(&self) -> Option<String> {
+        let Change::Rebuild(rebuild) = self else { return None };
+        Some(format!("{} {}", rebuild.program, rebuild.arguments.join(" ")))
     }
 
     /// The difference as a unified diff, for changes of content that is text.

@@ -58,7 +58,7 @@ pub fn offer(facts: &Facts, version: &str, path: &Path) -> Option<(Text, Change)
 /// As [`offer`], for these drivers, which must all be modules of that kernel.
 pub fn with_drivers(facts: &Facts, version: &str, path: &Path, drivers: &[String]) -> Option<(Text, Change)> {
     let rebuild = rebuild(facts, version, path, drivers)?;
-    let program = if rebuild.program == "sh" { "mkinitramfs" } else { rebuild.program.as_str() };
+    let program = rebuild.name();
     let title = tr!("make the initramfs of kernel {version} again with the target's own {program}", version, program);
     Some((title, Change::Rebuild(Box::new(rebuild))))
 }
@@ -191,6 +191,15 @@ fn rebuild(facts: &Facts, version: &str, path: &Path, drivers: &[String]) -> Opt
 }
 
 impl Rebuild {
+    /// The program that does it, by the name that people know: not the shell that only calls it.
+    pub fn name(&self) -> &str {
+        match (self.program.as_str(), self.arguments.as_slice()) {
+            // sh -c SCRIPT NAME …
+            ("sh", [_, _, name, ..]) => name,
+            (program, _) => program,
+        }
+    }
+
     /// Why what was made cannot be taken; `None` when it can.
     pub fn objection(&self, content: &[u8]) -> Option<Text> {
         let path = self.path.as_path();

@@ -332,7 +332,9 @@ const DIFF_LINES: usize = 200;
 
 fn render_change(change: &Change, style: &Style) -> String {
     let Some(diff) = change.diff() else {
-        return format!("    {}\n", style.say(&change.summary()));
+        let command =
+            change.command().filter(|_| style.verbose).map(|command| format!("    $ {}\n", printable(&command)));
+        return format!("    {}\n{}", style.say(&change.summary()), command.unwrap_or_default());
     };
     let mut out = String::new();
     for line in diff.lines().take(DIFF_LINES) {
