@@ -136,6 +136,16 @@ pub fn main() -> ExitCode {
     };
     let style = Style { lang: cli.lang.unwrap_or_else(Lang::from_environment), colour, verbose: cli.verbose };
     let context = Context { format: cli.format, style };
+    if let Err(few) = sickbay_target::memory::prepare() {
+        context.fail(&tr!(
+            "this process may only have {limit} MiB of memory (ulimit {option}), and sickbay needs {needed}",
+            limit = few.limit,
+            option = few.option,
+            needed = few.needed
+        ));
+        return ExitCode::from(UNTOLD);
+    }
+    tell_of_long_logs(context.style.lang);
     let result = match cli.verb {
         Verb::Check(verb) => verb.run(&context),
         Verb::Fix(verb) => verb.run(&context),
@@ -156,6 +166,34 @@ fn progress(what: &str) {
         eprintln!("sickbay: {what} ...");
     }
 }
+
+/// Tells somebody who waits at a terminal how much of a log was read, once that takes long.
+fn tell_of_long_logs(lang: Lang) {
+    if !std::io::stderr().is_terminal() {
+        return;
+    }
+    let told = move || {
+        let mut shown = false;
+        loop {
+            std::thread::sleep(std::time::Duration::from_secs(1));
+            match sickbay_target::reading().filter(|(_, bytes)| *bytes >= LONG) {
+                Some((path, bytes)) => {
+                    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                    let gib = format!("{:.1}", bytes as f64 / f64::from(1 << 30));
+                    let line = tr!("{gib} GiB so far, {name}", gib, name);
+                    eprint!("\r\x1b[K{}", printable(&line.render(lang)));
+                    shown = true;
+                }
+                None if std::mem::take(&mut shown) => eprint!("\r\x1b[K"),
+                None => {}
+            }
+        }
+    };
+    let _ = std::thread::Builder::new().name("progress".into()).spawn(told); // without it nothing is missing
+}
+
+/// So many bytes of a log are read in no time.
+const LONG: u64 = 256 << 20;
 
 /// Whether something on the disks of `target` could not be read in a way that hints at damage, while it was looked at.
 fn met_damage(target: &Target) -> bool {
