@@ -111,6 +111,11 @@ impl Text {
         Text { template, arguments }
     }
 
+    /// The English sentence without its values.
+    pub fn template(&self) -> &'static str {
+        self.template
+    }
+
     /// A sentence of somebody who knows no languages: of sickbay-target, the kernel, a library. It is English, and in other
     /// languages as well as [`foreign`] knows it.
     pub fn verbatim(sentence: impl Into<String>) -> Text {
