@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 
+use crate::ids::Ids;
 use crate::root::{Met, QUIET, error, metadata_of_fd};
 use crate::{Metadata, READ_LIMIT, ReadError, Reason, Root};
 
@@ -18,6 +19,7 @@ pub struct Dir {
     path: PathBuf,
     dir: OwnedFd,
     met: Met,
+    ids: Ids,
 }
 
 impl Root {
@@ -27,7 +29,8 @@ impl Root {
     /// See [`Reason`].
     pub fn dir(&self, path: impl AsRef<Path>) -> Result<Dir, ReadError> {
         let path = path.as_ref();
-        Ok(Dir { path: path.to_owned(), dir: self.resolve(path, OFlags::DIRECTORY)?, met: self.met.clone() })
+        let dir = self.resolve(path, OFlags::DIRECTORY)?;
+        Ok(Dir { path: path.to_owned(), dir, met: self.met.clone(), ids: self.ids })
     }
 }
 
@@ -39,7 +42,8 @@ impl Dir {
     pub fn metadata(&self, name: &OsStr) -> Result<Metadata, ReadError> {
         self.is_name(name)?;
         let stat = rustix::fs::statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW);
-        stat.map(|stat| Metadata::of(&stat)).map_err(|errno| self.met.fail(&self.path.join(name), errno))
+        let stat = stat.map_err(|errno| self.met.fail(&self.path.join(name), errno))?;
+        Ok(self.ids.inside(Metadata::of(&stat)))
     }
 
     /// The bytes of a regular file of at most [`READ_LIMIT`]; a link is not followed.

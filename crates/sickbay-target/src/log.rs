@@ -5,7 +5,8 @@ use std::fs::{File, Metadata};
 use std::io::{self, BufReader, Cursor, ErrorKind, Read};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sickbay_formats::{boot_console, journal_file, kernel_log};
 
@@ -28,6 +29,18 @@ const XZ_MEMORY: u32 = 80 << 10;
 const JOURNAL: u64 = 128 << 20;
 /// What is read of `/dev/kmsg` at most: its buffer holds far less.
 const KMSG: usize = 64 << 20;
+
+/// What may come out of a packed log: so much, and so many times what was taken of it. Texts are packed to a twentieth, or a
+/// hundredth where they say one thing for ever; what comes to more is made to keep people waiting.
+const UNPACKED: (u64, u64) = (256 << 20, 400);
+
+/// The log that is being read, if it was named, and how much of it was.
+static READ: Mutex<Option<(PathBuf, u64)>> = Mutex::new(None);
+
+/// Which log is being read, and how many bytes of it were, unpacked.
+pub fn reading() -> Option<(PathBuf, u64)> {
+    READ.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
 
 /// One log of a target.
 #[derive(Debug, Clone)]
@@ -77,7 +90,9 @@ impl LogFile {
     /// # Errors
     /// The kernel's, and those of a damaged compressed file.
     pub fn open(&self) -> io::Result<Blocks> {
-        Blocks::new(self.read()?)
+        let mut blocks = Blocks::new(self.read()?)?;
+        blocks.told = Some(self.path().to_owned());
+        Ok(blocks)
     }
 
     fn read(&self) -> io::Result<Box<dyn Read>> {
@@ -98,6 +113,35 @@ pub struct Blocks {
     /// The rest of a line that was too long is passed over.
     skipping: bool,
     done: bool,
+    /// Bytes that were read of `input`, of so many that are.
+    given: u64,
+    most: u64,
+    /// Bytes that were taken of what is packed.
+    packed: Option<Arc<AtomicU64>>,
+    /// The name under which [`reading`] tells of it.
+    told: Option<PathBuf>,
+}
+
+/// Counts what is taken.
+struct Counted<R> {
+    input: R,
+    taken: Arc<AtomicU64>,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.input.read(buffer)?;
+        self.taken.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(count)
+    }
+}
+
+impl Drop for Blocks {
+    fn drop(&mut self) {
+        if self.told.is_some() {
+            *READ.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+    }
 }
 
 impl fmt::Debug for Blocks {
@@ -116,7 +160,8 @@ impl Blocks {
         let mut head = Vec::new();
         input.by_ref().take(8).read_to_end(&mut head)?;
         let packed = Packing::of(&head);
-        let mut whole = Cursor::new(head).chain(input);
+        let taken = Arc::new(AtomicU64::new(0));
+        let mut whole = Counted { input: Cursor::new(head).chain(input), taken: Arc::clone(&taken) };
         let input: Box<dyn Read> = match packed {
             None => Box::new(whole),
             Some(Packing::Gzip) => Box::new(flate2::read::MultiGzDecoder::new(whole)),
@@ -136,7 +181,42 @@ impl Blocks {
                 Box::new(Cursor::new(journal_file::kernel_export(&bytes).ok_or(ErrorKind::InvalidData)?))
             }
         };
-        Ok(Blocks { input, buffer: vec![0; BLOCK], begin: 0, end: 0, skipping: false, done: false })
+        let packed = packed.map(|_| taken);
+        let (given, most, told) = (0, u64::MAX, None);
+        Ok(Blocks {
+            input,
+            buffer: vec![0; BLOCK],
+            begin: 0,
+            end: 0,
+            skipping: false,
+            done: false,
+            given,
+            most,
+            packed,
+            told,
+        })
+    }
+
+    /// The same, and an error after so many bytes.
+    pub fn at_most(mut self, most: u64) -> Blocks {
+        self.most = most;
+        self
+    }
+
+    /// Reads on, within bounds.
+    fn read(&mut self, from: usize) -> io::Result<usize> {
+        let count = self.input.read(self.buffer.get_mut(from..).unwrap_or_default())?;
+        self.given += count as u64;
+        let packed = self.packed.as_ref().map(|packed| packed.load(Ordering::Relaxed));
+        let most = packed.map_or(u64::MAX, |packed| packed.saturating_mul(UNPACKED.1).saturating_add(UNPACKED.0));
+        if self.given > most.min(self.most) {
+            let mib = self.given >> 20;
+            return Err(io::Error::new(ErrorKind::FileTooLarge, format!("it unpacks to more than {mib} MiB")));
+        }
+        if let Some(path) = &self.told {
+            *READ.lock().unwrap_or_else(PoisonError::into_inner) = Some((path.clone(), self.given));
+        }
+        Ok(count)
     }
 
     /// The next block; `None` at the end. Of a line longer than a block (256 KiB) only the beginning is given.
@@ -153,8 +233,7 @@ impl Blocks {
             self.end -= self.begin;
             self.begin = 0;
             let fresh = self.end;
-            let room = self.buffer.get_mut(fresh..).unwrap_or_default();
-            let count = match self.input.read(room) {
+            let count = match self.read(fresh) {
                 Ok(count) => count,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => {
@@ -312,7 +391,9 @@ fn resembles(text: &[u8]) -> bool {
 /// As much as can be had.
 pub(crate) fn unpacked(raw: &[u8]) -> Vec<u8> {
     let mut text = Vec::new();
-    let Ok(mut blocks) = Blocks::new(Cursor::new(raw.to_vec())) else { return text };
+    let Ok(blocks) = Blocks::new(Cursor::new(raw.to_vec())) else { return text };
+    // A text may begin with a hole, but not go on as one for ever.
+    let mut blocks = blocks.at_most(16 * HEAD);
     while let Ok(Some(block)) = blocks.next_block() {
         text.extend_from_slice(block);
         if text.len() as u64 >= HEAD {

@@ -25,6 +25,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags, Stat};
 use rustix::io::Errno;
 
+use crate::ids::Ids;
 use crate::{OpenError, sys, xattr};
 
 /// The most bytes that [`Root::read`] reads of one file: 16 MiB. Configuration is far smaller; a sparse file of
@@ -42,6 +43,7 @@ pub struct Root {
     /// There are no files at all, and `dir` is nothing that could hold any.
     is_none: bool,
     pub(crate) met: Met,
+    pub(crate) ids: Ids,
 }
 
 /// Why something in the target could not be read.
@@ -239,9 +241,9 @@ pub struct Metadata {
     pub kind: FileKind,
     /// The permission bits with set-user-ID, set-group-ID and sticky: `07777` of `st_mode`.
     pub mode: u32,
-    /// The user ID of the owner, as stored in the target.
+    /// The user ID of the owner, as the target's system knows it: in an unprivileged container's root, root is 0.
     pub uid: u32,
-    /// The group ID, as stored in the target.
+    /// The group ID, likewise.
     pub gid: u32,
     /// The size in bytes; 0 for files that do not know theirs, as in `/proc`.
     pub size: u64,
@@ -382,7 +384,8 @@ impl Root {
     pub(crate) fn from_dir(dir: OwnedFd) -> Root {
         // Kernels before 5.6 have no openat2; seccomp filters of containers answer ENOSYS or EPERM.
         let by_kernel = openat2(dir.as_fd(), Path::new("/"), OFlags::PATH).is_ok();
-        Root { dir, by_kernel, is_none: false, met: Met::default() }
+        let ids = Ids::of(dir.as_fd());
+        Root { dir, by_kernel, is_none: false, met: Met::default(), ids }
     }
 
     /// What a target without files has: every look through it is an error.
@@ -391,7 +394,7 @@ impl Root {
     /// When the process may open no more files.
     pub(crate) fn none() -> io::Result<Root> {
         let nothing = rustix::fs::memfd_create("nothing", rustix::fs::MemfdFlags::CLOEXEC)?;
-        Ok(Root { dir: nothing, by_kernel: false, is_none: true, met: Met::default() })
+        Ok(Root { dir: nothing, by_kernel: false, is_none: true, met: Met::default(), ids: Ids::default() })
     }
 
     /// Whether, so far, the kernel answered a look with what it says of damaged file systems: `EUCLEAN`, `EBADMSG`,
@@ -430,7 +433,7 @@ impl Root {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir = rustix::fs::openat(&proc, format!("{pid}/root"), flags, Mode::empty())
             .map_err(|errno| self.met.fail(&path, errno))?;
-        Ok(Root { dir, by_kernel: self.by_kernel, is_none: false, met: self.met.clone() })
+        Ok(Root { dir, by_kernel: self.by_kernel, is_none: false, met: self.met.clone(), ids: self.ids })
     }
 
     /// Whether something is mounted here: a directory that is none of a larger tree of this machine's.
@@ -478,7 +481,7 @@ impl Root {
     /// When the process may open no more files.
     pub fn try_clone(&self) -> io::Result<Root> {
         let dir = self.dir.try_clone()?;
-        Ok(Root { dir, by_kernel: self.by_kernel, is_none: self.is_none, met: self.met.clone() })
+        Ok(Root { dir, by_kernel: self.by_kernel, is_none: self.is_none, met: self.met.clone(), ids: self.ids })
     }
 
     /// The bytes of a regular file of at most [`READ_LIMIT`].
@@ -679,7 +682,7 @@ impl Root {
 
     fn metadata_of(&self, path: &Path, flags: OFlags) -> Result<Metadata, ReadError> {
         let fd = self.resolve(path, flags)?;
-        self.metadata_of_fd(path, fd.as_fd())
+        Ok(self.ids.inside(self.metadata_of_fd(path, fd.as_fd())?))
     }
 
     /// An `O_PATH` descriptor of what the path leads to; `flags` may say `NOFOLLOW` and `DIRECTORY`.

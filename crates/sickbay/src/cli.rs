@@ -164,7 +164,10 @@ pub fn main() -> ExitCode {
     let (context, result) = match parsed {
         Ok(cli) => {
             let context = Context::new(cli.format, cli.lang.unwrap_or(asked.lang), cli.color, cli.verbose);
-            let result = enough_files().and_then(|()| cli.verb.run(&context));
+            let result = enough_room().and_then(|()| {
+                tell_of_long_logs(context.style.lang);
+                cli.verb.run(&context)
+            });
             (context, result)
         }
         Err(error) => {
@@ -180,8 +183,17 @@ pub fn main() -> ExitCode {
     ExitCode::from(if context.is_written() { status } else { UNTOLD })
 }
 
-/// What cannot be opened for want of descriptors would look as if it were not there.
-fn enough_files() -> Result<(), Failure> {
+/// This process may have the memory and the descriptors that it needs: what cannot be opened for want of them would look as if
+/// it were not there.
+fn enough_room() -> Result<(), Failure> {
+    if let Err(few) = sickbay_target::memory::prepare() {
+        return Err(Failure(tr!(
+            "this process may only have {limit} MiB of memory (ulimit {option}), and sickbay needs {needed}",
+            limit = few.limit,
+            option = few.option,
+            needed = few.needed
+        )));
+    }
     let (files, least) = (sickbay_target::raise_files(), sickbay_target::LEAST_FILES);
     if files >= least {
         return Ok(());
@@ -240,6 +252,34 @@ fn announce_programs(plan: &Plan) {
         }
     }
 }
+
+/// Tells somebody who waits at a terminal how much of a log was read, once that takes long.
+fn tell_of_long_logs(lang: Lang) {
+    if !std::io::stderr().is_terminal() {
+        return;
+    }
+    let told = move || {
+        let mut shown = false;
+        loop {
+            std::thread::sleep(std::time::Duration::from_secs(1));
+            match sickbay_target::reading().filter(|(_, bytes)| *bytes >= LONG) {
+                Some((path, bytes)) => {
+                    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                    let gib = format!("{:.1}", bytes as f64 / f64::from(1 << 30));
+                    let line = tr!("{gib} GiB so far, {name}", gib, name);
+                    complain(&format!("\r\x1b[K{}", printable(&line.render(lang))));
+                    shown = true;
+                }
+                None if std::mem::take(&mut shown) => complain("\r\x1b[K"),
+                None => {}
+            }
+        }
+    };
+    let _ = std::thread::Builder::new().name("progress".into()).spawn(told); // without it nothing is missing
+}
+
+/// So many bytes of a log are read in no time.
+const LONG: u64 = 256 << 20;
 
 /// Whether something on the disks of `target` could not be read in a way that hints at damage, while it was looked at.
 fn met_damage(target: &Target) -> bool {
@@ -341,6 +381,19 @@ impl Context {
     }
 }
 
+/// As many files as are needed can be open at once: what cannot be opened for that would look as if it were not there.
+fn enough_files() -> Result<(), Failure> {
+    let (files, least) = (sickbay_target::raise_files(), sickbay_target::LEAST_FILES);
+    if files >= least {
+        return Ok(());
+    }
+    Err(Failure(tr!(
+        "this process may open only {files} files at once, and {least} are needed: ulimit -n {least}",
+        files,
+        least
+    )))
+}
+
 /// What standard output can show.
 fn screen(color: Color, lang: Lang) -> Style {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
@@ -393,12 +446,8 @@ impl TargetArgs {
     }
 
     fn open_with(&self, options: Options) -> Result<Arc<Target>, Failure> {
-        let options = Options {
-            with: self.aid.with.clone(),
-            follow_images: self.aid.follow_images,
-            progress: Some(progress),
-            ..options
-        };
+        let (with, follow_images) = (self.aid.with.clone(), self.aid.follow_images);
+        let options = Options { with, follow_images, progress: Some(progress), ..options };
         let mut target = Target::open(self.target.as_deref(), &options)?;
         target.give_packages(&self.aid.package)?;
         for path in target.packages() {

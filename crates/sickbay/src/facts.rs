@@ -23,6 +23,7 @@ pub mod memory_ledger;
 pub mod modprobe;
 pub mod mounted;
 pub mod overcommit;
+pub mod owners;
 pub mod packages;
 pub mod pam;
 pub mod platform;
@@ -41,6 +42,7 @@ pub mod sshd_service;
 pub mod summary;
 pub mod sysctl_files;
 pub mod system;
+pub mod sysusers;
 pub mod units;
 
 use std::any::{Any, TypeId};
