@@ -73,7 +73,7 @@ fn run(path: &Path) -> Result<(), String> {
 
     let choice = Choice { only: Vec::new(), risky: story.risky, ..Choice::default() };
     let (target, donor) = built.open_for_repair()?;
-    let mut agree = |_: &Diagnosis, _: &sickbay::repair::plan::Plan| true;
+    let mut agree = |_: &Diagnosis, _: &mut sickbay::repair::plan::Plan| true;
     let outcome = session::fix(&target, donor.as_ref(), checks::ALL, &choice, &mut agree)
         .map_err(|error| format!("fix failed: {}", error.text().render(Lang::En)))?;
     expect("left", &story.left, &findings(&outcome.diagnosis))?;

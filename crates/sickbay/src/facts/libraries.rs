@@ -118,15 +118,15 @@ pub struct Libraries {
     known: Mutex<HashMap<PathBuf, Arc<Body>>>,
 }
 
-/// How deep `include` lines of ld.so.conf may lead.
-const INCLUDE_DEPTH: usize = 8;
+/// How many files `include` lines of ld.so.conf may lead to: each includes others at most, so it bounds their depth as well.
+const CONFS: usize = 256;
 /// How many libraries one program is followed through; big ones need a hundred.
 const CLOSURE_LIMIT: usize = 1000;
 
 impl Fact for Libraries {
     fn gather(facts: &Facts) -> Result<Libraries, Skip> {
         let mut conf = Vec::new();
-        read_conf(facts, Path::new("/etc/ld.so.conf"), 0, &mut conf)?;
+        read_conf(facts, Path::new("/etc/ld.so.conf"), &mut HashSet::new(), &mut conf)?;
         let preload = facts.file("/etc/ld.so.preload")?;
         let preload = preload.iter().flat_map(|file| ld_so::preload(&file.bytes)).map(path_of).collect();
         Ok(Libraries { conf, preload, known: Mutex::default() })
@@ -137,18 +137,21 @@ fn path_of(bytes: &BStr) -> PathBuf {
     PathBuf::from(OsStr::from_bytes(bytes))
 }
 
-fn read_conf(facts: &Facts, path: &Path, depth: usize, dirs: &mut Vec<PathBuf>) -> Result<(), Skip> {
+fn read_conf(facts: &Facts, path: &Path, seen: &mut HashSet<PathBuf>, dirs: &mut Vec<PathBuf>) -> Result<(), Skip> {
+    // A directory that is named twice changes nothing, so no file is read twice, whoever includes it.
+    if seen.len() >= CONFS || !seen.insert(path.to_owned()) {
+        return Ok(());
+    }
     let Some(file) = facts.file(path)? else { return Ok(()) };
     for entry in ld_so::conf(&file.bytes) {
         match entry {
             ld_so::Entry::Dir(dir) => dirs.push(path_of(dir)),
-            ld_so::Entry::Include(pattern) if depth < INCLUDE_DEPTH => {
+            ld_so::Entry::Include(pattern) => {
                 let pattern = path.parent().unwrap_or(Path::new("/")).join(path_of(pattern));
                 for path in matching(facts.root(), &pattern) {
-                    read_conf(facts, &path, depth + 1, dirs)?;
+                    read_conf(facts, &path, seen, dirs)?;
                 }
             }
-            ld_so::Entry::Include(_) => {}
         }
     }
     Ok(())
@@ -167,12 +170,27 @@ fn matching(root: &Root, pattern: &Path) -> Vec<PathBuf> {
 
 /// Whether `name` fits a pattern of `*` and `?`.
 pub fn fits(name: &[u8], pattern: &[u8]) -> bool {
-    match (pattern.split_first(), name.split_first()) {
-        (None, rest) => rest.is_none(),
-        (Some((b'*', after)), _) => (0..=name.len()).any(|at| fits(name.get(at..).unwrap_or_default(), after)),
-        (Some((b'?', after)), Some((_, rest))) => fits(rest, after),
-        (Some((wanted, after)), Some((byte, rest))) => wanted == byte && fits(rest, after),
-        (Some(_), None) => false,
+    let (mut at, mut of) = (0, 0);
+    // The last star, and where what it stands for ends: only that is ever taken back, so that no pattern costs more than
+    // the product of both lengths.
+    let mut star: Option<(usize, usize)> = None;
+    loop {
+        match (name.get(at), pattern.get(of)) {
+            (_, Some(b'*')) => {
+                star = Some((of + 1, at));
+                of += 1;
+            }
+            (Some(_), Some(b'?')) => (at, of) = (at + 1, of + 1),
+            (Some(byte), Some(wanted)) if byte == wanted => (at, of) = (at + 1, of + 1),
+            (None, None) => return true,
+            _ => match &mut star {
+                Some((after, end)) if *end < name.len() => {
+                    *end += 1;
+                    (at, of) = (*end, *after);
+                }
+                _ => return false,
+            },
+        }
     }
 }
 

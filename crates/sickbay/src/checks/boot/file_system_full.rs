@@ -53,6 +53,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             report(facts, found, file_system, lack)?;
         }
     }
+    if space.borrowed && space.list.len() < 2 {
+        return Err(Skip::NotApplicable(tr!("the target is a directory and no file system of its own")));
+    }
     Ok(())
 }
 

@@ -10,6 +10,7 @@ use crate::facts::boot_config::{BootConfig, Entry, Loader, Word, write};
 use crate::facts::devices::{Devices, Lookup};
 use crate::finding::{Findings, Severity};
 use crate::proof::Stage;
+use crate::repair::join::Joined;
 use crate::repair::{Change, Risk};
 use crate::{check, tr};
 
@@ -293,8 +294,9 @@ fn joined(changes: Vec<Change>) -> Vec<Change> {
         let same = all.iter_mut().find(|known| known.path() == change.path());
         match (same, &change) {
             (Some(Change::Edit { after: current, .. }), Change::Edit { before, after, .. }) => {
-                if let Ok(merged) = diffy::merge_bytes(before, current, after) {
-                    *current = merged;
+                let both = Joined::new(before).with(before, current).and_then(|all| all.with(before, after));
+                if let Some(both) = both {
+                    *current = both.text().to_vec();
                 }
             }
             _ => all.push(change),

@@ -16,7 +16,7 @@ use crate::facts::accounts::Accounts;
 use crate::facts::owners::{NOBODY, Owners, usual_owner};
 use crate::facts::packages::Packages;
 use crate::facts::restore;
-use crate::finding::Findings;
+use crate::finding::{Findings, Subject};
 use crate::repair::{Change, Risk};
 use crate::{check, tr};
 
@@ -107,7 +107,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         } else {
             tr!("anybody can replace what root runs, and sshd, sudo and cron refuse to work with it")
         });
-        finding.detail("paths", open.len());
+        finding.subject(Subject::Named("modes".to_owned())).extent(open.len()).detail("paths", open.len());
         for (path, (metadata, _)) in open.iter().take(5) {
             finding.at_path(path);
             finding.evidence(path.display().to_string(), format!("mode {:04o}", metadata.mode));
@@ -139,6 +139,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             )
         });
         finding.why(tr!("that user can replace what root runs, and sshd, sudo and systemd refuse to work with it"));
+        finding.subject(Subject::Named("owners".to_owned())).extent(owned.len());
         let mut changes = Vec::new();
         for (path, metadata, after) in &owned {
             finding.at_path(path);

@@ -13,7 +13,7 @@ use crate::facts::Facts;
 use crate::facts::accounts::Accounts;
 use crate::facts::owners::{Owners, Taken};
 use crate::facts::packages::{Exact, PackagedFile, Packages, Survey, System};
-use crate::finding::{Findings, Place, Severity};
+use crate::finding::{Findings, Place, Severity, Subject};
 use crate::repair::{Change, Risk};
 use crate::{check, tr};
 
@@ -128,6 +128,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             tr!("root can still use everything, services and users cannot")
         });
         point(finding, &packages, &files);
+        finding.subject(Subject::Named(if by_owner { "owners" } else { "modes" }.to_owned()));
         if more > 0 {
             for file in files.iter().filter(|file| setuid_lost::judges(file.as_path())) {
                 finding.explains(file.as_path());

@@ -8,7 +8,7 @@ use crate::checks::boot::selinux_policy_missing::permissive;
 use crate::facts::Facts;
 use crate::facts::selinux::Selinux;
 use crate::facts::system::System;
-use crate::finding::Findings;
+use crate::finding::{Findings, Subject};
 use crate::proof::Stage;
 use crate::{check, tr};
 
@@ -80,6 +80,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             .at_path(path)
             .evidence(*path, format!("{name}, and not {}", types.first().copied().unwrap_or_default()));
     }
+    finding.subject(Subject::Named("labels".to_owned())).extent(wrong.len());
     finding.why(tr!("what is labelled so is refused to init, login and sshd while SELinux enforces"));
     permissive(facts, finding, &selinux);
     Ok(())

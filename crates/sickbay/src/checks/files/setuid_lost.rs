@@ -8,7 +8,7 @@ use super::modes::{overridden_mode, packaged_mode};
 use crate::check::Verdict;
 use crate::facts::Facts;
 use crate::facts::owners::{Owners, usual_owner};
-use crate::finding::Findings;
+use crate::finding::{Findings, Subject};
 use crate::repair::{Change, Risk};
 use crate::{check, tr};
 
@@ -106,6 +106,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         (uid, _) => tr!("{path} belongs to user {uid} instead of root", path = first.as_path(), uid),
     };
     let finding = found.error(message);
+    finding.subject(Subject::Named("set-user-ID bits".to_owned())).extent(lost.len());
     finding.why(tr!("it cannot act for other users: su and sudo refuse everybody, passwd changes nothing"));
     let mut changes = Vec::new();
     for (path, metadata, mode, owner) in &lost {
