@@ -172,7 +172,7 @@ fn link_local(url: &str) -> Option<String> {
     if is_link_local(authority) {
         return Some(authority.to_owned());
     }
-    if authority.starts_with('[') || ENVIRONMENT.iter().any(|name| has_proxy(name)) {
+    if authority.starts_with('[') || ENVIRONMENT.iter().any(has_proxy) {
         return None;
     }
     let host = authority.split(':').next()?;
