@@ -264,9 +264,10 @@ impl Finding {
         self
     }
 
-    /// Says that the boot or a login stops here. The stage must be among the check's `proves`.
+    /// Says that the boot or a login stops here. The stage must be among those that the check declares.
     pub fn stops(&mut self, stage: Stage) -> &mut Self {
-        debug_assert!(self.check.proves.contains(&stage), "{} does not declare {stage:?}", self.check.id);
+        let declared = self.check.proves.iter().chain(self.check.may_stop);
+        debug_assert!(declared.clone().any(|one| *one == stage), "{} does not declare {stage:?}", self.check.id);
         self.stops.push(stage);
         self
     }

@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -57,11 +57,21 @@ impl Image {
         let mut script =
             script.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("script starts");
         let mut input = script.stdin.take().expect("piped");
+        let mut shown = Vec::new();
+        // ^C does not wait for the question by itself.
+        if typed == "\u{3}" {
+            let output = script.stdout.as_mut().expect("piped");
+            let mut byte = [0];
+            while !shown.ends_with(b"[y,n,a,q,?]") && output.read(&mut byte).expect("readable") > 0 {
+                shown.push(byte[0]);
+            }
+        }
         input.write_all(typed.as_bytes()).expect("read");
         // Its end is typed as ^D, which ends a question too.
         drop(input);
         let out = script.wait_with_output().expect("it ends");
-        (out.status.code(), String::from_utf8_lossy(&out.stdout).replace('\r', ""))
+        shown.extend(out.stdout);
+        (out.status.code(), String::from_utf8_lossy(&shown).replace('\r', ""))
     }
 }
 
@@ -97,7 +107,8 @@ fn each_repair_is_asked_for_and_told_how_to_take_back() {
     let image = Image::new();
     let (_, text) = run(["check"], &image.path());
     let number = |check: &str| -> usize {
-        let findings: Vec<&str> = text.lines().filter(|line| line.contains("error[") || line.contains("warning[")).collect();
+        let findings: Vec<&str> =
+            text.lines().filter(|line| line.contains("error[") || line.contains("warning[")).collect();
         findings.iter().position(|line| line.contains(check)).unwrap_or_else(|| panic!("{check}: {text}"))
     };
     // Only the line of fstab.

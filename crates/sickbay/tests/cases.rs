@@ -111,6 +111,15 @@ fn run(path: &Path) -> Result<(), String> {
         }
     }
 
+    for (path, wanted) in &story.then_owners {
+        let metadata = std::fs::symlink_metadata(support::inside(built.root(), path));
+        let metadata = metadata.map_err(|error| format!("{path}: {error}"))?;
+        let owner = format!("{}:{}", metadata.uid(), metadata.gid());
+        if owner != *wanted {
+            return Err(format!("{path} belongs to {owner} after the repair, wanted {wanted}"));
+        }
+    }
+
     session::undo(&target, donor.as_deref(), None, &[], Force::No)
         .map_err(|error| format!("undo failed: {}", error.text().render(Lang::En)))?;
     let after = manifest(built.root());

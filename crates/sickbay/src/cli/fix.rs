@@ -9,72 +9,78 @@ use sickbay_target::{Access, Target};
 
 use super::ask::{Answers, aside};
 use super::boot::{How, watched};
-use super::{Context, Failure, Format, TargetArgs, UNTOLD, mirror};
+use super::{Context, Failure, Format, LOOK, TargetArgs, UNTOLD, mirror};
 use crate::boot::{self, Trial};
 use crate::checks;
 use crate::diagnose::{Diagnosis, diagnose, look};
 use crate::facts::Facts;
 use crate::facts::restore::Mirror;
-use crate::repair::Change;
 use crate::repair::apply::HELD;
 use crate::repair::held::{self, Which};
 use crate::repair::password::{self, Order};
-use crate::repair::plan::{Choice, Plan, Scope, Step, number, plan};
+use crate::repair::plan::{Choice, Plan, Scope, number, plan};
 use crate::repair::session::{self, Applied};
 use crate::repair::undo::Force;
 use crate::report::{Report, text};
 use crate::text::Text;
 use crate::tr;
 
+/// Headings of `--help`.
+const REPAIR: &str = "What is repaired";
+const PASSWORD: &str = "Passwords";
+const BOOT_TEST: &str = "Boot test";
+
 #[derive(Debug, clap::Args)]
 pub(super) struct Fix {
     #[command(flatten)]
     target: TargetArgs,
     /// Show what would be done first, and do nothing
-    #[arg(long)]
+    #[arg(long, help_heading = REPAIR)]
     dry_run: bool,
     /// Do it without asking
-    #[arg(long, short = 'y')]
+    #[arg(long, short = 'y', help_heading = REPAIR)]
     yes: bool,
     /// Repair only findings of this check, or only this finding (F2); can be given several times
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", help_heading = REPAIR)]
     only: Vec<String>,
-    /// Also make repairs that are right most of the time only
-    #[arg(long)]
+    /// Also make repairs marked risky: right most of the time, not always
+    #[arg(long, help_heading = REPAIR)]
     risky: bool,
     /// Read every packaged file and compare digests, not only those that boot and login need; takes minutes
-    #[arg(long)]
+    #[arg(long, help_heading = LOOK)]
     digests: bool,
     /// Fetch the packages of lost files that nothing at hand has, of exactly the installed versions, from the mirrors that the
     /// target's apt names; with curl or wget of this machine
-    #[arg(long)]
+    #[arg(long, help_heading = LOOK)]
     fetch: bool,
+    /// With --fetch, also believe lists of packages that no known key vouches for
+    #[arg(long, requires = "fetch", help_heading = LOOK)]
+    insecure: bool,
     /// Let every file system of a disk or image be examined by its checker (e2fsck, xfs_repair, btrfs), not only those
     /// that seem damaged; reads them as a whole
-    #[arg(long)]
+    #[arg(long, help_heading = LOOK)]
     fsck: bool,
     /// Keep the journal in this directory of this machine, not on the target: for a target whose disk is full. `undo` needs
     /// the same
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help_heading = REPAIR)]
     journal: Option<PathBuf>,
     /// Set a new password of this user and unlock it. It is asked for twice, or read as one line where standard input is no
     /// terminal. `--only reset-password` does nothing besides
-    #[arg(long, value_name = "USER", conflicts_with = "clear_password")]
+    #[arg(long, value_name = "USER", conflicts_with = "clear_password", help_heading = PASSWORD)]
     reset_password: Option<String>,
     /// Let this user in at the console without any password, where PAM allows it (nullok)
-    #[arg(long, value_name = "USER")]
+    #[arg(long, value_name = "USER", help_heading = PASSWORD)]
     clear_password: Option<String>,
-    /// Afterwards start a copy of the disk in QEMU and see whether it comes to a login
-    #[arg(long)]
+    /// Afterwards boot a copy of the disk in QEMU and see whether it comes to a login
+    #[arg(long, help_heading = BOOT_TEST)]
     boot_test: bool,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = BOOT_TEST)]
     how: How,
 }
 
 /// What a look before the question saw.
 struct Seen {
     target: Arc<Target>,
-    donor: Option<Arc<Target>>,
     facts: Arc<Facts>,
     diagnosis: Diagnosis,
     /// Whether every file system was examined by its checker.
@@ -110,7 +116,7 @@ impl Fix {
         }
         let mut answers = Answers::new(self.yes);
         let order = self.order(context)?;
-        let mirror = mirror(self.fetch)?;
+        let mirror = mirror(self.fetch, self.insecure)?;
         // Nothing is opened for writing before the answer.
         let is_told_apart = self.only.iter().any(|id| number(id).is_some());
         let thorough = if self.yes && !is_told_apart {
@@ -121,8 +127,8 @@ impl Fix {
                 Proposal::Agreed => {}
                 Proposal::Ended(code) => return Ok(code),
             }
-            let Seen { target, donor, facts, thorough, .. } = seen;
-            drop((facts, donor));
+            let Seen { target, facts, thorough, .. } = seen;
+            drop(facts);
             if let Some(target) = super::alone(target) {
                 target.close().map_err(|error| Failure(Text::verbatim(error.to_string())))?;
             }
@@ -141,7 +147,13 @@ impl Fix {
         let journal = TargetArgs::open_journal(self.journal.as_deref())?;
         let choice = self.choice(mirror, journal, order);
         // What was agreed to is made without another question, if it is still what is to be made.
-        let mut confirm = |seen: &Diagnosis, next: &mut Plan| answers.decide(context, seen, next, false);
+        let mut confirm = |seen: &Diagnosis, next: &mut Plan| {
+            let agreed = answers.decide(context, seen, next, false);
+            if agreed {
+                super::announce_programs(next);
+            }
+            agreed
+        };
         let outcome = session::fix(&target, donor.as_ref(), checks::ALL, &choice, &mut confirm)?;
         let session::Outcome { facts, diagnosis, mut applied, declined } = outcome;
         let is_held = target.is_held() && applied.iter().any(|repair| repair.journal.is_some());
@@ -175,13 +187,13 @@ impl Fix {
             Some(Err(why)) => {
                 // What was repaired must be told.
                 context.print_report(&report, self.target.target.as_deref())?;
-                aside(context, &summary);
+                context.print(&summary);
                 return Err(why);
             }
             None => report,
         };
         context.print_report(&report, self.target.target.as_deref())?;
-        aside(context, &summary);
+        context.print(&summary);
         let code = report.exit_code();
         Ok(if declined { UNTOLD } else { code })
     }
@@ -195,7 +207,7 @@ impl Fix {
             let facts = || Facts::new(Arc::clone(&target), donor.clone()).with_all_digests(self.digests);
             let (facts, diagnosis) = look(|| facts().with_mirror(mirror.cloned()), checks::ALL);
             if thorough || !super::met_damage(&target) {
-                return Ok(Seen { target, donor, facts, diagnosis, thorough });
+                return Ok(Seen { target, facts, diagnosis, thorough });
             }
             thorough = true;
         }
@@ -210,7 +222,7 @@ impl Fix {
         order: Option<&Order>,
         answers: &mut Answers,
     ) -> Result<Proposal, Failure> {
-        let Seen { facts, donor, diagnosis, .. } = seen;
+        let Seen { facts, diagnosis, .. } = seen;
         let scope = Scope::of(&self.choice(None, None, None), diagnosis).map_err(Failure)?;
         let mut next = plan(diagnosis, &scope, &HashSet::new());
         if let Some(order) = order {
@@ -225,16 +237,6 @@ impl Fix {
             context.print_report(&report, self.target.target.as_deref())?;
             context.print("\n");
         }
-        let copies = |step: &Step| step.repair.changes.iter().any(|change| matches!(change, Change::CopyFromDonor { .. }));
-        if let Some(donor) = donor.as_ref().filter(|_| next.steps.iter().any(copies)) {
-            let of = crate::facts::summary::of(&Arc::new(Facts::new(Arc::clone(donor), None)));
-            let system = of.pretty_name.unwrap_or_default();
-            let line = match self.donor_is_named() {
-                true => tr!("files come from the donor {name} ({system})", name = donor.name.as_str(), system),
-                false => tr!("files come from this machine ({system})", system),
-            };
-            aside(context, &format!("{}\n", context.say(&line)));
-        }
         if !answers.decide(context, diagnosis, &mut next, true) || next.steps.is_empty() {
             aside(context, &format!("{}\n", context.say(&tr!("nothing was changed"))));
             return Ok(Proposal::Ended(UNTOLD));
@@ -242,13 +244,12 @@ impl Fix {
         Ok(Proposal::Agreed)
     }
 
-    fn donor_is_named(&self) -> bool {
-        self.target.donor.is_some()
-    }
-
     /// What was done, and how it is taken back.
     fn summary(&self, context: &Context, applied: &[Applied]) -> String {
         let mut out = String::new();
+        if context.format == Format::Json {
+            return out;
+        }
         for repair in applied {
             let (title, check) = (&repair.title, repair.check);
             let line = match (&repair.journal, &repair.failure) {
@@ -274,7 +275,7 @@ impl Fix {
 
     /// What `undo` must be told to find what was done.
     fn undo_arguments(&self) -> String {
-        let with = self.target.with.iter().map(|path| format!(" --with {}", path.display()));
+        let with = self.target.aid.with.iter().map(|path| format!(" --with {}", path.display()));
         let journal = self.journal.iter().map(|path| format!(" --journal {}", path.display()));
         self.target.target.iter().map(|path| format!(" {}", path.display())).chain(with).chain(journal).collect()
     }
@@ -283,7 +284,7 @@ impl Fix {
     fn boot_test(&self, context: &Context) -> Result<Trial, Failure> {
         let disk = self.target.target.clone().unwrap_or_default();
         let facts = Arc::new(Facts::new(self.target.open(Access::ReadOnly)?, None));
-        watched(context, &self.how.wish(disk, self.target.with.clone()), Some(&facts))
+        watched(context, &self.how.wish(disk, self.target.aid.with.clone()), Some(&facts))
     }
 
     /// Whether a look, which changes nothing, meets damage. Mounted for writing, a damaged file system would be changed by
@@ -319,7 +320,7 @@ impl Fix {
         let thorough = self.fsck || self.is_damaged()?;
         let target = self.target.open_examined(Access::ReadOnly, thorough)?;
         let donor = self.target.open_donor(&target)?;
-        let mirror = mirror(self.fetch)?;
+        let mirror = mirror(self.fetch, self.insecure)?;
         let facts = || Facts::new(Arc::clone(&target), donor.clone()).with_all_digests(self.digests);
         let (facts, diagnosis) = look(|| facts().with_mirror(mirror.clone()), checks::ALL);
         if context.format == Format::Text {

@@ -102,8 +102,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     }
     if screen_is_shut && all_shut(&consoles) {
         let severity = if all_shut(&remote) { Severity::Critical } else { Severity::Warning };
-        let masked =
-            console.is_some() && matches!(serial.1.state, State::Masked(_)) && !units.all.contains_key(&name);
+        let masked = console.is_some() && matches!(serial.1.state, State::Masked(_)) && !units.all.contains_key(&name);
         for (name, unit) in gettys.into_iter().chain(masked.then_some((&serial.0, &serial.1))) {
             judge(facts, found, name, unit, severity);
         }
