@@ -214,7 +214,7 @@ impl Change {
             ),
             Change::CopyFromDonor { path } => tr!("copy {path} from the donor", path),
             Change::Rebuild(rebuild) => tr!(
-                "run {program}, a program of the target, in a sandbox on a copy of it, and take over {path}",
+                "run {program} of the target on a copy of it, and take over {path}",
                 program = rebuild.name(),
                 path = rebuild.path.as_path()
             ),
@@ -223,15 +223,14 @@ impl Change {
             }
             Change::Sysctl { key, before, after } => tr!("sysctl {key}: {before} -> {after}", key, before, after),
             Change::WriteDisk { disk, offset, after, .. } => {
-                tr!("write {bytes} bytes at offset {offset} of disk {disk}", bytes = after.len(), offset, disk)
+                tr!(
+                    "write {bytes} {bytes?byte|bytes} at offset {offset} of disk {disk}",
+                    bytes = after.len(),
+                    offset,
+                    disk
+                )
             }
         }
-    }
-
-    /// The command that is run for it, for those who want to know exactly.
-    pub fn command(&self) -> Option<String> {
-        let Change::Rebuild(rebuild) = self else { return None };
-        Some(format!("{} {}", rebuild.program, rebuild.arguments.join(" ")))
     }
 
     /// The difference as a unified diff, for changes of content that is text.

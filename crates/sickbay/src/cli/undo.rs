@@ -81,7 +81,7 @@ impl Undo {
                         })
                     })
                     .collect();
-                context.print_json(&list)?;
+                context.print_json(&serde_json::json!({"schema": "sickbay/undo-list/v1", "entries": list}))?;
                 return Ok(0);
             }
             for (id, entry, done) in &entries {
@@ -178,12 +178,7 @@ impl Undo {
             ids.insert(0, word.to_owned());
             target = None;
         }
-        let args = TargetArgs {
-            target,
-            with: self.target.with.clone(),
-            donor: self.target.donor.clone(),
-            package: self.target.package.clone(),
-        };
+        let args = TargetArgs { target, ..self.target.clone() };
         (args, ids)
     }
 }

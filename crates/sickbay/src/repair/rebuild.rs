@@ -191,13 +191,21 @@ fn rebuild(facts: &Facts, version: &str, path: &Path, drivers: &[String]) -> Opt
 }
 
 impl Rebuild {
-    /// The program that does it, by the name that people know: not the shell that only calls it.
+    /// The program that is run, as people know it: of a script of ours the one that it is for, which it has as its name.
     pub fn name(&self) -> &str {
         match (self.program.as_str(), self.arguments.as_slice()) {
-            // sh -c SCRIPT NAME …
-            ("sh", [_, _, name, ..]) => name,
+            ("sh", [option, _, name, ..]) if option == "-c" => name,
             (program, _) => program,
         }
+    }
+
+    /// Everything that is run.
+    pub fn command_line(&self) -> String {
+        let words = std::iter::once(&self.program).chain(&self.arguments).map(|word| match word {
+            plain if plain.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_./=+:,@".contains(&b)) => plain.clone(),
+            other => format!("'{}'", other.replace('\'', "'\\''")),
+        });
+        words.collect::<Vec<_>>().join(" ")
     }
 
     /// Why what was made cannot be taken; `None` when it can.
