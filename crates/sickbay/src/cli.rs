@@ -2,6 +2,7 @@
 
 mod boot;
 mod check;
+mod cut_off;
 mod explain;
 mod fix;
 mod list;
@@ -182,6 +183,24 @@ fn pasted(argument: OsString) -> OsString {
     }
 }
 
+/// JSON without what a terminal obeys, or what reorders what is seen: JSON itself asks only for the first 32 characters to be
+/// escaped, and such a character stands nowhere but in a string.
+fn escaped(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        match c {
+            '\u{7F}'..='\u{9F}'
+            | '\u{061C}'
+            | '\u{200E}'
+            | '\u{200F}'
+            | '\u{2028}'..='\u{202E}'
+            | '\u{2066}'..='\u{2069}' => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
 impl Context {
     fn say(&self, text: &Text) -> String {
         printable(&text.render(self.style.lang))
@@ -194,7 +213,7 @@ impl Context {
                 "tool": {"version": env!("CARGO_PKG_VERSION")},
                 "error": why.render(self.style.lang),
             });
-            self.print(&format!("{error:#}\n"));
+            self.print(&escaped(&format!("{error:#}\n")));
         }
         eprintln!("sickbay: {}", self.say(why));
     }
@@ -207,7 +226,7 @@ impl Context {
 
     fn print_json(&self, value: &impl serde::Serialize) -> Result<(), Failure> {
         let json = serde_json::to_string_pretty(value).map_err(|error| Failure(Text::verbatim(error.to_string())))?;
-        self.print(&json);
+        self.print(&escaped(&json));
         self.print("\n");
         Ok(())
     }
@@ -259,6 +278,12 @@ impl TargetArgs {
         Ok(Some(Arc::new(Target::described(dir, Access::ReadWrite, Vec::new(), &[])?)))
     }
 
+    /// The same directory, to look into.
+    fn open_journal_to_look(dir: Option<&Path>) -> Result<Option<Arc<Target>>, Failure> {
+        let Some(dir) = dir else { return Ok(None) };
+        Ok(Some(Arc::new(Target::described(dir, Access::ReadOnly, Vec::new(), &[])?)))
+    }
+
     /// The disks and images that were named.
     fn disks(&self) -> impl Iterator<Item = &Path> {
         self.target.iter().chain(&self.with).map(PathBuf::as_path)
@@ -293,5 +318,18 @@ impl TargetArgs {
         // Only its files count: its disks need not be looked at.
         let host = Target::described(Path::new("/"), Access::ReadOnly, Vec::new(), &[])?;
         Ok(crate::facts::donor::why_not(target, &host).is_none().then(|| Arc::new(host)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::escaped;
+
+    #[test]
+    fn json_holds_nothing_that_a_terminal_obeys() {
+        let value = serde_json::json!({"title": "a\u{9b}2J\u{202e}b\u{7f}c\u{2066}\u{1b}é"});
+        let json = escaped(&serde_json::to_string(&value).expect("JSON"));
+        assert_eq!(json, r#"{"title":"a\u009b2J\u202eb\u007fc\u2066\u001bé"}"#);
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&json).expect("JSON still"), value);
     }
 }

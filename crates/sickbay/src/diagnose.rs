@@ -11,6 +11,7 @@ use crate::check::{Check, Outcome, Skip};
 use crate::checks;
 use crate::facts::{Facts, panic_message};
 use crate::finding::{Finding, Findings, Place, Severity};
+use crate::repair::apply::mind_flags;
 use crate::text::Text;
 use crate::tr;
 
@@ -155,7 +156,8 @@ fn run_one(check: &'static Check, facts: &Facts) -> Result {
     }
     let mut found = Findings::of(check);
     let verdict = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (check.run)(facts, &mut found)));
-    let (list, untold) = found.into_parts();
+    let (mut list, untold) = found.into_parts();
+    list.iter_mut().for_each(|finding| mind_flags(facts.target().root(), &mut finding.repairs));
     let outcome = match verdict {
         Err(panic) => Outcome::Broken(tr!("the check failed: {message}", message = panic_message(panic.as_ref()))),
         Ok(Err(Skip::Unknown(why))) if list.is_empty() => Outcome::Unknown(why),

@@ -10,6 +10,7 @@ pub mod password;
 pub mod plan;
 pub mod rebuild;
 pub mod session;
+mod trust;
 pub mod undo;
 
 use std::path::{Path, PathBuf};

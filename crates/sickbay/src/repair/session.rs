@@ -7,10 +7,11 @@ use sickbay_target::Target;
 
 use super::Repair;
 use super::apply::{Error, HELD, Workshop, apply};
-use super::journal::{Entry, Journal, writer_of};
+use super::journal::{Journal, writer_of};
 use super::password;
 use super::plan::{Choice, Plan, Step, plan, refusal};
 use super::undo::{Force, take_back};
+pub use super::undo::undo;
 use crate::check::Check;
 use crate::diagnose::{self, Diagnosis};
 use crate::facts::Facts;
@@ -64,7 +65,6 @@ pub fn fix(
     let writer = writer_of(target)?;
     let shop = Workshop { target, writer, donor: donor.map(Arc::as_ref) };
     let mut journal = Journal::open(target, choice.journal.as_deref())?;
-    revert_unfinished(&shop, &mut journal)?;
 
     let look = || {
         let facts = || Facts::new(Arc::clone(target), donor.cloned()).with_all_digests(choice.digests);
@@ -157,65 +157,10 @@ pub fn fix(
 }
 
 /// Makes one repair that no finding asked for, on a copy that is thrown away.
-pub fn make(target: &Target, repair: Repair) -> Result<(), Error> {
+pub fn make(target: &Target, donor: Option<&Target>, repair: Repair) -> Result<(), Error> {
     let writer = writer_of(target)?;
-    let shop = Workshop { target, writer, donor: None };
+    let shop = Workshop { target, writer, donor };
     let mut journal = Journal::open(target, None)?;
     let key = ("boot", repair.title.clone());
     apply(&shop, &mut journal, &Step { finding: None, check: "boot", key, repair }).map(drop)
-}
-
-/// Takes back the entries `ids`, or all of them, newest first, of the journal on the target or `elsewhere`; gives what was
-/// taken back.
-pub fn undo(
-    target: &Target,
-    donor: Option<&Target>,
-    elsewhere: Option<&Target>,
-    ids: &[String],
-    force: Force,
-) -> Result<Vec<(String, Entry)>, Error> {
-    let writer = writer_of(target)?;
-    let shop = Workshop { target, writer, donor };
-    let mut journal = Journal::open(target, elsewhere)?;
-    let entries = journal.entries()?;
-    for id in ids {
-        if !entries.contains(id) {
-            return Err(Error::Refused(tr!("the journal has no entry {id}", id)));
-        }
-    }
-    // What is done to a view is only kept when it begins with the file system.
-    if target.is_held() && !entries.is_empty() {
-        return Err(Error::Refused(tr!("a file system of the target is damaged: mend it first with sickbay fix")));
-    }
-    let chosen: Vec<String> = entries.into_iter().rev().filter(|id| ids.is_empty() || ids.contains(id)).collect();
-    let mut undone = Vec::new();
-    for id in chosen {
-        let entry = journal.read(&id)?;
-        take_back(&shop, &mut journal, &id, force)?;
-        undone.push((id, entry));
-    }
-    if journal.entries()?.is_empty() {
-        journal.remove_home()?;
-    }
-    Ok(undone)
-}
-
-/// A repair that a power loss or a signal cut off is taken back before anything else is done.
-fn revert_unfinished(shop: &Workshop<'_>, journal: &mut Journal<'_>) -> Result<(), Error> {
-    for id in journal.entries()?.into_iter().rev() {
-        if !journal.is_done(&id) {
-            take_back(shop, journal, &id, Force::Yes)?;
-        }
-    }
-    Ok(())
-}
-
-/// Entries of the target's journal, oldest first, with whether each was finished; for `undo --list`.
-pub fn entries(target: &Target, elsewhere: Option<&Target>) -> Result<Vec<(String, Entry, bool)>, Error> {
-    let journal = Journal::open(target, elsewhere)?;
-    let mut list = Vec::new();
-    for id in journal.entries()? {
-        list.push((id.clone(), journal.read(&id)?, journal.is_done(&id)));
-    }
-    Ok(list)
 }
