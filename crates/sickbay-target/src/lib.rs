@@ -27,6 +27,7 @@ mod proc_readers;
 mod random;
 mod record;
 mod root;
+pub mod signature;
 mod sys;
 mod system;
 mod table;

@@ -3,7 +3,7 @@
 use crate::facts::Facts;
 use crate::finding::Findings;
 use crate::proof::Stage;
-use crate::text::{CheckCatalogue, Lang, Text};
+use crate::text::{CheckCatalogue, Lang, Text, full_width};
 
 /// The part of the system that a check looks at; also the folder its file is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, schemars::JsonSchema)]
@@ -19,6 +19,19 @@ pub enum Area {
     Logs,
     /// Where the memory of a running system is, and who is refused it.
     Memory,
+}
+
+impl Area {
+    /// As users write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Area::Boot => "boot",
+            Area::Files => "files",
+            Area::Login => "login",
+            Area::Logs => "logs",
+            Area::Memory => "memory",
+        }
+    }
 }
 
 /// One check. Declared with [`check!`](crate::check), listed in [`crate::checks::ALL`].
@@ -48,7 +61,7 @@ impl Check {
         if lang == Lang::ZhCn
             && let Ok(catalogue) = toml::from_str::<CheckCatalogue>(self.zh_cn)
         {
-            return (catalogue.title, catalogue.page);
+            return (full_width(&catalogue.title), full_width(&catalogue.page));
         }
         let page: Vec<&str> = self.page.lines().map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
         (self.title.to_owned(), page.join("\n"))
@@ -82,6 +95,8 @@ pub enum Outcome {
     Found(Option<Text>),
     /// Nothing of this kind is there.
     NotApplicable(Text),
+    /// The user wanted it left out.
+    Skipped,
     /// It could not be told.
     Unknown(Text),
     /// The check itself failed; its panic message.

@@ -41,6 +41,13 @@ impl Diagnosis {
         self.findings.get(index).and_then(|finding| finding.caused_by).unwrap_or(index)
     }
 
+    /// The same with checks that the user wanted left out: they are told of, and are never clear.
+    pub fn with_skipped(mut self, skipped: Vec<&'static Check>) -> Diagnosis {
+        self.outcomes.extend(skipped.into_iter().map(|check| (check, Outcome::Skipped)));
+        self.outcomes.sort_by_key(|(check, _)| checks::ALL.iter().position(|other| other.id == check.id));
+        self
+    }
+
     /// Whether some check could not tell something.
     pub fn something_unknown(&self) -> bool {
         self.outcomes

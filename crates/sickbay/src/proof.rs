@@ -149,11 +149,12 @@ fn state(stage: Stage, diagnosis: &Diagnosis) -> State {
     }
     let mut judged = false;
     let mut not_applicable = None;
-    for (_, outcome) in diagnosis.outcomes.iter().filter(|(check, _)| check.proves.contains(&stage)) {
+    for (check, outcome) in diagnosis.outcomes.iter().filter(|(check, _)| check.proves.contains(&stage)) {
         match outcome {
             Outcome::Unknown(why) | Outcome::Broken(why) | Outcome::Found(Some(why)) => {
                 return State::Unknown(why.clone());
             }
+            Outcome::Skipped => return State::Unknown(tr!("{check} was left out (--skip)", check = check.id)),
             Outcome::NotApplicable(why) => not_applicable = Some(why.clone()),
             Outcome::Clear | Outcome::Found(None) => judged = true,
         }

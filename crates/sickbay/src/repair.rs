@@ -215,8 +215,8 @@ impl Change {
             ),
             Change::CopyFromDonor { path } => tr!("copy {path} from the donor", path),
             Change::Rebuild(rebuild) => tr!(
-                "run {command} of the target on a copy of it, and take over {path}",
-                command = format!("{} {}", rebuild.program, rebuild.arguments.join(" ")),
+                "run {program} of the target on a copy of it, and take over {path}",
+                program = rebuild.name(),
                 path = rebuild.path.as_path()
             ),
             Change::CheckFileSystem { name, program, .. } => {
@@ -224,7 +224,12 @@ impl Change {
             }
             Change::Sysctl { key, before, after } => tr!("sysctl {key}: {before} -> {after}", key, before, after),
             Change::WriteDisk { disk, offset, after, .. } => {
-                tr!("write {bytes} bytes at offset {offset} of disk {disk}", bytes = after.len(), offset, disk)
+                tr!(
+                    "write {bytes} {bytes?byte|bytes} at offset {offset} of disk {disk}",
+                    bytes = after.len(),
+                    offset,
+                    disk
+                )
             }
         }
     }

@@ -61,6 +61,8 @@ pub struct TargetSummary {
     pub pretty_name: Option<String>,
     /// The running kernel, or the one that would boot.
     pub kernel: Option<String>,
+    /// The system from which lost files may be taken, and its release.
+    pub donor: Option<Text>,
     /// Remarks of the one who opened it: a journal that was not replayed, a second root.
     pub notes: Vec<String>,
 }
@@ -110,6 +112,7 @@ impl Report {
             version: None,
             pretty_name: None,
             kernel: None,
+            donor: None,
             notes: Vec::new(),
         };
         let boot = Proof { stages: Vec::new() };

@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
+use serde_json::{Value, json};
 use sickbay::repair::undo::{Force, Undone, undo};
 use sickbay::repair::{Change, Repair, Risk, session};
 use sickbay::text::{Lang, Text};
 use sickbay_target::{Access, Target};
-use serde_json::{Value, json};
 use support::command::{run, said, sickbay};
 use support::manifest::{difference, manifest};
 use support::story::Story;
@@ -97,7 +97,11 @@ fn strange() -> Vec<(&'static str, Value, &'static str)> {
         ("a relative path", path_op("etc/passwd", plain(), plain()), "no path of a repair"),
         ("no path", path_op("", json!("absent"), plain()), "no path of a repair"),
         ("the root goes", path_op("/", json!("absent"), plain()), "no path of a repair"),
-        ("a new set-user-ID program", path_op("/usr/bin/evil", file(0o4755), json!("absent")), "rights of another user"),
+        (
+            "a new set-user-ID program",
+            path_op("/usr/bin/evil", file(0o4755), json!("absent")),
+            "rights of another user",
+        ),
         ("a set-group-ID bit", path_op("/etc/passwd", file(0o2755), plain()), "rights of another user"),
         (
             "set-user-ID on what is there",
@@ -138,7 +142,8 @@ fn what_no_repair_leaves_is_not_done() {
             fs::create_dir_all(bed.root().join("dev")).expect("made");
             let null = rustix::fs::makedev(1, 3);
             let mode = rustix::fs::Mode::from_raw_mode(0o666);
-            rustix::fs::mknodat(rustix::fs::CWD, &node, rustix::fs::FileType::CharacterDevice, mode, null).expect("made");
+            rustix::fs::mknodat(rustix::fs::CWD, &node, rustix::fs::FileType::CharacterDevice, mode, null)
+                .expect("made");
             bed.plant("0001", ops.clone(), &[("b0", "evil"), ("b1", "x")], done);
             let dir = bed.home().join("0001");
             symlink("../../../../../helper/sda", dir.join("b7")).expect("linked");
@@ -149,7 +154,10 @@ fn what_no_repair_leaves_is_not_done() {
                 let (code, text) = run(arguments.iter().copied(), &bed.root());
                 assert!(text.contains(why), "{what}: {arguments:?}: {text}");
                 assert!(arguments[1] == "--list" || code == Some(2), "{what}: {text}");
-                assert!(!text.contains('\u{1b}') && !text.contains('\u{9b}') && !text.contains('\u{202e}'), "{what}: {text:?}");
+                assert!(
+                    !text.contains('\u{1b}') && !text.contains('\u{9b}') && !text.contains('\u{202e}'),
+                    "{what}: {text:?}"
+                );
                 assert_eq!(difference(&before.0, &manifest_without(&bed, "b9")), None, "{what}: {arguments:?}");
             }
             // It holds up nothing: what is ill is repaired, and that is undone.
@@ -200,24 +208,44 @@ fn what_is_not_ours_is_no_journal() {
     type Change = fn(&Bed);
     let cases: [(&str, Change, &str); 6] = [
         ("no mark", |bed| fs::remove_file(bed.home().join("parent")).expect("removed"), "no journal of sickbay"),
-        ("a link", |bed| {
-            fs::rename(bed.home(), bed.dir.path().join("helper/journal")).expect("moved");
-            symlink("../../../helper/journal", bed.home()).expect("linked");
-        }, "symbolic link"),
-        ("a link within", |bed| {
-            fs::rename(bed.home(), bed.root().join("srv/journal")).expect("moved");
-            symlink("/srv/journal", bed.home()).expect("linked");
-        }, "symbolic link"),
-        ("a link on the way", |bed| {
-            fs::rename(bed.root().join("var"), bed.root().join("data")).expect("moved");
-            symlink("data", bed.root().join("var")).expect("linked");
-        }, "symbolic link"),
-        ("another's", |bed| {
-            std::os::unix::fs::chown(bed.home(), Some(1000), Some(1000)).expect("owned");
-        }, "belongs to user 1000"),
-        ("open to others", |bed| {
-            fs::set_permissions(bed.home(), fs::Permissions::from_mode(0o777)).expect("set");
-        }, "others may write"),
+        (
+            "a link",
+            |bed| {
+                fs::rename(bed.home(), bed.dir.path().join("helper/journal")).expect("moved");
+                symlink("../../../helper/journal", bed.home()).expect("linked");
+            },
+            "symbolic link",
+        ),
+        (
+            "a link within",
+            |bed| {
+                fs::rename(bed.home(), bed.root().join("srv/journal")).expect("moved");
+                symlink("/srv/journal", bed.home()).expect("linked");
+            },
+            "symbolic link",
+        ),
+        (
+            "a link on the way",
+            |bed| {
+                fs::rename(bed.root().join("var"), bed.root().join("data")).expect("moved");
+                symlink("data", bed.root().join("var")).expect("linked");
+            },
+            "symbolic link",
+        ),
+        (
+            "another's",
+            |bed| {
+                std::os::unix::fs::chown(bed.home(), Some(1000), Some(1000)).expect("owned");
+            },
+            "belongs to user 1000",
+        ),
+        (
+            "open to others",
+            |bed| {
+                fs::set_permissions(bed.home(), fs::Permissions::from_mode(0o777)).expect("set");
+            },
+            "others may write",
+        ),
     ];
     for (what, change, why) in cases {
         let bed = Bed::new();
@@ -259,7 +287,10 @@ fn what_was_cut_off_is_asked_for() {
         assert_eq!(difference(&before, &manifest(&bed.root())), None, "{verb}: {text}");
     }
     let (_, text) = run(["fix", "--yes"], &bed.root());
-    assert!(text.contains("put back /etc/hosts-of-mine") && text.contains("taken back, since it was cut off: 0001"), "{text}");
+    assert!(
+        text.contains("put back /etc/hosts-of-mine") && text.contains("taken back, since it was cut off: 0001"),
+        "{text}"
+    );
     assert_eq!(fs::read_to_string(&hosts).expect("readable"), "former");
 }
 
@@ -327,7 +358,10 @@ fn a_list_writes_nothing() {
     assert!(code == Some(0) && text.contains("0001") && !text.contains("0002"), "{text}");
     let (_, text) = run(["undo", "--list", "--format", "json"], &bed.root());
     let json: Value = serde_json::from_str(&text).unwrap_or_else(|why| panic!("{why}: {text}"));
-    assert_eq!((json["schema"].as_str(), json["entries"][0]["journal"].as_str()), (Some("sickbay/undo-list/v1"), Some("0001")));
+    assert_eq!(
+        (json["schema"].as_str(), json["entries"][0]["journal"].as_str()),
+        (Some("sickbay/undo-list/v1"), Some("0001"))
+    );
     assert!(!text.contains('\u{9b}') && !text.contains('\u{202e}'), "{text:?}");
     assert_eq!(difference(&before, &manifest(&bed.root())), None);
 }
@@ -387,8 +421,10 @@ fn take_back(target: &Target, force: Force) -> Undone {
 
 #[test]
 fn a_kernel_parameter_is_guarded_like_a_file() {
-    let value = |dir: &tempfile::TempDir| fs::read_to_string(dir.path().join("proc/sys/vm/swappiness")).expect("readable");
-    let set = |dir: &tempfile::TempDir, path: &str, text: &str| fs::write(dir.path().join(path), text).expect("written");
+    let value =
+        |dir: &tempfile::TempDir| fs::read_to_string(dir.path().join("proc/sys/vm/swappiness")).expect("readable");
+    let set =
+        |dir: &tempfile::TempDir, path: &str, text: &str| fs::write(dir.path().join(path), text).expect("written");
     // Changed since the look.
     let (dir, target) = running("61\n", "one\n");
     assert!(set_swappiness(&target).is_err_and(|why| why.contains("changed since it was looked at")));
@@ -409,7 +445,8 @@ fn a_kernel_parameter_is_guarded_like_a_file() {
     set(&dir, "proc/sys/kernel/random/boot_id", "two\n");
     set(&dir, "proc/sys/vm/swappiness", "10\n");
     let undone = take_back(&target, Force::No);
-    let notes: Vec<String> = undone.taken.iter().flat_map(|(.., notes)| notes).map(|note| note.render(Lang::En)).collect();
+    let notes: Vec<String> =
+        undone.taken.iter().flat_map(|(.., notes)| notes).map(|note| note.render(Lang::En)).collect();
     assert!(undone.left.is_empty() && notes.join(" ").contains("a boot that is over"), "{notes:?}");
     assert_eq!((value(&dir).as_str(), dir.path().join("etc/swap.conf").exists()), ("10\n", false));
     assert!(!dir.path().join("var/lib/sickbay").exists());

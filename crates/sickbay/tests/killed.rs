@@ -347,7 +347,10 @@ fn a_disk_that_is_written_as_a_whole_is_never_in_between() {
         let before = fs::read(&image).expect("readable");
         let twin = bed.dir.path().join("twin");
         fs::write(&twin, vec![5; before.len()]).expect("written");
-        let entry = Entry { pieces: extents().iter().map(|it| (it.offset, it.after.len() as u64)).collect(), ..Entry::new("t".into()) };
+        let entry = Entry {
+            pieces: extents().iter().map(|it| (it.offset, it.after.len() as u64)).collect(),
+            ..Entry::new("t".into())
+        };
         let disk = Disk::to_restore(&image).expect("opened");
         faults::cut_off_after(n);
         let made = held::write(&disk, &extents(), &entry, "log");
@@ -381,7 +384,10 @@ fn a_putting_back_that_is_cut_off_is_finished_by_the_next() {
         let bed = Bed::new();
         let image = bed.image();
         let before = fs::read(&image).expect("readable");
-        let entry = Entry { pieces: extents().iter().map(|it| (it.offset, it.after.len() as u64)).collect(), ..Entry::new("t".into()) };
+        let entry = Entry {
+            pieces: extents().iter().map(|it| (it.offset, it.after.len() as u64)).collect(),
+            ..Entry::new("t".into())
+        };
         let disk = Disk::to_restore(&image).expect("opened");
         held::write(&disk, &extents(), &entry, "log").expect("written");
         drop(disk);
@@ -429,7 +435,11 @@ fn what_was_kept_of_one_device_is_never_written_to_another() {
         let _ = fs::create_dir(&mnt);
         let script = "mount -o loop \"$1\" \"$2\" && cp -a \"$3/.\" \"$2\"";
         let mut unshare = Command::new("unshare");
-        unshare.args(["-m", "--propagation", "private", "sh", "-c", script, "sh"]).arg(&image).arg(&mnt).arg(built.root());
+        unshare
+            .args(["-m", "--propagation", "private", "sh", "-c", script, "sh"])
+            .arg(&image)
+            .arg(&mnt)
+            .arg(built.root());
         assert!(unshare.status().expect("unshare").success());
         image
     };
@@ -463,7 +473,10 @@ fn what_was_kept_of_one_device_is_never_written_to_another() {
             let now = fs::read(&healthy).expect("readable");
             let same = now == twin;
             // A mount for writing is noted in the superblock, as `fix` of any healthy disk does.
-            assert!(same || arguments[0] == "fix" && now[4096..65536] == twin[4096..65536], "{what}: {arguments:?}: {text}");
+            assert!(
+                same || arguments[0] == "fix" && now[4096..65536] == twin[4096..65536],
+                "{what}: {arguments:?}: {text}"
+            );
             fs::write(&healthy, &twin).expect("as before");
         }
     }

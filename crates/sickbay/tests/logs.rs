@@ -166,7 +166,7 @@ fn a_finding_is_explained_with_the_whole_table() {
             "72 kB short",
             "lowmem_reserve [0, 3746, 7968, 7968] pages",
             "free blocks in kB",
-            "upstart-file-br: 1 processes",
+            "upstart-file-br: 1 process",
         ] {
             assert!(told.contains(part), "{name}: {part} is not in\n{told}");
         }

@@ -15,7 +15,12 @@ use crate::tr;
 const LINES: usize = 12;
 
 /// Takes back what was cut off; whether the user lets it.
-pub(super) fn take_back(context: &Context, args: &TargetArgs, journal: Option<&Path>, yes: bool) -> Result<bool, Failure> {
+pub(super) fn take_back(
+    context: &Context,
+    args: &TargetArgs,
+    journal: Option<&Path>,
+    yes: bool,
+) -> Result<bool, Failure> {
     // What a disk will be once it is put back shows only then.
     Ok(of_disks(context, args, yes)? && of_target(context, args, journal, yes)?)
 }
@@ -72,13 +77,18 @@ fn of_target(context: &Context, args: &TargetArgs, journal: Option<&Path>, yes: 
 /// Shows what would be taken back, and asks.
 fn may(context: &Context, text: &str, yes: bool) -> bool {
     if context.format == Format::Text {
-        context.print(&format!("{}\n{text}", context.say(&tr!("These repairs were cut off and are taken back first:"))));
+        context
+            .print(&format!("{}\n{text}", context.say(&tr!("These repairs were cut off and are taken back first:"))));
     }
     yes || agree(context, &tr!("Take this back?"))
 }
 
 /// What was cut off on the target itself and can be taken back. What cannot be is named; it holds up nothing but what it changed.
-fn entries(context: &Context, args: &TargetArgs, journal: Option<&sickbay_target::Target>) -> Result<Vec<Listed>, Failure> {
+fn entries(
+    context: &Context,
+    args: &TargetArgs,
+    journal: Option<&sickbay_target::Target>,
+) -> Result<Vec<Listed>, Failure> {
     let target = args.open(Access::ReadOnly)?;
     for why in undo::foreign(&target, journal) {
         remark(context, &why);
@@ -141,5 +151,5 @@ pub(super) fn left(context: &Context, id: &str, why: &Text) {
 
 /// Says something beside the report.
 pub(super) fn remark(context: &Context, text: &Text) {
-    eprintln!("sickbay: {}", context.say(text));
+    context.complain_of(text);
 }

@@ -62,7 +62,8 @@ impl Undo {
         found.foreign.iter().for_each(|why| cut_off::remark(context, why));
         let is_chosen = |id: &String| ids.is_empty() || ids.contains(id);
         let is_known = |id: &&String| {
-            found.of_disks.iter().any(|(known, ..)| known == *id) || found.of_target.iter().any(|known| known.id == **id)
+            found.of_disks.iter().any(|(known, ..)| known == *id)
+                || found.of_target.iter().any(|known| known.id == **id)
         };
         if let Some(id) = ids.iter().find(|id| !is_known(id)) {
             return Err(Failure(tr!("the journal has no entry {id}", id)));
@@ -82,10 +83,15 @@ impl Undo {
         }
         if !self.yes {
             if !std::io::stdin().is_terminal() {
-                return Err(Failure(tr!("standard input is no terminal to ask on: give --yes, or --list to only look")));
+                return Err(Failure(tr!(
+                    "standard input is no terminal to ask on: give --yes, or --list to only look"
+                )));
             }
             if found.may_hold_more {
-                cut_off::remark(context, &tr!("a file system of the target was not unmounted: what its own log holds is not shown here"));
+                cut_off::remark(
+                    context,
+                    &tr!("a file system of the target was not unmounted: what its own log holds is not shown here"),
+                );
             }
             if !cut_off::agree(context, &tr!("Take this back?")) {
                 context.print(&format!("{}\n", context.say(&tr!("nothing was changed"))));
@@ -102,7 +108,8 @@ impl Undo {
         let of_target: Vec<String> =
             ids.iter().filter(|id| after.of_target.iter().any(|known| known.id == **id)).cloned().collect();
         if (ids.is_empty() || !of_target.is_empty())
-            && (!after.of_target.is_empty() || (after.may_hold_more && result.taken.is_empty())) {
+            && (!after.of_target.is_empty() || (after.may_hold_more && result.taken.is_empty()))
+        {
             self.of_target(&args, &of_target, &mut result)?;
         }
         self.told(context, &result, !after.foreign.is_empty())
@@ -172,7 +179,10 @@ impl Undo {
             }
             found.foreign.iter().for_each(|why| cut_off::remark(context, why));
             if found.may_hold_more {
-                cut_off::remark(context, &tr!("a file system of the target was not unmounted: what its own log holds is not shown here"));
+                cut_off::remark(
+                    context,
+                    &tr!("a file system of the target was not unmounted: what its own log holds is not shown here"),
+                );
             }
         }
         Ok(if found.foreign.is_empty() { 0 } else { super::UNTOLD })
@@ -247,12 +257,7 @@ impl Undo {
             ids.insert(0, word.to_owned());
             target = None;
         }
-        let args = TargetArgs {
-            target,
-            with: self.target.with.clone(),
-            donor: self.target.donor.clone(),
-            package: self.target.package.clone(),
-        };
+        let args = TargetArgs { target, ..self.target.clone() };
         (args, ids)
     }
 }

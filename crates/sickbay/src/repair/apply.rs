@@ -218,14 +218,17 @@ fn remember_flags(root: &Root, path: &Path, entry: &mut Entry) -> Result<(), Err
 pub fn mind_flags(root: &Root, repairs: &mut [Repair]) {
     for repair in repairs {
         let mut seen = HashSet::new();
-        let paths = repair.changes.iter().filter_map(Change::path).flat_map(|path| [path.parent(), Some(path)]).flatten();
+        let paths =
+            repair.changes.iter().filter_map(Change::path).flat_map(|path| [path.parent(), Some(path)]).flatten();
         let flagged = paths.filter(|path| seen.insert(*path) && root.flags(path).is_ok_and(Flags::any));
         let flagged: Vec<String> = flagged.map(|path| path.display().to_string()).collect();
         if let Some(first) = flagged.first() {
             let title = repair.title.clone();
             repair.risk = repair.risk.max(Risk::Risky);
             repair.title = match flagged.len() {
-                1 => tr!("{title}; the flag of chattr on {path} is cleared for that and set again", title, path = first),
+                1 => {
+                    tr!("{title}; the flag of chattr on {path} is cleared for that and set again", title, path = first)
+                }
                 more => tr!(
                     "{title}; the flags of chattr on {path} and {others} more are cleared for that and set again",
                     title,
@@ -279,7 +282,9 @@ fn part_from_other_names(root: &Root, work: &mut [Work]) -> Result<(), Error> {
 pub(crate) fn only_on_the_target(target: &Target, path: &Path) -> Result<(), Error> {
     match target.owns(path)? {
         true => Ok(()),
-        false => Err(Error::Refused(tr!("{path} is on a mount that is not the target's own; nothing is done to it", path))),
+        false => {
+            Err(Error::Refused(tr!("{path} is on a mount that is not the target's own; nothing is done to it", path)))
+        }
     }
 }
 
@@ -294,7 +299,11 @@ fn not_onto_what_was_cut_off(target: &Target, journal: &Journal<'_>, work: &[Wor
         for path in work.iter().filter_map(Work::path) {
             if entry.ops.iter().any(|op| matches!(op, Op::Path { path: known, .. } if meet(path, &known.path()))) {
                 let id = id.as_str();
-                return Err(Error::Refused(tr!("repair {id}, which was cut off, is to be taken back first: it changed {path}", id, path)));
+                return Err(Error::Refused(tr!(
+                    "repair {id}, which was cut off, is to be taken back first: it changed {path}",
+                    id,
+                    path
+                )));
             }
         }
     }
@@ -650,11 +659,21 @@ fn check_room(root: &Root, journal: &Journal<'_>, work: &[Work]) -> Result<(), E
         let (place, needed) = (room.place.as_path(), room.bytes.div_ceil(1024));
         let why = if usage.for_root() < room.bytes {
             let available = usage.for_root() / 1024;
-            tr!("the file system of {place} has {available} KiB free, the repair needs {needed} KiB", place, available, needed)
+            tr!(
+                "the file system of {place} has {available} KiB free, the repair needs {needed} KiB",
+                place,
+                available,
+                needed
+            )
         // File systems without a fixed number of inodes (btrfs) say 0 of 0.
         } else if usage.inodes > 0 && usage.inodes_free < room.inodes {
             let (available, needed) = (usage.inodes_free, room.inodes);
-            tr!("the file system of {place} has {available} inodes free, the repair needs {needed}", place, available, needed)
+            tr!(
+                "the file system of {place} has {available} inodes free, the repair needs {needed}",
+                place,
+                available,
+                needed
+            )
         } else {
             continue;
         };
@@ -694,7 +713,9 @@ pub(crate) fn perform(
             clear_left_over(shop, id, &path)?;
             // So that what was never done, and what cannot be done, is not in the way of what can.
             if is_node(shop.target.root(), journal, id, &path, before)? {
-                let _ = before.attributes().map(|was| shop.writer.set_times(&path, Times { atime: was.atime, mtime: was.mtime }));
+                let _ = before
+                    .attributes()
+                    .map(|was| shop.writer.set_times(&path, Times { atime: was.atime, mtime: was.mtime }));
                 return Ok(());
             }
             if let Some(link) = link
@@ -704,7 +725,9 @@ pub(crate) fn perform(
             }
             become_node(shop, journal, id, &path, before)
         }
-        Op::Sysctl { key, before, after, .. } => Ok(shop.writer.write_sysctl(key, if forward { after } else { before })?),
+        Op::Sysctl { key, before, after, .. } => {
+            Ok(shop.writer.write_sysctl(key, if forward { after } else { before })?)
+        }
         Op::Disk { disk, offset, before, after } => {
             let bytes = journal.kept(id, if forward { after } else { before })?;
             if disk_bytes(shop.target, *disk, *offset, bytes.len())? == bytes {
@@ -731,11 +754,15 @@ fn clear_left_over(shop: &Workshop<'_>, id: &str, path: &Path) -> Result<(), Err
 fn is_node(root: &Root, journal: &Journal<'_>, id: &str, path: &Path, node: &Node) -> Result<bool, Error> {
     let here = match root.metadata(path) {
         Ok(here) => here,
-        Err(error) if matches!(error.reason, Reason::NotFound | Reason::NotADirectory) => return Ok(*node == Node::Absent),
+        Err(error) if matches!(error.reason, Reason::NotFound | Reason::NotADirectory) => {
+            return Ok(*node == Node::Absent);
+        }
         Err(error) => return Err(error.into()),
     };
     // Who has read it since has changed its access time, and nothing else.
-    let same = |attributes: &Attrs| Ok::<bool, Error>(Attrs { atime: attributes.atime, ..Attrs::read(root, path)? } == *attributes);
+    let same = |attributes: &Attrs| {
+        Ok::<bool, Error>(Attrs { atime: attributes.atime, ..Attrs::read(root, path)? } == *attributes)
+    };
     Ok(match node {
         Node::File { content: Content::Kept(name), attributes } if here.is_file() => {
             same(attributes)? && root.read_up_to(path, u64::MAX)? == journal.kept(id, name)?
@@ -750,7 +777,14 @@ fn is_node(root: &Root, journal: &Journal<'_>, id: &str, path: &Path, node: &Nod
 }
 
 /// Gives a file that has other names the one back that it had here; whether it is as it was, so that it could be.
-fn come_back(shop: &Workshop<'_>, journal: &Journal<'_>, id: &str, path: &Path, before: &Node, link: &str) -> Result<bool, Error> {
+fn come_back(
+    shop: &Workshop<'_>,
+    journal: &Journal<'_>,
+    id: &str,
+    path: &Path,
+    before: &Node,
+    link: &str,
+) -> Result<bool, Error> {
     let Ok(former) = journal.linked(id, link) else { return Ok(false) };
     if !is_node(shop.target.root(), journal, id, &former, before)? {
         return Ok(false);

@@ -153,9 +153,10 @@ pub fn take_back(path: &Path, which: Which<'_>, force: Force) -> Result<Vec<Take
                     place = record.path()
                 )),
                 // Nothing says that it is this disk, and it does not look like it.
-                Found::Changed | Found::Other => {
-                    Some(tr!("what is kept in {place} is of another disk, or of this one as it is no more", place = record.path()))
-                }
+                Found::Changed | Found::Other => Some(tr!(
+                    "what is kept in {place} is of another disk, or of this one as it is no more",
+                    place = record.path()
+                )),
             };
             is_blocked |= left.is_some();
             if left.is_none() {

@@ -549,7 +549,12 @@ impl<'a> Journal<'a> {
         let (path, limit) = (self.kept_file(id, name)?, self.content_limit());
         let size = self.root.metadata(&path)?.size;
         if size > limit {
-            return Err(Error::Refused(tr!("{path} is too large: {size}, and at most {limit} is read", path, size, limit)));
+            return Err(Error::Refused(tr!(
+                "{path} is too large: {size}, and at most {limit} is read",
+                path,
+                size,
+                limit
+            )));
         }
         Ok(())
     }
@@ -605,7 +610,9 @@ impl<'a> Journal<'a> {
     pub fn keep(&self, id: &str, name: &str, content: &[u8]) -> Result<(), Error> {
         let path = self.dir(id)?.join(name);
         if content.len() as u64 > self.content_limit() {
-            return Err(Error::Refused(tr!("what was there is too large to be kept on the target; --journal DIR keeps it elsewhere")));
+            return Err(Error::Refused(tr!(
+                "what was there is too large to be kept on the target; --journal DIR keeps it elsewhere"
+            )));
         }
         Ok(self.writer()?.write_new(&path, content, 0o600)?)
     }
@@ -810,7 +817,11 @@ fn parse_staging(found: &str, name: &str) -> Option<Times> {
 
 /// The letters of chattr(1).
 pub(crate) fn flag_letters(flags: Flags) -> String {
-    [(flags.immutable, 'i'), (flags.append_only, 'a')].iter().filter(|(set, _)| *set).map(|(_, letter)| letter).collect()
+    [(flags.immutable, 'i'), (flags.append_only, 'a')]
+        .iter()
+        .filter(|(set, _)| *set)
+        .map(|(_, letter)| letter)
+        .collect()
 }
 
 /// The flags that letters say.

@@ -129,8 +129,9 @@ fn gives_no_rights(
     let (Some(wanted), false) = (before.attributes(), matches!(before, Node::Dir { .. } | Node::Link { .. })) else {
         return Ok(());
     };
-    let has_capability =
-        |attributes: &Attrs| attributes.xattrs.iter().find(|(name, _)| name.0 == CAPABILITY).map(|(_, value)| value.0.clone());
+    let has_capability = |attributes: &Attrs| {
+        attributes.xattrs.iter().find(|(name, _)| name.0 == CAPABILITY).map(|(_, value)| value.0.clone())
+    };
     if wanted.mode & PRIVILEGED == 0 && has_capability(wanted).is_none() {
         return Ok(());
     }
@@ -158,7 +159,10 @@ fn gives_no_rights(
     };
     match now {
         Some(now) if keeps(&now) || only_took_them(&now) => Ok(()),
-        _ => refuse(tr!("{path} would run with the rights of another user than who starts it, which it does not now", path)),
+        _ => refuse(tr!(
+            "{path} would run with the rights of another user than who starts it, which it does not now",
+            path
+        )),
     }
 }
 

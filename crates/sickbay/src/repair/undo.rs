@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use sickbay_target::{Kind, Target, Times};
 
-use super::apply::{Direction, Error, Workshop, boot_id, clear_flags, disk_bytes, perform, plain_value, set_flags, sysctl};
+use super::apply::{
+    Direction, Error, Workshop, boot_id, clear_flags, disk_bytes, perform, plain_value, set_flags, sysctl,
+};
 use super::held::is_made_of;
 use super::journal::{Content, Entry, Journal, Node, Op, writer_of};
 use super::trust::{effects, judge};
@@ -139,12 +141,7 @@ pub(crate) fn take_back(shop: &Workshop<'_>, journal: &mut Journal<'_>, id: &str
 }
 
 /// The same; gives what the user should know of it.
-fn take_back_noted(
-    shop: &Workshop<'_>,
-    journal: &mut Journal<'_>,
-    id: &str,
-    force: Force,
-) -> Result<Vec<Text>, Error> {
+fn take_back_noted(shop: &Workshop<'_>, journal: &mut Journal<'_>, id: &str, force: Force) -> Result<Vec<Text>, Error> {
     let entry = journal.read(id)?;
     judge(shop.target, journal, id, &entry)?;
     if force == Force::No {

@@ -102,6 +102,9 @@ pub struct Target {
     pub name: String,
     /// The system on it.
     pub release: Release,
+    /// The system from which lost files may be taken, and its release.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub donor: Option<String>,
     /// Remarks on how it was opened.
     pub notes: Vec<String>,
 }
@@ -126,7 +129,7 @@ pub struct OutcomeV1 {
     pub area: Area,
     /// Rows of the e-book that it answers.
     pub seed: &'static [&'static str],
-    /// `found`, `clear`, `not-applicable`, `unknown` or `broken`.
+    /// `found`, `clear`, `not-applicable`, `skipped`, `unknown` or `broken`.
     pub outcome: &'static str,
     /// Why it could not tell or does not apply.
     pub why: Option<String>,
@@ -285,7 +288,8 @@ pub fn report(report: &Report, lang: Lang) -> ReportV1 {
                 version: report.target.version.clone(),
                 kernel: report.target.kernel.clone(),
             },
-            notes: report.target.notes.clone(),
+            donor: report.target.donor.as_ref().map(text),
+            notes: report.target.notes.iter().map(|note| text(&Text::verbatim(note))).collect(),
         },
         outcomes: report.diagnosis.outcomes.iter().map(|(check, how)| outcome(check, how, lang)).collect(),
         findings,
@@ -348,6 +352,7 @@ fn outcome(check: &'static Check, outcome: &CheckOutcome, lang: Lang) -> Outcome
         CheckOutcome::Clear => ("clear", None),
         CheckOutcome::Found(why) => ("found", why.as_ref()),
         CheckOutcome::NotApplicable(why) => ("not-applicable", Some(why)),
+        CheckOutcome::Skipped => ("skipped", None),
         CheckOutcome::Unknown(why) => ("unknown", Some(why)),
         CheckOutcome::Broken(why) => ("broken", Some(why)),
     };

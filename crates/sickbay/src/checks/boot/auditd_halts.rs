@@ -3,6 +3,7 @@
 use sickbay_formats::lines;
 
 use crate::check::{Skip, Verdict};
+use crate::facts::memory::size;
 use crate::facts::space::{Lack, Space};
 use crate::facts::{Facts, SourceFile};
 use crate::finding::Findings;
@@ -86,7 +87,11 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         });
         finding
             .at(&file, span)
-            .note(tr!("{free} MiB are free there, of {size} MiB", free = told.available >> 20, size = told.size >> 20))
+            .note(tr!(
+                "{free} are free there, of {size}",
+                free = size(told.available >> 10),
+                size = size(told.size >> 10)
+            ))
             .why(tr!("that happens at every start, as soon as auditd runs"))
             .stops(Stage::Services)
             .detail("available", told.available)

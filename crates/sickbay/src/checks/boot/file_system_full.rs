@@ -229,7 +229,7 @@ fn offer(facts: &Facts, finding: &mut Finding, of: &FileSystem, lack: Lack) {
     if helps {
         let amount = size(bytes / 1024);
         let title = tr!(
-            "remove {count} files that can be spared, {amount}: packages that were installed, rotated logs, closed journals",
+            "remove {count} {count?file|files} that can be spared, {amount}: packages that were installed, rotated logs, closed journals",
             count = spare.len(),
             amount
         );

@@ -79,7 +79,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             tr!("{first} has mode {mode}", first = first.as_path(), mode)
         } else {
             tr!(
-                "{first} has mode {mode}, and {others} more system paths are as open",
+                "{first} has mode {mode}, and {others} more system {others?path is|paths are} as open",
                 first = first.as_path(),
                 mode,
                 others = open.len() - 1
@@ -105,7 +105,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             .iter()
             .map(|(path, (metadata, after))| Change::Mode { path: path.clone(), before: metadata.mode, after: *after })
             .collect();
-        let title = tr!("give {count} paths their usual modes", count = changes.len());
+        let title = tr!("give {count} {count?path its usual mode|paths their usual modes}", count = changes.len());
         finding.repair(Risk::Safe, title, changes);
     }
     if let Some((first, metadata)) = owned.first() {
@@ -119,7 +119,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             // The group may be one that a package uses, as `shadow`.
             changes.push(Change::Owner { path: path.clone(), before, after: (0, metadata.gid) });
         }
-        finding.repair(Risk::Safe, tr!("give {count} paths back to root", count = changes.len()), changes);
+        finding.repair(Risk::Safe, tr!("give {count} {count?path|paths} back to root", count = changes.len()), changes);
     }
     Ok(())
 }

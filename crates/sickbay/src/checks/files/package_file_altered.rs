@@ -69,7 +69,7 @@ fn report(facts: &Facts, found: &mut Findings, packages: &Packages, files: &[&Pa
             match more {
                 0 => tr!("{path} was replaced: it is not the one of {package}", path, package = of),
                 _ => tr!(
-                    "{path} and {more} more files were replaced: they are not those of {package}",
+                    "{path} and {more} more {more?file|files} were replaced: they are not those of {package}",
                     path,
                     more,
                     package = of
@@ -84,7 +84,7 @@ fn report(facts: &Facts, found: &mut Findings, packages: &Packages, files: &[&Pa
             match more {
                 0 => tr!("{path} is damaged: it is not what {package} brought", path, package = of),
                 _ => tr!(
-                    "{path} and {more} more files are damaged: they are not what {package} brought",
+                    "{path} and {more} more {more?file|files} are damaged: they are not what {package} brought",
                     path,
                     more,
                     package = of

@@ -58,7 +58,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             tr!("{path} of {package} is empty", path = first.as_path(), package = names(&of))
         } else {
             tr!(
-                "{path} and {more} more files of {package} are empty",
+                "{path} and {more} more {more?file|files} of {package} are empty",
                 path = first.as_path(),
                 more = files.len() - 1,
                 package = names(&of)

@@ -67,13 +67,13 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         let Some(first) = files.first() else { continue };
         let message = match &cause {
             Cause::Gone(dir) => tr!(
-                "{dir} is gone, with {count} files of {packages}",
+                "{dir} is gone, with {count} {count?file|files} of {packages}",
                 dir = dir.as_path(),
                 count,
                 packages = of_packages
             ),
             Cause::From(dir) => tr!(
-                "{count} files of {packages} are missing from {dir}",
+                "{count} {count?file|files} of {packages} {count?is|are} missing from {dir}",
                 dir = dir.as_path(),
                 count,
                 packages = of_packages
@@ -82,7 +82,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
                 tr!("{path} of {package} is missing", path = first.as_path(), package = of_packages)
             }
             Cause::Package(_) => tr!(
-                "{path} and {more} more files of {package} are missing",
+                "{path} and {more} more {more?file|files} of {package} are missing",
                 path = first.as_path(),
                 more = count - 1,
                 package = of_packages

@@ -75,7 +75,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         let message = match (by_owner, more) {
             (true, 0) => tr!("{path} of {package} belongs to {owner}", path, package = of, owner = what),
             (true, _) => tr!(
-                "{path} belongs to {owner}, and {more} more files of {package} have wrong owners",
+                "{path} belongs to {owner}, and {more} more {more?file|files} of {package} {more?has a wrong owner|have wrong owners}",
                 path,
                 owner = what,
                 more,
@@ -83,7 +83,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             ),
             (false, 0) => tr!("{path} of {package} has mode {mode}", path, package = of, mode = what),
             (false, _) => tr!(
-                "{path} has mode {mode}, and {more} more files of {package} have wrong modes",
+                "{path} has mode {mode}, and {more} more {more?file|files} of {package} {more?has a wrong mode|have wrong modes}",
                 path,
                 mode = what,
                 more,
@@ -104,7 +104,10 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             }
         }
         let changes = if more == 0 { changes_of(first, &now) } else { all_changes(facts, &packages, by_owner) };
-        let title = tr!("give {count} paths the mode and owner of their packages", count = paths(&changes));
+        let title = tr!(
+            "give {count} {count?path|paths} the mode and owner of {count?its package|their packages}",
+            count = paths(&changes)
+        );
         finding.repair(Risk::Safe, title, changes);
     }
     Ok(())

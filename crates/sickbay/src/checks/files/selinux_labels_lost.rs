@@ -62,7 +62,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let finding = if wrong.len() == 1 {
         found.error(tr!("{path} has the SELinux label {label}", path = *first, label = name))
     } else {
-        found.error(tr!("{count} files on the way to a prompt have wrong SELinux labels", count = wrong.len()))
+        found.error(tr!("{count} {count?file|files} on the way to a prompt {count?has a wrong SELinux label|have wrong SELinux labels}", count = wrong.len()))
     };
     for (path, name, types) in &wrong {
         finding

@@ -84,7 +84,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let message = match (metadata.uid, lost.len()) {
         (0, 1) => tr!("{path} has mode {mode}, without the set-user-ID bit", path = first.as_path(), mode),
         (0, more) => tr!(
-            "{path} has mode {mode}, without the set-user-ID bit, and {more} more programs have lost theirs",
+            "{path} has mode {mode}, without the set-user-ID bit, and {more} more {more?program has lost its own|programs have lost theirs}",
             path = first.as_path(),
             mode,
             more = more - 1
@@ -111,7 +111,11 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             changes.push(Change::Mode { path: path.clone(), before: metadata.mode, after: *mode });
         }
     }
-    finding.repair(Risk::Safe, tr!("give {count} programs their set-user-ID bit", count = lost.len()), changes);
+    finding.repair(
+        Risk::Safe,
+        tr!("give {count} {count?program its|programs their} set-user-ID bit", count = lost.len()),
+        changes,
+    );
     Ok(())
 }
 

@@ -112,7 +112,11 @@ fn damaged(facts: &Facts, found: &mut Findings, accounts: &Accounts, parsed: &Ac
         let message = if parsed.mark {
             tr!("{path} begins with a byte order mark", path = kind.path())
         } else {
-            tr!("{count} lines of {path} end in CR LF", count = parsed.carriage_returns, path = kind.path())
+            tr!(
+                "{count} {count?line|lines} of {path} {count?ends|end} in CR LF",
+                count = parsed.carriage_returns,
+                path = kind.path()
+            )
         };
         let finding = found.add(severity(kind), message).at_path(kind.path());
         finding.why(tr!("the carriage return becomes part of the last field, such as the shell"));
