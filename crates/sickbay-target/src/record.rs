@@ -50,10 +50,17 @@ impl Record {
         let identity = Identity::of(disk);
         for path in place.records()? {
             let Some(record) = Record::at(path)? else { continue };
-            // What version 0.1.0 made says nothing of the disk; beside an image there is nothing else.
-            let known = record.identity();
-            if known.as_ref().map_or(place.is_image(), |known| known.is_certainly(&identity)) {
-                return Ok(record);
+            match record.identity() {
+                // What version 0.1.0 made says nothing of the disk; beside an image there is nothing else.
+                None if place.is_image() => return Ok(record),
+                Some(known) if known.is_certainly(&identity) || (place.is_image() && known.may_be(&identity)) => {
+                    return Ok(record);
+                }
+                Some(_) if place.is_image() => {
+                    let why = "it is about another disk, which had this name".to_owned();
+                    return Err(OpenError::NotOurs { path: record.path, why });
+                }
+                _ => {}
             }
         }
         place.make(&identity)
@@ -79,7 +86,7 @@ impl Record {
             let size = size_in(&path);
             let Some(mut record) = Record::at(path)? else { continue };
             let known = record.identity();
-            record.is_certain = known.as_ref().map_or(place.is_image(), |known| known.is_certainly(&identity));
+            record.is_certain = place.is_image() || known.as_ref().is_some_and(|known| known.is_certainly(&identity));
             if known.map_or(place.is_image() || size == Some(identity.size), |known| known.may_be(&identity)) {
                 all.push(record);
             }

@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
-use sickbay_target::{Access, Kind, Volume};
+use sickbay_target::{Access, Kind, OpenError, Volume};
 
 use super::{Context, Failure, Format, TargetArgs, cut_off};
 use crate::repair::held::{self, Which};
@@ -127,6 +127,9 @@ impl Undo {
             Err(_) if !found.of_disks.is_empty() => return Ok(found),
             Err(why) => return Err(why),
         };
+        if target.kind == Kind::Log {
+            return Err(OpenError::Log { path: args.target.clone().unwrap_or_default() }.into());
+        }
         let store = TargetArgs::open_journal_to_look(self.journal.as_deref())?;
         found.of_target = undo::entries(&target, store.as_deref())?;
         found.foreign = undo::foreign(&target, store.as_deref());

@@ -297,7 +297,13 @@ fn not_onto_what_was_cut_off(target: &Target, journal: &Journal<'_>, work: &[Wor
             continue;
         }
         for path in work.iter().filter_map(Work::path) {
-            if entry.ops.iter().any(|op| matches!(op, Op::Path { path: known, .. } if meet(path, &known.path()))) {
+            let is_built_on = |op: &Op| match op {
+                // What is put into a directory that goes keeps it from going.
+                Op::Path { path: known, before: Node::Absent, .. } => path.starts_with(known.path()),
+                Op::Path { path: known, .. } => path == known.path(),
+                Op::Sysctl { .. } | Op::Disk { .. } => false,
+            };
+            if entry.ops.iter().any(is_built_on) {
                 let id = id.as_str();
                 return Err(Error::Refused(tr!(
                     "repair {id}, which was cut off, is to be taken back first: it changed {path}",
@@ -308,11 +314,6 @@ fn not_onto_what_was_cut_off(target: &Target, journal: &Journal<'_>, work: &[Wor
         }
     }
     Ok(())
-}
-
-/// Whether one is the other, or below it.
-fn meet(one: &Path, other: &Path) -> bool {
-    one.starts_with(other) && other != Path::new("/") || one == other
 }
 
 /// A change, resolved: which path becomes what.

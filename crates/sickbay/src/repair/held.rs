@@ -160,6 +160,7 @@ pub fn take_back(path: &Path, which: Which<'_>, force: Force) -> Result<Vec<Take
             };
             is_blocked |= left.is_some();
             if left.is_none() {
+                journal.reopen(&id)?;
                 write_pieces(disk, pieces(&entry.pieces, &before))?;
                 journal.forget(&id)?;
             }

@@ -656,6 +656,15 @@ impl<'a> Journal<'a> {
         Ok(writer.sync_dir(&dir)?)
     }
 
+    /// Says of an entry that it is being taken back: what is cut off from here on holds some of both states.
+    pub fn reopen(&self, id: &str) -> Result<(), Error> {
+        let (dir, writer) = (self.dir(id)?, self.writer()?);
+        if self.is_done(id) {
+            writer.remove(&dir.join(DONE))?;
+        }
+        Ok(())
+    }
+
     /// Forgets an entry, and with the last one the journal.
     pub fn forget(&mut self, id: &str) -> Result<(), Error> {
         let (dir, writer) = (self.dir(id)?, self.writer()?);

@@ -39,6 +39,10 @@ pub struct Listed {
 
 /// Entries of the target's journal, oldest first. Looks only.
 pub fn entries(target: &Target, elsewhere: Option<&Target>) -> Result<Vec<Listed>, Error> {
+    // A log has no files of its own.
+    if target.kind == Kind::Log {
+        return Ok(Vec::new());
+    }
     let journal = Journal::look(target, elsewhere);
     Ok(journal.entries()?.into_iter().map(|id| listed(target, &journal, id)).collect())
 }
@@ -60,7 +64,7 @@ fn listed(target: &Target, journal: &Journal<'_>, id: String) -> Listed {
 
 /// What is found in the place of the target's journal and is none of ours.
 pub fn foreign(target: &Target, elsewhere: Option<&Target>) -> Vec<Text> {
-    Journal::look(target, elsewhere).foreign().to_vec()
+    if target.kind == Kind::Log { Vec::new() } else { Journal::look(target, elsewhere).foreign().to_vec() }
 }
 
 /// What became of the entries that were to be taken back.
@@ -149,12 +153,19 @@ fn take_back_noted(shop: &Workshop<'_>, journal: &mut Journal<'_>, id: &str, for
             refuse_if_changed_since(shop, journal, id, &entry, op)?;
         }
     }
-    let mut notes = Vec::new();
-    clear_flags(shop, &entry)?;
-    let result = put_back(shop, journal, id, &entry, &mut notes);
+    let (mut notes, done) = (Vec::new(), journal.is_done(id));
+    journal.reopen(id)?;
+    let result = clear_flags(shop, &entry).and_then(|()| put_back(shop, journal, id, &entry, &mut notes));
     // Even when it is left they are as they were.
     let flags = set_flags(shop, &entry);
-    result.and(flags)?;
+    if let Err(error) = result.and(flags) {
+        // Where nothing of it was taken back, it stands as it stood.
+        let stands = |op| is_made(shop, journal, id, op).unwrap_or(false);
+        if done && entry.ops.iter().all(stands) {
+            journal.done(id)?;
+        }
+        return Err(error);
+    }
     journal.forget(id)?;
     Ok(notes)
 }
@@ -263,6 +274,18 @@ fn refuse_if_changed_since(
                 key,
                 id
             )))
+        }
+    }
+}
+
+/// Whether an operation is still made.
+fn is_made(shop: &Workshop<'_>, journal: &Journal<'_>, id: &str, op: &Op) -> Result<bool, Error> {
+    match op {
+        Op::Path { path, after, .. } => holds(shop, journal, id, &path.path(), after),
+        Op::Sysctl { key, after, .. } => Ok(sysctl(shop.target.root(), key)? == plain_value(after)),
+        Op::Disk { disk, offset, after, .. } => {
+            let after = journal.kept(id, after)?;
+            Ok(disk_bytes(shop.target, *disk, *offset, after.len())? == after)
         }
     }
 }
