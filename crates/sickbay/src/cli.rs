@@ -23,6 +23,7 @@ use sickbay_target::{Access, Kind, Options, Target};
 
 use crate::facts::memory::size;
 use crate::facts::restore::{Mirror, Progress};
+use crate::repair::journal::Journal;
 use crate::repair::plan::Plan;
 use crate::repair::{Change, held};
 use crate::report::text::{Style, printable};
@@ -113,6 +114,10 @@ struct Aid {
     /// A further disk of the same machine, such as a data disk that its fstab names
     #[arg(long, value_name = "DISK")]
     with: Vec<PathBuf>,
+    /// Let an image have the other files that it names: backing files, data files, extents. Without this such an image is
+    /// refused, since it could name any file of this machine
+    #[arg(long)]
+    follow_images: bool,
     /// A healthy root of the same release from which lost files are taken
     #[arg(long, value_name = "ROOT")]
     donor: Option<PathBuf>,
@@ -160,7 +165,10 @@ pub fn main() -> ExitCode {
     let (context, result) = match parsed {
         Ok(cli) => {
             let context = Context::new(cli.format, cli.lang.unwrap_or(asked.lang), cli.color, cli.verbose);
-            let result = cli.verb.run(&context);
+            let result = enough_room().and_then(|()| {
+                tell_of_long_logs(context.style.lang);
+                cli.verb.run(&context)
+            });
             (context, result)
         }
         Err(error) => {
@@ -174,6 +182,28 @@ pub fn main() -> ExitCode {
         UNTOLD
     });
     ExitCode::from(if context.is_written() { status } else { UNTOLD })
+}
+
+/// This process may have the memory and the descriptors that it needs: what cannot be opened for want of them would look as if
+/// it were not there.
+fn enough_room() -> Result<(), Failure> {
+    if let Err(few) = sickbay_target::memory::prepare() {
+        return Err(Failure(tr!(
+            "this process may only have {limit} MiB of memory (ulimit {option}), and sickbay needs {needed}",
+            limit = few.limit,
+            option = few.option,
+            needed = few.needed
+        )));
+    }
+    let (files, least) = (sickbay_target::raise_files(), sickbay_target::LEAST_FILES);
+    if files >= least {
+        return Ok(());
+    }
+    Err(Failure(tr!(
+        "this process may open only {files} files at once, and {least} are needed: ulimit -n {least}",
+        files,
+        least
+    )))
 }
 
 impl Verb {
@@ -224,9 +254,37 @@ fn announce_programs(plan: &Plan) {
     }
 }
 
+/// Tells somebody who waits at a terminal how much of a log was read, once that takes long.
+fn tell_of_long_logs(lang: Lang) {
+    if !std::io::stderr().is_terminal() {
+        return;
+    }
+    let told = move || {
+        let mut shown = false;
+        loop {
+            std::thread::sleep(std::time::Duration::from_secs(1));
+            match sickbay_target::reading().filter(|(_, bytes)| *bytes >= LONG) {
+                Some((path, bytes)) => {
+                    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                    let gib = format!("{:.1}", bytes as f64 / f64::from(1 << 30));
+                    let line = tr!("{gib} GiB so far, {name}", gib, name);
+                    complain(&format!("\r\x1b[K{}", printable(&line.render(lang))));
+                    shown = true;
+                }
+                None if std::mem::take(&mut shown) => complain("\r\x1b[K"),
+                None => {}
+            }
+        }
+    };
+    let _ = std::thread::Builder::new().name("progress".into()).spawn(told); // without it nothing is missing
+}
+
+/// So many bytes of a log are read in no time.
+const LONG: u64 = 256 << 20;
+
 /// Whether something on the disks of `target` could not be read in a way that hints at damage, while it was looked at.
 fn met_damage(target: &Target) -> bool {
-    sickbay_target::met_damage() && target.kind == Kind::Disk
+    target.root().met_damage() && target.kind == Kind::Disk
 }
 
 /// The target alone, once the last thread of a check has let go of it; `None` when one hangs.
@@ -342,6 +400,19 @@ impl Context {
     }
 }
 
+/// As many files as are needed can be open at once: what cannot be opened for that would look as if it were not there.
+fn enough_files() -> Result<(), Failure> {
+    let (files, least) = (sickbay_target::raise_files(), sickbay_target::LEAST_FILES);
+    if files >= least {
+        return Ok(());
+    }
+    Err(Failure(tr!(
+        "this process may open only {files} files at once, and {least} are needed: ulimit -n {least}",
+        files,
+        least
+    )))
+}
+
 /// What standard output can show.
 fn screen(color: Color, lang: Lang) -> Style {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
@@ -382,7 +453,20 @@ impl TargetArgs {
 
     /// With `thorough`, every file system is examined by its checker.
     fn open_examined(&self, access: Access, thorough: bool) -> Result<Arc<Target>, Failure> {
-        let options = Options { access, with: self.aid.with.clone(), thorough, progress: Some(progress) };
+        self.open_with(Options { access, thorough, ..Options::default() })
+    }
+
+    /// A directory in which something was repaired, whatever it looks like now.
+    fn open_to_undo(&self, access: Access) -> Result<Arc<Target>, Failure> {
+        self.open(access).or_else(|refused| {
+            let target = self.open_with(Options { access, any_directory: true, ..Options::default() });
+            target.ok().filter(|target| Journal::is_on(target)).ok_or(refused)
+        })
+    }
+
+    fn open_with(&self, options: Options) -> Result<Arc<Target>, Failure> {
+        let (with, follow_images) = (self.aid.with.clone(), self.aid.follow_images);
+        let options = Options { with, follow_images, progress: Some(progress), ..options };
         let mut target = Target::open(self.target.as_deref(), &options)?;
         target.give_packages(&self.aid.package)?;
         for path in target.packages() {

@@ -506,7 +506,8 @@ fn a_flag_that_somebody_set_is_told_and_holds_up_nothing() {
 fn a_log_has_no_journal() {
     let dir = tempfile::tempdir().expect("a directory");
     let log = dir.path().join("kern.log");
-    fs::write(&log, "Jan  1 00:00:00 host kernel: [    0.000000] Linux version 6.1.0 (x)\n".repeat(20)).expect("written");
+    fs::write(&log, "Jan  1 00:00:00 host kernel: [    0.000000] Linux version 6.1.0 (x)\n".repeat(20))
+        .expect("written");
     for arguments in [&["undo", "--list"][..], &["undo", "--yes"], &["fix", "--yes"]] {
         let (code, text) = run(arguments.iter().copied(), &log);
         assert!(code == Some(2) && text.contains("is a log"), "{arguments:?}: {text}");

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 use sickbay_formats::boot_console::Console;
 use sickbay_target::vm::{Bus, Firmware};
-use sickbay_target::{Access, Options, Target};
+use sickbay_target::{Access, OpenError, Options, Target};
 
 use super::{Context, Failure, complain};
-use crate::boot::{self, Outcome, Trial, Wish};
+use crate::boot::{self, By, Outcome, Trial, Wish};
 use crate::checks;
 use crate::diagnose::{Diagnosis, diagnose};
 use crate::facts::Facts;
@@ -47,12 +47,25 @@ pub(super) struct Boot {
 /// What `fix --boot-test` has as well.
 #[derive(Debug, clap::Args)]
 pub(super) struct How {
-    /// How long the boot may take [default: 180 with KVM, 900 without]
+    /// How long the boot may take [default: 180 of the guest's own time with KVM, 900 without]
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<u64>,
     /// Memory of the guest in MiB
     #[arg(long, value_name = "MIB", default_value_t = 1024)]
     memory: u32,
+    /// What runs the guest
+    #[arg(long, value_enum, default_value = "auto")]
+    accel: AccelArg,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum AccelArg {
+    /// KVM where it is there and carries the guest, else as tcg
+    Auto,
+    /// The processor, by KVM
+    Kvm,
+    /// QEMU, which is slow
+    Tcg,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -81,6 +94,11 @@ impl How {
             with,
             firmware: None,
             bus: Bus::default(),
+            by: match self.accel {
+                AccelArg::Auto => By::Auto,
+                AccelArg::Kvm => By::Kvm,
+                AccelArg::Tcg => By::Tcg,
+            },
             memory: self.memory,
             timeout: self.timeout.map(Duration::from_secs),
             console: None,
@@ -99,8 +117,7 @@ impl Boot {
         {
             return Err(Failure(why));
         }
-        if let Err(error @ (sickbay_target::OpenError::NotFound { .. } | sickbay_target::OpenError::Denied { .. })) =
-            opened
+        if let Err(error @ (OpenError::NotFound { .. } | OpenError::Denied { .. } | OpenError::Outside { .. })) = opened
         {
             return Err(error.into());
         }

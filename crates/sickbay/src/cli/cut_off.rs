@@ -57,7 +57,7 @@ fn of_target(context: &Context, args: &TargetArgs, journal: Option<&Path>, yes: 
     if !may(context, &text, yes) {
         return Ok(false);
     }
-    let target = args.open(Access::ReadWrite)?;
+    let target = args.open_to_undo(Access::ReadWrite)?;
     let donor = args.open_donor(&target)?;
     let store = TargetArgs::open_journal(journal)?;
     let ids: Vec<String> = open.into_iter().map(|entry| entry.id).collect();
@@ -89,7 +89,7 @@ fn entries(
     args: &TargetArgs,
     journal: Option<&sickbay_target::Target>,
 ) -> Result<Vec<Listed>, Failure> {
-    let target = args.open(Access::ReadOnly)?;
+    let target = args.open_to_undo(Access::ReadOnly)?;
     for why in undo::foreign(&target, journal) {
         remark(context, &why);
     }

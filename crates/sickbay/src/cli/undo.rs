@@ -121,7 +121,7 @@ impl Undo {
         for path in args.disks() {
             found.of_disks.extend(held::entries(path)?);
         }
-        let target = match args.open(Access::ReadOnly) {
+        let target = match args.open_to_undo(Access::ReadOnly) {
             Ok(target) => target,
             // It may only be one again once the disk is put back.
             Err(_) if !found.of_disks.is_empty() => return Ok(found),
@@ -206,7 +206,7 @@ impl Undo {
 
     /// Takes back repairs of the target.
     fn of_target(&self, args: &TargetArgs, ids: &[String], result: &mut Outcome) -> Result<(), Failure> {
-        let target = args.open(Access::ReadWrite)?;
+        let target = args.open_to_undo(Access::ReadWrite)?;
         let donor = args.open_donor(&target)?;
         let store = TargetArgs::open_journal(self.journal.as_deref())?;
         let undone = undo::undo(&target, donor.as_deref(), store.as_deref(), ids, self.force())?;

@@ -370,6 +370,12 @@ impl<'a> Journal<'a> {
         Journal::in_one_of(homes, elsewhere.unwrap_or(target).root(), elsewhere.is_some())
     }
 
+    /// Whether there is one on the target, or something in its place.
+    pub fn is_on(target: &'a Target) -> bool {
+        let journal = Journal::look(target, None);
+        journal.home.is_some() || !journal.foreign.is_empty()
+    }
+
     /// The journal in a directory of this machine that is about a disk as a whole (see [`super::held`]), to write.
     pub fn of_disk(record: &'a Record) -> Result<Journal<'a>, Error> {
         Journal::look_at_disk(record).with_pen(record.writer(), record.writer())
@@ -626,6 +632,21 @@ impl<'a> Journal<'a> {
     pub fn keep_link(&self, id: &str, name: &str, path: &Path) -> Result<bool, Error> {
         let new = self.dir(id)?.join(name);
         Ok(!self.is_elsewhere && self.writer()?.hard_link(path, &new).is_ok())
+    }
+
+    /// Gives the first entry after `id` that remembers times of the directory `parent` these times instead, those that it had
+    /// before both; whether there is one. Then that entry, and no longer `id`, is the one that gives them back.
+    pub fn hand_on(&self, id: &str, parent: &Name, times: ParentTimes) -> Result<bool, Error> {
+        for later in self.entries()?.into_iter().filter(|later| later.as_str() > id) {
+            // What cannot be read, or is none of ours, gives nothing back.
+            let Ok(mut entry) = self.read(&later) else { continue };
+            if let Some((_, remembered)) = entry.parents.iter_mut().find(|(name, _)| name == parent) {
+                *remembered = times;
+                self.commit(&later, &entry)?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Makes the entry count. Everything kept is on the disk before this returns.

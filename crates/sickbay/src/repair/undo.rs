@@ -10,6 +10,7 @@ use super::apply::{
 use super::held::is_made_of;
 use super::journal::{Content, Entry, Journal, Node, Op, writer_of};
 use super::trust::{effects, judge};
+use super::verdict::share;
 use crate::text::Text;
 use crate::tr;
 
@@ -100,18 +101,32 @@ pub fn undo(
         return Err(Error::Refused(tr!("a file system of the target is damaged: mend it first with sickbay fix")));
     }
     let mut undone = Undone::default();
+    let is_chosen = |id: &String| ids.is_empty() || ids.contains(id);
+    // What is none of ours holds up nobody.
+    let of_ours = |id: &String| {
+        let entry = journal.read(id).ok().filter(|entry| judge(target, &journal, id, entry).is_ok())?;
+        Some((id.clone(), touched(&entry)))
+    };
+    let not_chosen: Vec<_> = entries.iter().filter(|id| !is_chosen(id)).filter_map(of_ours).collect();
     let mut stuck: Vec<(String, Vec<PathBuf>)> = Vec::new();
-    for id in entries.into_iter().rev().filter(|id| ids.is_empty() || ids.contains(id)) {
+    for id in entries.into_iter().rev().filter(is_chosen) {
         let entry = journal.read(&id);
         let mine = entry.as_ref().map(touched).unwrap_or_default();
         let later = stuck.iter().find(|(_, paths)| paths.iter().any(|path| mine.contains(path)));
-        let result = match (entry, later) {
-            (Ok(_), Some((later, _))) => Err(Error::Refused(tr!(
+        let kept = not_chosen.iter().find(|(later, paths)| *later > id && share(paths, &mine));
+        let result = match (entry, kept, later) {
+            // Former states are whole: under a later repair of the same path none of them is right.
+            (Ok(_), Some((later, _)), _) => Err(Error::Refused(tr!(
+                "repair {later} came after {id} and changed the same: take it back first, or both together",
+                later = later.as_str(),
+                id = id.as_str()
+            ))),
+            (Ok(_), _, Some((later, _))) => Err(Error::Refused(tr!(
                 "repair {later}, which came after it and changed the same, could not be taken back",
                 later = later.as_str()
             ))),
-            (Ok(entry), None) => take_back_noted(&shop, &mut journal, &id, force).map(|notes| (entry, notes)),
-            (Err(error), _) => Err(error),
+            (Ok(entry), None, None) => take_back_noted(&shop, &mut journal, &id, force).map(|notes| (entry, notes)),
+            (Err(error), ..) => Err(error),
         };
         match result {
             Ok((entry, notes)) => undone.taken.push((id, entry, notes)),
@@ -188,6 +203,10 @@ fn put_back(
         }
     }
     for (path, (atime, mtime)) in entry.parents.iter().rev() {
+        // Where a later repair changed names in the same directory, its taking back gives the times.
+        if journal.hand_on(id, path, (*atime, *mtime))? {
+            continue;
+        }
         let path = path.path();
         let times = Times { atime: *atime, mtime: *mtime };
         if root.stat(&path).is_ok_and(|found| (found.atime, found.mtime) != (times.atime, times.mtime)) {
