@@ -335,7 +335,7 @@ mod tests {
         let facts = Facts::new(Arc::new(target), None);
         let run = |run: fn(&Facts, &mut Findings) -> Verdict| {
             let check =
-                Check { id: "x", area: Area::Boot, seed: &[], proves: &[], title: "", page: "", zh_cn: "", run };
+                Check { id: "x", area: Area::Boot, seed: &[], proves: &[], may_stop: &[], title: "", page: "", zh_cn: "", run };
             let (outcome, list) = run_one(Box::leak(Box::new(check)), &facts);
             (outcome, list.len())
         };
