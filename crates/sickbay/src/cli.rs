@@ -381,19 +381,6 @@ impl Context {
     }
 }
 
-/// As many files as are needed can be open at once: what cannot be opened for that would look as if it were not there.
-fn enough_files() -> Result<(), Failure> {
-    let (files, least) = (sickbay_target::raise_files(), sickbay_target::LEAST_FILES);
-    if files >= least {
-        return Ok(());
-    }
-    Err(Failure(tr!(
-        "this process may open only {files} files at once, and {least} are needed: ulimit -n {least}",
-        files,
-        least
-    )))
-}
-
 /// What standard output can show.
 fn screen(color: Color, lang: Lang) -> Style {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());

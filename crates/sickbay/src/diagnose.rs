@@ -334,8 +334,17 @@ mod tests {
         let target = Target::described(dir.path(), Access::ReadOnly, Vec::new(), &[]).unwrap();
         let facts = Facts::new(Arc::new(target), None);
         let run = |run: fn(&Facts, &mut Findings) -> Verdict| {
-            let check =
-                Check { id: "x", area: Area::Boot, seed: &[], proves: &[], may_stop: &[], title: "", page: "", zh_cn: "", run };
+            let check = Check {
+                id: "x",
+                area: Area::Boot,
+                seed: &[],
+                proves: &[],
+                may_stop: &[],
+                title: "",
+                page: "",
+                zh_cn: "",
+                run,
+            };
             let (outcome, list) = run_one(Box::leak(Box::new(check)), &facts);
             (outcome, list.len())
         };
