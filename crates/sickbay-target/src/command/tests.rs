@@ -121,7 +121,6 @@ fn nothing_is_inherited_and_what_it_may_have_is_bounded() {
     let output = sh("ls /proc/$$/fd; ulimit -c; ulimit -n; exec 2>&1 </dev/tty", b"", SOON, 4096).unwrap();
     let text = String::from_utf8(output.stdout.clone()).unwrap();
     let lines: Vec<&str> = text.lines().collect();
-    assert!(lines.iter().all(|line| !line.contains("/")), "{text}");
     let descriptors = lines.iter().filter(|line| line.parse::<u32>().is_ok_and(|number| (3..10).contains(&number)));
     assert_eq!(descriptors.count(), 0, "{text}");
     assert!(!output.success() && text.contains("\n0\n"), "{text}");
