@@ -172,7 +172,7 @@ fn link_local(url: &str) -> Option<String> {
     if is_link_local(authority) {
         return Some(authority.to_owned());
     }
-    if authority.starts_with('[') || ENVIRONMENT.iter().copied().any(has_proxy) {
+    if authority.starts_with('[') || ENVIRONMENT.into_iter().any(has_proxy) {
         return None;
     }
     let host = authority.split(':').next()?;

@@ -146,6 +146,18 @@ fn range(kind: c_int, start: i64, length: i64) -> libc::flock {
     lock
 }
 
+/// The number of the mount that a file was opened through; `None` where the kernel does not tell (before 5.8, without
+/// /proc).
+pub(crate) fn mount_id(file: BorrowedFd<'_>) -> Option<u64> {
+    use rustix::fs::{AtFlags, StatxFlags, statx};
+    let told = statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID).ok();
+    if let Some(told) = told.filter(|told| told.stx_mask & StatxFlags::MNT_ID.bits() != 0) {
+        return Some(told.stx_mnt_id);
+    }
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", file.as_raw_fd())).ok()?;
+    info.lines().find_map(|line| line.strip_prefix("mnt_id:"))?.trim().parse().ok()
+}
+
 /// Gives the calling thread its own view of the mounts, and with it (the kernel couples them) its own root and working
 /// directory. What it mounts is seen by no other process, and vanishes when the last thread of the view ends.
 pub(crate) fn own_mounts() -> io::Result<()> {

@@ -214,7 +214,13 @@ fn speak(facts: &Arc<Facts>, copies: &Copies) -> Result<Option<&'static str>, Te
     if words(&config).is_empty() {
         return Ok(None);
     }
-    let options = Options { access: Access::ReadWrite, with: copies.others().to_vec(), ..Options::default() };
+    // They lie on the disks themselves, of which each is a file of its own.
+    let options = Options {
+        access: Access::ReadWrite,
+        with: copies.others().to_vec(),
+        follow_images: true,
+        ..Options::default()
+    };
     let copy = Target::open(Some(copies.first()), &options).map_err(|error| Text::verbatim(error.to_string()))?;
     // A damaged file system is started as it is.
     if copy.is_held() {
@@ -226,7 +232,7 @@ fn speak(facts: &Arc<Facts>, copies: &Copies) -> Result<Option<&'static str>, Te
         facts.get::<BootConfig>().map(|config| edits(words(&config))).unwrap_or_default()
     };
     let repair = Repair { title: Text::verbatim(ARGUMENTS), risk: Risk::Safe, changes };
-    let made = session::make(&copy, repair).map_err(|error| error.text());
+    let made = session::make(&copy, None, repair).map_err(|error| error.text());
     if let Ok(copy) = Arc::try_unwrap(copy) {
         copy.close().map_err(|error| Text::verbatim(error.to_string()))?;
     }

@@ -45,6 +45,8 @@ pub struct Check {
     pub seed: &'static [&'static str],
     /// Stages of the boot and login proofs that it judges; see [`crate::proof`].
     pub proves: &'static [Stage],
+    /// Stages that a finding of it may stop, though that it finds nothing proves nothing of them.
+    pub may_stop: &'static [Stage],
     /// One line: what is wrong when it finds something.
     pub title: &'static str,
     /// What `sickbay explain` shows, in Markdown.
@@ -117,7 +119,8 @@ pub enum Outcome {
 macro_rules! check {
     (
         $(#[doc = $page:literal])+
-        $id:literal, $area:ident, seed = [$($seed:literal),* $(,)?], proves = [$($stage:ident),* $(,)?], $title:literal $(,)?
+        $id:literal, $area:ident, seed = [$($seed:literal),* $(,)?], proves = [$($stage:ident),* $(,)?],
+        $(may_stop = [$($stop:ident),* $(,)?],)? $title:literal $(,)?
     ) => {
         $(#[doc = $page])+
         pub static CHECK: $crate::check::Check = $crate::check::Check {
@@ -125,6 +128,7 @@ macro_rules! check {
             area: $crate::check::Area::$area,
             seed: &[$($seed),*],
             proves: &[$($crate::proof::Stage::$stage),*],
+            may_stop: &[$($($crate::proof::Stage::$stop),*)?],
             title: $title,
             page: concat!($($page, "\n"),+),
             zh_cn: include_str!(concat!($id, ".zh-CN.toml")),

@@ -3,6 +3,7 @@
 mod boot;
 mod check;
 mod completions;
+mod cut_off;
 mod explain;
 mod fix;
 mod language;
@@ -22,6 +23,7 @@ use sickbay_target::{Access, Kind, Options, Target};
 
 use crate::facts::memory::size;
 use crate::facts::restore::{Mirror, Progress};
+use crate::repair::journal::Journal;
 use crate::repair::plan::Plan;
 use crate::repair::{Change, held};
 use crate::report::text::{Style, printable};
@@ -112,6 +114,10 @@ struct Aid {
     /// A further disk of the same machine, such as a data disk that its fstab names
     #[arg(long, value_name = "DISK")]
     with: Vec<PathBuf>,
+    /// Let an image have the other files that it names: backing files, data files, extents. Without this such an image is
+    /// refused, since it could name any file of this machine
+    #[arg(long)]
+    follow_images: bool,
     /// A healthy root of the same release from which lost files are taken
     #[arg(long, value_name = "ROOT")]
     donor: Option<PathBuf>,
@@ -159,7 +165,7 @@ pub fn main() -> ExitCode {
     let (context, result) = match parsed {
         Ok(cli) => {
             let context = Context::new(cli.format, cli.lang.unwrap_or(asked.lang), cli.color, cli.verbose);
-            let result = has_memory().and_then(|()| {
+            let result = enough_room().and_then(|()| {
                 tell_of_long_logs(context.style.lang);
                 cli.verb.run(&context)
             });
@@ -178,6 +184,28 @@ pub fn main() -> ExitCode {
     ExitCode::from(if context.is_written() { status } else { UNTOLD })
 }
 
+/// This process may have the memory and the descriptors that it needs: what cannot be opened for want of them would look as if
+/// it were not there.
+fn enough_room() -> Result<(), Failure> {
+    if let Err(few) = sickbay_target::memory::prepare() {
+        return Err(Failure(tr!(
+            "this process may only have {limit} MiB of memory (ulimit {option}), and sickbay needs {needed}",
+            limit = few.limit,
+            option = few.option,
+            needed = few.needed
+        )));
+    }
+    let (files, least) = (sickbay_target::raise_files(), sickbay_target::LEAST_FILES);
+    if files >= least {
+        return Ok(());
+    }
+    Err(Failure(tr!(
+        "this process may open only {files} files at once, and {least} are needed: ulimit -n {least}",
+        files,
+        least
+    )))
+}
+
 impl Verb {
     fn run(self, context: &Context) -> Result<u8, Failure> {
         match self {
@@ -190,18 +218,6 @@ impl Verb {
             Verb::Completions(verb) => verb.run(context),
         }
     }
-}
-
-/// Says at once what would otherwise end this process in the middle of its work.
-fn has_memory() -> Result<(), Failure> {
-    sickbay_target::memory::prepare().map_err(|few| {
-        Failure(tr!(
-            "this process may only have {limit} MiB of memory (ulimit {option}), and sickbay needs {needed}",
-            limit = few.limit,
-            option = few.option,
-            needed = few.needed
-        ))
-    })
 }
 
 /// The language that was asked for, for those who are called by what knows no [`Context`].
@@ -268,7 +284,7 @@ const LONG: u64 = 256 << 20;
 
 /// Whether something on the disks of `target` could not be read in a way that hints at damage, while it was looked at.
 fn met_damage(target: &Target) -> bool {
-    sickbay_target::met_damage() && target.kind == Kind::Disk
+    target.root().met_damage() && target.kind == Kind::Disk
 }
 
 /// The target alone, once the last thread of a check has let go of it; `None` when one hangs.
@@ -291,6 +307,24 @@ fn pasted(argument: OsString) -> OsString {
     }
 }
 
+/// JSON without what a terminal obeys, or what reorders what is seen: JSON itself asks only for the first 32 characters to be
+/// escaped, and such a character stands nowhere but in a string.
+fn escaped(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        match c {
+            '\u{7F}'..='\u{9F}'
+            | '\u{061C}'
+            | '\u{200E}'
+            | '\u{200F}'
+            | '\u{2028}'..='\u{202E}'
+            | '\u{2066}'..='\u{2069}' => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
 impl Context {
     fn new(format: Format, lang: Lang, color: Color, verbose: bool) -> Context {
         let style = Style { verbose, ..screen(color, lang) };
@@ -304,7 +338,7 @@ impl Context {
 
     fn fail(&self, why: &Text) {
         if self.format == Format::Json {
-            self.print(&format!("{:#}\n", self.error(why)));
+            self.print(&escaped(&format!("{:#}\n", self.error(why))));
         }
         self.complain_of(why);
     }
@@ -349,7 +383,7 @@ impl Context {
 
     fn print_json(&self, value: &impl serde::Serialize) -> Result<(), Failure> {
         let json = serde_json::to_string_pretty(value).map_err(|error| Failure(Text::verbatim(error.to_string())))?;
-        self.print(&json);
+        self.print(&escaped(&json));
         self.print("\n");
         Ok(())
     }
@@ -406,7 +440,20 @@ impl TargetArgs {
 
     /// With `thorough`, every file system is examined by its checker.
     fn open_examined(&self, access: Access, thorough: bool) -> Result<Arc<Target>, Failure> {
-        let options = Options { access, with: self.aid.with.clone(), thorough, progress: Some(progress) };
+        self.open_with(Options { access, thorough, ..Options::default() })
+    }
+
+    /// A directory in which something was repaired, whatever it looks like now.
+    fn open_to_undo(&self, access: Access) -> Result<Arc<Target>, Failure> {
+        self.open(access).or_else(|refused| {
+            let target = self.open_with(Options { access, any_directory: true, ..Options::default() });
+            target.ok().filter(|target| Journal::is_on(target)).ok_or(refused)
+        })
+    }
+
+    fn open_with(&self, options: Options) -> Result<Arc<Target>, Failure> {
+        let (with, follow_images) = (self.aid.with.clone(), self.aid.follow_images);
+        let options = Options { with, follow_images, progress: Some(progress), ..options };
         let mut target = Target::open(self.target.as_deref(), &options)?;
         target.give_packages(&self.aid.package)?;
         for path in target.packages() {
@@ -421,6 +468,12 @@ impl TargetArgs {
     fn open_journal(dir: Option<&Path>) -> Result<Option<Arc<Target>>, Failure> {
         let Some(dir) = dir else { return Ok(None) };
         Ok(Some(Arc::new(Target::described(dir, Access::ReadWrite, Vec::new(), &[])?)))
+    }
+
+    /// The same directory, to look into.
+    fn open_journal_to_look(dir: Option<&Path>) -> Result<Option<Arc<Target>>, Failure> {
+        let Some(dir) = dir else { return Ok(None) };
+        Ok(Some(Arc::new(Target::described(dir, Access::ReadOnly, Vec::new(), &[])?)))
     }
 
     /// The disks and images that were named.
@@ -457,5 +510,18 @@ impl TargetArgs {
         // Only its files count: its disks need not be looked at.
         let host = Target::described(Path::new("/"), Access::ReadOnly, Vec::new(), &[])?;
         Ok(crate::facts::donor::why_not(target, &host).is_none().then(|| Arc::new(host)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::escaped;
+
+    #[test]
+    fn json_holds_nothing_that_a_terminal_obeys() {
+        let value = serde_json::json!({"title": "a\u{9b}2J\u{202e}b\u{7f}c\u{2066}\u{1b}é"});
+        let json = escaped(&serde_json::to_string(&value).expect("JSON"));
+        assert_eq!(json, r#"{"title":"a\u009b2J\u202eb\u007fc\u2066\u001bé"}"#);
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&json).expect("JSON still"), value);
     }
 }

@@ -131,9 +131,7 @@ impl Report {
     pub fn exit_code(&self) -> u8 {
         // Where one repair did not help, the next one may have.
         let all = || self.applied.iter().flatten();
-        let cleared = |one: &Applied| {
-            all().any(|other| other.verified && other.check == one.check && other.finding == one.finding)
-        };
+        let cleared = |one: &Applied| all().any(|other| other.verified && other.identity.0 == one.identity.0);
         let unproven = self.trial.as_ref().is_some_and(|trial| trial.outcome != Outcome::Login);
         let undone = unproven || all().any(|one| !one.verified && !cleared(one));
         if self.diagnosis.something_unknown() || undone { 2 } else { u8::from(!self.diagnosis.findings.is_empty()) }

@@ -111,6 +111,11 @@ impl Text {
         Text { template, arguments }
     }
 
+    /// The English sentence without its values.
+    pub fn template(&self) -> &'static str {
+        self.template
+    }
+
     /// A sentence of somebody who knows no languages: of sickbay-target, the kernel, a library. It is English, and in other
     /// languages as well as [`foreign`] knows it.
     pub fn verbatim(sentence: impl Into<String>) -> Text {
@@ -210,7 +215,9 @@ pub fn full_width(text: &str) -> String {
         let before = index.checked_sub(1).and_then(|at| letters.get(at));
         let blank = letters.get(index + 1) == Some(&' ');
         let after = letters.get(index + if blank { 2 } else { 1 });
-        let is_beside = is_han(before) || is_han(after);
+        // Between two places: what fills them is named in a Chinese sentence.
+        let is_between = !blank && before == Some(&'}') && after == Some(&'{');
+        let is_beside = is_han(before) || is_han(after) || is_between;
         is_code ^= letter == '`';
         let wide = match letter {
             _ if is_code => None,
@@ -253,7 +260,8 @@ mod tests {
         for (typed, set) in [
             ("没有安装,需要 {tool}(见 {page})", "没有安装，需要 {tool}（见 {page}）"),
             ("{path}:第 {line} 行", "{path}：第 {line} 行"),
-            ("{path}:{line}, {column}", "{path}:{line}, {column}"),
+            ("{name},{count} 个", "{name}，{count} 个"),
+            ("/etc/fstab:{line}, {column}", "/etc/fstab:{line}, {column}"),
             ("格式:`a, 甲: b`", "格式：`a, 甲: b`"),
             ("多少? 很多, 真的", "多少？很多，真的"),
         ] {

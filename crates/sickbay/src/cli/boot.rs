@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 use sickbay_formats::boot_console::Console;
 use sickbay_target::vm::{Bus, Firmware};
-use sickbay_target::{Access, Options, Target};
+use sickbay_target::{Access, OpenError, Options, Target};
 
 use super::{Context, Failure, complain};
 use crate::boot::{self, By, Outcome, Trial, Wish};
@@ -117,8 +117,7 @@ impl Boot {
         {
             return Err(Failure(why));
         }
-        if let Err(error @ (sickbay_target::OpenError::NotFound { .. } | sickbay_target::OpenError::Denied { .. })) =
-            opened
+        if let Err(error @ (OpenError::NotFound { .. } | OpenError::Denied { .. } | OpenError::Outside { .. })) = opened
         {
             return Err(error.into());
         }

@@ -14,11 +14,10 @@ use crate::diagnose::{diagnose, look};
 use crate::facts::Facts;
 use crate::facts::restore::Mirror;
 use crate::repair::apply::HELD;
-use crate::repair::held::{self, Which};
+use crate::repair::held;
 use crate::repair::password::{self, Order};
-use crate::repair::plan::{Choice, plan};
+use crate::repair::plan::{Choice, Plan, Scope, number, plan};
 use crate::repair::session;
-use crate::repair::undo::Force;
 use crate::report::{Report, text};
 use crate::text::Text;
 use crate::tr;
@@ -78,7 +77,7 @@ pub(super) struct Fix {
 
 impl Fix {
     pub(super) fn run(&self, context: &Context) -> Result<u8, Failure> {
-        for id in self.only.iter().filter(|id| !is_finding_id(id) && *id != password::ID) {
+        for id in self.only.iter().filter(|id| number(id).is_none() && *id != password::ID) {
             checks::chosen(std::slice::from_ref(id)).map_err(Failure)?;
         }
         if self.dry_run {
@@ -88,13 +87,8 @@ impl Fix {
             return Err(Failure(tr!("standard input is no terminal to ask on: give --yes, or --dry-run to only look")));
         }
         let started = jiff::Timestamp::now();
-        for path in self.target.disks() {
-            for taken in held::take_back(path, Which::Unfinished, Force::Yes)? {
-                let line = tr!("taken back, since it was cut off: {id}", id = taken.id);
-                if context.format == Format::Text {
-                    context.print(&format!("{}\n", context.say(&line)));
-                }
-            }
+        if !super::cut_off::take_back(context, &self.target, self.journal.as_deref(), self.yes)? {
+            return Ok(UNTOLD);
         }
         let thorough = self.fsck || self.is_damaged()?;
         let target = self.target.open_examined(Access::ReadWrite, thorough)?;
@@ -109,7 +103,7 @@ impl Fix {
         let donor = self.target.open_donor(&target)?;
         let journal = TargetArgs::open_journal(self.journal.as_deref())?;
         let choice = self.choice(mirror(self.fetch, self.insecure)?, journal, self.order(context)?);
-        let mut confirm = |_: &crate::diagnose::Diagnosis, next: &crate::repair::plan::Plan| {
+        let mut confirm = |_: &crate::diagnose::Diagnosis, next: &mut Plan| {
             if context.format == Format::Text {
                 context.print(&text::render_plan(next, &context.style));
             }
@@ -222,7 +216,8 @@ impl Fix {
         let facts = || Facts::new(Arc::clone(&target), donor.clone()).with_all_digests(self.digests);
         let (facts, diagnosis) = look(|| facts().with_mirror(mirror.clone()), checks::ALL);
         if context.format == Format::Text {
-            let mut plan = plan(&diagnosis, &self.choice(None, None, None), &Default::default());
+            let scope = Scope::of(&self.choice(None, None, None), &diagnosis).map_err(Failure)?;
+            let mut plan = plan(&diagnosis, &scope, &Default::default());
             let preview = self.reset_password.as_deref().map(Order::preview);
             if let Some(order) = preview.or_else(|| self.clear_password.as_deref().map(Order::clear)) {
                 plan.steps.push(order.step(&facts).map_err(Failure)?);
@@ -234,10 +229,6 @@ impl Fix {
         context.print_report(&report, self.target.target.as_deref())?;
         Ok(report.exit_code())
     }
-}
-
-fn is_finding_id(id: &str) -> bool {
-    id.strip_prefix('F').is_some_and(|number| number.parse::<u32>().is_ok())
 }
 
 pub(super) fn ask(context: &Context) -> bool {

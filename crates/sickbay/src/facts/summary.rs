@@ -9,6 +9,7 @@ use crate::facts::Facts;
 use crate::facts::boot_config::BootConfig;
 use crate::facts::kernel_log::KernelLog;
 use crate::facts::kernels::Kernels;
+use crate::facts::live::Kernel;
 use crate::facts::system::System;
 use crate::report::TargetSummary;
 use crate::text::Text;
@@ -104,7 +105,7 @@ fn description(facts: &Facts) -> Vec<Text> {
 /// The running kernel, or the one that would boot.
 fn kernel(facts: &Facts) -> Option<String> {
     if facts.is_host() {
-        return Some(rustix::system::uname().release().to_string_lossy().into_owned());
+        return facts.get::<Kernel>().ok().map(|kernel| kernel.release.clone());
     }
     let config = facts.get::<BootConfig>().ok()?;
     let named = config.loaders.iter().find_map(|loader| loader.default_entry()?.kernel.as_ref())?;

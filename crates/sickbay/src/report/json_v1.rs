@@ -14,6 +14,7 @@ use crate::facts::console::{stage, why};
 use crate::finding::{Finding, Place, Severity};
 use crate::proof::{Proof, Stage, State};
 use crate::repair::Risk;
+use crate::repair::verdict;
 use crate::report::Report;
 use crate::report::comparison::ComparisonV1;
 use crate::text::{Lang, Text};
@@ -255,8 +256,12 @@ pub struct AppliedV1 {
     pub title: String,
     /// The entry that `sickbay undo` takes; absent once taken back.
     pub journal: Option<String>,
-    /// Whether the finding was gone afterwards. If not, the repair was taken back.
+    /// Whether the finding was gone afterwards.
     pub verified: bool,
+    /// `gone`, `better`, `same` or `worse`: what became of the finding. With the last two the repair was taken back. Absent
+    /// when the repair could not be made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<verdict::Verdict>,
 }
 
 /// `F1` for the first finding.
@@ -310,6 +315,7 @@ pub fn report(report: &Report, lang: Lang) -> ReportV1 {
                     title: text(&applied.title),
                     journal: applied.journal.clone(),
                     verified: applied.verified,
+                    verdict: applied.verdict,
                 })
                 .collect()
         }),

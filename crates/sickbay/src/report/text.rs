@@ -437,7 +437,8 @@ fn closing(out: &mut String, report: &Report, style: &Style, command: &str) {
             CheckOutcome::Unknown(_) | CheckOutcome::Broken(_) | CheckOutcome::Found(Some(_))
         ))
     );
-    let mut line = format!("{} · {}", counts.join(", "), style.say(&checks));
+    let comma = if style.lang == Lang::ZhCn { "，" } else { ", " };
+    let mut line = format!("{} · {}", counts.join(comma), style.say(&checks));
     let skipped = count(|outcome| matches!(outcome, CheckOutcome::Skipped));
     if skipped > 0 {
         line.push_str(&style.say(&tr!(", {skipped} skipped", skipped)));

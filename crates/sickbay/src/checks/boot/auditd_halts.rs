@@ -23,7 +23,7 @@ check! {
     /// ## What the repair does
     /// Writes `SUSPEND` in its place: auditd stops to write and the machine runs on. Then make room (`file-system-full`), and
     /// put the action back if your rules ask for it. By hand: edit `auditd.conf` the same way.
-    "auditd-halts", Boot, seed = ["B13", "B2"], proves = [Services], "auditd halts the machine, for want of space"
+    "auditd-halts", Boot, seed = ["B13", "B2"], proves = [], may_stop = [Services], "auditd halts the machine, for want of space"
 }
 
 const PATH: &str = "/etc/audit/auditd.conf";

@@ -1,6 +1,6 @@
 //! Files without content that their package brought with some.
 
-use super::packaged::{by_package, named_elsewhere, names, offer, point};
+use super::packaged::{by_package, named_elsewhere, names, of_package, offer, point};
 use crate::check::Verdict;
 use crate::facts::Facts;
 use crate::facts::packages::{PackagedFile, Packages, State, Survey, Weight};
@@ -67,6 +67,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         let finding = found.add(Severity::Error, message);
         finding.why(tr!("a program without content does nothing and reports success; a library cannot be loaded"));
         point(finding, &packages, &files);
+        finding.subject(of_package(&of));
         offer(facts, finding, &packages, &files, Risk::Safe);
     }
     Ok(())

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use sickbay_target::Root;
 
-use super::packaged::{basic_packages, by_package, named_elsewhere, names, offer, point};
+use super::packaged::{basic_packages, by_package, named_elsewhere, names, of_package, offer, point};
 use crate::check::Verdict;
 use crate::facts::Facts;
 use crate::facts::packages::{Lost, PackagedFile, Packages, State, Survey, Weight};
 use crate::facts::system::{Init, System};
-use crate::finding::{Findings, Severity};
+use crate::finding::{Findings, Severity, Subject};
 use crate::repair::Risk;
 use crate::{check, tr};
 
@@ -110,6 +110,10 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             }
             Cause::From(_) | Cause::Package(_) => {
                 point(finding, &packages, &files);
+                finding.subject(match &cause {
+                    Cause::From(dir) => Subject::Named(format!("files in {}", dir.display())),
+                    _ => of_package(&of),
+                });
                 // What one missing file leads to is told by whoever needs it; several have a cause of their own.
                 if count > 1 {
                     files.iter().for_each(|file| _ = finding.explains(file.as_path()));

@@ -8,7 +8,7 @@ use crate::check::{Skip, Verdict};
 use crate::facts::Facts;
 use crate::facts::accounts::Accounts;
 use crate::facts::system::{Init, System};
-use crate::finding::{Findings, Severity};
+use crate::finding::{Findings, Severity, Subject};
 use crate::proof::Stage;
 use crate::repair::{Change, Risk};
 use crate::{check, tr};
@@ -147,6 +147,7 @@ fn damaged(facts: &Facts, found: &mut Findings, accounts: &Accounts, parsed: &Ac
     for entry in &bad {
         finding.at(file, entry.whole());
     }
+    finding.subject(Subject::Path(kind.path().into())).extent(bad.len());
     // The hashes in shadow are nobody's to read.
     if kind == Kind::Shadow {
         finding.evidence.clear();

@@ -10,7 +10,7 @@ use crate::check::{Skip, Verdict};
 use crate::facts::pam::judge::{Attempt, Judgement, User, judge};
 use crate::facts::pam::{Pam, Service, is_damaged, mend, respelt};
 use crate::facts::{Facts, SourceFile};
-use crate::finding::{Finding, Findings, Severity};
+use crate::finding::{Finding, Findings, Severity, Subject};
 use crate::proof::Stage;
 use crate::repair::{Change, Risk};
 use crate::text::Text;
@@ -95,6 +95,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
                 severity,
                 tr!("{count} {count?line|lines} of {path} cannot be read", count, path = path.as_path()),
             );
+            finding.subject(Subject::Path(path.clone())).extent(count);
             finding.at(file, first.span).why(tr!("the file was damaged, or it is no PAM file"));
             mark(finding);
             offer(facts, &pam, finding, path, Vec::new())?;
