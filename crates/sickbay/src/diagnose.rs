@@ -13,6 +13,7 @@ use crate::check::{Check, Outcome, Skip};
 use crate::checks;
 use crate::facts::{Facts, panic_message};
 use crate::finding::{Finding, Findings, Place, Severity};
+use crate::repair::apply::mind_flags;
 use crate::text::Text;
 use crate::tr;
 
@@ -170,6 +171,7 @@ fn run_one(check: &'static Check, facts: &Facts) -> Result {
     if let Some(doubt) = doubtful(&mut list, &unread) {
         untold.get_or_insert(doubt);
     }
+    list.iter_mut().for_each(|finding| mind_flags(facts.target().root(), &mut finding.repairs));
     let outcome = match verdict {
         Err(panic) => Outcome::Broken(tr!("the check failed: {message}", message = panic_message(panic.as_ref()))),
         Ok(Err(Skip::Unknown(why))) if list.is_empty() => Outcome::Unknown(why),
