@@ -45,7 +45,8 @@
 //! | `--- risky` | risky repairs are accepted |
 //! | `--- takes back` | some repair is expected not to hold |
 //! | `--- finds` | body: a line for each finding, `severity check-id place: message`, consequences indented by two blanks; `…` stands for anything, and only the beginning need be given |
-//! | `--- proofs` | both proofs hold, and every stage of them was judged |
+//! | `--- proofs` | both proofs hold, and every stage of them was judged: it is ok, or closed on purpose |
+//! | `--- closed` | body: `stage: reason` for each stage of the logins that is closed and no fault |
 //! | `--- cannot tell` | body: `check-id: reason` for each check that must say so |
 //! | `--- left` | as `finds`, after the repair; none when left out |
 //! | `--- then PATH` | the content of a file after the repair |
@@ -84,6 +85,8 @@ pub struct Story {
     pub finds: Vec<String>,
     /// Expected checks that cannot tell.
     pub cannot_tell: Vec<String>,
+    /// Stages of the logins that are expected to be closed; not looked at when the story does not say.
+    pub closed: Option<Vec<String>>,
     /// Expected findings after the repair.
     pub left: Vec<String>,
     /// Contents after the repair.
@@ -111,9 +114,15 @@ pub struct Built {
 impl Story {
     /// Reads a story.
     pub fn read(path: &Path) -> Result<Story, String> {
+        let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        Story::of(&text).map_err(|why| format!("{}: {why}", path.display()))
+    }
+
+    /// Reads a story that is in memory.
+    pub fn of(text: &str) -> Result<Story, String> {
         let mut story = Story::default();
-        for directive in directives(path)? {
-            story.take(directive).map_err(|why| format!("{}: {why}", path.display()))?;
+        for directive in directives(text) {
+            story.take(directive)?;
         }
         Ok(story)
     }
@@ -124,7 +133,8 @@ impl Story {
         match words.as_slice() {
             ["tree", name] => {
                 let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/trees/{name}.txt"));
-                for directive in directives(&path)? {
+                let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+                for directive in directives(&text) {
                     match directive.words.first().map(String::as_str) {
                         Some("volume" | "no" | "tree" | "running" | "disk") => self.take(directive)?,
                         _ => self.base.push(directive),
@@ -147,6 +157,7 @@ impl Story {
             ["proofs"] => self.proofs = true,
             ["finds"] => self.finds = lines(),
             ["cannot", "tell"] => self.cannot_tell = lines(),
+            ["closed"] => self.closed = Some(lines()),
             ["left"] => self.left = lines(),
             ["then", path, mode] => self.then_modes.push(((*path).to_owned(), octal(mode)?)),
             ["then", path] => self.then.push(((*path).to_owned(), directive.body.clone().into_bytes())),
@@ -239,8 +250,7 @@ impl Built {
     }
 }
 
-fn directives(path: &Path) -> Result<Vec<Directive>, String> {
-    let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+fn directives(text: &str) -> Vec<Directive> {
     let mut all: Vec<Directive> = Vec::new();
     for line in text.split_inclusive('\n') {
         if let Some(words) = line.strip_prefix("--- ") {
@@ -250,7 +260,7 @@ fn directives(path: &Path) -> Result<Vec<Directive>, String> {
             last.body.push_str(line);
         }
     }
-    Ok(all)
+    all
 }
 
 fn perform(root: &Path, directive: &Directive) -> Result<(), String> {
