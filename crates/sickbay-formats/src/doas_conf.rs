@@ -65,7 +65,8 @@ mod tests {
 
     #[test]
     fn reads() {
-        let text = b"# who\npermit persist setenv { A B=c } :wheel\npermit nopass alice as root cmd /bin/ls -l\ndeny bob\n";
+        let text =
+            b"# who\npermit persist setenv { A B=c } :wheel\npermit nopass alice as root cmd /bin/ls -l\ndeny bob\n";
         let all = rules(text).unwrap();
         assert_eq!(all.iter().map(|rule| rule.identity.to_string()).collect::<Vec<_>>(), [":wheel", "alice", "bob"]);
         assert_eq!(all[1].target, Some(BStr::new("root")));

@@ -511,12 +511,7 @@ mod tests {
             })
             .flat_map(|(users, grants)| {
                 grants.into_iter().map(move |grant| {
-                    (
-                        list(&users),
-                        list(&[grant.command]),
-                        grant.runas.as_deref().map(list),
-                        grant.nopasswd,
-                    )
+                    (list(&users), list(&[grant.command]), grant.runas.as_deref().map(list), grant.nopasswd)
                 })
             })
             .collect()
@@ -529,7 +524,10 @@ mod tests {
         };
         assert_eq!(grants("root ALL=(ALL:ALL) ALL"), [row("root", "ALL", Some("ALL"), false)]);
         assert_eq!(grants("#1000 ALL=ALL # why"), [row("#1000", "ALL", None, false)]);
-        assert_eq!(grants(r"%domain\ admins ALL=(root) NOPASSWD: ALL"), [row("%domain admins", "ALL", Some("root"), true)]);
+        assert_eq!(
+            grants(r"%domain\ admins ALL=(root) NOPASSWD: ALL"),
+            [row("%domain admins", "ALL", Some("root"), true)]
+        );
         assert_eq!(grants("\"%domain admins\",%#27 ALL=ALL"), [row("%domain admins,%#27", "ALL", None, false)]);
         assert_eq!(
             grants("a , !b \\\n  ALL = (www , !root) NOPASSWD:NOEXEC: /bin/ls -l *, PASSWD : /bin/x \\, y : h2 = X"),
@@ -540,10 +538,10 @@ mod tests {
             ]
         );
         assert_eq!(grants("a ALL=(:adm) ALL, () ALL").len(), 2);
-        assert_eq!(grants("a ALL=TIMEOUT=30 CWD=/tmp ALL, !/bin/su"), [
-            row("a", "ALL", None, false),
-            row("a", "!/bin/su", None, false)
-        ]);
+        assert_eq!(
+            grants("a ALL=TIMEOUT=30 CWD=/tmp ALL, !/bin/su"),
+            [row("a", "ALL", None, false), row("a", "!/bin/su", None, false)]
+        );
     }
 
     #[test]

@@ -75,7 +75,11 @@ pub fn diagnose(facts: &Arc<Facts>, checks: &[&'static Check]) -> Diagnosis {
     let mut closed = Vec::new();
     for (check, result) in checks.iter().zip(results.iter_mut()) {
         let (outcome, mut found, mut stages) = result.take().unwrap_or_else(|| {
-            (Outcome::Unknown(tr!("the check took longer than {seconds} s", seconds = DEADLINE.as_secs())), Vec::new(), Vec::new())
+            (
+                Outcome::Unknown(tr!("the check took longer than {seconds} s", seconds = DEADLINE.as_secs())),
+                Vec::new(),
+                Vec::new(),
+            )
         });
         outcomes.push((*check, outcome));
         findings.append(&mut found);

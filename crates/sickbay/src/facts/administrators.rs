@@ -90,7 +90,10 @@ impl Fact for Administrators {
                 WayIn::Seen => all.seen.push(Administrator { name: who.name.to_string(), by }),
                 WayIn::Unseen => {
                     all.unseen.get_or_insert_with(|| {
-                        tr!("{name} may have keys that a program or a certificate authority tells sshd of", name = &who.name)
+                        tr!(
+                            "{name} may have keys that a program or a certificate authority tells sshd of",
+                            name = &who.name
+                        )
                     });
                 }
             }
@@ -331,7 +334,9 @@ impl Sudo {
     fn is_for_root(&self, grant: &Grant) -> bool {
         match &grant.runas {
             None => self.default_root,
-            Some(list) => self.is_listed(Kind::Runas, list, &|name| matches!(name.as_bytes(), b"root" | b"#0" | b"ALL")),
+            Some(list) => {
+                self.is_listed(Kind::Runas, list, &|name| matches!(name.as_bytes(), b"root" | b"#0" | b"ALL"))
+            }
         }
     }
 
@@ -378,10 +383,50 @@ fn user_is(who: &Who, name: &BStr) -> bool {
 /// it is told to.
 fn gives_root(command: &BStr) -> bool {
     const PROGRAMS: [&str; 44] = [
-        "sh", "bash", "dash", "ash", "ksh", "zsh", "fish", "csh", "tcsh", "su", "sudo", "env", "chroot", "nsenter",
-        "unshare", "systemd-run", "run0", "machinectl", "visudo", "passwd", "chpasswd", "usermod", "vipw", "vi", "vim",
-        "nvim", "nano", "emacs", "ed", "tee", "cp", "mv", "dd", "docker", "podman", "apt", "apt-get", "dpkg", "dnf",
-        "yum", "rpm", "zypper", "python3", "perl",
+        "sh",
+        "bash",
+        "dash",
+        "ash",
+        "ksh",
+        "zsh",
+        "fish",
+        "csh",
+        "tcsh",
+        "su",
+        "sudo",
+        "env",
+        "chroot",
+        "nsenter",
+        "unshare",
+        "systemd-run",
+        "run0",
+        "machinectl",
+        "visudo",
+        "passwd",
+        "chpasswd",
+        "usermod",
+        "vipw",
+        "vi",
+        "vim",
+        "nvim",
+        "nano",
+        "emacs",
+        "ed",
+        "tee",
+        "cp",
+        "mv",
+        "dd",
+        "docker",
+        "podman",
+        "apt",
+        "apt-get",
+        "dpkg",
+        "dnf",
+        "yum",
+        "rpm",
+        "zypper",
+        "python3",
+        "perl",
     ];
     let name = command.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     *command == "ALL"
@@ -527,19 +572,26 @@ fn elsewhere(facts: &Facts, sudo: Option<&Sudo>, su: bool) -> Result<Option<Text
     };
     let of_sudo = |(name, source): &&(String, String)| name == "sudoers" && source != "files" && is_set_up(source);
     if let Some((_, source)) = sources.iter().find(of_sudo).filter(|_| sudo.is_some()) {
-        return Ok(Some(tr!("rules of sudo come from {source} too, which is not on this disk", source = source.as_str())));
+        return Ok(Some(tr!(
+            "rules of sudo come from {source} too, which is not on this disk",
+            source = source.as_str()
+        )));
     }
     let Some(source) = foreign else { return Ok(None) };
     for name in sudo.iter().flat_map(|sudo| sudo.names()) {
         let is_here = match name.strip_prefix(b"%") {
             Some(number) if number.starts_with(b"#") => true,
-            Some(name) => group.find(name).is_some_and(|group| {
-                group.members().all(|member| passwd.find(member).is_some())
-            }),
+            Some(name) => {
+                group.find(name).is_some_and(|group| group.members().all(|member| passwd.find(member).is_some()))
+            }
             None => name == "ALL" || name.starts_with(b"#") || passwd.find(&name).is_some(),
         };
         if !is_here || name.starts_with(b"+") {
-            return Ok(Some(tr!("sudoers names {name}, who may be in {source}, which is not on this disk", name = &name, source)));
+            return Ok(Some(tr!(
+                "sudoers names {name}, who may be in {source}, which is not on this disk",
+                name = &name,
+                source
+            )));
         }
     }
     let open = su && is_set_up(&source);

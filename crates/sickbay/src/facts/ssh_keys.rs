@@ -51,7 +51,8 @@ impl Keys {
         let connection = Connection { user: BString::from(name.clone()), groups, ..Connection::default() };
         let effective = sshd.tree.effective(&sshd.reader(), &connection);
         let forced = effective.setting("ForceCommand").filter(|(_, line)| line.rest != "none");
-        if !effective.is_enabled("publickey") || forced.is_some_and(|(_, line)| gives_shell(&line.rest) == Some(false)) {
+        if !effective.is_enabled("publickey") || forced.is_some_and(|(_, line)| gives_shell(&line.rest) == Some(false))
+        {
             return Keys::default();
         }
         Keys::by(facts, &effective, &name, &uid, Path::new(&home))

@@ -131,8 +131,20 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
 /// A PAM file of a program that changes accounts (chfn, chpasswd): `other` takes its place, and nobody's login hangs on it.
 fn is_of_a_tool(path: &Path) -> bool {
     const TOOLS: [&str; 14] = [
-        "chfn", "chsh", "newusers", "chpasswd", "chgpasswd", "chage", "useradd", "userdel", "usermod", "groupadd",
-        "groupdel", "groupmod", "groupmems", "newgrp",
+        "chfn",
+        "chsh",
+        "newusers",
+        "chpasswd",
+        "chgpasswd",
+        "chage",
+        "useradd",
+        "userdel",
+        "usermod",
+        "groupadd",
+        "groupdel",
+        "groupmod",
+        "groupmems",
+        "newgrp",
     ];
     path.parent().is_some_and(|dir| dir.ends_with("pam.d"))
         && path.file_name().and_then(|name| name.to_str()).is_some_and(|name| TOOLS.contains(&name))

@@ -33,10 +33,7 @@ check! {
 }
 
 /// Links that lead into a directory in which none of what they name is, grouped by that directory; groups of one are left out.
-fn links_into_one_directory(
-    facts: &Facts,
-    by_path: &BTreeMap<PathBuf, Vec<(&Service, &Gap)>>,
-) -> Vec<Vec<PathBuf>> {
+fn links_into_one_directory(facts: &Facts, by_path: &BTreeMap<PathBuf, Vec<(&Service, &Gap)>>) -> Vec<Vec<PathBuf>> {
     let mut groups: BTreeMap<PathBuf, Vec<PathBuf>> = BTreeMap::new();
     for (path, users) in by_path {
         let missing = users.iter().all(|(_, gap)| gap.what == What::Missing);
@@ -101,7 +98,10 @@ fn of_links(facts: &Facts, found: &mut Findings, pam: &Pam, root: &User, links: 
         let title = tr!("write the {count} files as the distribution ships them", count);
         finding.repair(risk, title, changes.into_iter().flat_map(|(_, changes)| changes));
     } else {
-        finding.by_hand(tr!("restore {dir}: authselect apply-changes, or a root of the same release with --donor", dir = dir.as_path()));
+        finding.by_hand(tr!(
+            "restore {dir}: authselect apply-changes, or a root of the same release with --donor",
+            dir = dir.as_path()
+        ));
     }
     Ok(())
 }

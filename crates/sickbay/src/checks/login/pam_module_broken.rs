@@ -115,7 +115,8 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
                     let module = module.map(|word| word.text.clone()).unwrap_or_default();
                     let title = tr!("make the rules that name {module} comments: no package has it", module);
                     // What cannot be loaded guards nothing; only where it keeps everybody out is that worse than nothing.
-                    let risk = if damage.stops.is_empty() || is_of_linux_pam(&module) { Risk::Risky } else { Risk::Safe };
+                    let risk =
+                        if damage.stops.is_empty() || is_of_linux_pam(&module) { Risk::Risky } else { Risk::Safe };
                     finding.repair(risk, title, changes);
                 } else {
                     finding.by_hand(tr!(
@@ -158,10 +159,44 @@ fn without_rules(facts: &Facts, rules: &[Entry]) -> Result<Option<Vec<Change>>, 
 /// Modules that Linux-PAM has brought all the time.
 fn is_of_linux_pam(name: &[u8]) -> bool {
     const NAMES: [&str; 38] = [
-        "access", "debug", "deny", "echo", "env", "exec", "faildelay", "faillock", "filter", "ftp", "group", "issue",
-        "keyinit", "lastlog", "limits", "listfile", "localuser", "loginuid", "mail", "mkhomedir", "motd", "namespace",
-        "nologin", "permit", "pwhistory", "rhosts", "rootok", "securetty", "selinux", "sepermit", "shells",
-        "succeed_if", "time", "tty_audit", "umask", "unix", "userdb", "wheel",
+        "access",
+        "debug",
+        "deny",
+        "echo",
+        "env",
+        "exec",
+        "faildelay",
+        "faillock",
+        "filter",
+        "ftp",
+        "group",
+        "issue",
+        "keyinit",
+        "lastlog",
+        "limits",
+        "listfile",
+        "localuser",
+        "loginuid",
+        "mail",
+        "mkhomedir",
+        "motd",
+        "namespace",
+        "nologin",
+        "permit",
+        "pwhistory",
+        "rhosts",
+        "rootok",
+        "securetty",
+        "selinux",
+        "sepermit",
+        "shells",
+        "succeed_if",
+        "time",
+        "tty_audit",
+        "umask",
+        "unix",
+        "userdb",
+        "wheel",
     ];
     let file = name.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     let stem = file.strip_prefix(b"pam_").and_then(|rest| rest.strip_suffix(b".so"));
@@ -308,13 +343,7 @@ fn says_yes(facts: &Facts, service: &Service) -> Result<bool, Skip> {
 }
 
 /// Whether root is let in, or may be, with the modules that are there once the rule of `entry` is passed.
-fn lets_in_when_passed(
-    facts: &Facts,
-    service: &Service,
-    root: &User,
-    kind: Kind,
-    entry: &Entry,
-) -> Result<bool, Skip> {
+fn lets_in_when_passed(facts: &Facts, service: &Service, root: &User, kind: Kind, entry: &Entry) -> Result<bool, Skip> {
     let passing = Some((entry.file.path.as_path(), entry.rule.span.line));
     let attempt = Attempt { real_modules: true, passing, ..Attempt::right(root) };
     Ok(!matches!(judge_kinds(facts, service, attempt, &[kind])?, Judgement::Refuses(_)))

@@ -118,7 +118,8 @@ fn other_server(facts: &Facts) -> Result<Option<String>, Skip> {
     }
     let dirs = ('2'..='5').flat_map(|level| [format!("/etc/rc{level}.d"), format!("/etc/rc.d/rc{level}.d")]);
     for dir in dirs.chain(["/etc/runlevels/default".to_owned()]) {
-        let names = facts.root().read_dir(&dir).unwrap_or_default().into_iter().filter_map(|one| one.name.into_string().ok());
+        let names =
+            facts.root().read_dir(&dir).unwrap_or_default().into_iter().filter_map(|one| one.name.into_string().ok());
         if let Some(name) = names.into_iter().find(|name| !name.starts_with('K') && is_other(name)) {
             return Ok(Some(format!("{dir}/{name}")));
         }

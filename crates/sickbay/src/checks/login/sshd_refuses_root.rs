@@ -60,7 +60,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     }
     let severity = if root.password { Severity::Error } else { Severity::Critical };
     let why = match severity {
-        Severity::Critical => tr!("no other account may become root, and root has no password: nobody administers the machine"),
+        Severity::Critical => {
+            tr!("no other account may become root, and root has no password: nobody administers the machine")
+        }
         _ => tr!("no other account may become root, so nobody can administer the machine over ssh"),
     };
     if let Refusal::OnlyCommand(forced) = &refusal {
@@ -172,13 +174,7 @@ fn describe<'a>(refusal: &Refusal<'a>) -> (Text, Option<Setting<'a>>) {
     }
 }
 
-fn write(
-    finding: &mut Finding,
-    file: &Arc<SourceFile>,
-    setting: Setting<'_>,
-    index: usize,
-    value: &str,
-) {
+fn write(finding: &mut Finding, file: &Arc<SourceFile>, setting: Setting<'_>, index: usize, value: &str) {
     if let Some(word) = setting.1.args.get(index) {
         let text = lines::with_words(&file.bytes, word.span, value.as_bytes());
         let title = tr!("write {keyword} {value}", keyword = setting.1.keyword.text, value);
