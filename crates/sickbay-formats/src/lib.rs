@@ -16,6 +16,7 @@ pub mod boot_sector;
 pub mod cpio;
 pub mod device_map;
 pub mod digest;
+pub mod disk_image;
 pub mod doas_conf;
 pub mod dpkg;
 pub mod elf;

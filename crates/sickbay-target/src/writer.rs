@@ -87,6 +87,12 @@ impl Writer {
         Writer { root, is_host }
     }
 
+    /// The attributes with the ids that are to be stored.
+    fn stored(&self, attributes: &Attributes) -> Attributes {
+        let (uid, gid) = self.root.ids.stored((attributes.uid, attributes.gid));
+        Attributes { uid, gid, ..attributes.clone() }
+    }
+
     /// Puts a new content in the place of a file or link, or makes the file: a new file `temporary` beside it is
     /// written, flushed and renamed over it, so that a power loss leaves the old or the new one, whole.
     ///
@@ -95,6 +101,7 @@ impl Writer {
     /// # Errors
     /// The kernel's; nothing has changed then. `EEXIST` when `temporary` exists.
     pub fn replace(&self, path: &Path, content: &[u8], attributes: &Attributes, temporary: &str) -> Done {
+        let attributes = self.stored(attributes);
         let entry = self.entry(path, "replaced")?;
         let temporary = OsStr::new(temporary);
         let write = |file: File| -> io::Result<()> {
@@ -103,7 +110,7 @@ impl Writer {
                 Err(error) if error.kind() == io::ErrorKind::StorageFull => write_with_holes(&file, content)?,
                 written => written?,
             }
-            set_attributes(Handle::Open(file.as_fd()), attributes)?;
+            set_attributes(Handle::Open(file.as_fd()), &attributes)?;
             rustix::fs::futimens(&file, &timestamps(attributes.times))?;
             file.sync_all()
         };
@@ -122,6 +129,11 @@ impl Writer {
         let entry = self.entry(path, "written")?;
         let write = |file: File| -> io::Result<()> {
             write_all(&file, content)?;
+            // What we make is root's in a container's root, too.
+            let (uid, gid) = self.root.ids.stored((0, 0));
+            if (uid, gid) != (0, 0) {
+                rustix::fs::fchown(&file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+            }
             rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?;
             file.sync_all()
         };
@@ -136,6 +148,7 @@ impl Writer {
     /// # Errors
     /// The kernel's; `EINVAL` when it is no regular file.
     pub fn overwrite(&self, path: &Path, content: &[u8], attributes: &Attributes) -> Done {
+        let attributes = self.stored(attributes);
         let entry = self.entry(path, "overwritten")?;
         let overwrite = || -> io::Result<()> {
             if entry.kind()? != FileKind::File {
@@ -144,7 +157,7 @@ impl Writer {
             let file = File::from(entry.open(OFlags::WRONLY)?);
             write_all(&file, content)?;
             file.set_len(content.len() as u64)?;
-            set_attributes(Handle::Open(file.as_fd()), attributes)?;
+            set_attributes(Handle::Open(file.as_fd()), &attributes)?;
             rustix::fs::futimens(&file, &timestamps(attributes.times))?;
             file.sync_all()
         };
@@ -157,11 +170,12 @@ impl Writer {
     /// # Errors
     /// The kernel's; nothing has changed then.
     pub fn link(&self, path: &Path, to: &Path, attributes: &Attributes, temporary: &str) -> Done {
+        let attributes = self.stored(attributes);
         let entry = self.entry(path, "linked")?;
         let temporary = OsStr::new(temporary);
         let dress = || -> io::Result<()> {
             let new = Entry { path, dir: entry.dir.try_clone()?, name: temporary.to_owned() };
-            new.set_attributes(attributes)
+            new.set_attributes(&attributes)
         };
         rustix::fs::symlinkat(to, &entry.dir, temporary)
             .map_err(io::Error::from)
@@ -176,6 +190,7 @@ impl Writer {
     /// The kernel's; `EEXIST` when something is there.
     pub fn make_dir(&self, path: &Path, mode: u32, owner: (u32, u32)) -> Done {
         let entry = self.entry(path, "made")?;
+        let owner = self.root.ids.stored(owner);
         let make = || -> io::Result<()> {
             rustix::fs::mkdirat(&entry.dir, &entry.name, Mode::RWXU)?;
             let dir = entry.open(OFlags::RDONLY | OFlags::DIRECTORY)?;
@@ -221,8 +236,9 @@ impl Writer {
     /// # Errors
     /// The kernel's; some may be set then.
     pub fn set_attributes(&self, path: &Path, attributes: &Attributes) -> Done {
+        let attributes = self.stored(attributes);
         let entry = self.entry(path, "given its attributes")?;
-        entry.set_attributes(attributes).map_err(|e| entry.error("given its attributes", e))
+        entry.set_attributes(&attributes).map_err(|e| entry.error("given its attributes", e))
     }
 
     /// Sets the permission bits; those of a link, which has none, are left. On the disk after [`Writer::sync`].
@@ -242,6 +258,7 @@ impl Writer {
     /// The kernel's.
     pub fn set_owner(&self, path: &Path, uid: u32, gid: u32) -> Done {
         let entry = self.entry(path, "given its owner")?;
+        let (uid, gid) = self.root.ids.stored((uid, gid));
         let set = || entry.with_handle(|handle| handle.set_owner(uid, gid));
         set().map_err(|e| entry.error("given its owner", e))
     }
@@ -526,7 +543,7 @@ fn reason_to_io(reason: Reason) -> io::Error {
     match reason {
         Reason::NotFound => Errno::NOENT.into(),
         Reason::NotADirectory => Errno::NOTDIR.into(),
-        Reason::IsA(_) | Reason::TooLarge { .. } => Errno::INVAL.into(),
+        Reason::IsA(_) | Reason::TooLarge { .. } | Reason::NoFiles => Errno::INVAL.into(),
         Reason::Denied => Errno::ACCESS.into(),
         Reason::LinkLoop => Errno::LOOP.into(),
         Reason::Io(error) => error,

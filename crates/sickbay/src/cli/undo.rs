@@ -50,7 +50,9 @@ impl Undo {
             // To mount it for writing would change what was just put back.
             let is_all = |undone: &[_]| {
                 let is_none = |target: Arc<Target>| !Journal::is_on(&target);
-                !undone.is_empty() && self.journal.is_none() && target_args.open(Access::ReadOnly).is_ok_and(is_none)
+                !undone.is_empty()
+                    && self.journal.is_none()
+                    && target_args.open_to_undo(Access::ReadOnly).is_ok_and(is_none)
             };
             if !of_disk.is_empty() || is_all(&undone) {
                 return self.told(context, &undone, something_left);
@@ -63,7 +65,7 @@ impl Undo {
         // To mount it would change the disk, and it could not be put back as it was any more; what is in its own journal
         // came after.
         let of_disks_alone = (self.list || !self.yes) && !entries.is_empty();
-        let target = target_args.open(if of_disks_alone { Access::ReadOnly } else { Access::ReadWrite })?;
+        let target = target_args.open_to_undo(if of_disks_alone { Access::ReadOnly } else { Access::ReadWrite })?;
         let donor = target_args.open_donor(&target)?;
         let journal = TargetArgs::open_journal(self.journal.as_deref())?;
         let journal = journal.as_deref();
@@ -81,7 +83,7 @@ impl Undo {
                         })
                     })
                     .collect();
-                context.print_json(&list)?;
+                context.print_json(&serde_json::json!({"schema": "sickbay/undo-list/v1", "entries": list}))?;
                 return Ok(0);
             }
             for (id, entry, done) in &entries {
@@ -178,12 +180,7 @@ impl Undo {
             ids.insert(0, word.to_owned());
             target = None;
         }
-        let args = TargetArgs {
-            target,
-            with: self.target.with.clone(),
-            donor: self.target.donor.clone(),
-            package: self.target.package.clone(),
-        };
+        let args = TargetArgs { target, ..self.target.clone() };
         (args, ids)
     }
 }

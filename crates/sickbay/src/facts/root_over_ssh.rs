@@ -22,7 +22,7 @@ pub struct RootOverSsh {
     pub groups: Vec<BString>,
     /// root's home directory.
     pub home: PathBuf,
-    /// root has a password that can be given.
+    /// root has a password that can be given; false where nobody may read it, so who asks takes [`Accounts`] as well.
     pub password: bool,
     /// root's password is empty.
     pub empty_password: bool,
@@ -53,12 +53,11 @@ pub enum Refusal<'a> {
 
 impl Fact for RootOverSsh {
     fn gather(facts: &Facts) -> Result<RootOverSsh, Skip> {
-        let accounts = facts.get::<Accounts>()?;
-        let passwd = accounts.parsed(Kind::Passwd);
-        let root = passwd.find(b"root");
-        let password = root.map(|root| accounts.password(root));
-        let home = root.map(|root| root.field(5).to_str_lossy().into_owned()).filter(|home| home.starts_with('/'));
         let users = facts.get::<Users>()?;
+        let passwd = users.parsed(Kind::Passwd);
+        let root = passwd.find(b"root");
+        let password = facts.get::<Accounts>().ok().map(|accounts| accounts.root_password());
+        let home = root.map(|root| root.field(5).to_str_lossy().into_owned()).filter(|home| home.starts_with('/'));
         Ok(RootOverSsh {
             groups: root.map(|root| users.groups_of(root)).unwrap_or_default(),
             home: PathBuf::from(home.unwrap_or_else(|| "/root".to_owned())),

@@ -415,12 +415,30 @@ impl<'a> Journal<'a> {
         Ok(self.writer.write_new(&self.dir(id)?.join(name), content, 0o600)?)
     }
 
+    /// Gives the first entry after `id` that remembers times of the directory `parent` these times instead, those that it had
+    /// before both; whether there is one. Then that entry, and no longer `id`, is the one that gives them back.
+    pub fn hand_on(&self, id: &str, parent: &Name, times: ParentTimes) -> Result<bool, Error> {
+        for later in self.entries()?.into_iter().filter(|later| later.as_str() > id) {
+            let mut entry = self.read(&later)?;
+            if let Some((_, remembered)) = entry.parents.iter_mut().find(|(name, _)| name == parent) {
+                *remembered = times;
+                self.commit(&later, &entry)?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Makes the entry count. Everything kept is on the disk before this returns.
     pub fn commit(&self, id: &str, entry: &Entry) -> Result<(), Error> {
         let dir = self.dir(id)?;
         let json = serde_json::to_vec_pretty(entry)
             .map_err(|error| Error::Refused(crate::text::Text::verbatim(error.to_string())))?;
         let temporary = dir.join("entry.new");
+        // Left over from one that was cut off.
+        if self.root.metadata(&temporary).is_ok() {
+            self.writer.remove(&temporary)?;
+        }
         self.writer.write_new(&temporary, &json, 0o600)?;
         self.writer.sync_dir(&dir)?;
         self.writer.rename(&temporary, &dir.join(ENTRY))?;

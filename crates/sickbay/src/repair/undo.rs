@@ -30,6 +30,10 @@ pub(crate) fn take_back(shop: &Workshop<'_>, journal: &mut Journal<'_>, id: &str
         perform(shop, journal, id, op, Direction::Back)?;
     }
     for (path, (atime, mtime)) in entry.parents.iter().rev() {
+        // Where a later repair changed names in the same directory, its taking back gives the times.
+        if journal.hand_on(id, path, (*atime, *mtime))? {
+            continue;
+        }
         let path = path.path();
         if shop.target.root().stat(&path).is_ok() {
             shop.writer.set_times(&path, Times { atime: *atime, mtime: *mtime })?;

@@ -26,6 +26,8 @@
 //! | `--- time PATH SECONDS` | the file was last changed so many seconds after 1970 |
 //! | `--- remove PATH`, `--- mode PATH MODE`, `--- owner PATH UID:GID` | what they say |
 //! | `--- modes PATH MODE` | `chmod -R MODE PATH` |
+//! | `--- shift / OFFSET` | every owner and group has OFFSET added, as in the root of an unprivileged container |
+//! | `--- owners PATH UID:GID` | `chown -R UID:GID PATH`, with the bits that the kernel takes away |
 //! | `--- volume NAME key=value …` | a volume of the target: `fstype`, `uuid`, `label`, `partuuid`, `partlabel`, `mounted`, `last` (mounted on), `hides`, `subvolume` (of the root), `disk` (number), `lv` (VG/LV), `table` (`gpt`; MBR when left out), `condition` (`dirty`: its journal waits for its replay; `errors`: the kernel met some) |
 //! | `--- no volume NAME` | a volume of the tree is not there |
 //! | `--- disk` | the target has this disk; body: its partitions, for sfdisk(8); volumes of its partitions get their places |
@@ -50,10 +52,10 @@
 //! | `--- cannot tell` | body: `check-id: reason` for each check that must say so |
 //! | `--- left` | as `finds`, after the repair; none when left out |
 //! | `--- then PATH` | the content of a file after the repair |
-//! | `--- then PATH MODE` | a mode after the repair |
+//! | `--- then PATH MODE [UID:GID]` | mode and owner after the repair |
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, lchown, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -93,6 +95,8 @@ pub struct Story {
     pub then: Vec<(String, Vec<u8>)>,
     /// Permission bits after the repair.
     pub then_modes: Vec<(String, u32)>,
+    /// Owners after the repair, `UID:GID`.
+    pub then_owners: Vec<(String, String)>,
     /// Whether risky repairs are accepted.
     pub risky: bool,
     /// Whether a repair is expected not to hold.
@@ -159,7 +163,12 @@ impl Story {
             ["cannot", "tell"] => self.cannot_tell = lines(),
             ["closed"] => self.closed = Some(lines()),
             ["left"] => self.left = lines(),
-            ["then", path, mode] => self.then_modes.push(((*path).to_owned(), octal(mode)?)),
+            ["then", path, mode, rest @ ..] => {
+                self.then_modes.push(((*path).to_owned(), octal(mode)?));
+                if let [ids] = rest {
+                    self.then_owners.push(((*path).to_owned(), (*ids).to_owned()));
+                }
+            }
             ["then", path] => self.then.push(((*path).to_owned(), directive.body.clone().into_bytes())),
             _ => self.changes.push(directive),
         }
@@ -411,12 +420,39 @@ fn perform(root: &Path, directive: &Directive) -> Result<(), String> {
             rustix::fs::lsetxattr(&path, "security.selinux", label.as_bytes(), rustix::fs::XattrFlags::empty())
                 .map_err(|error| error.to_string())?;
         }
+        "shift" => {
+            let offset: u32 = rest.first().and_then(|number| number.parse().ok()).ok_or("shift / OFFSET")?;
+            owners(&path, &|uid, gid| (uid + offset, gid + offset)).map_err(io)?;
+        }
+        "owners" => {
+            let ids = rest.first().and_then(|ids| ids.split_once(':')).ok_or("owners PATH UID:GID")?;
+            let (uid, gid) = ids.0.parse().ok().zip(ids.1.parse().ok()).ok_or("owners PATH UID:GID")?;
+            owners(&path, &|_, _| (uid, gid)).map_err(io)?;
+        }
         "modes" => modes(&path, octal(rest.first().ok_or("modes PATH MODE")?)?).map_err(io)?,
         "mode" | "owner" => attributes(&path, 0, rest)?,
         other => return Err(format!("no directive {other}")),
     }
     if matches!(*verb, "file" | "append") && path.ends_with("modules.dep") {
         modules(&path, body).map_err(io)?;
+    }
+    Ok(())
+}
+
+/// Gives everything at and below `path` other owners. The bits that chown(2) takes away stay away only where an owner changed
+/// by mistake, which a shift is not.
+fn owners(path: &Path, new: &dyn Fn(u32, u32) -> (u32, u32)) -> std::io::Result<()> {
+    let metadata = fs::symlink_metadata(path)?;
+    let (uid, gid) = new(metadata.uid(), metadata.gid());
+    lchown(path, Some(uid), Some(gid))?;
+    let is_shift = new(0, 0) != new(1, 1);
+    if is_shift && !metadata.is_symlink() {
+        fs::set_permissions(path, metadata.permissions())?;
+    }
+    if metadata.is_dir() {
+        for entry in fs::read_dir(path)? {
+            owners(&entry?.path(), new)?;
+        }
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use sickbay_formats::sshd_config::Version;
 use sickbay_formats::sshd_config::tree::Setting;
 
 use crate::check::{Skip, Verdict};
+use crate::facts::accounts::Accounts;
 use crate::facts::administrators::Administrators;
 use crate::facts::root_over_ssh::{Refusal, RootOverSsh};
 use crate::facts::sshd::Sshd;
@@ -49,6 +50,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     if !sshd.accepts_configuration() {
         return Err(Skip::NotApplicable(tr!("sshd does not start with its configuration")));
     }
+    facts.get::<Accounts>()?;
     let root = facts.get::<RootOverSsh>()?;
     let Some(refusal) = root.refusal(facts, &sshd) else { return Ok(()) };
     let (said, culprit) = describe(&refusal);
