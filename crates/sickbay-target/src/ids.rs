@@ -103,7 +103,7 @@ fn shares(dir: BorrowedFd<'_>, user: u32) -> bool {
 /// The offsets that are given out: 100000 and on in steps of 65536 (newuidmap(1), LXC), multiples of 65536
 /// (systemd-nspawn(1)), and those that this machine's administrator gave to somebody (subuid(5)).
 fn is_offset(id: u32, table: &str) -> bool {
-    let usual = id >= 65536 && (id % 65536 == 0 || id >= 100_000 && (id - 100_000) % 65536 == 0);
+    let usual = id >= 65536 && (id.is_multiple_of(65536) || id >= 100_000 && (id - 100_000).is_multiple_of(65536));
     usual || (id >= 65536 && given_out(table, id))
 }
 

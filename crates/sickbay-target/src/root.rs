@@ -440,7 +440,20 @@ impl Root {
     ///
     /// # Errors
     /// When the kernel does not tell.
-    pub fn is_mount_point(&self) -> Result<bool, ReadError> {
+    pub(crate) fn is_mount_point(&self) -> Result<bool, ReadError> {
+        self.mounted().map(|(is_mounted, _)| is_mounted)
+    }
+
+    /// Whether a file system of its own begins here: something is mounted, and no part of what the directory above is on.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub fn has_own_file_system(&self) -> Result<bool, ReadError> {
+        self.mounted().map(|(is_mounted, is_of_above)| is_mounted && !is_of_above)
+    }
+
+    /// Whether something is mounted here, and whether it is of the file system that the directory above is on.
+    fn mounted(&self) -> Result<(bool, bool), ReadError> {
         let path = Path::new("/");
         if self.is_none {
             return Err(error(path, Reason::NoFiles));
@@ -451,13 +464,15 @@ impl Root {
         let stat = |fd: BorrowedFd<'_>| rustix::fs::fstat(fd).map_err(|errno| self.met.fail(path, errno));
         let (own, theirs) = (stat(self.dir.as_fd())?, stat(above.as_fd())?);
         if (own.st_dev, own.st_ino) == (theirs.st_dev, theirs.st_ino) {
-            return Ok(true); // the root of all
+            return Ok((true, false)); // the root of all
         }
+        let is_of_above = own.st_dev == theirs.st_dev;
         // A subvolume of btrfs has a device number of its own and is mounted nowhere.
-        match (sys::mount_id(self.dir.as_fd()), sys::mount_id(above.as_fd())) {
-            (Some(own), Some(theirs)) => Ok(own != theirs),
-            _ => Ok(own.st_dev != theirs.st_dev),
-        }
+        let is_mounted = match (sys::mount_id(self.dir.as_fd()), sys::mount_id(above.as_fd())) {
+            (Some(own), Some(theirs)) => own != theirs,
+            _ => !is_of_above,
+        };
+        Ok((is_mounted, is_of_above))
     }
 
     /// Another handle on the same directory.

@@ -14,6 +14,7 @@ use crate::checks;
 use crate::facts::{Facts, panic_message};
 use crate::finding::{Finding, Findings, Place, Severity};
 use crate::proof::Stage;
+use crate::repair::apply::mind_flags;
 use crate::text::Text;
 use crate::tr;
 
@@ -180,6 +181,7 @@ fn run_one(check: &'static Check, facts: &Facts) -> Result {
     if let Some(doubt) = doubtful(&mut list, &unread) {
         untold.get_or_insert(doubt);
     }
+    list.iter_mut().for_each(|finding| mind_flags(facts.target().root(), &mut finding.repairs));
     let outcome = match verdict {
         Err(panic) => Outcome::Broken(tr!("the check failed: {message}", message = panic_message(panic.as_ref()))),
         Ok(Err(Skip::Unknown(why))) if list.is_empty() => Outcome::Unknown(why),
@@ -344,8 +346,17 @@ mod tests {
         let target = Target::described(dir.path(), Access::ReadOnly, Vec::new(), &[]).unwrap();
         let facts = Facts::new(Arc::new(target), None);
         let run = |run: fn(&Facts, &mut Findings) -> Verdict| {
-            let check =
-                Check { id: "x", area: Area::Boot, seed: &[], proves: &[], title: "", page: "", zh_cn: "", run };
+            let check = Check {
+                id: "x",
+                area: Area::Boot,
+                seed: &[],
+                proves: &[],
+                may_stop: &[],
+                title: "",
+                page: "",
+                zh_cn: "",
+                run,
+            };
             let (outcome, list) = run_one(Box::leak(Box::new(check)), &facts);
             (outcome, list.len())
         };

@@ -92,18 +92,45 @@ fn a_system_that_lost_most_of_it_is_looked_at() {
     }
 }
 
+/// The outcomes of checks in a JSON report.
+fn outcomes(text: &str) -> std::collections::BTreeMap<String, String> {
+    let report: serde_json::Value = serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    let word = |one: &serde_json::Value, key: &str| one[key].as_str().expect("a word").to_owned();
+    let all = report["outcomes"].as_array().expect("a list");
+    all.iter().map(|one| (word(one, "check"), word(one, "outcome"))).collect()
+}
+
+/// What `check` says of `$root` after a script that mounts where nobody else sees it.
+fn mounted(script: &str, variables: &[(&str, &Path)]) -> String {
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh", "-ec", &format!("{script}\nexec \"$sickbay\" check --format=json \"$root\"")]);
+    command.env("sickbay", env!("CARGO_BIN_EXE_sickbay")).env("LC_ALL", "C").envs(variables.iter().copied());
+    let output = command.output().expect("unshare");
+    assert!(!output.stdout.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
 #[test]
 fn a_directory_has_no_disks_and_no_file_system_of_its_own() {
     let dir = tempfile::tempdir().expect("a directory");
-    let root = system(dir.path());
-    let (_, text) = run(["check", "--format=json"], &root);
-    let report: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-    let outcome = |id: &str| {
-        let all = report["outcomes"].as_array().expect("a list");
-        all.iter().find(|one| one["check"] == id).map(|one| one["outcome"].clone()).expect("the check")
-    };
-    for id in ["file-system-damaged", "file-system-full", "partition-table-damaged", "boot-loader-missing"] {
-        assert_eq!(outcome(id), "not-applicable", "{id}: {text}");
+    let system = system(dir.path());
+    let place = dir.path().join("place");
+    fs::create_dir(&place).expect("made");
+    let bound = mounted("mount --bind \"$system\" \"$root\"", &[("system", &system), ("root", &place)]);
+    for text in [run(["check", "--format=json"], &system).1, bound] {
+        let outcomes = outcomes(&text);
+        for id in ["file-system-damaged", "file-system-full", "partition-table-damaged", "boot-loader-missing"] {
+            assert_eq!(outcomes[id], "not-applicable", "{id}: {text}");
+        }
+    }
+    // What is mounted as a whole has both.
+    let image = dir.path().join("disk");
+    let script = "truncate -s 128M \"$image\"; mkfs.ext4 -q \"$image\"; mount -o loop \"$image\" \"$root\"\n\
+                  cp -a \"$system\"/. \"$root\"";
+    let text = mounted(script, &[("system", &system), ("root", &place), ("image", &image)]);
+    let outcomes = outcomes(&text);
+    for id in ["file-system-damaged", "file-system-full"] {
+        assert_eq!(outcomes[id], "clear", "{id}: {text}");
     }
 }
 

@@ -34,6 +34,7 @@ static LINES: Check = Check {
     area: Area::Files,
     seed: &[],
     proves: &[],
+    may_stop: &[],
     title: "a line is bad",
     page: "",
     zh_cn: "",

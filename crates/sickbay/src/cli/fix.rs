@@ -14,11 +14,10 @@ use crate::diagnose::{diagnose, look};
 use crate::facts::Facts;
 use crate::facts::restore::Mirror;
 use crate::repair::apply::HELD;
-use crate::repair::held::{self, Which};
+use crate::repair::held;
 use crate::repair::password::{self, Order};
 use crate::repair::plan::{Choice, Plan, Scope, number, plan};
 use crate::repair::session;
-use crate::repair::undo::Force;
 use crate::report::{Report, text};
 use crate::text::Text;
 use crate::tr;
@@ -88,13 +87,8 @@ impl Fix {
             return Err(Failure(tr!("standard input is no terminal to ask on: give --yes, or --dry-run to only look")));
         }
         let started = jiff::Timestamp::now();
-        for path in self.target.disks() {
-            for taken in held::take_back(path, Which::Unfinished, Force::Yes)? {
-                let line = tr!("taken back, since it was cut off: {id}", id = taken.id);
-                if context.format == Format::Text {
-                    context.print(&format!("{}\n", context.say(&line)));
-                }
-            }
+        if !super::cut_off::take_back(context, &self.target, self.journal.as_deref(), self.yes)? {
+            return Ok(UNTOLD);
         }
         let thorough = self.fsck || self.is_damaged()?;
         let target = self.target.open_examined(Access::ReadWrite, thorough)?;

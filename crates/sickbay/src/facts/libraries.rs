@@ -1,6 +1,6 @@
 //! Which file a dynamic linker would take for each library, on a root that does not run (ld.so(8); musl's ldso).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};

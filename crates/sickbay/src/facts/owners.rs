@@ -254,7 +254,7 @@ impl Owners {
     fn take_beside(&mut self, facts: &Facts, packages: &Packages, rules: &Rules, path: &Path) -> bool {
         let Ok(now) = facts.root().metadata(path) else { return false };
         let is_peoples = |dir: &&str| path.starts_with(dir) && path != Path::new(dir);
-        if !self.has_taken(&now) || PEOPLES.iter().any(|dir| is_peoples(&dir)) {
+        if !self.has_taken(&now) || PEOPLES.iter().any(is_peoples) {
             return false;
         }
         let is_ours = !path.starts_with("/var") || path == Path::new("/var") || is_roots_own(path);

@@ -82,7 +82,7 @@ impl Fact for Space {
         let root = facts.root();
         let mut list: Vec<FileSystem> = Vec::new();
         // A plain directory of this machine says nothing of the system whose root it is going to be.
-        let borrowed = facts.target().kind == Kind::Root && !root.is_mount_point()?;
+        let borrowed = facts.target().kind == Kind::Root && !root.has_own_file_system()?;
         for place in PLACES.map(Path::new) {
             let Ok(found) = root.metadata(place) else { continue };
             if !found.is_dir() || list.iter().any(|known| known.dev == found.dev) {

@@ -14,7 +14,7 @@ use crate::facts::devices::{Devices, Lookup, tag};
 use crate::facts::fstab::{Fstab, mount_point};
 use crate::facts::system::{Init, System};
 use crate::facts::units::Units;
-use crate::finding::{Finding, Findings, Severity};
+use crate::finding::{Finding, Findings, Severity, Subject};
 use crate::proof::Stage;
 use crate::repair::{Change, Risk};
 use crate::{check, tr};
@@ -106,6 +106,8 @@ fn report(facts: &Facts, found: &mut Findings, fstab: &Fstab, devices: &Devices,
         }
         finding
     };
+    let what = if first.is_swap() { format!("{device} (swap)") } else { device.to_string() };
+    finding.subject(Subject::Device(what)).extent(lines.len());
     for entry in lines {
         finding.at(&fstab.file, entry.span(0));
     }

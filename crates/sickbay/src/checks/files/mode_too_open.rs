@@ -163,6 +163,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             path = first.as_path(),
             group = metadata.gid
         ));
+        finding.subject(Subject::Named("hashes".to_owned())).extent(readable.len());
         finding.why(tr!("whoever reads the hashes can try passwords as fast as a machine can"));
         let mut changes = Vec::new();
         for (path, metadata, group) in &readable {

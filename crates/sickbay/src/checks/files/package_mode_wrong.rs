@@ -151,6 +151,7 @@ fn tell_given_away(facts: &Facts, found: &mut Findings, owners: &Owners) {
     let count = owners.packaged.len();
     let finding = found.error(tr!("{count} packaged paths belong to {owner}", count, owner = to));
     finding.why(tr!("that user can replace what root runs, and services refuse files that are not root's"));
+    finding.subject(Subject::Named("given away".to_owned())).extent(count);
     finding.detail("paths", count).detail("besides", owners.besides.len());
     let programs = owners.packaged.iter().filter(|taken| setuid_lost::judges(&taken.path));
     for taken in programs.chain(&owners.packaged).take(SAMPLES) {
@@ -198,6 +199,7 @@ fn tell_closed(facts: &Facts, found: &mut Findings, packages: &Packages, survey:
         package = names(&by_package(packages, files.iter().copied()))
     );
     let finding = found.error(message);
+    finding.subject(Subject::Named("closed".to_owned())).extent(files.len());
     finding.why(tr!("root can still use everything, services and users cannot"));
     point(finding, packages, &files);
     for file in files.iter().filter(|file| setuid_lost::judges(file.as_path())) {
@@ -239,6 +241,7 @@ fn tell_some(facts: &Facts, found: &mut Findings, packages: &Packages, some: &[&
         count => tr!("{count} packaged paths belong to {owner}", count, owner),
     });
     finding.why(tr!("that user can replace what root runs, and services refuse files that are not root's"));
+    finding.subject(Subject::Named("given away".to_owned())).extent(some.len());
     for taken in some {
         finding.at_path(&taken.path);
     }

@@ -192,7 +192,11 @@ fn of_polkit(facts: &Facts, users: &mut BTreeMap<String, Need>) -> Result<(), Sk
             "polkitd"
         }
     };
-    users.entry(user.to_owned()).or_default().add("polkit", true);
+    let need = users.entry(user.to_owned()).or_default();
+    // It may be among the units of the boot.
+    if !need.services.iter().any(|service| service == "polkit.service") {
+        need.add("polkit", true);
+    }
     Ok(())
 }
 
