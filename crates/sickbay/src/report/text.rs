@@ -379,6 +379,7 @@ fn proof(out: &mut String, title: &Text, channel: Option<&str>, proof: &Proof, s
             State::Unknown(_) => format!("{title} ?"),
             // Whom sshd lets in is for the administrator to say: what was said, not only that it was.
             State::NotApplicable(why) if *stage == Stage::SshdPolicy => format!("{title} – {}", style.say(why)),
+            State::Closed(why) => format!("{title} – {}", style.say(why)),
             State::NotApplicable(_) => format!("{title} –"),
         }
     });
