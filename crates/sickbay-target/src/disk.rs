@@ -15,6 +15,7 @@ use crate::command::Keeper;
 use crate::mounts::Mounts;
 use crate::table::{self, Partitions, Table};
 use crate::view::{Extent, View};
+use crate::writer::fault;
 use crate::{Access, FileKind, OpenError, sys};
 
 /// A disk of the target.
@@ -37,6 +38,8 @@ pub struct Disk {
     pub(crate) others: Vec<String>,
     /// What `blocks` is when the disk is only to be written at the end, and the disk itself.
     view: Option<(View, File)>,
+    /// Whether it was opened to be written, as what the user names to repair is; what lies below a directory is not.
+    pub(crate) is_named: bool,
 }
 
 /// The end of qemu's file locks: one byte for each permission in use from 100 on, and for each not shared from 200 on
@@ -97,6 +100,7 @@ impl Disk {
             sector,
             others,
             view: None,
+            is_named: write,
         };
         if disk.size == 0 {
             return Err(OpenError::NotATarget { path: path.to_owned(), what: "empty".into() });
@@ -142,6 +146,14 @@ impl Disk {
         self.read_at(0, 1 << 20)
     }
 
+    /// Opens a disk alone, whatever is on it, to look at it.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn to_look(path: &Path) -> Result<Disk, OpenError> {
+        Disk::open(path, Access::ReadOnly)
+    }
+
     /// Opens a disk alone, whatever is on it, to put back what was there. Refused while another uses it.
     ///
     /// # Errors
@@ -159,7 +171,12 @@ impl Disk {
             if offset.checked_add(bytes.len() as u64).is_none_or(|end| end > self.size) {
                 return Err(io::ErrorKind::StorageFull.into());
             }
-            self.blocks.write_all_at(bytes, offset)?;
+            // Half of it first, where a test lets it be cut off there.
+            let (head, tail) = bytes.split_at(if cfg!(debug_assertions) { bytes.len() / 2 } else { 0 });
+            for (part, at) in [(head, offset), (tail, offset + head.len() as u64)] {
+                fault()?;
+                self.blocks.write_all_at(part, at)?;
+            }
         }
         self.blocks.sync_data()
     }
@@ -172,6 +189,7 @@ impl Disk {
         if offset.checked_add(bytes.len() as u64).is_none_or(|end| end > self.size) {
             return Err(io::ErrorKind::StorageFull.into());
         }
+        fault()?;
         let write = |file: &File| file.write_all_at(bytes, offset).and_then(|()| file.sync_data());
         match write(&self.blocks) {
             // The disks of a running system are in use and were opened for reading.

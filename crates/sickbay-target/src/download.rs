@@ -167,12 +167,12 @@ fn fetch_with(program: &str, url: &str, limit: u64, watch: &mut dyn FnMut(u64)) 
 /// The address on the own link under which this machine would look for the server of `url`: names can lead there as well. A
 /// proxy looks for itself.
 fn link_local(url: &str) -> Option<String> {
-    let has_proxy = |name: &&str| name.to_ascii_lowercase().ends_with("_proxy") && std::env::var_os(name).is_some();
+    let has_proxy = |name: &str| name.to_ascii_lowercase().ends_with("_proxy") && std::env::var_os(name).is_some();
     let authority = url.split('/').nth(2)?;
     if is_link_local(authority) {
         return Some(authority.to_owned());
     }
-    if authority.starts_with('[') || ENVIRONMENT.iter().any(has_proxy) {
+    if authority.starts_with('[') || ENVIRONMENT.into_iter().any(has_proxy) {
         return None;
     }
     let host = authority.split(':').next()?;

@@ -131,6 +131,14 @@ pub enum OpenError {
         /// Which tool, and what to do.
         why: String,
     },
+    /// What is in the place of something of ours may be a stranger's.
+    #[error("{} is not used: {why}; look at it, and move it out of the way if it is not yours", .path.display())]
+    NotOurs {
+        /// What was found.
+        path: PathBuf,
+        /// By what it is told.
+        why: String,
+    },
     /// Anything else that the kernel said.
     #[error("{} cannot be opened: {what}: {source}", .path.display())]
     Io {

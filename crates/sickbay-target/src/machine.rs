@@ -276,7 +276,7 @@ fn mounts() -> Vec<Mount> {
 }
 
 /// Blanks and backslashes stand there in octal.
-fn unescape(text: &str) -> String {
+pub(crate) fn unescape(text: &str) -> String {
     let mut plain = text.to_owned();
     for (code, character) in [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")] {
         plain = plain.replace(code, character);

@@ -339,6 +339,13 @@ impl Target {
         disk.write_at(offset, bytes).map_err(|e| fail(&disk.path, e))
     }
 
+    /// Whether a disk may be written by what a journal says that was found on the target: it was named by the user as what is
+    /// to be repaired, or it is this machine's own, or the target is a file system as a whole that lies on it.
+    pub fn owns_disk(&self, disk: usize) -> bool {
+        let is_named = self.disks.get(disk).is_some_and(|disk| disk.is_named);
+        is_named || self.kind == Kind::Host || (self.kind == Kind::Root && self.root.is_mount_point().unwrap_or(false))
+    }
+
     /// The file systems that were examined by their checker, since something hinted at damage or the user asked.
     pub fn examined(&self) -> &[Examined] {
         &self.examined

@@ -232,7 +232,7 @@ fn speak(facts: &Arc<Facts>, copies: &Copies) -> Result<Option<&'static str>, Te
         facts.get::<BootConfig>().map(|config| edits(words(&config))).unwrap_or_default()
     };
     let repair = Repair { title: Text::verbatim(ARGUMENTS), risk: Risk::Safe, changes };
-    let made = session::make(&copy, repair).map_err(|error| error.text());
+    let made = session::make(&copy, None, repair).map_err(|error| error.text());
     if let Ok(copy) = Arc::try_unwrap(copy) {
         copy.close().map_err(|error| Text::verbatim(error.to_string()))?;
     }

@@ -4,6 +4,7 @@ mod ask;
 mod boot;
 mod check;
 mod completions;
+mod cut_off;
 mod explain;
 mod fix;
 mod language;
@@ -307,6 +308,24 @@ fn pasted(argument: OsString) -> OsString {
     }
 }
 
+/// JSON without what a terminal obeys, or what reorders what is seen: JSON itself asks only for the first 32 characters to be
+/// escaped, and such a character stands nowhere but in a string.
+fn escaped(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        match c {
+            '\u{7F}'..='\u{9F}'
+            | '\u{061C}'
+            | '\u{200E}'
+            | '\u{200F}'
+            | '\u{2028}'..='\u{202E}'
+            | '\u{2066}'..='\u{2069}' => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
 impl Context {
     fn new(format: Format, lang: Lang, color: Color, verbose: bool) -> Context {
         let style = Style { verbose, ..screen(color, lang) };
@@ -320,7 +339,7 @@ impl Context {
 
     fn fail(&self, why: &Text) {
         if self.format == Format::Json {
-            self.print(&format!("{:#}\n", self.error(why)));
+            self.print(&escaped(&format!("{:#}\n", self.error(why))));
         }
         self.complain_of(why);
     }
@@ -365,7 +384,7 @@ impl Context {
 
     fn print_json(&self, value: &impl serde::Serialize) -> Result<(), Failure> {
         let json = serde_json::to_string_pretty(value).map_err(|error| Failure(Text::verbatim(error.to_string())))?;
-        self.print(&json);
+        self.print(&escaped(&json));
         self.print("\n");
         Ok(())
     }
@@ -452,6 +471,12 @@ impl TargetArgs {
         Ok(Some(Arc::new(Target::described(dir, Access::ReadWrite, Vec::new(), &[])?)))
     }
 
+    /// The same directory, to look into.
+    fn open_journal_to_look(dir: Option<&Path>) -> Result<Option<Arc<Target>>, Failure> {
+        let Some(dir) = dir else { return Ok(None) };
+        Ok(Some(Arc::new(Target::described(dir, Access::ReadOnly, Vec::new(), &[])?)))
+    }
+
     /// The disks and images that were named.
     fn disks(&self) -> impl Iterator<Item = &Path> {
         self.target.iter().chain(&self.aid.with).map(PathBuf::as_path)
@@ -486,5 +511,18 @@ impl TargetArgs {
         // Only its files count: its disks need not be looked at.
         let host = Target::described(Path::new("/"), Access::ReadOnly, Vec::new(), &[])?;
         Ok(crate::facts::donor::why_not(target, &host).is_none().then(|| Arc::new(host)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::escaped;
+
+    #[test]
+    fn json_holds_nothing_that_a_terminal_obeys() {
+        let value = serde_json::json!({"title": "a\u{9b}2J\u{202e}b\u{7f}c\u{2066}\u{1b}é"});
+        let json = escaped(&serde_json::to_string(&value).expect("JSON"));
+        assert_eq!(json, r#"{"title":"a\u009b2J\u202eb\u007fc\u2066\u001bé"}"#);
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&json).expect("JSON still"), value);
     }
 }

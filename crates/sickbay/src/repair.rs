@@ -11,6 +11,7 @@ pub mod password;
 pub mod plan;
 pub mod rebuild;
 pub mod session;
+mod trust;
 pub mod undo;
 pub mod verdict;
 

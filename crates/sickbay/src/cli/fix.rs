@@ -1,7 +1,7 @@
 //! `sickbay fix`.
 
 use std::collections::HashSet;
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,11 +16,10 @@ use crate::diagnose::{Diagnosis, diagnose, look};
 use crate::facts::Facts;
 use crate::facts::restore::Mirror;
 use crate::repair::apply::HELD;
-use crate::repair::held::{self, Which};
+use crate::repair::held;
 use crate::repair::password::{self, Order};
 use crate::repair::plan::{Choice, Plan, Scope, number, plan};
 use crate::repair::session::{self, Applied};
-use crate::repair::undo::Force;
 use crate::report::{Report, text};
 use crate::text::Text;
 use crate::tr;
@@ -106,13 +105,8 @@ impl Fix {
             return Err(Failure(tr!("standard input is no terminal to ask on: give --yes, or --dry-run to only look")));
         }
         let started = jiff::Timestamp::now();
-        for path in self.target.disks() {
-            for taken in held::take_back(path, Which::Unfinished, Force::Yes)? {
-                let line = tr!("taken back, since it was cut off: {id}", id = taken.id);
-                if context.format == Format::Text {
-                    context.print(&format!("{}\n", context.say(&line)));
-                }
-            }
+        if !super::cut_off::take_back(context, &self.target, self.journal.as_deref(), self.yes)? {
+            return Ok(UNTOLD);
         }
         let mut answers = Answers::new(self.yes);
         let order = self.order(context)?;
@@ -337,11 +331,4 @@ impl Fix {
         context.print_report(&report, self.target.target.as_deref())?;
         Ok(report.exit_code())
     }
-}
-
-pub(super) fn ask(context: &Context) -> bool {
-    context.print(&format!("{} [y/N] ", context.say(&tr!("Make these repairs?"))));
-    let _ = std::io::stdout().flush();
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
 }

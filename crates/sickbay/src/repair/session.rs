@@ -7,9 +7,10 @@ use std::sync::Arc;
 use sickbay_target::Target;
 
 use super::apply::{Error, HELD, Workshop, apply};
-use super::journal::{Entry, Journal, Op, writer_of};
+use super::journal::{Journal, writer_of};
 use super::plan::{Choice, Plan, Scope, Step, StepIdentity, offered, plan};
-use super::undo::{self, Force};
+pub use super::undo::undo;
+use super::undo::{self, Force, touched};
 use super::verdict::{Edited, Verdict, compare, moved, paired, share};
 use super::{Repair, Risk};
 use crate::check::Check;
@@ -92,8 +93,7 @@ pub fn fix(
 ) -> Result<Outcome, Error> {
     let writer = writer_of(target)?;
     let shop = Workshop { target, writer, donor: donor.map(Arc::as_ref) };
-    let mut journal = Journal::open(target, choice.journal.as_deref())?;
-    revert_unfinished(&shop, &mut journal)?;
+    let journal = Journal::open(target, choice.journal.as_deref())?;
 
     let look = || {
         let facts = || Facts::new(Arc::clone(target), donor.cloned()).with_all_digests(choice.digests);
@@ -355,84 +355,10 @@ impl Session<'_> {
     }
 }
 
-/// What an entry changes: paths, and names that are no paths for disks and kernel parameters.
-fn touched(entry: &Entry) -> Vec<PathBuf> {
-    let name = |op: &Op| match op {
-        Op::Path { path, .. } => path.path(),
-        Op::Sysctl { key, .. } => PathBuf::from(format!("sysctl {key}")),
-        Op::Disk { disk, .. } => PathBuf::from(format!("disk {disk}")),
-    };
-    entry.ops.iter().map(name).collect()
-}
-
 /// Makes one repair that no finding asked for, on a copy that is thrown away.
-pub fn make(target: &Target, repair: Repair) -> Result<(), Error> {
-    let writer = writer_of(target)?;
-    let shop = Workshop { target, writer, donor: None };
-    let mut journal = Journal::open(target, None)?;
-    apply(&shop, &mut journal, &Step::ordered("boot", repair)).map(drop)
-}
-
-/// Takes back the entries `ids`, or all of them, newest first, of the journal on the target or `elsewhere`; gives what was
-/// taken back.
-pub fn undo(
-    target: &Target,
-    donor: Option<&Target>,
-    elsewhere: Option<&Target>,
-    ids: &[String],
-    force: Force,
-) -> Result<Vec<(String, Entry)>, Error> {
+pub fn make(target: &Target, donor: Option<&Target>, repair: Repair) -> Result<(), Error> {
     let writer = writer_of(target)?;
     let shop = Workshop { target, writer, donor };
-    let mut journal = Journal::open(target, elsewhere)?;
-    let entries = journal.entries()?;
-    for (at, id) in ids.iter().map(|id| (entries.iter().position(|known| known == id), id)) {
-        let Some(at) = at else { return Err(Error::Refused(tr!("the journal has no entry {id}", id))) };
-        // Former states are whole: under a later repair of the same path none of them is right.
-        let mine = touched(&journal.read(id)?);
-        for later in entries.iter().skip(at + 1).filter(|later| !ids.contains(later)) {
-            if share(&mine, &touched(&journal.read(later)?)) {
-                return Err(Error::Refused(tr!(
-                    "repair {later} came after {id} and changed the same: take it back first, or both together",
-                    later = later.as_str(),
-                    id
-                )));
-            }
-        }
-    }
-    // What is done to a view is only kept when it begins with the file system.
-    if target.is_held() && !entries.is_empty() {
-        return Err(Error::Refused(tr!("a file system of the target is damaged: mend it first with sickbay fix")));
-    }
-    let chosen: Vec<String> = entries.into_iter().rev().filter(|id| ids.is_empty() || ids.contains(id)).collect();
-    let mut undone = Vec::new();
-    for id in chosen {
-        let entry = journal.read(&id)?;
-        undo::take_back(&shop, &mut journal, &id, force)?;
-        undone.push((id, entry));
-    }
-    if journal.entries()?.is_empty() {
-        journal.remove_home()?;
-    }
-    Ok(undone)
-}
-
-/// A repair that a power loss or a signal cut off is taken back before anything else is done.
-fn revert_unfinished(shop: &Workshop<'_>, journal: &mut Journal<'_>) -> Result<(), Error> {
-    for id in journal.entries()?.into_iter().rev() {
-        if !journal.is_done(&id) {
-            undo::take_back(shop, journal, &id, Force::Yes)?;
-        }
-    }
-    Ok(())
-}
-
-/// Entries of the target's journal, oldest first, with whether each was finished; for `undo --list`.
-pub fn entries(target: &Target, elsewhere: Option<&Target>) -> Result<Vec<(String, Entry, bool)>, Error> {
-    let journal = Journal::open(target, elsewhere)?;
-    let mut list = Vec::new();
-    for id in journal.entries()? {
-        list.push((id.clone(), journal.read(&id)?, journal.is_done(&id)));
-    }
-    Ok(list)
+    let mut journal = Journal::open(target, None)?;
+    apply(&shop, &mut journal, &Step::ordered("boot", repair)).map(drop)
 }

@@ -201,7 +201,7 @@ fn report(facts: &Facts, config: &BootConfig, loader: &Loader, value: &str, faul
     } else if fault.roots.is_empty() && !fault.searches.is_empty() {
         tr!("{path} looks for the volume {value}, which no disk of this system has", path, value)
     } else {
-        tr!("{path} starts the kernel with {word}, which no disk of this system has", path, word = first.text.as_str())
+        tr!("{path} passes {word}, but no disk of this system has it", path, word = first.text.as_str())
     };
     let finding = found.add(severity, message);
     finding.at(&first.file, first.span()).label(tr!("the root is on {volume}", volume = root.name)).why(

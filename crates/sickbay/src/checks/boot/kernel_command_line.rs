@@ -312,7 +312,7 @@ fn no_root(config: &BootConfig, entry: &Entry) -> Option<Stop> {
     Some(match misspelt {
         Some(word) => {
             let value = word.text.split_once('=').map(|(_, value)| value).unwrap_or_default();
-            let message = tr!("the kernel is told {word}, which is no root=", word = word.text.as_str());
+            let message = tr!("{word} on the kernel command line is not a root= parameter", word = word.text.as_str());
             stop(word, message, format!("root={value}"), false)
         }
         None => stop(

@@ -23,7 +23,7 @@ check! {
     ///
     /// ## What the repair does
     /// Takes the name out. By hand: edit the file; where you know nothing of such a library, ask how it came there.
-    "preloaded-library-missing", Files, seed = ["C2", "L3"], proves = [], may_stop = [Init, Shell, PamLogin, Sshd], "ld.so.preload names what cannot be loaded"
+    "preloaded-library-missing", Files, seed = ["C2", "L3"], proves = [], may_stop = [Init, Shell, PamLogin, Sshd], "/etc/ld.so.preload lists a library that cannot be loaded"
 }
 
 const PATH: &str = "/etc/ld.so.preload";

@@ -37,7 +37,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let effective = sshd.tree.at_start(&sshd.reader());
     let old = sshd.reader().version.is_some_and(|version| version < Version(7, 5));
     if old && effective.value("UsePrivilegeSeparation", "yes") == "no" {
-        return Err(Skip::NotApplicable(tr!("sshd keeps its rights: UsePrivilegeSeparation no")));
+        return Err(Skip::NotApplicable(tr!("privilege separation is off (UsePrivilegeSeparation no)")));
     }
     let severity = if facts.get::<SshdService>()?.enabled { Severity::Critical } else { Severity::Warning };
     let accounts = facts.get::<Accounts>()?;
