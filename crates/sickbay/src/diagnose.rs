@@ -357,7 +357,7 @@ mod tests {
                 zh_cn: "",
                 run,
             };
-            let (outcome, list) = run_one(Box::leak(Box::new(check)), &facts);
+            let (outcome, list, _) = run_one(Box::leak(Box::new(check)), &facts);
             (outcome, list.len())
         };
         // Twice: whoever gets a fact that somebody else gathered is in the same doubt.

@@ -115,8 +115,11 @@ fn run(path: &Path) -> Result<(), String> {
         }
     }
 
-    session::undo(&target, donor.as_deref(), None, &[], Force::No)
+    let undone = session::undo(&target, donor.as_deref(), None, &[], Force::No)
         .map_err(|error| format!("undo failed: {}", error.text().render(Lang::En)))?;
+    if let Some((id, why)) = undone.left.first() {
+        return Err(format!("undo left {id}: {}", why.render(Lang::En)));
+    }
     let after = manifest(built.root());
     if let Some(difference) = support::manifest::difference(&before, &after) {
         return Err(format!("undo left a difference: {difference}"));

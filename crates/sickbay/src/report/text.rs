@@ -447,7 +447,7 @@ fn closing(out: &mut String, report: &Report, style: &Style, command: &str) {
     let repairable =
         diagnosis.causes().any(|(_, finding)| finding.repairs.iter().any(|repair| repair.risk != Risk::Manual));
     if repairable && report.applied.is_none() {
-        let _ = write!(line, " · sickbay fix{}{command}", if command.is_empty() { "" } else { " " });
+        let _ = write!(line, " · sickbay fix{}{}", if command.is_empty() { "" } else { " " }, printable(command));
     }
     let _ = writeln!(out, "{}", style.wrapped(&line, 0, 0));
 }
