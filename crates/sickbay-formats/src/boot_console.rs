@@ -194,3 +194,9 @@ pub fn read(text: &[u8]) -> Console {
 pub fn resembles(text: &[u8]) -> bool {
     read(text).is_console
 }
+
+/// Whether a line is one that only a console has; with `among`, where others of the same text are, one that a boot says.
+pub fn knows(text: &[u8], among: bool) -> bool {
+    let text = String::from_utf8_lossy(text);
+    reader::is_told_by_a_boot(text.trim(), among)
+}

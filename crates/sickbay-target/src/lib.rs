@@ -28,6 +28,7 @@ mod system;
 mod table;
 mod target;
 mod usage;
+mod utf16;
 mod view;
 pub mod vm;
 mod volumes;

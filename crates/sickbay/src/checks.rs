@@ -128,6 +128,7 @@ pub static ALL: &[&Check] = &[
     &memory::memory_limits_fork::CHECK,
     &memory::memory_panic_on_oom::CHECK,
     &logs::jvm_out_of_memory::CHECK,
+    &logs::jvm_crashed::CHECK,
 ];
 
 /// Whether a check has anything to look at in a target of this kind: in logs only the checks of logs have.

@@ -324,10 +324,26 @@ impl Boot {
     }
 }
 
+/// What init's status lines begin with.
+const STATUS: [&str; 7] = ["[!!!!!!]", "[  OK  ]", "[FAILED]", "[DEPEND]", "[ TIME ]", "[ WARN ]", "INIT: version "];
+
+/// Whether a boot says such a line; without `among`, whether nothing else does.
+pub(super) fn is_told_by_a_boot(text: &str, among: bool) -> bool {
+    if STATUS.iter().any(|status| text.starts_with(status)) {
+        return true;
+    }
+    match meaning(text, Stage::PartitionTable, false) {
+        Some(Meaning::Begin(part)) => among || part != Part::Kernel,
+        // Any program may say "Error 15".
+        Some(Meaning::Halt(_)) => among || !text.starts_with("Error "),
+        Some(Meaning::Prompt) => true,
+        found => among && found.is_some(),
+    }
+}
+
 /// Whether no other log has such a line: a firmware, a boot loader, a status line of init, a prompt.
 fn is_of_a_console(piece: &Piece, found: Option<&Meaning>) -> bool {
-    let status = ["[!!!!!!]", "[  OK  ]", "[FAILED]", "[DEPEND]", "[ TIME ]", "[ WARN ]", "INIT: version "];
-    if piece.uptime.is_none() && status.iter().any(|status| piece.text.starts_with(status)) {
+    if piece.uptime.is_none() && STATUS.iter().any(|status| piece.text.starts_with(status)) {
         return true;
     }
     match found {

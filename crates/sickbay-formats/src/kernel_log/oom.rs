@@ -176,6 +176,15 @@ pub struct Oom {
     pub panicked: bool,
 }
 
+/// Whether a text without a prefix is a line of a report; without `among`, one that nothing else has.
+pub(super) fn is_part(text: &[u8], among: bool) -> bool {
+    use lines::Part::*;
+    match lines::part(&String::from_utf8_lossy(text)) {
+        Some(Invoked | OomKill | Killed | NoVictim | Chosen | Panicked | Cpu | Reserve | Head | Memcg) => true,
+        found => among && found.is_some(),
+    }
+}
+
 impl Oom {
     /// Whether this is a report of the same kill, written twice: in two files, or told again.
     pub(super) fn repeats(&self, other: &Oom) -> bool {

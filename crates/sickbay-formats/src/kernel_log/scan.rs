@@ -8,6 +8,7 @@ use super::anchors::Anchors;
 use super::journal::{self, Field};
 use super::oom::{Fed, Oom, Reader};
 use super::{Kind, Message, Stamp, classify, message};
+use crate::hs_err;
 
 /// Reports of the OOM killer that are kept whole; of more, the first half and the last half.
 const OOMS: usize = 128;
@@ -19,6 +20,9 @@ const OPEN: usize = 8;
 const ENTRY: usize = 8 << 10;
 /// Of a line no more is looked at.
 const LINE: usize = 64 << 10;
+/// Reports of JVMs that are kept, and how much of each.
+const JVMS: usize = 16;
+const JVM: usize = 8 << 20;
 
 /// The same thing, once or many times.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +43,19 @@ pub struct Incident {
     pub words: String,
     /// The source the first was found in, as the scanner's user counts.
     pub source: usize,
+    /// The first's line there, from 1.
+    pub line: u64,
+}
+
+/// A report of a Java virtual machine that stands in a log: see [`crate::hs_err`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Excerpt {
+    /// The source it was found in, as the scanner's user counts.
+    pub source: usize,
+    /// The line of its first sentence there, from 1.
+    pub line: u64,
+    /// Its lines, without what a log puts before each.
+    pub text: Vec<u8>,
 }
 
 /// What a log says.
@@ -54,6 +71,8 @@ pub struct KernelLog {
     pub newest: Option<Stamp>,
     /// The kernel's release that the log named last.
     pub kernel: Option<String>,
+    /// Reports of Java virtual machines, in order.
+    pub jvm: Vec<Excerpt>,
 }
 
 /// Reads logs. Feed it blocks of whole lines with [`Scanner::block`].
@@ -63,7 +82,11 @@ pub struct Scanner {
     known: HashMap<(Kind, String), usize>,
     subjects: HashMap<Kind, usize>,
     open: Vec<Reader>,
+    jvm: Option<Excerpt>,
     source: usize,
+    /// Lines of this source before the block, and before `counted` in it.
+    lines: u64,
+    counted: usize,
     places: Vec<usize>,
     /// What `journalctl -o export` said of the entry that is being read.
     entry: (Option<Stamp>, bool),
@@ -79,6 +102,13 @@ impl Scanner {
     pub fn source(&mut self, source: usize) {
         self.entry = (None, true);
         self.source = source;
+        self.lines = 0;
+        self.end_jvm();
+    }
+
+    /// Passes over so many lines, which are not given.
+    pub fn pass_over(&mut self, lines: u64) {
+        self.lines += lines;
     }
 
     /// Reads whole lines: a part of the log that begins and ends between two lines.
@@ -89,7 +119,7 @@ impl Scanner {
         // Where the first line begins that was not looked at.
         let mut at = 0;
         while at < block.len() {
-            if self.open.is_empty() {
+            if self.open.is_empty() && self.jvm.is_none() {
                 while next.next_if(|place| *place < at).is_some() {}
                 let Some(place) = next.peek().copied() else { break };
                 at = block.get(..place).and_then(|head| head.rfind_byte(b'\n')).map_or(0, |end| end + 1).max(at);
@@ -101,9 +131,15 @@ impl Scanner {
                 anchored = true;
             }
             let line = rest.get(..end.min(LINE)).unwrap_or_default();
+            if anchored {
+                self.count_to(block, at);
+            }
             self.line(line, anchored, block.get(..at).unwrap_or_default());
             at += end + 1;
         }
+        self.count_to(block, block.len());
+        self.lines += u64::from(!block.is_empty() && !block.ends_with(b"\n"));
+        self.counted = 0;
         let last = block.strip_suffix(b"\n").unwrap_or(block);
         let last = last.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
         self.log.newest = message(last.get(..LINE.min(last.len())).unwrap_or_default()).time.or(self.log.newest);
@@ -116,7 +152,17 @@ impl Scanner {
         self.log
     }
 
+    /// Counts the lines of `block` before `end`.
+    fn count_to(&mut self, block: &[u8], end: usize) {
+        let part = block.get(self.counted..end).unwrap_or_default();
+        self.lines += memchr::memchr_iter(b'\n', part).count() as u64;
+        self.counted = end;
+    }
+
     fn line(&mut self, line: &[u8], anchored: bool, before: &[u8]) {
+        if self.jvm.is_some() || anchored && hs_err::begins(line) {
+            self.of_jvm(line);
+        }
         if let Some(field) = journal::field(line) {
             match field {
                 Field::Time(stamp) => self.entry = (Some(stamp), true),
@@ -138,9 +184,35 @@ impl Scanner {
         }
         if !self.open.is_empty() {
             self.feed(&said);
+            if let Some(at) = said.text.find("oom_reaper: reaped process ") {
+                self.reaped(said.text.get(at + 27..).unwrap_or_default());
+            }
         }
         if anchored {
             self.anchored(&said);
+        }
+    }
+
+    /// A line of a JVM's report, or its first one.
+    fn of_jvm(&mut self, line: &[u8]) {
+        let text = message(line).text;
+        if hs_err::begins(&text) {
+            self.end_jvm();
+            self.jvm = Some(Excerpt { source: self.source, line: self.lines + 1, text: Vec::new() });
+        }
+        let Some(jvm) = &mut self.jvm else { return };
+        jvm.text.extend_from_slice(&text);
+        jvm.text.push(b'\n');
+        if hs_err::ends(&text) || jvm.text.len() > JVM {
+            self.end_jvm();
+        }
+    }
+
+    fn end_jvm(&mut self) {
+        if let Some(jvm) = self.jvm.take()
+            && self.log.jvm.len() < JVMS
+        {
+            self.log.jvm.push(jvm);
         }
     }
 
@@ -160,10 +232,6 @@ impl Scanner {
         if let Some(rest) = text.strip_prefix(b"Linux version ") {
             let release = rest.split(u8::is_ascii_whitespace).next().unwrap_or_default();
             self.log.kernel = Some(release.get(..80).unwrap_or(release).to_str_lossy().into_owned());
-            return;
-        }
-        if let Some(at) = text.find("oom_reaper: reaped process ") {
-            self.reaped(text.get(at + 27..).unwrap_or_default());
             return;
         }
         if is_oom(text) {
@@ -216,7 +284,7 @@ impl Scanner {
         }
         *subjects += 1;
         self.known.insert(key.clone(), self.log.incidents.len());
-        let (words, source) = (words(), self.source);
+        let (words, source, line) = (words(), self.source, self.lines + 1);
         self.log.incidents.push(Incident {
             kind,
             subject: key.1,
@@ -226,10 +294,12 @@ impl Scanner {
             last: time,
             words,
             source,
+            line,
         });
     }
 
     fn end(&mut self) {
+        self.end_jvm();
         for reader in std::mem::take(&mut self.open) {
             self.close(reader);
         }

@@ -10,6 +10,7 @@ pub mod fork_rejected;
 pub mod hardware_errors;
 pub mod hung_task;
 pub mod io_errors;
+pub mod jvm_crashed;
 pub mod jvm_out_of_memory;
 pub mod kernel_panic;
 pub mod neighbour_table_full;
@@ -119,6 +120,9 @@ fn times(count: u64, first: Option<Stamp>, last: Option<Stamp>) -> Text {
 fn kernel_log(facts: &Facts, found: &mut Findings) -> Result<std::sync::Arc<KernelLog>, Skip> {
     let log = facts.get::<KernelLog>()?;
     log.tell_unread(found);
+    if !log.has_kernel() {
+        return Err(Skip::NotApplicable(tr!("no line of a kernel is in it")));
+    }
     Ok(log)
 }
 

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
-use sickbay_target::Access;
+use sickbay_target::{Access, Kind};
 
 use super::{Context, Failure, TargetArgs, mirror};
+use crate::check::Skip;
 use crate::checks;
 use crate::diagnose::{Diagnosis, look};
 use crate::facts::Facts;
 use crate::facts::comparison::Comparison;
+use crate::facts::kernel_log::KernelLog;
 use crate::report::Report;
+use crate::text::Text;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Check {
@@ -43,6 +46,9 @@ impl Check {
             }
             seen => seen,
         };
+        if let Some(why) = not_a_log(&facts) {
+            return Err(Failure(why));
+        }
         let mut report = Report::new(started, &facts, diagnosis, None);
         report.comparison = comparison;
         report.target.notes.extend(self.target.cut_off(context));
@@ -61,5 +67,13 @@ impl Check {
         let (facts, diagnosis) = look(|| facts().with_mirror(mirror.clone()), &chosen);
         let comparison = other.map(|donor| Comparison::of(&facts, &Facts::new(donor, None)));
         Ok((facts, diagnosis, comparison))
+    }
+}
+
+/// Why nothing can be said of a text that was given for a log.
+fn not_a_log(facts: &Facts) -> Option<Text> {
+    match facts.get::<KernelLog>() {
+        Err(Skip::Unknown(why)) if facts.target().kind == Kind::Log => Some(why),
+        _ => None,
     }
 }

@@ -2,6 +2,7 @@
 
 use bstr::ByteSlice;
 use sickbay_formats::boot_console::{Cause, Console, Reader, Stage as ConsoleStage, Stop, Verdict};
+use sickbay_formats::census::Census;
 use sickbay_formats::kernel_log::Scanner;
 use sickbay_target::Blocks;
 
@@ -16,7 +17,7 @@ const HELD: usize = 64 << 20;
 
 /// Reads a log for a scanner of incidents, and as a console if it is one. Of a console a boot that nobody could log in
 /// to, and that another followed, is over and done with: its incidents do not count.
-pub(super) fn feed(scanner: &mut Scanner, mut blocks: Blocks) -> std::io::Result<Option<Console>> {
+pub(super) fn feed(scanner: &mut Scanner, census: &mut Census, mut blocks: Blocks) -> std::io::Result<Option<Console>> {
     let mut reader = Reader::default();
     // The boots that were read and not yet given to the scanner, and whether each came up.
     let mut held: Vec<(Vec<u8>, bool)> = vec![(Vec::new(), false)];
@@ -28,6 +29,7 @@ pub(super) fn feed(scanner: &mut Scanner, mut blocks: Blocks) -> std::io::Result
             Ok(None) => break Ok(()),
             Err(error) => break Err(error),
         };
+        census.block(block);
         if !watched {
             scanner.block(block);
             continue;
@@ -63,6 +65,8 @@ fn give(scanner: &mut Scanner, held: &mut Vec<(Vec<u8>, bool)>, is_console: bool
     for (index, (text, up)) in held.iter().enumerate() {
         if !is_console || *up || index == last {
             scanner.block(text);
+        } else {
+            scanner.pass_over(text.lines().count() as u64);
         }
     }
     *held = vec![(Vec::new(), false)];

@@ -14,8 +14,8 @@ use crate::facts::console::{stage, why};
 use crate::finding::{Finding, Place, Severity};
 use crate::proof::{Proof, Stage, State};
 use crate::repair::Risk;
-use crate::report::Report;
 use crate::report::comparison::ComparisonV1;
+use crate::report::{Report, Understood};
 use crate::text::{Lang, Text};
 
 /// The whole report.
@@ -102,6 +102,9 @@ pub struct Target {
     pub name: String,
     /// The system on it.
     pub release: Release,
+    /// Of logs: how much of them was understood.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub understood: Option<Understood>,
     /// Remarks on how it was opened.
     pub notes: Vec<String>,
 }
@@ -285,6 +288,7 @@ pub fn report(report: &Report, lang: Lang) -> ReportV1 {
                 version: report.target.version.clone(),
                 kernel: report.target.kernel.clone(),
             },
+            understood: report.target.understood,
             notes: report.target.notes.clone(),
         },
         outcomes: report.diagnosis.outcomes.iter().map(|(check, how)| outcome(check, how, lang)).collect(),
