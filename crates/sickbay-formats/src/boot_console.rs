@@ -66,6 +66,12 @@ pub enum Cause {
     InitramfsNotUsed,
     /// This root device is not there.
     RootMissing,
+    /// This driver failed, and then the root device is not there.
+    StorageDriver,
+    /// LVM's devices file does not have the disk: what it looked for.
+    LvmDevices,
+    /// The root file system is on another machine, and could not be mounted.
+    RootOverNetwork,
     /// Nothing says which device is the root.
     RootUnnamed,
     /// The root file system on this device cannot be mounted.

@@ -50,6 +50,7 @@ pub mod reed_solomon;
 pub mod rpm;
 pub mod rpmdb;
 pub mod selinux;
+pub mod service_log;
 pub mod shell;
 pub mod shell_vars;
 pub mod span;

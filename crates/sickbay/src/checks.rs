@@ -114,8 +114,10 @@ pub static ALL: &[&Check] = &[
     &logs::conntrack_full::CHECK,
     &logs::time_wait_overflow::CHECK,
     &logs::syn_flood::CHECK,
+    &logs::tcp_limit_reached::CHECK,
     &logs::neighbour_table_full::CHECK,
     &logs::firewall_drops::CHECK,
+    &logs::service_faults::CHECK,
     // Memory of the running system: causes before what they lead to.
     &memory::memory_hugepages_unused::CHECK,
     &memory::memory_min_free::CHECK,

@@ -19,7 +19,9 @@ mod oom_story;
 pub mod page_allocation_failure;
 pub mod process_crashes;
 pub mod rcu_stall;
+pub mod service_faults;
 pub mod syn_flood;
+pub mod tcp_limit_reached;
 pub mod time_wait_overflow;
 pub mod vmalloc_failed;
 
@@ -89,7 +91,7 @@ impl<'a> Seen<'a> {
         if let Some(example) = self.each.first() {
             let source = self.log.source(example.source);
             finding.at_path(&source);
-            finding.evidence(source.display().to_string(), example.words.clone());
+            finding.evidence(format!("{}:{}", source.display(), example.line), example.words.clone());
         }
         finding.note(self.times());
         finding.detail("count", self.count);
@@ -98,7 +100,12 @@ impl<'a> Seen<'a> {
         let subjects: Vec<serde_json::Value> = self
             .each
             .iter()
-            .map(|seen| serde_json::json!({"subject": seen.subject, "detail": seen.detail, "count": seen.count}))
+            .map(|seen| {
+                serde_json::json!({
+                    "subject": seen.subject, "detail": seen.detail, "count": seen.count, "line": seen.line,
+                    "first": text(seen.first), "last": text(seen.last),
+                })
+            })
             .collect();
         finding.detail("subjects", subjects);
     }

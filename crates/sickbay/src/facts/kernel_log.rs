@@ -8,6 +8,7 @@ use sickbay_formats::boot_console::Console;
 use sickbay_formats::census::Census;
 use sickbay_formats::foreign::{self, Foreign};
 use sickbay_formats::kernel_log::{self, Incident, Kind, Scanner, Stamp};
+use sickbay_formats::service_log;
 use sickbay_target::{Blocks, Kind as TargetKind};
 
 use crate::check::Skip;
@@ -29,6 +30,8 @@ pub struct KernelLog {
     pub consoles: Vec<(usize, Console)>,
     /// How much of logs that were given was understood.
     pub census: Census,
+    /// Why PAM, sshd or systemd cannot work, as logs that were given say it.
+    pub services: Vec<service_log::Seen>,
     /// The moment that the age of an incident is judged at, by the clocks that logs use: a date, and the time since
     /// the start. None where it cannot be told.
     now: Vec<Stamp>,
@@ -53,11 +56,13 @@ impl Fact for KernelLog {
 fn given(facts: &Facts) -> Result<KernelLog, Skip> {
     let mut log = KernelLog { given: true, ..KernelLog::default() };
     let mut scanner = Scanner::new();
+    let mut services = service_log::Scanner::default();
     for (index, file) in facts.target().logs().iter().enumerate() {
         scanner.source(index);
         log.census.source();
+        services.source(index);
         log.sources.push(file.path().to_owned());
-        match file.open().and_then(|blocks| console::feed(&mut scanner, &mut log.census, blocks)) {
+        match file.open().and_then(|blocks| console::feed(&mut scanner, &mut log.census, &mut services, blocks)) {
             Ok(console) => log.consoles.extend(console.map(|console| (index, console))),
             Err(error) => {
                 let why = error.to_string();
@@ -75,6 +80,7 @@ fn given(facts: &Facts) -> Result<KernelLog, Skip> {
     let older: Vec<usize> = log.consoles.iter().map(|(index, _)| *index).filter(|index| is_older(*index)).collect();
     log.consoles.retain(|(index, _)| !older.contains(index));
     log.said = scanner.finish();
+    log.services = services.seen;
     if log.says_something() || !log.unread.is_empty() {
         return Ok(log);
     }
@@ -200,7 +206,8 @@ impl KernelLog {
     /// Whether anything in logs that were given is understood.
     fn says_something(&self) -> bool {
         let said = &self.said;
-        let found = !said.incidents.is_empty() || !said.ooms.is_empty() || !said.jvm.is_empty();
+        let found =
+            !said.incidents.is_empty() || !said.ooms.is_empty() || !said.jvm.is_empty() || !self.services.is_empty();
         self.census.understood() > 0 || found || !self.consoles.is_empty()
     }
 

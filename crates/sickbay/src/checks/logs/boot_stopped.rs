@@ -87,11 +87,12 @@ fn run(facts: &Facts, found: &mut Findings) -> Told {
                 | Cause::CheckFailed
                 | Cause::RootUnmountable
                 | Cause::RootMissing
+                | Cause::StorageDriver
         ) {
             finding.explains("/dev");
         }
         finding
-            .by_hand(tr!("point sickbay check at the disk itself: it names the file at fault and offers the repair"));
+            .by_hand(tr!("point sickbay check at the disk itself: it may name the file at fault and offer the repair"));
     }
     Ok(())
 }
