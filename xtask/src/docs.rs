@@ -23,7 +23,7 @@ impl Docs {
         let docs = workspace().join("docs");
         let mut stale = Vec::new();
         for (name, text) in [
-            ("sickbay.1", man()?),
+            ("sickbay.1", crate::man::page()?),
             ("report-v1.schema.json", schema()?),
             ("checks.md", checks(Lang::En)),
             ("checks.zh-CN.md", checks(Lang::ZhCn)),
@@ -43,24 +43,6 @@ impl Docs {
         }
         if stale.is_empty() { Ok(()) } else { Err(format!("{} out of date: run cargo xtask docs", stale.join(", "))) }
     }
-}
-
-/// One page for the command and all its verbs.
-fn man() -> Result<String, String> {
-    let command = sickbay::cli::command();
-    let mut out = Vec::new();
-    let io = |error: std::io::Error| error.to_string();
-    clap_mangen::Man::new(command.clone()).render(&mut out).map_err(io)?;
-    for verb in command.get_subcommands().filter(|verb| !verb.is_hide_set()) {
-        let verb = verb.clone();
-        let name = verb.get_name().to_owned();
-        out.extend(format!(".SH \"SICKBAY {}\"\n", name.to_uppercase()).as_bytes());
-        let man = clap_mangen::Man::new(verb.bin_name(format!("sickbay {name}")));
-        man.render_synopsis_section(&mut out).map_err(io)?;
-        man.render_description_section(&mut out).map_err(io)?;
-        man.render_options_section(&mut out).map_err(io)?;
-    }
-    String::from_utf8(out).map_err(|error| error.to_string())
 }
 
 fn schema() -> Result<String, String> {

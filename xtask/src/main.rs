@@ -3,7 +3,9 @@
 mod bench;
 mod coverage;
 mod docs;
+mod hostile;
 mod lab;
+mod man;
 mod new_check;
 
 use std::process::ExitCode;
@@ -25,6 +27,8 @@ enum Task {
     Docs(docs::Docs),
     /// Measure what a look costs, as ratios to peers
     Bench(bench::Bench),
+    /// Run sickbay on targets that mean no good
+    Hostile(hostile::Hostile),
     /// Break, repair and boot the disk of a real machine
     Lab(lab::Lab),
 }
@@ -34,6 +38,7 @@ fn main() -> ExitCode {
         Task::NewCheck(task) => task.run(),
         Task::Docs(task) => task.run(),
         Task::Bench(task) => task.run(),
+        Task::Hostile(task) => task.run(),
         Task::Lab(task) => task.run(),
     };
     match result {

@@ -3,6 +3,7 @@
 
 use std::fmt::Write;
 
+use base64ct::{Base64, Encoding};
 use bstr::{BStr, BString, ByteSlice};
 
 use crate::digest::Digest;
@@ -14,14 +15,18 @@ pub struct Source {
     pub uri: String,
     /// `bookworm`; ends with a slash where packages and lists lie in one directory.
     pub suite: String,
+    /// Who may sign its Release file (sources.list(5), Signed-By): paths of keyrings, or one keyring written out. None: whoever
+    /// is in apt's own keyrings.
+    pub signed_by: Vec<String>,
 }
 
 impl Source {
-    fn new(uri: &str, suite: &str) -> Source {
-        Source { uri: format!("{}/", uri.trim_end_matches('/')), suite: suite.to_owned() }
+    fn new(uri: &str, suite: &str, signed_by: Vec<String>) -> Source {
+        Source { uri: format!("{}/", uri.trim_end_matches('/')), suite: suite.to_owned(), signed_by }
     }
 
-    /// How the names of its lists in `/var/lib/apt/lists` begin (`URItoFileName` in apt's `apt-pkg/contrib/strutl.cc`).
+    /// How the names of its lists in `/var/lib/apt/lists` begin, and those of its `InRelease` and `Release` (`URItoFileName` in
+    /// apt's `apt-pkg/contrib/strutl.cc`).
     pub fn list_prefix(&self, architecture: &str) -> String {
         let dir = match self.suite.as_str() {
             "/" => String::new(),
@@ -50,11 +55,15 @@ pub fn of_list(text: &[u8]) -> Vec<Source> {
     let of_line = |line: &[u8]| {
         let line = line.split(|byte| *byte == b'#').next()?.to_str().ok()?.trim();
         let mut rest = line.strip_prefix("deb")?.strip_prefix([' ', '\t'])?.trim_start();
+        let mut signed_by = Vec::new();
         if let Some(options) = rest.strip_prefix('[') {
-            rest = options.split_once(']')?.1;
+            let (options, after) = options.split_once(']')?;
+            let value = options.split_ascii_whitespace().find_map(|option| option.strip_prefix("signed-by="));
+            signed_by.extend(value.into_iter().flat_map(|value| value.split(',')).map(str::to_owned));
+            rest = after;
         }
         let mut words = rest.split_ascii_whitespace();
-        Some(Source::new(words.next()?, words.next()?))
+        Some(Source::new(words.next()?, words.next()?, signed_by))
     };
     text.lines().filter_map(of_line).collect()
 }
@@ -75,11 +84,84 @@ pub fn of_sources(text: &[u8]) -> Vec<Source> {
         if off || !words("Types").iter().any(|word| word == "deb") {
             continue;
         }
+        let written_out = field(paragraph, "Signed-By").filter(|value| value.contains_str(ARMOUR));
+        let signed_by = match written_out {
+            // The lines are indented by one blank; an empty one is a dot.
+            Some(block) => {
+                let lines =
+                    block.lines().map(|line| line.trim_ascii()).map(|line| if line == b"." { b"" } else { line });
+                vec![lines.map(|line| line.to_str_lossy().into_owned() + "\n").collect()]
+            }
+            None => words("Signed-By"),
+        };
         for uri in words("URIs") {
-            sources.extend(words("Suites").iter().map(|suite| Source::new(&uri, suite)));
+            sources.extend(words("Suites").iter().map(|suite| Source::new(&uri, suite, signed_by.clone())));
         }
     }
     sources
+}
+
+/// How a key begins that is written as text (RFC 9580, section 6.2).
+const ARMOUR: &str = "-----BEGIN PGP PUBLIC KEY BLOCK-----";
+
+/// A keyring as gpgv reads it: every block of a text taken out of its armour; what has none is as it is.
+pub fn keyring(content: &[u8]) -> Vec<u8> {
+    if !content.contains_str(ARMOUR) {
+        return content.to_vec();
+    }
+    let mut keys = Vec::new();
+    let mut lines = content.lines().map(<[u8]>::trim_ascii);
+    while lines.by_ref().any(|line| line == ARMOUR.as_bytes()) {
+        // Headers end at an empty line; the last line of the block is a checksum.
+        let is_data = |line: &&[u8]| !line.starts_with(b"-----") && !line.starts_with(b"=");
+        let block: Vec<&[u8]> = lines.by_ref().take_while(is_data).collect();
+        let body = block.iter().position(|line| line.is_empty()).map_or(0, |empty| empty + 1);
+        let text: Vec<u8> = block.get(body..).unwrap_or_default().concat();
+        keys.extend(text.to_str().ok().and_then(|text| Base64::decode_vec(text).ok()).unwrap_or_default());
+    }
+    keys
+}
+
+/// What gpgv says of a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// At least one trusted key signed it, and no signature is wrong.
+    Good,
+    /// No key that it knows signed it.
+    NoKey,
+    /// A signature is wrong, or its key has expired or was revoked.
+    Bad,
+}
+
+/// Reads what gpgv writes with `--status-fd` (GnuPG's doc/DETAILS).
+pub fn verdict(status: &[u8]) -> Verdict {
+    let mut verdict = Verdict::NoKey;
+    for line in status.lines() {
+        let mut words = line.split_str(" ");
+        if words.next() != Some(b"[GNUPG:]") {
+            continue;
+        }
+        match words.next() {
+            Some(b"VALIDSIG") if verdict == Verdict::NoKey => verdict = Verdict::Good,
+            Some(b"BADSIG" | b"EXPSIG" | b"EXPKEYSIG" | b"REVKEYSIG" | b"FAILURE" | b"UNEXPECTED") => {
+                return Verdict::Bad;
+            }
+            _ => {}
+        }
+    }
+    verdict
+}
+
+/// The SHA256 of a file that a Release file lists, for example of `main/binary-amd64/Packages`.
+pub fn listed_digest(release: &[u8], path: &str) -> Option<Digest> {
+    let paragraph = paragraphs(release).next()?;
+    let of_line = |line: &[u8]| {
+        let mut words = line.to_str().ok()?.split_ascii_whitespace();
+        let (digest, _size, name) = (words.next()?, words.next()?, words.next()?);
+        (name == path).then(|| Digest::from_hex(digest.as_bytes()))?
+    };
+    let digest = field(paragraph, "SHA256")?.lines().find_map(of_line)?;
+    matches!(digest, Digest::Sha256(_)).then_some(digest)
 }
 
 /// The paragraphs of a text in the form of deb822(5).
@@ -176,8 +258,35 @@ pub fn pool(source: &str, section: &str) -> String {
     format!("pool/{component}/{}/{source}", source.chars().take(initials).collect::<String>())
 }
 
+/// Whether a host is an address that is only good on the own link (RFC 3927, RFC 4291), in any of the forms that programs take
+/// (inet_aton(3)): there the clouds keep credentials of the machine.
+pub fn is_link_local(host: &str) -> bool {
+    if let Some(v6) = host.strip_prefix('[').and_then(|rest| rest.split(']').next()) {
+        let address = v6.split('%').next().and_then(|it| it.parse::<std::net::Ipv6Addr>().ok());
+        return address.is_none_or(|it| {
+            it.is_unicast_link_local()
+                || it.to_ipv4_mapped().or_else(|| it.to_ipv4()).is_some_and(|v4| v4.is_link_local())
+        });
+    }
+    let host = host.split(':').next().unwrap_or_default().trim_end_matches('.');
+    let number = |part: &str| match part.strip_prefix("0x").or_else(|| part.strip_prefix("0X")) {
+        Some(hex) => u32::from_str_radix(if hex.is_empty() { "0" } else { hex }, 16).ok(),
+        None if part.len() > 1 && part.starts_with('0') => u32::from_str_radix(part, 8).ok(),
+        None => part.parse::<u32>().ok(),
+    };
+    let Some(parts) = host.split('.').map(number).collect::<Option<Vec<u32>>>() else { return false };
+    let address = match parts.as_slice() {
+        [all] => Some(*all),
+        [a, rest] => Some(a << 24 | rest & 0xff_ffff),
+        [a, b, rest] => Some(a << 24 | (b & 0xff) << 16 | rest & 0xffff),
+        [a, b, c, d] => Some(a << 24 | (b & 0xff) << 16 | (c & 0xff) << 8 | d & 0xff),
+        _ => None,
+    };
+    address.is_none_or(|address| std::net::Ipv4Addr::from(address).is_link_local())
+}
+
 /// The URL of a file below a mirror's URI. `None` unless it is http or https with a plain host: other schemes reach what
-/// belongs to this machine, and a password has no business on a command line.
+/// belongs to this machine, as do addresses of the own link, and a password has no business on a command line.
 pub fn url(uri: &str, path: &str) -> Option<String> {
     let (scheme, rest) = uri.split_once("://")?;
     let scheme = scheme.to_ascii_lowercase();
@@ -186,7 +295,7 @@ pub fn url(uri: &str, path: &str) -> Option<String> {
     if !matches!(scheme.as_str(), "http" | "https") || !host.bytes().all(plain) {
         return None;
     }
-    if !host.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '[') {
+    if !host.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '[') || is_link_local(host) {
         return None;
     }
     let mut url = format!("{scheme}://{host}/");
@@ -208,14 +317,15 @@ mod tests {
     use super::*;
 
     fn source(uri: &str, suite: &str) -> Source {
-        Source { uri: uri.to_owned(), suite: suite.to_owned() }
+        Source { uri: uri.to_owned(), suite: suite.to_owned(), signed_by: Vec::new() }
     }
 
     #[test]
     fn both_forms_of_sources() {
         let list = b"# deb http://no/ x main\ndeb [ arch=amd64 signed-by=/k ] http://a/debian bookworm main # why\n\
             deb-src http://a/debian bookworm main\ndeb\tfile:/srv ./\ndeb\ndebian http://x y\n";
-        assert_eq!(of_list(list), [source("http://a/debian/", "bookworm"), source("file:/srv/", "./")]);
+        let signed = Source { signed_by: vec!["/k".to_owned()], ..source("http://a/debian/", "bookworm") };
+        assert_eq!(of_list(list), [signed, source("file:/srv/", "./")]);
         let text = b"Types: deb deb-src\nURIs: http://a/debian\n# between\n https://b/\nSuites: one\n two\n\n\
             Enabled: no\nTypes: deb\nURIs: http://c\nSuites: x\n\nTypes: deb-src\nURIs: http://d\nSuites: x\n";
         let all =
@@ -225,7 +335,7 @@ mod tests {
 
     #[test]
     fn names_of_lists() {
-        let name = |uri, suite| Source::new(uri, suite).list_prefix("amd64");
+        let name = |uri, suite| Source::new(uri, suite, Vec::new()).list_prefix("amd64");
         assert_eq!(
             name("http://mirror.example/debian/", "bookworm-updates"),
             "mirror.example_debian_dists_bookworm-updates_"
@@ -233,6 +343,56 @@ mod tests {
         assert_eq!(name("https://x/a_b~c/", "./"), "x_a%5fb%7ec_._");
         assert_eq!(name("http://x/y", "/"), "x_y_");
         assert_eq!(name("http://x/", "$(ARCH)/"), "x_amd64_");
+    }
+
+    #[test]
+    fn keys_of_sources() {
+        let text = b"Types: deb\nURIs: http://a/debian\nSuites: x\nSigned-By: /usr/share/keyrings/a.gpg\n /b.asc\n\n\
+            Types: deb\nURIs: http://b/\nSuites: y\nSigned-By:\n -----BEGIN PGP PUBLIC KEY BLOCK-----\n .\n aGFs\n bG8=\n =abcd\n -----END PGP PUBLIC KEY BLOCK-----\n";
+        let sources = of_sources(text);
+        assert_eq!(sources[0].signed_by, ["/usr/share/keyrings/a.gpg", "/b.asc"]);
+        assert_eq!(keyring(sources[1].signed_by[0].as_bytes()), b"hallo");
+        assert_eq!(keyring(b"\x99\x01binary"), b"\x99\x01binary");
+    }
+
+    #[test]
+    fn what_gpgv_says() {
+        let good = "[GNUPG:] GOODSIG 1 x\n[GNUPG:] VALIDSIG 1 2\n";
+        assert_eq!(verdict(good.as_bytes()), Verdict::Good);
+        // A second key that is not known does not matter; a wrong signature does.
+        assert_eq!(verdict(format!("[GNUPG:] NO_PUBKEY 3\n{good}").as_bytes()), Verdict::Good);
+        assert_eq!(verdict(format!("{good}[GNUPG:] BADSIG 3 y\n").as_bytes()), Verdict::Bad);
+        assert_eq!(verdict(b"[GNUPG:] EXPKEYSIG 1 x\n[GNUPG:] VALIDSIG 1 2\n"), Verdict::Bad);
+        assert_eq!(verdict(b"gpgv: VALIDSIG\n[GNUPG:] NO_PUBKEY 3\n"), Verdict::NoKey);
+        let release = format!(
+            "Suite: x\nSHA256:\n {0} 7 main/binary-amd64/Packages\n {0} 8 other\n\nSHA256:\n {0} 1 second\n",
+            "0".repeat(64)
+        );
+        assert_eq!(listed_digest(release.as_bytes(), "main/binary-amd64/Packages"), Some(Digest::Sha256([0; 32])));
+        assert_eq!(listed_digest(release.as_bytes(), "second"), None);
+    }
+
+    #[test]
+    fn addresses_of_the_own_link() {
+        for host in [
+            "169.254.169.254",
+            "169.254.1.1:80",
+            "2852039166",
+            "0xa9fea9fe",
+            "0251.0376.0251.0376",
+            "169.16689662",
+            "[fe80::1]",
+            "[fe80::1%eth0]:80",
+            "[::ffff:169.254.169.254]",
+            "[::169.254.169.254]",
+            "169.254.169.254.",
+            "[x]",
+        ] {
+            assert!(is_link_local(host), "{host}");
+        }
+        for host in ["deb.debian.org", "127.0.0.1:8080", "[::1]", "169.com", "10.0.0.1", "[2001:db8::1]:80"] {
+            assert!(!is_link_local(host), "{host}");
+        }
     }
 
     #[test]
@@ -256,9 +416,17 @@ mod tests {
     fn urls_are_of_the_network_and_plain() {
         let url = |uri| url(uri, "./pool/a b_1%3a2+c~d.deb");
         assert_eq!(url("HTTP://h:80/x%20y/").as_deref(), Some("http://h:80/x%20y/pool/a%20b_1%253a2+c~d.deb"));
-        for no in
-            ["file:///etc/", "copy:/x/", "ftp://h/", "http://u:p@h/", "http:///x", "http://-o/", "cdrom:[a b]/", ""]
-        {
+        for no in [
+            "file:///etc/",
+            "copy:/x/",
+            "ftp://h/",
+            "http://u:p@h/",
+            "http:///x",
+            "http://-o/",
+            "cdrom:[a b]/",
+            "",
+            "http://169.254.169.254/",
+        ] {
             assert_eq!(url(no), None, "{no}");
         }
     }
@@ -269,6 +437,7 @@ mod tests {
             let _ = (of_list(&bytes), of_sources(&bytes), url(&text, &text), pool(&text, &text));
             let _ = source(&text, &text).list_prefix(&text);
             let _ = entries(&bytes, BStr::new(""), BStr::new("")).count();
+            let _ = (keyring(&bytes), verdict(&bytes), listed_digest(&bytes, &text), is_link_local(&text));
         }
 
         #[test]

@@ -9,8 +9,12 @@ use crate::{dpkg, rpm};
 
 /// The most bytes of one file that are taken out: no program or library is larger.
 const FILE_LIMIT: u64 = 1 << 30;
-/// The most bytes that are unpacked of one package, so that a bomb ends.
-const ARCHIVE_LIMIT: u64 = 16 << 30;
+
+/// The most bytes that are unpacked of so many packed ones, so that a bomb ends before anybody waits for it. What is real is
+/// packed to a tenth; what is small may be a file of zeros.
+fn limit(packed: &[u8]) -> u64 {
+    (256 << 20) + 100 * packed.len() as u64
+}
 
 /// Which package a file holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,8 +124,9 @@ fn reader<'a>(kind: &[u8], bytes: &'a [u8]) -> Option<Box<dyn Read + 'a>> {
 /// `xz`, `lz4` …); `None` when it is damaged, larger than any of those, or packed in a way that is not known.
 pub fn unpack(kind: &[u8], bytes: &[u8]) -> Option<Vec<u8>> {
     let mut content = Vec::new();
-    reader(kind, bytes)?.take(FILE_LIMIT).read_to_end(&mut content).ok()?;
-    ((content.len() as u64) < FILE_LIMIT).then_some(content)
+    let limit = limit(bytes).min(FILE_LIMIT);
+    reader(kind, bytes)?.take(limit).read_to_end(&mut content).ok()?;
+    ((content.len() as u64) < limit).then_some(content)
 }
 
 /// `./usr/bin/x`, `usr/bin/x` and `/usr/bin/x/` as `/usr/bin/x`.
@@ -136,7 +141,7 @@ fn of_tar(kind: &[u8], data: &[u8], wanted: impl Fn(&[u8]) -> bool) -> Option<Ve
     // A second name of a file says only what the first one was, which may not be wanted itself.
     let mut names: HashMap<BString, Vec<Member>> = HashMap::new();
     for round in 0..2 {
-        let mut archive = tar::Archive::new(reader(kind, data)?.take(ARCHIVE_LIMIT));
+        let mut archive = tar::Archive::new(reader(kind, data)?.take(limit(data)));
         for entry in archive.entries().ok()? {
             let Ok(mut entry) = entry else { break };
             let path = absolute(&entry.path_bytes());
@@ -195,7 +200,7 @@ fn of_rpm(rpm: &rpm::PackageFile<'_>, wanted: impl Fn(&[u8]) -> bool) -> Vec<Mem
     let mut members: Vec<(u64, Member)> = Vec::new();
     // Of a file with several names only the last has the content.
     let mut contents: HashMap<u64, Vec<u8>> = HashMap::new();
-    let mut archive = Cpio { from: reader.take(ARCHIVE_LIMIT) };
+    let mut archive = Cpio { from: reader.take(limit(rpm.payload)) };
     while let Ok(Some(entry)) = archive.next() {
         let path = absolute(&entry.name);
         let file = files.get(path.as_slice());

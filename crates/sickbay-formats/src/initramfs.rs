@@ -12,7 +12,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use bstr::BString;
 
 use crate::cpio::{self, End, Entry};
-use source::Source;
+use source::{Bounded, Source};
 
 /// All parts together are unpacked up to here, in bytes: 4 GiB. A bomb must not be read for ever.
 const UNPACKED_LIMIT: u64 = 4 << 30;
@@ -214,21 +214,25 @@ fn unpack(
     wanted: Wanted<'_>,
     each: &mut dyn FnMut(Entry),
 ) -> Result<(), Broken> {
+    let packed = source.count();
+    let archives = |decoder: &mut dyn Read, budget: &mut u64, each: &mut dyn FnMut(Entry)| {
+        archives(Bounded::new(decoder, packed), budget, wanted, each)
+    };
     match compression {
         Compression::None => Ok(()),
-        Compression::Gzip => archives(flate2::bufread::GzDecoder::new(source), budget, wanted, each),
-        Compression::Bzip2 => archives(bzip2::bufread::BzDecoder::new(source), budget, wanted, each),
+        Compression::Gzip => archives(&mut flate2::bufread::GzDecoder::new(source), budget, each),
+        Compression::Bzip2 => archives(&mut bzip2::bufread::BzDecoder::new(source), budget, each),
         Compression::Xz => {
-            archives(lzma_rust2::XzReader::new_mem_limit(source, false, WINDOW_LIMIT), budget, wanted, each)
+            archives(&mut lzma_rust2::XzReader::new_mem_limit(source, false, WINDOW_LIMIT), budget, each)
         }
         Compression::Zstd => {
-            archives(zstd::stream::read::Decoder::with_buffer(source)?.single_frame(), budget, wanted, each)
+            archives(&mut zstd::stream::read::Decoder::with_buffer(source)?.single_frame(), budget, each)
         }
-        Compression::Lz4 => archives(lz4::Legacy::new(source), budget, wanted, each),
-        Compression::Lzo => archives(lzo::Lzop::new(source)?, budget, wanted, each),
+        Compression::Lz4 => archives(&mut lz4::Legacy::new(source), budget, each),
+        Compression::Lzo => archives(&mut lzo::Lzop::new(source)?, budget, each),
         Compression::Lzma => {
             let mut decoder = lzma_rust2::LzmaReader::new_mem_limit(&mut *source, WINDOW_LIMIT, None)?;
-            let result = archives(&mut decoder, budget, wanted, each);
+            let result = archives(&mut decoder, budget, each);
             let (source, ahead) = decoder.into_parts();
             source.unread(ahead);
             result
@@ -238,7 +242,7 @@ fn unpack(
 
 /// Everything that comes out of a decompressor, so that its checksum is looked at too.
 fn archives(
-    decoder: impl Read,
+    decoder: Bounded<&mut dyn Read>,
     budget: &mut u64,
     wanted: Wanted<'_>,
     each: &mut dyn FnMut(Entry),

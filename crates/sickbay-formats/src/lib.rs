@@ -16,6 +16,7 @@ pub mod census;
 pub mod cpio;
 pub mod device_map;
 pub mod digest;
+pub mod disk_image;
 pub mod dpkg;
 pub mod elf;
 pub mod foreign;

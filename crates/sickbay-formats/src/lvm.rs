@@ -458,6 +458,12 @@ description = "Created \"before\" executing 'lvextend'"
         assert_eq!(Pv::read(&[0; 4096]), None);
     }
 
+    #[test]
+    fn sections_without_end_are_none() {
+        let text = format!("{}{}", "a{".repeat(400_000), "}".repeat(400_000));
+        assert_eq!(Vg::parse(&text), None);
+    }
+
     proptest! {
         #[test]
         fn never_panics(cut in 0usize..4000, noise in any::<[u8; 24]>(), at in 0usize..5000) {

@@ -6,14 +6,14 @@ mod tests;
 use std::ffi::OsStr;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
+use rustix::process::{Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getrlimit, setrlimit, waitid};
 
 use crate::sys;
 
@@ -70,6 +70,12 @@ pub enum CommandError {
         /// How long it was waited for.
         deadline: Duration,
     },
+    /// It started more and more processes and was killed.
+    #[error("{program} started more and more processes and was killed")]
+    TooMuch {
+        /// Its name.
+        program: String,
+    },
     /// It could not be started or spoken to.
     #[error("{program} could not be run: {source}")]
     Io {
@@ -98,16 +104,18 @@ pub fn run<A: AsRef<OsStr>>(
     let mut command = plain(program);
     command.args(args);
     sys::before_exec(&mut command, die_with_parent);
-    converse(program, command, stdin, deadline, limit)
+    converse(program, command, stdin, deadline, limit, &mut |_| true)
 }
 
-/// Starts a command whose hook asks for [`die_with_parent`], and does for it what [`run`] promises.
+/// Starts a command whose hook asks for [`die_with_parent`], and does for it what [`run`] promises. It is killed as well when
+/// `bound`, which is asked again and again, says that it does too much.
 pub(crate) fn converse(
     program: &str,
     mut command: Command,
     stdin: &[u8],
     deadline: Duration,
     limit: usize,
+    bound: &mut dyn FnMut(u32) -> bool,
 ) -> Result<Output, CommandError> {
     let until = Instant::now() + deadline;
     let fail = |source: io::Error| match source.kind() {
@@ -117,8 +125,10 @@ pub(crate) fn converse(
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = Group(Some(command.spawn().map_err(fail)?));
     let mut talk = Talk::new(child.0.as_mut(), stdin, limit).map_err(fail)?;
-    if !talk.until(child.0.as_ref(), until).map_err(fail)? {
-        return Err(CommandError::TimedOut { program: program.to_owned(), deadline });
+    match talk.until(child.0.as_ref(), until, bound).map_err(fail)? {
+        Talked::ToItsEnd => {}
+        Talked::TooLong => return Err(CommandError::TimedOut { program: program.to_owned(), deadline }),
+        Talked::TooMuch => return Err(CommandError::TooMuch { program: program.to_owned() }),
     }
     let status = child.end().map_err(fail)?;
     let cut = talk.stdout.cut || talk.stderr.cut;
@@ -130,12 +140,30 @@ pub fn is_installed(program: &str) -> bool {
     PATH.split(':').any(|dir| rustix::fs::access(Path::new(dir).join(program), rustix::fs::Access::EXEC_OK).is_ok())
 }
 
-/// A program with an English environment, nothing of the user's, and a process group of its own, which the keys of the
-/// terminal do not reach.
+/// Descriptors that a program may have.
+const FILES: u64 = 1024;
+
+/// A program with an English environment and nothing of the user's: no descriptor, no terminal, whose keys do not reach it.
 pub(crate) fn plain(program: &str) -> Command {
     let mut command = Command::new(program);
-    command.env_clear().env("PATH", PATH).env("LC_ALL", "C").current_dir("/").process_group(0);
+    command.env_clear().env("PATH", PATH).env("LC_ALL", "C").current_dir("/");
+    sys::before_exec(&mut command, apart);
     command
+}
+
+/// What the child does before anything else. System calls only, see [`sys::before_exec`].
+fn apart() -> io::Result<()> {
+    rustix::process::setsid()?;
+    // What crashes leaves nothing.
+    limit(Resource::Core, 0)?;
+    limit(Resource::Nofile, FILES)?;
+    sys::close_others_on_exec()
+}
+
+/// Bounds a resource for good: lower than it is, never higher, which not even every root may.
+pub(crate) fn limit(resource: Resource, most: u64) -> io::Result<()> {
+    let most = getrlimit(resource).maximum.map_or(most, |now| now.min(most));
+    Ok(setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })?)
 }
 
 /// Asks the kernel to kill this process when the thread that started it ends.
@@ -151,6 +179,11 @@ impl Group {
     /// Of a child that was made by [`plain`].
     pub(crate) fn of(child: Child) -> Group {
         Group(Some(child))
+    }
+
+    /// Its process.
+    pub(crate) fn id(&self) -> Option<u32> {
+        self.0.as_ref().map(Child::id)
     }
 
     /// What it writes; given once.
@@ -216,6 +249,13 @@ struct Talk<'i> {
     stderr: Intake,
 }
 
+/// How a talk ended.
+enum Talked {
+    ToItsEnd,
+    TooLong,
+    TooMuch,
+}
+
 struct Intake {
     pipe: Option<std::fs::File>,
     bytes: Vec<u8>,
@@ -241,8 +281,13 @@ impl<'i> Talk<'i> {
         })
     }
 
-    /// Talks until the child has ended; false when `until` came first.
-    fn until(&mut self, child: Option<&Child>, until: Instant) -> io::Result<bool> {
+    /// Talks until the child has ended, `until` has come, or `bound` says that it does too much.
+    fn until(
+        &mut self,
+        child: Option<&Child>,
+        until: Instant,
+        bound: &mut dyn FnMut(u32) -> bool,
+    ) -> io::Result<Talked> {
         loop {
             if self.stdin.as_ref().is_some_and(|(_, rest)| rest.is_empty()) {
                 self.stdin = None; // closed: that is all
@@ -252,10 +297,13 @@ impl<'i> Talk<'i> {
             // A grandchild in the background may hold the pipes for ever: once the child has ended, what is in them
             // now is all there is.
             if ended && !heard {
-                return Ok(true);
+                return Ok(Talked::ToItsEnd);
             }
             if Instant::now() >= until {
-                return Ok(ended);
+                return Ok(if ended { Talked::ToItsEnd } else { Talked::TooLong });
+            }
+            if !ended && child.is_some_and(|child| !bound(child.id())) {
+                return Ok(Talked::TooMuch);
             }
         }
     }
@@ -315,65 +363,78 @@ fn slice(until: Instant) -> Duration {
 /// A program that must not outlive us, however we go.
 ///
 /// A shell waits for the end of a pipe that we hold. That end comes when this is dropped, and when this process dies,
-/// by SIGKILL too: one way of cleaning up for every case.
+/// by SIGKILL too: one way of cleaning up for every case. Then the program is asked to end (SIGTERM), and five seconds
+/// later it is killed, so that six seconds after our end nothing of it is left.
 #[derive(Debug)]
 pub(crate) struct Keeper {
-    shell: Child,
+    shell: Group,
+    pid: u32,
+    ask: Option<ChildStdin>,
     stopped: bool,
 }
 
 /// `$0` is how many seconds the kernel is given to write out what we left, when we died unasked, before the program ends.
 const KEEP_RUNNING: &str = r#"exec 3<&0
 "$@" </dev/null 3<&- & program=$!
-{ read -r asked <&3; [ "$asked" ] || sleep "$0"; kill "$program"; } >/dev/null 2>&1 & waiter=$!
+{
+    read -r asked <&3; [ "$asked" ] || sleep "$0"
+    kill "$program"
+    for second in 1 2 3 4 5; do sleep 1; kill -0 "$program" || exit; done
+    kill -9 "$program"
+} >/dev/null 2>&1 & waiter=$!
 wait "$program"; status=$?
 kill "$waiter" 2>/dev/null
 exit "$status""#;
 
+/// Memory that such a program may fill, in bytes. What it only reserves does not count.
+const KEPT_MEMORY: u64 = 2 << 30;
+
 impl Keeper {
-    /// Starts a program that ends (SIGTERM) when we do. `hook` runs before it, see [`sys::before_exec`].
+    /// Starts a program that ends when we do. `hook` runs before it, see [`sys::before_exec`].
     pub(crate) fn running(program: &mut Command, hook: fn() -> io::Result<()>) -> io::Result<Keeper> {
         let mut shell = plain("sh");
         shell.arg("-c").arg(KEEP_RUNNING).arg("0.3").arg(program.get_program()).args(program.get_args());
         shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        sys::before_exec(&mut shell, || limit(Resource::Data, KEPT_MEMORY));
         sys::before_exec(&mut shell, hook);
-        Ok(Keeper { shell: shell.spawn()?, stopped: false })
+        let mut child = shell.spawn()?;
+        Ok(Keeper { pid: child.id(), ask: child.stdin.take(), shell: Group::of(child), stopped: false })
     }
 
     /// The process of the shell, for its view of the mounts.
     pub(crate) fn pid(&self) -> u32 {
-        self.shell.id()
+        self.pid
     }
 
     /// How the program ended, when it has, and what it said.
     pub(crate) fn ended(&mut self) -> io::Result<Option<(ExitStatus, String)>> {
-        let Some(status) = self.shell.try_wait()? else {
+        let Some(shell) = self.shell.0.as_mut() else { return Err(io::ErrorKind::NotFound.into()) };
+        let Some(status) = shell.try_wait()? else {
             return Ok(None);
         };
         let mut said = Vec::new();
-        if let Some(pipe) = self.shell.stderr.take() {
+        if let Some(pipe) = shell.stderr.take() {
             fcntl_setfl(&pipe, fcntl_getfl(&pipe)? | OFlags::NONBLOCK)?;
             let _ = pipe.take(64 << 10).read_to_end(&mut said); // up to what is there
         }
         Ok(Some((status, String::from_utf8_lossy(&said).into_owned())))
     }
 
-    /// Puts the end to it and waits for that, at most `deadline`.
+    /// Puts the end to it and waits for that, at most `deadline`; then it is killed.
     pub(crate) fn stop(&mut self, deadline: Duration) -> io::Result<ExitStatus> {
         self.stopped = true;
-        if let Some(mut pipe) = self.shell.stdin.take() {
+        if let Some(mut pipe) = self.ask.take() {
             let _ = pipe.write_all(b"end\n"); // and with its end, the end of the pipe
         }
         let until = Instant::now() + deadline;
-        loop {
-            if let Some(status) = self.shell.try_wait()? {
-                return Ok(status);
-            }
+        while !self.shell.has_ended()? {
             if Instant::now() >= until {
+                self.shell.end()?;
                 return Err(io::ErrorKind::TimedOut.into());
             }
             std::thread::sleep(Duration::from_millis(5));
         }
+        self.shell.0.as_mut().ok_or(io::ErrorKind::NotFound)?.wait()
     }
 }
 

@@ -1,27 +1,44 @@
 //! What a file is that is no disk, in a user's words.
 
+use crate::log;
+
+const MAGICS: [(&[u8], &str); 11] = [
+    (b"\x7fELF", "a program or library (ELF)"),
+    (b"PK\x03\x04", "a ZIP archive"),
+    (b"BZh", "compressed (bzip2): unpack it first"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
+    (b"%PDF", "a PDF document"),
+    (b"\x89PNG", "a picture"),
+    (b"\xff\xd8\xff", "a picture"),
+    (b"070701", "a cpio archive"),
+    (b"\xed\xab\xee\xdb", "an RPM package"),
+    (b"\xff\xfe", "text in UTF-16: convert it to UTF-8 (iconv -f UTF-16)"),
+    (b"\xfe\xff", "text in UTF-16: convert it to UTF-8 (iconv -f UTF-16)"),
+];
+
+const PACKED: [(&[u8], &str); 3] = [(b"\x1f\x8b", "gzip"), (b"\xfd7zXZ\0", "xz"), (b"\x28\xb5\x2f\xfd", "zstd")];
+
 /// Names the content of a file by how it begins.
-pub(crate) fn name(head: &[u8]) -> &'static str {
-    const MAGICS: [(&[u8], &str); 13] = [
-        (b"\x7fELF", "a program or library (ELF)"),
-        (b"PK\x03\x04", "a ZIP archive"),
-        (b"\x1f\x8b", "compressed (gzip): unpack it first"),
-        (b"\xfd7zXZ\0", "compressed (xz): unpack it first"),
-        (b"\x28\xb5\x2f\xfd", "compressed (zstd): unpack it first"),
-        (b"BZh", "compressed (bzip2): unpack it first"),
-        (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
-        (b"%PDF", "a PDF document"),
-        (b"\x89PNG", "a picture"),
-        (b"\xff\xd8\xff", "a picture"),
-        (b"070701", "a cpio archive"),
-        (b"\xed\xab\xee\xdb", "an RPM package"),
-        (b"LPKSHHRH", "a journal: pipe `journalctl --file FILE -k -o export` into `sickbay check -`"),
-    ];
+pub(crate) fn name(head: &[u8]) -> String {
+    if let Some((_, packing)) = PACKED.iter().find(|(magic, _)| head.starts_with(magic)) {
+        let inside = log::unpacked(head);
+        return match inside.as_slice() {
+            [] => format!("compressed ({packing}): unpack it first"),
+            inside => format!("{}, compressed ({packing})", plain(inside)),
+        };
+    }
+    plain(head).to_owned()
+}
+
+fn plain(head: &[u8]) -> &'static str {
     if let Some((_, name)) = MAGICS.iter().find(|(magic, _)| head.starts_with(magic)) {
         return name;
     }
-    if head.get(257..262) == Some(b"ustar") {
-        return "a tar archive";
+    if is_tar(head) {
+        return "a tar archive: unpack it first";
+    }
+    if head.is_empty() {
+        return "empty";
     }
     if crate::disk::is_blank(head) {
         return "blank, at least its first mebibyte";
@@ -32,6 +49,16 @@ pub(crate) fn name(head: &[u8]) -> &'static str {
         return "a text file";
     }
     "nothing known: neither a partition table nor a file system"
+}
+
+/// Whether it is a tar archive, which holds texts between its headers.
+pub(crate) fn is_tar(head: &[u8]) -> bool {
+    head.get(257..262) == Some(b"ustar")
+}
+
+/// Whether it is something else than text by how it begins.
+pub(crate) fn is_named(head: &[u8]) -> bool {
+    is_tar(head) || MAGICS.iter().chain(&PACKED).any(|(magic, _)| head.starts_with(magic)) || head.is_empty()
 }
 
 /// Whether `text` is no text: more than a tenth of its first 64 KiB are bytes that no text has.
@@ -51,5 +78,7 @@ mod tests {
         assert_eq!(name("fstab\nänderung\n".as_bytes()), "a text file");
         assert_eq!(name(&[0; 100]), "blank, at least its first mebibyte");
         assert_eq!(name(&[1, 2, 3]), "nothing known: neither a partition table nor a file system");
+        assert_eq!(name(b""), "empty");
+        assert_eq!(name(b"BZh91AY&SY"), "compressed (bzip2): unpack it first");
     }
 }

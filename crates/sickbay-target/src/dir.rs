@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 
-use crate::root::{QUIET, error, io_error, metadata_of_fd};
+use crate::ids::Ids;
+use crate::root::{Met, QUIET, error, metadata_of_fd};
 use crate::{Metadata, READ_LIMIT, ReadError, Reason, Root};
 
 /// A directory, held open.
@@ -17,6 +18,8 @@ use crate::{Metadata, READ_LIMIT, ReadError, Reason, Root};
 pub struct Dir {
     path: PathBuf,
     dir: OwnedFd,
+    met: Met,
+    ids: Ids,
 }
 
 impl Root {
@@ -26,7 +29,8 @@ impl Root {
     /// See [`Reason`].
     pub fn dir(&self, path: impl AsRef<Path>) -> Result<Dir, ReadError> {
         let path = path.as_ref();
-        Ok(Dir { path: path.to_owned(), dir: self.resolve(path, OFlags::DIRECTORY)? })
+        let dir = self.resolve(path, OFlags::DIRECTORY)?;
+        Ok(Dir { path: path.to_owned(), dir, met: self.met.clone(), ids: self.ids })
     }
 }
 
@@ -38,7 +42,8 @@ impl Dir {
     pub fn metadata(&self, name: &OsStr) -> Result<Metadata, ReadError> {
         self.is_name(name)?;
         let stat = rustix::fs::statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW);
-        stat.map(|stat| Metadata::of(&stat)).map_err(|errno| self.error(name, Reason::of(errno)))
+        let stat = stat.map_err(|errno| self.met.fail(&self.path.join(name), errno))?;
+        Ok(self.ids.inside(Metadata::of(&stat)))
     }
 
     /// The bytes of a regular file of at most [`READ_LIMIT`]; a link is not followed.
@@ -55,15 +60,15 @@ impl Dir {
         }
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | QUIET;
         let file = rustix::fs::openat(&self.dir, name, flags, Mode::empty())
-            .map_err(|errno| self.error(name, Reason::of(errno)))?;
+            .map_err(|errno| self.met.fail(&self.path.join(name), errno))?;
         // On a living system it may be something else by now.
-        let opened = metadata_of_fd(&self.path.join(name), file.as_fd())?;
+        let opened = metadata_of_fd(file.as_fd()).map_err(|errno| self.met.fail(&self.path.join(name), errno))?;
         if !opened.is_file() {
             return Err(self.error(name, Reason::IsA(opened.kind)));
         }
         let mut bytes = Vec::with_capacity(usize::try_from(opened.size).unwrap_or(0).min(1 << 24).saturating_add(1));
         let read = File::from(file).take(READ_LIMIT).read_to_end(&mut bytes);
-        read.map_err(|why| io_error(&self.path.join(name), why))?;
+        read.map_err(|why| self.met.fail_io(&self.path.join(name), why))?;
         Ok(bytes)
     }
 

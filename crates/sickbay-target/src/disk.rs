@@ -9,10 +9,13 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+pub(crate) use self::image::Follow;
+use self::image::Image;
 use crate::command::Keeper;
 use crate::mounts::Mounts;
 use crate::table::{self, Partitions, Table};
 use crate::view::{Extent, View};
+use crate::writer::fault;
 use crate::{Access, FileKind, OpenError, sys};
 
 /// A disk of the target.
@@ -31,8 +34,12 @@ pub struct Disk {
     /// The image driver.
     driver: Option<Keeper>,
     sector: Option<u32>,
+    /// Other files that are opened with it: "backing file /srv/base.img".
+    pub(crate) others: Vec<String>,
     /// What `blocks` is when the disk is only to be written at the end, and the disk itself.
     view: Option<(View, File)>,
+    /// Whether it was opened to be written, as what the user names to repair is; what lies below a directory is not.
+    pub(crate) is_named: bool,
 }
 
 /// The end of qemu's file locks: one byte for each permission in use from 100 on, and for each not shared from 200 on
@@ -42,8 +49,13 @@ const QEMU_LOCKS: (i64, i64) = (100, 164);
 const QEMU_WRITES: [i64; 2] = [101, 201];
 
 impl Disk {
-    /// Opens a block device or an image.
+    /// Opens a block device or an image that is a file of its own.
     pub(crate) fn open(path: &Path, access: Access) -> Result<Disk, OpenError> {
+        Disk::open_with(path, access, Follow::Nothing)
+    }
+
+    /// Opens a block device or an image, with the other files that the image names as far as they are to be followed.
+    pub(crate) fn open_with(path: &Path, access: Access, follow: Follow) -> Result<Disk, OpenError> {
         let fail = |what: &'static str| move |e: io::Error| OpenError::io(path, what, e);
         let metadata = std::fs::metadata(path).map_err(fail("looking at it"))?;
         let is_device = metadata.file_type().is_block_device();
@@ -63,13 +75,15 @@ impl Disk {
             _ => OpenError::io(path, "opening it", e),
         })?;
         let sector = if is_device { rustix::fs::ioctl_blksszget(&file).ok() } else { None };
-        let format = if is_device { None } else { image::format(path, &file)? };
-        let (blocks, driver) = match format {
-            Some(format) => {
-                let (blocks, driver) = image::drive(path, format, access)?;
+        let image = if is_device { None } else { Some(image_of(path, &file, follow)?) };
+        let mut others = Vec::new();
+        let (blocks, driver) = match image {
+            Some(image) if image.format.is_some() => {
+                others = image.others();
+                let (blocks, driver) = image::drive(&image, access)?;
                 (blocks, Some(driver))
             }
-            None => {
+            _ => {
                 if write && !is_device {
                     lock_as_qemu(path, &file)?;
                 }
@@ -84,7 +98,9 @@ impl Disk {
             blocks,
             driver,
             sector,
+            others,
             view: None,
+            is_named: write,
         };
         if disk.size == 0 {
             return Err(OpenError::NotATarget { path: path.to_owned(), what: "empty".into() });
@@ -93,12 +109,12 @@ impl Disk {
         Ok(disk)
     }
 
-    /// The name of QEMU's driver for the image; `None` for a raw one and for a device.
+    /// The name of QEMU's driver for an image that is a file of its own; `None` for a raw one and for a device.
     pub(crate) fn format_of(path: &Path) -> Result<Option<&'static str>, OpenError> {
         let file = File::options().read(true).custom_flags(libc::O_CLOEXEC).open(path);
         let file = file.map_err(|e| OpenError::io(path, "opening it", e))?;
         let metadata = file.metadata().map_err(|e| OpenError::io(path, "looking at it", e))?;
-        if metadata.is_file() { image::format(path, &file) } else { Ok(None) }
+        if metadata.is_file() { Ok(image_of(path, &file, Follow::Nothing)?.format) } else { Ok(None) }
     }
 
     /// Reads up to `length` bytes; fewer at its end.
@@ -130,12 +146,20 @@ impl Disk {
         self.read_at(0, 1 << 20)
     }
 
+    /// Opens a disk alone, whatever is on it, to look at it.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn to_look(path: &Path) -> Result<Disk, OpenError> {
+        Disk::open(path, Access::ReadOnly)
+    }
+
     /// Opens a disk alone, whatever is on it, to put back what was there. Refused while another uses it.
     ///
     /// # Errors
     /// See [`OpenError`].
     pub fn to_restore(path: &Path) -> Result<Disk, OpenError> {
-        Disk::open(path, Access::ReadWrite)
+        Disk::open_with(path, Access::ReadWrite, Follow::Backing)
     }
 
     /// Writes pieces, and brings them to the disk.
@@ -147,7 +171,12 @@ impl Disk {
             if offset.checked_add(bytes.len() as u64).is_none_or(|end| end > self.size) {
                 return Err(io::ErrorKind::StorageFull.into());
             }
-            self.blocks.write_all_at(bytes, offset)?;
+            // Half of it first, where a test lets it be cut off there.
+            let (head, tail) = bytes.split_at(if cfg!(debug_assertions) { bytes.len() / 2 } else { 0 });
+            for (part, at) in [(head, offset), (tail, offset + head.len() as u64)] {
+                fault()?;
+                self.blocks.write_all_at(part, at)?;
+            }
         }
         self.blocks.sync_data()
     }
@@ -160,6 +189,7 @@ impl Disk {
         if offset.checked_add(bytes.len() as u64).is_none_or(|end| end > self.size) {
             return Err(io::ErrorKind::StorageFull.into());
         }
+        fault()?;
         let write = |file: &File| file.write_all_at(bytes, offset).and_then(|()| file.sync_data());
         match write(&self.blocks) {
             // The disks of a running system are in use and were opened for reading.
@@ -240,6 +270,12 @@ impl Disk {
         }
         synced
     }
+}
+
+/// The header of an image, whose other files are named from where it really is.
+fn image_of(path: &Path, file: &File, follow: Follow) -> Result<Image, OpenError> {
+    let path = std::fs::canonicalize(path).map_err(|e| OpenError::io(path, "finding it", e))?;
+    Image::of(&path, file, follow)
 }
 
 /// Whether nothing is written here.

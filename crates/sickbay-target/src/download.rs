@@ -1,5 +1,6 @@
 //! Files of the network, by curl or wget of this machine: always with a deadline, never larger than asked for, into a file
-//! that has no name, so that nothing is left of it.
+//! that has no name, so that nothing is left of it. A target names the servers, so no redirection is followed and nobody on
+//! the own link is asked, where the clouds answer with credentials of the machine.
 
 use std::fs::File;
 use std::io::{self, Read, Seek};
@@ -8,10 +9,13 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, setrlimit};
+use sickbay_formats::apt::is_link_local;
 
 use crate::command::{self, Group};
 use crate::{sys, vm};
 
+/// How long the name of a mirror is looked for.
+const RESOLVED: Duration = Duration::from_secs(20);
 /// How long a mirror may be silent.
 const SILENCE: Duration = Duration::from_secs(30);
 /// The slowest mirror that is waited for, in bytes per second.
@@ -41,10 +45,10 @@ pub enum DownloadError {
     /// There is nothing to fetch with.
     #[error("neither curl nor wget is installed on this machine")]
     NoProgram,
-    /// The server answered that it has no such file, or another refusal.
+    /// The server answered that it has no such file.
     #[error("{0}")]
-    Refused(String),
-    /// There was no answer, or its end did not come.
+    Absent(String),
+    /// There was no answer, its end did not come, or it is not about the file: a proxy that refuses, a server that is ill.
     #[error("{0}")]
     Unreachable(String),
     /// It is larger than it may be.
@@ -102,6 +106,11 @@ fn fetch_with(program: &str, url: &str, limit: u64, watch: &mut dyn FnMut(u64)) 
     let dir = vm::spacious();
     let fail = |source: io::Error| DownloadError::Io { dir: dir.display().to_string(), source };
     let limit = limit.min(LARGEST);
+    if let Some(address) = link_local(url) {
+        return Err(DownloadError::Unreachable(format!(
+            "its address {address} is one of the own link, which is not asked"
+        )));
+    }
     let path = dir.join(vm::unique("sickbay-fetch"));
     let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(&path).map_err(fail)?;
     std::fs::remove_file(&path).map_err(fail)?;
@@ -111,12 +120,13 @@ fn fetch_with(program: &str, url: &str, limit: u64, watch: &mut dyn FnMut(u64)) 
     let seconds = SILENCE.as_secs().to_string();
     if program == "curl" {
         // No configuration of a user's, no patterns in URLs, and no way out of the web by a redirection.
-        command.args(["--disable", "--globoff", "--proto", "=http,https", "--proto-redir", "=http,https"]);
-        command.args(["--silent", "--show-error", "--fail", "--location", "--max-redirs", "5"]);
+        command.args(["--disable", "--globoff", "--proto", "=http,https", "--silent", "--show-error", "--fail"]);
+        // A redirection is an error then (47).
+        command.args(["--location", "--max-redirs", "0"]);
         command.args(["--connect-timeout", &seconds, "--max-filesize", &limit.to_string(), "--url", url]);
     } else {
-        // What busybox knows as well.
-        command.args(["-nv", "-t", "1", "-T", &seconds, "-O", "-", url]);
+        // GNU's: that of busybox follows every redirection.
+        command.args(["-nv", "-t", "1", "-T", &seconds, "--max-redirect=0", "-O", "-", url]);
     }
     command.stdin(Stdio::null()).stdout(file.try_clone().map_err(fail)?).stderr(Stdio::piped());
     sys::before_exec(&mut command, bounded);
@@ -144,14 +154,34 @@ fn fetch_with(program: &str, url: &str, limit: u64, watch: &mut dyn FnMut(u64)) 
         std::thread::sleep(Duration::from_millis(20));
     }
     let (status, complaint) = child.ended().map_err(fail)?;
+    // curl(1), wget(1): EXIT CODES; both name the answer. Whoever answers anything else says nothing of the file.
+    let is_absent = ["404", "410"].iter().any(|answer| complaint.split([' ', ':']).any(|word| word == *answer));
     match (program, status.code()) {
         (_, Some(0)) => Ok(Download(file)),
-        // curl(1), wget(1): EXIT CODES; busybox says so.
         ("curl", Some(63)) => Err(DownloadError::TooLarge(limit)),
-        ("curl", Some(22)) | ("wget", Some(8)) => Err(DownloadError::Refused(complaint)),
-        ("wget", _) if complaint.contains("server returned error") => Err(DownloadError::Refused(complaint)),
+        ("curl", Some(22)) | ("wget", Some(8)) if is_absent => Err(DownloadError::Absent(complaint)),
         _ => Err(DownloadError::Unreachable(complaint)),
     }
+}
+
+/// The address on the own link under which this machine would look for the server of `url`: names can lead there as well. A
+/// proxy looks for itself.
+fn link_local(url: &str) -> Option<String> {
+    let has_proxy = |name: &str| name.to_ascii_lowercase().ends_with("_proxy") && std::env::var_os(name).is_some();
+    let authority = url.split('/').nth(2)?;
+    if is_link_local(authority) {
+        return Some(authority.to_owned());
+    }
+    if authority.starts_with('[') || ENVIRONMENT.into_iter().any(has_proxy) {
+        return None;
+    }
+    let host = authority.split(':').next()?;
+    // Where there is no getent, or no answer, the program that fetches does not find the server either, or says so.
+    let answer = command::run("getent", &["ahosts", host], b"", RESOLVED, 64 << 10).ok()?;
+    let text = String::from_utf8_lossy(&answer.stdout).into_owned();
+    let mut addresses = text.lines().filter_map(|line| line.split_whitespace().next());
+    let bracketed = |address: &str| if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
+    addresses.find(|address| is_link_local(&bracketed(address))).map(str::to_owned)
 }
 
 /// What the child does before it becomes the program. System calls only, see [`sys::before_exec`].
@@ -188,7 +218,15 @@ mod tests {
             let good = fetch(&server("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood")).unwrap();
             assert_eq!((good.read().unwrap(), good.read().unwrap()), (b"good".to_vec(), b"good".to_vec()));
             let absent = fetch(&server("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"));
-            assert!(matches!(absent, Err(DownloadError::Refused(_))), "{program}: {absent:?}");
+            assert!(matches!(absent, Err(DownloadError::Absent(_))), "{program}: {absent:?}");
+            let ill = fetch(&server("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"));
+            assert!(matches!(ill, Err(DownloadError::Unreachable(_))), "{program}: {ill:?}");
+            let here = fetch("http://169.254.169.254/x");
+            assert!(matches!(here, Err(DownloadError::Unreachable(_))), "{program}: {here:?}");
+            let elsewhere = server("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood");
+            let answer = format!("HTTP/1.1 302 Found\r\nLocation: {elsewhere}\r\nContent-Length: 0\r\n\r\n");
+            let elsewhere = fetch(&server(answer.leak()));
+            assert!(matches!(elsewhere, Err(DownloadError::Unreachable(_))), "{program}: {elsewhere:?}");
             for large in
                 ["HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n12345678901", "HTTP/1.0 200 OK\r\n\r\n12345678901"]
             {

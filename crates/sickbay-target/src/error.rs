@@ -50,6 +50,14 @@ pub enum OpenError {
         /// qemu's reason.
         why: String,
     },
+    /// An image that names another file of this machine, or something on the network.
+    #[error("{} reaches outside: it names {other}, which --follow-images lets it have", .path.display())]
+    Outside {
+        /// What was named.
+        path: PathBuf,
+        /// What it names: "the backing file /srv/base.img".
+        other: String,
+    },
     /// The system is on an encrypted volume.
     #[error(
         "{}: {volume} is encrypted (LUKS); unlock it with `cryptsetup open DEVICE NAME` and point at /dev/mapper/NAME",
@@ -68,6 +76,22 @@ pub enum OpenError {
         path: PathBuf,
         /// What is there instead.
         found: String,
+    },
+    /// A directory that is no root: nothing is mounted on it, or it is something else.
+    #[error("{}", no_root_here(.path, .meant.as_deref()))]
+    NotARoot {
+        /// What was named.
+        path: PathBuf,
+        /// A directory above or below it that is one.
+        meant: Option<String>,
+    },
+    /// A directory that has trees like those of a root, and is known to be something else.
+    #[error("{} is {what}", .path.display())]
+    OtherTree {
+        /// What was named.
+        path: PathBuf,
+        /// What it is.
+        what: String,
     },
     /// A file system that is needed could not be mounted.
     #[error("{}: {volume} cannot be mounted: {why}", .path.display())]
@@ -107,6 +131,14 @@ pub enum OpenError {
         /// Which tool, and what to do.
         why: String,
     },
+    /// What is in the place of something of ours may be a stranger's.
+    #[error("{} is not used: {why}; look at it, and move it out of the way if it is not yours", .path.display())]
+    NotOurs {
+        /// What was found.
+        path: PathBuf,
+        /// By what it is told.
+        why: String,
+    },
     /// Anything else that the kernel said.
     #[error("{} cannot be opened: {what}: {source}", .path.display())]
     Io {
@@ -122,6 +154,14 @@ pub enum OpenError {
 /// root is refused a device only where something keeps it from devices, as a container does.
 fn what_helps() -> &'static str {
     if rustix::process::geteuid().is_root() { ", not even for root: is this a container?" } else { ": run as root" }
+}
+
+fn no_root_here(path: &Path, meant: Option<&str>) -> String {
+    let path = path.display();
+    match meant {
+        None => format!("{path}: nothing here looks like a Linux root (is it mounted?)"),
+        Some(meant) => format!("{path}: nothing here looks like a Linux root (is it mounted?); {meant} does"),
+    }
 }
 
 impl OpenError {

@@ -2,10 +2,14 @@
 //!
 //! The copy is an overlay (Documentation/filesystems/overlayfs.rst): the target's file systems below, read-only, and what
 //! the program writes above, in memory. So the program can change nothing, wherever the target is mounted, and what it
-//! makes is taken out as content. It sees no network, no other process, no device but null and its like, and has lost
-//! the capabilities with which root could reach past its own directory. With its end, or ours, everything vanishes.
+//! makes is taken out as content. It sees no network, no other process and no device but null and its like; what holds it
+//! is in [`walls`]. With its end, or ours, everything vanishes.
 
 mod dev;
+mod filter;
+mod walls;
+
+pub(crate) use filter::Instruction;
 
 use std::ffi::{CString, OsString};
 use std::io;
@@ -17,7 +21,6 @@ use std::time::Duration;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount, mount_bind, mount_remount};
-use rustix::thread::CapabilitySet;
 
 use crate::command::{self, CommandError, Output};
 use crate::writer::{Attributes, Times, Writer};
@@ -77,8 +80,14 @@ pub enum InsideError {
 /// Of what a program says, as much is kept, in bytes.
 const SAID: usize = 1 << 20;
 
-/// No output may be larger, in bytes: 1 GiB.
+/// No file that it makes may be larger, in bytes: 1 GiB.
 const OUTPUT_LIMIT: u64 = 1 << 30;
+
+/// What it may write in all, in bytes: an unpacked initramfs with every driver and firmware, and the packed one.
+const WRITTEN: u64 = 2 << 30;
+
+/// How many files and directories it may make or change.
+const FILES: u64 = 1 << 18;
 
 impl Target {
     /// Runs a program of the target on a copy of its files, and takes out what it makes. The target stays as it is.
@@ -154,7 +163,9 @@ impl Copy {
 
         let place = attempt("finding a place", mounts::place())?;
         let quiet = MountFlags::NODEV | MountFlags::NOSUID;
-        attempt("mounting a tmpfs", mount("tmpfs", &place, "tmpfs", quiet, Some(c"mode=0755,size=80%")))?;
+        let size = WRITTEN.min(memory() / 4 * 3);
+        let options = attempt("mounting a tmpfs", CString::new(format!("mode=0755,size={size},nr_inodes={FILES}")))?;
+        attempt("mounting a tmpfs", mount("tmpfs", &place, "tmpfs", quiet, Some(options.as_c_str())))?;
         let copy = place.join("root");
         attempt("making a directory", make_dir(&copy))?;
         for (number, (below, lower)) in layers.iter().enumerate() {
@@ -190,7 +201,6 @@ impl Copy {
 
     /// What a program takes for granted: /dev, /run, /tmp, /var/tmp, and an empty /proc and /sys to mount on.
     fn furnish(&self, volumes: &[dev::Described]) -> io::Result<()> {
-        let quiet = MountFlags::NODEV | MountFlags::NOSUID;
         for path in ["/dev", "/proc", "/sys", "/run"].map(Path::new) {
             // On what a link leads to, nothing is mounted.
             if self.root.metadata(path).is_ok_and(|found| !found.is_dir()) {
@@ -200,10 +210,13 @@ impl Copy {
         }
         self.need_dir(Path::new("/tmp"), 0o1777)?;
         self.need_dir(Path::new("/var/tmp"), 0o1777)?;
+        // Empty ones, of the same memory as all else that is written.
         for path in ["/dev", "/run"] {
-            self.mount_on(path, |at| mount("tmpfs", at, "tmpfs", quiet, Some(c"mode=0755")))?;
+            let empty = self.place.with_file_name(path.trim_start_matches('/'));
+            make_dir(&empty)?;
+            self.mount_on(path, |at| mount_bind(&empty, at))?;
         }
-        let sys = MountFlags::RDONLY | MountFlags::NOEXEC | quiet;
+        let sys = MountFlags::RDONLY | MountFlags::NOEXEC | MountFlags::NODEV | MountFlags::NOSUID;
         // Some containers forbid it; few programs miss it.
         let _ = self.mount_on("/sys", |at| mount("sysfs", at, "sysfs", sys, None));
         dev::make(self, volumes)
@@ -254,18 +267,22 @@ impl Copy {
     }
 
     fn run(&self, run: &Inside) -> Result<Made, InsideError> {
+        walls::prepare();
         let mut command = command::plain(&run.program);
         command.args(&run.arguments).env("HOME", "/root").current_dir(&self.place);
-        sys::before_exec(&mut command, enter);
-        let output =
-            command::converse(&run.program, command, b"", run.deadline, SAID).map_err(|error| match error {
+        sys::before_exec(&mut command, command::die_with_parent);
+        sys::before_exec(&mut command, walls::enter);
+        let mut bound = |pid| walls::processes(pid) <= walls::PROCESSES;
+        let output = command::converse(&run.program, command, b"", run.deadline, SAID, &mut bound).map_err(
+            |error| match error {
                 CommandError::NotFound { program } => InsideError::Setup {
                     program,
                     what: "the target does not have it, or not the interpreter that it names",
                     source: io::ErrorKind::NotFound.into(),
                 },
                 other => other.into(),
-            })?;
+            },
+        )?;
         let mut files = Vec::new();
         for path in &run.outputs {
             files.push(match self.root.read_up_to(path, OUTPUT_LIMIT) {
@@ -278,39 +295,10 @@ impl Copy {
     }
 }
 
-/// In the child: the copy becomes the root, and root is left the capabilities that packing files takes.
-fn enter() -> io::Result<()> {
-    command::die_with_parent()?;
-    rustix::process::chroot(c".")?;
-    rustix::process::chdir(c"/")?;
-    // Read-only: /proc/sysrq-trigger and /proc/sys are open to root without any capability.
-    let flags = MountFlags::RDONLY | MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOEXEC;
-    mount(c"proc", c"/proc", c"proc", flags, None)?;
-    rustix::process::umask(Mode::from_raw_mode(0o022));
-    let kept = CapabilitySet::CHOWN
-        | CapabilitySet::DAC_OVERRIDE
-        | CapabilitySet::DAC_READ_SEARCH
-        | CapabilitySet::FOWNER
-        | CapabilitySet::FSETID
-        | CapabilitySet::KILL
-        | CapabilitySet::SETGID
-        | CapabilitySet::SETUID
-        | CapabilitySet::SETFCAP
-        | CapabilitySet::SYS_CHROOT
-        // What is made cannot be opened: the copy is mounted with nodev.
-        | CapabilitySet::MKNOD;
-    // Those that execve(2) would give root again are taken from the bounding set.
-    for bit in 0..64 {
-        let capability = CapabilitySet::from_bits_retain(1 << bit);
-        if !kept.contains(capability) {
-            match rustix::thread::remove_capability_from_bounding_set(capability) {
-                Ok(()) => {}
-                Err(Errno::INVAL) => break, // beyond the last one that the kernel knows
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
-    Ok(())
+/// The memory of this machine, in bytes.
+fn memory() -> u64 {
+    let info = rustix::system::sysinfo();
+    info.totalram.saturating_mul(info.mem_unit.into())
 }
 
 /// Root's, and as old as the files of a real machine: to some programs a time of 0 means that there is no file.

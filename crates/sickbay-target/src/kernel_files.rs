@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::root::error;
+use crate::root::{Met, error};
 use crate::{Metadata, ReadError, Reason, Root};
 
 /// The most that is read of one file.
@@ -23,6 +23,7 @@ pub struct KernelFiles {
     path: PathBuf,
     dir: OwnedFd,
     buffer: Vec<u8>,
+    met: Met,
 }
 
 impl KernelFiles {
@@ -34,7 +35,7 @@ impl KernelFiles {
     pub fn open(root: &Root, dir: impl AsRef<Path>) -> Result<KernelFiles, ReadError> {
         let path = dir.as_ref().to_owned();
         let dir = root.resolve(&path, OFlags::DIRECTORY)?;
-        Ok(KernelFiles { path, dir, buffer: vec![0; LIMIT] })
+        Ok(KernelFiles { path, dir, buffer: vec![0; LIMIT], met: root.met.clone() })
     }
 
     /// A file, at most the first 64 KiB of it: `1/statm`.
@@ -44,7 +45,8 @@ impl KernelFiles {
     pub fn read(&mut self, file: &str) -> Result<&[u8], ReadError> {
         let fail = |reason| error(&self.path.join(file), reason);
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW;
-        let opened = rustix::fs::openat(&self.dir, file, flags, Mode::empty()).map_err(|e| fail(Reason::of(e)))?;
+        let refused = |errno| self.met.fail(&self.path.join(file), errno);
+        let opened = rustix::fs::openat(&self.dir, file, flags, Mode::empty()).map_err(refused)?;
         let mut length = 0;
         while let Some(room) = self.buffer.get_mut(length..).filter(|room| !room.is_empty()) {
             match rustix::io::read(&opened, room) {
@@ -58,7 +60,7 @@ impl KernelFiles {
                 Err(Errno::INTR) => {}
                 // The process ended between opening and reading.
                 Err(Errno::SRCH) => return Err(fail(Reason::NotFound)),
-                Err(errno) => return Err(fail(Reason::of(errno))),
+                Err(errno) => return Err(self.met.fail(&self.path.join(file), errno)),
             }
         }
         Ok(self.buffer.get(..length).unwrap_or_default())
@@ -70,7 +72,7 @@ impl KernelFiles {
     /// See [`Reason`].
     pub fn size(&self, file: &str) -> Result<u64, ReadError> {
         let stat = rustix::fs::statat(&self.dir, file, AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(|errno| error(&self.path.join(file), Reason::of(errno)))?;
+            .map_err(|errno| self.met.fail(&self.path.join(file), errno))?;
         Ok(u64::try_from(stat.st_size).unwrap_or(0))
     }
 
@@ -80,7 +82,7 @@ impl KernelFiles {
     /// See [`Reason`].
     pub fn metadata(&self, link: &str) -> Result<Metadata, ReadError> {
         let stat = rustix::fs::statat(&self.dir, link, AtFlags::empty());
-        stat.map(|stat| Metadata::of(&stat)).map_err(|errno| error(&self.path.join(link), Reason::of(errno)))
+        stat.map(|stat| Metadata::of(&stat)).map_err(|errno| self.met.fail(&self.path.join(link), errno))
     }
 
     /// What a link says: `PID/ns/mnt`.
@@ -89,7 +91,8 @@ impl KernelFiles {
     /// See [`Reason`].
     pub fn link(&self, file: &str) -> Result<String, ReadError> {
         let fail = |reason| error(&self.path.join(file), reason);
-        let text = rustix::fs::readlinkat(&self.dir, file, Vec::new()).map_err(|e| fail(Reason::of(e)))?;
+        let text = rustix::fs::readlinkat(&self.dir, file, Vec::new())
+            .map_err(|errno| self.met.fail(&self.path.join(file), errno))?;
         text.into_string().map_err(|_| fail(Reason::Io(io::ErrorKind::InvalidData.into())))
     }
 }

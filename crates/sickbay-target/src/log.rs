@@ -5,9 +5,12 @@ use std::fs::{File, Metadata};
 use std::io::{self, BufReader, Cursor, ErrorKind, Read};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sickbay_formats::{boot_console, journal_file, kernel_log};
 
+use crate::spool::Spool;
 use crate::utf16::Utf16;
 use crate::{FileKind, OpenError, Root, content};
 
@@ -15,6 +18,10 @@ use crate::{FileKind, OpenError, Root, content};
 const BLOCK: usize = 256 << 10;
 /// What is looked at to tell whether something is a log.
 const HEAD: u64 = 4 << 20;
+/// The same of each file of a directory, which may be photographs.
+const HEAD_OF_MANY: u64 = 64 << 10;
+/// So many files of a directory are looked at.
+const MOST: usize = 10_000;
 /// A window that zstd may ask for: 32 MiB. `zstd --long` uses more, which logs do not.
 const ZSTD_WINDOW: u32 = 25;
 /// The memory that xz may ask for in KiB: `xz -9` needs 65 MiB, logrotate's `xz -6` 9 MiB.
@@ -24,33 +31,76 @@ const JOURNAL: u64 = 128 << 20;
 /// What is read of `/dev/kmsg` at most: its buffer holds far less.
 const KMSG: usize = 64 << 20;
 
+/// What may come out of a packed log: so much, and so many times what was taken of it. Texts are packed to a twentieth, or a
+/// hundredth where they say one thing for ever; what comes to more is made to keep people waiting.
+const UNPACKED: (u64, u64) = (256 << 20, 400);
+
+/// The log that is being read, if it was named, and how much of it was.
+static READ: Mutex<Option<(PathBuf, u64)>> = Mutex::new(None);
+
+/// Which log is being read, and how many bytes of it were, unpacked.
+pub fn reading() -> Option<(PathBuf, u64)> {
+    READ.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
 /// One log of a target.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct LogFile {
-    /// Where it is on this machine; `None` for standard input.
-    path: Option<PathBuf>,
+    /// Where it is on this machine; `-` for standard input.
+    path: PathBuf,
+    /// What it holds, where it can be read only once.
+    spool: Option<Arc<Spool>>,
 }
 
 impl LogFile {
-    /// Standard input.
-    pub(crate) fn stdin() -> LogFile {
-        LogFile { path: None }
+    /// Standard input, which is read to its end.
+    pub(crate) fn stdin() -> Result<LogFile, OpenError> {
+        let name = Path::new("standard input");
+        LogFile::spooled(Path::new("-"), name, Spool::stdin().map_err(|e| OpenError::io(name, "reading it", e))?)
+    }
+
+    /// A pipe, which is read to its end.
+    fn pipe(path: &Path) -> Result<LogFile, OpenError> {
+        let spool = File::open(path).and_then(Spool::of);
+        LogFile::spooled(path, path, spool.map_err(|e| OpenError::io(path, "reading it", e))?)
+    }
+
+    fn spooled(path: &Path, name: &Path, spool: Spool) -> Result<LogFile, OpenError> {
+        let log = LogFile { path: path.to_owned(), spool: Some(Arc::new(spool)) };
+        let mut head = Vec::new();
+        log.read()
+            .and_then(|input| input.take(HEAD).read_to_end(&mut head))
+            .map_err(|e| OpenError::io(name, "reading it", e))?;
+        if may_be_log(&head, false) || !content::is_binary(without_zeros(&head)) && !content::is_named(&head) {
+            return Ok(log);
+        }
+        Err(OpenError::NotATarget { path: name.to_owned(), what: content::name(&head) })
+    }
+
+    fn named(path: &Path) -> LogFile {
+        LogFile { path: path.to_owned(), spool: None }
     }
 
     /// Its path on this machine, `-` for standard input.
     pub fn path(&self) -> &Path {
-        self.path.as_deref().unwrap_or(Path::new("-"))
+        &self.path
     }
 
-    /// Opens it.
+    /// Opens it. It is read from its beginning, however often it is opened.
     ///
     /// # Errors
     /// The kernel's, and those of a damaged compressed file.
     pub fn open(&self) -> io::Result<Blocks> {
-        match &self.path {
-            None => Blocks::new(io::stdin()),
-            Some(path) => Blocks::new(File::open(path)?),
-        }
+        let mut blocks = Blocks::new(self.read()?)?;
+        blocks.told = Some(self.path().to_owned());
+        Ok(blocks)
+    }
+
+    fn read(&self) -> io::Result<Box<dyn Read>> {
+        Ok(match &self.spool {
+            Some(spool) => Box::new(spool.reader()),
+            None => Box::new(File::open(&self.path)?),
+        })
     }
 }
 
@@ -64,6 +114,35 @@ pub struct Blocks {
     /// The rest of a line that was too long is passed over.
     skipping: bool,
     done: bool,
+    /// Bytes that were read of `input`, of so many that are.
+    given: u64,
+    most: u64,
+    /// Bytes that were taken of what is packed.
+    packed: Option<Arc<AtomicU64>>,
+    /// The name under which [`reading`] tells of it.
+    told: Option<PathBuf>,
+}
+
+/// Counts what is taken.
+struct Counted<R> {
+    input: R,
+    taken: Arc<AtomicU64>,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.input.read(buffer)?;
+        self.taken.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(count)
+    }
+}
+
+impl Drop for Blocks {
+    fn drop(&mut self) {
+        if self.told.is_some() {
+            *READ.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+    }
 }
 
 impl fmt::Debug for Blocks {
@@ -82,7 +161,8 @@ impl Blocks {
         let mut head = Vec::new();
         input.by_ref().take(8).read_to_end(&mut head)?;
         let packed = Packing::of(&head);
-        let mut whole = Cursor::new(head).chain(input);
+        let taken = Arc::new(AtomicU64::new(0));
+        let mut whole = Counted { input: Cursor::new(head).chain(input), taken: Arc::clone(&taken) };
         let input: Box<dyn Read> = match packed {
             None => Box::new(whole),
             Some(Packing::Gzip) => Box::new(flate2::read::MultiGzDecoder::new(whole)),
@@ -104,7 +184,42 @@ impl Blocks {
                 Box::new(Cursor::new(journal_file::kernel_export(&bytes).ok_or(ErrorKind::InvalidData)?))
             }
         };
-        Ok(Blocks { input, buffer: vec![0; BLOCK], begin: 0, end: 0, skipping: false, done: false })
+        let packed = packed.map(|_| taken);
+        let (given, most, told) = (0, u64::MAX, None);
+        Ok(Blocks {
+            input,
+            buffer: vec![0; BLOCK],
+            begin: 0,
+            end: 0,
+            skipping: false,
+            done: false,
+            given,
+            most,
+            packed,
+            told,
+        })
+    }
+
+    /// The same, and an error after so many bytes.
+    pub fn at_most(mut self, most: u64) -> Blocks {
+        self.most = most;
+        self
+    }
+
+    /// Reads on, within bounds.
+    fn read(&mut self, from: usize) -> io::Result<usize> {
+        let count = self.input.read(self.buffer.get_mut(from..).unwrap_or_default())?;
+        self.given += count as u64;
+        let packed = self.packed.as_ref().map(|packed| packed.load(Ordering::Relaxed));
+        let most = packed.map_or(u64::MAX, |packed| packed.saturating_mul(UNPACKED.1).saturating_add(UNPACKED.0));
+        if self.given > most.min(self.most) {
+            let mib = self.given >> 20;
+            return Err(io::Error::new(ErrorKind::FileTooLarge, format!("it unpacks to more than {mib} MiB")));
+        }
+        if let Some(path) = &self.told {
+            *READ.lock().unwrap_or_else(PoisonError::into_inner) = Some((path.clone(), self.given));
+        }
+        Ok(count)
     }
 
     /// The next block; `None` at the end. Of a line longer than a block (256 KiB) only the beginning is given.
@@ -121,8 +236,7 @@ impl Blocks {
             self.end -= self.begin;
             self.begin = 0;
             let fresh = self.end;
-            let room = self.buffer.get_mut(fresh..).unwrap_or_default();
-            let count = match self.input.read(room) {
+            let count = match self.read(fresh) {
                 Ok(count) => count,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => {
@@ -203,17 +317,13 @@ impl Packing {
     }
 }
 
-/// The logs that the user means by `path`; `None` when it is something else.
-pub(crate) fn of_path(path: &Path, metadata: &Metadata) -> Result<Option<Vec<LogFile>>, OpenError> {
-    let one = || Some(vec![LogFile { path: Some(path.to_owned()) }]);
-    if metadata.is_dir() {
-        return Ok(of_directory(path));
-    }
+/// The log that the user means by `path`; `None` when it is something else.
+pub(crate) fn of_file(path: &Path, metadata: &Metadata) -> Result<Option<LogFile>, OpenError> {
     // `sickbay check <(dmesg)`: the shell holds the other end. Of any other FIFO nobody knows whether somebody writes.
     if metadata.file_type().is_fifo() && (path.starts_with("/dev/fd") || path.starts_with("/proc/self/fd")) {
-        return Ok(one());
+        return LogFile::pipe(path).map(Some);
     }
-    Ok(if metadata.is_file() && is_log(path)? { one() } else { None })
+    Ok((metadata.is_file() && is_log(path)?).then(|| LogFile::named(path)))
 }
 
 /// The texts in which a system keeps what its kernel said, oldest first, of the first kind that is there.
@@ -238,8 +348,12 @@ pub fn system_logs(root: &Root) -> Vec<PathBuf> {
 }
 
 /// Whether a regular file is a log: a journal file, or text, perhaps packed, in which some line has the form of one or says what only a
-/// kernel says. A file that is named like one may have anything in it.
+/// kernel says. A file that is named like one may have anything in it. An empty one is none.
 pub(crate) fn is_log(path: &Path) -> Result<bool, OpenError> {
+    is_log_within(path, HEAD)
+}
+
+fn is_log_within(path: &Path, most: u64) -> Result<bool, OpenError> {
     let fail = |error| OpenError::io(path, "opening it", error);
     let mut file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(fail)?;
     // logrotate's copytruncate leaves a hole where the old text was.
@@ -248,30 +362,35 @@ pub(crate) fn is_log(path: &Path) -> Result<bool, OpenError> {
         rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(start)).map_err(|errno| fail(errno.into()))?;
     }
     let mut raw = Vec::new();
-    file.by_ref().take(HEAD).read_to_end(&mut raw).map_err(fail)?;
-    if raw.is_empty() {
-        return Ok(named_like_a_log(path));
-    }
-    let text = match Packing::of(&raw) {
-        Some(Packing::Journal) => return Ok(true),
-        Some(_) => unpacked(raw),
-        None => raw,
+    file.by_ref().take(most).read_to_end(&mut raw).map_err(fail)?;
+    Ok(may_be_log(&raw, named_like_a_log(path)))
+}
+
+fn may_be_log(raw: &[u8], is_named: bool) -> bool {
+    let unpacked = match Packing::of(raw) {
+        Some(Packing::Journal) => return true,
+        Some(_) => Some(unpacked(raw)),
+        None => None,
     };
-    // A cloud fills the buffer of a console up with zeros.
-    let end = text.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
-    let text = text.get(..end).unwrap_or_default();
-    let text = text.iter().position(|byte| *byte != 0).and_then(|at| text.get(at..)).unwrap_or_default();
-    if text.is_empty() {
-        return Ok(false);
+    let text = without_zeros(unpacked.as_deref().unwrap_or(raw));
+    if content::is_named(text) {
+        return false;
     }
     if content::is_binary(text) {
         // A log that was damaged, or has a hole: it begins with lines of a log all the same.
         let readable = text.iter().position(|byte| *byte == 0 || content::is_binary(&[*byte])).unwrap_or(text.len());
         let lines = text.get(..readable).unwrap_or_default();
         let end = lines.iter().rposition(|byte| *byte == b'\n').unwrap_or(0);
-        return Ok(resembles(lines.get(..end).unwrap_or_default()));
+        return resembles(lines.get(..end).unwrap_or_default());
     }
-    Ok(named_like_a_log(path) || resembles(text))
+    is_named || resembles(text)
+}
+
+/// A cloud fills the buffer of a console up with zeros, and a hole reads as such.
+fn without_zeros(text: &[u8]) -> &[u8] {
+    let begin = text.iter().position(|byte| *byte != 0).unwrap_or(text.len());
+    let end = text.iter().rposition(|byte| *byte != 0).map_or(begin, |at| at + 1);
+    text.get(begin..end).unwrap_or_default()
 }
 
 /// Whether it is what a kernel says, or what a boot says on its console.
@@ -280,9 +399,11 @@ fn resembles(text: &[u8]) -> bool {
 }
 
 /// As much as can be had.
-fn unpacked(raw: Vec<u8>) -> Vec<u8> {
+pub(crate) fn unpacked(raw: &[u8]) -> Vec<u8> {
     let mut text = Vec::new();
-    let Ok(mut blocks) = Blocks::new(Cursor::new(raw)) else { return text };
+    let Ok(blocks) = Blocks::new(Cursor::new(raw.to_vec())) else { return text };
+    // A text may begin with a hole, but not go on as one for ever.
+    let mut blocks = blocks.at_most(16 * HEAD);
     while let Ok(Some(block)) = blocks.next_block() {
         text.extend_from_slice(block);
         if text.len() as u64 >= HEAD {
@@ -307,7 +428,7 @@ pub(crate) fn of_directory(dir: &Path) -> Option<Vec<LogFile>> {
     if SYSTEM.iter().any(|name| dir.join(name).symlink_metadata().is_ok()) {
         return None;
     }
-    let listed = |dir: &Path| Some(std::fs::read_dir(dir).ok()?.flatten().map(|entry| entry.path()));
+    let listed = |dir: &Path| Some(std::fs::read_dir(dir).ok()?.flatten().take(MOST).map(|entry| entry.path()));
     // Below /var/log/journal journald makes a directory by the machine's id.
     let is_id = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().as_encoded_bytes();
@@ -317,13 +438,13 @@ pub(crate) fn of_directory(dir: &Path) -> Option<Vec<LogFile>> {
     let mut files: Vec<PathBuf> = listed(dir)?
         .chain(below)
         .filter(|path| path.metadata().is_ok_and(|metadata| metadata.is_file()))
-        .filter(|path| is_log(path).unwrap_or(false))
-        .take(10_000)
+        .filter(|path| is_log_within(path, HEAD_OF_MANY).unwrap_or(false))
+        .take(MOST)
         .collect();
     files.sort_by_key(|path| age(path));
     let kept = without_copies(files.iter().map(|path| path.to_string_lossy().into_owned()).collect());
     let files: Vec<LogFile> =
-        files.into_iter().filter(|p| kept.contains(&*p.to_string_lossy())).map(|p| LogFile { path: Some(p) }).collect();
+        files.iter().filter(|path| kept.contains(&*path.to_string_lossy())).map(|path| LogFile::named(path)).collect();
     (!files.is_empty()).then_some(files)
 }
 

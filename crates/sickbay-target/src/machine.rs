@@ -3,28 +3,39 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::loops;
 use crate::table::Table;
-use crate::target::Volume;
+use crate::target::{NoVolumes, Volume};
 use crate::volumes::{self, Described, Placed};
-use crate::{Disk, OpenError, Root};
+use crate::{Disk, OpenError, Root, loops, sys};
 
 /// The disks and volumes that belong to a running system or a mounted root.
 pub(crate) struct Inventory {
     pub(crate) disks: Vec<Disk>,
-    /// `Err` says why not all of them can be told.
-    pub(crate) volumes: Result<Vec<Volume>, String>,
+    pub(crate) volumes: Result<Vec<Volume>, NoVolumes>,
     /// See [`Described::opaque`].
     pub(crate) opaque: Vec<String>,
 }
 
 impl Inventory {
-    fn unknown(why: impl Into<String>) -> Inventory {
-        Inventory { disks: Vec::new(), volumes: Err(why.into()), opaque: Vec::new() }
+    fn without(why: NoVolumes) -> Inventory {
+        Inventory { disks: Vec::new(), volumes: Err(why), opaque: Vec::new() }
+    }
+
+    fn unread(why: impl Into<String>) -> Inventory {
+        Inventory::without(NoVolumes::Unread(why.into()))
+    }
+}
+
+/// Whether a disk of this machine is none of the system's that we run in: it has no node here, as in a container and in a
+/// chroot, or root itself may not open it. What it is then belongs to whoever runs this system.
+fn is_of_others(error: &OpenError) -> bool {
+    match error {
+        OpenError::NotFound { .. } => true,
+        OpenError::Denied { .. } => rustix::process::geteuid().is_root(),
+        _ => false,
     }
 }
 
@@ -32,21 +43,32 @@ impl Inventory {
 pub(crate) fn host() -> Inventory {
     let names = match names("/sys/block") {
         Ok(names) => names,
-        Err(error) => return Inventory::unknown(format!("/sys/block cannot be read: {error}")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Inventory::without(NoVolumes::None("/sys is not mounted here: a chroot, or a container".into()));
+        }
+        Err(error) => return Inventory::unread(format!("/sys/block cannot be read: {error}")),
     };
     let mut disks = Vec::new();
+    let mut of_others = Vec::new();
     for name in names.iter().filter(|name| is_disk(name)) {
         match Disk::open(&node(name), crate::Access::ReadOnly) {
             Ok(disk) => disks.push(disk),
-            Err(OpenError::Denied { path }) => return by_udev(&names, &path),
+            Err(error) if is_of_others(&error) => of_others.push(error.to_string()),
+            Err(OpenError::Denied { path }) => {
+                return by_udev(&names).unwrap_or_else(|| Inventory::unread(no_permission(&path)));
+            }
             Err(OpenError::Io { source, .. }) if source.raw_os_error() == Some(libc::ENOMEDIUM) => {}
             // What is not all of it would make everything else look missing.
-            Err(error) => return Inventory::unknown(error.to_string()),
+            Err(error) => return Inventory::unread(error.to_string()),
         }
+    }
+    if let (true, Some(first)) = (disks.is_empty(), of_others.first()) {
+        let why = NoVolumes::None(format!("the disks of this machine are not this system's to read ({first})"));
+        return by_udev(&names).unwrap_or_else(|| Inventory::without(why));
     }
     let mut placed = match volumes::describe(&disks, false) {
         Ok(described) => described.placed,
-        Err(error) => return Inventory::unknown(format!("the disks cannot be read: {error}")),
+        Err(error) => return Inventory::unread(format!("the disks cannot be read: {error}")),
     };
     // The kernel shows an assembled mirror as a device of its own.
     placed.retain(|placed| placed.read_only.is_none());
@@ -57,28 +79,33 @@ pub(crate) fn host() -> Inventory {
     }
     mark_mounts(&mut volumes, Path::new("/"));
     // What the system needs of encrypted volumes and arrays, it has opened, and it stands among the devices.
-    Inventory { disks, volumes: Ok(volumes), opaque: Vec::new() }
+    Inventory { disks, volumes: Ok(volumes), opaque: of_others }
 }
 
-/// What belongs to a mounted root: all of the disks that it lies on.
+/// What belongs to a directory that is the root of a system: all of the disks that it lies on, if what is mounted there is
+/// a file system of its own. The disk that a mere directory lies on is this machine's and holds this machine's system.
 pub(crate) fn of_root(root: &Root, dir: &Path, with: &[PathBuf]) -> Result<Inventory, OpenError> {
-    let mut paths = match disks_below(root) {
-        Ok(paths) => paths,
-        Err(why) => return Ok(Inventory::unknown(why)),
+    let own = disks_below(root).and_then(|paths| {
+        paths
+            .iter()
+            .map(|path| Disk::open(path, crate::Access::ReadOnly))
+            .collect::<Result<Vec<Disk>, _>>()
+            .map_err(|error| if is_of_others(&error) { NoVolumes::None } else { NoVolumes::Unread }(error.to_string()))
+    });
+    // Without the disk of the root those that the user gave are not all.
+    let (mut disks, lack) = match own {
+        Ok(disks) => (disks, None),
+        Err(why) if with.is_empty() => return Ok(Inventory::without(why)),
+        Err(NoVolumes::None(why) | NoVolumes::Unread(why)) => (Vec::new(), Some(why)),
     };
-    paths.extend(with.iter().cloned());
-    let mut disks = Vec::new();
-    for path in paths {
-        match Disk::open(&path, crate::Access::ReadOnly) {
-            Ok(disk) => disks.push(disk),
-            Err(error) if with.contains(&path) => return Err(error),
-            Err(error) => return Ok(Inventory::unknown(error.to_string())),
-        }
+    for path in with {
+        disks.push(Disk::open(path, crate::Access::ReadOnly)?);
     }
-    let Described { placed, opaque, .. } = match volumes::describe(&disks, true) {
+    let Described { placed, mut opaque, .. } = match volumes::describe(&disks, true) {
         Ok(described) => described,
-        Err(error) => return Ok(Inventory::unknown(format!("the disks cannot be read: {error}"))),
+        Err(error) => return Ok(Inventory::unread(format!("the disks cannot be read: {error}"))),
     };
+    opaque.extend(lack);
     let mut volumes: Vec<Volume> = placed.into_iter().map(|Placed { volume, .. }| volume).collect();
     name_nodes(&disks, &mut volumes);
     // An active logical volume is found twice: in the metadata, and as a device with whatever is really on it.
@@ -220,7 +247,10 @@ fn loop_at(image: &Path, start: u64) -> Option<PathBuf> {
 struct Mount {
     id: String,
     device: String,
+    /// Which directory of the file system is seen there: `/`, unless it is a part of it that was mounted by `--bind`.
+    part: String,
     place: PathBuf,
+    fstype: String,
     source: String,
 }
 
@@ -229,16 +259,24 @@ fn mounts() -> Vec<Mount> {
     let mount = |line: &str| {
         let (own, of_file_system) = line.split_once(" - ")?;
         let mut fields = own.split(' ');
-        let (id, device) = (fields.next()?, fields.nth(1)?);
-        let place = unescape(fields.nth(1)?);
-        let source = of_file_system.split(' ').nth(1)?;
-        Some(Mount { id: id.into(), device: device.into(), place: place.into(), source: unescape(source) })
+        let (id, device, part) = (fields.next()?, fields.nth(1)?, fields.next()?);
+        let place = unescape(fields.next()?);
+        let (fstype, rest) = of_file_system.split_once(' ')?;
+        let source = rest.split(' ').next()?;
+        Some(Mount {
+            id: id.into(),
+            device: device.into(),
+            part: part.into(),
+            place: place.into(),
+            fstype: fstype.into(),
+            source: unescape(source),
+        })
     };
     text.lines().filter_map(mount).collect()
 }
 
 /// Blanks and backslashes stand there in octal.
-fn unescape(text: &str) -> String {
+pub(crate) fn unescape(text: &str) -> String {
     let mut plain = text.to_owned();
     for (code, character) in [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")] {
         plain = plain.replace(code, character);
@@ -273,17 +311,28 @@ fn mark_mounts(volumes: &mut [Volume], root: &Path) {
 }
 
 /// The disks, or images, that the file system of a mounted root lies on, and the devices made of them.
-fn disks_below(root: &Root) -> Result<Vec<PathBuf>, String> {
-    let fdinfo = format!("/proc/self/fdinfo/{}", root.as_dir().as_raw_fd());
-    let info = fs::read_to_string(fdinfo).map_err(|e| format!("/proc cannot be read: {e}"))?;
-    let id = info.lines().find_map(|line| line.strip_prefix("mnt_id:")).unwrap_or_default().trim().to_owned();
-    let mount = mounts().into_iter().find(|mount| mount.id == id);
-    let mount = mount.ok_or("the mount that it belongs to cannot be told")?;
+fn disks_below(root: &Root) -> Result<Vec<PathBuf>, NoVolumes> {
+    let unread = |error: crate::ReadError| NoVolumes::Unread(error.to_string());
+    if !root.is_mount_point().map_err(unread)? {
+        return Err(NoVolumes::None("it is a directory and has no disks: nothing is mounted on it".into()));
+    }
+    if matches!(fs::metadata("/proc/self/mountinfo"), Err(error) if error.kind() == io::ErrorKind::NotFound) {
+        return Err(NoVolumes::None("/proc is not mounted here: a chroot, or a container".into()));
+    }
+    let id = sys::mount_id(root.as_dir()).map(|id| id.to_string());
+    let mount = mounts().into_iter().find(|mount| Some(&mount.id) == id.as_ref());
+    let mount = mount.ok_or_else(|| NoVolumes::Unread("the mount that it belongs to cannot be told".into()))?;
+    // The uppermost directory of a subvolume has the number 256 (BTRFS_FIRST_FREE_OBJECTID).
+    let is_subvolume = || mount.fstype == "btrfs" && root.stat("/").is_ok_and(|found| found.ino == 256);
+    if mount.part != "/" && !is_subvolume() {
+        let why = format!("it is a directory and has no disks: {} of another file system is mounted on it", mount.part);
+        return Err(NoVolumes::None(why));
+    }
     let sys = PathBuf::from(format!("/sys/dev/block/{}", origin(&mount)));
     let device = fs::canonicalize(&sys)
         .ok()
         .and_then(|dir| Some(dir.file_name()?.to_str()?.to_owned()))
-        .ok_or_else(|| format!("it lies on {}, which is no disk of this machine", mount.source))?;
+        .ok_or_else(|| NoVolumes::None(format!("it lies on {}, which is no disk of this machine", mount.source)))?;
     let mut whole = BTreeSet::new();
     descend(&device, &mut whole, 0);
     let mut paths = Vec::new();
@@ -320,26 +369,25 @@ fn descend(name: &str, whole: &mut BTreeSet<String>, depth: u32) {
 }
 
 /// What udev keeps of every block device, for users who may not read the devices themselves.
-fn by_udev(disks: &[String], refused: &Path) -> Inventory {
-    let denied = format!("no permission to read {}", refused.display());
+fn by_udev(disks: &[String]) -> Option<Inventory> {
     let mut volumes = Vec::new();
     for disk in disks.iter().filter(|disk| is_disk(disk)) {
         let below = names(&format!("/sys/class/block/{disk}")).unwrap_or_default();
         let parts = below.iter().filter(|part| attribute(part, "partition").is_some());
         for name in std::iter::once(disk).chain(parts) {
-            let Some(record) =
-                attribute(name, "dev").and_then(|n| fs::read_to_string(format!("/run/udev/data/b{n}")).ok())
-            else {
-                return Inventory::unknown(denied);
-            };
+            let record = fs::read_to_string(format!("/run/udev/data/b{}", attribute(name, "dev")?)).ok()?;
             volumes.extend(of_record(name, &record));
         }
     }
     if volumes.is_empty() {
-        return Inventory::unknown(denied);
+        return None;
     }
     mark_mounts(&mut volumes, Path::new("/"));
-    Inventory { disks: Vec::new(), volumes: Ok(volumes), opaque: Vec::new() }
+    Some(Inventory { disks: Vec::new(), volumes: Ok(volumes), opaque: Vec::new() })
+}
+
+fn no_permission(node: &Path) -> String {
+    format!("no permission to read {}", node.display())
 }
 
 /// A volume, from its record in the database of udev; `None` for a disk that only holds partitions.
@@ -406,7 +454,7 @@ mod tests {
                 assert!(volumes.iter().all(|volume| volume.disk < disks.len() || disks.is_empty()));
                 assert!(volumes.iter().all(|volume| volume.device.as_ref().is_none_or(|node| node.exists())));
             }
-            Err(why) => assert!(why.contains("/dev/"), "{why}"),
+            Err(NoVolumes::None(why) | NoVolumes::Unread(why)) => assert!(why.contains("/dev/"), "{why}"),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! mount. Coupled to the view the thread has its own working directory, so that a mount point is named by changing to
 //! it: by descriptor, not by a path that could lead elsewhere.
 
+use std::ffi::CStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -127,20 +128,28 @@ pub(crate) fn detach_from_others() -> io::Result<()> {
     match rustix::mount::mount_change("/", private) {
         // In a chroot "/" is no mount, and what holds it cannot be named from inside: step out, and back.
         Err(Errno::INVAL) => {
-            let root = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-            rustix::process::chroot("/dev")?;
-            // With the working directory outside of the root, ".." is not stopped by the root.
-            rustix::process::fchdir(&root)?;
-            for _ in 0..256 {
-                rustix::process::chdir("..")?;
-            }
-            let changed = rustix::mount::mount_change(".", private);
+            let root = leave_root(c"/")?;
+            let changed = rustix::mount::mount_change("/", private);
             rustix::process::fchdir(&root)?;
             rustix::process::chroot(".")?;
             Ok(changed?)
         }
         changed => Ok(changed?),
     }
+}
+
+/// Makes the uppermost directory of this view the root of this thread, out of a chroot. Gives the directory `kept`, opened
+/// before. System calls only, see [`sys::before_exec`].
+pub(crate) fn leave_root(kept: &CStr) -> io::Result<OwnedFd> {
+    let kept = rustix::fs::open(kept, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::process::chroot(c"/dev")?;
+    // With the working directory outside of the root, ".." is not stopped by the root.
+    rustix::process::fchdir(&kept)?;
+    for _ in 0..256 {
+        rustix::process::chdir(c"..")?;
+    }
+    rustix::process::chroot(c".")?;
+    Ok(kept)
 }
 
 fn mount(device: &Path, place: &Path, recipe: &Recipe) -> Result<(), Errno> {

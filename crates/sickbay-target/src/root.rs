@@ -11,6 +11,7 @@
 mod tests;
 mod walk;
 
+use std::cell::RefCell;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::File;
@@ -18,12 +19,14 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags, Stat};
 use rustix::io::Errno;
 
-use crate::{OpenError, xattr};
+use crate::ids::Ids;
+use crate::{OpenError, sys, xattr};
 
 /// The most bytes that [`Root::read`] reads of one file: 16 MiB. Configuration is far smaller; a sparse file of
 /// 2 GiB in its place must not fill the memory of the machine that looks at it.
@@ -37,6 +40,10 @@ pub const DIR_LIMIT: usize = 1 << 18;
 pub struct Root {
     dir: OwnedFd,
     by_kernel: bool,
+    /// There are no files at all, and `dir` is nothing that could hold any.
+    is_none: bool,
+    pub(crate) met: Met,
+    pub(crate) ids: Ids,
 }
 
 /// Why something in the target could not be read.
@@ -70,6 +77,8 @@ pub enum Reason {
     Denied,
     /// More symbolic links on the way than the kernel follows, commonly because they form a loop (`ELOOP`).
     LinkLoop,
+    /// The target has no files: it is a log.
+    NoFiles,
     /// Anything else that the kernel said, for example `EIO` from a failing disk.
     Io(io::Error),
 }
@@ -81,25 +90,82 @@ impl Reason {
             Errno::NOTDIR => Reason::NotADirectory,
             Errno::ACCESS | Errno::PERM => Reason::Denied,
             Errno::LOOP => Reason::LinkLoop,
-            other => Reason::Io(noted(other.into())),
+            other => Reason::Io(other.into()),
         }
     }
 }
 
-/// Whether something that was read was damaged: see [`met_damage`].
-static DAMAGE: AtomicBool = AtomicBool::new(false);
-
-/// Whether, since this was last asked, the kernel answered a look at any target with what it says of damaged file
-/// systems: `EUCLEAN`, `EBADMSG`, `EIO`. A hint to look at them with their checkers.
-pub fn met_damage() -> bool {
-    DAMAGE.swap(false, Ordering::Relaxed)
+/// Something that could not be read, although nobody says that it is not there: see [`Root::take_unread`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unread {
+    /// The path, inside the target.
+    pub path: PathBuf,
+    /// The whole sentence.
+    pub why: String,
+    /// It was for want of descriptors or memory of this process: nothing that was looked at meanwhile can be relied on.
+    pub is_want: bool,
 }
 
-fn noted(error: io::Error) -> io::Error {
-    if matches!(error.raw_os_error(), Some(libc::EUCLEAN | libc::EBADMSG | libc::EIO)) {
-        DAMAGE.store(true, Ordering::Relaxed);
+thread_local! {
+    /// What this thread could not read, each with the number of its root.
+    static UNREAD: RefCell<Vec<(usize, Unread)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// So many are remembered; one alone makes an answer doubtful.
+const UNREAD_LIMIT: usize = 256;
+
+/// Notes what looks at one target met: shared by everything that reads through its root.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Met {
+    damage: Arc<AtomicBool>,
+}
+
+impl Met {
+    fn number(&self) -> usize {
+        Arc::as_ptr(&self.damage).addr()
     }
-    error
+
+    /// What the kernel refused.
+    pub(crate) fn fail(&self, path: &Path, errno: Errno) -> ReadError {
+        self.noted(error(path, Reason::of(errno)))
+    }
+
+    pub(crate) fn fail_io(&self, path: &Path, why: io::Error) -> ReadError {
+        self.noted(io_error(path, why))
+    }
+
+    fn noted(&self, error: ReadError) -> ReadError {
+        let errno = match &error.reason {
+            Reason::Denied => libc::EACCES,
+            Reason::Io(why) => why.raw_os_error().unwrap_or(0),
+            // What stands in the way must not be taken for nothing either.
+            Reason::TooLarge { .. } => libc::EFBIG,
+            _ => return error,
+        };
+        if matches!(errno, libc::EUCLEAN | libc::EBADMSG | libc::EIO) {
+            self.damage.store(true, Ordering::Relaxed);
+        }
+        let is_want = matches!(errno, libc::EMFILE | libc::ENFILE | libc::ENOMEM);
+        // The kernel's own files answer with errors to say what they have to say: a process is gone, a link is down.
+        let is_kernels = ["/proc", "/sys", "/dev"].iter().any(|dir| error.path.starts_with(dir));
+        // To whom it may be shown is no question of whether it could be read: users are told where it matters.
+        let is_users = errno == libc::EACCES && !rustix::process::geteuid().is_root();
+        if is_want || !(is_kernels || is_users) {
+            let unread = Unread { path: error.path.clone(), why: error.to_string(), is_want };
+            self.note([unread]);
+        }
+        error
+    }
+
+    fn note(&self, list: impl IntoIterator<Item = Unread>) {
+        UNREAD.with_borrow_mut(|all| {
+            for unread in list {
+                if all.len() < UNREAD_LIMIT || unread.is_want {
+                    all.push((self.number(), unread));
+                }
+            }
+        });
+    }
 }
 
 fn sentence(path: &Path, reason: &Reason) -> String {
@@ -115,6 +181,7 @@ fn sentence(path: &Path, reason: &Reason) -> String {
         }
         Reason::Denied => format!("no permission to read {path}"),
         Reason::LinkLoop => format!("{path} cannot be reached: its symbolic links form a loop"),
+        Reason::NoFiles => format!("{path} cannot be read: a log has no files"),
         Reason::Io(error) => format!("{path} could not be read: {error}"),
     }
 }
@@ -174,9 +241,9 @@ pub struct Metadata {
     pub kind: FileKind,
     /// The permission bits with set-user-ID, set-group-ID and sticky: `07777` of `st_mode`.
     pub mode: u32,
-    /// The user ID of the owner, as stored in the target.
+    /// The user ID of the owner, as the target's system knows it: in an unprivileged container's root, root is 0.
     pub uid: u32,
-    /// The group ID, as stored in the target.
+    /// The group ID, likewise.
     pub gid: u32,
     /// The size in bytes; 0 for files that do not know theirs, as in `/proc`.
     pub size: u64,
@@ -317,7 +384,36 @@ impl Root {
     pub(crate) fn from_dir(dir: OwnedFd) -> Root {
         // Kernels before 5.6 have no openat2; seccomp filters of containers answer ENOSYS or EPERM.
         let by_kernel = openat2(dir.as_fd(), Path::new("/"), OFlags::PATH).is_ok();
-        Root { dir, by_kernel }
+        let ids = Ids::of(dir.as_fd());
+        Root { dir, by_kernel, is_none: false, met: Met::default(), ids }
+    }
+
+    /// What a target without files has: every look through it is an error.
+    ///
+    /// # Errors
+    /// When the process may open no more files.
+    pub(crate) fn none() -> io::Result<Root> {
+        let nothing = rustix::fs::memfd_create("nothing", rustix::fs::MemfdFlags::CLOEXEC)?;
+        Ok(Root { dir: nothing, by_kernel: false, is_none: true, met: Met::default(), ids: Ids::default() })
+    }
+
+    /// Whether, so far, the kernel answered a look with what it says of damaged file systems: `EUCLEAN`, `EBADMSG`,
+    /// `EIO`. A hint to look at them with their checkers.
+    pub fn met_damage(&self) -> bool {
+        self.met.damage.load(Ordering::Relaxed)
+    }
+
+    /// What this thread could not read through it since it last asked, although nobody says that it is not there: what
+    /// was taken for absent because of that may be there.
+    pub fn take_unread(&self) -> Vec<Unread> {
+        let number = self.met.number();
+        UNREAD
+            .with_borrow_mut(|all| all.extract_if(.., |(root, _)| *root == number).map(|(_, unread)| unread).collect())
+    }
+
+    /// Notes again what was taken, for this thread: it goes on with what another one could not wholly read.
+    pub fn note_unread(&self, list: &[Unread]) {
+        self.met.note(list.iter().cloned());
     }
 
     /// The directory itself, for calls that take one (an `O_PATH` descriptor).
@@ -336,14 +432,47 @@ impl Root {
         // The link is one of the kernel's own, which no resolution inside a directory follows.
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir = rustix::fs::openat(&proc, format!("{pid}/root"), flags, Mode::empty())
-            .map_err(|errno| error(&path, Reason::of(errno)))?;
-        Ok(Root { dir, by_kernel: self.by_kernel })
+            .map_err(|errno| self.met.fail(&path, errno))?;
+        Ok(Root { dir, by_kernel: self.by_kernel, is_none: false, met: self.met.clone(), ids: self.ids })
     }
 
-    /// Whether a file system of its own begins here: the directory above is on another.
-    pub fn is_mount_point(&self) -> bool {
-        let dev = |path| rustix::fs::statat(&self.dir, path, AtFlags::empty()).map(|stat| stat.st_dev);
-        matches!((dev("."), dev("..")), (Ok(own), Ok(above)) if own != above)
+    /// Whether something is mounted here: a directory that is none of a larger tree of this machine's.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub(crate) fn is_mount_point(&self) -> Result<bool, ReadError> {
+        self.mounted().map(|(is_mounted, _)| is_mounted)
+    }
+
+    /// Whether a file system of its own begins here: something is mounted, and no part of what the directory above is on.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub fn has_own_file_system(&self) -> Result<bool, ReadError> {
+        self.mounted().map(|(is_mounted, is_of_above)| is_mounted && !is_of_above)
+    }
+
+    /// Whether something is mounted here, and whether it is of the file system that the directory above is on.
+    fn mounted(&self) -> Result<(bool, bool), ReadError> {
+        let path = Path::new("/");
+        if self.is_none {
+            return Err(error(path, Reason::NoFiles));
+        }
+        let above =
+            rustix::fs::openat(&self.dir, "..", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+                .map_err(|errno| self.met.fail(path, errno))?;
+        let stat = |fd: BorrowedFd<'_>| rustix::fs::fstat(fd).map_err(|errno| self.met.fail(path, errno));
+        let (own, theirs) = (stat(self.dir.as_fd())?, stat(above.as_fd())?);
+        if (own.st_dev, own.st_ino) == (theirs.st_dev, theirs.st_ino) {
+            return Ok((true, false)); // the root of all
+        }
+        let is_of_above = own.st_dev == theirs.st_dev;
+        // A subvolume of btrfs has a device number of its own and is mounted nowhere.
+        let is_mounted = match (sys::mount_id(self.dir.as_fd()), sys::mount_id(above.as_fd())) {
+            (Some(own), Some(theirs)) => own != theirs,
+            _ => !is_of_above,
+        };
+        Ok((is_mounted, is_of_above))
     }
 
     /// Another handle on the same directory.
@@ -351,7 +480,8 @@ impl Root {
     /// # Errors
     /// When the process may open no more files.
     pub fn try_clone(&self) -> io::Result<Root> {
-        Ok(Root { dir: self.dir.try_clone()?, by_kernel: self.by_kernel })
+        let dir = self.dir.try_clone()?;
+        Ok(Root { dir, by_kernel: self.by_kernel, is_none: self.is_none, met: self.met.clone(), ids: self.ids })
     }
 
     /// The bytes of a regular file of at most [`READ_LIMIT`].
@@ -375,7 +505,7 @@ impl Root {
         // Files in /proc say that they have 0 bytes, those in /sys 4096: only reading tells. One byte more than
         // announced lets the end be seen without growing the buffer.
         let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0).saturating_add(1));
-        file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(|e| io_error(path, e))?;
+        file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(|e| self.met.fail_io(path, e))?;
         if bytes.len() as u64 > limit {
             return Err(error(path, Reason::TooLarge { size: bytes.len() as u64, limit }));
         }
@@ -390,7 +520,7 @@ impl Root {
         let path = path.as_ref();
         let (file, _) = self.open_sized(path)?;
         let mut bytes = Vec::new();
-        file.take(n as u64).read_to_end(&mut bytes).map_err(|e| io_error(path, e))?;
+        file.take(n as u64).read_to_end(&mut bytes).map_err(|e| self.met.fail_io(path, e))?;
         Ok(bytes)
     }
 
@@ -437,11 +567,11 @@ impl Root {
     pub fn read_link(&self, path: impl AsRef<Path>) -> Result<PathBuf, ReadError> {
         let path = path.as_ref();
         let fd = self.resolve(path, OFlags::NOFOLLOW)?;
-        let kind = metadata_of_fd(path, fd.as_fd())?.kind;
+        let kind = self.metadata_of_fd(path, fd.as_fd())?.kind;
         if kind != FileKind::Symlink {
             return Err(error(path, Reason::IsA(kind)));
         }
-        let text = rustix::fs::readlinkat(&fd, c"", Vec::new()).map_err(|e| error(path, Reason::of(e)))?;
+        let text = rustix::fs::readlinkat(&fd, c"", Vec::new()).map_err(|e| self.met.fail(path, e))?;
         Ok(PathBuf::from(OsString::from_vec(text.into_bytes())))
     }
 
@@ -451,9 +581,24 @@ impl Root {
     /// See [`Reason`]; [`Reason::TooLarge`] from [`DIR_LIMIT`] entries on.
     pub fn read_dir(&self, path: impl AsRef<Path>) -> Result<Vec<DirEntry>, ReadError> {
         let path = path.as_ref();
-        let fail = |errno| error(path, Reason::of(errno));
+        let (entries, is_all) = self.read_dir_up_to(path, DIR_LIMIT)?;
+        if !is_all {
+            let limit = DIR_LIMIT as u64;
+            return Err(self.met.noted(error(path, Reason::TooLarge { size: limit + 1, limit })));
+        }
+        Ok(entries)
+    }
+
+    /// At most `limit` entries of a directory, whichever come first, sorted by name; and whether these are all.
+    ///
+    /// # Errors
+    /// See [`Reason`].
+    pub fn read_dir_up_to(&self, path: impl AsRef<Path>, limit: usize) -> Result<(Vec<DirEntry>, bool), ReadError> {
+        let path = path.as_ref();
+        let fail = |errno| self.met.fail(path, errno);
         let dir = self.open_quietly(path, OFlags::RDONLY | OFlags::DIRECTORY)?;
         let mut entries = Vec::new();
+        let mut is_all = true;
         let mut buffer = Vec::with_capacity(32 << 10);
         let mut raw = RawDir::new(&dir, buffer.spare_capacity_mut());
         while let Some(entry) = raw.next() {
@@ -461,6 +606,10 @@ impl Root {
             let name = entry.file_name();
             if matches!(name.to_bytes(), b"." | b"..") {
                 continue;
+            }
+            if entries.len() == limit {
+                is_all = false;
+                break;
             }
             let kind = match FileKind::of(entry.file_type()) {
                 Some(kind) => kind,
@@ -471,14 +620,10 @@ impl Root {
                     Err(errno) => return Err(fail(errno)),
                 },
             };
-            if entries.len() == DIR_LIMIT {
-                let limit = DIR_LIMIT as u64;
-                return Err(error(path, Reason::TooLarge { size: limit + 1, limit }));
-            }
             entries.push(DirEntry { name: OsStr::from_bytes(name.to_bytes()).to_owned(), kind });
         }
         entries.sort_unstable();
-        Ok(entries)
+        Ok((entries, is_all))
     }
 
     /// The path without links, `.` and `..`: where in the target the path leads to in the end.
@@ -487,7 +632,8 @@ impl Root {
     /// See [`Reason`].
     pub fn canonical(&self, path: impl AsRef<Path>) -> Result<PathBuf, ReadError> {
         let path = path.as_ref();
-        walk::walk(self.as_dir(), path, true).map(|found| found.path()).map_err(|e| error(path, Reason::of(e)))
+        self.has_files(path)?;
+        walk::walk(self.as_dir(), path, true).map(|found| found.path()).map_err(|e| self.met.fail(path, e))
     }
 
     /// The extended attributes (security labels, ACLs, capabilities), sorted by name; the last link is not followed.
@@ -497,11 +643,11 @@ impl Root {
     pub fn xattrs(&self, path: impl AsRef<Path>) -> Result<Vec<(OsString, Vec<u8>)>, ReadError> {
         let path = path.as_ref();
         let fd = self.resolve(path, OFlags::NOFOLLOW)?;
-        match metadata_of_fd(path, fd.as_fd())?.kind {
+        match self.metadata_of_fd(path, fd.as_fd())?.kind {
             FileKind::File | FileKind::Dir => xattr::of_open(self.open_quietly(path, OFlags::RDONLY)?.as_fd()),
             _ => xattr::of_path(fd.as_fd()),
         }
-        .map_err(|e| error(path, Reason::of(e)))
+        .map_err(|e| self.met.fail(path, e))
     }
 
     /// How full the file system is that holds the path.
@@ -512,8 +658,8 @@ impl Root {
     pub fn statvfs(&self, path: impl AsRef<Path>) -> Result<FileSystemUse, ReadError> {
         let path = path.as_ref();
         let fd = self.resolve(path, OFlags::empty())?;
-        let told = rustix::fs::fstatvfs(&fd).map_err(|e| error(path, Reason::of(e)))?;
-        let kind = rustix::fs::fstatfs(&fd).map_err(|e| error(path, Reason::of(e)))?;
+        let told = rustix::fs::fstatvfs(&fd).map_err(|e| self.met.fail(path, e))?;
+        let kind = rustix::fs::fstatfs(&fd).map_err(|e| self.met.fail(path, e))?;
         Ok(FileSystemUse {
             size: told.f_blocks.saturating_mul(told.f_frsize),
             free: told.f_bfree.saturating_mul(told.f_frsize),
@@ -526,14 +672,23 @@ impl Root {
         })
     }
 
+    fn has_files(&self, path: &Path) -> Result<(), ReadError> {
+        if self.is_none { Err(error(path, Reason::NoFiles)) } else { Ok(()) }
+    }
+
+    fn metadata_of_fd(&self, path: &Path, fd: BorrowedFd<'_>) -> Result<Metadata, ReadError> {
+        metadata_of_fd(fd).map_err(|errno| self.met.fail(path, errno))
+    }
+
     fn metadata_of(&self, path: &Path, flags: OFlags) -> Result<Metadata, ReadError> {
         let fd = self.resolve(path, flags)?;
-        metadata_of_fd(path, fd.as_fd())
+        Ok(self.ids.inside(self.metadata_of_fd(path, fd.as_fd())?))
     }
 
     /// An `O_PATH` descriptor of what the path leads to; `flags` may say `NOFOLLOW` and `DIRECTORY`.
     pub(crate) fn resolve(&self, path: &Path, flags: OFlags) -> Result<OwnedFd, ReadError> {
-        let fail = |errno| error(path, Reason::of(errno));
+        self.has_files(path)?;
+        let fail = |errno| self.met.fail(path, errno);
         if self.by_kernel {
             return openat2(self.as_dir(), path, flags | OFlags::PATH).map_err(fail);
         }
@@ -541,7 +696,7 @@ impl Root {
         if flags.contains(OFlags::DIRECTORY) && !found.is_dir() {
             return Err(error(path, Reason::NotADirectory));
         }
-        found.fd().try_clone_to_owned().map_err(|e| io_error(path, e))
+        found.fd().try_clone_to_owned().map_err(|e| self.met.fail_io(path, e))
     }
 
     /// The directory that holds the last name of the path, resolved inside the target, and that name. The name may
@@ -559,13 +714,13 @@ impl Root {
     /// A regular file, open for reading, and its size as stat(2) tells it.
     fn open_sized(&self, path: &Path) -> Result<(File, u64), ReadError> {
         let fd = self.resolve(path, OFlags::empty())?;
-        let seen = metadata_of_fd(path, fd.as_fd())?;
+        let seen = self.metadata_of_fd(path, fd.as_fd())?;
         if !seen.is_file() {
             return Err(error(path, Reason::IsA(seen.kind)));
         }
         let file = self.open_quietly(path, OFlags::RDONLY)?;
         // On a living system the path may lead to something else by now.
-        let opened = metadata_of_fd(path, file.as_fd())?;
+        let opened = self.metadata_of_fd(path, file.as_fd())?;
         if !opened.is_file() {
             return Err(error(path, Reason::IsA(opened.kind)));
         }
@@ -574,6 +729,7 @@ impl Root {
 
     /// Opens what the caller knows to be harmless, without touching its access time where that is allowed.
     pub(crate) fn open_quietly(&self, path: &Path, flags: OFlags) -> Result<OwnedFd, ReadError> {
+        self.has_files(path)?;
         let open = |flags: OFlags| -> Result<OwnedFd, Errno> {
             if self.by_kernel {
                 return openat2(self.as_dir(), path, flags | QUIET);
@@ -586,7 +742,7 @@ impl Root {
             Err(Errno::PERM) => open(flags), // O_NOATIME is for the owner and CAP_FOWNER
             answer => answer,
         }
-        .map_err(|errno| error(path, Reason::of(errno)))
+        .map_err(|errno| self.met.fail(path, errno))
     }
 }
 
@@ -604,8 +760,8 @@ fn openat2(dir: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd, E
     answer
 }
 
-pub(crate) fn metadata_of_fd(path: &Path, fd: BorrowedFd<'_>) -> Result<Metadata, ReadError> {
-    rustix::fs::fstat(fd).map(|stat| Metadata::of(&stat)).map_err(|errno| error(path, Reason::of(errno)))
+pub(crate) fn metadata_of_fd(fd: BorrowedFd<'_>) -> Result<Metadata, Errno> {
+    rustix::fs::fstat(fd).map(|stat| Metadata::of(&stat))
 }
 
 pub(crate) fn error(path: &Path, reason: Reason) -> ReadError {

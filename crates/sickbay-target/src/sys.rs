@@ -9,6 +9,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use crate::inside::Instruction;
+
 /// A part of a file, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Window {
@@ -144,6 +146,18 @@ fn range(kind: c_int, start: i64, length: i64) -> libc::flock {
     lock
 }
 
+/// The number of the mount that a file was opened through; `None` where the kernel does not tell (before 5.8, without
+/// /proc).
+pub(crate) fn mount_id(file: BorrowedFd<'_>) -> Option<u64> {
+    use rustix::fs::{AtFlags, StatxFlags, statx};
+    let told = statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID).ok();
+    if let Some(told) = told.filter(|told| told.stx_mask & StatxFlags::MNT_ID.bits() != 0) {
+        return Some(told.stx_mnt_id);
+    }
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", file.as_raw_fd())).ok()?;
+    info.lines().find_map(|line| line.strip_prefix("mnt_id:"))?.trim().parse().ok()
+}
+
 /// Gives the calling thread its own view of the mounts, and with it (the kernel couples them) its own root and working
 /// directory. What it mounts is seen by no other process, and vanishes when the last thread of the view ends.
 pub(crate) fn own_mounts() -> io::Result<()> {
@@ -163,7 +177,10 @@ pub(crate) fn own_everything() -> io::Result<()> {
     use rustix::thread::UnshareFlags as Flags;
     let flags = Flags::NEWNS | Flags::NEWPID | Flags::NEWNET | Flags::NEWIPC | Flags::NEWUTS;
     // SAFETY: as above.
-    Ok(unsafe { rustix::thread::unshare_unsafe(flags) }?)
+    unsafe { rustix::thread::unshare_unsafe(flags) }?;
+    // SAFETY: as above. Kernels before 4.6 have no view of the control groups, and none is mounted there.
+    let _ = unsafe { rustix::thread::unshare_unsafe(Flags::NEWCGROUP) };
+    Ok(())
 }
 
 /// Somebody opened something: fanotify(7).
@@ -210,6 +227,40 @@ pub(crate) fn opens(mut buffer: &[u8]) -> Vec<Opened> {
 pub(crate) fn before_exec(command: &mut Command, hook: fn() -> io::Result<()>) {
     // SAFETY: every caller in this crate passes a function that makes system calls and nothing else.
     unsafe { command.pre_exec(hook) };
+}
+
+/// Makes all threads share one heap of glibc's. Otherwise each reserves 64 MiB of addresses, which counts where those are
+/// limited or the kernel promises no more than it has (vm.overcommit_memory=2).
+pub(crate) fn one_heap() {
+    // SAFETY: takes no pointer. Where it is refused, nothing changes.
+    unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
+}
+
+/// Closes, when another program is executed, all descriptors but the first three.
+pub(crate) fn close_others_on_exec() -> io::Result<()> {
+    const FROM: u32 = 3;
+    // SAFETY: takes no pointer, and closes nothing now.
+    if unsafe { libc::syscall(libc::SYS_close_range, FROM, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) } == 0 {
+        return Ok(());
+    }
+    // Kernels before 5.11: one by one, as many as there may be.
+    let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
+    for fd in FROM.cast_signed()..c_int::try_from(most.min(1 << 16)).unwrap_or(c_int::MAX) {
+        // SAFETY: takes no pointer; a number that is no descriptor is refused.
+        unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+    }
+    Ok(())
+}
+
+/// Has every further system call of this process, and of what it starts, judged by a filter (seccomp(2)). It must not be able
+/// to gain privileges any more.
+pub(crate) fn filter_calls(filter: &[Instruction]) -> io::Result<()> {
+    let program = libc::sock_fprog {
+        len: u16::try_from(filter.len()).map_err(io::Error::other)?,
+        filter: filter.as_ptr().cast_mut(),
+    };
+    // SAFETY: the kernel reads as many instructions as there are, and copies them.
+    answer(unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) }).map(drop)
 }
 
 fn answer(result: c_int) -> io::Result<c_int> {

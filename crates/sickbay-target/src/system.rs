@@ -13,6 +13,7 @@ use rustix::fs::OFlags;
 use rustix::mount::MountFlags;
 
 use self::examination::Failure;
+pub(crate) use self::looks::has_skeleton;
 use self::looks::{Looks, look};
 use crate::checker::{self, Examined};
 use crate::loops::Loop;

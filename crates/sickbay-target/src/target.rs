@@ -8,12 +8,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use sickbay_formats::superblock::condition::Condition;
 
 use crate::checker::{Examined, Verdict};
+use crate::disk::Follow;
 use crate::log::{self, LogFile};
 use crate::machine::Inventory;
 use crate::sys::Window;
 use crate::system::{Assembled, System};
 use crate::volumes::{Described, Placed};
-use crate::{Disk, OpenError, Root, Table, WriteError, Writer, content, machine, volumes};
+use crate::{Disk, OpenError, Root, Table, WriteError, Writer, content, likeness, machine, volumes};
 
 /// What is examined, with everything that belongs to it. Dropping it detaches what opening it attached.
 #[derive(Debug)]
@@ -22,8 +23,8 @@ pub struct Target {
     pub kind: Kind,
     /// How the user named it; the host's name for a host.
     pub name: String,
-    /// Everything that can be mounted or swapped on, on all of its disks; `Err` says why that cannot be told.
-    pub volumes: Result<Vec<Volume>, String>,
+    /// Everything that can be mounted or swapped on, on all of its disks.
+    pub volumes: Result<Vec<Volume>, NoVolumes>,
     /// What may hold further volumes but could not be looked into, each one sentence ("partition 2 is encrypted
     /// (LUKS)"). Unless this is empty, a UUID that no volume has may still be on the target.
     pub opaque: Vec<String>,
@@ -54,6 +55,15 @@ pub enum Kind {
     Log,
 }
 
+/// Why nothing is known of the volumes of a target, in a sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoVolumes {
+    /// By its nature it has none that it could be asked for: a directory, a container.
+    None(String),
+    /// They should be there to be read, and could not be.
+    Unread(String),
+}
+
 /// What may be done to a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Access {
@@ -73,6 +83,10 @@ pub struct Options {
     pub with: Vec<PathBuf>,
     /// Every file system of its disks is examined by its checker, not only those of which something hints at damage.
     pub thorough: bool,
+    /// Images may have the other files that they name: backing files, data files, extents.
+    pub follow_images: bool,
+    /// A directory is taken for a root whatever is in it: to take back what was done to it, or for the kernel's sake alone.
+    pub any_directory: bool,
     /// Is told what takes long.
     pub progress: Option<fn(&str)>,
 }
@@ -129,20 +143,29 @@ impl Target {
     pub fn open(spec: Option<&Path>, options: &Options) -> Result<Target, OpenError> {
         let access = options.access;
         let Some(path) = spec.filter(|path| *path != Path::new("/")) else {
-            let found = machine::host();
-            return Target::of_dir(Kind::Host, host_name(), Root::host()?, access, found);
+            let root = Root::host()?;
+            if !options.any_directory {
+                accept(&root, Path::new("/"))?;
+            }
+            return Target::of_dir(Kind::Host, host_name(), root, access, machine::host());
         };
         if path == Path::new("-") {
-            return Target::of_logs(path, vec![LogFile::stdin()], access);
+            return Target::of_logs(path, vec![LogFile::stdin()?], access);
         }
         let metadata = std::fs::metadata(path).map_err(|e| OpenError::io(path, "looking at it", e))?;
-        if let Some(logs) = log::of_path(path, &metadata)? {
-            return Target::of_logs(path, logs, access);
-        }
         if !metadata.is_dir() {
-            return Target::of_disks(path, options);
+            return match log::of_file(path, &metadata)? {
+                Some(log) => Target::of_logs(path, vec![log], access),
+                None => Target::of_disks(path, options),
+            };
         }
         let root = Root::at(path)?;
+        if !options.any_directory
+            && let Err(error) = accept(&root, path)
+        {
+            let logs = if matches!(error, OpenError::NotARoot { .. }) { log::of_directory(path) } else { None };
+            return Target::of_logs(path, logs.ok_or(error)?, access);
+        }
         if access == Access::ReadWrite {
             machine::refuse_root(&root, path)?;
         }
@@ -173,18 +196,20 @@ impl Target {
 
     fn of_disks(path: &Path, options: &Options) -> Result<Target, OpenError> {
         let access = options.access;
-        let mut disks = vec![Disk::open(path, access)?];
+        let follow = if options.follow_images { Follow::All } else { Follow::Nothing };
+        let mut disks = vec![Disk::open_with(path, access, follow)?];
         for path in &options.with {
-            disks.push(Disk::open(path, access)?);
+            disks.push(Disk::open_with(path, access, follow)?);
         }
         let fail = |e| OpenError::io(path, "reading it", e);
         let Described { mut placed, opaque, mut notes } = volumes::describe(&disks, true).map_err(fail)?;
+        notes.extend(disks.iter().flat_map(|disk| disk.others.iter().map(|other| format!("{}: {other}", disk.name))));
         let is_nothing = |placed: &Placed| {
             placed.volume.fstype.is_empty() && placed.volume.partition.is_none() && placed.lost.is_none()
         };
         if placed.iter().all(is_nothing) {
             let head = disks.first().map(Disk::head).transpose().map_err(fail)?.unwrap_or_default();
-            return Err(OpenError::NotATarget { path: path.to_owned(), what: content::name(&head).to_owned() });
+            return Err(OpenError::NotATarget { path: path.to_owned(), what: content::name(&head) });
         }
         let assembled = System::assemble(path, &mut disks, &mut placed, options, &mut notes)?;
         let Assembled { system, root, unreadable, examined } = assembled;
@@ -213,8 +238,7 @@ impl Target {
         if access == Access::ReadWrite {
             return Err(OpenError::Log { path: path.to_owned() });
         }
-        // Nothing is read through it: the checks of files do not run.
-        let root = Root::host()?;
+        let root = Root::none().map_err(|e| OpenError::io(path, "making room", e))?;
         let name = path.display().to_string();
         Ok(Target {
             kind: Kind::Log,
@@ -283,6 +307,13 @@ impl Target {
         Ok(self)
     }
 
+    /// Whether it is the system that we run in, of which system calls tell too: no tree that is taken for a running one.
+    pub fn is_this_machine(&self) -> bool {
+        let own = rustix::fs::stat("/").map(|stat| (stat.st_dev, stat.st_ino));
+        let its = rustix::fs::fstat(self.root.as_dir()).map(|stat| (stat.st_dev, stat.st_ino));
+        self.kind == Kind::Host && own.is_ok() && own == its
+    }
+
     /// Its files.
     pub fn root(&self) -> &Root {
         &self.root
@@ -306,6 +337,13 @@ impl Target {
             return Err(fail(&disk.path, io::ErrorKind::PermissionDenied.into()));
         }
         disk.write_at(offset, bytes).map_err(|e| fail(&disk.path, e))
+    }
+
+    /// Whether a disk may be written by what a journal says that was found on the target: it was named by the user as what is
+    /// to be repaired, or it is this machine's own, or the target is a file system as a whole that lies on it.
+    pub fn owns_disk(&self, disk: usize) -> bool {
+        let is_named = self.disks.get(disk).is_some_and(|disk| disk.is_named);
+        is_named || self.kind == Kind::Host || (self.kind == Kind::Root && self.root.is_mount_point().unwrap_or(false))
     }
 
     /// The file systems that were examined by their checker, since something hinted at damage or the user asked.
@@ -422,6 +460,18 @@ impl Target {
             result = result.and(system.close());
         }
         (disks, result)
+    }
+}
+
+/// Refuses a directory that is not the root of a system.
+fn accept(root: &Root, dir: &Path) -> Result<(), OpenError> {
+    if let Some(what) = likeness::name(root) {
+        return Err(OpenError::OtherTree { path: dir.to_owned(), what });
+    }
+    match likeness::is_root(root) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(likeness::refusal(root, dir)),
+        Err(error) => Err(OpenError::OtherTree { path: dir.to_owned(), what: format!("not looked into: {error}") }),
     }
 }
 

@@ -179,7 +179,7 @@ impl Root {
     /// The entries of a directory that are on the same file system.
     fn entries_of(&self, path: &Path, dev: u64) -> Result<Vec<(OsString, Metadata)>, ReadError> {
         let dir = self.open_quietly(path, OFlags::RDONLY | OFlags::DIRECTORY)?;
-        let fail = |errno| crate::root::error(path, crate::Reason::of(errno));
+        let fail = |errno| self.met.fail(path, errno);
         let mut buffer = Vec::with_capacity(32 << 10);
         let mut raw = RawDir::new(&dir, buffer.spare_capacity_mut());
         let mut entries = Vec::new();

@@ -66,7 +66,15 @@ impl View {
             options: vec![format!("fd={},rootmode=40000,user_id=0,group_id=0", device.as_raw_fd())],
         };
         let kept = Arc::new(Kept { size, blocks: Mutex::default() });
-        let dir = mounts.mount(std::path::Path::new("sickbay"), &recipe)?;
+        let dir = mounts.mount(std::path::Path::new("sickbay"), &recipe).map_err(|e| {
+            // A kernel without FUSE, a /dev/fuse that is none, a container that may not use it.
+            io::Error::new(
+                e.kind(),
+                format!(
+                    "it cannot be shown to the kernel through FUSE: {e} (modprobe fuse, or a container that allows it)"
+                ),
+            )
+        })?;
         // The server has descriptors of its own. When this process is killed, its end must not wait for anything else of
         // ours: whoever flushes something to the view while it is closed would wait for the dead.
         let (own_device, own_base) = (device.try_clone()?, base.try_clone()?);

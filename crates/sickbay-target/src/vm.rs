@@ -40,6 +40,26 @@ pub enum Bus {
     Nvme,
 }
 
+/// What runs the guest's instructions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accelerator {
+    /// The processor itself, by the kernel's KVM.
+    Kvm,
+    /// QEMU, which translates them: some twenty times as slow.
+    Tcg,
+}
+
+/// What a machine does at a moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// Its processor is at work, or waits for something.
+    Running,
+    /// Its processor is halted and nothing can wake it: interrupts are off.
+    Halted,
+    /// QEMU has stopped it, for this reason: `internal-error` of KVM, `io-error` of a disk.
+    Paused(String),
+}
+
 /// Why a machine was not started.
 #[derive(Debug, thiserror::Error)]
 pub enum VmError {
@@ -88,8 +108,8 @@ const QEMU: VmError =
 const LIMIT: u64 = 4 << 30;
 /// MiB that must be free where it is kept.
 const ROOM: u64 = 512;
-/// How long QEMU may take until its monitor answers.
-const START: Duration = Duration::from_secs(30);
+/// How long QEMU may take until its monitor answers, on a machine that is busy.
+const START: Duration = Duration::from_secs(60);
 
 fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> VmError {
     let what = what.into();
@@ -199,25 +219,12 @@ pub struct Machine {
 const CONSOLE: usize = 16 << 20;
 
 impl Machine {
-    /// Starts it: with KVM if that works here, else without.
+    /// Starts it. That QEMU starts with KVM does not yet show that KVM runs a guest.
     ///
     /// # Errors
     /// When QEMU or the firmware is missing, or QEMU does not start: its words.
-    pub fn start(copies: &Copies, parts: Parts) -> Result<Machine, VmError> {
-        let by_kvm = rustix::fs::access("/dev/kvm", rustix::fs::Access::READ_OK | rustix::fs::Access::WRITE_OK).is_ok();
-        let mut machine = if by_kvm { Machine::try_start(copies, parts, true) } else { Err(QEMU) };
-        if machine.is_err() {
-            // A /dev/kvm that is there may still not work, as in a virtual machine without nesting.
-            machine = Machine::try_start(copies, parts, false);
-        }
-        if machine.is_ok() {
-            // QEMU holds them open: without names they are gone when it is, however that comes.
-            let _ = fs::remove_dir_all(&copies.dir);
-        }
-        machine
-    }
-
-    fn try_start(copies: &Copies, parts: Parts, kvm: bool) -> Result<Machine, VmError> {
+    pub fn start(copies: &Copies, parts: Parts, accelerator: Accelerator) -> Result<Machine, VmError> {
+        let kvm = accelerator == Accelerator::Kvm;
         let socket = copies.dir.join("monitor");
         let _ = fs::remove_file(&socket);
         let mut command = command::plain(qemu()?);
@@ -265,7 +272,28 @@ impl Machine {
         if machine.answer(START).is_empty() {
             return Err(VmError::Program(format!("QEMU: {}", machine.child.complaint())));
         }
+        // QEMU holds them open: without names they are gone when it is, however that comes.
+        let _ = fs::remove_dir_all(&copies.dir);
         Ok(machine)
+    }
+
+    /// How much time of this machine's processors it has had: what a guest can be expected to have done follows from that,
+    /// not from how long a busy machine let it wait.
+    pub fn processor_time(&self) -> Duration {
+        let Some(pid) = self.child.id() else { return Duration::ZERO };
+        let stat = fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
+        ticks(&stat).map_or(Duration::ZERO, |ticks| {
+            Duration::from_millis(ticks.saturating_mul(1000) / rustix::param::clock_ticks_per_second().max(1))
+        })
+    }
+
+    /// What it does now.
+    pub fn state(&mut self) -> State {
+        let status = self.ask(b"info status\n");
+        if let Some((_, reason)) = status.split_once("paused (") {
+            return State::Paused(reason.split(')').next().unwrap_or_default().to_owned());
+        }
+        if is_halted(&self.ask(b"info registers\n")) { State::Halted } else { State::Running }
     }
 
     /// Waits up to `wait` for the serial line and reads what came. Gives whether anything did.
@@ -308,10 +336,7 @@ impl Machine {
 
     /// What the screen shows: the 25 rows of 80 characters of VGA text mode; nothing of sense in another mode.
     pub fn screen(&mut self) -> String {
-        if self.monitor.write_all(b"xp /1000xw 0xb8000\n").is_err() {
-            return String::new();
-        }
-        let said = self.answer(Duration::from_secs(2));
+        let said = self.ask(b"xp /1000xw 0xb8000\n");
         let words = said.lines().filter_map(|line| line.split_once(": 0x")).flat_map(|(_, words)| words.split("0x"));
         let cells: Vec<u32> = words.filter_map(|word| u32::from_str_radix(word.trim(), 16).ok()).collect();
         // A cell is a character and a colour; a word has two.
@@ -324,6 +349,14 @@ impl Machine {
             row.trim_end().to_owned()
         });
         rows.filter(|row| !row.is_empty()).map(|row| row + "\n").collect()
+    }
+
+    /// The monitor's answer to a command.
+    fn ask(&mut self, command: &[u8]) -> String {
+        if self.monitor.write_all(command).is_err() {
+            return String::new();
+        }
+        self.answer(Duration::from_secs(2))
     }
 
     /// Reads the monitor up to its next prompt; nothing when that does not come in time.
@@ -345,6 +378,25 @@ impl Machine {
         }
         String::new()
     }
+}
+
+/// User and system time in a `/proc/PID/stat` (proc(5)), in ticks. The name before may hold anything, blanks and brackets too.
+fn ticks(stat: &[u8]) -> Option<u64> {
+    let text = String::from_utf8_lossy(stat);
+    let mut words = text.rsplit_once(") ")?.1.split(' ').skip(11).map(str::parse::<u64>);
+    Some(words.next()?.ok()?.saturating_add(words.next()?.ok()?))
+}
+
+/// Whether a processor is halted with interrupts off (bit 9 of EFLAGS), as the monitor shows its registers.
+fn is_halted(registers: &str) -> bool {
+    let value = |name: &str| Some(registers.split_once(name)?.1.split_ascii_whitespace().next()?.to_owned());
+    let flags = value("RFL=").or_else(|| value("EFL=")).and_then(|flags| u32::from_str_radix(&flags, 16).ok());
+    value("HLT=").is_some_and(|halted| halted == "1") && flags.is_some_and(|flags| flags & (1 << 9) == 0)
+}
+
+/// Whether this machine has a KVM that we may use. Whether that runs a guest, only a guest shows.
+pub fn has_kvm() -> bool {
+    rustix::fs::access("/dev/kvm", rustix::fs::Access::READ_OK | rustix::fs::Access::WRITE_OK).is_ok()
 }
 
 /// Keeps a console: in a new file of `path`, or of a name of its own among the temporary files.
@@ -461,4 +513,30 @@ fn uefi(dir: &Path) -> Result<Vec<OsString>, VmError> {
     options.push("-drive".into());
     options.push(with_commas(b"if=pflash,format=raw,unit=1,file=", &own, b""));
     Ok(options)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{is_halted, ticks};
+
+    #[test]
+    fn processor_time_is_read_behind_any_name() {
+        let stat = b"812 (a) b (c) R 1 2 3 4 5 6 7 8 9 10 400 25 0 0 20 0 3 0 77";
+        assert_eq!(ticks(stat), Some(425));
+        assert_eq!(ticks(b"812 (sh) R 1"), None);
+        assert_eq!(ticks(b""), None);
+    }
+
+    #[test]
+    fn only_a_processor_that_nothing_wakes_is_halted() {
+        let registers = |flags: &str, halted: u8| {
+            format!("\r\nCPU#0\r\nEIP=00007c13 EFL={flags} [-------] CPL=0 II=0 A20=1 SMM=0 HLT={halted}\r\nES =0000")
+        };
+        assert!(is_halted(&registers("00000002", 1)));
+        // It waits for an interrupt, as every idle system does.
+        assert!(!is_halted(&registers("00000202", 1)));
+        assert!(!is_halted(&registers("00000002", 0)));
+        assert!(is_halted(&registers("00000046", 1).replace("EFL", "RFL")));
+        assert!(!is_halted(""));
+    }
 }

@@ -87,6 +87,12 @@ impl Writer {
         Writer { root, is_host }
     }
 
+    /// The attributes with the ids that are to be stored.
+    fn stored(&self, attributes: &Attributes) -> Attributes {
+        let (uid, gid) = self.root.ids.stored((attributes.uid, attributes.gid));
+        Attributes { uid, gid, ..attributes.clone() }
+    }
+
     /// Puts a new content in the place of a file or link, or makes the file: a new file `temporary` beside it is
     /// written, flushed and renamed over it, so that a power loss leaves the old or the new one, whole.
     ///
@@ -95,15 +101,17 @@ impl Writer {
     /// # Errors
     /// The kernel's; nothing has changed then. `EEXIST` when `temporary` exists.
     pub fn replace(&self, path: &Path, content: &[u8], attributes: &Attributes, temporary: &str) -> Done {
+        let attributes = self.stored(attributes);
         let entry = self.entry(path, "replaced")?;
         let temporary = OsStr::new(temporary);
         let write = |file: File| -> io::Result<()> {
+            fault()?;
             match write_all(&file, content) {
                 // What is taken back to a full file system may need a block more than it did where it lay.
                 Err(error) if error.kind() == io::ErrorKind::StorageFull => write_with_holes(&file, content)?,
                 written => written?,
             }
-            set_attributes(Handle::Open(file.as_fd()), attributes)?;
+            set_attributes(Handle::Open(file.as_fd()), &attributes)?;
             rustix::fs::futimens(&file, &timestamps(attributes.times))?;
             file.sync_all()
         };
@@ -121,7 +129,13 @@ impl Writer {
     pub fn write_new(&self, path: &Path, content: &[u8], mode: u32) -> Done {
         let entry = self.entry(path, "written")?;
         let write = |file: File| -> io::Result<()> {
+            fault()?;
             write_all(&file, content)?;
+            // What we make is root's in a container's root, too.
+            let (uid, gid) = self.root.ids.stored((0, 0));
+            if (uid, gid) != (0, 0) {
+                rustix::fs::fchown(&file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+            }
             rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?;
             file.sync_all()
         };
@@ -130,41 +144,22 @@ impl Writer {
             .map_err(|e| entry.error("written", e))
     }
 
-    /// Writes a new content into a file where it is, so that all its names (hard links) keep leading to it. A power
-    /// loss can leave a mixture: keep the old content elsewhere first. On the disk when it returns.
-    ///
-    /// # Errors
-    /// The kernel's; `EINVAL` when it is no regular file.
-    pub fn overwrite(&self, path: &Path, content: &[u8], attributes: &Attributes) -> Done {
-        let entry = self.entry(path, "overwritten")?;
-        let overwrite = || -> io::Result<()> {
-            if entry.kind()? != FileKind::File {
-                return Err(Errno::INVAL.into());
-            }
-            let file = File::from(entry.open(OFlags::WRONLY)?);
-            write_all(&file, content)?;
-            file.set_len(content.len() as u64)?;
-            set_attributes(Handle::Open(file.as_fd()), attributes)?;
-            rustix::fs::futimens(&file, &timestamps(attributes.times))?;
-            file.sync_all()
-        };
-        overwrite().map_err(|e| entry.error("overwritten", e))
-    }
-
     /// Puts a symbolic link to `to` in the place of a file or link, or makes the link, in the way of
     /// [`Writer::replace`].
     ///
     /// # Errors
     /// The kernel's; nothing has changed then.
     pub fn link(&self, path: &Path, to: &Path, attributes: &Attributes, temporary: &str) -> Done {
+        let attributes = self.stored(attributes);
         let entry = self.entry(path, "linked")?;
         let temporary = OsStr::new(temporary);
         let dress = || -> io::Result<()> {
+            fault()?;
             let new = Entry { path, dir: entry.dir.try_clone()?, name: temporary.to_owned() };
-            new.set_attributes(attributes)
+            new.set_attributes(&attributes)
         };
-        rustix::fs::symlinkat(to, &entry.dir, temporary)
-            .map_err(io::Error::from)
+        fault()
+            .and_then(|()| Ok(rustix::fs::symlinkat(to, &entry.dir, temporary)?))
             .and_then(|()| dress().inspect_err(|_| unlink(entry.dir.as_fd(), temporary)))
             .and_then(|()| entry.take_place(temporary))
             .map_err(|e| entry.error("linked", e))
@@ -176,8 +171,11 @@ impl Writer {
     /// The kernel's; `EEXIST` when something is there.
     pub fn make_dir(&self, path: &Path, mode: u32, owner: (u32, u32)) -> Done {
         let entry = self.entry(path, "made")?;
+        let owner = self.root.ids.stored(owner);
         let make = || -> io::Result<()> {
+            fault()?;
             rustix::fs::mkdirat(&entry.dir, &entry.name, Mode::RWXU)?;
+            fault()?;
             let dir = entry.open(OFlags::RDONLY | OFlags::DIRECTORY)?;
             rustix::fs::fchown(&dir, Some(Uid::from_raw(owner.0)), Some(Gid::from_raw(owner.1)))?;
             rustix::fs::fchmod(&dir, Mode::from_raw_mode(mode))?;
@@ -195,6 +193,7 @@ impl Writer {
         let entry = self.entry(path, "removed")?;
         let remove = || -> io::Result<()> {
             let flags = if entry.kind()? == FileKind::Dir { AtFlags::REMOVEDIR } else { AtFlags::empty() };
+            fault()?;
             rustix::fs::unlinkat(&entry.dir, &entry.name, flags)?;
             Ok(rustix::fs::fsync(&entry.dir)?)
         };
@@ -209,6 +208,7 @@ impl Writer {
         let old = self.entry(from, "renamed")?;
         let new = self.entry(to, "renamed to")?;
         let rename = || -> io::Result<()> {
+            fault()?;
             rustix::fs::renameat(&old.dir, &old.name, &new.dir, &new.name)?;
             rustix::fs::fsync(&new.dir)?;
             Ok(rustix::fs::fsync(&old.dir)?)
@@ -216,13 +216,29 @@ impl Writer {
         rename().map_err(|e| old.error("renamed", e))
     }
 
+    /// Gives a file one name more (link(2)); what `new` says must not be there. On the disk when it returns.
+    ///
+    /// # Errors
+    /// The kernel's; `EXDEV` when the other name would be on another file system.
+    pub fn hard_link(&self, path: &Path, new: &Path) -> Done {
+        let old = self.entry(path, "linked")?;
+        let other = self.entry(new, "made")?;
+        let link = || -> io::Result<()> {
+            fault()?;
+            rustix::fs::linkat(&old.dir, &old.name, &other.dir, &other.name, AtFlags::empty())?;
+            Ok(rustix::fs::fsync(&other.dir)?)
+        };
+        link().map_err(|e| other.error("made", e))
+    }
+
     /// Sets mode, owner, times and extended attributes. On the disk after [`Writer::sync`].
     ///
     /// # Errors
     /// The kernel's; some may be set then.
     pub fn set_attributes(&self, path: &Path, attributes: &Attributes) -> Done {
+        let attributes = self.stored(attributes);
         let entry = self.entry(path, "given its attributes")?;
-        entry.set_attributes(attributes).map_err(|e| entry.error("given its attributes", e))
+        entry.set_attributes(&attributes).map_err(|e| entry.error("given its attributes", e))
     }
 
     /// Sets the permission bits; those of a link, which has none, are left. On the disk after [`Writer::sync`].
@@ -242,6 +258,7 @@ impl Writer {
     /// The kernel's.
     pub fn set_owner(&self, path: &Path, uid: u32, gid: u32) -> Done {
         let entry = self.entry(path, "given its owner")?;
+        let (uid, gid) = self.root.ids.stored((uid, gid));
         let set = || entry.with_handle(|handle| handle.set_owner(uid, gid));
         set().map_err(|e| entry.error("given its owner", e))
     }
@@ -325,11 +342,27 @@ impl Writer {
             return Err(fail(Errno::NOSYS.into()));
         }
         let entry = self.entry(&path, "set")?;
+        fault().map_err(fail)?;
         let file = entry.open(OFlags::WRONLY | OFlags::TRUNC).map_err(|e| fail(e.into()))?;
         // One write: the kernel takes each write as a whole value.
         let line = format!("{value}\n");
         let written = rustix::io::write(&file, line.as_bytes()).map_err(|e| fail(e.into()))?;
         if written == line.len() { Ok(()) } else { Err(fail(Errno::INVAL.into())) }
+    }
+
+    /// Lets `change` make other flags (chattr(1)) of those of a file or directory.
+    pub(crate) fn change_flags(&self, path: &Path, change: impl FnOnce(IFlags) -> IFlags) -> Done {
+        let entry = self.entry(path, "given its flags")?;
+        let set = || -> io::Result<()> {
+            if !matches!(entry.kind()?, FileKind::File | FileKind::Dir) {
+                return Err(Errno::INVAL.into());
+            }
+            let file = entry.open(OFlags::RDONLY)?;
+            let found = rustix::fs::ioctl_getflags(&file)?;
+            fault()?;
+            Ok(rustix::fs::ioctl_setflags(&file, change(found))?)
+        };
+        set().map_err(|e| entry.error("given its flags", e))
     }
 
     fn entry<'p>(&self, path: &'p Path, done: &'static str) -> Result<Entry<'p>, WriteError> {
@@ -365,6 +398,7 @@ impl Entry<'_> {
 
     /// Hands over a descriptor of the entry, one that is open where opening is harmless.
     fn with_handle<T>(&self, act: impl FnOnce(Handle<'_>) -> io::Result<T>) -> io::Result<T> {
+        fault()?;
         match self.kind()? {
             FileKind::File | FileKind::Dir => act(Handle::Open(self.open(OFlags::RDONLY)?.as_fd())),
             FileKind::Symlink => act(Handle::Link(self.open(OFlags::PATH)?.as_fd())),
@@ -378,12 +412,14 @@ impl Entry<'_> {
     }
 
     fn set_times(&self, times: Times) -> io::Result<()> {
+        fault()?;
         Ok(rustix::fs::utimensat(&self.dir, &self.name, &timestamps(times), AtFlags::SYMLINK_NOFOLLOW)?)
     }
 
     /// Renames what is called `temporary` in the same directory to this entry.
     fn take_place(&self, temporary: &OsStr) -> io::Result<()> {
-        rustix::fs::renameat(&self.dir, temporary, &self.dir, &self.name)
+        fault()
+            .and_then(|()| Ok(rustix::fs::renameat(&self.dir, temporary, &self.dir, &self.name)?))
             .inspect_err(|_| unlink(self.dir.as_fd(), temporary))?;
         Ok(rustix::fs::fsync(&self.dir)?)
     }
@@ -474,7 +510,15 @@ fn set_attributes(handle: Handle<'_>, attributes: &Attributes) -> io::Result<()>
     handle.set_mode(attributes.mode)
 }
 
+/// Where a test lets writing fail: see `faults`.
+pub(crate) fn fault() -> io::Result<()> {
+    #[cfg(debug_assertions)]
+    crate::faults::step()?;
+    Ok(())
+}
+
 fn create(dir: BorrowedFd<'_>, name: &OsStr, mode: u32) -> io::Result<File> {
+    fault()?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(File::from(rustix::fs::openat(dir, name, flags, Mode::from_raw_mode(mode))?))
 }
@@ -497,7 +541,9 @@ fn write_with_holes(file: &File, content: &[u8]) -> io::Result<()> {
 
 /// Clears away what a failed step leaves; the step's own error is the one that is told.
 fn unlink(dir: BorrowedFd<'_>, name: &OsStr) {
-    let _ = rustix::fs::unlinkat(dir, name, AtFlags::empty());
+    if fault().is_ok() {
+        let _ = rustix::fs::unlinkat(dir, name, AtFlags::empty());
+    }
 }
 
 fn timestamps(times: Times) -> Timestamps {
@@ -507,7 +553,7 @@ fn timestamps(times: Times) -> Timestamps {
 
 /// Where the kernel shows a parameter. As sysctl(8): a dot separates and a slash stands for a dot in a name, unless a
 /// slash comes first.
-fn sysctl_path(key: &str) -> PathBuf {
+pub fn sysctl_path(key: &str) -> PathBuf {
     let slashes_first = key.find(['.', '/']).is_some_and(|at| key[at..].starts_with('/'));
     let swap = |c| match c {
         '.' => '/',
@@ -526,7 +572,7 @@ fn reason_to_io(reason: Reason) -> io::Error {
     match reason {
         Reason::NotFound => Errno::NOENT.into(),
         Reason::NotADirectory => Errno::NOTDIR.into(),
-        Reason::IsA(_) | Reason::TooLarge { .. } => Errno::INVAL.into(),
+        Reason::IsA(_) | Reason::TooLarge { .. } | Reason::NoFiles => Errno::INVAL.into(),
         Reason::Denied => Errno::ACCESS.into(),
         Reason::LinkLoop => Errno::LOOP.into(),
         Reason::Io(error) => error,

@@ -10,7 +10,11 @@ use sickbay_target::{Access, OpenError, Options, Target};
 use support::{Lab, fingerprint, run};
 
 fn open(path: &Path, access: Access) -> Result<Target, OpenError> {
-    Target::open(Some(path), &Options { access, with: Vec::new(), ..Options::default() })
+    Target::open(Some(path), &Options { access, follow_images: true, ..Options::default() })
+}
+
+fn open_alone(path: &Path) -> Result<Target, OpenError> {
+    Target::open(Some(path), &Options::default())
 }
 
 fn convert(raw: &Path, format: &str) -> PathBuf {
@@ -23,7 +27,7 @@ fn convert(raw: &Path, format: &str) -> PathBuf {
 /// Drivers that serve an image, by its name.
 fn drivers(image: &Path) -> String {
     let output =
-        Command::new("pgrep").args(["-f", "-a"]).arg(format!("filename={}", image.display())).output().unwrap();
+        Command::new("pgrep").args(["-f", "-a"]).arg(format!("\"filename\":\"{}\"", image.display())).output().unwrap();
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -209,4 +213,95 @@ fn hold() {
     }
     println!("holding");
     std::thread::sleep(Duration::from_secs(60));
+}
+
+#[test]
+fn an_image_has_no_other_file_unless_it_may() {
+    let lab = Lab::new();
+    let raw = lab.disk("disk.raw", &[("root", "ext4")]);
+    let size = std::fs::metadata(&raw).unwrap().len();
+    let aside = lab.path("aside");
+    std::fs::create_dir(&aside).unwrap();
+    let outside = |kind: &str| {
+        let path = aside.join(kind);
+        std::fs::copy(&raw, &path).unwrap();
+        path
+    };
+    let qemu_img = |args: &[&str]| run(Command::new("qemu-img").args(args));
+    let (backing, data, extent) = (outside("backing"), outside("data"), outside("extent"));
+    let on_backing = lab.path("backing.qcow2");
+    qemu_img(&[
+        "create",
+        "-q",
+        "-f",
+        "qcow2",
+        "-F",
+        "raw",
+        "-b",
+        backing.to_str().unwrap(),
+        on_backing.to_str().unwrap(),
+    ]);
+    let with_data = lab.path("data.qcow2");
+    let option = format!("data_file={},data_file_raw=on", data.display());
+    qemu_img(&["create", "-q", "-f", "qcow2", "-o", &option, with_data.to_str().unwrap(), &size.to_string()]);
+    std::fs::copy(&raw, &data).unwrap();
+    let flat = lab.path("extent.vmdk");
+    let sectors = size / 512;
+    let descriptor = format!(
+        "# Disk DescriptorFile\nversion=1\nCID=12345678\nparentCID=ffffffff\ncreateType=\"monolithicFlat\"\n\
+         RW {sectors} FLAT \"{}\" 0\nddb.virtualHWVersion = \"4\"\nddb.geometry.cylinders = \"3048\"\n\
+         ddb.geometry.heads = \"16\"\nddb.geometry.sectors = \"63\"\nddb.adapterType = \"ide\"\n",
+        extent.display()
+    );
+    std::fs::write(&flat, descriptor).unwrap();
+    for (image, other, role) in
+        [(&on_backing, &backing, "backing file"), (&with_data, &data, "data file"), (&flat, &extent, "extent")]
+    {
+        let before = fingerprint(other);
+        let error = open_alone(image).unwrap_err();
+        assert!(matches!(error, OpenError::Outside { .. }), "{error}");
+        let words = format!("names the {role} {}", other.display());
+        assert!(error.to_string().contains(&words), "{error}");
+        let target = open(image, Access::ReadOnly).unwrap_or_else(|error| panic!("{}: {error}", image.display()));
+        assert_eq!(target.root().read("/etc/hostname").unwrap(), b"patient\n");
+        assert!(target.notes().iter().any(|note| note.contains(other.to_str().unwrap())), "{:?}", target.notes());
+        drop(target);
+        assert_eq!(fingerprint(other), before);
+        no_driver_is_left(image);
+    }
+}
+
+#[test]
+fn chains_end_and_reach_nothing_but_files() {
+    let lab = Lab::new();
+    let raw = lab.disk("disk.raw", &[("root", "ext4")]);
+    let image = |name: &str, backing: &str, format: &str| {
+        let path = lab.path(name);
+        run(Command::new("qemu-img").args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"]).arg(&raw).arg(&path));
+        run(Command::new("qemu-img").args(["rebase", "-u", "-f", "qcow2", "-F", format, "-b", backing]).arg(&path));
+        path
+    };
+    let started = Instant::now();
+    let itself = image("itself.qcow2", "itself.qcow2", "qcow2");
+    for opened in [open(&itself, Access::ReadOnly), open_alone(&itself)] {
+        let error = opened.unwrap_err().to_string();
+        assert!(error.ends_with("its backing files loop"), "{error}");
+    }
+    let first = image("first.qcow2", "second.qcow2", "qcow2");
+    image("second.qcow2", "first.qcow2", "qcow2");
+    let error = open(&first, Access::ReadOnly).unwrap_err().to_string();
+    assert!(error.ends_with("its backing files loop"), "{error}");
+    for name in ["nbd://127.0.0.1:1/x", "json:{\"driver\":\"file\",\"filename\":\"/etc/passwd\"}", "ssh://x/y"] {
+        let error = open(&image("far.qcow2", name, "raw"), Access::ReadOnly).unwrap_err();
+        assert!(matches!(error, OpenError::Outside { .. }), "{name}: {error}");
+    }
+    let device = open(&image("device.qcow2", "/dev/null", "raw"), Access::ReadOnly).unwrap_err().to_string();
+    assert!(device.contains("/dev/null, which is no regular file"), "{device}");
+    // A raw image below, whose guest wrote the header of an image to it, stays a raw image.
+    let mut guest = std::fs::read(&itself).unwrap();
+    guest.resize(1 << 20, 0);
+    std::fs::write(lab.path("guest.raw"), guest).unwrap();
+    let error = open(&image("on-guest.qcow2", "guest.raw", "raw"), Access::ReadOnly).unwrap_err().to_string();
+    assert!(!error.contains("loop"), "{error}");
+    assert!(started.elapsed() < Duration::from_secs(20));
 }

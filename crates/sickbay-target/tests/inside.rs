@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use sickbay_target::{Access, Inside, InsideError, Made, Options, Target};
-use support::{Lab, run};
+use support::{Lab, escape, run};
 
 /// A root with a shell of this machine in it, and some programs.
 fn tree(lab: &Lab) -> PathBuf {
@@ -89,8 +89,58 @@ fn it_reaches_nothing_outside() {
         cat /dev/zero 2>&1 | { read -r x; true; } & sleep 0.1
         true";
     let text = said(&target.run_inside(&shell(script)).unwrap());
-    assert!(text.contains("pid 1\n") && text.contains("00000000880400ff") && text.contains("net lo:"), "{text}");
+    assert!(text.contains("pid 1\n") && text.contains("00000000000000db") && text.contains("net lo:"), "{text}");
     assert!(!text.contains("read a disk") && !text.contains("wrote a sysctl") && !text.contains("net eth"), "{text}");
+}
+
+/// A program of the target that wants out, with this argument.
+fn hostile(argument: &str) -> Inside {
+    Inside {
+        program: "escape".into(),
+        arguments: vec![argument.into()],
+        deadline: Duration::from_secs(60),
+        ..Inside::default()
+    }
+}
+
+#[test]
+fn no_way_leads_out() {
+    let lab = Lab::new();
+    let tree = tree(&lab);
+    escape(&tree.join("usr/bin/escape"));
+    let secret = lab.path("secret");
+    std::fs::write(&secret, "the helper's").unwrap();
+    // Whoever started us may have left something open; what is not marked is inherited.
+    let open_dir = std::fs::File::open("/").unwrap();
+    rustix::io::fcntl_setfd(&open_dir, rustix::io::FdFlags::empty()).unwrap();
+    let disk = lab.disk("disk", &[("root", "ext4")]);
+    for target in [open(&tree), open(&disk)] {
+        let made = target.run_inside(&hostile(secret.to_str().unwrap())).unwrap();
+        let said = String::from_utf8_lossy(&made.output.stdout).into_owned();
+        assert!(made.output.success() && said == "tried\n", "{said}{}", made.output.complaint());
+    }
+    // It does get out of a mere chroot, or the test would show nothing.
+    let jail = Command::new("chroot").arg(&tree).arg("/usr/bin/escape").arg(&secret).arg("chroot").output().unwrap();
+    assert!(String::from_utf8_lossy(&jail.stdout).contains("OUT chdir upwards"), "{jail:?}");
+}
+
+#[test]
+fn what_it_takes_is_bounded() {
+    let lab = Lab::new();
+    let tree = tree(&lab);
+    escape(&tree.join("usr/bin/escape"));
+    let target = open(&tree);
+    let made = target.run_inside(&hostile("fill")).unwrap();
+    let said = String::from_utf8_lossy(&made.output.stdout).into_owned();
+    let filled: u64 = said.trim().strip_prefix("filled ").unwrap().parse().unwrap();
+    assert!((100..=2048).contains(&filled), "{said}");
+
+    let started = Instant::now();
+    let error = target.run_inside(&hostile("forks")).unwrap_err().to_string();
+    assert_eq!(error, "escape started more and more processes and was killed");
+    assert!(started.elapsed() < Duration::from_secs(20));
+    let left = run(Command::new("sh").args(["-c", "pgrep -x escape | wc -l"]));
+    assert_eq!(left.trim(), "0");
 }
 
 #[test]

@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use sickbay_formats::boot_console::{self, Cause, Console, Reader, Stage as ConsoleStage, Verdict};
-use sickbay_target::vm::{self, Bus, Copies, Firmware, Machine, Parts};
+use sickbay_formats::boot_console::{self, Cause, Console, Verdict};
+use sickbay_target::vm::{self, Accelerator, Bus, Copies, Firmware, Machine, Parts};
 use sickbay_target::{Access, Options, Target};
 
 use crate::checks::boot::boot_entries::edits;
@@ -14,6 +14,10 @@ use crate::facts::boot_config::{BootConfig, Entry};
 use crate::repair::{Repair, Risk, session};
 use crate::text::Text;
 use crate::tr;
+
+mod watch;
+
+use self::watch::{Live, Seen, Trust, Watch, verdict};
 
 /// What is to be started, and how.
 #[derive(Debug)]
@@ -26,12 +30,26 @@ pub struct Wish {
     pub firmware: Option<Firmware>,
     /// How its disks are attached.
     pub bus: Bus,
+    /// What runs it.
+    pub by: By,
     /// MiB.
     pub memory: u32,
-    /// How long it may take.
+    /// How long a start may take, by the clock on the wall; by the guest's own when left out.
     pub timeout: Option<Duration>,
     /// Where the console is kept.
     pub console: Option<PathBuf>,
+}
+
+/// What is to run the guest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum By {
+    /// KVM where it is there and carries the guest, else QEMU alone.
+    #[default]
+    Auto,
+    /// KVM, come what may.
+    Kvm,
+    /// QEMU alone.
+    Tcg,
 }
 
 /// How it went.
@@ -72,46 +90,79 @@ pub struct Trial {
 /// Makes kernel and init speak on the serial line, the screen's own words staying where they are.
 const ARGUMENTS: &str = "console=tty0 console=ttyS0,115200";
 
-/// How long is waited: until all must be over; for a sound from a firmware or boot loader; from a kernel and what follows,
-/// which waits 90 s for a device (systemd) or twice that (dracut); for more after it seems to stand; for a prompt after
-/// everything is said to be started.
-struct Patience {
-    all: Duration,
-    loader: Duration,
-    system: Duration,
-    halt: Duration,
-    prompt: Duration,
-}
-
-/// With KVM.
-const FAST: Patience = patience(180, 30, 120, 4, 20);
-/// Without: a boot takes minutes.
-const SLOW: Patience = patience(900, 60, 200, 8, 60);
-
-const fn patience(all: u64, loader: u64, system: u64, halt: u64, prompt: u64) -> Patience {
-    let seconds = Duration::from_secs;
-    Patience {
-        all: seconds(all),
-        loader: seconds(loader),
-        system: seconds(system),
-        halt: seconds(halt),
-        prompt: seconds(prompt),
-    }
-}
-
-/// How often the screen is looked at.
-const SCREEN: Duration = Duration::from_secs(3);
-/// A machine that starts itself anew more often than this does so for ever; once or twice is usual after new labels.
-const BOOTS: usize = 4;
-
 /// Starts a copy of the disk. `facts` are of the disk itself, if it could be opened; `progress` is told how far it is.
 pub fn run(wish: &Wish, facts: Option<&Arc<Facts>>, progress: &mut dyn FnMut(&Console)) -> Result<Trial, Text> {
-    let program = |error: vm::VmError| Text::verbatim(error.to_string());
-    let mut remarks = Vec::new();
     let firmware = match wish.firmware {
         Some(firmware) => firmware,
         None => vm::firmware_of(&wish.disk).map_err(program)?,
     };
+    let (boot, remark) = carried(wish.by, vm::has_kvm(), |accelerator, trust| {
+        start(wish, firmware, facts, accelerator, trust, progress)
+    })?;
+    let Boot { seen, console, text, mut remarks, added, accelerator, .. } = boot;
+    remarks.extend(remark.into_iter().chain(watch::remark(&seen.end)));
+    let kept = vm::keep(wish.console.as_deref(), &text).map_err(|error| {
+        let path = wish.console.clone().unwrap_or_default();
+        tr!("the console cannot be written to {path}: {why}", path, why = error.to_string())
+    })?;
+    let (outcome, untold) = verdict(&console, &seen);
+    let kvm = accelerator == Accelerator::Kvm;
+    Ok(Trial { outcome, untold, console, kept, took: seen.took.wall, kvm, firmware, added, remarks })
+}
+
+/// One start of the copy.
+struct Boot {
+    accelerator: Accelerator,
+    seen: Seen,
+    console: Console,
+    text: Vec<u8>,
+    added: Option<&'static str>,
+    remarks: Vec<Text>,
+}
+
+/// Lets KVM run the guest, where it is there, but believes in it only after it has carried one: if not this one, another is
+/// started that is emulated. Gives the boot that counts, and what is to be said of KVM.
+fn carried(
+    by: By,
+    has_kvm: bool,
+    mut start: impl FnMut(Accelerator, Trust) -> Result<Boot, Text>,
+) -> Result<(Boot, Option<Text>), Text> {
+    let first = match by {
+        By::Tcg => return Ok((start(Accelerator::Tcg, Trust::Full)?, None)),
+        By::Kvm => return Ok((start(Accelerator::Kvm, Trust::Full)?, None)),
+        By::Auto if !has_kvm => return Ok((start(Accelerator::Tcg, Trust::Full)?, None)),
+        By::Auto => start(Accelerator::Kvm, Trust::OnTrial),
+    };
+    match first {
+        Ok(boot) if !watch::is_kvm_suspected(&boot.console) => Ok((boot, None)),
+        Ok(by_kvm) => {
+            let emulated = start(Accelerator::Tcg, Trust::Full)?;
+            // A guest that does no better emulated says nothing against KVM.
+            let better = watch::worth(&emulated.console) > watch::worth(&by_kvm.console);
+            let remark =
+                better.then(|| tr!("KVM is there but does not run guests: this one was started again, emulated"));
+            Ok((emulated, remark))
+        }
+        Err(why) => {
+            let emulated = start(Accelerator::Tcg, Trust::Full)?;
+            Ok((emulated, Some(tr!("KVM is there but cannot be used ({why}): the guest was emulated", why))))
+        }
+    }
+}
+
+fn program(error: vm::VmError) -> Text {
+    Text::verbatim(error.to_string())
+}
+
+fn start(
+    wish: &Wish,
+    firmware: Firmware,
+    facts: Option<&Arc<Facts>>,
+    accelerator: Accelerator,
+    trust: Trust,
+    progress: &mut dyn FnMut(&Console),
+) -> Result<Boot, Text> {
+    let mut remarks = Vec::new();
     let disks: Vec<PathBuf> = std::iter::once(&wish.disk).chain(&wish.with).cloned().collect();
     let copies = Copies::of(&disks).map_err(program)?;
     let added = match facts.map(|facts| speak(facts, &copies)) {
@@ -126,123 +177,17 @@ pub fn run(wish: &Wish, facts: Option<&Arc<Facts>>, progress: &mut dyn FnMut(&Co
         None => None,
     };
     let parts = Parts { firmware, bus: wish.bus, memory: wish.memory };
-    let mut machine = Machine::start(&copies, parts).map_err(program)?;
-    let begun = Instant::now();
-    let mut watch = Watch { patience: if machine.kvm { FAST } else { SLOW }, reader: Reader::default(), read: 0 };
-    if let Some(timeout) = wish.timeout {
-        watch.patience.all = timeout;
-    }
-    let (end, screen) = watch.until_it_stands(&mut machine, begun, progress);
-    let took = begun.elapsed();
-
-    let serial = machine.console().to_vec();
-    let (text, console) = judged(&serial, &screen);
-    let kept = vm::keep(wish.console.as_deref(), &text).map_err(|error| {
-        let path = wish.console.clone().unwrap_or_default();
-        tr!("the console cannot be written to {path}: {why}", path, why = error.to_string())
-    })?;
-    let (outcome, untold) = verdict(&console, end, !serial.is_empty(), took);
-    Ok(Trial { outcome, untold, console, kept, took, kvm: machine.kvm, firmware, added, remarks })
-}
-
-/// Why watching ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    /// It says that it stands, or that somebody can log in.
-    Said,
-    /// It said nothing for a long time.
-    Silence,
-    /// It took too long.
-    Timeout,
-    /// It switched itself off.
-    Off,
-    /// It starts again and again.
-    Loop,
-}
-
-struct Watch {
-    patience: Patience,
-    reader: Reader,
-    /// Bytes of the serial line that the reader has.
-    read: usize,
-}
-
-impl Watch {
-    fn until_it_stands(
-        &mut self,
-        machine: &mut Machine,
-        begun: Instant,
-        progress: &mut dyn FnMut(&Console),
-    ) -> (End, String) {
-        let mut screen = String::new();
-        let mut looked = Instant::now();
-        let mut sound = Instant::now();
-        // Since when it seems to be at an end.
-        let mut ended: Option<Instant> = None;
-        loop {
-            let heard = machine.hear(Duration::from_millis(200)).unwrap_or(false);
-            let mut seen = false;
-            if looked.elapsed() > SCREEN {
-                let now = machine.screen();
-                seen = !now.is_empty() && now != screen;
-                screen = if now.is_empty() { screen } else { now };
-                looked = Instant::now();
-            }
-            if heard || seen {
-                sound = Instant::now();
-            }
-            let console = self.console(machine.console(), &screen);
-            if heard || seen {
-                progress(&console);
-            }
-            let wait = match &console.verdict {
-                Verdict::Reached { prompt: true, .. } => Some(Duration::ZERO),
-                Verdict::Reached { prompt: false, .. } => Some(self.patience.prompt),
-                Verdict::Stopped(_) => Some(self.patience.halt),
-                Verdict::GoingOn(_) | Verdict::Nothing => None,
-            };
-            ended = wait.and(ended.or(Some(Instant::now())));
-            let done = wait.zip(ended).is_some_and(|(wait, since)| since.elapsed() >= wait);
-            let early = console.stage <= ConsoleStage::BootConfig;
-            let quiet = if early { self.patience.loader } else { self.patience.system };
-            let end = match () {
-                () if done => End::Said,
-                () if machine.is_over() => End::Off,
-                () if console.boots >= BOOTS => End::Loop,
-                () if sound.elapsed() >= quiet => End::Silence,
-                () if begun.elapsed() >= self.patience.all => End::Timeout,
-                () => continue,
-            };
-            let now = machine.screen();
-            return (end, if now.is_empty() { screen } else { now });
-        }
-    }
-
-    /// What is known by now, of the serial line or the screen.
-    fn console(&mut self, serial: &[u8], screen: &str) -> Console {
-        let new = serial.get(self.read..).unwrap_or_default();
-        let whole = new.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        self.reader.block(new.get(..whole).unwrap_or_default());
-        self.read += whole;
-        let mut now = self.reader.clone();
-        now.block(new.get(whole..).unwrap_or_default());
-        let (serial, screen) = (now.console(), boot_console::read(screen.as_bytes()));
-        if worth(&screen) > worth(&serial) { screen } else { serial }
-    }
-}
-
-/// Which of two consoles of one machine tells more: the one with the login, else the one that came further, else the one
-/// that says where it stands.
-fn worth(console: &Console) -> (bool, ConsoleStage, bool) {
-    let reached = matches!(console.verdict, Verdict::Reached { .. });
-    (reached, console.stage, matches!(console.verdict, Verdict::Stopped(_)))
+    let mut machine = Machine::start(&copies, parts, accelerator).map_err(program)?;
+    let seen = Watch::new(accelerator, trust, wish.timeout).until_it_stands(&mut Live::of(&mut machine), progress);
+    let (text, console) = judged(machine.console(), &seen.screen);
+    Ok(Boot { accelerator, seen, console, text, added, remarks })
 }
 
 /// The text that is kept, and what it says. Where the screen says more it is a part of that text.
 fn judged(serial: &[u8], screen: &str) -> (Vec<u8>, Console) {
     let mut text = serial.to_vec();
     let (mut of_serial, mut of_screen) = (boot_console::read(serial), boot_console::read(screen.as_bytes()));
-    if worth(&of_screen) <= worth(&of_serial) {
+    if watch::worth(&of_screen) <= watch::worth(&of_serial) {
         of_serial.boots = of_serial.boots.max(1);
         return (text, of_serial);
     }
@@ -263,37 +208,19 @@ fn judged(serial: &[u8], screen: &str) -> (Vec<u8>, Console) {
     (text, of_screen)
 }
 
-fn verdict(console: &Console, end: End, serial: bool, took: Duration) -> (Outcome, Option<Text>) {
-    match &console.verdict {
-        Verdict::Reached { .. } => return (Outcome::Login, None),
-        Verdict::Stopped(_) => return (Outcome::Stopped, None),
-        Verdict::Nothing => {
-            return (Outcome::Untold, Some(tr!("neither the serial line nor the screen says anything")));
-        }
-        Verdict::GoingOn(_) => {}
-    }
-    let seconds = took.as_secs();
-    // A kernel that was started and says nothing may only say it elsewhere.
-    let deaf = console.stage == ConsoleStage::Kernel && console.kernel.is_none() && !serial;
-    match end {
-        End::Silence if deaf => (
-            Outcome::Untold,
-            Some(tr!("the kernel was started and then says nothing, neither on the serial line nor on a text screen")),
-        ),
-        End::Timeout => {
-            (Outcome::Untold, Some(tr!("after {seconds} s it is still at work: give it more --timeout", seconds)))
-        }
-        End::Said | End::Silence | End::Off | End::Loop => (Outcome::Stopped, None),
-    }
-}
-
 /// Tells the kernels on the copy to speak on the serial line, where they do not. Gives what was added.
 fn speak(facts: &Arc<Facts>, copies: &Copies) -> Result<Option<&'static str>, Text> {
     let Ok(config) = facts.get::<BootConfig>() else { return Ok(None) };
     if words(&config).is_empty() {
         return Ok(None);
     }
-    let options = Options { access: Access::ReadWrite, with: copies.others().to_vec(), ..Options::default() };
+    // They lie on the disks themselves, of which each is a file of its own.
+    let options = Options {
+        access: Access::ReadWrite,
+        with: copies.others().to_vec(),
+        follow_images: true,
+        ..Options::default()
+    };
     let copy = Target::open(Some(copies.first()), &options).map_err(|error| Text::verbatim(error.to_string()))?;
     // A damaged file system is started as it is.
     if copy.is_held() {
@@ -305,7 +232,7 @@ fn speak(facts: &Arc<Facts>, copies: &Copies) -> Result<Option<&'static str>, Te
         facts.get::<BootConfig>().map(|config| edits(words(&config))).unwrap_or_default()
     };
     let repair = Repair { title: Text::verbatim(ARGUMENTS), risk: Risk::Safe, changes };
-    let made = session::make(&copy, repair).map_err(|error| error.text());
+    let made = session::make(&copy, None, repair).map_err(|error| error.text());
     if let Ok(copy) = Arc::try_unwrap(copy) {
         copy.close().map_err(|error| Text::verbatim(error.to_string()))?;
     }
@@ -353,3 +280,6 @@ pub fn why_not(target: &Target, path: &Path) -> Option<Text> {
         )),
     }
 }
+
+#[cfg(test)]
+mod tests;

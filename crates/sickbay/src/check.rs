@@ -3,7 +3,7 @@
 use crate::facts::Facts;
 use crate::finding::Findings;
 use crate::proof::Stage;
-use crate::text::{CheckCatalogue, Lang, Text};
+use crate::text::{CheckCatalogue, Lang, Text, full_width};
 
 /// The part of the system that a check looks at; also the folder its file is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, schemars::JsonSchema)]
@@ -21,6 +21,19 @@ pub enum Area {
     Memory,
 }
 
+impl Area {
+    /// As users write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Area::Boot => "boot",
+            Area::Files => "files",
+            Area::Login => "login",
+            Area::Logs => "logs",
+            Area::Memory => "memory",
+        }
+    }
+}
+
 /// One check. Declared with [`check!`](crate::check), listed in [`crate::checks::ALL`].
 #[derive(Debug)]
 pub struct Check {
@@ -32,6 +45,8 @@ pub struct Check {
     pub seed: &'static [&'static str],
     /// Stages of the boot and login proofs that it judges; see [`crate::proof`].
     pub proves: &'static [Stage],
+    /// Stages that a finding of it may stop, though that it finds nothing proves nothing of them.
+    pub may_stop: &'static [Stage],
     /// One line: what is wrong when it finds something.
     pub title: &'static str,
     /// What `sickbay explain` shows, in Markdown.
@@ -48,7 +63,7 @@ impl Check {
         if lang == Lang::ZhCn
             && let Ok(catalogue) = toml::from_str::<CheckCatalogue>(self.zh_cn)
         {
-            return (catalogue.title, catalogue.page);
+            return (full_width(&catalogue.title), full_width(&catalogue.page));
         }
         let page: Vec<&str> = self.page.lines().map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
         (self.title.to_owned(), page.join("\n"))
@@ -82,6 +97,8 @@ pub enum Outcome {
     Found(Option<Text>),
     /// Nothing of this kind is there.
     NotApplicable(Text),
+    /// The user wanted it left out.
+    Skipped,
     /// It could not be told.
     Unknown(Text),
     /// The check itself failed; its panic message.
@@ -102,7 +119,8 @@ pub enum Outcome {
 macro_rules! check {
     (
         $(#[doc = $page:literal])+
-        $id:literal, $area:ident, seed = [$($seed:literal),* $(,)?], proves = [$($stage:ident),* $(,)?], $title:literal $(,)?
+        $id:literal, $area:ident, seed = [$($seed:literal),* $(,)?], proves = [$($stage:ident),* $(,)?],
+        $(may_stop = [$($stop:ident),* $(,)?],)? $title:literal $(,)?
     ) => {
         $(#[doc = $page])+
         pub static CHECK: $crate::check::Check = $crate::check::Check {
@@ -110,6 +128,7 @@ macro_rules! check {
             area: $crate::check::Area::$area,
             seed: &[$($seed),*],
             proves: &[$($crate::proof::Stage::$stage),*],
+            may_stop: &[$($($crate::proof::Stage::$stop),*)?],
             title: $title,
             page: concat!($($page, "\n"),+),
             zh_cn: include_str!(concat!($id, ".zh-CN.toml")),

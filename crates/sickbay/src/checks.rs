@@ -9,6 +9,7 @@ pub mod memory;
 use sickbay_target::Kind;
 
 use crate::check::{Area, Check};
+use crate::spelling::nearest;
 use crate::text::Text;
 use crate::tr;
 
@@ -150,12 +151,23 @@ pub fn chosen(ids: &[String]) -> Result<Vec<&'static Check>, Text> {
     }
     ids.iter()
         .map(|id| {
-            ALL.iter()
-                .find(|check| check.id == id)
-                .copied()
-                .ok_or_else(|| tr!("there is no check {id}: see sickbay list", id))
+            ALL.iter().find(|check| check.id == id).copied().ok_or_else(|| match meant(id) {
+                Some(near) => tr!("there is no check {id}: did you mean {near}?", id, near),
+                None => tr!("there is no check {id}: see sickbay list", id),
+            })
         })
         .collect()
+}
+
+/// The id that was meant where `word` is written: one that is nearly so, or the only one that it is a part of.
+pub fn meant(word: &str) -> Option<&'static str> {
+    let word = word.to_lowercase();
+    let ids = || ALL.iter().map(|check| check.id);
+    let mut holding = ids().filter(|id| !word.is_empty() && id.contains(&word));
+    match (holding.next(), holding.next()) {
+        (Some(only), None) => Some(only),
+        _ => nearest(&word, ids(), word.len().div_ceil(4)),
+    }
 }
 
 /// The same for a target of this kind. To name a check that has nothing to look at there is a mistake.

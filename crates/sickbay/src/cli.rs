@@ -2,51 +2,61 @@
 
 mod boot;
 mod check;
+mod completions;
+mod cut_off;
 mod explain;
 mod fix;
+mod language;
 mod list;
 mod password;
 mod undo;
 
+use std::cell::RefCell;
 use std::ffi::OsString;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{FromArgMatches, Parser, Subcommand, ValueEnum};
 use sickbay_target::{Access, Kind, Options, Target};
 
+use crate::facts::memory::size;
 use crate::facts::restore::{Mirror, Progress};
-use crate::repair::held;
+use crate::repair::journal::Journal;
+use crate::repair::plan::Plan;
+use crate::repair::{Change, held};
 use crate::report::text::{Style, printable};
 use crate::report::{Report, json_v1, text};
 use crate::text::{Lang, Text};
 use crate::tr;
 
-/// Finds what is ill with a Linux system, and mends it.
+/// Finds out why a Linux system does not boot or lets nobody log in, and repairs it.
 ///
 /// TARGET is this machine when it is left out, else the directory on which a system is mounted, a disk, a partition or an image
-/// (raw, qcow2, ...), or a log of a kernel: a file, packed or not, a directory of them, or `-` for standard input. `check` never changes anything. `fix` shows what it will do, asks, and keeps a journal on the target,
-/// so that `undo` can take everything back.
+/// (raw, qcow2, ...). `check` also takes kernel logs. `check` never changes anything. `fix` shows what it found and what it
+/// will do, asks, and keeps a journal on the target, so that `undo` can take everything back.
 ///
-/// Exit status: 0 nothing found, 1 something found, 2 something could not be told or done.
+/// Programs of this machine that it needs are started from the usual directories only, whatever PATH says: /usr/local/sbin,
+/// /usr/local/bin, /usr/sbin, /usr/bin, /sbin, /bin.
+///
+/// Exit status: 0 nothing found, 1 something found, 2 something could not be determined or done.
 #[derive(Debug, Parser)]
-#[command(name = "sickbay", version, max_term_width = 100)]
+#[command(name = "sickbay", bin_name = "sickbay", version, max_term_width = 100)]
 pub struct Cli {
     #[command(subcommand)]
     verb: Verb,
-    /// Form of the report
-    #[arg(long, global = true, value_enum, default_value = "text")]
+    /// Format of the report
+    #[arg(long, global = true, value_enum, default_value = "text", help_heading = OUTPUT)]
     format: Format,
-    /// Language of the report [default: from the environment]
-    #[arg(long, global = true, value_enum)]
+    /// Language of the report; that of the environment when left out
+    #[arg(long, global = true, value_enum, help_heading = OUTPUT)]
     lang: Option<Lang>,
     /// When to use colours
-    #[arg(long, global = true, value_enum, default_value = "auto")]
+    #[arg(long, global = true, value_enum, default_value = "auto", help_heading = OUTPUT)]
     color: Color,
-    /// Show consequences, evidence and checks that do not apply as well
-    #[arg(long, short, global = true)]
+    /// Also show consequences, evidence, command lines, and checks that do not apply
+    #[arg(long, short, global = true, help_heading = OUTPUT)]
     verbose: bool,
 }
 
@@ -54,16 +64,15 @@ pub struct Cli {
 enum Verb {
     /// Find what is wrong; changes nothing
     Check(check::Check),
-    /// Mend what was found: shows the plan, asks, repairs, checks again
+    /// Repair what was found: shows the plan, asks, repairs, checks again
     Fix(fix::Fix),
-    /// Start a copy of a disk in QEMU, and tell how far it comes; the disk is not touched
     Boot(boot::Boot),
-    /// Take back repairs; also finishes what a power loss cut off
+    /// Take back repairs; also cleans up after a repair that a power loss cut off
     Undo(undo::Undo),
-    /// Tell what a check means, why it happens, and how to mend it by hand
     Explain(explain::Explain),
-    /// List every check
+    /// List every check, or those that have a word in their name or title
     List(list::List),
+    Completions(completions::Completions),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -76,19 +85,39 @@ enum Format {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Color {
+    /// On a terminal that has them
     Auto,
+    /// Always
     Always,
+    /// Never
     Never,
 }
 
+/// Headings of `--help`.
+const OUTPUT: &str = "Output";
+/// What is looked at, and what helps with it.
+const LOOK: &str = "What is looked at";
+
 /// What to look at.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 struct TargetArgs {
-    /// A mounted system, disk, partition, image or log (`-` reads one from standard input); this machine when left out
+    /// A mounted system, disk, partition or image; this machine when left out
     target: Option<PathBuf>,
+    #[command(flatten)]
+    aid: Aid,
+}
+
+/// What there is besides the target.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = LOOK)]
+struct Aid {
     /// A further disk of the same machine, such as a data disk that its fstab names
     #[arg(long, value_name = "DISK")]
     with: Vec<PathBuf>,
+    /// Let an image have the other files that it names: backing files, data files, extents. Without this such an image is
+    /// refused, since it could name any file of this machine
+    #[arg(long)]
+    follow_images: bool,
     /// A healthy root of the same release from which lost files are taken
     #[arg(long, value_name = "ROOT")]
     donor: Option<PathBuf>,
@@ -101,9 +130,11 @@ struct TargetArgs {
 struct Context {
     format: Format,
     style: Style,
+    /// The first thing that standard output did not take.
+    unwritten: RefCell<Option<std::io::Error>>,
 }
 
-/// Exit status for "something could not be told or done".
+/// Exit status for "something could not be determined or done".
 const UNTOLD: u8 = 2;
 
 /// Why a verb ended early.
@@ -121,45 +152,139 @@ impl From<sickbay_target::OpenError> for Failure {
     }
 }
 
-/// The command as clap knows it, for the man page.
-pub fn command() -> clap::Command {
-    Cli::command()
+/// The command as clap knows it, for `--help`, the man page and completions.
+pub fn command(lang: Lang) -> clap::Command {
+    language::command(lang)
 }
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse_from(std::env::args_os().map(pasted));
-    let colour = match cli.color {
-        Color::Always => true,
-        Color::Never => false,
-        Color::Auto => std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+    let arguments: Vec<OsString> = std::env::args_os().map(pasted).collect();
+    let asked = language::Asked::of(&arguments);
+    let parsed = command(asked.lang).try_get_matches_from(arguments).and_then(|found| Cli::from_arg_matches(&found));
+    let (context, result) = match parsed {
+        Ok(cli) => {
+            let context = Context::new(cli.format, cli.lang.unwrap_or(asked.lang), cli.color, cli.verbose);
+            let result = enough_room().and_then(|()| {
+                tell_of_long_logs(context.style.lang);
+                cli.verb.run(&context)
+            });
+            (context, result)
+        }
+        Err(error) => {
+            let context = Context::new(asked.format, asked.lang, Color::Auto, false);
+            let result = language::answer(&context, &error);
+            (context, result)
+        }
     };
-    let style = Style { lang: cli.lang.unwrap_or_else(Lang::from_environment), colour, verbose: cli.verbose };
-    let context = Context { format: cli.format, style };
-    let result = match cli.verb {
-        Verb::Check(verb) => verb.run(&context),
-        Verb::Fix(verb) => verb.run(&context),
-        Verb::Boot(verb) => verb.run(&context),
-        Verb::Undo(verb) => verb.run(&context),
-        Verb::Explain(verb) => verb.run(&context),
-        Verb::List(verb) => verb.run(&context),
-    };
-    ExitCode::from(result.unwrap_or_else(|Failure(why)| {
+    let status = result.unwrap_or_else(|Failure(why)| {
         context.fail(&why);
         UNTOLD
-    }))
+    });
+    ExitCode::from(if context.is_written() { status } else { UNTOLD })
 }
 
-/// Tells somebody who waits at a terminal what takes long.
-fn progress(what: &str) {
-    if std::io::stderr().is_terminal() {
-        eprintln!("sickbay: {what} ...");
+/// This process may have the memory and the descriptors that it needs: what cannot be opened for want of them would look as if
+/// it were not there.
+fn enough_room() -> Result<(), Failure> {
+    if let Err(few) = sickbay_target::memory::prepare() {
+        return Err(Failure(tr!(
+            "this process may only have {limit} MiB of memory (ulimit {option}), and sickbay needs {needed}",
+            limit = few.limit,
+            option = few.option,
+            needed = few.needed
+        )));
+    }
+    let (files, least) = (sickbay_target::raise_files(), sickbay_target::LEAST_FILES);
+    if files >= least {
+        return Ok(());
+    }
+    Err(Failure(tr!(
+        "this process may open only {files} files at once, and {least} are needed: ulimit -n {least}",
+        files,
+        least
+    )))
+}
+
+impl Verb {
+    fn run(self, context: &Context) -> Result<u8, Failure> {
+        match self {
+            Verb::Check(verb) => verb.run(context),
+            Verb::Fix(verb) => verb.run(context),
+            Verb::Boot(verb) => verb.run(context),
+            Verb::Undo(verb) => verb.run(context),
+            Verb::Explain(verb) => verb.run(context),
+            Verb::List(verb) => verb.run(context),
+            Verb::Completions(verb) => verb.run(context),
+        }
     }
 }
 
+/// The language that was asked for, for those who are called by what knows no [`Context`].
+static SPOKEN: OnceLock<Lang> = OnceLock::new();
+
+/// Writes to standard error. Where nobody can be told there is nobody to tell that either.
+fn complain(text: &str) {
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Tells somebody who waits at a terminal what takes long: once, however often it is done.
+fn announce(what: &Text) {
+    static TOLD: Mutex<Vec<String>> = Mutex::new(Vec::new());
+    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+    let line = printable(&what.render(SPOKEN.get().copied().unwrap_or(Lang::En)));
+    if std::io::stderr().is_terminal() && !told.contains(&line) {
+        complain(&format!("sickbay: {line} ...\n"));
+        told.push(line);
+    }
+}
+
+/// The same for what sickbay-target does.
+fn progress(what: &str) {
+    announce(&Text::verbatim(what));
+}
+
+/// Announces the programs that a plan runs.
+fn announce_programs(plan: &Plan) {
+    for change in plan.steps.iter().flat_map(|step| &step.repair.changes) {
+        if let Change::Rebuild(rebuild) = change {
+            let (program, path) = (rebuild.name(), rebuild.path.as_path());
+            announce(&tr!("{program} of the target makes {path}, which may take a minute", program, path));
+        }
+    }
+}
+
+/// Tells somebody who waits at a terminal how much of a log was read, once that takes long.
+fn tell_of_long_logs(lang: Lang) {
+    if !std::io::stderr().is_terminal() {
+        return;
+    }
+    let told = move || {
+        let mut shown = false;
+        loop {
+            std::thread::sleep(std::time::Duration::from_secs(1));
+            match sickbay_target::reading().filter(|(_, bytes)| *bytes >= LONG) {
+                Some((path, bytes)) => {
+                    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                    let gib = format!("{:.1}", bytes as f64 / f64::from(1 << 30));
+                    let line = tr!("{gib} GiB so far, {name}", gib, name);
+                    complain(&format!("\r\x1b[K{}", printable(&line.render(lang))));
+                    shown = true;
+                }
+                None if std::mem::take(&mut shown) => complain("\r\x1b[K"),
+                None => {}
+            }
+        }
+    };
+    let _ = std::thread::Builder::new().name("progress".into()).spawn(told); // without it nothing is missing
+}
+
+/// So many bytes of a log are read in no time.
+const LONG: u64 = 256 << 20;
+
 /// Whether something on the disks of `target` could not be read in a way that hints at damage, while it was looked at.
 fn met_damage(target: &Target) -> bool {
-    sickbay_target::met_damage() && target.kind == Kind::Disk
+    target.root().met_damage() && target.kind == Kind::Disk
 }
 
 /// The target alone, once the last thread of a check has let go of it; `None` when one hangs.
@@ -182,32 +307,83 @@ fn pasted(argument: OsString) -> OsString {
     }
 }
 
+/// JSON without what a terminal obeys, or what reorders what is seen: JSON itself asks only for the first 32 characters to be
+/// escaped, and such a character stands nowhere but in a string.
+fn escaped(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        match c {
+            '\u{7F}'..='\u{9F}'
+            | '\u{061C}'
+            | '\u{200E}'
+            | '\u{200F}'
+            | '\u{2028}'..='\u{202E}'
+            | '\u{2066}'..='\u{2069}' => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
 impl Context {
+    fn new(format: Format, lang: Lang, color: Color, verbose: bool) -> Context {
+        let style = Style { verbose, ..screen(color, lang) };
+        SPOKEN.get_or_init(|| lang);
+        Context { format, style, unwritten: RefCell::default() }
+    }
+
     fn say(&self, text: &Text) -> String {
         printable(&text.render(self.style.lang))
     }
 
     fn fail(&self, why: &Text) {
         if self.format == Format::Json {
-            let error = serde_json::json!({
-                "schema": "sickbay/error/v1",
-                "tool": {"version": env!("CARGO_PKG_VERSION")},
-                "error": why.render(self.style.lang),
-            });
-            self.print(&format!("{error:#}\n"));
+            self.print(&escaped(&format!("{:#}\n", self.error(why))));
         }
-        eprintln!("sickbay: {}", self.say(why));
+        self.complain_of(why);
     }
 
-    /// Writes to standard output. A reader that has gone away (`| head`) is no error.
+    fn complain_of(&self, why: &Text) {
+        complain(&self.style.shown(&format!("sickbay: {}\n", self.say(why))));
+    }
+
+    /// What stands in the place of a JSON report that there is none of.
+    fn error(&self, why: &Text) -> serde_json::Value {
+        serde_json::json!({
+            "schema": "sickbay/error/v1",
+            "tool": {"version": env!("CARGO_PKG_VERSION")},
+            "error": why.render(self.style.lang),
+        })
+    }
+
+    /// Writes to standard output. What it does not take is told at the end: see [`Context::is_written`].
     fn print(&self, text: &str) {
-        use std::io::Write as _;
-        let _ = std::io::stdout().lock().write_all(text.as_bytes());
+        let shown = if self.format == Format::Text { self.style.shown(text) } else { text.to_owned() };
+        self.keep(std::io::stdout().lock().write_all(shown.as_bytes()));
+    }
+
+    fn keep(&self, result: std::io::Result<()>) {
+        if let Err(error) = result {
+            self.unwritten.borrow_mut().get_or_insert(error);
+        }
+    }
+
+    /// Whether everything has been written; tells if not. A reader that has gone away (`| head`) has what it wanted.
+    fn is_written(&self) -> bool {
+        self.keep(std::io::stdout().lock().flush());
+        match self.unwritten.take() {
+            Some(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                let why = tr!("standard output could not be written: {error}", error = error.to_string());
+                self.complain_of(&why);
+                false
+            }
+            _ => true,
+        }
     }
 
     fn print_json(&self, value: &impl serde::Serialize) -> Result<(), Failure> {
         let json = serde_json::to_string_pretty(value).map_err(|error| Failure(Text::verbatim(error.to_string())))?;
-        self.print(&json);
+        self.print(&escaped(&json));
         self.print("\n");
         Ok(())
     }
@@ -224,14 +400,36 @@ impl Context {
     }
 }
 
-/// What fetches packages, if the user lets it; on a terminal a line tells how far it is.
-fn mirror(fetch: bool) -> Result<Option<Arc<Mirror>>, Failure> {
-    let progress: Progress = |package, size| match size {
-        _ if !std::io::stderr().is_terminal() => {}
-        Some(size) => eprint!("\r\x1b[K{} {} KiB", printable(package), size >> 10),
-        None => eprint!("\r\x1b[K"),
+/// What standard output can show.
+fn screen(color: Color, lang: Lang) -> Style {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let is_terminal = std::io::stdout().is_terminal();
+    let terminal = variable("TERM").unwrap_or_default();
+    let colour = match color {
+        Color::Always => true,
+        Color::Never => false,
+        Color::Auto => is_terminal && terminal != "dumb" && variable("NO_COLOR").is_none(),
     };
-    let mirror = fetch.then(|| Mirror::new(progress)).transpose().map_err(Failure)?;
+    let charset = ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(|name| variable(name)).unwrap_or_default();
+    let is_utf8 = ["utf-8", "utf8"].iter().any(|name| charset.to_lowercase().contains(name));
+    // The console of a kernel has no glyph for a check mark. Who reads Chinese has a terminal that shows more.
+    let ascii = lang == Lang::En && (!is_utf8 || matches!(terminal.as_str(), "linux" | "dumb"));
+    let of_terminal = || is_terminal.then(|| rustix::termios::tcgetwinsize(std::io::stdout()).ok()).flatten();
+    let width = variable("COLUMNS")
+        .and_then(|columns| columns.parse().ok())
+        .or_else(|| of_terminal().map(|size| usize::from(size.ws_col)))
+        .filter(|columns| *columns > 0);
+    Style { lang, colour, ascii, width, verbose: false }
+}
+
+/// What fetches packages, if the user lets it; on a terminal a line tells how far it is.
+fn mirror(fetch: bool, insecure: bool) -> Result<Option<Arc<Mirror>>, Failure> {
+    let progress: Progress = |package, got| match got {
+        _ if !std::io::stderr().is_terminal() => {}
+        Some(bytes) => complain(&format!("\r\x1b[K{} {}", printable(package), size(bytes >> 10))),
+        None => complain("\r\x1b[K"),
+    };
+    let mirror = fetch.then(|| Mirror::new(progress, insecure)).transpose().map_err(Failure)?;
     Ok(mirror.map(Arc::new))
 }
 
@@ -242,9 +440,22 @@ impl TargetArgs {
 
     /// With `thorough`, every file system is examined by its checker.
     fn open_examined(&self, access: Access, thorough: bool) -> Result<Arc<Target>, Failure> {
-        let options = Options { access, with: self.with.clone(), thorough, progress: Some(progress) };
+        self.open_with(Options { access, thorough, ..Options::default() })
+    }
+
+    /// A directory in which something was repaired, whatever it looks like now.
+    fn open_to_undo(&self, access: Access) -> Result<Arc<Target>, Failure> {
+        self.open(access).or_else(|refused| {
+            let target = self.open_with(Options { access, any_directory: true, ..Options::default() });
+            target.ok().filter(|target| Journal::is_on(target)).ok_or(refused)
+        })
+    }
+
+    fn open_with(&self, options: Options) -> Result<Arc<Target>, Failure> {
+        let (with, follow_images) = (self.aid.with.clone(), self.aid.follow_images);
+        let options = Options { with, follow_images, progress: Some(progress), ..options };
         let mut target = Target::open(self.target.as_deref(), &options)?;
-        target.give_packages(&self.package)?;
+        target.give_packages(&self.aid.package)?;
         for path in target.packages() {
             if !crate::facts::restore::is_package(path) {
                 return Err(Failure(tr!("{path} is neither a .deb nor an .rpm package, or it is damaged", path)));
@@ -259,9 +470,15 @@ impl TargetArgs {
         Ok(Some(Arc::new(Target::described(dir, Access::ReadWrite, Vec::new(), &[])?)))
     }
 
+    /// The same directory, to look into.
+    fn open_journal_to_look(dir: Option<&Path>) -> Result<Option<Arc<Target>>, Failure> {
+        let Some(dir) = dir else { return Ok(None) };
+        Ok(Some(Arc::new(Target::described(dir, Access::ReadOnly, Vec::new(), &[])?)))
+    }
+
     /// The disks and images that were named.
     fn disks(&self) -> impl Iterator<Item = &Path> {
-        self.target.iter().chain(&self.with).map(PathBuf::as_path)
+        self.target.iter().chain(&self.aid.with).map(PathBuf::as_path)
     }
 
     /// Says so when a repair of the disks themselves was cut off while it was written.
@@ -279,7 +496,7 @@ impl TargetArgs {
 
     /// The donor that was named; else this machine, if it can be one for `target`: see [`crate::facts::donor`].
     fn open_donor(&self, target: &Target) -> Result<Option<Arc<Target>>, Failure> {
-        if let Some(path) = &self.donor {
+        if let Some(path) = &self.aid.donor {
             let options = Options { access: Access::ReadOnly, with: Vec::new(), ..Options::default() };
             let donor = Target::open(Some(path), &options)?;
             return match crate::facts::donor::why_not(target, &donor) {
@@ -293,5 +510,18 @@ impl TargetArgs {
         // Only its files count: its disks need not be looked at.
         let host = Target::described(Path::new("/"), Access::ReadOnly, Vec::new(), &[])?;
         Ok(crate::facts::donor::why_not(target, &host).is_none().then(|| Arc::new(host)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::escaped;
+
+    #[test]
+    fn json_holds_nothing_that_a_terminal_obeys() {
+        let value = serde_json::json!({"title": "a\u{9b}2J\u{202e}b\u{7f}c\u{2066}\u{1b}é"});
+        let json = escaped(&serde_json::to_string(&value).expect("JSON"));
+        assert_eq!(json, r#"{"title":"a\u009b2J\u202eb\u007fc\u2066\u001bé"}"#);
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&json).expect("JSON still"), value);
     }
 }

@@ -7,10 +7,13 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use sickbay_target::Unread;
+
 use crate::check::{Check, Outcome, Skip};
 use crate::checks;
 use crate::facts::{Facts, panic_message};
 use crate::finding::{Finding, Findings, Place, Severity};
+use crate::repair::apply::mind_flags;
 use crate::text::Text;
 use crate::tr;
 
@@ -38,6 +41,13 @@ impl Diagnosis {
     pub fn root_cause(&self, index: usize) -> usize {
         // Causes are linked only to findings that have none themselves, see `link_causes`.
         self.findings.get(index).and_then(|finding| finding.caused_by).unwrap_or(index)
+    }
+
+    /// The same with checks that the user wanted left out: they are told of, and are never clear.
+    pub fn with_skipped(mut self, skipped: Vec<&'static Check>) -> Diagnosis {
+        self.outcomes.extend(skipped.into_iter().map(|check| (check, Outcome::Skipped)));
+        self.outcomes.sort_by_key(|(check, _)| checks::ALL.iter().position(|other| other.id == check.id));
+        self
     }
 
     /// Whether some check could not tell something.
@@ -153,9 +163,15 @@ fn run_one(check: &'static Check, facts: &Facts) -> Result {
     if let (Some(why), false) = (facts.target().unreadable(), checks::looks_at_disks_alone(check)) {
         return (Outcome::Unknown(Text::verbatim(why)), Vec::new());
     }
+    drop(facts.root().take_unread());
     let mut found = Findings::of(check);
     let verdict = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (check.run)(facts, &mut found)));
-    let (list, untold) = found.into_parts();
+    let (mut list, mut untold) = found.into_parts();
+    let unread = facts.root().take_unread();
+    if let Some(doubt) = doubtful(&mut list, &unread) {
+        untold.get_or_insert(doubt);
+    }
+    list.iter_mut().for_each(|finding| mind_flags(facts.target().root(), &mut finding.repairs));
     let outcome = match verdict {
         Err(panic) => Outcome::Broken(tr!("the check failed: {message}", message = panic_message(panic.as_ref()))),
         Ok(Err(Skip::Unknown(why))) if list.is_empty() => Outcome::Unknown(why),
@@ -165,6 +181,17 @@ fn run_one(check: &'static Check, facts: &Facts) -> Result {
         Ok(_) => untold.map_or(Outcome::Clear, Outcome::Unknown),
     };
     (outcome, list)
+}
+
+/// What could not be read must not be taken for what is not there: takes away findings about such a path, and all where
+/// this process lacked descriptors or memory. Gives the reason why something remains open, if so.
+fn doubtful(findings: &mut Vec<Finding>, unread: &[Unread]) -> Option<Text> {
+    let first = unread.iter().find(|one| one.is_want).or(unread.first())?;
+    if first.is_want {
+        findings.clear();
+    }
+    findings.retain(|finding| !paths(finding).any(|path| unread.iter().any(|one| path.starts_with(&one.path))));
+    Some(Text::verbatim(&first.why))
 }
 
 /// Findings that are nothing without another go where that one is not; a check that has none left is clear.
@@ -257,4 +284,78 @@ fn in_order(findings: Vec<Finding>) -> Vec<Finding> {
         finding.caused_by = finding.caused_by.map(|old| place[old]);
     }
     sorted
+}
+
+#[cfg(test)]
+mod tests {
+    use sickbay_target::{Access, Target};
+
+    use super::*;
+    use crate::check::{Area, Verdict};
+    use crate::facts::Fact;
+
+    fn unread(path: &str, is_want: bool) -> Unread {
+        Unread { path: path.into(), why: format!("{path} could not be read"), is_want }
+    }
+
+    /// Meets an error, and takes it for absence.
+    struct Careless;
+
+    impl Fact for Careless {
+        fn gather(facts: &Facts) -> std::result::Result<Careless, Skip> {
+            facts.root().note_unread(&[unread("/etc/one", false)]);
+            Ok(Careless)
+        }
+    }
+
+    fn finds(facts: &Facts, found: &mut Findings) -> Verdict {
+        facts.get::<Careless>()?;
+        found.critical(Text::verbatim("one is missing")).at_path("/etc/one/below");
+        found.critical(Text::verbatim("two is missing")).at_path("/etc/two");
+        Ok(())
+    }
+
+    fn looks(facts: &Facts, _: &mut Findings) -> Verdict {
+        facts.get::<Careless>().map(drop)
+    }
+
+    fn lacks_descriptors(facts: &Facts, found: &mut Findings) -> Verdict {
+        facts.root().note_unread(&[unread("/etc/one", false), unread("/etc/three", true)]);
+        found.critical(Text::verbatim("two is missing")).at_path("/etc/two");
+        Ok(())
+    }
+
+    fn sees_all(_: &Facts, found: &mut Findings) -> Verdict {
+        found.critical(Text::verbatim("one is missing")).at_path("/etc/one");
+        Ok(())
+    }
+
+    #[test]
+    fn what_could_not_be_read_is_not_absent() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = Target::described(dir.path(), Access::ReadOnly, Vec::new(), &[]).unwrap();
+        let facts = Facts::new(Arc::new(target), None);
+        let run = |run: fn(&Facts, &mut Findings) -> Verdict| {
+            let check = Check {
+                id: "x",
+                area: Area::Boot,
+                seed: &[],
+                proves: &[],
+                may_stop: &[],
+                title: "",
+                page: "",
+                zh_cn: "",
+                run,
+            };
+            let (outcome, list) = run_one(Box::leak(Box::new(check)), &facts);
+            (outcome, list.len())
+        };
+        // Twice: whoever gets a fact that somebody else gathered is in the same doubt.
+        for _ in 0..2 {
+            assert!(matches!(run(finds), (Outcome::Found(Some(_)), 1)));
+            assert!(matches!(run(looks), (Outcome::Unknown(_), 0)));
+        }
+        assert!(matches!(run(lacks_descriptors), (Outcome::Unknown(_), 0)));
+        assert!(matches!(run(sees_all), (Outcome::Found(None), 1)));
+    }
 }

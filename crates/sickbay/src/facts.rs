@@ -21,7 +21,9 @@ pub mod login_log;
 pub mod memory;
 pub mod memory_ledger;
 pub mod modprobe;
+pub mod mounted;
 pub mod overcommit;
+pub mod owners;
 pub mod packages;
 pub mod pam;
 pub mod platform;
@@ -40,6 +42,7 @@ pub mod sshd_service;
 pub mod summary;
 pub mod sysctl_files;
 pub mod system;
+pub mod sysusers;
 pub mod units;
 
 use std::any::{Any, TypeId};
@@ -49,10 +52,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bstr::ByteSlice;
-use sickbay_target::{Kind, Reason, Root, Target};
+use sickbay_target::{Kind, Reason, Root, Target, Unread};
 
 use crate::check::Skip;
 use crate::tr;
+
+/// So many files are asked for at most. Those of a healthy system are some thousands.
+const FILES: usize = 1 << 15;
 
 /// Something that can be known of a target. Implemented by one type per file in `facts/`.
 pub trait Fact: Sized + Send + Sync + 'static {
@@ -82,7 +88,8 @@ struct Cell {
 #[derive(Debug)]
 enum State {
     Gathering(Instant),
-    Ready(Result<Arc<dyn Any + Send + Sync>, Skip>),
+    /// The fact, and what could not be read for it.
+    Ready(Result<Arc<dyn Any + Send + Sync>, Skip>, Vec<Unread>),
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -179,6 +186,7 @@ impl Facts {
             }
         };
         if mine {
+            let before = self.root().take_unread();
             let gathered = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| T::gather(self)))
                 .unwrap_or_else(|panic| {
                     Err(Skip::Unknown(tr!(
@@ -188,19 +196,25 @@ impl Facts {
                     )))
                 })
                 .map(|fact| Arc::new(fact) as Arc<dyn Any + Send + Sync>);
-            *lock(&cell.state) = State::Ready(gathered);
+            let unread = self.root().take_unread();
+            self.root().note_unread(&before);
+            *lock(&cell.state) = State::Ready(gathered, unread);
             cell.ready.notify_all();
         }
         let mut state = lock(&cell.state);
         loop {
             match &*state {
-                State::Ready(Ok(fact)) => {
+                State::Ready(Ok(fact), unread) => {
+                    self.root().note_unread(unread);
                     // The cell is keyed by the type, so the downcast cannot fail.
                     return Arc::clone(fact).downcast().map_err(|_| {
                         Skip::Unknown(tr!("reading {fact} failed: {panic}", fact = name_of::<T>(), panic = "type"))
                     });
                 }
-                State::Ready(Err(skip)) => return Err(skip.clone()),
+                State::Ready(Err(skip), unread) => {
+                    self.root().note_unread(unread);
+                    return Err(skip.clone());
+                }
                 State::Gathering(since) => {
                     let Some(left) = self.deadline.checked_sub(since.elapsed()) else {
                         return Err(Skip::Unknown(tr!(
@@ -225,6 +239,13 @@ impl Facts {
         let path = path.as_ref();
         if let Some(known) = lock(&self.files).get(path) {
             return Ok(known.clone());
+        }
+        if lock(&self.files).len() >= FILES {
+            return Err(Skip::Unknown(tr!(
+                "{path} was not read: there are more than {most} files",
+                path,
+                most = FILES
+            )));
         }
         let file = match self.root().read(path) {
             Ok(bytes) => Some(Arc::new(SourceFile { path: path.to_owned(), bytes })),

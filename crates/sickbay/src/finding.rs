@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use bstr::ByteSlice;
 use sickbay_formats::span::Span;
 
 use crate::check::Check;
@@ -53,6 +54,51 @@ pub struct Line {
     pub label: Option<Text>,
 }
 
+/// What a finding is about: by this and its check it is known again at the next look, whatever has become of the lines
+/// above it and of the amounts in its sentence.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Subject {
+    /// A file or directory of the target.
+    Path(PathBuf),
+    /// A line of a file, by what it says: its number changes with the lines above it.
+    Line {
+        /// The path on the target.
+        path: PathBuf,
+        /// The line without its end.
+        text: Vec<u8>,
+        /// How many equal lines stand above it.
+        nth: usize,
+    },
+    /// A kernel parameter by its dotted name.
+    Sysctl(String),
+    /// A block device, partition or logical volume.
+    Device(String),
+    /// What has no place of its own, by a word that stays: a package, a unit, a process and when it began.
+    Named(String),
+}
+
+impl Subject {
+    /// Line `number` (from 1) of a file at `path` that holds `bytes`.
+    pub fn line(path: &Path, bytes: &[u8], number: usize) -> Subject {
+        let mut lines = bytes.lines();
+        let text = lines.by_ref().nth(number.saturating_sub(1)).unwrap_or_default();
+        let nth = bytes.lines().take(number.saturating_sub(1)).filter(|above| *above == text).count();
+        Subject::Line { path: path.to_owned(), text: text.to_owned(), nth }
+    }
+}
+
+/// By what a finding is known again.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Identity {
+    /// The check that found it.
+    pub check: &'static str,
+    /// What it is about.
+    pub subject: Subject,
+    /// The sentence without its values, where one place can have several faults. A subject that the check names itself
+    /// has one, in whatever words.
+    pub kind: Option<&'static str>,
+}
+
 /// Something read from the target that proves the finding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Evidence {
@@ -84,6 +130,12 @@ pub struct Finding {
     pub why: Option<Text>,
     /// Where it is; the first is the culprit.
     pub places: Vec<Place>,
+    /// What it is about, where that is not its first place: see [`Finding::subject`].
+    pub subject: Option<Subject>,
+    /// The line that is its first place, whole.
+    line: Option<Subject>,
+    /// How much there is of it, if the check counts: see [`Finding::extent`].
+    pub extent: Option<u64>,
     /// The finding in detail, line by line.
     pub notes: Vec<Note>,
     /// What was read.
@@ -105,14 +157,52 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// What the finding is recognised by when the target is looked at again: the check and its sentence.
-    pub fn key(&self) -> (&'static str, Text) {
-        (self.check.id, self.message.clone())
+    /// What the finding is recognised by when the target is looked at again.
+    pub fn identity(&self) -> Identity {
+        let check = self.check.id;
+        if let Some(subject) = &self.subject {
+            return Identity { check, subject: subject.clone(), kind: None };
+        }
+        let template = self.message.template();
+        let subject = match (&self.line, self.places.first()) {
+            (Some(line), _) => line.clone(),
+            (None, Some(Place::File { path, line: None })) => Subject::Path(path.clone()),
+            (None, Some(Place::File { path, line: Some(line) })) => {
+                Subject::Line { path: path.clone(), text: line.text.clone().into_bytes(), nth: 0 }
+            }
+            (None, Some(Place::Sysctl(key))) => Subject::Sysctl(key.clone()),
+            (None, Some(Place::Device(name))) => Subject::Device(name.clone()),
+            (None, None) => Subject::Named(template.to_owned()),
+        };
+        Identity { check, subject, kind: Some(template) }
+    }
+
+    /// How much there is of it: what the check says, else the length of the longest list, or the count, among its values.
+    pub fn amount(&self) -> Option<u64> {
+        let counted = || self.details.get("count").and_then(serde_json::Value::as_u64);
+        let listed = || self.details.values().filter_map(|value| Some(value.as_array()?.len() as u64)).max();
+        self.extent.or_else(counted).or_else(listed)
+    }
+
+    /// Says what the finding is about, where that is not its first place: a package whose first missing file is another once
+    /// some are back. Two findings of one check about one subject are told apart by nothing but their sentences.
+    pub fn subject(&mut self, subject: Subject) -> &mut Self {
+        self.subject = Some(subject);
+        self
+    }
+
+    /// Says how much there is of it, in whatever the check counts. Less of it after a repair is better.
+    pub fn extent(&mut self, extent: impl TryInto<u64>) -> &mut Self {
+        self.extent = extent.try_into().ok();
+        self
     }
 
     /// Points at words of a line.
     pub fn at(&mut self, file: &SourceFile, span: Span) -> &mut Self {
         let text = file.line_text(span.line);
+        if self.places.is_empty() {
+            self.line = Some(Subject::line(&file.path, &file.bytes, span.line));
+        }
         self.evidence.push(Evidence { source: format!("{}:{}", file.path.display(), span.line), text: text.clone() });
         self.places.push(Place::File { path: file.path.clone(), line: Some(Line { span, text, label: None }) });
         self
@@ -174,9 +264,10 @@ impl Finding {
         self
     }
 
-    /// Says that the boot or a login stops here. The stage must be among the check's `proves`.
+    /// Says that the boot or a login stops here. The stage must be among those that the check declares.
     pub fn stops(&mut self, stage: Stage) -> &mut Self {
-        debug_assert!(self.check.proves.contains(&stage), "{} does not declare {stage:?}", self.check.id);
+        let declared = self.check.proves.iter().chain(self.check.may_stop);
+        debug_assert!(declared.clone().any(|one| *one == stage), "{} does not declare {stage:?}", self.check.id);
         self.stops.push(stage);
         self
     }
@@ -263,6 +354,9 @@ impl Findings {
             message,
             why: None,
             places: Vec::new(),
+            subject: None,
+            line: None,
+            extent: None,
             notes: Vec::new(),
             evidence: Vec::new(),
             details: serde_json::Map::new(),

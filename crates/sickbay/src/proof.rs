@@ -1,9 +1,9 @@
 //! The two proofs: what must hold, stage by stage, for the target to boot and for root to log in.
 //!
 //! A proof adds no knowledge: a stage is broken when a finding says that it stops there, unknown when a check that
-//! judges it could not tell, and else ok.
+//! judges it, or might stop it, could not tell, and else ok: where a check that judges it has looked.
 
-use crate::check::Outcome;
+use crate::check::{Check, Outcome};
 use crate::diagnose::Diagnosis;
 use crate::text::Text;
 use crate::tr;
@@ -149,13 +149,16 @@ fn state(stage: Stage, diagnosis: &Diagnosis) -> State {
     }
     let mut judged = false;
     let mut not_applicable = None;
-    for (_, outcome) in diagnosis.outcomes.iter().filter(|(check, _)| check.proves.contains(&stage)) {
+    let concerns = |check: &Check| check.proves.contains(&stage) || check.may_stop.contains(&stage);
+    for (check, outcome) in diagnosis.outcomes.iter().filter(|(check, _)| concerns(check)) {
         match outcome {
             Outcome::Unknown(why) | Outcome::Broken(why) | Outcome::Found(Some(why)) => {
                 return State::Unknown(why.clone());
             }
+            Outcome::Skipped => return State::Unknown(tr!("{check} was left out (--skip)", check = check.id)),
             Outcome::NotApplicable(why) => not_applicable = Some(why.clone()),
-            Outcome::Clear | Outcome::Found(None) => judged = true,
+            // That a disk has room says nothing of an initramfs that may not be there at all.
+            Outcome::Clear | Outcome::Found(None) => judged |= check.proves.contains(&stage),
         }
     }
     match not_applicable {

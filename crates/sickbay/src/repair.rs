@@ -5,19 +5,22 @@
 
 pub mod apply;
 pub mod held;
+pub mod join;
 pub mod journal;
 pub mod password;
 pub mod plan;
 pub mod rebuild;
 pub mod session;
+mod trust;
 pub mod undo;
+pub mod verdict;
 
 use std::path::{Path, PathBuf};
 
 use sickbay_formats::accounts::{Kind, masked};
 
 use crate::facts::SourceFile;
-use crate::text::Text;
+use crate::text::{Lang, Text};
 use crate::tr;
 
 /// Files whose second field may be a hash.
@@ -44,6 +47,20 @@ pub struct Repair {
     pub risk: Risk,
     /// What it changes, in order. Empty exactly when `risk` is [`Risk::Manual`].
     pub changes: Vec<Change>,
+}
+
+/// By what a repair is known again: what it does, not at which line or to how much.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RepairIdentity {
+    title: &'static str,
+    does: Vec<String>,
+}
+
+impl Repair {
+    /// By what it is known again at the next look.
+    pub fn identity(&self) -> RepairIdentity {
+        RepairIdentity { title: self.title.template(), does: self.changes.iter().map(Change::does).collect() }
+    }
 }
 
 /// One change to the target. The set is small and closed; only [`apply`] carries it out.
@@ -190,6 +207,19 @@ impl Change {
         }
     }
 
+    /// What it does, whatever stands around: of an edit, the lines that go and come.
+    fn does(&self) -> String {
+        let Change::Edit { path, before, after } = self else { return self.summary().render(Lang::En) };
+        let patch = diffy::DiffOptions::new().set_context_len(0).create_patch_bytes(before, after);
+        let lines = patch.hunks().iter().flat_map(|hunk| hunk.lines());
+        let lines = lines.map(|line| match line {
+            diffy::Line::Context(_) => String::new(),
+            diffy::Line::Delete(text) => format!("-{}", text.escape_ascii()),
+            diffy::Line::Insert(text) => format!("+{}", text.escape_ascii()),
+        });
+        format!("{}\n{}", path.display(), lines.collect::<String>())
+    }
+
     /// One line that says what is changed.
     pub fn summary(&self) -> Text {
         match self {
@@ -214,8 +244,8 @@ impl Change {
             ),
             Change::CopyFromDonor { path } => tr!("copy {path} from the donor", path),
             Change::Rebuild(rebuild) => tr!(
-                "run {command} of the target on a copy of it, and take over {path}",
-                command = format!("{} {}", rebuild.program, rebuild.arguments.join(" ")),
+                "run {program}, a program of the target, in a sandbox on a copy of it, and take over {path}",
+                program = rebuild.name(),
                 path = rebuild.path.as_path()
             ),
             Change::CheckFileSystem { name, program, .. } => {
@@ -223,7 +253,12 @@ impl Change {
             }
             Change::Sysctl { key, before, after } => tr!("sysctl {key}: {before} -> {after}", key, before, after),
             Change::WriteDisk { disk, offset, after, .. } => {
-                tr!("write {bytes} bytes at offset {offset} of disk {disk}", bytes = after.len(), offset, disk)
+                tr!(
+                    "write {bytes} {bytes?byte|bytes} at offset {offset} of disk {disk}",
+                    bytes = after.len(),
+                    offset,
+                    disk
+                )
             }
         }
     }

@@ -63,6 +63,8 @@ pub struct TargetSummary {
     pub kernel: Option<String>,
     /// Of logs: how much of them was understood.
     pub understood: Option<Understood>,
+    /// The system from which lost files may be taken, and its release.
+    pub donor: Option<Text>,
     /// Remarks of the one who opened it: a journal that was not replayed, a second root.
     pub notes: Vec<String>,
 }
@@ -122,6 +124,7 @@ impl Report {
             pretty_name: None,
             kernel: None,
             understood: None,
+            donor: None,
             notes: Vec::new(),
         };
         let boot = Proof { stages: Vec::new() };
@@ -140,9 +143,7 @@ impl Report {
     pub fn exit_code(&self) -> u8 {
         // Where one repair did not help, the next one may have.
         let all = || self.applied.iter().flatten();
-        let cleared = |one: &Applied| {
-            all().any(|other| other.verified && other.check == one.check && other.finding == one.finding)
-        };
+        let cleared = |one: &Applied| all().any(|other| other.verified && other.identity.0 == one.identity.0);
         let unproven = self.trial.as_ref().is_some_and(|trial| trial.outcome != Outcome::Login);
         let undone = unproven || all().any(|one| !one.verified && !cleared(one));
         if self.diagnosis.something_unknown() || undone { 2 } else { u8::from(!self.diagnosis.findings.is_empty()) }

@@ -4,6 +4,10 @@
 //! English template as its key and is rendered only by a report, so everything before the reports is free of language.
 //! The Chinese of a check's texts is in the file `ID.zh-CN.toml` beside the check, that of all others in
 //! `locale/zh-CN.toml`; the test `every_text_is_translated` fails when one is missing or no longer used.
+//!
+//! `{count?file|files}` is the first word where `count` is 1, else the second. Chinese has no need of it.
+
+mod foreign;
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -107,7 +111,13 @@ impl Text {
         Text { template, arguments }
     }
 
-    /// A sentence that is the same in every language: what the kernel or a library said.
+    /// The English sentence without its values.
+    pub fn template(&self) -> &'static str {
+        self.template
+    }
+
+    /// A sentence of somebody who knows no languages: of sickbay-target, the kernel, a library. It is English, and in other
+    /// languages as well as [`foreign`] knows it.
     pub fn verbatim(sentence: impl Into<String>) -> Text {
         Text { template: "{sentence}", arguments: vec![("sentence", Value::Plain(sentence.into()))] }
     }
@@ -127,10 +137,14 @@ impl Text {
                 rest = &rest[open..];
                 break;
             };
-            match self.arguments.iter().find(|(name, _)| *name == &after[..close]) {
-                Some((_, Value::Plain(value))) => out.push_str(value),
-                Some((_, Value::Text(text))) => out.push_str(&text.render(lang)),
-                None => out.push_str(&rest[open..open + close + 2]),
+            let (name, forms) = after[..close].split_once('?').unwrap_or((&after[..close], ""));
+            let value = self.arguments.iter().find(|(known, _)| *known == name).map(|(_, value)| value);
+            match (value, forms.split_once('|')) {
+                (Some(Value::Plain(count)), Some((one, many))) => out.push_str(if count == "1" { one } else { many }),
+                (Some(Value::Plain(value)), None) if lang == Lang::ZhCn => out.push_str(&foreign::chinese(value)),
+                (Some(Value::Plain(value)), None) => out.push_str(value),
+                (Some(Value::Text(text)), _) => out.push_str(&text.render(lang)),
+                (None, _) => out.push_str(&rest[open..open + close + 2]),
             }
             rest = &after[close + 1..];
         }
@@ -165,6 +179,12 @@ pub struct CheckCatalogue {
 /// The Chinese side of everything that is not a check: `locale/zh-CN.toml`.
 pub const GENERAL_ZH_CN: &str = include_str!("../locale/zh-CN.toml");
 
+/// The Chinese of what the command line says of itself: `locale/help.zh-CN.toml`.
+pub const HELP_ZH_CN: &str = include_str!("../locale/help.zh-CN.toml");
+
+/// The Chinese of what sickbay-target and the kernel say: `locale/target.zh-CN.toml`.
+pub const TARGET_ZH_CN: &str = include_str!("../locale/target.zh-CN.toml");
+
 fn catalogue() -> &'static HashMap<String, String> {
     static CATALOGUE: OnceLock<HashMap<String, String>> = OnceLock::new();
     CATALOGUE.get_or_init(|| {
@@ -175,6 +195,77 @@ fn catalogue() -> &'static HashMap<String, String> {
                 all.extend(catalogue.messages);
             }
         }
+        all.values_mut().for_each(|chinese| *chinese = full_width(chinese));
         all
     })
+}
+
+/// Chinese as it is set: commas, colons and brackets beside a Chinese character are as wide as one, whatever the keyboard
+/// gave. What stands between backticks is nobody's prose.
+pub fn full_width(text: &str) -> String {
+    let letters: Vec<char> = text.chars().collect();
+    let is_han =
+        |letter: Option<&char>| letter.is_some_and(|letter| matches!(letter, '\u{2E80}'..='\u{9FFF}' | '“' | '”'));
+    let mut out = String::with_capacity(text.len());
+    let mut is_code = false;
+    // Whether the brackets that are open are wide ones.
+    let mut open = Vec::new();
+    let mut index = 0;
+    while let Some(&letter) = letters.get(index) {
+        let before = index.checked_sub(1).and_then(|at| letters.get(at));
+        let blank = letters.get(index + 1) == Some(&' ');
+        let after = letters.get(index + if blank { 2 } else { 1 });
+        // Between two places: what fills them is named in a Chinese sentence.
+        let is_between = !blank && before == Some(&'}') && after == Some(&'{');
+        let is_beside = is_han(before) || is_han(after) || is_between;
+        is_code ^= letter == '`';
+        let wide = match letter {
+            _ if is_code => None,
+            ',' if is_beside => Some('，'),
+            ':' if is_beside => Some('：'),
+            ';' if is_beside => Some('；'),
+            '?' if is_han(before) => Some('？'),
+            '!' if is_han(before) => Some('！'),
+            '(' => {
+                open.push(is_beside);
+                is_beside.then_some('（')
+            }
+            ')' => open.pop().unwrap_or_default().then_some('）'),
+            _ => None,
+        };
+        out.push(wide.unwrap_or(letter));
+        // A wide comma brings its own space.
+        index += if wide.is_some_and(|wide| wide != '）') && blank { 2 } else { 1 };
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_is_not_many() {
+        let text = |count: usize| {
+            let values = vec![("count", count.to_value()), ("name", "x".to_value())];
+            Text::new("{count} {count?path|paths} of {name}", values).render(Lang::En)
+        };
+        assert_eq!(text(1), "1 path of x");
+        assert_eq!(text(0), "0 paths of x");
+        assert_eq!(text(21), "21 paths of x");
+    }
+
+    #[test]
+    fn punctuation_is_as_wide_as_what_it_stands_beside() {
+        for (typed, set) in [
+            ("没有安装,需要 {tool}(见 {page})", "没有安装，需要 {tool}（见 {page}）"),
+            ("{path}:第 {line} 行", "{path}：第 {line} 行"),
+            ("{name},{count} 个", "{name}，{count} 个"),
+            ("/etc/fstab:{line}, {column}", "/etc/fstab:{line}, {column}"),
+            ("格式:`a, 甲: b`", "格式：`a, 甲: b`"),
+            ("多少? 很多, 真的", "多少？很多，真的"),
+        ] {
+            assert_eq!(full_width(typed), set);
+        }
+    }
 }

@@ -86,7 +86,7 @@ fn is_stopped_and_then_gets_in(name: &str) {
     let built = build(name);
     assert!(gets_in(built.root()).is_err(), "{name}: bash gets in before the repair");
     let (target, donor) = built.open_for_repair().unwrap();
-    let mut agree = |_: &sickbay::diagnose::Diagnosis, _: &Plan| true;
+    let mut agree = |_: &sickbay::diagnose::Diagnosis, _: &mut Plan| true;
     let choice = Choice::default();
     let outcome = session::fix(&target, donor.as_ref(), checks::ALL, &choice, &mut agree);
     assert!(outcome.is_ok_and(|outcome| outcome.diagnosis.findings.is_empty()), "{name} is not repaired");

@@ -73,7 +73,7 @@ fn run(path: &Path) -> Result<(), String> {
 
     let choice = Choice { only: Vec::new(), risky: story.risky, ..Choice::default() };
     let (target, donor) = built.open_for_repair()?;
-    let mut agree = |_: &Diagnosis, _: &sickbay::repair::plan::Plan| true;
+    let mut agree = |_: &Diagnosis, _: &mut sickbay::repair::plan::Plan| true;
     let outcome = session::fix(&target, donor.as_ref(), checks::ALL, &choice, &mut agree)
         .map_err(|error| format!("fix failed: {}", error.text().render(Lang::En)))?;
     expect("left", &story.left, &findings(&outcome.diagnosis))?;
@@ -100,6 +100,15 @@ fn run(path: &Path) -> Result<(), String> {
         let mode = metadata.map_err(|error| format!("{path}: {error}"))?.mode() & 0o7777;
         if mode != *wanted {
             return Err(format!("{path} has mode {mode:04o} after the repair, wanted {wanted:04o}"));
+        }
+    }
+
+    for (path, wanted) in &story.then_owners {
+        let metadata = std::fs::symlink_metadata(support::inside(built.root(), path));
+        let metadata = metadata.map_err(|error| format!("{path}: {error}"))?;
+        let owner = format!("{}:{}", metadata.uid(), metadata.gid());
+        if owner != *wanted {
+            return Err(format!("{path} belongs to {owner} after the repair, wanted {wanted}"));
         }
     }
 

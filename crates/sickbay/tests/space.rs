@@ -118,7 +118,7 @@ fn an_initramfs_that_was_cut_off_hangs_under_it() {
     disk.shell(&format!("{cut}\n{FILL}"), &[]);
     let (_, text) = run(["check"], &disk.image());
     assert_eq!(headline(&text), "critical: / is full", "{text}");
-    assert!(text.contains("= so: ") && !text.contains("[initramfs-damaged]"), "{text}");
+    assert!(text.contains("= causes: ") && !text.contains("[initramfs-damaged]"), "{text}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use sickbay::checks;
-use sickbay::text::{CheckCatalogue, GENERAL_ZH_CN};
+use sickbay::text::{CheckCatalogue, GENERAL_ZH_CN, HELP_ZH_CN, Lang, TARGET_ZH_CN};
 
 /// File → templates of every `tr!` in it.
 fn templates() -> BTreeMap<PathBuf, BTreeSet<String>> {
@@ -57,7 +57,9 @@ fn of(source: &str) -> BTreeSet<String> {
 }
 
 fn places(template: &str) -> BTreeSet<&str> {
-    template.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name).collect()
+    let places = template.split('{').skip(1).filter_map(|rest| rest.split_once('}'));
+    // `{count?file|files}` is a form of the same.
+    places.map(|(name, _)| name.split('?').next().unwrap_or(name)).collect()
 }
 
 fn general() -> HashMap<String, String> {
@@ -132,5 +134,125 @@ fn ids_are_unique_and_well_formed() {
         assert!(seen.insert(check.id), "{} is there twice", check.id);
         assert!(check.id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'), "{}", check.id);
         assert!(!check.title.is_empty());
+    }
+}
+
+/// Every paragraph of `--help` of a command and its verbs, and its headings.
+fn helps(command: &clap::Command, all: &mut BTreeSet<String>) {
+    let mut add = |text: Option<String>| {
+        let paragraphs =
+            text.iter().flat_map(|text| text.split("\n\n")).map(|text| text.trim_end_matches('.').to_owned());
+        all.extend(paragraphs.collect::<Vec<_>>());
+    };
+    add(command.get_about().map(ToString::to_string));
+    add(command.get_long_about().map(ToString::to_string));
+    for argument in command.get_arguments() {
+        add(argument.get_help().map(ToString::to_string));
+        add(argument.get_long_help().map(ToString::to_string));
+        add(argument.get_help_heading().map(str::to_owned));
+        for value in argument.get_possible_values() {
+            add(value.get_help().map(ToString::to_string));
+        }
+    }
+    for verb in command.get_subcommands() {
+        helps(verb, all);
+    }
+}
+
+#[test]
+fn every_help_is_translated() {
+    let mut command = sickbay::cli::command(Lang::En);
+    command.build();
+    let mut said = BTreeSet::new();
+    helps(&command, &mut said);
+    let known: BTreeMap<String, String> = toml::from_str(HELP_ZH_CN).expect("locale/help.zh-CN.toml is TOML");
+    let missing: Vec<_> = said.iter().filter(|text| !known.contains_key(*text)).collect();
+    assert!(missing.is_empty(), "without Chinese: {missing:#?}");
+    let stale: Vec<_> = known.keys().filter(|text| !said.contains(*text)).collect();
+    assert!(stale.is_empty(), "Chinese of helps that are no longer there: {stale:#?}");
+}
+
+#[test]
+fn help_in_chinese_has_no_english_of_claps() {
+    let mut command = sickbay::cli::command(Lang::ZhCn);
+    let mut said = vec![command.render_help().to_string(), command.render_long_help().to_string()];
+    for verb in command.get_subcommands_mut() {
+        said.push(verb.render_help().to_string());
+        said.push(verb.render_long_help().to_string());
+    }
+    for text in said {
+        for word in ["Usage", "Options", "Arguments", "Commands", "Print ", "ossible values", "[default", "[OPTIONS]"] {
+            assert!(!text.contains(word), "{word} in {text}");
+        }
+        assert!(text.contains("用法："), "{text}");
+    }
+}
+
+/// `{name}` and `{}` alike.
+fn without_names(template: &str) -> String {
+    let mut out = String::new();
+    let mut rest = template;
+    while let Some((before, (_, after))) =
+        rest.split_once('{').and_then(|(before, after)| Some((before, after.split_once('}')?)))
+    {
+        out.push_str(before);
+        out.push_str("{}");
+        rest = after;
+    }
+    out + rest
+}
+
+/// What sickbay-target says: its errors, and what it puts together with `format!`.
+fn sentences_of_the_target() -> BTreeSet<String> {
+    let mut all = BTreeSet::new();
+    let mut dirs = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("../sickbay-target/src")];
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(dir).expect("the source is there") {
+            let path = entry.expect("readable").path();
+            if path.is_dir() {
+                dirs.push(path);
+                continue;
+            }
+            if path.ends_with("tests.rs") {
+                continue;
+            }
+            let text = fs::read_to_string(&path).expect("readable");
+            // Tests stand at the end.
+            let text = text.split("\nmod tests {").next().unwrap_or_default();
+            let code = text.replace("#[error(", "tr!(").replace("format!(", "tr!(");
+            all.extend(of(&code).into_iter().filter(|literal| is_prose(literal)));
+        }
+    }
+    assert!(all.len() > 50, "the sentences were found");
+    all
+}
+
+/// Whether a template is more than a path, an option or a command line: it has two words of letters side by side.
+fn is_prose(template: &str) -> bool {
+    let is_word = |word: &str| {
+        word.len() > 1 && word.trim_end_matches([',', ':', ';']).bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
+    };
+    let words: Vec<&str> = template.split_whitespace().collect();
+    words.windows(2).any(|pair| pair.iter().all(|word| is_word(word)))
+}
+
+#[test]
+fn every_sentence_of_the_target_is_translated() {
+    let known: BTreeMap<String, String> = toml::from_str(TARGET_ZH_CN).expect("locale/target.zh-CN.toml is TOML");
+    let templates: BTreeSet<String> = known.keys().map(|template| without_names(template)).collect();
+    let missing: Vec<String> = sentences_of_the_target()
+        .into_iter()
+        .filter(|sentence| {
+            let sentence = without_names(sentence.trim_end());
+            // What is appended without a blank is one of several endings: those are known whole.
+            let stem = sentence.strip_suffix("{}").filter(|stem| !stem.ends_with(' ')).unwrap_or("\0");
+            let is_known = |one: &String| *one == sentence || one.starts_with(stem);
+            !templates.iter().any(is_known)
+        })
+        .collect();
+    assert!(missing.is_empty(), "without Chinese in locale/target.zh-CN.toml: {missing:#?}");
+    for (english, chinese) in &known {
+        // A number of errno is no loss.
+        assert!(places(english).is_superset(&places(chinese)), "other places in Chinese: {english}");
     }
 }

@@ -82,7 +82,8 @@ fn children_ticks() -> u64 {
     number(16) + number(17)
 }
 
-fn high_water(status: &str) -> Option<u64> {
+/// The high-water mark of the memory in a `/proc/PID/status`, in KiB.
+pub fn high_water(status: &str) -> Option<u64> {
     let text = fs::read_to_string(status).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.split_whitespace().next()?.parse().ok()

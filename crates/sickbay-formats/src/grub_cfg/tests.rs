@@ -221,3 +221,14 @@ fn deep_nesting_is_bounded() {
     let _ = shown(&Small::default(), "function f { f; f\n}\nf\n");
     let _ = shown(&Small::default(), "function f { f; f\n}\nmenuentry a { f\n}\n");
 }
+
+#[test]
+fn a_text_without_end_is_not_read_to_its_end() {
+    let text = "if true; then\n".repeat(1_000_000);
+    let script = super::parse(text.as_bytes());
+    assert!(!script.defects.is_empty() && script.defects.len() < 1000, "{}", script.defects.len());
+    assert!(script.defects.iter().all(|range| range.end <= text.len()));
+    // Nor is one that is only long: what closes nothing is a defect each, but there are not more of them than words.
+    let flat = super::parse("fi\n".repeat(1_000_000).as_bytes());
+    assert!(flat.defects.len() < 300_000, "{}", flat.defects.len());
+}

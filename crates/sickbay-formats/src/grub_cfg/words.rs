@@ -16,6 +16,10 @@ pub(super) enum Token {
     Close(usize),
 }
 
+/// So many words and signs are read of one text. A menu of a hundred kernels has a tenth of them; a hostile text must not
+/// fill the memory.
+const MOST: usize = 1 << 18;
+
 struct Reader<'a> {
     text: &'a [u8],
     at: usize,
@@ -23,11 +27,16 @@ struct Reader<'a> {
     unclosed: Vec<Range<usize>>,
 }
 
-/// The tokens of `text` within `range`, and quotes that are never closed.
+/// The tokens of `text` within `range`, and what is wrong with it: quotes that are never closed, and the place from which on it
+/// is not read, being too long.
 pub(super) fn tokens(text: &[u8], range: Range<usize>) -> (Vec<Token>, Vec<Range<usize>>) {
     let mut reader = Reader { text, at: range.start, end: range.end.min(text.len()), unclosed: Vec::new() };
     let mut all = Vec::new();
     while let Some(byte) = reader.peek(0) {
+        if all.len() >= MOST {
+            reader.unclosed.push(reader.at..reader.at + 1);
+            break;
+        }
         match byte {
             b' ' | b'\t' | b'\r' => reader.at += 1,
             b'\n' | b';' | b'|' | b'&' | b'<' | b'>' => {

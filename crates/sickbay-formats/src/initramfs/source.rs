@@ -1,6 +1,8 @@
 //! The bytes of an initramfs, from which decompressors take no more than is theirs.
 
+use std::cell::Cell;
 use std::io::{self, BufRead, Read};
+use std::rc::Rc;
 
 use bstr::ByteSlice;
 
@@ -12,6 +14,35 @@ pub(super) struct Source<'r> {
     /// How many bytes were read before the first of the buffer.
     before: u64,
     failure: Option<io::Error>,
+    /// How many bytes were read in all, for whoever watches what becomes of them.
+    read: Rc<Cell<u64>>,
+}
+
+/// Reads what a decompressor gives, up to so many times what it was given: what is real is packed to a quarter.
+pub(super) struct Bounded<R> {
+    decoder: R,
+    packed: Rc<Cell<u64>>,
+    unpacked: u64,
+}
+
+/// What unpacks to more than this, and then to so many times its size, is made to keep people waiting.
+const UNPACKED: (u64, u64) = (256 << 20, 100);
+
+impl<R> Bounded<R> {
+    pub(super) fn new(decoder: R, packed: Rc<Cell<u64>>) -> Bounded<R> {
+        Bounded { decoder, packed, unpacked: 0 }
+    }
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let count = self.decoder.read(out)?;
+        self.unpacked += count as u64;
+        if self.unpacked > UNPACKED.0 + UNPACKED.1 * self.packed.get() {
+            return Err(io::Error::other("it unpacks to more than any initramfs"));
+        }
+        Ok(count)
+    }
 }
 
 /// Enough to tell what follows.
@@ -26,7 +57,12 @@ pub(super) fn zeros(bytes: &[u8]) -> usize {
 
 impl<'r> Source<'r> {
     pub(super) fn new(reader: &'r mut dyn Read) -> Source<'r> {
-        Source { reader, buffer: Vec::new(), at: 0, before: 0, failure: None }
+        Source { reader, buffer: Vec::new(), at: 0, before: 0, failure: None, read: Rc::default() }
+    }
+
+    /// How many bytes were read, now and from now on.
+    pub(super) fn count(&self) -> Rc<Cell<u64>> {
+        Rc::clone(&self.read)
     }
 
     /// How many bytes were taken.
@@ -87,6 +123,7 @@ impl<'r> Source<'r> {
             }
         };
         self.buffer.truncate(kept + read);
+        self.read.set(self.read.get() + read as u64);
         read > 0
     }
 }

@@ -46,6 +46,9 @@ pub(super) fn text_of(nodes: &[Node], wanted: &str) -> Option<String> {
     }
 }
 
+/// Sections lie in each other three deep.
+const NESTED: usize = 64;
+
 /// Reads the configuration language. What is not understood is passed over.
 pub(super) fn config(text: &str) -> Vec<Node> {
     let mut open: Vec<(String, Vec<Node>)> = Vec::new();
@@ -55,6 +58,8 @@ pub(super) fn config(text: &str) -> Vec<Node> {
     while let Some(token) = tokens.next() {
         match token {
             Token::Word(word) => name = Some(word),
+            // To forget what is nested without end needs a stack without end.
+            Token::Sign('{') if open.len() >= NESTED => return Vec::new(),
             Token::Sign('{') => open.push((name.take().unwrap_or_default(), std::mem::take(&mut nodes))),
             Token::Sign('}') => {
                 if let Some((name, outer)) = open.pop() {

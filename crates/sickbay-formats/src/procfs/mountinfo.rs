@@ -15,6 +15,8 @@ pub struct Mount {
     pub fstype: String,
     /// The device, or whatever word the one who mounted it gave.
     pub source: BString,
+    /// Options of this mount: `rw,nosuid`.
+    pub own_options: String,
     /// Options of the file system: `rw,memory`.
     pub options: String,
 }
@@ -28,7 +30,8 @@ fn mount(line: &[u8]) -> Option<Mount> {
     let at = line.find(" - ")?;
     let own: Vec<&[u8]> = super::words(line.get(..at)?).collect();
     let of_file_system: Vec<&[u8]> = super::words(line.get(at + 3..)?).collect();
-    let ([_, _, device, root, place, ..], [fstype, source, rest @ ..]) = (own.as_slice(), of_file_system.as_slice())
+    let ([_, _, device, root, place, own_options, ..], [fstype, source, rest @ ..]) =
+        (own.as_slice(), of_file_system.as_slice())
     else {
         return None;
     };
@@ -38,6 +41,7 @@ fn mount(line: &[u8]) -> Option<Mount> {
         place: plain(place),
         fstype: fstype.to_str_lossy().into_owned(),
         source: plain(source),
+        own_options: own_options.to_str_lossy().into_owned(),
         options: rest.first().map(|options| options.to_str_lossy().into_owned()).unwrap_or_default(),
     })
 }

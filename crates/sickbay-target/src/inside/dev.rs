@@ -71,7 +71,8 @@ fn head(target: &Target, volume: &Volume) -> Option<Vec<u8>> {
 
 /// Fills the /dev of a copy.
 pub(super) fn make(copy: &Copy, volumes: &[Described]) -> io::Result<()> {
-    for name in ["null", "zero", "full", "random", "urandom", "tty"] {
+    // Not tty: who may open the terminal may type into it.
+    for name in ["null", "zero", "full", "random", "urandom"] {
         let path = Path::new("/dev").join(name);
         write(copy, &path, b"")?;
         let at = copy.root.resolve(&path, OFlags::empty()).map_err(io::Error::other)?;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
-use crate::root::{FileKind, Root};
+use crate::root::{DirEntry, FileKind, Root};
 
 /// What a file system looks like.
 #[derive(Debug, Default, Clone, Copy)]
@@ -41,20 +41,39 @@ const ALSO_OF_ROOT: [&str; 6] = ["bin", "lib", "lib64", "media", "sbin", "tmp"];
 const INSIDE: [&str; 6] =
     ["/etc/fstab", "/etc/passwd", "/etc/os-release", "/usr/lib/os-release", "/usr/bin", "/var/lib"];
 
+/// What an uppermost directory is searched for names in; no root has so many.
+const NAMES: usize = 1 << 16;
+
+fn has(entries: &[DirEntry], wanted: &str) -> bool {
+    entries.iter().any(|entry| entry.name == wanted && matches!(entry.kind, FileKind::Dir | FileKind::Symlink))
+}
+
+fn count(entries: &[DirEntry], wanted: &[&str]) -> usize {
+    wanted.iter().filter(|name| has(entries, name)).count()
+}
+
+/// Whether the names in the uppermost directory are those of a root, whatever is in them.
+pub(crate) fn has_skeleton(root: &Root) -> bool {
+    let (entries, _) = root.read_dir_up_to("/", NAMES).unwrap_or_default();
+    is_skeleton(count(&entries, &OF_ROOT), count(&entries, &ALSO_OF_ROOT))
+}
+
+fn is_skeleton(own: usize, shared: usize) -> bool {
+    own >= 4 && own + shared >= 6
+}
+
 /// Looks at the uppermost directory of a file system.
 pub(super) fn look(root: &Root) -> Looks {
-    let Ok(entries) = root.read_dir("/") else { return Looks::default() };
+    let Ok((entries, _)) = root.read_dir_up_to("/", NAMES) else { return Looks::default() };
     let names: Vec<(&str, FileKind)> =
         entries.iter().filter_map(|entry| Some((entry.name.to_str()?, entry.kind))).collect();
-    let has = |wanted: &str| {
-        names.iter().any(|(name, kind)| *name == wanted && matches!(kind, FileKind::Dir | FileKind::Symlink))
-    };
-    let count = |wanted: &[&str]| wanted.iter().filter(|name| has(name)).count();
+    let has = |wanted: &str| has(&entries, wanted);
+    let count = |wanted: &[&str]| count(&entries, wanted);
     let begins = |starts: &[&str]| {
         names.iter().any(|(name, kind)| *kind != FileKind::Dir && starts.iter().any(|s| name.starts_with(s)))
     };
     let (own, shared) = (count(&OF_ROOT), count(&ALSO_OF_ROOT));
-    if own >= 4 && own + shared >= 6 {
+    if is_skeleton(own, shared) {
         let inside = INSIDE.iter().filter(|path| root.exists(path).unwrap_or(false)).count();
         return Looks { root: u32::try_from(own + shared + 2 * inside).unwrap_or(1), ..Looks::default() };
     }

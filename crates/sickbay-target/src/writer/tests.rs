@@ -7,6 +7,7 @@ use rustix::fs::{FileType, Mode};
 use rustix::io::Errno;
 
 use super::{Attributes, Times, WriteError, Writer, sysctl_path, write_all, write_with_holes};
+use crate::Flags;
 use crate::root::{FileKind, Root};
 
 const TIMES: Times = Times { atime: (1_000_000_000, 1), mtime: (1_100_000_000, 999_999_999) };
@@ -105,7 +106,7 @@ fn links_in_the_last_place_are_replaced_and_above_it_stay_inside() {
     tree.writer.set_mode(path("/etc/again"), 0o777).unwrap();
     tree.writer.set_owner(path("/etc/again"), 7, 7).unwrap();
     tree.writer.set_times(path("/etc/again"), TIMES).unwrap();
-    assert_eq!(errno(tree.writer.overwrite(path("/etc/again"), b"new", &some())), Some(Errno::INVAL));
+    assert_eq!(errno(tree.writer.hard_link(path("/etc/file"), path("/out/new"))), Some(Errno::NOENT));
     let untouched = fs::metadata(outside.join("file")).unwrap();
     assert_eq!((untouched.uid(), untouched.mode() & 0o7777 & !0o022), (0, 0o644));
     assert_ne!(untouched.mtime(), TIMES.mtime.0);
@@ -114,13 +115,30 @@ fn links_in_the_last_place_are_replaced_and_above_it_stay_inside() {
 }
 
 #[test]
-fn a_file_with_two_names_stays_one() {
+fn the_other_name_of_a_file_keeps_its_content() {
     let tree = Tree::new();
-    fs::hard_link(tree.base().join("etc/file"), tree.base().join("etc/twin")).unwrap();
-    tree.writer.overwrite(path("/etc/file"), b"shorter".get(..2).unwrap(), &some()).unwrap();
-    assert_eq!(tree.root.read("/etc/twin").unwrap(), b"sh");
-    assert_eq!(tree.attributes("/etc/twin"), some());
-    assert_eq!(tree.root.metadata("/etc/file").unwrap().nlink, 2);
+    let former = tree.root.metadata("/etc/file").unwrap();
+    tree.writer.hard_link(path("/etc/file"), path("/etc/twin")).unwrap();
+    tree.writer.replace(path("/etc/file"), b"new", &some(), ".t").unwrap();
+    assert_eq!(tree.root.read("/etc/file").unwrap(), b"new");
+    let twin = tree.root.metadata("/etc/twin").unwrap();
+    assert_eq!((twin.ino, twin.nlink, twin.mtime, twin.mode), (former.ino, 1, former.mtime, former.mode));
+    tree.writer.rename(path("/etc/twin"), path("/etc/file")).unwrap();
+    assert_eq!(tree.root.metadata("/etc/file").unwrap().ino, former.ino);
+}
+
+#[test]
+fn flags_are_cleared_and_set_and_the_others_stay() {
+    let tree = Tree::new();
+    let (file, immutable) = (path("/etc/file"), Flags { immutable: true, append_only: false });
+    if tree.writer.set_flags(file, immutable).is_err() {
+        return; // not every file system has them, nor every container the right to
+    }
+    assert_eq!(tree.root.flags(file).unwrap(), immutable);
+    assert!(tree.writer.replace(file, b"new", &some(), ".t").unwrap_err().immutable);
+    tree.writer.set_flags(file, Flags::default()).unwrap();
+    assert!(!tree.root.flags(file).unwrap().any());
+    tree.writer.replace(file, b"new", &some(), ".t").unwrap();
 }
 
 #[test]

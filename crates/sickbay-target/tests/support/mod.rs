@@ -34,6 +34,13 @@ pub fn fingerprint(path: &Path) -> u64 {
 /// Where the first partition begins.
 pub const FIRST: u64 = 1 << 20;
 
+/// Compiles `escape.c` for a root that has nothing else.
+pub fn escape(to: &Path) {
+    std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/escape.c");
+    run(Command::new("cc").args(["-static", "-O1", "-o"]).arg(to).arg(source));
+}
+
 impl Lab {
     pub fn new() -> Lab {
         Lab { dir: tempfile::tempdir().unwrap() }

@@ -30,6 +30,7 @@ use sickbay_formats::kernel_log::{Incident, Kind, Stamp};
 use crate::check::Skip;
 use crate::facts::Facts;
 use crate::facts::kernel_log::KernelLog;
+use crate::facts::memory::size;
 use crate::finding::{Finding, Findings};
 use crate::text::Text;
 use crate::tr;
@@ -131,13 +132,4 @@ fn kernel_log(facts: &Facts, found: &mut Findings) -> Result<std::sync::Arc<Kern
         return Err(Skip::NotApplicable(tr!("no line of a kernel is in it")));
     }
     Ok(log)
-}
-
-/// An amount of memory in kB as people say it.
-fn size(kb: u64) -> String {
-    match kb {
-        0..10_240 => format!("{kb} kB"),
-        10_240..10_485_760 => format!("{} MiB", kb / 1024),
-        _ => format!("{:.1} GiB", kb as f64 / 1_048_576.0),
-    }
 }

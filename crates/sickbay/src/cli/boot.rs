@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 use sickbay_formats::boot_console::Console;
 use sickbay_target::vm::{Bus, Firmware};
-use sickbay_target::{Access, Options, Target};
+use sickbay_target::{Access, OpenError, Options, Target};
 
-use super::{Context, Failure};
-use crate::boot::{self, Outcome, Trial, Wish};
+use super::{Context, Failure, complain};
+use crate::boot::{self, By, Outcome, Trial, Wish};
 use crate::checks;
 use crate::diagnose::{Diagnosis, diagnose};
 use crate::facts::Facts;
@@ -19,8 +19,11 @@ use crate::facts::console::stage;
 use crate::report::Report;
 use crate::tr;
 
-/// Starts a copy of TARGET's disk in QEMU, up to a login prompt; the disk itself is never touched. Without KVM it takes
-/// minutes. The guest has no network. Exit status: 0 it comes to a login, 1 it stops on the way, 2 that could not be told.
+/// Boot a copy of a disk in QEMU and see how far it gets; the disk is not touched
+///
+/// Without KVM it takes minutes. The guest has no network.
+///
+/// Exit status: 0 it comes to a login, 1 it stops on the way, 2 undetermined.
 #[derive(Debug, clap::Args)]
 pub(super) struct Boot {
     /// The disk, or an image of one (raw, qcow2, vmdk, vhd, ...)
@@ -30,10 +33,10 @@ pub(super) struct Boot {
     /// A further disk of the same machine, such as a data disk that its fstab names
     #[arg(long, value_name = "DISK")]
     with: Vec<PathBuf>,
-    /// Keep the console in this file [default: a new one among the temporary files]
+    /// Keep the console in this file [default: a new file in the temporary directory]
     #[arg(long, value_name = "FILE")]
     console: Option<PathBuf>,
-    /// What starts it [default: what the disk is made for]
+    /// Firmware of the guest [default: what the disk is made for]
     #[arg(long, value_enum)]
     firmware: Option<FirmwareArg>,
     /// How the disks are attached
@@ -44,12 +47,25 @@ pub(super) struct Boot {
 /// What `fix --boot-test` has as well.
 #[derive(Debug, clap::Args)]
 pub(super) struct How {
-    /// How long the boot may take [default: 180 with KVM, 900 without]
+    /// How long the boot may take [default: 180 of the guest's own time with KVM, 900 without]
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<u64>,
     /// Memory of the guest in MiB
     #[arg(long, value_name = "MIB", default_value_t = 1024)]
     memory: u32,
+    /// What runs the guest
+    #[arg(long, value_enum, default_value = "auto")]
+    accel: AccelArg,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum AccelArg {
+    /// KVM where it is there and carries the guest, else as tcg
+    Auto,
+    /// The processor, by KVM
+    Kvm,
+    /// QEMU, which is slow
+    Tcg,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -78,6 +94,11 @@ impl How {
             with,
             firmware: None,
             bus: Bus::default(),
+            by: match self.accel {
+                AccelArg::Auto => By::Auto,
+                AccelArg::Kvm => By::Kvm,
+                AccelArg::Tcg => By::Tcg,
+            },
             memory: self.memory,
             timeout: self.timeout.map(Duration::from_secs),
             console: None,
@@ -96,8 +117,7 @@ impl Boot {
         {
             return Err(Failure(why));
         }
-        if let Err(error @ (sickbay_target::OpenError::NotFound { .. } | sickbay_target::OpenError::Denied { .. })) =
-            opened
+        if let Err(error @ (OpenError::NotFound { .. } | OpenError::Denied { .. } | OpenError::Outside { .. })) = opened
         {
             return Err(error.into());
         }
@@ -139,13 +159,13 @@ pub(super) fn watched(context: &Context, wish: &Wish, facts: Option<&Arc<Facts>>
         let at = stage(console.stage).title();
         let line = context.say(&tr!("starting a copy: {stage}", stage = at));
         if on_terminal && line != shown {
-            eprint!("\r\x1b[K{line} ({} s)", begun.elapsed().as_secs());
+            complain(&context.style.shown(&format!("\r\x1b[K{line} ({} s)", begun.elapsed().as_secs())));
             shown = line;
         }
     };
     let trial = boot::run(wish, facts, &mut progress);
     if !shown.is_empty() {
-        eprint!("\r\x1b[K");
+        complain("\r\x1b[K");
     }
     trial.map_err(Failure)
 }

@@ -1,48 +1,109 @@
 //! `sickbay check`.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sickbay_target::{Access, Kind};
 
-use super::{Context, Failure, TargetArgs, mirror};
+use super::{Aid, Context, Failure, Format, LOOK, TargetArgs, UNTOLD, mirror};
 use crate::check::Skip;
 use crate::checks;
 use crate::diagnose::{Diagnosis, look};
 use crate::facts::Facts;
 use crate::facts::comparison::Comparison;
 use crate::facts::kernel_log::KernelLog;
-use crate::report::Report;
+use crate::report::{Report, json_v1};
 use crate::text::Text;
+use crate::tr;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Check {
+    /// A mounted system, disk, partition or image; or kernel logs: a file, plain or compressed, a directory of them, or `-`
+    /// for standard input. This machine when left out. Of several each is reported by itself, in JSON as one array
+    #[arg(value_name = "TARGET")]
+    targets: Vec<PathBuf>,
     #[command(flatten)]
-    target: TargetArgs,
+    aid: Aid,
     /// Run only this check; can be given several times
     #[arg(long, value_name = "ID")]
     only: Vec<String>,
+    /// Leave this check out, and say so in the report; can be given several times
+    #[arg(long, value_name = "ID")]
+    skip: Vec<String>,
     /// Read every packaged file and compare digests, not only those that boot and login need; takes minutes
-    #[arg(long)]
+    #[arg(long, help_heading = LOOK)]
     digests: bool,
     /// Fetch the packages of lost files that nothing at hand has, of exactly the installed versions, from the mirrors that the
     /// target's apt names; with curl or wget of this machine
-    #[arg(long)]
+    #[arg(long, help_heading = LOOK)]
     fetch: bool,
+    /// With --fetch, also believe lists of packages that no known key vouches for
+    #[arg(long, requires = "fetch", help_heading = LOOK)]
+    insecure: bool,
     /// Let every file system of a disk or image be examined by its checker (e2fsck, xfs_repair, btrfs), not only those
     /// that seem damaged; reads them as a whole
-    #[arg(long)]
+    #[arg(long, help_heading = LOOK)]
     fsck: bool,
 }
 
 impl Check {
     pub(super) fn run(&self, context: &Context) -> Result<u8, Failure> {
-        checks::chosen(&self.only).map_err(Failure)?;
+        checks::chosen(&self.only).and_then(|_| checks::chosen(&self.skip)).map_err(Failure)?;
+        if self.targets.len() > 1 {
+            return self.several(context);
+        }
+        let target = self.targets.first();
+        let report = self.report(context, target.cloned())?;
+        context.print_report(&report, target.map(PathBuf::as_path))?;
+        Ok(report.exit_code())
+    }
+
+    /// Each by itself: one that cannot be opened keeps nobody from the others.
+    fn several(&self, context: &Context) -> Result<u8, Failure> {
+        if !self.aid.with.is_empty() || !self.aid.package.is_empty() {
+            return Err(Failure(tr!("--with and --package say something of one machine: give one target only")));
+        }
+        if self.targets.iter().filter(|target| target.as_path() == Path::new("-")).count() > 1 {
+            return Err(Failure(tr!("standard input can be read only once")));
+        }
+        let mut worst = 0;
+        let mut documents = Vec::new();
+        for (index, target) in self.targets.iter().enumerate() {
+            let report = match self.report(context, Some(target.clone())) {
+                Ok(report) => report,
+                Err(Failure(why)) => {
+                    worst = UNTOLD;
+                    documents.push(context.error(&why));
+                    context.complain_of(&why);
+                    continue;
+                }
+            };
+            worst = worst.max(report.exit_code());
+            match context.format {
+                Format::Json => {
+                    documents
+                        .push(serde_json::to_value(json_v1::report(&report, context.style.lang)).unwrap_or_default());
+                }
+                Format::Text => {
+                    context.print(if index > 0 { "\n" } else { "" });
+                    context.print_report(&report, Some(target))?;
+                }
+            }
+        }
+        if context.format == Format::Json {
+            context.print_json(&documents)?;
+        }
+        Ok(worst)
+    }
+
+    fn report(&self, context: &Context, target: Option<PathBuf>) -> Result<Report, Failure> {
+        let args = TargetArgs { target, aid: self.aid.clone() };
         let started = jiff::Timestamp::now();
-        let (facts, diagnosis, comparison) = match self.look(self.fsck)? {
+        let (facts, diagnosis, comparison) = match self.look(&args, self.fsck)? {
             // A file that cannot be read tells what no superblock does.
             (facts, ..) if !self.fsck && super::met_damage(facts.target()) => {
                 drop(facts);
-                self.look(true)?
+                self.look(&args, true)?
             }
             seen => seen,
         };
@@ -51,22 +112,23 @@ impl Check {
         }
         let mut report = Report::new(started, &facts, diagnosis, None);
         report.comparison = comparison;
-        report.target.notes.extend(self.target.cut_off(context));
-        context.print_report(&report, self.target.target.as_deref())?;
-        Ok(report.exit_code())
+        report.target.notes.extend(args.cut_off(context));
+        Ok(report)
     }
 
-    fn look(&self, thorough: bool) -> Result<(Arc<Facts>, Diagnosis, Option<Comparison>), Failure> {
-        let target = self.target.open_examined(Access::ReadOnly, thorough)?;
+    fn look(&self, args: &TargetArgs, thorough: bool) -> Result<(Arc<Facts>, Diagnosis, Option<Comparison>), Failure> {
+        let target = args.open_examined(Access::ReadOnly, thorough)?;
         let chosen = checks::chosen_for(&self.only, target.kind).map_err(Failure)?;
-        let donor = self.target.open_donor(&target)?;
+        let (skipped, chosen): (Vec<_>, Vec<_>) =
+            chosen.into_iter().partition(|check| self.skip.iter().any(|id| id == check.id));
+        let donor = args.open_donor(&target)?;
         // Only with a donor that was named: it is meant to be compared with.
-        let other = donor.clone().filter(|_| self.target.donor.is_some() && self.only.is_empty());
-        let mirror = mirror(self.fetch)?;
+        let other = donor.clone().filter(|_| self.aid.donor.is_some() && self.only.is_empty());
+        let mirror = mirror(self.fetch, self.insecure)?;
         let facts = || Facts::new(Arc::clone(&target), donor.clone()).with_all_digests(self.digests);
         let (facts, diagnosis) = look(|| facts().with_mirror(mirror.clone()), &chosen);
         let comparison = other.map(|donor| Comparison::of(&facts, &Facts::new(donor, None)));
-        Ok((facts, diagnosis, comparison))
+        Ok((facts, diagnosis.with_skipped(skipped), comparison))
     }
 }
 

@@ -15,11 +15,16 @@ use crate::checks;
 use crate::facts::Facts;
 use crate::tr;
 
-/// With a check's id: what it means, why it happens, how to mend it by hand. With a check's id and a TARGET, or the number
-/// of a finding (F1) and the TARGET that it was found in: everything that is known of it, as the whole table of a report of
-/// the OOM killer. With `memory`: where this machine's memory
-/// is. With `alloc SIZE`: whether so much can be had. With the words of an error: what may cause it, and what on this
-/// machine speaks for and against each.
+/// Explain a check, a finding, an error message, or where the memory is
+///
+/// A check's id: what it means, why it matters, how to repair it by hand.
+///
+/// A check's id or the number of a finding (F1), and the TARGET that it was found in: all that is known of it, such as the whole
+/// table of an OOM report.
+///
+/// `memory`: where the memory of this machine is. `alloc SIZE`: whether a program can get that much.
+///
+/// The text of an error: what may cause it, and what on this machine speaks for and against each cause.
 #[derive(Debug, clap::Args)]
 pub(super) struct Explain {
     /// A check's id, alone or with a TARGET; the number of a finding and its TARGET; `memory`, `alloc SIZE`, or the text of
@@ -69,7 +74,8 @@ impl Explain {
 
 /// Facts of this machine.
 fn host() -> Result<Arc<Facts>, Failure> {
-    let options = Options { access: Access::ReadOnly, with: Vec::new(), ..Options::default() };
+    // The kernel is asked, not the system.
+    let options = Options { any_directory: true, ..Options::default() };
     Ok(Arc::new(Facts::new(Arc::new(Target::open(None, &options)?), None)))
 }
 

@@ -7,70 +7,77 @@ use std::sync::Arc;
 use sickbay_target::{Access, Target};
 
 use super::boot::{How, watched};
-use super::{Context, Failure, Format, TargetArgs, UNTOLD, mirror};
+use super::{Context, Failure, Format, LOOK, TargetArgs, UNTOLD, mirror};
 use crate::boot::{self, Trial};
 use crate::checks;
 use crate::diagnose::{diagnose, look};
 use crate::facts::Facts;
 use crate::facts::restore::Mirror;
 use crate::repair::apply::HELD;
-use crate::repair::held::{self, Which};
+use crate::repair::held;
 use crate::repair::password::{self, Order};
-use crate::repair::plan::{Choice, plan};
+use crate::repair::plan::{Choice, Plan, Scope, number, plan};
 use crate::repair::session;
-use crate::repair::undo::Force;
 use crate::report::{Report, text};
 use crate::text::Text;
 use crate::tr;
+
+/// Headings of `--help`.
+const REPAIR: &str = "What is repaired";
+const PASSWORD: &str = "Passwords";
+const BOOT_TEST: &str = "Boot test";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Fix {
     #[command(flatten)]
     target: TargetArgs,
     /// Show what would be done first, and do nothing
-    #[arg(long)]
+    #[arg(long, help_heading = REPAIR)]
     dry_run: bool,
     /// Do it without asking
-    #[arg(long, short = 'y')]
+    #[arg(long, short = 'y', help_heading = REPAIR)]
     yes: bool,
     /// Repair only findings of this check, or only this finding (F2); can be given several times
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", help_heading = REPAIR)]
     only: Vec<String>,
-    /// Also make repairs that are right most of the time only
-    #[arg(long)]
+    /// Also make repairs marked risky: right most of the time, not always
+    #[arg(long, help_heading = REPAIR)]
     risky: bool,
     /// Read every packaged file and compare digests, not only those that boot and login need; takes minutes
-    #[arg(long)]
+    #[arg(long, help_heading = LOOK)]
     digests: bool,
     /// Fetch the packages of lost files that nothing at hand has, of exactly the installed versions, from the mirrors that the
     /// target's apt names; with curl or wget of this machine
-    #[arg(long)]
+    #[arg(long, help_heading = LOOK)]
     fetch: bool,
+    /// With --fetch, also believe lists of packages that no known key vouches for
+    #[arg(long, requires = "fetch", help_heading = LOOK)]
+    insecure: bool,
     /// Let every file system of a disk or image be examined by its checker (e2fsck, xfs_repair, btrfs), not only those
     /// that seem damaged; reads them as a whole
-    #[arg(long)]
+    #[arg(long, help_heading = LOOK)]
     fsck: bool,
     /// Keep the journal in this directory of this machine, not on the target: for a target whose disk is full. `undo` needs
     /// the same
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help_heading = REPAIR)]
     journal: Option<PathBuf>,
     /// Set a new password of this user and unlock it. It is asked for twice, or read as one line where standard input is no
     /// terminal. `--only reset-password` does nothing besides
-    #[arg(long, value_name = "USER", conflicts_with = "clear_password")]
+    #[arg(long, value_name = "USER", conflicts_with = "clear_password", help_heading = PASSWORD)]
     reset_password: Option<String>,
     /// Let this user in at the console without any password, where PAM allows it (nullok)
-    #[arg(long, value_name = "USER")]
+    #[arg(long, value_name = "USER", help_heading = PASSWORD)]
     clear_password: Option<String>,
-    /// Afterwards start a copy of the disk in QEMU and see whether it comes to a login
-    #[arg(long)]
+    /// Afterwards boot a copy of the disk in QEMU and see whether it comes to a login
+    #[arg(long, help_heading = BOOT_TEST)]
     boot_test: bool,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = BOOT_TEST)]
     how: How,
 }
 
 impl Fix {
     pub(super) fn run(&self, context: &Context) -> Result<u8, Failure> {
-        for id in self.only.iter().filter(|id| !is_finding_id(id) && *id != password::ID) {
+        for id in self.only.iter().filter(|id| number(id).is_none() && *id != password::ID) {
             checks::chosen(std::slice::from_ref(id)).map_err(Failure)?;
         }
         if self.dry_run {
@@ -80,13 +87,8 @@ impl Fix {
             return Err(Failure(tr!("standard input is no terminal to ask on: give --yes, or --dry-run to only look")));
         }
         let started = jiff::Timestamp::now();
-        for path in self.target.disks() {
-            for taken in held::take_back(path, Which::Unfinished, Force::Yes)? {
-                let line = tr!("taken back, since it was cut off: {id}", id = taken.id);
-                if context.format == Format::Text {
-                    context.print(&format!("{}\n", context.say(&line)));
-                }
-            }
+        if !super::cut_off::take_back(context, &self.target, self.journal.as_deref(), self.yes)? {
+            return Ok(UNTOLD);
         }
         let thorough = self.fsck || self.is_damaged()?;
         let target = self.target.open_examined(Access::ReadWrite, thorough)?;
@@ -100,12 +102,16 @@ impl Fix {
         }
         let donor = self.target.open_donor(&target)?;
         let journal = TargetArgs::open_journal(self.journal.as_deref())?;
-        let choice = self.choice(mirror(self.fetch)?, journal, self.order(context)?);
-        let mut confirm = |_: &crate::diagnose::Diagnosis, next: &crate::repair::plan::Plan| {
+        let choice = self.choice(mirror(self.fetch, self.insecure)?, journal, self.order(context)?);
+        let mut confirm = |_: &crate::diagnose::Diagnosis, next: &mut Plan| {
             if context.format == Format::Text {
                 context.print(&text::render_plan(next, &context.style));
             }
-            self.yes || ask(context)
+            let agreed = self.yes || ask(context);
+            if agreed {
+                super::announce_programs(next);
+            }
+            agreed
         };
         let outcome = session::fix(&target, donor.as_ref(), checks::ALL, &choice, &mut confirm)?;
         let session::Outcome { facts, diagnosis, mut applied, declined } = outcome;
@@ -170,7 +176,7 @@ impl Fix {
     fn boot_test(&self, context: &Context) -> Result<Trial, Failure> {
         let disk = self.target.target.clone().unwrap_or_default();
         let facts = Arc::new(Facts::new(self.target.open(Access::ReadOnly)?, None));
-        watched(context, &self.how.wish(disk, self.target.with.clone()), Some(&facts))
+        watched(context, &self.how.wish(disk, self.target.aid.with.clone()), Some(&facts))
     }
 
     /// Whether a look, which changes nothing, meets damage. Mounted for writing, a damaged file system would be changed by
@@ -206,11 +212,12 @@ impl Fix {
         let thorough = self.fsck || self.is_damaged()?;
         let target = self.target.open_examined(Access::ReadOnly, thorough)?;
         let donor = self.target.open_donor(&target)?;
-        let mirror = mirror(self.fetch)?;
+        let mirror = mirror(self.fetch, self.insecure)?;
         let facts = || Facts::new(Arc::clone(&target), donor.clone()).with_all_digests(self.digests);
         let (facts, diagnosis) = look(|| facts().with_mirror(mirror.clone()), checks::ALL);
         if context.format == Format::Text {
-            let mut plan = plan(&diagnosis, &self.choice(None, None, None), &Default::default());
+            let scope = Scope::of(&self.choice(None, None, None), &diagnosis).map_err(Failure)?;
+            let mut plan = plan(&diagnosis, &scope, &Default::default());
             let preview = self.reset_password.as_deref().map(Order::preview);
             if let Some(order) = preview.or_else(|| self.clear_password.as_deref().map(Order::clear)) {
                 plan.steps.push(order.step(&facts).map_err(Failure)?);
@@ -222,10 +229,6 @@ impl Fix {
         context.print_report(&report, self.target.target.as_deref())?;
         Ok(report.exit_code())
     }
-}
-
-fn is_finding_id(id: &str) -> bool {
-    id.strip_prefix('F').is_some_and(|number| number.parse::<u32>().is_ok())
 }
 
 pub(super) fn ask(context: &Context) -> bool {

@@ -1,16 +1,34 @@
 //! `sickbay list`.
 
 use super::{Context, Failure, Format};
+use crate::check::Check;
 use crate::checks;
+use crate::tr;
 
 #[derive(Debug, clap::Args)]
-pub(super) struct List {}
+pub(super) struct List {
+    /// Only checks that have this word in their name or title, or look at this area: boot, files, login, logs, memory
+    word: Option<String>,
+}
 
 impl List {
     pub(super) fn run(&self, context: &Context) -> Result<u8, Failure> {
         let lang = context.style.lang;
+        let wanted = |check: &Check| {
+            let Some(word) = &self.word else { return true };
+            let word = word.to_lowercase();
+            let title = check.explanation(lang).0.to_lowercase();
+            check.id.contains(&word) || title.contains(&word) || check.area.name() == word
+        };
+        let list: Vec<&Check> = checks::ALL.iter().copied().filter(|check| wanted(check)).collect();
+        if let (Some(word), true) = (&self.word, list.is_empty()) {
+            return Err(Failure(match checks::meant(word) {
+                Some(near) => tr!("no check has {word} in its name: did you mean {near}?", word, near),
+                None => tr!("no check has {word} in its name", word),
+            }));
+        }
         if context.format == Format::Json {
-            let list: Vec<_> = checks::ALL
+            let list: Vec<_> = list
                 .iter()
                 .map(|check| {
                     serde_json::json!({
@@ -20,7 +38,7 @@ impl List {
                 .collect();
             context.print_json(&list)?;
         } else {
-            for check in checks::ALL {
+            for check in list {
                 context.print(&format!("{:<28} {}\n", check.id, check.explanation(lang).0));
             }
         }

@@ -1,10 +1,10 @@
 //! Asks for a password: on a terminal twice and without showing it, else as one line from standard input.
 
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{BufRead, IsTerminal};
 
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
-use super::{Context, Failure};
+use super::{Context, Failure, complain};
 use crate::repair::password::LONGEST;
 use crate::tr;
 
@@ -18,7 +18,7 @@ pub(super) fn ask(context: &Context, user: &str) -> Result<String, Failure> {
     }
     let first = hidden(&context.say(&tr!("New password of {user}: ", user)))?;
     if first.chars().count() < SHORT {
-        eprintln!("{}", context.say(&tr!("That is short: others will guess it.")));
+        complain(&format!("{}\n", context.say(&tr!("That is short: others will guess it."))));
     }
     if hidden(&context.say(&tr!("Once more: ")))? != first {
         return Err(Failure(tr!("the two are not the same: nothing was done")));
@@ -32,7 +32,7 @@ struct Hidden(Termios);
 impl Drop for Hidden {
     fn drop(&mut self) {
         let _ = tcsetattr(std::io::stdin(), OptionalActions::Flush, &self.0);
-        eprintln!();
+        complain("\n");
     }
 }
 
@@ -45,8 +45,7 @@ fn hidden(prompt: &str) -> Result<String, Failure> {
     quiet.local_modes -= LocalModes::ECHO | LocalModes::ISIG;
     tcsetattr(std::io::stdin(), OptionalActions::Flush, &quiet).map_err(cannot)?;
     let _hidden = Hidden(before);
-    eprint!("{prompt}");
-    let _ = std::io::stderr().flush();
+    complain(prompt);
     let text = line()?;
     if text.contains('\u{3}') {
         return Err(Failure(tr!("nothing was done")));

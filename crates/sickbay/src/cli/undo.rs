@@ -2,15 +2,14 @@
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use sickbay_target::{Access, Target};
+use sickbay_target::{Access, Kind, OpenError, Volume};
 
-use super::{Context, Failure, Format, TargetArgs};
+use super::{Context, Failure, Format, TargetArgs, cut_off};
 use crate::repair::held::{self, Which};
-use crate::repair::journal::{Entry, Journal};
-use crate::repair::session;
-use crate::repair::undo::Force;
+use crate::repair::journal::Entry;
+use crate::repair::undo::{self, Force, Listed};
+use crate::text::Text;
 use crate::tr;
 
 #[derive(Debug, clap::Args)]
@@ -34,136 +33,219 @@ pub(super) struct Undo {
     journal: Option<PathBuf>,
 }
 
+/// What there is to take back.
+#[derive(Default)]
+struct Found {
+    /// Of disks as a whole: it goes first, for it holds all that was repaired after that.
+    of_disks: Vec<(String, Entry, bool)>,
+    of_target: Vec<Listed>,
+    /// What is in the place of a journal and is none of ours.
+    foreign: Vec<Text>,
+    /// A file system was not unmounted: what its own log holds shows only once it is mounted for writing.
+    may_hold_more: bool,
+}
+
+/// What was taken back and what was not.
+#[derive(Default)]
+struct Outcome {
+    taken: Vec<(String, Entry, Vec<Text>)>,
+    left: Vec<(String, Text)>,
+}
+
 impl Undo {
     pub(super) fn run(&self, context: &Context) -> Result<u8, Failure> {
-        let (target_args, ids) = self.split();
-        if !self.list && !self.yes && !std::io::stdin().is_terminal() {
-            return Err(Failure(tr!("standard input is no terminal to ask on: give --yes, or --list to only look")));
+        let (args, ids) = self.split();
+        let mut found = self.look(&args)?;
+        if self.list {
+            return self.listed(context, &found);
         }
-        let (of_disk, ids): (Vec<String>, Vec<String>) = ids.into_iter().partition(|id| id.starts_with("disk-"));
-        let force = if self.force { Force::Yes } else { Force::No };
-        let mut undone = Vec::new();
-        let mut something_left = false;
-        // What was done to a disk as a whole holds all that was repaired after that: it goes first.
-        if self.yes && !self.list && (ids.is_empty() || !of_disk.is_empty()) {
-            self.of_disks(context, &target_args, &of_disk, force, &mut undone, &mut something_left)?;
-            // To mount it for writing would change what was just put back.
-            let is_all = |undone: &[_]| {
-                let is_none = |target: Arc<Target>| !Journal::is_on(&target);
-                !undone.is_empty() && self.journal.is_none() && target_args.open(Access::ReadOnly).is_ok_and(is_none)
-            };
-            if !of_disk.is_empty() || is_all(&undone) {
-                return self.told(context, &undone, something_left);
+        found.foreign.iter().for_each(|why| cut_off::remark(context, why));
+        let is_chosen = |id: &String| ids.is_empty() || ids.contains(id);
+        let is_known = |id: &&String| {
+            found.of_disks.iter().any(|(known, ..)| known == *id)
+                || found.of_target.iter().any(|known| known.id == **id)
+        };
+        if let Some(id) = ids.iter().find(|id| !is_known(id)) {
+            return Err(Failure(tr!("the journal has no entry {id}", id)));
+        }
+        found.of_disks.retain(|(id, ..)| is_chosen(id));
+        found.of_target.retain(|entry| is_chosen(&entry.id));
+        if found.of_disks.is_empty() && found.of_target.is_empty() && !found.may_hold_more {
+            return self.told(context, &Outcome::default(), !found.foreign.is_empty());
+        }
+        if context.format == Format::Text {
+            for (id, entry, done) in found.of_disks.iter().filter(|(.., done)| !self.yes || !done) {
+                context.print(&entry_line(context, id, entry, *done));
+            }
+            for entry in found.of_target.iter().filter(|entry| !self.yes || !entry.done) {
+                context.print(&cut_off::shown(context, entry));
             }
         }
-        let mut entries = Vec::new();
-        for path in target_args.disks() {
-            entries.extend(held::entries(path)?);
-        }
-        // To mount it would change the disk, and it could not be put back as it was any more; what is in its own journal
-        // came after.
-        let of_disks_alone = (self.list || !self.yes) && !entries.is_empty();
-        let target = target_args.open(if of_disks_alone { Access::ReadOnly } else { Access::ReadWrite })?;
-        let donor = target_args.open_donor(&target)?;
-        let journal = TargetArgs::open_journal(self.journal.as_deref())?;
-        let journal = journal.as_deref();
-        if self.list || !self.yes {
-            if !of_disks_alone {
-                entries = session::entries(&target, journal)?;
+        if !self.yes {
+            if !std::io::stdin().is_terminal() {
+                return Err(Failure(tr!(
+                    "standard input is no terminal to ask on: give --yes, or --list to only look"
+                )));
             }
-            if context.format == Format::Json && self.list {
-                let list: Vec<_> = entries
-                    .iter()
-                    .map(|(id, entry, done)| {
-                        serde_json::json!({
-                            "journal": id, "check": entry.check, "title": entry.title, "when": entry.when,
-                            "donor": entry.donor, "finished": done,
-                        })
-                    })
-                    .collect();
-                context.print_json(&list)?;
-                return Ok(0);
+            if found.may_hold_more {
+                cut_off::remark(
+                    context,
+                    &tr!("a file system of the target was not unmounted: what its own log holds is not shown here"),
+                );
             }
-            for (id, entry, done) in &entries {
-                let unfinished =
-                    if *done { String::new() } else { format!(" ({})", context.say(&tr!("not finished"))) };
-                context.print(&format!("{id}  {}  {}: {}{unfinished}\n", entry.when, entry.check, entry.title));
-            }
-            if entries.is_empty() {
-                context.print(&format!("{}\n", context.say(&tr!("the journal is empty"))));
-            }
-            if self.list || entries.is_empty() {
-                return Ok(0);
-            }
-            if !super::fix::ask(context) {
+            if !cut_off::agree(context, &tr!("Take this back?")) {
+                context.print(&format!("{}\n", context.say(&tr!("nothing was changed"))));
                 return Ok(super::UNTOLD);
             }
-            drop(donor);
-            if let Some(target) = super::alone(target) {
-                target.close().map_err(|error| Failure(crate::text::Text::verbatim(error.to_string())))?;
-            }
-            return Undo {
-                target: target_args,
-                ids: [of_disk, ids].concat(),
-                list: false,
-                yes: true,
-                force: self.force,
-                journal: self.journal.clone(),
-            }
-            .run(context);
         }
-        undone.extend(session::undo(&target, donor.as_deref(), journal, &ids, force)?);
-        drop(donor);
-        if let Some(target) = super::alone(target) {
-            target.close().map_err(|error| Failure(crate::text::Text::verbatim(error.to_string())))?;
+        let mut result = Outcome::default();
+        if !found.of_disks.is_empty() {
+            let chosen: Vec<String> = found.of_disks.iter().map(|(id, ..)| id.clone()).collect();
+            self.of_disks(&args, &chosen, &mut result)?;
         }
-        self.told(context, &undone, something_left)
+        // To mount a disk for writing would change what was just put back.
+        let after = if found.of_disks.is_empty() { found } else { self.look(&args)? };
+        let of_target: Vec<String> =
+            ids.iter().filter(|id| after.of_target.iter().any(|known| known.id == **id)).cloned().collect();
+        if (ids.is_empty() || !of_target.is_empty())
+            && (!after.of_target.is_empty() || (after.may_hold_more && result.taken.is_empty()))
+        {
+            self.of_target(&args, &of_target, &mut result)?;
+        }
+        self.told(context, &result, !after.foreign.is_empty())
+    }
+
+    /// Looks only: nothing is mounted for writing.
+    fn look(&self, args: &TargetArgs) -> Result<Found, Failure> {
+        let mut found = Found::default();
+        for path in args.disks() {
+            found.of_disks.extend(held::entries(path)?);
+        }
+        let target = match args.open_to_undo(Access::ReadOnly) {
+            Ok(target) => target,
+            // It may only be one again once the disk is put back.
+            Err(_) if !found.of_disks.is_empty() => return Ok(found),
+            Err(why) => return Err(why),
+        };
+        if target.kind == Kind::Log {
+            return Err(OpenError::Log { path: args.target.clone().unwrap_or_default() }.into());
+        }
+        let store = TargetArgs::open_journal_to_look(self.journal.as_deref())?;
+        found.of_target = undo::entries(&target, store.as_deref())?;
+        found.foreign = undo::foreign(&target, store.as_deref());
+        let volumes = target.volumes.as_deref().unwrap_or_default();
+        let is_open = |volume: &Volume| volume.condition.as_ref().is_some_and(|condition| condition.to_be_replayed);
+        found.may_hold_more = target.kind == Kind::Disk && self.journal.is_none() && volumes.iter().any(is_open);
+        Ok(found)
+    }
+
+    fn listed(&self, context: &Context, found: &Found) -> Result<u8, Failure> {
+        if context.format == Format::Json {
+            let entry = |id: &str, entry: &Entry, done: bool| {
+                serde_json::json!({
+                    "journal": id, "check": entry.check, "title": entry.title, "when": entry.when,
+                    "donor": entry.donor, "finished": done,
+                })
+            };
+            let of_disks = found.of_disks.iter().map(|(id, it, done)| entry(id, it, *done));
+            let of_target = found.of_target.iter().map(|listed| {
+                let mut json = match &listed.entry {
+                    Some(it) => entry(&listed.id, it, listed.done),
+                    None => serde_json::json!({"journal": listed.id, "finished": listed.done}),
+                };
+                if let Some(why) = &listed.refused {
+                    json["refused"] = why.render(context.style.lang).into();
+                }
+                json
+            });
+            let entries: Vec<_> = of_disks.chain(of_target).collect();
+            let not_used: Vec<_> = found.foreign.iter().map(|why| why.render(context.style.lang)).collect();
+            context.print_json(&serde_json::json!({
+                "schema": "sickbay/undo-list/v1", "entries": entries, "not_used": not_used,
+            }))?;
+        } else {
+            for (id, entry, done) in &found.of_disks {
+                context.print(&entry_line(context, id, entry, *done));
+            }
+            for listed in &found.of_target {
+                let line = match &listed.entry {
+                    Some(entry) => entry_line(context, &listed.id, entry, listed.done),
+                    None => format!("{}\n", listed.id),
+                };
+                context.print(&line);
+                if let Some(why) = &listed.refused {
+                    context.print(&format!("  {}\n", context.say(&tr!("cannot be taken back: {why}", why))));
+                }
+            }
+            if found.of_disks.is_empty() && found.of_target.is_empty() {
+                context.print(&format!("{}\n", context.say(&tr!("the journal is empty"))));
+            }
+            found.foreign.iter().for_each(|why| cut_off::remark(context, why));
+            if found.may_hold_more {
+                cut_off::remark(
+                    context,
+                    &tr!("a file system of the target was not unmounted: what its own log holds is not shown here"),
+                );
+            }
+        }
+        Ok(if found.foreign.is_empty() { 0 } else { super::UNTOLD })
     }
 
     /// Takes back what was done to disks as a whole.
-    fn of_disks(
-        &self,
-        context: &Context,
-        args: &TargetArgs,
-        ids: &[String],
-        force: Force,
-        undone: &mut Vec<(String, Entry)>,
-        something_left: &mut bool,
-    ) -> Result<(), Failure> {
+    fn of_disks(&self, args: &TargetArgs, ids: &[String], result: &mut Outcome) -> Result<(), Failure> {
         for path in args.disks() {
-            for taken in held::take_back(path, Which::Named(ids), force)? {
+            for taken in held::take_back(path, Which::Named(ids), self.force())? {
                 match taken.left {
-                    Some(why) => {
-                        *something_left = true;
-                        context.fail(&why);
-                    }
-                    None => undone.push((taken.id, taken.entry)),
+                    Some(why) => result.left.push((taken.id, why)),
+                    None => result.taken.push((taken.id, taken.entry, Vec::new())),
                 }
             }
         }
-        let is_there = |id: &String| *something_left || undone.iter().any(|(known, _)| known == id);
-        match ids.iter().find(|id| !is_there(id)) {
-            Some(id) => Err(Failure(tr!("the journal has no entry {id}", id))),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
-    fn told(&self, context: &Context, undone: &[(String, Entry)], something_left: bool) -> Result<u8, Failure> {
+    /// Takes back repairs of the target.
+    fn of_target(&self, args: &TargetArgs, ids: &[String], result: &mut Outcome) -> Result<(), Failure> {
+        let target = args.open_to_undo(Access::ReadWrite)?;
+        let donor = args.open_donor(&target)?;
+        let store = TargetArgs::open_journal(self.journal.as_deref())?;
+        let undone = undo::undo(&target, donor.as_deref(), store.as_deref(), ids, self.force())?;
+        result.taken.extend(undone.taken);
+        result.left.extend(undone.left);
+        drop(donor);
+        if let Some(target) = super::alone(target) {
+            target.close().map_err(|error| Failure(Text::verbatim(error.to_string())))?;
+        }
+        Ok(())
+    }
+
+    fn force(&self) -> Force {
+        if self.force { Force::Yes } else { Force::No }
+    }
+
+    fn told(&self, context: &Context, result: &Outcome, something_foreign: bool) -> Result<u8, Failure> {
         if context.format == Format::Json {
-            let list: Vec<_> = undone
+            let undone: Vec<_> = result
+                .taken
                 .iter()
-                .map(|(id, entry)| serde_json::json!({"journal": id, "check": entry.check, "title": entry.title}))
+                .map(|(id, entry, _)| serde_json::json!({"journal": id, "check": entry.check, "title": entry.title}))
                 .collect();
-            context.print_json(&serde_json::json!({"schema": "sickbay/undo/v1", "undone": list}))?;
+            let why = |why: &Text| why.render(context.style.lang);
+            let left: Vec<_> =
+                result.left.iter().map(|(id, it)| serde_json::json!({"journal": id, "why": why(it)})).collect();
+            context.print_json(&serde_json::json!({"schema": "sickbay/undo/v1", "undone": undone, "left": left}))?;
         } else {
-            for (id, entry) in undone {
-                context.print(&format!("{} {id}: {}\n", context.say(&tr!("taken back")), entry.title));
+            for (id, entry, notes) in &result.taken {
+                let title = context.say(&Text::verbatim(&entry.title));
+                context.print(&format!("{} {id}: {title}\n", context.say(&tr!("taken back"))));
+                notes.iter().for_each(|note| context.print(&format!("  {}\n", context.say(note))));
             }
-            if undone.is_empty() {
+            result.left.iter().for_each(|(id, why)| cut_off::left(context, id, why));
+            if result.taken.is_empty() && result.left.is_empty() {
                 context.print(&format!("{}\n", context.say(&tr!("the journal is empty"))));
             }
         }
-        Ok(if something_left { super::UNTOLD } else { 0 })
+        Ok(if result.left.is_empty() && !something_foreign { 0 } else { super::UNTOLD })
     }
 
     /// `undo 0002` means an entry of this machine's journal: a target is never named by digits alone, unless such a
@@ -178,12 +260,15 @@ impl Undo {
             ids.insert(0, word.to_owned());
             target = None;
         }
-        let args = TargetArgs {
-            target,
-            with: self.target.with.clone(),
-            donor: self.target.donor.clone(),
-            package: self.target.package.clone(),
-        };
+        let args = TargetArgs { target, ..self.target.clone() };
         (args, ids)
+    }
+}
+
+fn entry_line(context: &Context, id: &str, entry: &Entry, done: bool) -> String {
+    let line = cut_off::line(context, id, &entry.when, &entry.check, &entry.title);
+    match done {
+        true => line,
+        false => format!("{} ({})\n", line.trim_end_matches('\n'), context.say(&tr!("not finished"))),
     }
 }

@@ -124,7 +124,9 @@ pub fn disks_of_start(facts: &Facts) -> Result<Arc<Devices>, Skip> {
     const TRACES: [&str; 6] =
         ["/boot/grub", "/boot/grub2", "/boot/efi", "/boot/loader", "/boot/extlinux", "/boot/syslinux"];
     let unreadable = match facts.get::<Devices>() {
-        Ok(_) if facts.is_host() && facts.target().disks.is_empty() => tr!("the disks cannot be read: run as root"),
+        Ok(devices) if facts.is_host() && facts.target().disks.is_empty() && !devices.volumes.is_empty() => {
+            tr!("the disks cannot be read: run as root")
+        }
         Err(Skip::Unknown(why)) => why,
         told => return told,
     };

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use sickbay_formats::fstab::Source;
-use sickbay_target::Volume;
+use sickbay_target::{NoVolumes, Volume};
 
 use crate::check::Skip;
 use crate::facts::{Fact, Facts};
@@ -43,7 +43,8 @@ impl Fact for Devices {
             Ok(volumes) => {
                 Ok(Devices { volumes: volumes.clone(), opaque: target.opaque.clone(), is_host: facts.is_host() })
             }
-            Err(why) => Err(Skip::Unknown(Text::verbatim(why))),
+            Err(NoVolumes::None(why)) => Err(Skip::NotApplicable(Text::verbatim(why))),
+            Err(NoVolumes::Unread(why)) => Err(Skip::Unknown(Text::verbatim(why))),
         }
     }
 }

@@ -11,6 +11,10 @@ use sickbay_target::{FileKind, Reason};
 use crate::check::Skip;
 use crate::facts::{Facts, SourceFile};
 use crate::text::Text;
+use crate::tr;
+
+/// So many files are read; no system has as many.
+const MOST: usize = 4096;
 
 /// The paths with that extension in `dirs`, strongest first, in the order in which they are read: that of their names, whatever directory
 /// they are in. Why a directory could not be read goes into `unread`.
@@ -32,7 +36,11 @@ pub fn chosen(facts: &Facts, dirs: &[&str], extension: &str, unread: &mut Vec<Te
             }
         }
     }
-    chosen.into_values().collect()
+    if chosen.len() > MOST {
+        let dir = dirs.first().copied().unwrap_or_default();
+        unread.push(tr!("{dir} has {count} files, of which {most} are read", dir, count = chosen.len(), most = MOST));
+    }
+    chosen.into_values().take(MOST).collect()
 }
 
 /// The files behind these paths. A link to /dev/null is how a name is masked; a link that dangles is passed over.

@@ -196,7 +196,11 @@ const FILE_LIMIT: u64 = 2 << 30;
 fn contents_of(root: &Root, path: &Path) -> Result<Contents, Text> {
     let size = root.stat(path).map_or(0, |metadata| metadata.size);
     if size > FILE_LIMIT {
-        return Err(tr!("{path} is too large to be an initramfs: {size} bytes", path, size));
+        return Err(tr!(
+            "{path} is too large to be an initramfs: {size}",
+            path,
+            size = crate::facts::memory::size(size >> 10)
+        ));
     }
     let mut file = root.open(path).map_err(|error| Text::verbatim(error.to_string()))?;
     Contents::read(&mut file).map_err(|why| tr!("{path} could not be read: {why}", path, why = why.to_string()))

@@ -45,6 +45,9 @@ pub const RECENT: i64 = 7;
 /// Of a system's own logs no more than this is read: the end, which is what is recent.
 const OWN_LIMIT: u64 = 256 << 20;
 
+/// And no more than this, when it is packed, of all of them together.
+const OWN_UNPACKED: u64 = 4 << 30;
+
 impl Fact for KernelLog {
     fn gather(facts: &Facts) -> Result<KernelLog, Skip> {
         if facts.target().kind == TargetKind::Log { given(facts) } else { own(facts) }
@@ -130,6 +133,7 @@ fn own(facts: &Facts) -> Result<KernelLog, Skip> {
     let root = facts.root();
     let mut log = KernelLog::default();
     let mut scanner = Scanner::new();
+    let mut left = OWN_UNPACKED;
     let today = Stamp::of_unix(u64::try_from(facts.now().as_second()).unwrap_or(0));
     for path in texts(facts) {
         scanner.source(log.sources.len());
@@ -140,7 +144,9 @@ fn own(facts: &Facts) -> Result<KernelLog, Skip> {
             if size > OWN_LIMIT {
                 file.seek(SeekFrom::Start(size - OWN_LIMIT)).map_err(fail)?;
             }
-            Blocks::new(file.take(OWN_LIMIT)).and_then(|blocks| feed(&mut scanner, blocks)).map_err(fail)
+            Blocks::new(file.take(OWN_LIMIT))
+                .and_then(|blocks| feed(&mut scanner, blocks.at_most(left), &mut left))
+                .map_err(fail)
         });
         if let Err(error) = read {
             log.unread.push(Text::verbatim(error.to_string()));
@@ -195,8 +201,9 @@ fn texts(facts: &Facts) -> Vec<PathBuf> {
     }
 }
 
-fn feed(scanner: &mut Scanner, mut blocks: Blocks) -> std::io::Result<()> {
+fn feed(scanner: &mut Scanner, mut blocks: Blocks, left: &mut u64) -> std::io::Result<()> {
     while let Some(block) = blocks.next_block()? {
+        *left = left.saturating_sub(block.len() as u64);
         scanner.block(block);
     }
     Ok(())

@@ -118,15 +118,15 @@ pub struct Libraries {
     known: Mutex<HashMap<PathBuf, Arc<Body>>>,
 }
 
-/// How deep `include` lines of ld.so.conf may lead.
-const INCLUDE_DEPTH: usize = 8;
+/// How many files `include` lines of ld.so.conf may lead to: each includes others at most, so it bounds their depth as well.
+const CONFS: usize = 256;
 /// How many libraries one program is followed through; big ones need a hundred.
 const CLOSURE_LIMIT: usize = 1000;
 
 impl Fact for Libraries {
     fn gather(facts: &Facts) -> Result<Libraries, Skip> {
         let mut conf = Vec::new();
-        read_conf(facts, Path::new("/etc/ld.so.conf"), 0, &mut conf)?;
+        read_conf(facts, Path::new("/etc/ld.so.conf"), &mut HashSet::new(), &mut conf)?;
         let preload = facts.file("/etc/ld.so.preload")?;
         let preload = preload.iter().flat_map(|file| ld_so::preload(&file.bytes)).map(path_of).collect();
         Ok(Libraries { conf, preload, known: Mutex::default() })
@@ -137,18 +137,21 @@ fn path_of(bytes: &BStr) -> PathBuf {
     PathBuf::from(OsStr::from_bytes(bytes))
 }
 
-fn read_conf(facts: &Facts, path: &Path, depth: usize, dirs: &mut Vec<PathBuf>) -> Result<(), Skip> {
+fn read_conf(facts: &Facts, path: &Path, seen: &mut HashSet<PathBuf>, dirs: &mut Vec<PathBuf>) -> Result<(), Skip> {
+    // A directory that is named twice changes nothing, so no file is read twice, whoever includes it.
+    if seen.len() >= CONFS || !seen.insert(path.to_owned()) {
+        return Ok(());
+    }
     let Some(file) = facts.file(path)? else { return Ok(()) };
     for entry in ld_so::conf(&file.bytes) {
         match entry {
             ld_so::Entry::Dir(dir) => dirs.push(path_of(dir)),
-            ld_so::Entry::Include(pattern) if depth < INCLUDE_DEPTH => {
+            ld_so::Entry::Include(pattern) => {
                 let pattern = path.parent().unwrap_or(Path::new("/")).join(path_of(pattern));
                 for path in matching(facts.root(), &pattern) {
-                    read_conf(facts, &path, depth + 1, dirs)?;
+                    read_conf(facts, &path, seen, dirs)?;
                 }
             }
-            ld_so::Entry::Include(_) => {}
         }
     }
     Ok(())
@@ -167,12 +170,27 @@ fn matching(root: &Root, pattern: &Path) -> Vec<PathBuf> {
 
 /// Whether `name` fits a pattern of `*` and `?`.
 pub fn fits(name: &[u8], pattern: &[u8]) -> bool {
-    match (pattern.split_first(), name.split_first()) {
-        (None, rest) => rest.is_none(),
-        (Some((b'*', after)), _) => (0..=name.len()).any(|at| fits(name.get(at..).unwrap_or_default(), after)),
-        (Some((b'?', after)), Some((_, rest))) => fits(rest, after),
-        (Some((wanted, after)), Some((byte, rest))) => wanted == byte && fits(rest, after),
-        (Some(_), None) => false,
+    let (mut at, mut of) = (0, 0);
+    // The last star, and where what it stands for ends: only that is ever taken back, so that no pattern costs more than
+    // the product of both lengths.
+    let mut star: Option<(usize, usize)> = None;
+    loop {
+        match (name.get(at), pattern.get(of)) {
+            (_, Some(b'*')) => {
+                star = Some((of + 1, at));
+                of += 1;
+            }
+            (Some(_), Some(b'?')) => (at, of) = (at + 1, of + 1),
+            (Some(byte), Some(wanted)) if byte == wanted => (at, of) = (at + 1, of + 1),
+            (None, None) => return true,
+            _ => match &mut star {
+                Some((after, end)) if *end < name.len() => {
+                    *end += 1;
+                    (at, of) = (*end, *after);
+                }
+                _ => return false,
+            },
+        }
     }
 }
 
@@ -185,6 +203,25 @@ impl Libraries {
         let body = Arc::new(look(root, path));
         self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned(), Arc::clone(&body));
         body
+    }
+
+    /// The file that a word of ld.so.preload means; `None` where that depends on the program that it is loaded into. A bare
+    /// name that is found nowhere means itself.
+    pub fn preloaded(&self, facts: &Facts, word: &BStr) -> Option<PathBuf> {
+        let root = facts.root();
+        let names = || ["lib64", "lib", "lib/x86_64-linux-gnu", "lib/aarch64-linux-gnu"].into_iter();
+        if word.contains(&b'$') {
+            let plain = |lib: &str| word.replace("${LIB}", lib).replace("$LIB", lib);
+            let paths = names().map(plain).filter(|path| path.starts_with(b"/") && !path.contains(&b'$'));
+            return paths.map(|path| path_of(path.as_bstr())).find(|path| root.stat(path).is_ok());
+        }
+        let path = path_of(word);
+        if word.contains(&b'/') {
+            return path.is_absolute().then_some(path);
+        }
+        let defaults = names().flat_map(|lib| [Path::new("/").join(lib), Path::new("/usr").join(lib)]);
+        let dirs = self.conf.iter().cloned().chain(defaults);
+        dirs.map(|dir| dir.join(&path)).find(|path| root.stat(path).is_ok())
     }
 
     /// Every program, script and library that was looked at so far and is whole, by its real path.
@@ -259,7 +296,11 @@ impl Libraries {
         let root = facts.root();
         let musl = loader.is_some_and(|loader| loader.contains_str("ld-musl"));
         let mut all = Vec::new();
-        let mut seen: HashSet<Vec<u8>> = HashSet::new();
+        let mut seen: HashMap<Vec<u8>, Option<PathBuf>> = HashMap::new();
+        // One file that lacks a version is one fault, however many ask for it.
+        let add = |all: &mut Vec<Broken>, broken: Option<Broken>| {
+            all.extend(broken.filter(|broken| !all.iter().any(|known| known.path == broken.path)));
+        };
         let mut queue: VecDeque<(PathBuf, Elf)> = VecDeque::from([(path.to_owned(), elf.clone())]);
         if loader.is_some() && !musl {
             // A preloaded library that is missing is passed over with a message; one that is there brings its needs along.
@@ -274,17 +315,33 @@ impl Libraries {
         }
         while let Some((by, its)) = queue.pop_front() {
             for name in &its.needed {
-                if seen.len() > CLOSURE_LIMIT || !seen.insert(name.to_vec()) || (musl && is_musl_itself(name)) {
+                if musl && is_musl_itself(name) {
+                    continue;
+                }
+                // It is loaded once, and must have the versions that each of its users asks for.
+                if let Some(found) = seen.get(name.as_slice()) {
+                    if let Some(found) = found
+                        && let Body::Elf(next) = &*self.look(root, found)
+                    {
+                        add(&mut all, lacks_version(facts, (found, next), name, (&by, &its)));
+                    }
+                    continue;
+                }
+                if seen.len() > CLOSURE_LIMIT {
                     continue;
                 }
                 match self.find(facts, name, (&by, &its), (path, elf), musl)? {
                     Ok(found) => {
                         if let Body::Elf(next) = &*self.look(root, &found) {
-                            all.extend(lacks_version(facts, (&found, next), name, (&by, &its)));
-                            queue.push_back((found, next.clone()));
+                            add(&mut all, lacks_version(facts, (&found, next), name, (&by, &its)));
+                            queue.push_back((found.clone(), next.clone()));
                         }
+                        seen.insert(name.to_vec(), Some(found));
                     }
-                    Err((at, fault)) => all.push(Broken { path: at, fault, needed_by: by.clone() }),
+                    Err((at, fault)) => {
+                        seen.insert(name.to_vec(), None);
+                        all.push(Broken { path: at, fault, needed_by: by.clone() });
+                    }
                 }
             }
         }
@@ -378,9 +435,12 @@ fn lacks_version(
     (user, asks): (&Path, &Elf),
 ) -> Option<Broken> {
     let asked = asks.versions_needed.iter().filter(|(file, _)| *file == name).map(|(_, version)| version);
+    let mut asked = asked.filter(|version| !its.versions.contains(version)).peekable();
+    // Whether a file is as its package brought it is asked only where that matters.
+    asked.peek()?;
     // One without versions that its package does not know is another library under this name.
     let bears = its.versions.is_empty() && (asks.versions_needed.is_empty() || !is_altered(facts, library));
-    let version = asked.into_iter().find(|version| !bears && !its.versions.contains(version))?;
+    let version = asked.next().filter(|_| !bears)?;
     let real = |path: &Path| facts.root().canonical(path).unwrap_or_else(|_| path.to_owned());
     let (library, user) = (real(library), real(user));
     let (path, fault) = if is_altered(facts, &user) && !is_altered(facts, &library) {
@@ -494,7 +554,7 @@ pub fn multiarch(abi: Abi) -> Option<&'static str> {
 }
 
 /// The directories that the distributions build into glibc's ld.so.
-fn default_dirs(abi: Abi) -> Vec<PathBuf> {
+pub fn default_dirs(abi: Abi) -> Vec<PathBuf> {
     let mut dirs = Vec::new();
     if let Some(name) = multiarch(abi) {
         dirs.extend([format!("/lib/{name}"), format!("/usr/lib/{name}")]);

@@ -80,7 +80,8 @@ impl Fact for MemInfo {
         let vmstat = read("/proc/vmstat").map(|file| Fields::parse(&file.bytes)).unwrap_or_default();
         let zones = read("/proc/zoneinfo").map(|file| zoneinfo::parse(&file.bytes)).unwrap_or_default();
         let huge = huge(facts, &meminfo);
-        Ok(MemInfo { meminfo, vmstat, zones, page: page_size(), huge })
+        let page = facts.get::<PageSize>()?.0;
+        Ok(MemInfo { meminfo, vmstat, zones, page, huge })
     }
 }
 
@@ -100,9 +101,36 @@ fn huge(facts: &Facts, meminfo: &Fields) -> u64 {
     all.max(meminfo.or_zero("HugePages_Total").saturating_mul(meminfo.or_zero("Hugepagesize")))
 }
 
-/// The size of a page of this machine in KiB.
-pub fn page_size() -> u64 {
-    (rustix::param::page_size() as u64 / 1024).max(1)
+/// The size of a page in KiB.
+#[derive(Debug)]
+pub struct PageSize(pub u64);
+
+/// Pages are of one of these sizes, in KiB.
+const PAGES: [u64; 4] = [4, 8, 16, 64];
+
+impl Fact for PageSize {
+    fn gather(facts: &Facts) -> Result<PageSize, Skip> {
+        running(facts)?;
+        if facts.target().is_this_machine() {
+            return Ok(PageSize((rustix::param::page_size() as u64 / 1024).max(1)));
+        }
+        let meminfo = facts.file("/proc/meminfo")?.map(|file| Fields::parse(&file.bytes)).unwrap_or_default();
+        let vmstat = facts.file("/proc/vmstat")?.map(|file| Fields::parse(&file.bytes)).unwrap_or_default();
+        let zones = facts.file("/proc/zoneinfo")?.map(|file| zoneinfo::parse(&file.bytes)).unwrap_or_default();
+        // Both count the same, one in KiB, the other in pages; not at the same moment.
+        let managed = zones.iter().map(|zone| zone.managed).fold(0, u64::saturating_add);
+        let pairs = [("MemTotal", managed), ("MemFree", vmstat.or_zero("nr_free_pages"))];
+        let by_numbers = pairs.iter().find_map(|(name, pages)| {
+            let size = meminfo.get(name)?.checked_div(*pages)?;
+            PAGES.into_iter().find(|known| (known - known / 4..=known + known / 4).contains(&size))
+        });
+        // EM_386 and EM_X86_64 have but one size.
+        let is_x86 = || matches!(super::donor::machine(facts.root()), Some([_, 3 | 62, 0]));
+        match by_numbers.or_else(|| is_x86().then_some(4)) {
+            Some(size) => Ok(PageSize(size)),
+            None => Err(Skip::Unknown(tr!("how large a page of its memory is"))),
+        }
+    }
 }
 
 impl MemInfo {

@@ -8,7 +8,7 @@ use sickbay_formats::procfs::numbers;
 use sickbay_target::{KernelFiles, Reason};
 
 use crate::check::Skip;
-use crate::facts::live::{Kernel, page_size, running};
+use crate::facts::live::{Kernel, PageSize, running};
 use crate::facts::{Fact, Facts};
 
 /// A process and its resident memory, from `/proc/PID/statm`, which takes no lock of the process. In KiB.
@@ -41,7 +41,7 @@ pub struct Processes {
 impl Fact for Processes {
     fn gather(facts: &Facts) -> Result<Processes, Skip> {
         let mut files = KernelFiles::open(facts.root(), "/proc")?;
-        let page = page_size();
+        let page = facts.get::<PageSize>()?.0;
         let mut list = Vec::new();
         for pid in pids(facts)? {
             // One that ended meanwhile is passed over.

@@ -260,7 +260,7 @@ fn unit_program(facts: &Facts, name: &str) -> Result<Option<PathBuf>, Skip> {
 }
 
 /// The program of a command in a unit, without the marks that may stand before it (systemd.service(5)).
-fn program_of(command: &[u8]) -> Option<PathBuf> {
+pub fn program_of(command: &[u8]) -> Option<PathBuf> {
     let program = command.split(u8::is_ascii_whitespace).next()?.to_str().ok()?;
     let program = program.trim_start_matches(['-', '@', ':', '+', '!']).trim_matches('"');
     program.starts_with('/').then(|| PathBuf::from(program))

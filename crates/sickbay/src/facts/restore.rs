@@ -83,12 +83,16 @@ pub fn restore_all(facts: &Facts, paths: &[PathBuf], most: Risk) -> (Option<Rest
     }
     let title = match &packaged {
         None if from_donor == 0 => return (None, left),
-        None => tr!("copy {count} files from the donor", count = from_donor),
+        None => tr!("copy {count} {count?file|files} from the donor", count = from_donor),
         Some(found) if from_donor == 0 => {
-            tr!("take {count} files from {sources}", count = taken.len(), sources = found.sources.join(", "))
+            tr!(
+                "take {count} {count?file|files} from {sources}",
+                count = taken.len(),
+                sources = found.sources.join(", ")
+            )
         }
         Some(found) => tr!(
-            "copy {count} files from the donor, and take {more} from {sources}",
+            "copy {count} {count?file|files} from the donor, and take {more} from {sources}",
             count = from_donor,
             more = taken.len(),
             sources = found.sources.join(", ")

@@ -171,7 +171,7 @@ fn owners(command: Command<'_>) -> Vec<Owner> {
         found.push(Owner { kib, text, pid: Some(pid), made: None });
     }
     if threads >= MANY {
-        let mut text = tr!("{who}: {threads} threads", who, threads);
+        let mut text = tr!("{who}: {threads} {threads?thread|threads}", who, threads);
         if fds >= MANY {
             let inodes = fds.saturating_mul(threads);
             text = tr!(
@@ -306,7 +306,7 @@ fn scanners(facts: &Facts) -> Vec<Watched> {
         .map(|reader| Watched {
             pid: Some(reader.pid),
             text: tr!(
-                "{comm} (PID {pid}) scans /proc: it opened {opens} files of {processes} processes within {seconds} s",
+                "{comm} (PID {pid}) scans /proc: it opened {opens} {opens?file|files} of {processes} {processes?process|processes} within {seconds} s",
                 comm = if reader.comm.is_empty() { "?" } else { &reader.comm },
                 pid = reader.pid,
                 opens = reader.opens,

@@ -37,6 +37,8 @@ pub enum Lack {
 pub struct Space {
     /// Each once.
     pub list: Vec<FileSystem>,
+    /// The first of them is none of the target's, which is a directory of this machine's.
+    pub borrowed: bool,
 }
 
 /// Directories that boot, login and what keeps a system running write to; any may be a file system of its own. `/usr` is not
@@ -79,22 +81,23 @@ impl Fact for Space {
     fn gather(facts: &Facts) -> Result<Space, Skip> {
         let root = facts.root();
         let mut list: Vec<FileSystem> = Vec::new();
+        // A plain directory of this machine says nothing of the system whose root it is going to be.
+        let borrowed = facts.target().kind == Kind::Root && !root.has_own_file_system()?;
         for place in PLACES.map(Path::new) {
             let Ok(found) = root.metadata(place) else { continue };
             if !found.is_dir() || list.iter().any(|known| known.dev == found.dev) {
                 continue;
             }
             let told = root.statvfs(place)?;
-            // A plain directory of this machine says nothing of the system whose root it is going to be.
-            let borrowed = place == Path::new("/") && facts.target().kind == Kind::Root && !root.is_mount_point();
             // Subvolumes of one btrfs have numbers of their own as devices, and the same as file systems.
             let twin = told.magic == FileSystemUse::BTRFS && list.iter().any(|known| known.told == told);
             let file_system = FileSystem { place: place.to_owned(), told, lack: None, dev: found.dev };
             let fills = FILLS.contains(&told.magic) && told.size >= TINY && !(facts.is_host() && told.read_only);
-            let lack = if fills && !borrowed && !twin { lack(&told) } else { None };
+            let is_borrowed = borrowed && place == Path::new("/");
+            let lack = if fills && !is_borrowed && !twin { lack(&told) } else { None };
             list.push(FileSystem { lack, ..file_system });
         }
-        Ok(Space { list })
+        Ok(Space { list, borrowed })
     }
 }
 

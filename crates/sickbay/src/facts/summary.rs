@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use sickbay_target::{Kind, Table};
+use sickbay_target::{Kind, Table, Target};
 
 use crate::facts::Facts;
 use crate::facts::boot_config::BootConfig;
 use crate::facts::kernel_log::KernelLog;
 use crate::facts::kernels::Kernels;
+use crate::facts::live::Kernel;
 use crate::facts::system::System;
 use crate::report::{TargetSummary, Understood};
 use crate::text::Text;
@@ -35,6 +36,7 @@ pub fn of(facts: &Arc<Facts>) -> TargetSummary {
         pretty_name: release.pretty_name,
         kernel: kernel(facts),
         understood: None,
+        donor: facts.donor().map(donor),
         notes: target.notes().to_vec(),
     }
 }
@@ -67,6 +69,7 @@ fn of_log(facts: &Arc<Facts>) -> TargetSummary {
         pretty_name: None,
         kernel,
         understood,
+        donor: None,
         notes: facts.target().notes().to_vec(),
     }
 }
@@ -76,6 +79,20 @@ fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let comma = |at: usize| at > 0 && (digits.len() - at).is_multiple_of(3);
     digits.char_indices().flat_map(|(at, digit)| comma(at).then_some(',').into_iter().chain([digit])).collect()
+}
+
+/// Which system files are taken from: "this machine (Debian 12)".
+fn donor(donor: &Target) -> Text {
+    let name = match donor.name.as_str() {
+        "/" => tr!("this machine"),
+        path => Text::verbatim(path),
+    };
+    let release = super::system::release(donor.root());
+    match release.pretty_name.or(release.id) {
+        // "Debian GNU/Linux 12 (bookworm)" needs no name besides its number.
+        Some(release) => tr!("{name} ({release})", name, release = release.split(" (").next().unwrap_or_default()),
+        None => name,
+    }
 }
 
 /// The table, and what the root file system is on: "MBR, ext4 on partition 1".
@@ -107,7 +124,7 @@ fn description(facts: &Facts) -> Vec<Text> {
 /// The running kernel, or the one that would boot.
 fn kernel(facts: &Facts) -> Option<String> {
     if facts.is_host() {
-        return Some(rustix::system::uname().release().to_string_lossy().into_owned());
+        return facts.get::<Kernel>().ok().map(|kernel| kernel.release.clone());
     }
     let config = facts.get::<BootConfig>().ok()?;
     let named = config.loaders.iter().find_map(|loader| loader.default_entry()?.kernel.as_ref())?;

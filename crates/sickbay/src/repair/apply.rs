@@ -3,17 +3,17 @@
 //! Every path operation has one meaning, "this path becomes this node", and can be repeated. A new content goes into a
 //! file beside the old one and is renamed over it, so a reader (or a power loss) sees the one or the other.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sickbay_target::{Disk, FileKind, Inside, ReadError, Reason, Root, Target, Times, WriteError, Writer};
+use sickbay_target::{Disk, FileKind, Flags, Inside, ReadError, Reason, Root, Target, Times, WriteError, Writer};
 
-use super::journal::{Attrs, Content, Entry, Journal, Name, Node, Op};
+use super::journal::{Attrs, Content, Entry, Journal, Name, Node, Op, flag_letters, flags_of};
 use super::plan::Step;
 use super::rebuild::{MADE, Rebuild, Wanted};
 use crate::facts::esp::onto_disk;
-use crate::repair::Change;
+use crate::repair::{Change, Repair, Risk};
 use crate::text::{Lang, Text};
 use crate::tr;
 
@@ -51,8 +51,8 @@ impl From<WriteError> for Error {
     }
 }
 
-/// Room that is left free on the target's file system besides what a repair needs.
-const RESERVE: u64 = 1 << 20;
+/// What a file system may need for itself besides what a repair writes: blocks of its own trees and directories.
+const SPARE_BLOCKS: u64 = 16;
 
 /// What stands for the id of an entry while the disks are held: they get one when they are written.
 pub const HELD: &str = "disk";
@@ -83,54 +83,237 @@ pub(crate) fn apply(shop: &Workshop<'_>, journal: &mut Journal<'_>, step: &Step)
     for change in &onto_disk(shop.target, &step.repair.changes).map_err(Error::Refused)? {
         expand(shop, change, &mut work)?;
     }
-    check_room(root, &journal.place(), &work)?;
+    part_from_other_names(root, &mut work)?;
+    for path in work.iter().filter_map(Work::path) {
+        only_on_the_target(shop.target, path)?;
+    }
+    not_onto_what_was_cut_off(shop.target, journal, &work)?;
+    check_room(root, journal, &work)?;
 
     let id = journal.begin()?;
+    let begun = prepare(shop, journal, &id, step, &work).and_then(|entry| {
+        journal.commit(&id, &entry)?;
+        Ok(entry)
+    });
+    let entry = match begun {
+        Ok(entry) => entry,
+        // No path was touched. What cannot be cleared away now never counts.
+        Err(error) => {
+            let _ = journal.abandon(&id);
+            return Err(error);
+        }
+    };
+    if let Err(error) = make(shop, journal, &id, &entry) {
+        return match super::undo::take_back(shop, journal, &id, super::undo::Force::Yes) {
+            Ok(()) => Err(error),
+            Err(other) => Err(Error::Refused(tr!(
+                "{why}; and what was done of it could not be taken back ({id}): {other}",
+                why = error.text(),
+                id = id.as_str(),
+                other = other.text()
+            ))),
+        };
+    }
+    Ok(id)
+}
+
+/// Everything that an entry says, with what it keeps.
+fn prepare(shop: &Workshop<'_>, journal: &Journal<'_>, id: &str, step: &Step, work: &[Work]) -> Result<Entry, Error> {
+    let root = shop.target.root();
     let mut entry = Entry {
         check: step.check.to_owned(),
         donor: shop.donor.map(|donor| donor.name.clone()),
         ..Entry::new(step.repair.title.render(Lang::En))
     };
     let mut kept = 0;
-    let mut keep = |journal: &Journal<'_>, content: &[u8]| -> Result<String, Error> {
+    let mut keep = |content: &[u8]| -> Result<String, Error> {
         let name = format!("b{kept}");
         kept += 1;
-        journal.keep(&id, &name, content)?;
+        journal.keep(id, &name, content)?;
         Ok(name)
     };
-    for item in &work {
+    let mut linked = 0;
+    for item in work {
         match item {
             Work::Path { path, kind, after } => {
-                let before = before(root, path, *kind, &mut |content| keep(journal, content))?;
+                let before = before(root, path, *kind, &mut keep)?;
+                let has_others = matches!(before, Node::File { .. }) && root.metadata(path)?.nlink > 1;
+                let name = format!("l{linked}");
+                let link = if has_others && journal.keep_link(id, &name, path)? { Some(name) } else { None };
+                linked += usize::from(link.is_some());
                 let after = match after {
                     New::Node(node) => node.clone(),
                     New::File { content, attributes } => {
-                        Node::File { content: Content::Kept(keep(journal, content)?), attributes: attributes.clone() }
+                        Node::File { content: Content::Kept(keep(content)?), attributes: attributes.clone() }
                     }
                 };
                 remember_parent(root, path, &mut entry)?;
-                entry.ops.push(Op::Path { path: Name::of(path), before, after });
+                remember_flags(root, path, &mut entry)?;
+                entry.ops.push(Op::Path { path: Name::of(path), before, after, link });
             }
             Work::Sysctl { key, before, after } => {
-                entry.ops.push(Op::Sysctl { key: key.clone(), before: before.clone(), after: after.clone() });
+                let (key, before, after) = (key.clone(), before.clone(), after.clone());
+                entry.ops.push(Op::Sysctl { key, before, after, boot_id: boot_id(root) });
             }
             Work::Disk { disk, offset, before, after } => {
-                let (before, after) = (keep(journal, before)?, keep(journal, after)?);
+                let (before, after) = (keep(before)?, keep(after)?);
                 entry.ops.push(Op::Disk { disk: *disk, offset: *offset, before, after });
             }
         }
     }
-    journal.commit(&id, &entry)?;
+    Ok(entry)
+}
 
+/// Does what an entry says.
+fn make(shop: &Workshop<'_>, journal: &Journal<'_>, id: &str, entry: &Entry) -> Result<(), Error> {
+    clear_flags(shop, entry)?;
     for op in &entry.ops {
-        if let Err(error) = perform(shop, journal, &id, op, Direction::Forward) {
-            super::undo::take_back(shop, journal, &id, super::undo::Force::Yes)?;
-            return Err(error);
+        perform(shop, journal, id, op, Direction::Forward)?;
+    }
+    restore_kept_times(shop, entry)?;
+    set_flags(shop, entry)?;
+    journal.done(id)
+}
+
+/// Clears the flags of chattr(1) that keep even root from what an entry changes. They are in the entry.
+pub(crate) fn clear_flags(shop: &Workshop<'_>, entry: &Entry) -> Result<(), Error> {
+    for (path, _) in &entry.flags {
+        let path = path.path();
+        if shop.target.root().flags(&path).is_ok_and(Flags::any) {
+            shop.writer.set_flags(&path, Flags::default())?;
         }
     }
-    restore_kept_times(shop, &entry)?;
-    journal.done(&id)?;
-    Ok(id)
+    Ok(())
+}
+
+/// Sets them again, on what has come in the place of a file too.
+pub(crate) fn set_flags(shop: &Workshop<'_>, entry: &Entry) -> Result<(), Error> {
+    let root = shop.target.root();
+    for (path, letters) in entry.flags.iter().rev() {
+        let path = path.path();
+        let is_there = root.metadata(&path).is_ok_and(|found| found.is_file() || found.is_dir());
+        if is_there && root.flags(&path)? != flags_of(letters) {
+            shop.writer.set_flags(&path, flags_of(letters))?;
+        }
+    }
+    Ok(())
+}
+
+/// The flags in the way of a change of `path`: its own, and those of its directory.
+fn remember_flags(root: &Root, path: &Path, entry: &mut Entry) -> Result<(), Error> {
+    for path in [path.parent(), Some(path)].into_iter().flatten() {
+        let name = Name::of(path);
+        let flags = match root.metadata(path) {
+            Ok(_) if !entry.flags.iter().any(|(known, _)| *known == name) => root.flags(path)?,
+            _ => continue,
+        };
+        if flags.any() {
+            entry.flags.push((name, flag_letters(flags)));
+        }
+    }
+    Ok(())
+}
+
+/// Says of repairs that they clear a flag of chattr(1). Somebody set it on purpose, so that they are not made unasked.
+pub fn mind_flags(root: &Root, repairs: &mut [Repair]) {
+    for repair in repairs {
+        let mut seen = HashSet::new();
+        let paths =
+            repair.changes.iter().filter_map(Change::path).flat_map(|path| [path.parent(), Some(path)]).flatten();
+        let flagged = paths.filter(|path| seen.insert(*path) && root.flags(path).is_ok_and(Flags::any));
+        let flagged: Vec<String> = flagged.map(|path| path.display().to_string()).collect();
+        if let Some(first) = flagged.first() {
+            let title = repair.title.clone();
+            repair.risk = repair.risk.max(Risk::Risky);
+            repair.title = match flagged.len() {
+                1 => {
+                    tr!("{title}; the flag of chattr on {path} is cleared for that and set again", title, path = first)
+                }
+                more => tr!(
+                    "{title}; the flags of chattr on {path} and {others} more are cleared for that and set again",
+                    title,
+                    path = first,
+                    others = more - 1
+                ),
+            };
+        }
+    }
+}
+
+/// The boot of the kernel that runs the target; `None` where it does not run.
+pub(crate) fn boot_id(root: &Root) -> Option<String> {
+    let bytes = root.read("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(String::from_utf8_lossy(&bytes).trim().to_owned())
+}
+
+/// The value of a kernel parameter, its blanks as one.
+pub(crate) fn sysctl(root: &Root, key: &str) -> Result<String, Error> {
+    let path = sickbay_target::sysctl_path(key);
+    let bytes = root.read(&path)?;
+    Ok(plain_value(&String::from_utf8_lossy(&bytes)))
+}
+
+/// Blanks between the numbers of a value are tabs in what the kernel says.
+pub(crate) fn plain_value(value: &str) -> String {
+    value.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// A file with several names: the others may be older backups, which share what did not change. They keep theirs, so that a change of
+/// the attributes alone makes a new file too.
+fn part_from_other_names(root: &Root, work: &mut [Work]) -> Result<(), Error> {
+    let mut parted: Vec<PathBuf> = Vec::new();
+    for item in work {
+        let Work::Path { path, kind, after } = item else { continue };
+        let has_others = || root.metadata(&*path).is_ok_and(|found| found.is_file() && found.nlink > 1);
+        if *kind == Touch::Attributes && !parted.contains(path) && has_others() {
+            if let New::Node(Node::Attributes { attributes }) = &*after {
+                *after = New::File { content: root.read_up_to(&*path, u64::MAX)?, attributes: attributes.clone() };
+                *kind = Touch::All;
+            }
+        }
+        if *kind == Touch::All && has_others() {
+            parted.push(path.clone());
+        }
+    }
+    Ok(())
+}
+
+/// Refuses what a mount brings below a directory that is the target: it may be the helper's own.
+pub(crate) fn only_on_the_target(target: &Target, path: &Path) -> Result<(), Error> {
+    match target.owns(path)? {
+        true => Ok(()),
+        false => {
+            Err(Error::Refused(tr!("{path} is on a mount that is not the target's own; nothing is done to it", path)))
+        }
+    }
+}
+
+/// Refuses what builds on a repair that was cut off and is not taken back: its former states would be lost.
+fn not_onto_what_was_cut_off(target: &Target, journal: &Journal<'_>, work: &[Work]) -> Result<(), Error> {
+    for id in journal.entries()?.into_iter().filter(|id| !journal.is_done(id)) {
+        // What is none of ours holds up nobody.
+        let Ok(entry) = journal.read(&id) else { continue };
+        if super::trust::judge(target, journal, &id, &entry).is_err() {
+            continue;
+        }
+        for path in work.iter().filter_map(Work::path) {
+            let is_built_on = |op: &Op| match op {
+                // What is put into a directory that goes keeps it from going.
+                Op::Path { path: known, before: Node::Absent, .. } => path.starts_with(known.path()),
+                Op::Path { path: known, .. } => path == known.path(),
+                Op::Sysctl { .. } | Op::Disk { .. } => false,
+            };
+            if entry.ops.iter().any(is_built_on) {
+                let id = id.as_str();
+                return Err(Error::Refused(tr!(
+                    "repair {id}, which was cut off, is to be taken back first: it changed {path}",
+                    id,
+                    path
+                )));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A change, resolved: which path becomes what.
@@ -138,6 +321,15 @@ enum Work {
     Path { path: PathBuf, kind: Touch, after: New },
     Sysctl { key: String, before: String, after: String },
     Disk { disk: usize, offset: u64, before: Vec<u8>, after: Vec<u8> },
+}
+
+impl Work {
+    fn path(&self) -> Option<&Path> {
+        match self {
+            Work::Path { path, .. } => Some(path),
+            Work::Sysctl { .. } | Work::Disk { .. } => None,
+        }
+    }
 }
 
 /// Whether a path's content or only its attributes are touched; decides how much of it must be kept.
@@ -217,6 +409,9 @@ fn expand(shop: &Workshop<'_>, change: &Change, work: &mut Vec<Work>) -> Result<
             return Err(Error::Refused(tr!("a file system is mended by itself, not together with anything else")));
         }
         Change::Sysctl { key, before, after } => {
+            if sysctl(root, key)? != plain_value(before) {
+                return Err(Error::Refused(tr!("{key} has changed since it was looked at", key)));
+            }
             work.push(Work::Sysctl { key: key.clone(), before: before.clone(), after: after.clone() });
         }
         Change::WriteDisk { disk, offset, before, after } => {
@@ -412,59 +607,81 @@ struct Room<'a> {
     root: &'a Root,
     /// A directory on it.
     place: PathBuf,
+    block: u64,
     bytes: u64,
     inodes: u64,
 }
 
 /// Refuses before the first write when a file system of the target has not the room.
-fn check_room(root: &Root, (store, journal): &(&Root, PathBuf), work: &[Work]) -> Result<(), Error> {
+fn check_room(root: &Root, journal: &Journal<'_>, work: &[Work]) -> Result<(), Error> {
+    let (store, home) = journal.place();
     let mut rooms: HashMap<u64, Room<'_>> = HashMap::new();
-    fn need<'a>(rooms: &mut HashMap<u64, Room<'a>>, root: &'a Root, at: &Path, bytes: u64, inodes: u64) {
+    // For each of `sizes` one file.
+    fn need<'a>(rooms: &mut HashMap<u64, Room<'a>>, root: &'a Root, at: &Path, sizes: &[u64]) {
         // The nearest directory that is there: what is above may be made by the repair too.
         let Some(place) = at.ancestors().find(|dir| root.stat(dir).is_ok_and(|found| found.is_dir())) else { return };
         let Ok(found) = root.stat(place) else { return };
-        let fresh = || Room { root, place: place.to_owned(), bytes: RESERVE, inodes: 16 };
+        let fresh = || {
+            let block = root.statvfs(place).map_or(4096, |usage| usage.block.max(512));
+            Room { root, place: place.to_owned(), block, bytes: SPARE_BLOCKS * block, inodes: 4 }
+        };
         let room = rooms.entry(found.dev).or_insert_with(fresh);
-        room.bytes += bytes;
-        room.inodes += inodes;
+        room.bytes += sizes.iter().map(|size| size.div_ceil(room.block) * room.block).sum::<u64>();
+        room.inodes += sizes.len() as u64;
     }
+    // The journal, its mark, the entry, what it says.
+    let mut said = 4096;
     for item in work {
-        if let Work::Path { path, kind: Touch::All, after } = item {
-            // Old and new content are kept in the journal, and the new file stands beside the old one for a moment.
-            let old = root.metadata(path).map_or(0, |metadata| metadata.size);
-            let (new, kept) = match after {
-                New::File { content, .. } => (content.len() as u64, content.len() as u64),
-                New::Node(Node::File { content: Content::Donor(size), .. }) => (*size, 0),
-                New::Node(_) => (4096, 0),
-            };
-            // What goes away needs no room where it was.
-            if !matches!(after, New::Node(Node::Absent)) {
-                need(&mut rooms, root, path.parent().unwrap_or(path), new + 4096, 1);
+        said += 1024;
+        match item {
+            Work::Path { path, kind: Touch::All, after } => {
+                // Old and new content are kept in the journal, and the new file stands beside the old one for a moment.
+                let old = root.metadata(path).map_or(0, |metadata| metadata.size);
+                let (new, kept) = match after {
+                    New::File { content, .. } => (content.len() as u64, content.len() as u64),
+                    New::Node(Node::File { content: Content::Donor(size), .. }) => (*size, 0),
+                    New::Node(_) => (1, 0),
+                };
+                // What goes away needs no room where it was.
+                if !matches!(after, New::Node(Node::Absent)) {
+                    need(&mut rooms, root, path.parent().unwrap_or(path), &[new]);
+                }
+                need(&mut rooms, store, &home, &[old, kept]);
             }
-            need(&mut rooms, store, journal, old + kept, 2);
+            Work::Disk { before, after, .. } => {
+                need(&mut rooms, store, &home, &[before.len() as u64, after.len() as u64]);
+            }
+            Work::Path { .. } | Work::Sysctl { .. } => {}
         }
     }
-    need(&mut rooms, store, journal, 0, 0);
+    need(&mut rooms, store, &home, &[1, 1, 1, said, 0]);
     for room in rooms.values() {
         let usage = room.root.statvfs(&room.place)?;
-        let place = room.place.as_path();
-        if usage.for_root() < room.bytes {
-            return Err(Error::Refused(tr!(
-                "the file system of {place} has {available} KiB free, the repair needs {needed} KiB; --journal DIR keeps the former contents elsewhere",
+        let (place, needed) = (room.place.as_path(), room.bytes.div_ceil(1024));
+        let why = if usage.for_root() < room.bytes {
+            let available = usage.for_root() / 1024;
+            tr!(
+                "the file system of {place} has {available} KiB free, the repair needs {needed} KiB",
                 place,
-                available = usage.for_root() / 1024,
-                needed = room.bytes / 1024
-            )));
-        }
+                available,
+                needed
+            )
         // File systems without a fixed number of inodes (btrfs) say 0 of 0.
-        if usage.inodes > 0 && usage.inodes_free < room.inodes {
-            return Err(Error::Refused(tr!(
-                "the file system of {place} has {available} inodes free, the repair needs {needed}; --journal DIR keeps the former contents elsewhere",
+        } else if usage.inodes > 0 && usage.inodes_free < room.inodes {
+            let (available, needed) = (usage.inodes_free, room.inodes);
+            tr!(
+                "the file system of {place} has {available} inodes free, the repair needs {needed}",
                 place,
-                available = usage.inodes_free,
-                needed = room.inodes
-            )));
-        }
+                available,
+                needed
+            )
+        } else {
+            continue;
+        };
+        return Err(Error::Refused(match journal.is_elsewhere() {
+            true => why,
+            false => tr!("{why}; --journal DIR keeps the former contents elsewhere", why),
+        }));
     }
     Ok(())
 }
@@ -488,15 +705,92 @@ pub(crate) fn perform(
 ) -> Result<(), Error> {
     let forward = direction == Direction::Forward;
     match op {
-        Op::Path { path, before, after } => {
-            become_node(shop, journal, id, &path.path(), if forward { after } else { before })
+        Op::Path { path, before, after, link } => {
+            let path = path.path();
+            only_on_the_target(shop.target, &path)?;
+            if forward {
+                return become_node(shop, journal, id, &path, after);
+            }
+            clear_left_over(shop, id, &path)?;
+            // So that what was never done, and what cannot be done, is not in the way of what can.
+            if is_node(shop.target.root(), journal, id, &path, before)? {
+                let _ = before
+                    .attributes()
+                    .map(|was| shop.writer.set_times(&path, Times { atime: was.atime, mtime: was.mtime }));
+                return Ok(());
+            }
+            if let Some(link) = link
+                && come_back(shop, journal, id, &path, before, link)?
+            {
+                return Ok(());
+            }
+            become_node(shop, journal, id, &path, before)
         }
-        Op::Sysctl { key, before, after } => Ok(shop.writer.write_sysctl(key, if forward { after } else { before })?),
+        Op::Sysctl { key, before, after, .. } => {
+            Ok(shop.writer.write_sysctl(key, if forward { after } else { before })?)
+        }
         Op::Disk { disk, offset, before, after } => {
             let bytes = journal.kept(id, if forward { after } else { before })?;
+            if disk_bytes(shop.target, *disk, *offset, bytes.len())? == bytes {
+                return Ok(());
+            }
             Ok(shop.target.write_disk(*disk, *offset, &bytes)?)
         }
     }
+}
+
+/// Clears away what a run that was cut off was about to put in the place of `path`.
+fn clear_left_over(shop: &Workshop<'_>, id: &str, path: &Path) -> Result<(), Error> {
+    if let Some(parent) = path.parent() {
+        let left_over = parent.join(temporary_name(path, id));
+        let found = shop.target.root().metadata(&left_over).ok();
+        if found.is_some_and(|found| matches!(found.kind, FileKind::File | FileKind::Symlink)) {
+            shop.writer.remove(&left_over)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether `path` is that node already, with everything about it.
+fn is_node(root: &Root, journal: &Journal<'_>, id: &str, path: &Path, node: &Node) -> Result<bool, Error> {
+    let here = match root.metadata(path) {
+        Ok(here) => here,
+        Err(error) if matches!(error.reason, Reason::NotFound | Reason::NotADirectory) => {
+            return Ok(*node == Node::Absent);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    // Who has read it since has changed its access time, and nothing else.
+    let same = |attributes: &Attrs| {
+        Ok::<bool, Error>(Attrs { atime: attributes.atime, ..Attrs::read(root, path)? } == *attributes)
+    };
+    Ok(match node {
+        Node::File { content: Content::Kept(name), attributes } if here.is_file() => {
+            same(attributes)? && root.read_up_to(path, u64::MAX)? == journal.kept(id, name)?
+        }
+        Node::Dir { attributes } if here.is_dir() => same(attributes)?,
+        Node::Link { target, attributes } if here.kind == FileKind::Symlink => {
+            same(attributes)? && root.read_link(path)? == target.path()
+        }
+        Node::Attributes { attributes } => same(attributes)?,
+        _ => false,
+    })
+}
+
+/// Gives a file that has other names the one back that it had here; whether it is as it was, so that it could be.
+fn come_back(
+    shop: &Workshop<'_>,
+    journal: &Journal<'_>,
+    id: &str,
+    path: &Path,
+    before: &Node,
+    link: &str,
+) -> Result<bool, Error> {
+    let Ok(former) = journal.linked(id, link) else { return Ok(false) };
+    if !is_node(shop.target.root(), journal, id, &former, before)? {
+        return Ok(false);
+    }
+    Ok(shop.writer.rename(&former, path).is_ok())
 }
 
 fn become_node(shop: &Workshop<'_>, journal: &Journal<'_>, id: &str, path: &Path, node: &Node) -> Result<(), Error> {
@@ -504,12 +798,12 @@ fn become_node(shop: &Workshop<'_>, journal: &Journal<'_>, id: &str, path: &Path
     let writer = shop.writer;
     let here = root.metadata(path).ok();
     let temporary = temporary_name(path, id);
-    // Left over from a run that was cut off.
-    if let Some(parent) = path.parent() {
-        let left_over = parent.join(&temporary);
-        if root.metadata(&left_over).is_ok() {
-            writer.remove(&left_over)?;
-        }
+    clear_left_over(shop, id, path)?;
+    if let Some(kind) = here.map(|found| found.kind)
+        && !matches!(kind, FileKind::File | FileKind::Symlink | FileKind::Dir)
+        && !matches!(node, Node::Attributes { .. })
+    {
+        return Err(Error::Refused(tr!("{path} is a {kind}, which is not replaced", path, kind = kind.to_string())));
     }
     match node {
         Node::Absent => {
@@ -518,25 +812,15 @@ fn become_node(shop: &Workshop<'_>, journal: &Journal<'_>, id: &str, path: &Path
             }
         }
         Node::File { content, attributes } => {
-            let bytes;
             let content = match content {
-                Content::Kept(name) => {
-                    bytes = journal.kept(id, name)?;
-                    bytes
-                }
+                Content::Kept(name) => journal.kept(id, name)?,
                 Content::Donor(_) => {
                     let donor =
                         shop.donor.ok_or_else(|| Error::Refused(tr!("there is no donor to copy {path} from", path)))?;
                     donor.root().read_up_to(path, u64::MAX)?
                 }
             };
-            match &here {
-                // A file with several names stays one file: it is written in place. The journal covers a power loss.
-                Some(found) if found.is_file() && found.nlink > 1 => {
-                    writer.overwrite(path, &content, &attributes.to_target())?;
-                }
-                _ => writer.replace(path, &content, &attributes.to_target(), &temporary)?,
-            }
+            writer.replace(path, &content, &attributes.to_target(), &temporary)?;
         }
         Node::Dir { attributes } => {
             if !here.is_some_and(|found| found.is_dir()) {

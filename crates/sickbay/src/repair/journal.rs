@@ -4,7 +4,8 @@
 //!
 //! | file | what it is |
 //! |---|---|
-//! | `b0`, `b1`, … | former contents |
+//! | `b0`, `b1`, … | former and new contents |
+//! | `l0`, `l1`, … | a former file itself, which has other names (hard links): they keep its content, and undo gives it its name back |
 //! | `entry.json` | the former and the new state of every path; written last, so an entry without it never began |
 //! | `done` | the repair was made wholly |
 //!
@@ -15,6 +16,13 @@
 //! A target whose disk is full has no room for it: then it is kept where `--journal` says, in a directory `sickbay-ID` that
 //! is named after the target's root file system, so that no other target's entries are taken for its own.
 //!
+//! Who looks into a journal ([`Journal::look`]) writes nothing, takes no lock, and clears nothing away; that is done by who
+//! writes ([`Journal::recover`]).
+//!
+//! A journal that is found on a target may be a stranger's. It is only taken for one when root, or who runs this, owns it,
+//! nobody else may write to it, no link leads to it and it has the file `parent` with which every journal begins; and what
+//! an entry says is done only after the whole of it was judged ([`super::trust`]).
+//!
 //! When the last entry is taken back the journal's own directory goes as well, and the directory that held it gets its
 //! times back: they are kept in the name under which the directory is first made.
 
@@ -22,9 +30,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use sickbay_target::{Attributes, FileKind, Kind, Lock, Record, Root, Target, Times, Writer};
+use sickbay_target::{Attributes, FileKind, Flags, Kind, Lock, Metadata, Record, Root, Target, Times, Writer};
 
 use super::apply::Error;
+use crate::text::Text;
 use crate::tr;
 
 /// The state of a path, before or after a repair.
@@ -57,6 +66,19 @@ pub enum Node {
         /// Mode, owner, times, extended attributes.
         attributes: Attrs,
     },
+}
+
+impl Node {
+    /// Its attributes; `None` of nothing.
+    pub fn attributes(&self) -> Option<&Attrs> {
+        match self {
+            Node::Absent => None,
+            Node::File { attributes, .. }
+            | Node::Dir { attributes }
+            | Node::Link { attributes, .. }
+            | Node::Attributes { attributes } => Some(attributes),
+        }
+    }
 }
 
 /// Where the content of a file is.
@@ -178,6 +200,9 @@ pub enum Op {
         before: Node,
         /// What will be there.
         after: Node,
+        /// File of the entry that is the former file itself, where that has other names.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        link: Option<String>,
     },
     /// A kernel parameter gets another value.
     Sysctl {
@@ -187,6 +212,9 @@ pub enum Op {
         before: String,
         /// New value.
         after: String,
+        /// The boot of the kernel that got it: another has its own values.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        boot_id: Option<String>,
     },
     /// Bytes of the disk outside every file system become others.
     Disk {
@@ -217,12 +245,17 @@ pub struct Entry {
     /// Where copied files come from, if any are.
     pub donor: Option<String>,
     /// What is changed, in order.
+    #[serde(deserialize_with = "bounded")]
     pub ops: Vec<Op>,
     /// Times of the directories in which names come or go.
+    #[serde(deserialize_with = "bounded")]
     pub parents: Vec<(Name, ParentTimes)>,
+    /// Paths with a flag of chattr(1), `i`, `a` or `ia`, that is cleared while the repair is made or taken back.
+    #[serde(default, deserialize_with = "bounded", skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<(Name, String)>,
     /// Of an entry that is about a disk as a whole (see [`super::held`]): what was written. The files of the entry hold
     /// these pieces one after the other.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "bounded", skip_serializing_if = "Vec::is_empty")]
     pub pieces: Vec<Piece>,
 }
 
@@ -241,6 +274,7 @@ impl Entry {
             donor: None,
             ops: Vec::new(),
             parents: Vec::new(),
+            flags: Vec::new(),
             pieces: Vec::new(),
         }
     }
@@ -249,21 +283,68 @@ impl Entry {
 /// Times of a directory: access and modification, seconds and nanoseconds.
 pub type ParentTimes = ((i64, u32), (i64, u32));
 
-/// The name of an entry's commit record.
+/// As many things an entry may change. Those of all packages of a large system are fewer.
+const MOST: usize = 400_000;
+
+/// A list that a stranger may have written.
+fn bounded<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    struct Bounded<T>(std::marker::PhantomData<T>);
+    impl<'de, T: Deserialize<'de>> serde::de::Visitor<'de> for Bounded<T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(f, "a list of at most {MOST}")
+        }
+
+        fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
+            let mut all = Vec::new();
+            while let Some(item) = list.next_element()? {
+                if all.len() == MOST {
+                    return Err(serde::de::Error::custom("too long a list"));
+                }
+                all.push(item);
+            }
+            Ok(all)
+        }
+    }
+    deserializer.deserialize_seq(Bounded(std::marker::PhantomData))
+}
+
+/// The name of an entry's commit record, and under which it is written.
 const ENTRY: &str = "entry.json";
+const ENTRY_NEW: &str = "entry.new";
 /// The name of the mark that a repair was made wholly.
 const DONE: &str = "done";
+/// The file with which every journal begins: the times of the directory that it is in.
+const MARK: &str = "parent";
 /// Where the journal is, or in which of these directories it is made: the first one that exists.
 const HOMES: [(&str, &str); 3] = [("/var/lib", "sickbay"), ("/var", ".sickbay"), ("/", ".sickbay")];
+
+/// As large an entry's commit record may be, and as large a content that is kept on the target.
+const ENTRY_LIMIT: u64 = 128 << 20;
+const CONTENT_LIMIT: u64 = 1 << 30;
 
 /// The journal of one target.
 #[derive(Debug)]
 pub struct Journal<'a> {
     root: &'a Root,
-    writer: &'a Writer,
     /// Where it may be made: the directory above, and its name.
     homes: Vec<(PathBuf, String)>,
     home: Option<PathBuf>,
+    /// What is in its place and is not ours, and why.
+    foreign: Vec<Text>,
+    is_elsewhere: bool,
+    /// `None` for who only looks.
+    pen: Option<Pen<'a>>,
+}
+
+#[derive(Debug)]
+struct Pen<'a> {
+    writer: &'a Writer,
     /// Of the target's root directory: one sickbay writes at a time.
     _lock: Lock,
 }
@@ -273,35 +354,56 @@ pub struct Journal<'a> {
 const PATIENCE: Duration = Duration::from_secs(3);
 
 impl<'a> Journal<'a> {
-    /// Opens the target's journal, if it has one; it is made with the first entry. It is on the target itself, unless it is
-    /// kept in the directory `elsewhere`. Refuses when another sickbay holds the target.
+    /// Opens the target's journal to write, if it has one; it is made with the first entry. It is on the target itself, unless it
+    /// is kept in the directory `elsewhere`. Refuses when another sickbay holds the target.
     pub fn open(target: &'a Target, elsewhere: Option<&'a Target>) -> Result<Journal<'a>, Error> {
+        let store = elsewhere.unwrap_or(target);
+        Journal::look(target, elsewhere).with_pen(writer_of(store)?, writer_of(target)?)
+    }
+
+    /// The target's journal, to look at.
+    pub fn look(target: &'a Target, elsewhere: Option<&'a Target>) -> Journal<'a> {
         let homes = match elsewhere {
             Some(_) => vec![(PathBuf::from("/"), format!("sickbay-{}", identity(target)))],
             None => HOMES.iter().map(|(parent, name)| (PathBuf::from(parent), (*name).to_owned())).collect(),
         };
-        let store = elsewhere.unwrap_or(target);
-        Journal::in_one_of(homes, store.root(), writer_of(store)?, writer_of(target)?)
+        Journal::in_one_of(homes, elsewhere.unwrap_or(target).root(), elsewhere.is_some())
     }
 
-    /// Whether there is one on the target; looks only.
-    pub fn is_on(target: &Target) -> bool {
-        HOMES.iter().any(|(parent, name)| target.root().exists(Path::new(parent).join(name)).unwrap_or(false))
+    /// Whether there is one on the target, or something in its place.
+    pub fn is_on(target: &'a Target) -> bool {
+        let journal = Journal::look(target, None);
+        journal.home.is_some() || !journal.foreign.is_empty()
     }
 
-    /// The journal in a directory of this machine that is about a disk as a whole (see [`super::held`]).
+    /// The journal in a directory of this machine that is about a disk as a whole (see [`super::held`]), to write.
     pub fn of_disk(record: &'a Record) -> Result<Journal<'a>, Error> {
-        let homes = vec![(PathBuf::from("/"), "journal".to_owned())];
-        Journal::in_one_of(homes, record.root(), record.writer(), record.writer())
+        Journal::look_at_disk(record).with_pen(record.writer(), record.writer())
+    }
+
+    /// The same, to look at.
+    pub fn look_at_disk(record: &'a Record) -> Journal<'a> {
+        Journal::in_one_of(vec![(PathBuf::from("/"), "journal".to_owned())], record.root(), true)
+    }
+
+    fn in_one_of(homes: Vec<(PathBuf, String)>, root: &'a Root, is_elsewhere: bool) -> Journal<'a> {
+        let mut journal = Journal { root, homes, home: None, foreign: Vec::new(), is_elsewhere, pen: None };
+        for (parent, name) in &journal.homes {
+            let home = parent.join(name);
+            match is_ours(root, &home, name) {
+                Ok(true) => {
+                    journal.home = Some(home);
+                    break;
+                }
+                Ok(false) => {}
+                Err(why) => journal.foreign.push(why),
+            }
+        }
+        journal
     }
 
     /// `locked` writes what the journal is about.
-    fn in_one_of(
-        homes: Vec<(PathBuf, String)>,
-        root: &'a Root,
-        writer: &'a Writer,
-        locked: &Writer,
-    ) -> Result<Journal<'a>, Error> {
+    fn with_pen(mut self, writer: &'a Writer, locked: &Writer) -> Result<Journal<'a>, Error> {
         let until = Instant::now() + PATIENCE;
         let lock = loop {
             match locked.lock(Path::new("/")) {
@@ -310,26 +412,61 @@ impl<'a> Journal<'a> {
                 Err(_) => return Err(Error::Refused(tr!("another sickbay is at work on this target"))),
             }
         };
-        let mut journal = Journal { root, writer, homes, home: None, _lock: lock };
-        for (parent, name) in journal.homes.clone() {
-            journal.adopt(&parent, &name)?;
-            let home = parent.join(name);
-            if root.metadata(&home).is_ok_and(|metadata| metadata.is_dir()) {
-                journal.home = Some(home);
-                break;
+        self.pen = Some(Pen { writer, _lock: lock });
+        Ok(self)
+    }
+
+    fn writer(&self) -> Result<&'a Writer, Error> {
+        let pen = self.pen.as_ref().map(|pen| pen.writer);
+        pen.ok_or_else(|| Error::Refused(tr!("the target was opened for reading only")))
+    }
+
+    /// What was found in the place of a journal and is none of ours, a sentence each.
+    pub fn foreign(&self) -> &[Text] {
+        &self.foreign
+    }
+
+    /// Whether it is kept in a directory that the user named, or on this machine, and not on the target.
+    pub fn is_elsewhere(&self) -> bool {
+        self.is_elsewhere
+    }
+
+    /// Clears away what never counted: an entry that was begun and not committed when the power went, a journal that was made
+    /// and not yet given its name.
+    pub fn recover(&self) -> Result<(), Error> {
+        for (parent, name) in &self.homes {
+            self.adopt(parent, name)?;
+        }
+        let Some(home) = &self.home else { return Ok(()) };
+        for id in self.ids()? {
+            let dir = home.join(&id);
+            if self.root.metadata(dir.join(ENTRY)).is_err() {
+                self.remove_entry(&dir)?;
             }
         }
-        Ok(journal)
+        Ok(())
     }
 
     /// A directory that was made but not yet given its name when the power went: it is empty, and its name holds the
     /// times of its parent.
     fn adopt(&self, parent: &Path, name: &str) -> Result<(), Error> {
+        let Ok(true) = is_dir_without_links(self.root, parent) else { return Ok(()) };
         let Ok(entries) = self.root.read_dir(parent) else { return Ok(()) };
         for entry in entries {
             let Some(times) = entry.name.to_str().and_then(|found| parse_staging(found, name)) else { continue };
-            self.remove_tree(&parent.join(&entry.name))?;
-            self.writer.set_times(parent, times)?;
+            let staging = parent.join(&entry.name);
+            let within = self.root.read_dir(&staging).unwrap_or_default();
+            let is_one = entry.kind == FileKind::Dir
+                && self.root.metadata(&staging).is_ok_and(|found| why_not_ours(&found).is_none())
+                && within.iter().all(|entry| entry.name == MARK && entry.kind == FileKind::File);
+            if !is_one {
+                continue;
+            }
+            for entry in within {
+                self.writer()?.remove(&staging.join(&entry.name))?;
+            }
+            self.writer()?.remove(&staging)?;
+            self.writer()?.set_times(parent, times)?;
         }
         Ok(())
     }
@@ -337,7 +474,15 @@ impl<'a> Journal<'a> {
     /// Where it is, or, before its first entry, where it is going to be.
     pub fn place(&self) -> (&'a Root, PathBuf) {
         let first = || self.homes.first().map(|(parent, name)| parent.join(name)).unwrap_or_default();
-        (self.root, self.home.clone().unwrap_or_else(first))
+        let new = || self.new_home().map(|(parent, name)| parent.join(name));
+        (self.root, self.home.clone().or_else(new).unwrap_or_else(first))
+    }
+
+    /// The first directory that is there, and in which nothing else has our name.
+    fn new_home(&self) -> Option<&(PathBuf, String)> {
+        self.homes.iter().find(|(parent, name)| {
+            is_dir_without_links(self.root, parent).unwrap_or(false) && self.root.metadata(parent.join(name)).is_err()
+        })
     }
 
     /// Makes the journal's directory unless it is there.
@@ -345,47 +490,51 @@ impl<'a> Journal<'a> {
         if let Some(home) = &self.home {
             return Ok(home.clone());
         }
-        let (parent, name) = self
-            .homes
-            .iter()
-            .find(|(parent, _)| self.root.metadata(parent).is_ok_and(|metadata| metadata.is_dir()))
-            .ok_or_else(|| Error::Refused(tr!("the target has no directory for the journal")))?;
+        let Some((parent, name)) = self.new_home() else {
+            let none = tr!("the target has no directory for the journal");
+            return Err(Error::Refused(self.foreign.first().cloned().unwrap_or(none)));
+        };
+        let writer = self.writer()?;
         let metadata = self.root.metadata(parent)?;
         let times = Times { atime: metadata.atime, mtime: metadata.mtime };
         let staging = parent.join(staging_name(name, times));
-        self.writer.make_dir(&staging, 0o700, (0, 0))?;
-        self.writer.write_new(&staging.join("parent"), staging_name(name, times).as_bytes(), 0o600)?;
-        self.writer.sync_dir(&staging)?;
         let home = parent.join(name);
-        self.writer.rename(&staging, &home)?;
-        self.writer.sync_dir(parent)?;
+        let make = || -> Result<(), Error> {
+            writer.make_dir(&staging, 0o700, (0, 0))?;
+            writer.write_new(&staging.join(MARK), staging_name(name, times).as_bytes(), 0o600)?;
+            writer.sync_dir(&staging)?;
+            writer.rename(&staging, &home)?;
+            Ok(writer.sync_dir(parent)?)
+        };
+        if let Err(error) = make() {
+            let _ = self.adopt(parent, name);
+            return Err(error);
+        }
         self.home = Some(home.clone());
         Ok(home)
     }
 
-    /// Ids of the entries that began, oldest first. Entries that never began are cleared away.
+    /// The directories of entries, of those too that never counted.
+    fn ids(&self) -> Result<Vec<String>, Error> {
+        let Some(home) = &self.home else { return Ok(Vec::new()) };
+        let all = self.root.read_dir(home)?.into_iter().filter(|entry| entry.kind == FileKind::Dir);
+        let mut ids: Vec<String> =
+            all.filter_map(|entry| entry.name.to_str().filter(|name| is_id(name)).map(str::to_owned)).collect();
+        ids.sort_by_key(|id| id.parse::<u32>().unwrap_or(u32::MAX));
+        Ok(ids)
+    }
+
+    /// Ids of the entries that began, oldest first.
     pub fn entries(&self) -> Result<Vec<String>, Error> {
         let Some(home) = &self.home else { return Ok(Vec::new()) };
-        let mut ids = Vec::new();
-        for entry in self.root.read_dir(home)? {
-            let Some(id) = entry.name.to_str().filter(|name| name.bytes().all(|b| b.is_ascii_digit())) else {
-                continue;
-            };
-            let dir = home.join(id);
-            if self.root.metadata(dir.join(ENTRY)).is_ok() {
-                ids.push(id.to_owned());
-            } else {
-                self.remove_tree(&dir)?;
-            }
-        }
-        ids.sort();
-        Ok(ids)
+        let began = |id: &String| self.root.metadata(home.join(id).join(ENTRY)).is_ok();
+        Ok(self.ids()?.into_iter().filter(began).collect())
     }
 
     /// Reads an entry.
     pub fn read(&self, id: &str) -> Result<Entry, Error> {
-        let path = self.dir(id)?.join(ENTRY);
-        let bytes = self.root.read_up_to(&path, 256 << 20)?;
+        let path = self.file(id, ENTRY)?;
+        let bytes = self.root.read_up_to(&path, ENTRY_LIMIT)?;
         serde_json::from_slice(&bytes).map_err(|error| {
             Error::Refused(tr!("{path}: the journal entry is damaged: {error}", path, error = error.to_string()))
         })
@@ -398,96 +547,271 @@ impl<'a> Journal<'a> {
 
     /// Content kept in an entry.
     pub fn kept(&self, id: &str, name: &str) -> Result<Vec<u8>, Error> {
-        Ok(self.root.read_up_to(self.dir(id)?.join(name), u64::MAX)?)
+        Ok(self.root.read_up_to(self.kept_file(id, name)?, self.content_limit())?)
+    }
+
+    /// Whether content is kept under that name, and could be read.
+    pub fn has(&self, id: &str, name: &str) -> Result<(), Error> {
+        let (path, limit) = (self.kept_file(id, name)?, self.content_limit());
+        let size = self.root.metadata(&path)?.size;
+        if size > limit {
+            return Err(Error::Refused(tr!(
+                "{path} is too large: {size}, and at most {limit} is read",
+                path,
+                size,
+                limit
+            )));
+        }
+        Ok(())
+    }
+
+    /// A file as it was before the repair, with its other names.
+    pub fn linked(&self, id: &str, name: &str) -> Result<PathBuf, Error> {
+        let path = self.dir(id)?.join(name);
+        match is_numbered(name, 'l') && self.root.metadata(&path)?.is_file() {
+            true => Ok(path),
+            false => Err(not_plain(&path)),
+        }
+    }
+
+    fn kept_file(&self, id: &str, name: &str) -> Result<PathBuf, Error> {
+        match is_numbered(name, 'b') {
+            true => self.file(id, name),
+            false => Err(Error::Refused(tr!("the journal entry is damaged: {name} is no file of it", name))),
+        }
+    }
+
+    /// A file of an entry that only we can have written.
+    fn file(&self, id: &str, name: &str) -> Result<PathBuf, Error> {
+        let path = self.dir(id)?.join(name);
+        let found = self.root.metadata(&path)?;
+        if !found.is_file() {
+            return Err(not_plain(&path));
+        }
+        match why_not_ours(&found) {
+            None => Ok(path),
+            Some(why) => Err(Error::Refused(tr!("{path} is not used: {why}", path, why))),
+        }
+    }
+
+    /// On the target itself memory must be enough to read it on any machine.
+    fn content_limit(&self) -> u64 {
+        if self.is_elsewhere { u64::MAX } else { CONTENT_LIMIT }
     }
 
     /// Begins an entry: gives its id. Nothing of it counts before [`Journal::commit`].
     pub fn begin(&mut self) -> Result<String, Error> {
+        self.recover()?;
         let home = self.home()?;
-        let last = self.entries()?.last().and_then(|id| id.parse::<u32>().ok()).unwrap_or(0);
+        let last = self.ids()?.last().and_then(|id| id.parse::<u32>().ok()).unwrap_or(0);
         let id = format!("{:04}", last + 1);
-        self.writer.make_dir(&home.join(&id), 0o700, (0, 0))?;
+        if let Err(error) = self.writer()?.make_dir(&home.join(&id), 0o700, (0, 0)) {
+            let _ = self.abandon(&id);
+            return Err(error.into());
+        }
         Ok(id)
     }
 
     /// Keeps content in an entry that has begun.
     pub fn keep(&self, id: &str, name: &str, content: &[u8]) -> Result<(), Error> {
-        Ok(self.writer.write_new(&self.dir(id)?.join(name), content, 0o600)?)
+        let path = self.dir(id)?.join(name);
+        if content.len() as u64 > self.content_limit() {
+            return Err(Error::Refused(tr!(
+                "what was there is too large to be kept on the target; --journal DIR keeps it elsewhere"
+            )));
+        }
+        Ok(self.writer()?.write_new(&path, content, 0o600)?)
+    }
+
+    /// Keeps what a checker of file systems said.
+    pub fn keep_log(&self, id: &str, log: &[u8]) -> Result<(), Error> {
+        Ok(self.writer()?.write_new(&self.dir(id)?.join(super::held::LOG), log, 0o600)?)
+    }
+
+    /// Keeps a file itself, where that can be: on the same file system.
+    pub fn keep_link(&self, id: &str, name: &str, path: &Path) -> Result<bool, Error> {
+        let new = self.dir(id)?.join(name);
+        Ok(!self.is_elsewhere && self.writer()?.hard_link(path, &new).is_ok())
+    }
+
+    /// Gives the first entry after `id` that remembers times of the directory `parent` these times instead, those that it had
+    /// before both; whether there is one. Then that entry, and no longer `id`, is the one that gives them back.
+    pub fn hand_on(&self, id: &str, parent: &Name, times: ParentTimes) -> Result<bool, Error> {
+        for later in self.entries()?.into_iter().filter(|later| later.as_str() > id) {
+            // What cannot be read, or is none of ours, gives nothing back.
+            let Ok(mut entry) = self.read(&later) else { continue };
+            if let Some((_, remembered)) = entry.parents.iter_mut().find(|(name, _)| name == parent) {
+                *remembered = times;
+                self.commit(&later, &entry)?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Makes the entry count. Everything kept is on the disk before this returns.
     pub fn commit(&self, id: &str, entry: &Entry) -> Result<(), Error> {
-        let dir = self.dir(id)?;
-        let json = serde_json::to_vec_pretty(entry)
-            .map_err(|error| Error::Refused(crate::text::Text::verbatim(error.to_string())))?;
-        let temporary = dir.join("entry.new");
-        self.writer.write_new(&temporary, &json, 0o600)?;
-        self.writer.sync_dir(&dir)?;
-        self.writer.rename(&temporary, &dir.join(ENTRY))?;
-        self.writer.sync_dir(&dir)?;
+        let (dir, writer) = (self.dir(id)?, self.writer()?);
+        let json = serde_json::to_vec(entry).map_err(|error| Error::Refused(Text::verbatim(error.to_string())))?;
+        if json.len() as u64 > ENTRY_LIMIT || entry.ops.len() > MOST {
+            return Err(Error::Refused(tr!("the repair changes more than one journal entry can hold")));
+        }
+        let temporary = dir.join(ENTRY_NEW);
+        if self.root.metadata(&temporary).is_ok() {
+            writer.remove(&temporary)?; // left over from a commit that was cut off
+        }
+        writer.write_new(&temporary, &json, 0o600)?;
+        writer.sync_dir(&dir)?;
+        writer.rename(&temporary, &dir.join(ENTRY))?;
+        writer.sync_dir(&dir)?;
         if let Some(home) = &self.home {
-            self.writer.sync_dir(home)?;
+            writer.sync_dir(home)?;
         }
         Ok(())
     }
 
     /// Marks the repair of an entry as made wholly.
     pub fn done(&self, id: &str) -> Result<(), Error> {
-        let dir = self.dir(id)?;
-        self.writer.write_new(&dir.join(DONE), b"", 0o600)?;
-        Ok(self.writer.sync_dir(&dir)?)
+        let (dir, writer) = (self.dir(id)?, self.writer()?);
+        writer.write_new(&dir.join(DONE), b"", 0o600)?;
+        Ok(writer.sync_dir(&dir)?)
+    }
+
+    /// Says of an entry that it is being taken back: what is cut off from here on holds some of both states.
+    pub fn reopen(&self, id: &str) -> Result<(), Error> {
+        let (dir, writer) = (self.dir(id)?, self.writer()?);
+        if self.is_done(id) {
+            writer.remove(&dir.join(DONE))?;
+        }
+        Ok(())
     }
 
     /// Forgets an entry, and with the last one the journal.
     pub fn forget(&mut self, id: &str) -> Result<(), Error> {
-        let dir = self.dir(id)?;
-        // Without its commit record an entry never began; `entries` clears the rest away if this is cut off.
-        self.writer.remove(&dir.join(ENTRY))?;
-        self.writer.sync_dir(&dir)?;
-        self.remove_tree(&dir)?;
-        if self.entries()?.is_empty() {
+        let (dir, writer) = (self.dir(id)?, self.writer()?);
+        // Without its commit record an entry never began; `recover` clears the rest away if this is cut off.
+        if self.root.metadata(dir.join(ENTRY)).is_ok() {
+            writer.remove(&dir.join(ENTRY))?;
+            writer.sync_dir(&dir)?;
+        }
+        self.remove_entry(&dir)?;
+        if self.ids()?.is_empty() {
             self.remove_home()?;
         }
         Ok(())
     }
 
+    /// Leaves nothing of an entry that was begun and for which no path was touched.
+    pub fn abandon(&mut self, id: &str) -> Result<(), Error> {
+        match &self.home {
+            Some(home) if self.root.metadata(home.join(id)).is_ok() => self.forget(id),
+            Some(_) if self.ids()?.is_empty() => self.remove_home(),
+            _ => Ok(()),
+        }
+    }
+
     /// Removes a journal without entries, as if it had never been made.
     pub fn remove_home(&mut self) -> Result<(), Error> {
         let Some(home) = self.home.clone() else { return Ok(()) };
-        let recorded = self.root.read(home.join("parent")).ok().and_then(|bytes| String::from_utf8(bytes).ok());
         let name = home.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
         let parent = home.parent().unwrap_or(Path::new("/")).to_owned();
-        match recorded.as_deref().and_then(|recorded| parse_staging(recorded, &name)) {
-            Some(times) => {
-                let staging = parent.join(staging_name(&name, times));
-                self.writer.rename(&home, &staging)?;
-                self.adopt(&parent, &name)?;
-            }
-            None => self.remove_tree(&home)?,
+        self.recover()?;
+        if let Some(times) = times_in(self.root, &home, &name)
+            && self.ids()?.is_empty()
+        {
+            let staging = parent.join(staging_name(&name, times));
+            self.writer()?.rename(&home, &staging)?;
+            self.home = None;
+            self.adopt(&parent, &name)?;
         }
-        self.home = None;
         Ok(())
     }
 
+    /// The directory of an entry.
     fn dir(&self, id: &str) -> Result<PathBuf, Error> {
-        match &self.home {
-            Some(home) if !id.is_empty() && id.bytes().all(|b| b.is_ascii_digit()) => Ok(home.join(id)),
-            _ => Err(Error::Refused(tr!("the journal has no entry {id}", id))),
+        let none = || Error::Refused(tr!("the journal has no entry {id}", id));
+        let dir = self.home.as_ref().filter(|_| is_id(id)).ok_or_else(none)?.join(id);
+        let found = self.root.metadata(&dir).map_err(|_| none())?;
+        match why_not_ours(&found) {
+            None if found.is_dir() => Ok(dir),
+            None => Err(none()),
+            Some(why) => Err(Error::Refused(tr!("{path} is not used: {why}", path = dir, why))),
         }
     }
 
-    /// Removes the journal's own files; it never holds anything else.
-    fn remove_tree(&self, dir: &Path) -> Result<(), Error> {
+    /// Removes the directory of an entry. What we have not put there stays, and the directory with it.
+    fn remove_entry(&self, dir: &Path) -> Result<(), Error> {
+        if !self.root.metadata(dir)?.is_dir() {
+            return Err(not_plain(dir));
+        }
         for entry in self.root.read_dir(dir)? {
-            let path = dir.join(&entry.name);
-            if entry.kind == FileKind::Dir {
-                self.remove_tree(&path)?;
-            } else {
-                self.writer.remove(&path)?;
+            let name = entry.name.to_str().unwrap_or_default();
+            let is_ours = [ENTRY, ENTRY_NEW, DONE, super::held::LOG].contains(&name);
+            if entry.kind == FileKind::File && (is_ours || is_numbered(name, 'b') || is_numbered(name, 'l')) {
+                self.writer()?.remove(&dir.join(name))?;
             }
         }
-        Ok(self.writer.remove(dir)?)
+        Ok(self.writer()?.remove(dir)?)
     }
+}
+
+/// `0001`: digits, as many as a number has.
+fn is_id(name: &str) -> bool {
+    (1..=9).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// `b0`, `l12`.
+fn is_numbered(name: &str, letter: char) -> bool {
+    name.strip_prefix(letter).is_some_and(is_id)
+}
+
+fn not_plain(path: &Path) -> Error {
+    Error::Refused(tr!("{path} is not used: {why}", path, why = tr!("it is not what sickbay keeps there")))
+}
+
+/// Why something in the place of our own is not: it belongs to somebody else, or somebody else may write to it.
+fn why_not_ours(found: &Metadata) -> Option<Text> {
+    if found.uid != 0 && found.uid != sickbay_target::user() {
+        return Some(tr!("it belongs to user {uid}", uid = found.uid));
+    }
+    let others_write = found.mode & 0o022 != 0 && found.kind != FileKind::Symlink;
+    others_write.then(|| tr!("others may write to it (mode {mode})", mode = format!("{:04o}", found.mode)))
+}
+
+/// Whether a directory is there to which no link leads.
+fn is_dir_without_links(root: &Root, dir: &Path) -> Result<bool, Error> {
+    for above in dir.ancestors() {
+        match root.metadata(above) {
+            Ok(found) if found.is_dir() => {}
+            Ok(_) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(true)
+}
+
+/// Whether a journal of ours is there; why not, when something else is.
+fn is_ours(root: &Root, home: &Path, name: &str) -> Result<bool, Text> {
+    let Ok(found) = root.metadata(home) else { return Ok(false) };
+    let not_used = |why: Text| Err(tr!("{path} is not used: {why}", path = home, why));
+    if !is_dir_without_links(root, home).unwrap_or(false) {
+        return not_used(tr!("a symbolic link leads to it, or it is no directory"));
+    }
+    if let Some(why) = why_not_ours(&found) {
+        return not_used(why);
+    }
+    match times_in(root, home, name) {
+        Some(_) => Ok(true),
+        None => not_used(tr!("it is no journal of sickbay")),
+    }
+}
+
+/// The times of the directory above, as a journal remembers them.
+fn times_in(root: &Root, home: &Path, name: &str) -> Option<Times> {
+    let mark = home.join(MARK);
+    root.metadata(&mark).ok().filter(|found| found.is_file() && why_not_ours(found).is_none())?;
+    let text = String::from_utf8(root.read_up_to(&mark, 4096).ok()?).ok()?;
+    parse_staging(&text, name)
 }
 
 /// What may be written; it was opened for that.
@@ -519,6 +843,20 @@ fn parse_staging(found: &str, name: &str) -> Option<Times> {
     let mut pair = || Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?));
     let times = Times { atime: pair()?, mtime: pair()? };
     numbers.next().is_none().then_some(times)
+}
+
+/// The letters of chattr(1).
+pub(crate) fn flag_letters(flags: Flags) -> String {
+    [(flags.immutable, 'i'), (flags.append_only, 'a')]
+        .iter()
+        .filter(|(set, _)| *set)
+        .map(|(_, letter)| letter)
+        .collect()
+}
+
+/// The flags that letters say.
+pub(crate) fn flags_of(letters: &str) -> Flags {
+    Flags { immutable: letters.contains('i'), append_only: letters.contains('a') }
 }
 
 #[cfg(test)]

@@ -75,8 +75,12 @@ impl Order {
     pub fn step(&self, facts: &Facts) -> Result<Step, Text> {
         let title = self.title();
         let changes = self.changes(facts)?;
-        let repair = Repair { title: title.clone(), risk: Risk::Safe, changes };
-        Ok(Step { finding: None, check: ID, key: (ID, title), repair })
+        Ok(Step::ordered(ID, Repair { title, risk: Risk::Safe, changes }))
+    }
+
+    /// The order as a step that changes nothing, for a report of why it could not be carried out.
+    pub fn nothing(&self) -> Step {
+        Step::ordered(ID, Repair { title: self.title(), risk: Risk::Safe, changes: Vec::new() })
     }
 
     /// What it does.

@@ -1,7 +1,7 @@
 //! Which repairs are made, in one round.
 //!
 //! Only causes are repaired: what hangs under them is looked at again afterwards. Several repairs of one file are
-//! joined by a three-way merge; what cannot be joined waits for the next round.
+//! joined where they do not collide; what cannot be joined waits for the next round.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -11,10 +11,13 @@ use sickbay_target::Target;
 
 use crate::diagnose::Diagnosis;
 use crate::facts::restore::Mirror;
-use crate::finding::Finding;
+use crate::finding::{Finding, Identity, Subject};
+use crate::repair::join::Joined;
 use crate::repair::password::Order;
-use crate::repair::{Change, Repair, Risk};
-use crate::text::Text;
+use crate::repair::verdict::{Edited, moved};
+use crate::repair::{Change, Repair, RepairIdentity, Risk};
+use crate::text::{Lang, Text};
+use crate::tr;
 
 /// What the user lets `fix` do.
 #[derive(Clone, Debug, Default)]
@@ -40,8 +43,10 @@ pub struct Step {
     pub finding: Option<usize>,
     /// The check that found it, or the order's name.
     pub check: &'static str,
-    /// By what the finding is known again.
-    pub key: (&'static str, Text),
+    /// By what the finding is known again, and the repair.
+    pub identity: StepIdentity,
+    /// The finding's sentence.
+    pub sentence: Text,
     /// The repair, its edits joined with those of the steps before.
     pub repair: Repair,
 }
@@ -53,21 +58,90 @@ pub struct Plan {
     pub steps: Vec<Step>,
 }
 
-/// A repair that was tried and did not help: the check, the finding's sentence, the repair's title.
-pub type Refusal = (&'static str, String, String);
+/// By what a step is known again in a later round.
+pub type StepIdentity = (Identity, RepairIdentity);
+
+/// Which findings are to be repaired: what `--only` names, looked up once. Later a number is another finding's.
+#[derive(Clone, Debug)]
+pub struct Scope {
+    risky: bool,
+    checks: Vec<String>,
+    /// What the findings that were named by number are known by now, and what they said.
+    findings: Option<Vec<(Vec<Identity>, Text)>>,
+    declined: HashSet<Identity>,
+}
+
+impl Scope {
+    /// What `choice` means in the look that the user has seen.
+    ///
+    /// # Errors
+    /// When there is no finding of that number, or it is only a consequence of another one.
+    pub fn of(choice: &Choice, diagnosis: &Diagnosis) -> Result<Scope, Text> {
+        let (mut checks, mut findings) = (Vec::new(), Vec::new());
+        for id in &choice.only {
+            let Some(number) = number(id) else {
+                checks.push(id.clone());
+                continue;
+            };
+            let index = number.wrapping_sub(1);
+            let Some(finding) = diagnosis.findings.get(index) else {
+                let count = diagnosis.findings.len();
+                return Err(tr!("there is no finding {id}: {count} were found", id, count));
+            };
+            if let Some(cause) = finding.caused_by {
+                let cause = format!("F{}", cause + 1);
+                return Err(tr!("{id} follows from {cause}: repair that with --only {cause}", id, cause));
+            }
+            findings.push((vec![finding.identity()], finding.message.clone()));
+        }
+        let is_all = choice.only.is_empty();
+        Ok(Scope { risky: choice.risky, checks, findings: (!is_all).then_some(findings), declined: HashSet::new() })
+    }
+
+    /// Leaves out a finding that the user wants to keep.
+    pub fn decline(&mut self, identity: Identity) {
+        self.declined.insert(identity);
+    }
+
+    /// Follows the findings that were named by number through edits.
+    pub fn follow(&mut self, edits: &[Edited]) {
+        for (identities, _) in self.findings.iter_mut().flatten() {
+            *identities = moved(std::mem::take(identities), edits);
+        }
+    }
+
+    fn holds(&self, finding: &Finding, diagnosis: &Diagnosis) -> bool {
+        let identity = finding.identity();
+        if self.declined.contains(&identity) {
+            return false;
+        }
+        let Some(findings) = &self.findings else { return true };
+        // Of several findings about one subject it is the one that says what was seen.
+        let alike = || diagnosis.findings.iter().filter(|other| other.identity() == identity).count();
+        let named = |(known, said): &(Vec<Identity>, Text)| {
+            known.contains(&identity) && (*said == finding.message || alike() == 1)
+        };
+        self.checks.iter().any(|check| check == finding.check.id) || findings.iter().any(named)
+    }
+}
+
+/// The number of `F4`.
+pub fn number(id: &str) -> Option<usize> {
+    id.strip_prefix('F').filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()))?.parse().ok()
+}
 
 /// Chooses for every cause the first repair whose risk is accepted and which is none of `refused`.
-pub fn plan(diagnosis: &Diagnosis, choice: &Choice, refused: &HashSet<Refusal>) -> Plan {
+pub fn plan(diagnosis: &Diagnosis, scope: &Scope, refused: &HashSet<StepIdentity>) -> Plan {
     let mut steps = Vec::new();
-    let mut planned: HashMap<PathBuf, Vec<u8>> = HashMap::new();
+    let mut planned: HashMap<PathBuf, Joined> = HashMap::new();
     let mut touched: HashSet<PathBuf> = HashSet::new();
     let mut chosen: Vec<(usize, &Finding, &Repair)> = Vec::new();
-    for (index, finding) in diagnosis.causes().filter(|(index, finding)| wanted(choice, *index, finding)) {
-        let accepted = if choice.risky { Risk::Risky } else { Risk::Safe };
-        let mut open = finding.repairs.iter().filter(|repair| repair.risk <= accepted && !repair.changes.is_empty());
-        let key = finding.key();
+    for (index, finding) in diagnosis.causes().filter(|(_, finding)| scope.holds(finding, diagnosis)) {
+        let identity = finding.identity();
+        let mut open = offered(finding, scope);
         chosen.extend(
-            open.find(|repair| !refused.contains(&refusal(&key, &repair.title))).map(|it| (index, finding, it)),
+            open.find(|repair| !refused.contains(&(identity.clone(), repair.identity())))
+                .map(|repair| (index, finding, repair)),
         );
     }
     // What makes room goes before what needs it, and what runs a program of the target after what mends the program's files.
@@ -81,7 +155,8 @@ pub fn plan(diagnosis: &Diagnosis, choice: &Choice, refused: &HashSet<Refusal>) 
             steps.push(Step {
                 finding: Some(index),
                 check: finding.check.id,
-                key: finding.key(),
+                identity: (finding.identity(), repair.identity()),
+                sentence: finding.message.clone(),
                 repair: Repair { changes, ..repair.clone() },
             });
         }
@@ -94,39 +169,40 @@ pub fn plan(diagnosis: &Diagnosis, choice: &Choice, refused: &HashSet<Refusal>) 
     Plan { steps }
 }
 
-/// How a repair that did not help is remembered.
-pub fn refusal(key: &(&'static str, Text), title: &Text) -> Refusal {
-    let english = |text: &Text| text.render(crate::text::Lang::En);
-    (key.0, english(&key.1), english(title))
+/// The repairs of a finding whose risk is accepted, best first.
+pub fn offered<'f>(finding: &'f Finding, scope: &Scope) -> impl Iterator<Item = &'f Repair> + use<'f> {
+    let accepted = if scope.risky { Risk::Risky } else { Risk::Safe };
+    finding.repairs.iter().filter(move |repair| repair.risk <= accepted && !repair.changes.is_empty())
 }
 
-fn wanted(choice: &Choice, index: usize, finding: &Finding) -> bool {
-    choice.only.is_empty() || choice.only.iter().any(|id| id == finding.check.id || *id == format!("F{}", index + 1))
+impl Step {
+    /// A repair that no finding asks for, under the name `check`.
+    pub fn ordered(check: &'static str, repair: Repair) -> Step {
+        let subject = Subject::Named(repair.title.render(Lang::En));
+        let identity = (Identity { check, subject, kind: None }, repair.identity());
+        Step { finding: None, check, identity, sentence: repair.title.clone(), repair }
+    }
 }
 
 /// The changes, with edits of files that an earlier step edits joined to that step's result; `None` when they collide.
 fn join(
     changes: &[Change],
-    planned: &mut HashMap<PathBuf, Vec<u8>>,
+    planned: &mut HashMap<PathBuf, Joined>,
     touched: &mut HashSet<PathBuf>,
 ) -> Option<Vec<Change>> {
     let mut joined = Vec::new();
-    let mut new_content = HashMap::new();
+    let mut new: HashMap<PathBuf, Joined> = HashMap::new();
     for change in changes {
         match change {
             Change::Edit { path, before, after } => {
-                let edit = match planned.get(path) {
+                let all = match planned.get(path) {
                     None if touched.contains(path.as_path()) => return None,
-                    None => change.clone(),
-                    Some(current) => {
-                        let merged = diffy::merge_bytes(before, current, after).ok()?;
-                        Change::Edit { path: path.clone(), before: current.clone(), after: merged }
-                    }
+                    None => Joined::new(before).with(before, after)?,
+                    Some(all) => all.with(before, after)?,
                 };
-                if let Change::Edit { after, .. } = &edit {
-                    new_content.insert(path.clone(), after.clone());
-                }
-                joined.push(edit);
+                let before = planned.get(path).map_or(before.as_slice(), Joined::text).to_vec();
+                joined.push(Change::Edit { path: path.clone(), before, after: all.text().to_vec() });
+                new.insert(path.clone(), all);
             }
             other => {
                 let collides = |path: &Path| touched.contains(path) || planned.contains_key(path);
@@ -138,7 +214,7 @@ fn join(
             }
         }
     }
-    planned.extend(new_content);
+    planned.extend(new);
     touched.extend(changes.iter().filter_map(|change| change.path().map(Path::to_owned)));
     Some(joined)
 }

@@ -58,7 +58,7 @@ pub fn offer(facts: &Facts, version: &str, path: &Path) -> Option<(Text, Change)
 /// As [`offer`], for these drivers, which must all be modules of that kernel.
 pub fn with_drivers(facts: &Facts, version: &str, path: &Path, drivers: &[String]) -> Option<(Text, Change)> {
     let rebuild = rebuild(facts, version, path, drivers)?;
-    let program = if rebuild.program == "sh" { "mkinitramfs" } else { rebuild.program.as_str() };
+    let program = rebuild.name();
     let title = tr!("make the initramfs of kernel {version} again with the target's own {program}", version, program);
     Some((title, Change::Rebuild(Box::new(rebuild))))
 }
@@ -191,6 +191,23 @@ fn rebuild(facts: &Facts, version: &str, path: &Path, drivers: &[String]) -> Opt
 }
 
 impl Rebuild {
+    /// The program that is run, as people know it: of a script of ours the one that it is for, which it has as its name.
+    pub fn name(&self) -> &str {
+        match (self.program.as_str(), self.arguments.as_slice()) {
+            ("sh", [option, _, name, ..]) if option == "-c" => name,
+            (program, _) => program,
+        }
+    }
+
+    /// Everything that is run.
+    pub fn command_line(&self) -> String {
+        let words = std::iter::once(&self.program).chain(&self.arguments).map(|word| match word {
+            plain if plain.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_./=+:,@".contains(&b)) => plain.clone(),
+            other => format!("'{}'", other.replace('\'', "'\\''")),
+        });
+        words.collect::<Vec<_>>().join(" ")
+    }
+
     /// Why what was made cannot be taken; `None` when it can.
     pub fn objection(&self, content: &[u8]) -> Option<Text> {
         let path = self.path.as_path();

@@ -14,6 +14,7 @@ use crate::facts::console::{stage, why};
 use crate::finding::{Finding, Place, Severity};
 use crate::proof::{Proof, Stage, State};
 use crate::repair::Risk;
+use crate::repair::verdict;
 use crate::report::comparison::ComparisonV1;
 use crate::report::{Report, Understood};
 use crate::text::{Lang, Text};
@@ -105,6 +106,9 @@ pub struct Target {
     /// Of logs: how much of them was understood.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub understood: Option<Understood>,
+    /// The system from which lost files may be taken, and its release.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub donor: Option<String>,
     /// Remarks on how it was opened.
     pub notes: Vec<String>,
 }
@@ -129,7 +133,7 @@ pub struct OutcomeV1 {
     pub area: Area,
     /// Rows of the e-book that it answers.
     pub seed: &'static [&'static str],
-    /// `found`, `clear`, `not-applicable`, `unknown` or `broken`.
+    /// `found`, `clear`, `not-applicable`, `skipped`, `unknown` or `broken`.
     pub outcome: &'static str,
     /// Why it could not tell or does not apply.
     pub why: Option<String>,
@@ -255,8 +259,12 @@ pub struct AppliedV1 {
     pub title: String,
     /// The entry that `sickbay undo` takes; absent once taken back.
     pub journal: Option<String>,
-    /// Whether the finding was gone afterwards. If not, the repair was taken back.
+    /// Whether the finding was gone afterwards.
     pub verified: bool,
+    /// `gone`, `better`, `same` or `worse`: what became of the finding. With the last two the repair was taken back. Absent
+    /// when the repair could not be made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<verdict::Verdict>,
 }
 
 /// `F1` for the first finding.
@@ -289,7 +297,8 @@ pub fn report(report: &Report, lang: Lang) -> ReportV1 {
                 kernel: report.target.kernel.clone(),
             },
             understood: report.target.understood,
-            notes: report.target.notes.clone(),
+            donor: report.target.donor.as_ref().map(text),
+            notes: report.target.notes.iter().map(|note| text(&Text::verbatim(note))).collect(),
         },
         outcomes: report.diagnosis.outcomes.iter().map(|(check, how)| outcome(check, how, lang)).collect(),
         findings,
@@ -310,6 +319,7 @@ pub fn report(report: &Report, lang: Lang) -> ReportV1 {
                     title: text(&applied.title),
                     journal: applied.journal.clone(),
                     verified: applied.verified,
+                    verdict: applied.verdict,
                 })
                 .collect()
         }),
@@ -352,6 +362,7 @@ fn outcome(check: &'static Check, outcome: &CheckOutcome, lang: Lang) -> Outcome
         CheckOutcome::Clear => ("clear", None),
         CheckOutcome::Found(why) => ("found", why.as_ref()),
         CheckOutcome::NotApplicable(why) => ("not-applicable", Some(why)),
+        CheckOutcome::Skipped => ("skipped", None),
         CheckOutcome::Unknown(why) => ("unknown", Some(why)),
         CheckOutcome::Broken(why) => ("broken", Some(why)),
     };

@@ -65,8 +65,11 @@ pub fn render(told: &Told<'_>, style: &Style) -> String {
     out.push('\n');
     if let Some(shares) = shares {
         let all: u64 = shares.iter().map(|share| share.pss).sum();
-        let title =
-            tr!("proportional set size (PSS) of {count} processes: {size}", count = shares.len(), size = size(all));
+        let title = tr!(
+            "proportional set size (PSS) of {count} {count?process|processes}: {size}",
+            count = shares.len(),
+            size = size(all)
+        );
         let _ = writeln!(out, "{}", say(&title));
         for share in shares.iter().take(SHARES) {
             let _ = writeln!(out, "{:>10}  {} (PID {})", size(share.pss), printable(&share.comm), share.pid);

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use sickbay_formats::boot_console::{Said, Verdict};
 use sickbay_target::vm::Firmware;
@@ -26,7 +27,11 @@ pub struct Style {
     pub lang: Lang,
     /// With colours.
     pub colour: bool,
-    /// Also what is usually left out: consequences in full, evidence, checks that do not apply.
+    /// Whether the marks and arrows of reports must do with ASCII.
+    pub ascii: bool,
+    /// Columns that there are; `None` where nothing is cut: in a file, for another program.
+    pub width: Option<usize>,
+    /// Also what is usually left out: consequences in full, evidence, command lines, checks that do not apply.
     pub verbose: bool,
 }
 
@@ -36,8 +41,95 @@ impl Style {
     }
 
     fn renderer(&self) -> Renderer {
-        if self.colour { Renderer::styled() } else { Renderer::plain() }
+        let renderer = if self.colour { Renderer::styled() } else { Renderer::plain() };
+        match self.width {
+            Some(width) => renderer.term_width(width),
+            None => renderer,
+        }
     }
+
+    /// `text` with the marks that this screen has.
+    pub fn shown(&self, text: &str) -> String {
+        if !self.ascii || text.is_ascii() {
+            return text.to_owned();
+        }
+        let mut out = String::with_capacity(text.len());
+        for letter in text.chars() {
+            match MARKS.iter().find(|(mark, _)| *mark == letter) {
+                Some((_, ascii)) => out.push_str(ascii),
+                None => out.push(letter),
+            }
+        }
+        out
+    }
+
+    /// `text`, broken between words where the screen ends; what follows the first line begins `indent` columns further
+    /// right. `used` columns of the first line are taken.
+    fn wrapped(&self, text: &str, used: usize, indent: usize) -> String {
+        let text = self.shown(text);
+        let Some(width) = self.width else { return text };
+        let mut out = String::new();
+        let mut column = used;
+        for word in words(&text) {
+            let length = word.trim_end().width();
+            if column + length > width && column > indent {
+                out.truncate(out.trim_end().len());
+                out.push('\n');
+                out.push_str(&" ".repeat(indent));
+                column = indent;
+            }
+            out.push_str(word);
+            column += word.width();
+        }
+        out
+    }
+
+    /// A titled line of the header or a proof.
+    fn titled(&self, out: &mut String, title: &Text, text: &str) {
+        let _ = writeln!(out, "{}  {}", pad(&self.say(title)), self.wrapped(text, INDENT, INDENT));
+    }
+}
+
+/// Where the text of titled lines begins.
+const INDENT: usize = 12;
+
+/// What the texts of reports have beyond ASCII.
+const MARKS: [(char, &str); 14] = [
+    ('✓', "ok"),
+    ('✗', "FAIL"),
+    ('–', "-"),
+    ('—', "-"),
+    ('·', "-"),
+    ('…', "..."),
+    ('→', "->"),
+    ('←', "<-"),
+    ('×', "x"),
+    ('≥', ">="),
+    ('≤', "<="),
+    ('“', "\""),
+    ('”', "\""),
+    ('’', "'"),
+];
+
+/// `text` in pieces between which a line may end: behind blanks, and between Chinese characters.
+fn words(text: &str) -> Vec<&str> {
+    let mut all = Vec::new();
+    let mut start = 0;
+    let mut before = ' ';
+    for (at, letter) in text.char_indices() {
+        let is_wide = |letter: char| letter.width() == Some(2);
+        // A comma or a closing bracket is never the first of a line.
+        let may_begin = !matches!(letter, '，' | '。' | '：' | '；' | '、' | '）' | '”' | '？' | '！');
+        if at > start
+            && (before == ' ' && letter != ' ' || (is_wide(before) || is_wide(letter)) && may_begin && before != '（')
+        {
+            all.push(&text[start..at]);
+            start = at;
+        }
+        before = letter;
+    }
+    all.push(&text[start..]);
+    all
 }
 
 /// The report as text. `command` is how the user named the target, for the closing line.
@@ -54,11 +146,9 @@ pub fn render(report: &Report, style: &Style, command: &str) -> String {
         }
     }
     if report.target.kind != "host" && !report.boot.stages.is_empty() {
-        let boot_title = style.say(&tr!("boot"));
-        let _ = writeln!(out, "{}  {}", pad(&boot_title), proof(&report.boot, style));
+        proof(&mut out, &tr!("boot"), None, &report.boot, style);
         for (channel, login) in &report.logins {
-            let title = style.say(&tr!("root login"));
-            let _ = writeln!(out, "{}  {channel}: {}", pad(&title), proof(login, style));
+            proof(&mut out, &tr!("root login"), Some(channel), login, style);
         }
         out.push('\n');
     }
@@ -95,9 +185,9 @@ fn tried(out: &mut String, trial: &Trial, report: &Report, style: &Style) {
             tr!("it could not be told whether it starts; it came to {stage}: {reason}", stage = at, reason)
         }
     };
-    let _ = writeln!(out, "{}  {}", pad(&style.say(&tr!("started"))), style.say(&verdict));
+    style.titled(out, &tr!("started"), &style.say(&verdict));
     let mut line = |said: &Said| {
-        let _ = writeln!(out, "{}  {}: {}", pad(&style.say(&tr!("line"))), said.line, printable(&said.text));
+        style.titled(out, &tr!("line"), &format!("{}: {}", said.line, printable(&said.text)));
     };
     match (&trial.console.verdict, stop) {
         (Verdict::Reached { said, .. }, _) => line(said),
@@ -111,17 +201,17 @@ fn tried(out: &mut String, trial: &Trial, report: &Report, style: &Style) {
     let accelerator = if trial.kvm { "KVM" } else { "TCG" };
     let how =
         tr!("on a copy that is gone again, {firmware}, {accelerator}, {seconds} s", firmware, accelerator, seconds);
-    let _ = writeln!(out, "{}  {}", pad(&style.say(&tr!("how"))), style.say(&how));
+    style.titled(out, &tr!("how"), &style.say(&how));
     let added = trial.added.map(|added| tr!("the kernel was told {added} besides, on the copy only", added));
     for remark in trial.remarks.iter().chain(&added) {
-        let _ = writeln!(out, "{}  {}", pad(&style.say(&tr!("remark"))), style.say(remark));
+        style.titled(out, &tr!("note"), &style.say(remark));
     }
-    let _ = writeln!(out, "{}  {}", pad(&style.say(&tr!("console"))), printable(&trial.kept.display().to_string()));
+    style.titled(out, &tr!("console"), &printable(&trial.kept.display().to_string()));
     let repaired = report.applied.iter().flatten().any(|applied| applied.journal.is_some());
     if repaired && trial.outcome != Outcome::Login {
         let target = report.target.name.as_str();
         let undo = tr!("the repairs stay; sickbay undo {target} takes them back", target);
-        let _ = writeln!(out, "{}  {}", pad(&style.say(&tr!("remark"))), style.say(&undo));
+        style.titled(out, &tr!("note"), &style.say(&undo));
     }
     out.push('\n');
 }
@@ -130,9 +220,11 @@ fn tried(out: &mut String, trial: &Trial, report: &Report, style: &Style) {
 fn untold(out: &mut String, report: &Report, style: &Style) {
     let mut lines: Vec<(String, String, Vec<&str>)> = Vec::new();
     for (check, outcome) in &report.diagnosis.outcomes {
+        let left_out = tr!("as was asked for (--skip)");
         let (word, why) = match outcome {
-            CheckOutcome::Unknown(why) | CheckOutcome::Found(Some(why)) => (tr!("could not tell"), why),
+            CheckOutcome::Unknown(why) | CheckOutcome::Found(Some(why)) => (tr!("undetermined"), why),
             CheckOutcome::Broken(why) => (tr!("check failed"), why),
+            CheckOutcome::Skipped => (tr!("skipped"), &left_out),
             CheckOutcome::NotApplicable(why) if style.verbose => (tr!("not applicable"), why),
             _ => continue,
         };
@@ -142,15 +234,30 @@ fn untold(out: &mut String, report: &Report, style: &Style) {
             None => lines.push((word, why, vec![check.id])),
         }
     }
-    for (word, why, checks) in lines {
-        let _ = writeln!(out, "{word}[{}]: {why}", checks.join(", "));
+    let shown = if style.verbose { lines.len() } else { REASONS };
+    for (word, why, checks) in lines.iter().take(shown) {
+        let named = if style.verbose || checks.len() <= NAMED + 1 { checks.len() } else { NAMED };
+        let mut list = checks.iter().take(named).copied().collect::<Vec<_>>().join(", ");
+        if checks.len() > named {
+            let _ = write!(list, ", {}", style.say(&tr!("{count} more", count = checks.len() - named)));
+        }
+        let _ = writeln!(out, "{}", style.wrapped(&format!("{word}[{list}]: {why}"), 0, 4));
+    }
+    if lines.len() > shown {
+        let checks: usize = lines.iter().skip(shown).map(|(.., checks)| checks.len()).sum();
+        let rest = tr!("… and {checks} more {checks?check|checks}, for other reasons (--verbose)", checks);
+        let _ = writeln!(out, "{}", style.wrapped(&style.say(&rest), 0, 4));
     }
 }
 
+/// Of checks with one reason so many are named to those who do not ask for all.
+const NAMED: usize = 3;
+/// So many reasons are given to them.
+const REASONS: usize = 8;
+
 /// Titles of the header and the proofs stand in one column.
 fn pad(title: &str) -> String {
-    let width = title.chars().map(|c| if c.is_ascii() { 1 } else { 2 }).sum::<usize>();
-    format!("{title}{}", " ".repeat(10usize.saturating_sub(width)))
+    format!("{title}{}", " ".repeat((INDENT - 2).saturating_sub(title.width())))
 }
 
 fn header(out: &mut String, report: &Report, style: &Style) {
@@ -164,10 +271,17 @@ fn header(out: &mut String, report: &Report, style: &Style) {
     parts.extend(
         target.kernel.as_deref().map(|version| style.say(&tr!("kernel {version}", version = printable(version)))),
     );
-    let title = style.say(&tr!("target"));
-    let _ = writeln!(out, "{}  {}: {}", pad(&title), printable(&target.name), parts.join(" · "));
+    let name = target.name.as_str();
+    let about = match parts.is_empty() {
+        true => Text::verbatim(name),
+        false => tr!("{name}: {about}", name, about = parts.join(" · ")),
+    };
+    style.titled(out, &tr!("target"), &style.say(&about));
+    if let Some(donor) = &target.donor {
+        style.titled(out, &tr!("donor"), &style.say(donor));
+    }
     for note in &target.notes {
-        let _ = writeln!(out, "{}  {}", pad(&style.say(&tr!("remark"))), printable(note));
+        style.titled(out, &tr!("note"), &style.say(&Text::verbatim(note)));
     }
     out.push('\n');
 }
@@ -184,7 +298,9 @@ fn severity(severity: Severity) -> (Level<'static>, Text) {
 /// One finding.
 fn block(index: usize, finding: &Finding, consequences: &[(usize, &Finding)], style: &Style) -> String {
     let (level, word) = severity(finding.severity);
+    let lead = style.say(&word).width() + finding.check.id.len() + "[]: ".len();
     let message = format!("{}  {}", finding_id(index), style.say(&finding.message));
+    let message = style.wrapped(&message, lead, 0);
     let mut group = level
         .clone()
         .with_name(style.say(&word))
@@ -203,7 +319,11 @@ fn block(index: usize, finding: &Finding, consequences: &[(usize, &Finding)], st
     }
     let mut remark = |name: Text, text: String| {
         let taken = std::mem::replace(&mut group, Group::with_level(Level::NOTE));
-        group = taken.element(Level::NOTE.with_name(style.say(&name)).message(text));
+        let name = style.say(&name);
+        // Behind "  = name: " and the number of a line.
+        let narrower =
+            Style { width: style.width.map(|width| width.saturating_sub(name.width() + 8).max(20)), ..*style };
+        group = taken.element(Level::NOTE.with_name(name).message(narrower.wrapped(&text, 0, 0)));
     };
     let pointed: Vec<&str> = finding
         .places
@@ -217,21 +337,22 @@ fn block(index: usize, finding: &Finding, consequences: &[(usize, &Finding)], st
         remark(tr!("note"), style.say(&note.text));
     }
     for evidence in finding.evidence.iter().filter(|evidence| !pointed.contains(&evidence.text.as_str())) {
-        remark(tr!("seen"), format!("{}: {}", printable(&evidence.source), printable(&evidence.text)));
+        remark(tr!("evidence"), format!("{}: {}", printable(&evidence.source), printable(&evidence.text)));
     }
     if let Some(why) = &finding.why {
         remark(tr!("why"), style.say(why));
     }
     for (other, consequence) in consequences {
-        remark(tr!("so"), format!("{} {}", finding_id(*other), style.say(&consequence.message)));
+        remark(tr!("causes"), format!("{} {}", finding_id(*other), style.say(&consequence.message)));
     }
     for repair in &finding.repairs {
         let risk = match repair.risk {
             Risk::Safe => tr!("safe"),
             Risk::Risky => tr!("risky"),
-            Risk::Manual => tr!("by hand"),
+            Risk::Manual => tr!("manual"),
         };
-        remark(tr!("fix"), format!("{} ({})", style.say(&repair.title), style.say(&risk)));
+        let title = repair.title.clone();
+        remark(tr!("fix"), style.say(&tr!("{title} ({risk})", title, risk)));
     }
     style.renderer().render(&[group])
 }
@@ -248,23 +369,42 @@ fn snippet(path: &str, line: &Line, style: &Style) -> Snippet<'static, annotate_
     Snippet::source(text).path(path.to_owned()).line_start(line.span.line).annotation(annotation)
 }
 
-fn proof(proof: &Proof, style: &Style) -> String {
-    let stages: Vec<String> = proof
-        .stages
-        .iter()
-        .map(|(stage, state)| {
-            let title = style.say(&stage.title());
-            match state {
-                State::Ok => format!("{title} ✓"),
-                State::Broken(index) => format!("{title} ✗ {}", finding_id(*index)),
-                State::Unknown(_) => format!("{title} ?"),
-                // Whom sshd lets in is for the administrator to say: what was said, not only that it was.
-                State::NotApplicable(why) if *stage == Stage::SshdPolicy => format!("{title} – {}", style.say(why)),
-                State::NotApplicable(_) => format!("{title} –"),
-            }
-        })
-        .collect();
-    stages.join("  ")
+/// A proof; where it does not fit into one line, broken between its stages.
+fn proof(out: &mut String, title: &Text, channel: Option<&str>, proof: &Proof, style: &Style) {
+    let stages = proof.stages.iter().map(|(stage, state)| {
+        let title = style.say(&stage.title());
+        match state {
+            State::Ok => format!("{title} ✓"),
+            State::Broken(index) => format!("{title} ✗ {}", finding_id(*index)),
+            State::Unknown(_) => format!("{title} ?"),
+            // Whom sshd lets in is for the administrator to say: what was said, not only that it was.
+            State::NotApplicable(why) if *stage == Stage::SshdPolicy => format!("{title} – {}", style.say(why)),
+            State::NotApplicable(_) => format!("{title} –"),
+        }
+    });
+    let lead = match channel {
+        Some("console") => style.say(&tr!("console: ")),
+        Some(channel) => style.say(&tr!("{channel}: ", channel)),
+        None => String::new(),
+    };
+    let mut line = lead.clone();
+    let mut lines = Vec::new();
+    for stage in stages {
+        let stage = style.shown(&stage);
+        let blanks = if line == lead { "" } else { "  " };
+        let fits = style.width.is_none_or(|width| INDENT + line.width() + blanks.len() + stage.width() <= width);
+        if fits || line == lead {
+            line.push_str(blanks);
+            line.push_str(&stage);
+        } else {
+            lines.push(std::mem::replace(&mut line, stage));
+        }
+    }
+    lines.push(line);
+    let indent = format!("\n{}", " ".repeat(INDENT));
+    // A stage that is too long by itself is broken between words.
+    let lines: Vec<String> = lines.iter().map(|line| style.wrapped(line, INDENT, INDENT + 2)).collect();
+    let _ = writeln!(out, "{}  {}", pad(&style.say(title)), lines.join(&indent));
 }
 
 fn closing(out: &mut String, report: &Report, style: &Style, command: &str) {
@@ -273,7 +413,12 @@ fn closing(out: &mut String, report: &Report, style: &Style, command: &str) {
     for wanted in [Severity::Critical, Severity::Error, Severity::Warning, Severity::Note] {
         let count = diagnosis.causes().filter(|(_, finding)| finding.severity == wanted).count();
         if count > 0 {
-            counts.push(format!("{count} {}", style.say(&severity(wanted).1)));
+            counts.push(style.say(&match wanted {
+                Severity::Critical => tr!("{count} critical", count),
+                Severity::Error => tr!("{count} {count?error|errors}", count),
+                Severity::Warning => tr!("{count} {count?warning|warnings}", count),
+                Severity::Note => tr!("{count} {count?note|notes}", count),
+            }));
         }
     }
     if counts.is_empty() {
@@ -282,7 +427,7 @@ fn closing(out: &mut String, report: &Report, style: &Style, command: &str) {
     let count =
         |test: fn(&CheckOutcome) -> bool| diagnosis.outcomes.iter().filter(|(_, outcome)| test(outcome)).count();
     let checks = tr!(
-        "{all} checks in {seconds} s: {clear} clear, {na} not applicable, {unknown} could not be told",
+        "{all} {all?check|checks} in {seconds} s: {clear} clear, {na} not applicable, {unknown} undetermined",
         all = diagnosis.outcomes.len(),
         seconds = format!("{:.2}", diagnosis.took.as_secs_f64()),
         clear = count(|outcome| matches!(outcome, CheckOutcome::Clear)),
@@ -292,13 +437,18 @@ fn closing(out: &mut String, report: &Report, style: &Style, command: &str) {
             CheckOutcome::Unknown(_) | CheckOutcome::Broken(_) | CheckOutcome::Found(Some(_))
         ))
     );
-    let _ = write!(out, "{} · {}", counts.join(", "), style.say(&checks));
+    let comma = if style.lang == Lang::ZhCn { "，" } else { ", " };
+    let mut line = format!("{} · {}", counts.join(comma), style.say(&checks));
+    let skipped = count(|outcome| matches!(outcome, CheckOutcome::Skipped));
+    if skipped > 0 {
+        line.push_str(&style.say(&tr!(", {skipped} skipped", skipped)));
+    }
     let repairable =
         diagnosis.causes().any(|(_, finding)| finding.repairs.iter().any(|repair| repair.risk != Risk::Manual));
     if repairable && report.applied.is_none() {
-        let _ = write!(out, " · sickbay fix{}{command}", if command.is_empty() { "" } else { " " });
+        let _ = write!(line, " · sickbay fix{}{command}", if command.is_empty() { "" } else { " " });
     }
-    out.push('\n');
+    let _ = writeln!(out, "{}", style.wrapped(&line, 0, 0));
 }
 
 /// A plan as a person wants to see it before agreeing.
@@ -314,7 +464,11 @@ pub fn render_plan(plan: &Plan, style: &Style) -> String {
             for change in changes.iter().take(FEW) {
                 let _ = writeln!(out, "    {}", style.say(&change.summary()));
             }
-            let _ = writeln!(out, "    {}", style.say(&tr!("… {count} changes in all", count = changes.len())));
+            let _ = writeln!(
+                out,
+                "    {}",
+                style.say(&tr!("… {count} {count?change|changes} in all", count = changes.len()))
+            );
             continue;
         }
         for change in changes {
@@ -332,7 +486,11 @@ const DIFF_LINES: usize = 200;
 
 fn render_change(change: &Change, style: &Style) -> String {
     let Some(diff) = change.diff() else {
-        return format!("    {}\n", style.say(&change.summary()));
+        let mut out = format!("    {}\n", style.wrapped(&style.say(&change.summary()), 4, 6));
+        if let (Change::Rebuild(rebuild), true) = (change, style.verbose) {
+            let _ = writeln!(out, "      $ {}", printable(&rebuild.command_line()));
+        }
+        return out;
     };
     let mut out = String::new();
     for line in diff.lines().take(DIFF_LINES) {

@@ -146,7 +146,7 @@ fn of_netstat(text: &[u8], name: &str) -> Option<u64> {
 
 fn conntrack(facts: &Arc<Facts>) -> Cause {
     let value = |name: &str| number_in(facts, &format!("/proc/sys/net/netfilter/{name}"));
-    let what = tr!("the table of connections is full: net.netfilter.nf_conntrack_max");
+    let what = tr!("the connection tracking table is full: net.netfilter.nf_conntrack_max");
     match value("nf_conntrack_max") {
         Some(max) => nearly(what, value("nf_conntrack_count"), Some(max), "nf_conntrack_max"),
         None => cause(what, false, tr!("connections are not tracked here")),

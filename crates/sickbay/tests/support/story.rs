@@ -26,6 +26,8 @@
 //! | `--- time PATH SECONDS` | the file was last changed so many seconds after 1970 |
 //! | `--- remove PATH`, `--- mode PATH MODE`, `--- owner PATH UID:GID` | what they say |
 //! | `--- modes PATH MODE` | `chmod -R MODE PATH` |
+//! | `--- shift / OFFSET` | every owner and group has OFFSET added, as in the root of an unprivileged container |
+//! | `--- owners PATH UID:GID` | `chown -R UID:GID PATH`, with the bits that the kernel takes away |
 //! | `--- volume NAME key=value …` | a volume of the target: `fstype`, `uuid`, `label`, `partuuid`, `partlabel`, `mounted`, `last` (mounted on), `hides`, `subvolume` (of the root), `disk` (number), `lv` (VG/LV), `table` (`gpt`; MBR when left out), `condition` (`dirty`: its journal waits for its replay; `errors`: the kernel met some) |
 //! | `--- no volume NAME` | a volume of the tree is not there |
 //! | `--- disk` | the target has this disk; body: its partitions, for sfdisk(8); volumes of its partitions get their places |
@@ -49,10 +51,10 @@
 //! | `--- cannot tell` | body: `check-id: reason` for each check that must say so |
 //! | `--- left` | as `finds`, after the repair; none when left out |
 //! | `--- then PATH` | the content of a file after the repair |
-//! | `--- then PATH MODE` | a mode after the repair |
+//! | `--- then PATH MODE [UID:GID]` | mode and owner after the repair |
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, lchown, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -90,6 +92,8 @@ pub struct Story {
     pub then: Vec<(String, Vec<u8>)>,
     /// Permission bits after the repair.
     pub then_modes: Vec<(String, u32)>,
+    /// Owners after the repair, `UID:GID`.
+    pub then_owners: Vec<(String, String)>,
     /// Whether risky repairs are accepted.
     pub risky: bool,
     /// Whether a repair is expected not to hold.
@@ -111,9 +115,15 @@ pub struct Built {
 impl Story {
     /// Reads a story.
     pub fn read(path: &Path) -> Result<Story, String> {
+        let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        Story::of(&text).map_err(|why| format!("{}: {why}", path.display()))
+    }
+
+    /// Reads a story that is in memory.
+    pub fn of(text: &str) -> Result<Story, String> {
         let mut story = Story::default();
-        for directive in directives(path)? {
-            story.take(directive).map_err(|why| format!("{}: {why}", path.display()))?;
+        for directive in directives(text) {
+            story.take(directive)?;
         }
         Ok(story)
     }
@@ -124,7 +134,8 @@ impl Story {
         match words.as_slice() {
             ["tree", name] => {
                 let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/trees/{name}.txt"));
-                for directive in directives(&path)? {
+                let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+                for directive in directives(&text) {
                     match directive.words.first().map(String::as_str) {
                         Some("volume" | "no" | "tree" | "running" | "disk") => self.take(directive)?,
                         _ => self.base.push(directive),
@@ -148,7 +159,12 @@ impl Story {
             ["finds"] => self.finds = lines(),
             ["cannot", "tell"] => self.cannot_tell = lines(),
             ["left"] => self.left = lines(),
-            ["then", path, mode] => self.then_modes.push(((*path).to_owned(), octal(mode)?)),
+            ["then", path, mode, rest @ ..] => {
+                self.then_modes.push(((*path).to_owned(), octal(mode)?));
+                if let [ids] = rest {
+                    self.then_owners.push(((*path).to_owned(), (*ids).to_owned()));
+                }
+            }
             ["then", path] => self.then.push(((*path).to_owned(), directive.body.clone().into_bytes())),
             _ => self.changes.push(directive),
         }
@@ -239,8 +255,7 @@ impl Built {
     }
 }
 
-fn directives(path: &Path) -> Result<Vec<Directive>, String> {
-    let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+fn directives(text: &str) -> Vec<Directive> {
     let mut all: Vec<Directive> = Vec::new();
     for line in text.split_inclusive('\n') {
         if let Some(words) = line.strip_prefix("--- ") {
@@ -250,7 +265,7 @@ fn directives(path: &Path) -> Result<Vec<Directive>, String> {
             last.body.push_str(line);
         }
     }
-    Ok(all)
+    all
 }
 
 fn perform(root: &Path, directive: &Directive) -> Result<(), String> {
@@ -401,12 +416,39 @@ fn perform(root: &Path, directive: &Directive) -> Result<(), String> {
             rustix::fs::lsetxattr(&path, "security.selinux", label.as_bytes(), rustix::fs::XattrFlags::empty())
                 .map_err(|error| error.to_string())?;
         }
+        "shift" => {
+            let offset: u32 = rest.first().and_then(|number| number.parse().ok()).ok_or("shift / OFFSET")?;
+            owners(&path, &|uid, gid| (uid + offset, gid + offset)).map_err(io)?;
+        }
+        "owners" => {
+            let ids = rest.first().and_then(|ids| ids.split_once(':')).ok_or("owners PATH UID:GID")?;
+            let (uid, gid) = ids.0.parse().ok().zip(ids.1.parse().ok()).ok_or("owners PATH UID:GID")?;
+            owners(&path, &|_, _| (uid, gid)).map_err(io)?;
+        }
         "modes" => modes(&path, octal(rest.first().ok_or("modes PATH MODE")?)?).map_err(io)?,
         "mode" | "owner" => attributes(&path, 0, rest)?,
         other => return Err(format!("no directive {other}")),
     }
     if matches!(*verb, "file" | "append") && path.ends_with("modules.dep") {
         modules(&path, body).map_err(io)?;
+    }
+    Ok(())
+}
+
+/// Gives everything at and below `path` other owners. The bits that chown(2) takes away stay away only where an owner changed
+/// by mistake, which a shift is not.
+fn owners(path: &Path, new: &dyn Fn(u32, u32) -> (u32, u32)) -> std::io::Result<()> {
+    let metadata = fs::symlink_metadata(path)?;
+    let (uid, gid) = new(metadata.uid(), metadata.gid());
+    lchown(path, Some(uid), Some(gid))?;
+    let is_shift = new(0, 0) != new(1, 1);
+    if is_shift && !metadata.is_symlink() {
+        fs::set_permissions(path, metadata.permissions())?;
+    }
+    if metadata.is_dir() {
+        for entry in fs::read_dir(path)? {
+            owners(&entry?.path(), new)?;
+        }
     }
     Ok(())
 }

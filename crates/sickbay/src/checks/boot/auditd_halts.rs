@@ -3,6 +3,7 @@
 use sickbay_formats::lines;
 
 use crate::check::{Skip, Verdict};
+use crate::facts::memory::size;
 use crate::facts::space::{Lack, Space};
 use crate::facts::{Facts, SourceFile};
 use crate::finding::Findings;
@@ -22,7 +23,7 @@ check! {
     /// ## What the repair does
     /// Writes `SUSPEND` in its place: auditd stops to write and the machine runs on. Then make room (`file-system-full`), and
     /// put the action back if your rules ask for it. By hand: edit `auditd.conf` the same way.
-    "auditd-halts", Boot, seed = ["B13", "B2"], proves = [Services], "auditd halts the machine, for want of space"
+    "auditd-halts", Boot, seed = ["B13", "B2"], proves = [], may_stop = [Services], "auditd halts the machine, for want of space"
 }
 
 const PATH: &str = "/etc/audit/auditd.conf";
@@ -86,7 +87,11 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         });
         finding
             .at(&file, span)
-            .note(tr!("{free} MiB are free there, of {size} MiB", free = told.available >> 20, size = told.size >> 20))
+            .note(tr!(
+                "{free} are free there, of {size}",
+                free = size(told.available >> 10),
+                size = size(told.size >> 10)
+            ))
             .why(tr!("that happens at every start, as soon as auditd runs"))
             .stops(Stage::Services)
             .detail("available", told.available)

@@ -229,7 +229,7 @@ fn core(facts: &Facts, loader: &BootLoader, disk: &BootDisk, found: &mut Finding
     }
     let Some(whole) = Core::of_disk(&after) else { return Ok(()) };
     let message = tr!(
-        "GRUB's core image on {disk} is damaged: {wrong} of {sectors} sectors from sector {first} on are not as grub-install wrote them",
+        "GRUB's core image on {disk} is damaged: {wrong} of {sectors} sectors from sector {first} on {wrong?is|are} not as grub-install wrote {wrong?it|them}",
         disk = disk.name,
         wrong = different(&before, &after),
         sectors = after.len() / SECTOR,

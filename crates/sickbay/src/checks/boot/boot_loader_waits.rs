@@ -59,7 +59,12 @@ fn report(facts: &Facts, found: &mut Findings, loader: &Loader, hold: &Hold) {
             } else {
                 tr!("the timeout of {path} is {text}: its menu waits for a key", path, text)
             };
-            let finding = found.critical(message).stops(Stage::BootConfig);
+            // Somebody sits at a desk, and nobody at a server.
+            let finding = if is_a_desk(facts) {
+                found.warning(message)
+            } else {
+                found.critical(message).stops(Stage::BootConfig)
+            };
             finding.why(tr!("nothing is started until somebody presses Enter at the console"));
             let edit = match word {
                 Some(word) => {
@@ -121,6 +126,11 @@ fn report(facts: &Facts, found: &mut Findings, loader: &Loader, hold: &Hold) {
                 );
         }
     }
+}
+
+/// Whether a graphical login is started.
+fn is_a_desk(facts: &Facts) -> bool {
+    facts.root().exists("/etc/systemd/system/display-manager.service").unwrap_or(false)
 }
 
 /// `GRUB_TIMEOUT` of /etc/default/grub, where it says the same.

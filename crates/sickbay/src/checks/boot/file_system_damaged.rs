@@ -10,6 +10,7 @@ use crate::check::Verdict as Looked;
 use crate::facts::Facts;
 use crate::facts::devices::{Devices, Lookup};
 use crate::facts::fstab::{Fstab, mount_point};
+use crate::facts::mounted::{Mounted, OnDisk};
 use crate::finding::{Finding, Findings, Severity};
 use crate::proof::Stage;
 use crate::repair::{Change, Risk};
@@ -23,7 +24,9 @@ check! {
     /// as after a power loss, is none of that.
     ///
     /// The superblocks are always read. A checker, which reads the whole file system, is run when the superblock, a mount
-    /// or a file that cannot be read hints at damage, or when `--fsck` asks for it; never on a mounted file system.
+    /// or a file that cannot be read hints at damage, or when `--fsck` asks for it; never on a mounted file system. Of what a
+    /// running system has mounted the kernel itself is asked: the errors that it counted, and whether it made a file system
+    /// read-only; for that the device need not be readable.
     ///
     /// ## Why it matters
     /// The kernel panics without its root file system; a checker at boot that finds more than it may mend by itself stops
@@ -45,16 +48,18 @@ check! {
 
 fn run(facts: &Facts, found: &mut Findings) -> Looked {
     let target = facts.target();
-    let volumes = facts.get::<Devices>()?;
+    let devices = facts.get::<Devices>();
+    let volumes = devices.as_ref().map_or(&[][..], |devices| &devices.volumes);
+    let read = devices.as_ref().map(drop).map_err(Clone::clone);
     for examined in target.examined().iter().filter(|examined| !target.is_accepted(examined.volume)) {
-        let Some(volume) = volumes.volumes.get(examined.volume) else { continue };
+        let Some(volume) = volumes.get(examined.volume) else { continue };
         judge(facts, examined, volume, found);
     }
     if target.kind == Kind::Disk {
-        return Ok(());
+        return read;
     }
     // What is mounted is not examined; what the kernel wrote down of it can be told.
-    for volume in &volumes.volumes {
+    for volume in volumes {
         let Some(condition) = &volume.condition else { continue };
         let told = condition.signs.iter().any(|sign| matches!(sign, Sign::Errors | Sign::Recorded { .. }));
         if !told {
@@ -75,7 +80,61 @@ fn run(facts: &Facts, found: &mut Findings) -> Looked {
             _ => finding.by_hand(tr!("save what matters, unmount it, and run its checker")),
         };
     }
-    Ok(())
+    let Ok(mounted) = facts.get::<Mounted>() else { return read };
+    let recorded: Vec<PathBuf> = volumes_with_errors(volumes);
+    for one in mounted.list.iter().filter(|one| !recorded.contains(&one.place)) {
+        by_kernel(one, found);
+    }
+    // The kernel's own word is enough of what it has mounted.
+    let is_enough = !mounted.list.is_empty() && mounted.list.iter().all(OnDisk::is_judged);
+    if is_enough { Ok(()) } else { read }
+}
+
+/// What the running kernel says of a file system that it has mounted.
+fn by_kernel(mounted: &OnDisk, found: &mut Findings) {
+    let (place, fstype, device) = (mounted.place.as_path(), mounted.fstype.as_str(), mounted.device.as_str());
+    let counted = mounted.counted.iter().flatten().filter(|counter| counter.errors > 0);
+    let finding = match &mounted.shut_down {
+        Some(why) => {
+            let finding = found.error(tr!("the {fstype} on {place} was shut down by the kernel", fstype, place));
+            finding.evidence(format!("stat {}", place.display()), why.clone());
+            finding.why(tr!("nothing on it can be read or written until it is mounted anew"));
+            finding
+        }
+        None if mounted.made_read_only => {
+            let finding = found.error(tr!("the kernel made the {fstype} on {place} read-only", fstype, place));
+            finding.evidence(
+                format!("/proc/self/mountinfo: {}", place.display()),
+                "mounted rw, the file system is ro".to_owned(),
+            );
+            finding.why(tr!("it does so after an error (errors=remount-ro): nothing can be written any more"));
+            finding
+        }
+        None if counted.clone().next().is_some() => found.warning(tr!(
+            "the {fstype} of {volume} met errors, and nothing has mended them since",
+            fstype,
+            volume = device
+        )),
+        None => return,
+    };
+    finding.at_device(device).explains(device);
+    for counter in counted {
+        finding.evidence(counter.path.display().to_string(), counter.text.clone());
+    }
+    match (place == Path::new("/"), fstype) {
+        (_, "btrfs") => finding.by_hand(tr!("save what matters, then run btrfs scrub start {place}", place)),
+        (true, _) => finding.by_hand(tr!(
+            "save what matters, then let the next start check it: fsck.mode=force fsck.repair=yes on the kernel's command line"
+        )),
+        (false, _) => finding.by_hand(tr!("save what matters, unmount it, and run its checker")),
+    };
+}
+
+/// Where file systems are mounted whose superblocks tell of errors themselves.
+fn volumes_with_errors(volumes: &[Volume]) -> Vec<PathBuf> {
+    let is_told = |sign: &Sign| matches!(sign, Sign::Errors | Sign::Recorded { .. });
+    let told = volumes.iter().filter(|one| one.condition.as_ref().is_some_and(|one| one.signs.iter().any(is_told)));
+    told.filter_map(|volume| volume.mounted_on.clone()).collect()
 }
 
 /// What a volume is to the start of the system.

@@ -40,7 +40,7 @@ check! {
     /// keeps all of it, so it cannot lie on the same file system: `--journal DIR` names a directory elsewhere. By hand:
     /// `apt-get clean` or `dnf clean all`, `journalctl --vacuum-size=100M`, restart what holds deleted files open; for btrfs
     /// `btrfs balance start -dusage=10 /`; then delete what is yours to delete.
-    "file-system-full", Boot, seed = ["B2"], proves = [Initramfs], "a file system that boot and login write to is full"
+    "file-system-full", Boot, seed = ["B2"], proves = [], may_stop = [Initramfs], "a file system that boot and login write to is full"
 }
 
 /// How many directories and files are named.
@@ -52,6 +52,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         if let Some(lack) = file_system.lack {
             report(facts, found, file_system, lack)?;
         }
+    }
+    if space.borrowed && space.list.len() < 2 {
+        return Err(Skip::NotApplicable(tr!("the target is a directory and no file system of its own")));
     }
     Ok(())
 }
@@ -229,7 +232,7 @@ fn offer(facts: &Facts, finding: &mut Finding, of: &FileSystem, lack: Lack) {
     if helps {
         let amount = size(bytes / 1024);
         let title = tr!(
-            "remove {count} files that can be spared, {amount}: packages that were installed, rotated logs, closed journals",
+            "remove {count} {count?file|files} that can be spared, {amount}: packages that were installed, rotated logs, closed journals",
             count = spare.len(),
             amount
         );

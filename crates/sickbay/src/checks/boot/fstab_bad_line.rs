@@ -42,7 +42,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     {
         let path = file.path.as_path();
         found
-            .critical(tr!("{path} is damaged: {count} lines hold NUL bytes", path, count = damaged))
+            .critical(tr!("{path} is damaged: {count} {count?line holds|lines hold} NUL bytes", path, count = damaged))
             .at(file, first.whole)
             .why(tr!("the file was damaged, perhaps by a crash while it was written"))
             .stops(Stage::Mounts)

@@ -3,15 +3,18 @@
 use std::path::Path;
 
 use bstr::ByteSlice;
+use sickbay_formats::accounts::Kind;
 use sickbay_formats::fstab::{self, Entry};
 use sickbay_target::Volume;
 
 use crate::check::Verdict;
 use crate::facts::Facts;
+use crate::facts::accounts::Accounts;
 use crate::facts::devices::{Devices, Lookup, tag};
 use crate::facts::fstab::{Fstab, mount_point};
 use crate::facts::system::{Init, System};
-use crate::finding::{Finding, Findings, Severity};
+use crate::facts::units::Units;
+use crate::finding::{Finding, Findings, Severity, Subject};
 use crate::proof::Stage;
 use crate::repair::{Change, Risk};
 use crate::{check, tr};
@@ -31,7 +34,7 @@ check! {
     ///
     /// ## What the repair does
     /// Names the device that was meant, when the disks prove which one: it says itself that it was last mounted there, or
-    /// it is the only swap that no line names, or the line of `/` names the same wrong device (subvolumes). Else adds `nofail`, so that the system starts without it. Never touches `/`
+    /// it is the only swap that no line names, or the line of `/` names the same wrong device (subvolumes). Else adds `nofail`, so that the system starts without it, and says which services will find an empty directory. Never touches `/`
     /// and `/usr`. By hand: `lsblk -f`, and write the right UUID into the line.
     "fstab-missing-device", Boot, seed = ["B7"], proves = [Mounts], "fstab waits for a device that is not there"
 }
@@ -46,57 +49,84 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     }
     let devices = facts.get::<Devices>()?;
     let init = facts.get::<System>()?.init;
+    let mut lost: Vec<Vec<&Entry>> = Vec::new();
     for entry in fstab.sound().filter(|entry| !entry.is_optional() && entry.mount_point() != "/") {
         match devices.find(facts, &entry.source()) {
-            Lookup::Missing => {}
+            // However many lines name it, it is one device that is not there.
+            Lookup::Missing => match lost.iter_mut().find(|lines| {
+                lines.iter().all(|other| other.source() == entry.source() && other.is_swap() == entry.is_swap())
+            }) {
+                Some(lines) => lines.push(entry),
+                None => lost.push(vec![entry]),
+            },
+            // No swap stops a start.
+            Lookup::Untold(_) if entry.is_swap() => {}
             Lookup::Untold(why) => {
                 found.could_not_tell(tr!("line {line} of {path}: {why}", line = entry.line, path = Fstab::PATH, why));
-                continue;
             }
-            Lookup::Volume(_) | Lookup::Several(_) | Lookup::Device => continue,
-        }
-        let (place, device) = (entry.mount_point(), entry.device());
-        let waits = init == Init::Systemd;
-        let finding = if entry.is_swap() {
-            let finding = found.warning(tr!("swap is on {device}, which no disk of this system has", device));
-            if waits {
-                finding.why(tr!("systemd waits 90 s for it at every start"));
-            }
-            finding
-        } else {
-            let severity = if waits || stops_system_v(entry) { Severity::Critical } else { Severity::Error };
-            let finding = found.add(
-                severity,
-                tr!("{place} is mounted from {device}, which no disk of this system has", place, device),
-            );
-            if waits {
-                finding.why(tr!("systemd waits 90 s for it, then stops in emergency mode"));
-            } else if severity == Severity::Critical {
-                finding.why(tr!("fsck fails, and the start stops at a repair shell"));
-            }
-            if severity == Severity::Critical {
-                finding.stops(Stage::Mounts);
-            }
-            finding
-        };
-        finding.at(&fstab.file, entry.span(0));
-        // Subvolumes of the root's file system: lines that name the same device mean the same one.
-        let is_roots = fstab.sound().any(|root| root.mount_point() == "/" && root.device() == entry.device());
-        match devices
-            .root()
-            .filter(|root| is_roots && root.fstype == entry.fstype())
-            .and_then(|root| Some((root, tag(root)?)))
-        {
-            Some((root, tag)) => {
-                let title =
-                    tr!("mount {volume}, the root's, as the line of / means it: {tag}", volume = root.name, tag);
-                let text = fstab::with_field(&fstab.file.bytes, entry, 0, &tag);
-                finding.repair(Risk::Safe, title, [Change::edit(&fstab.file, text)]);
-            }
-            None => repair(finding, entry, &fstab, &fstab.unclaimed(facts, &devices)),
+            Lookup::Volume(_) | Lookup::Several(_) | Lookup::Device => {}
         }
     }
+    for lines in lost {
+        report(facts, found, &fstab, &devices, init == Init::Systemd, &lines);
+    }
     Ok(())
+}
+
+/// Tells of a device that is not there, and of all lines that name it.
+fn report(facts: &Facts, found: &mut Findings, fstab: &Fstab, devices: &Devices, waits: bool, lines: &[&Entry]) {
+    let Some(first) = lines.first() else { return };
+    let (place, device) = (first.mount_point(), first.device());
+    let finding = if first.is_swap() {
+        let finding = found.warning(tr!("swap is on {device}, which no disk of this system has", device));
+        if waits {
+            finding.why(tr!("systemd waits 90 s for it at every start"));
+        }
+        finding
+    } else {
+        let stops = waits || lines.iter().any(|entry| stops_system_v(entry));
+        let severity = if stops { Severity::Critical } else { Severity::Error };
+        let message = match lines.len() {
+            1 => tr!("{place} is mounted from {device}, which no disk of this system has", place, device),
+            count => tr!(
+                "{place} and {others} more {others?place is|places are} mounted from {device}, which no disk of this system has",
+                place,
+                others = count - 1,
+                device
+            ),
+        };
+        let finding = found.add(severity, message);
+        if waits {
+            finding.why(tr!("systemd waits 90 s for it, then stops in emergency mode"));
+        } else if stops {
+            finding.why(tr!("fsck fails, and the start stops at a repair shell"));
+        }
+        if stops {
+            finding.stops(Stage::Mounts);
+        }
+        finding
+    };
+    let what = if first.is_swap() { format!("{device} (swap)") } else { device.to_string() };
+    finding.subject(Subject::Device(what)).extent(lines.len());
+    for entry in lines {
+        finding.at(&fstab.file, entry.span(0));
+    }
+    // Subvolumes of the root's file system: lines that name the same device mean the same one.
+    let is_roots = fstab.sound().any(|root| root.mount_point() == "/" && root.device() == first.device());
+    let root = devices.root().filter(|root| is_roots && root.fstype == first.fstype());
+    match root.and_then(|root| Some((root, tag(root)?))) {
+        Some((root, tag)) => {
+            let title = tr!("mount {volume}, the root's, as the line of / means it: {tag}", volume = root.name, tag);
+            finding.repair(Risk::Safe, title, [renamed(fstab, lines, &tag)]);
+        }
+        None => repair(facts, finding, lines, fstab, &fstab.unclaimed(facts, devices)),
+    }
+}
+
+/// All lines name another device.
+fn renamed(fstab: &Fstab, lines: &[&Entry], tag: &str) -> Change {
+    let text = lines.iter().fold(fstab.file.bytes.clone(), |text, entry| fstab::with_field(&text, entry, 0, tag));
+    Change::edit(&fstab.file, text)
 }
 
 /// A directory that is to be mounted elsewhere too (`bind`), or the image of a file system, that is not there.
@@ -127,7 +157,11 @@ fn missing_path(facts: &Facts, found: &mut Findings, fstab: &Fstab, entry: &Entr
         .stops(Stage::Mounts)
         .repair(
             Risk::Safe,
-            tr!("add nofail to line {line}: the system starts without it", line),
+            tr!(
+                "add nofail to line {line}: the system starts without it, and who uses {place} finds it empty",
+                line,
+                place
+            ),
             [Change::edit(&fstab.file, fstab::with_option(&fstab.file.bytes, entry, "nofail"))],
         );
 }
@@ -137,7 +171,8 @@ fn stops_system_v(entry: &Entry) -> bool {
     entry.fields.get(5).is_some_and(|field| field.value != "0")
 }
 
-fn repair(finding: &mut Finding, entry: &Entry, fstab: &Fstab, unclaimed: &[&Volume]) {
+fn repair(facts: &Facts, finding: &mut Finding, lines: &[&Entry], fstab: &Fstab, unclaimed: &[&Volume]) {
+    let Some(entry) = lines.first() else { return };
     let place = mount_point(entry);
     let of_type: Vec<&Volume> = unclaimed
         .iter()
@@ -145,14 +180,15 @@ fn repair(finding: &mut Finding, entry: &Entry, fstab: &Fstab, unclaimed: &[&Vol
         .filter(|volume| entry.fstype() == "auto" || entry.fstype() == volume.fstype.as_str())
         .collect();
     let is_meant = |volume: &&Volume| {
-        volume.mounted_on.as_deref() == Some(place) || volume.last_mounted_on.as_deref() == Some(place)
+        lines.iter().map(|entry| mount_point(entry)).any(|place| {
+            volume.mounted_on.as_deref() == Some(place) || volume.last_mounted_on.as_deref() == Some(place)
+        })
     };
     let only = |volumes: &[&Volume]| match volumes {
         [one] => tag(one).map(|tag| (one.name.clone(), tag)),
         _ => None,
     };
     let meant: Vec<&Volume> = of_type.iter().copied().filter(|volume| entry.is_swap() || is_meant(volume)).collect();
-    let rename = |tag: &str| [Change::edit(&fstab.file, fstab::with_field(&fstab.file.bytes, entry, 0, tag))];
     let proven = only(&meant);
     if let Some((volume, tag)) = &proven {
         let title = if entry.is_swap() {
@@ -160,18 +196,70 @@ fn repair(finding: &mut Finding, entry: &Entry, fstab: &Fstab, unclaimed: &[&Vol
         } else {
             tr!("mount {volume}, which was mounted on {place} before: {tag}", volume, place, tag)
         };
-        finding.repair(Risk::Safe, title, rename(tag));
+        finding.repair(Risk::Safe, title, [renamed(fstab, lines, tag)]);
     }
-    if [Path::new("/usr"), Path::new("/var")].contains(&place) {
+    let needed = [Path::new("/usr"), Path::new("/var")];
+    if let Some(place) = lines.iter().map(|entry| mount_point(entry)).find(|place| needed.contains(place)) {
         finding.by_hand(tr!("write the right device into the line: the system does not work without {place}", place));
         return;
     }
-    let text = fstab::with_option(&fstab.file.bytes, entry, "nofail");
-    let title = tr!("add nofail to line {line}: the system starts without it", line = entry.line);
+    let text = lines.iter().fold(fstab.file.bytes.clone(), |text, entry| fstab::with_option(&text, entry, "nofail"));
+    let numbers: Vec<String> = lines.iter().map(|entry| entry.line.to_string()).collect();
+    let line = numbers.join(", ");
+    let title = if entry.is_swap() {
+        tr!("add nofail to line {line}: the system starts without it", line)
+    } else {
+        for entry in lines {
+            let place = mount_point(entry);
+            let users = users_of(facts, place);
+            finding.note(if users.is_empty() {
+                tr!("until the disk is back, what uses {place} will find it empty", place)
+            } else {
+                tr!(
+                    "until the disk is back, {place} will be empty: {units} start without what is on it",
+                    place,
+                    units = users.join(", ")
+                )
+            });
+        }
+        tr!("add nofail to line {line}: the system starts without it, and who uses {place} finds it empty", line, place)
+    };
     finding.repair(Risk::Safe, title, [Change::edit(&fstab.file, text)]);
     if let (None, Some((volume, tag))) = (&proven, only(&of_type)) {
         let title =
             tr!("mount {volume}, the only {fstype} that no line names: {tag}", volume, fstype = entry.fstype(), tag);
-        finding.repair(Risk::Risky, title, rename(&tag));
+        finding.repair(Risk::Risky, title, [renamed(fstab, lines, &tag)]);
     }
+}
+
+/// Services of a boot that have to do with a place: their settings name it, or it holds the home of the user that they run as.
+fn users_of(facts: &Facts, place: &Path) -> Vec<String> {
+    let Ok(units) = facts.get::<Units>() else { return Vec::new() };
+    let accounts = facts.get::<Accounts>().ok();
+    let homes: Vec<String> = accounts
+        .iter()
+        .flat_map(|accounts| {
+            let passwd = accounts.parsed(Kind::Passwd);
+            let below = passwd.good().filter(|entry| entry.number(2) != Some(0));
+            let below = below.filter(|entry| entry.field(5).to_path_lossy().starts_with(place));
+            below.map(|entry| entry.name().to_string()).collect::<Vec<_>>()
+        })
+        .collect();
+    let names_it = |value: &[u8]| {
+        value.fields_with(char::is_whitespace).any(|word| {
+            let word = word.rsplit(|byte| *byte == b'=').next().unwrap_or_default();
+            word.to_path_lossy().starts_with(place)
+        })
+    };
+    let services = units.all.iter().filter(|(name, _)| name.ends_with(".service"));
+    let concerned = services.filter(|(_, unit)| {
+        unit.settings.iter().any(|(_, one)| match one.key.as_slice() {
+            b"User" => homes.iter().any(|user| one.value == user.as_bytes()),
+            b"Description" | b"Documentation" => false,
+            // A sandbox of paths is no use of them.
+            key if key.ends_with(b"Paths") => false,
+            _ => names_it(&one.value),
+        })
+    });
+    concerned.map(|(name, _)| name.clone()).take(5).collect()
 }

@@ -16,11 +16,11 @@ use crate::{check, tr};
 
 check! {
     /// ## What it finds
-    /// Mount points of `/etc/fstab` that do not exist, or that are no directories.
+    /// Mount points of `/etc/fstab` that are no directories, or that do not exist where nobody makes them.
     ///
     /// ## Why it matters
     /// Nothing can be mounted on what is not there ("mount point does not exist"). systemd makes missing directories itself
-    /// when it boots, so that there it is only worth knowing; a file in the place of the directory stops it too.
+    /// when it mounts, so that there nothing is wrong with them; a file in the place of the directory stops it too.
     ///
     /// ## What the repair does
     /// Makes the directory, mode 0755. By hand: `mkdir -p DIRECTORY`.
@@ -51,9 +51,14 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         let (message, severity, there) = match facts.root().stat(place) {
             Ok(metadata) if metadata.is_dir() || metadata.is_file() && entry.has_option("bind") => continue,
             Ok(_) => (tr!("{place} is mounted on, but is no directory", place), Severity::Critical, true),
+            // A link that leads nowhere is in the way as a file is.
+            Err(error) if matches!(error.reason, Reason::NotFound) && facts.root().metadata(place).is_ok() => {
+                (tr!("{place} is mounted on, but is no directory", place), Severity::Critical, true)
+            }
+            // systemd makes the directory when it mounts (src/core/mount.c).
+            Err(error) if matches!(error.reason, Reason::NotFound) && init == Init::Systemd => continue,
             Err(error) if matches!(error.reason, Reason::NotFound) => {
-                let severity = if init == Init::Systemd { Severity::Note } else { Severity::Error };
-                (tr!("the mount point {place} does not exist", place), severity, false)
+                (tr!("the mount point {place} does not exist", place), Severity::Error, false)
             }
             Err(error) => {
                 found.could_not_tell(crate::text::Text::verbatim(error.to_string()));
@@ -63,15 +68,15 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         let severity = if entry.is_optional() { severity.max(Severity::Warning) } else { severity };
         let finding = found.add(severity, message);
         finding.at(&fstab.file, entry.span(1));
-        match (there, severity) {
-            (true, _) => finding.why(tr!("the mount fails, and what needs it does not start")),
-            (false, Severity::Note) => finding.why(tr!("systemd makes it when it boots; mount -a does not")),
-            (false, _) => finding.why(tr!("the mount fails")),
-        };
+        if there {
+            finding.why(tr!("the mount fails, and what needs it does not start"));
+        } else {
+            finding.why(tr!("the mount fails"));
+        }
         if severity == Severity::Critical {
             finding.stops(Stage::Mounts);
         }
-        if there || facts.root().metadata(place).is_ok() {
+        if there {
             finding.by_hand(tr!("move {place} away and make a directory in its place", place));
             continue;
         }

@@ -26,7 +26,7 @@ check! {
     ///
     /// ## What the repair does
     /// Writes the UUID of the root file system, or its subvolume, into the line, or a line for it; other options and numbers stay. By hand: `blkid`, and write it.
-    "fstab-wrong-root", Boot, seed = ["B7"], proves = [Mounts], "the root's line of fstab is not the root"
+    "fstab-wrong-root", Boot, seed = ["B7"], proves = [Mounts], "the fstab entry for / does not name the root file system"
 }
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {

@@ -10,6 +10,7 @@ use crate::facts::boot_config::{BootConfig, Entry, Loader, Word, write};
 use crate::facts::devices::{Devices, Lookup};
 use crate::finding::{Findings, Severity};
 use crate::proof::Stage;
+use crate::repair::join::Joined;
 use crate::repair::{Change, Risk};
 use crate::{check, tr};
 
@@ -62,9 +63,18 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             found.could_not_tell(why);
         }
         let mut faults: BTreeMap<String, Fault> = BTreeMap::new();
-        for (index, entry) in loader.entries.iter().enumerate() {
-            some |= entry.kernel.is_some();
+        let elsewhere = |entry: &Entry| is_of_another_system(facts, &config, entry);
+        let (others, own): (Vec<_>, Vec<_>) =
+            loader.entries.iter().enumerate().partition(|(_, entry)| elsewhere(entry));
+        some |= loader.entries.iter().any(|entry| entry.kernel.is_some());
+        for (index, entry) in own {
             collect(facts, &config, entry, loader.default == Some(index), &mut faults);
+        }
+        // An entry of this system whose kernel was removed has the fault of the others.
+        for (index, entry) in others {
+            if entry.in_vain.iter().any(|word| faults.contains_key(&word.text.to_lowercase())) {
+                collect(facts, &config, entry, loader.default == Some(index), &mut faults);
+            }
         }
         for (value, fault) in faults {
             report(facts, &config, loader, &value, &fault, found);
@@ -109,6 +119,22 @@ fn collect(facts: &Facts, config: &BootConfig, entry: &Entry, default: bool, fau
         fault.lvs.push((word, new));
         fault.default |= default;
     }
+}
+
+/// Whether the entry starts a system on a disk that was not given, as os-prober and people write them into a menu: neither
+/// the volume that GRUB searches nor the `root=` is on a disk of this system, and the kernel is none of this root's.
+fn is_of_another_system(facts: &Facts, config: &BootConfig, entry: &Entry) -> bool {
+    let Some(kernel) = &entry.kernel else { return false };
+    let is_ours = kernel.path.as_ref().is_some_and(|path| facts.root().exists(path).unwrap_or(false));
+    if is_ours || entry.in_vain.is_empty() {
+        return false;
+    }
+    let devices = config.paths.devices();
+    entry.argument("root").is_some_and(|(_, value)| {
+        devices.is_some_and(|devices| {
+            matches!(devices.find(facts, &BootConfig::source(value)), Lookup::Missing | Lookup::Untold(_))
+        })
+    })
 }
 
 /// `rd.lvm.lv=` of logical volumes that no disk has: dracut waits for each of them, and activates no other.
@@ -175,7 +201,7 @@ fn report(facts: &Facts, config: &BootConfig, loader: &Loader, value: &str, faul
     } else if fault.roots.is_empty() && !fault.searches.is_empty() {
         tr!("{path} looks for the volume {value}, which no disk of this system has", path, value)
     } else {
-        tr!("{path} starts the kernel with {word}, which no disk of this system has", path, word = first.text.as_str())
+        tr!("{path} passes {word}, but no disk of this system has it", path, word = first.text.as_str())
     };
     let finding = found.add(severity, message);
     finding.at(&first.file, first.span()).label(tr!("the root is on {volume}", volume = root.name)).why(
@@ -268,8 +294,9 @@ fn joined(changes: Vec<Change>) -> Vec<Change> {
         let same = all.iter_mut().find(|known| known.path() == change.path());
         match (same, &change) {
             (Some(Change::Edit { after: current, .. }), Change::Edit { before, after, .. }) => {
-                if let Ok(merged) = diffy::merge_bytes(before, current, after) {
-                    *current = merged;
+                let both = Joined::new(before).with(before, current).and_then(|all| all.with(before, after));
+                if let Some(both) = both {
+                    *current = both.text().to_vec();
                 }
             }
             _ => all.push(change),

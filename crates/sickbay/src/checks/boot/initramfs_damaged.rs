@@ -74,7 +74,7 @@ fn fault(facts: &Facts, kernel: &OfKernel, contents: &Contents) -> Option<Text> 
         Some(Damage::Blank) => return Some(tr!("{path} holds nothing but zeros", path)),
         Some(Damage::Unknown(0)) => return Some(tr!("{path} is no initramfs", path)),
         Some(Damage::Unknown(at)) => {
-            return Some(tr!("{path} is overwritten: at byte {at} begins what is no archive", path, at));
+            return Some(tr!("{path} is corrupt: there is no cpio archive at offset {at}", path, at));
         }
         Some(Damage::Truncated(_, how)) => {
             return Some(tr!(

@@ -38,7 +38,7 @@ check! {
     /// Takes out or corrects that one word, also in `/etc/default/grub` and `/etc/kernel/cmdline` from which the
     /// configuration is made anew; all other words stay. Where the default is a rescue entry, the same kernel's
     /// normal entry becomes the default. By hand: edit the word, and run `grub-mkconfig`, or `grubby --remove-args=`.
-    "kernel-command-line", Boot, seed = ["B8", "B13"], proves = [RootDevice, Init, Services], "the kernel is told something that stops a normal start"
+    "kernel-command-line", Boot, seed = ["B8", "B13"], proves = [RootDevice], may_stop = [Init, Services], "the kernel is told something that stops a normal start"
 }
 
 /// A word that stops a normal start.
@@ -312,7 +312,7 @@ fn no_root(config: &BootConfig, entry: &Entry) -> Option<Stop> {
     Some(match misspelt {
         Some(word) => {
             let value = word.text.split_once('=').map(|(_, value)| value).unwrap_or_default();
-            let message = tr!("the kernel is told {word}, which is no root=", word = word.text.as_str());
+            let message = tr!("{word} on the kernel command line is not a root= parameter", word = word.text.as_str());
             stop(word, message, format!("root={value}"), false)
         }
         None => stop(

@@ -24,7 +24,7 @@ check! {
     /// ## What the repair does
     /// Writes 55 AA, the protection, or the first copy of the GPT as the backup at the end of the disk has it; or sets the
     /// flag of the only partition that has a boot loader. By hand: `gdisk` (commands r, d, w), `sfdisk --activate`.
-    "partition-table-damaged", Boot, seed = ["B8"], proves = [PartitionTable], "the partition table is not taken by who needs it"
+    "partition-table-damaged", Boot, seed = ["B8"], proves = [PartitionTable], "the partition table cannot be read by firmware, GRUB or Linux"
 }
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {

@@ -32,7 +32,7 @@ check! {
     /// Puts an `&` behind a program that stays in the foreground; puts `:`, which does nothing, in the place of another
     /// command, or a condition by which the loop does not begin. By hand: log in over ssh, or start with
     /// `systemd.mask=rc-local.service` on the kernel's command line, and mend the script.
-    "rc-local-hangs", Boot, seed = ["B11"], proves = [Services], "rc.local does not come to its end"
+    "rc-local-hangs", Boot, seed = ["B11"], proves = [], may_stop = [Services], "rc.local does not come to its end"
 }
 
 /// Nobody waits that long for a login prompt.
@@ -93,7 +93,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             finding.repair(Risk::Safe, title, [Change::edit(&event.file, text)]);
         } else if let Some((span, condition)) = event.passed {
             let text = shell::with(&event.file.bytes, span, condition);
-            let title = tr!("let the loop of line {line} not begin", line);
+            let title = tr!("disable the loop at line {line}", line);
             finding.repair(Risk::Safe, title, [Change::edit(&event.file, text)]);
         } else {
             finding.by_hand(tr!("make comments of the lines of this command"));

@@ -24,8 +24,8 @@ check! {
     /// ## What the repair does
     /// Names the policy that is there, when there is only one. Among several, sets `SELINUX=permissive` and has all files
     /// labelled again at the next boot (`/.autorelabel`). Where there is none at all, sets `SELINUX=disabled`: without a policy a
-    /// permissive system does not start either. By hand: correct the word, or reinstall selinux-policy-targeted.
-    "selinux-policy-missing", Boot, seed = ["B12", "D8"], proves = [Init], "SELinux has no policy to load"
+    /// permissive system does not start either. It stays permissive: after that boot write `SELINUX=enforcing` again. By hand: correct the word, or reinstall selinux-policy-targeted.
+    "selinux-policy-missing", Boot, seed = ["B12", "D8"], proves = [], may_stop = [Init], "SELinux has no policy to load"
 }
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
@@ -76,7 +76,10 @@ pub(crate) fn permissive(facts: &Facts, finding: &mut Finding, selinux: &Selinux
     if facts.root().metadata("/.autorelabel").is_err() {
         changes.push(Change::create("/.autorelabel", "", 0o644));
     }
-    finding.repair(Risk::Safe, tr!("set SELINUX=permissive and label all files again at the next boot"), changes);
+    let title = tr!(
+        "set SELINUX=permissive and label all files again at the next boot; it stays permissive until you write SELINUX=enforcing again"
+    );
+    finding.repair(Risk::Safe, title, changes);
     disabled(finding, selinux, Risk::Risky);
 }
 

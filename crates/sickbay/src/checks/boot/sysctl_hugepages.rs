@@ -24,7 +24,7 @@ check! {
     /// ## What the repair does
     /// Makes a comment of the line that wins, and of every line that would win after it and is as large. By hand:
     /// comment the line, or lower it to what the database needs, at most some 70 % of the memory.
-    "sysctl-hugepages", Boot, seed = ["B11"], proves = [Services], "huge pages leave no memory to start with"
+    "sysctl-hugepages", Boot, seed = ["B11"], proves = [], may_stop = [Services], "huge pages leave no memory to start with"
 }
 
 const KEY: &str = "vm.nr_hugepages";

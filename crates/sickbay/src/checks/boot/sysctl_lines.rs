@@ -57,7 +57,7 @@ pub(super) fn offer(finding: &mut Finding, key: &str, lines: &[Setting<'_>], mem
     let title = if lines.len() == 1 {
         tr!("comment out line {line} of {path}", line = assignment.line, path = file.path.as_path())
     } else {
-        tr!("comment out {count} lines that set {key}", count = lines.len(), key)
+        tr!("comment out {count} {count?line that sets|lines that set} {key}", count = lines.len(), key)
     };
     finding.repair(Risk::Safe, title, comment_all(lines));
 }

@@ -22,7 +22,7 @@ check! {
     /// ## What the repair does
     /// Makes a comment of the line that wins, and of every line that would win after it and is as large: the kernel then
     /// chooses by itself. By hand: comment the line, or lower it to 1 % to 3 % of the memory.
-    "sysctl-min-free", Boot, seed = ["B11", "C17"], proves = [Services], "the kernel keeps too much memory free"
+    "sysctl-min-free", Boot, seed = ["B11", "C17"], proves = [], may_stop = [Services], "the kernel keeps too much memory free"
 }
 
 const KEY: &str = "vm.min_free_kbytes";

@@ -29,7 +29,7 @@ check! {
     ///
     /// ## What the repair does
     /// Makes comments of the lines that win, so that the kernel chooses by itself. By hand: the same.
-    "sysctl-too-low", Boot, seed = ["B11", "C16"], proves = [Services], "a kernel parameter leaves too little to start with"
+    "sysctl-too-low", Boot, seed = ["B11", "C16"], proves = [], may_stop = [Services], "a kernel parameter leaves too little to start with"
 }
 
 /// A limit of the whole machine.

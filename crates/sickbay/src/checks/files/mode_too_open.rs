@@ -3,15 +3,20 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use sickbay_formats::accounts::Kind;
 use sickbay_target::{Dir, FileKind, Metadata, Root};
 
-use super::modes::{RULES, is_host_key, is_open, lost_sticky, packaged_mode, right_mode, usual_mode};
+use super::modes::{
+    RULES, Rule, is_anothers, is_host_key, is_open, lost_sticky, packaged_mode, right_mode, usual_mode,
+};
 use super::setuid_lost;
 use crate::check::Verdict;
 use crate::facts::Facts;
+use crate::facts::accounts::Accounts;
+use crate::facts::owners::{NOBODY, Owners, usual_owner};
 use crate::facts::packages::Packages;
 use crate::facts::restore;
-use crate::finding::Findings;
+use crate::finding::{Findings, Subject};
 use crate::repair::{Change, Risk};
 use crate::{check, tr};
 
@@ -44,17 +49,24 @@ const MANY: usize = 50;
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let root = facts.root();
     let mut open: BTreeMap<PathBuf, (Metadata, u32)> = BTreeMap::new();
-    let mut owned: Vec<(PathBuf, Metadata)> = Vec::new();
+    let mut owned: Vec<(PathBuf, Metadata, u32)> = Vec::new();
+    let mut readable: Vec<(PathBuf, Metadata, u32)> = Vec::new();
     for rule in RULES {
         let Ok(metadata) = root.stat(rule.path) else { continue };
         let path = root.canonical(rule.path)?;
         if metadata.mode & rule.never != 0 || lost_sticky(rule, &metadata) {
             open.insert(path.clone(), (metadata, right_mode(facts, rule, &metadata)));
         }
-        // Where the database knows owners, `package-mode-wrong` looks at all of them.
-        let known = || facts.get::<Packages>().is_ok_and(|all| all.exact(&path).is_some_and(|it| it.owner.is_some()));
-        if metadata.uid != 0 && !known() {
-            owned.push((path, metadata));
+        let told = || facts.get::<Owners>().is_ok_and(|owners| owners.covers(&path));
+        if is_anothers(facts, &path, &metadata) {
+            let fine = metadata.mode & rule.never == 0 && metadata.mode & rule.always == rule.always;
+            let mode = if fine { metadata.mode } else { right_mode(facts, rule, &metadata) };
+            owned.push((path, metadata, mode));
+        } else if metadata.uid == 0 && holds_hashes(rule) && metadata.mode & 0o040 != 0 && !told() {
+            let usual = usual_owner(facts, &path, &metadata);
+            if metadata.gid != usual.1 && is_peoples(facts, metadata.gid) {
+                readable.push((path, metadata, usual.1));
+            }
         }
     }
     for tree in TREES {
@@ -72,6 +84,10 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     }
     owned.sort_by(|a, b| a.0.cmp(&b.0));
     owned.dedup_by(|a, b| a.0 == b.0);
+    // A path with a wrong owner and a wrong mode is told of once.
+    for (path, ..) in &owned {
+        open.remove(path);
+    }
 
     if let Some((first, (metadata, _))) = open.first_key_value() {
         let mode = format!("{:04o}", metadata.mode);
@@ -79,7 +95,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             tr!("{first} has mode {mode}", first = first.as_path(), mode)
         } else {
             tr!(
-                "{first} has mode {mode}, and {others} more system paths are as open",
+                "{first} has mode {mode}, and {others} more system {others?path is|paths are} as open",
                 first = first.as_path(),
                 mode,
                 others = open.len() - 1
@@ -91,13 +107,15 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         } else {
             tr!("anybody can replace what root runs, and sshd, sudo and cron refuse to work with it")
         });
-        finding.detail("paths", open.len());
+        finding.subject(Subject::Named("modes".to_owned())).extent(open.len()).detail("paths", open.len());
         for (path, (metadata, _)) in open.iter().take(5) {
             finding.at_path(path);
             finding.evidence(path.display().to_string(), format!("mode {:04o}", metadata.mode));
         }
         // What else is wrong with these comes right with their modes.
-        let comes_right = |path: &&PathBuf| is_host_key(path) || setuid_lost::judges(path) || path.starts_with("/root");
+        let comes_right = |path: &&PathBuf| {
+            is_host_key(path) || setuid_lost::judges(path) || path.starts_with("/root") || is_sshds(path)
+        };
         for path in open.keys().filter(comes_right) {
             finding.explains(path);
         }
@@ -105,23 +123,82 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             .iter()
             .map(|(path, (metadata, after))| Change::Mode { path: path.clone(), before: metadata.mode, after: *after })
             .collect();
-        let title = tr!("give {count} paths their usual modes", count = changes.len());
+        let title = tr!("give {count} {count?path its usual mode|paths their usual modes}", count = changes.len());
         finding.repair(Risk::Safe, title, changes);
     }
-    if let Some((first, metadata)) = owned.first() {
+    if let Some((first, metadata, after)) = owned.first() {
         let owner = format!("{}:{}", metadata.uid, metadata.gid);
-        let finding = found.error(tr!("{path} belongs to user {owner} instead of root", path = first.as_path(), owner));
+        let finding = found.error(if *after == metadata.mode {
+            tr!("{path} belongs to user {owner} instead of root", path = first.as_path(), owner)
+        } else {
+            tr!(
+                "{path} belongs to user {owner} instead of root, and has mode {mode}",
+                path = first.as_path(),
+                owner,
+                mode = format!("{:04o}", metadata.mode)
+            )
+        });
         finding.why(tr!("that user can replace what root runs, and sshd, sudo and systemd refuse to work with it"));
+        finding.subject(Subject::Named("owners".to_owned())).extent(owned.len());
         let mut changes = Vec::new();
-        for (path, metadata) in &owned {
+        for (path, metadata, after) in &owned {
             finding.at_path(path);
+            if is_sshds(path) {
+                finding.explains(path);
+            }
             let before = (metadata.uid, metadata.gid);
             // The group may be one that a package uses, as `shadow`.
-            changes.push(Change::Owner { path: path.clone(), before, after: (0, metadata.gid) });
+            let group =
+                if is_peoples(facts, metadata.gid) { usual_owner(facts, path, metadata).1 } else { metadata.gid };
+            changes.push(Change::Owner { path: path.clone(), before, after: (0, group) });
+            if *after != metadata.mode {
+                changes.push(Change::Mode { path: path.clone(), before: metadata.mode, after: *after });
+            }
         }
-        finding.repair(Risk::Safe, tr!("give {count} paths back to root", count = changes.len()), changes);
+        finding.repair(Risk::Safe, tr!("give {count} {count?path|paths} back to root", count = owned.len()), changes);
+    }
+    if let Some((first, metadata, _)) = readable.first() {
+        let finding = found.error(tr!(
+            "{path} may be read by group {group}, which is none of the system's",
+            path = first.as_path(),
+            group = metadata.gid
+        ));
+        finding.subject(Subject::Named("hashes".to_owned())).extent(readable.len());
+        finding.why(tr!("whoever reads the hashes can try passwords as fast as a machine can"));
+        let mut changes = Vec::new();
+        for (path, metadata, group) in &readable {
+            finding.at_path(path);
+            let before = (0, metadata.gid);
+            changes.push(Change::Owner { path: path.clone(), before, after: (0, *group) });
+        }
+        finding.repair(
+            Risk::Safe,
+            tr!("give {count} {count?path its usual group|paths their usual group}", count = changes.len()),
+            changes,
+        );
     }
     Ok(())
+}
+
+/// The directory that sshd locks itself into, of which `sshd-user-missing` says what follows.
+fn is_sshds(path: &Path) -> bool {
+    path == Path::new("/var/empty/sshd")
+}
+
+/// Whether the file holds hashes of passwords.
+fn holds_hashes(rule: &Rule) -> bool {
+    rule.path.contains("shadow")
+}
+
+/// Whether a group is nobody's, or the own group of somebody who is no account of the system.
+fn is_peoples(facts: &Facts, gid: u32) -> bool {
+    let Ok(accounts) = facts.get::<Accounts>() else { return false };
+    let (passwd, group) = (accounts.parsed(Kind::Passwd), accounts.parsed(Kind::Group));
+    let is_known = group.good().any(|entry| entry.number(2) == Some(i64::from(gid)));
+    let of_a_user = passwd
+        .good()
+        .any(|entry| entry.number(3) == Some(i64::from(gid)) && entry.number(2).is_some_and(|uid| uid >= 1000));
+    gid != 0 && gid != NOBODY && passwd.sound() && group.sound() && (of_a_user || !is_known)
 }
 
 /// Collects every packaged file that everybody may write, wherever it is, and gives all the modes of the packages at hand.

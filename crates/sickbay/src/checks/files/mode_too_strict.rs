@@ -1,8 +1,10 @@
 //! System directories and files that only root can use any more.
 
-use super::modes::{RULES, lost_sticky, right_mode};
+use super::modes::{RULES, is_anothers, lost_sticky, right_mode};
+use super::package_mode_wrong::MANY;
 use crate::check::Verdict;
 use crate::facts::Facts;
+use crate::facts::packages::{Packages, Survey};
 use crate::finding::Findings;
 use crate::repair::{Change, Risk};
 use crate::{check, tr};
@@ -25,11 +27,21 @@ check! {
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let root = facts.root();
     let mut seen = Vec::new();
+    // Where everything was closed, that is one finding, of `package-mode-wrong`.
+    let closed = facts.get::<Survey>().is_ok_and(|survey| survey.closed.len() >= MANY);
+    let told = |path: &std::path::Path| {
+        closed && facts.get::<Packages>().is_ok_and(|packages| packages.file(path).is_some_and(|it| it.exact.is_none()))
+    };
     for rule in RULES {
         let Ok(metadata) = root.stat(rule.path) else { continue };
         let path = root.canonical(rule.path)?;
-        // That is `mode-too-open`'s to say.
-        if metadata.mode & rule.always == rule.always || lost_sticky(rule, &metadata) || seen.contains(&path) {
+        // That is `mode-too-open`'s to say, and so is whose it is.
+        if metadata.mode & rule.always == rule.always
+            || lost_sticky(rule, &metadata)
+            || seen.contains(&path)
+            || is_anothers(facts, &path, &metadata)
+            || told(&path)
+        {
             continue;
         }
         seen.push(path.clone());

@@ -4,9 +4,11 @@
 //! The bits are those that the packages of Debian, RHEL and SUSE agree on; where they differ (RHEL ships `/` as 0555,
 //! Debian as 0755) only the bits that all have are asked for.
 
+use bstr::ByteSlice;
 use sickbay_target::{FileKind, Metadata, Root};
 
 use crate::facts::Facts;
+use crate::facts::owners::Owners;
 use crate::facts::packages::Packages;
 
 /// What one path must be like.
@@ -73,6 +75,14 @@ pub(super) const RULES: &[Rule] = &[
     secret("/etc/shadow-"),
     secret("/etc/gshadow-"),
 ];
+
+/// Whether a path is somebody's who is not root, and it is for `mode-too-open` to say: where rpm's database knows owners, and
+/// where a whole system was given away, `package-mode-wrong` does.
+pub(super) fn is_anothers(facts: &Facts, path: &std::path::Path, metadata: &Metadata) -> bool {
+    let known = || facts.get::<Packages>().is_ok_and(|all| all.exact(path).is_some_and(|it| it.owner.is_some()));
+    let told = || facts.get::<Owners>().is_ok_and(|owners| owners.covers(path));
+    metadata.uid != 0 && !known() && !told()
+}
 
 /// The bits that the package of `path` gives it, where its database tells.
 pub(super) fn packaged_mode(facts: &Facts, path: &std::path::Path) -> Option<u32> {
@@ -162,6 +172,32 @@ pub(super) fn usual_mode(facts: &Facts, path: &std::path::Path, now: &Metadata) 
         return if now.is_dir() { 0o700 } else { 0o600 };
     }
     if now.is_dir() || is_program(facts.root(), path) { 0o755 } else { 0o644 }
+}
+
+/// The mode of a path that gets `owner` again, with the set-user-ID and set-group-ID bits that its package, an entry of
+/// dpkg-statoverride(1), the distribution or the donor gives it. Such a bit is nothing without the owner that goes with it.
+pub(super) fn mode_with_bits(facts: &Facts, path: &std::path::Path, now: &Metadata, owner: (u32, u32)) -> u32 {
+    if let Some(mode) = packaged_mode(facts, path) {
+        return mode;
+    }
+    let special = || SPECIAL.iter().find(|(special, _)| path == std::path::Path::new(special)).map(|(_, mode)| *mode);
+    let of_donor = || {
+        let donor = facts.donor()?.root().metadata(path).ok()?;
+        (donor.kind == now.kind).then_some(donor.mode)
+    };
+    let wanted = overridden_mode(facts, path).or_else(special).or_else(of_donor).unwrap_or_default();
+    let group = if owner.1 == 0 { 0 } else { wanted & 0o2000 };
+    now.mode | (wanted & 0o4000) | group
+}
+
+/// The mode that the administrator or a package's script gave a path through dpkg-statoverride(1).
+pub(super) fn overridden_mode(facts: &Facts, path: &std::path::Path) -> Option<u32> {
+    let file = facts.file("/var/lib/dpkg/statoverride").ok()??;
+    file.bytes.lines().find_map(|line| {
+        let words: Vec<&[u8]> = line.fields_with(char::is_whitespace).collect();
+        let [_, _, mode, of] = words.as_slice() else { return None };
+        (of.to_path_lossy() == path).then(|| u32::from_str_radix(mode.to_str().ok()?, 8).ok())?
+    })
 }
 
 /// Whether everybody may replace it. A sticky directory is meant to be written by everybody.

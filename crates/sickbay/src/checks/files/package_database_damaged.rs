@@ -96,7 +96,7 @@ fn of_dpkg(facts: &Facts, found: &mut Findings) -> Verdict {
     if let Some(first) = packages.damage.first() {
         let finding = match packages.damage.len() - 1 {
             0 => found.warning(first.clone()),
-            more => found.warning(tr!("{first}, and {more} more packages have none", first, more)),
+            more => found.warning(tr!("{first}, and {more} more {more?package has|packages have} none", first, more)),
         };
         finding.at_path(Path::new(DPKG).join("info"));
         finding.why(tr!("an update leaves old files behind, and nothing can be removed or verified"));
@@ -211,13 +211,13 @@ fn of_rpm(facts: &Facts, found: &mut Findings) -> Verdict {
     let (path, more, left) = (database.path.clone(), packages.damage.len() - 1, packages.packages.len());
     let message = match more {
         0 => tr!("{path} is damaged: {first}", path, first),
-        _ => tr!("{path} is damaged in {count} places: {first}", path, count = more + 1, first),
+        _ => tr!("{path} is damaged in {count} {count?place|places}: {first}", path, count = more + 1, first),
     };
     found
         .error(message)
         .at_path(&database.path)
         .explains(&database.path)
-        .why(tr!("rpm, dnf and yum can install, update and remove nothing, or forget packages; {left} packages can still be read", left))
+        .why(tr!("rpm, dnf and yum can install, update and remove nothing, or forget packages; {left} {left?package|packages} can still be read", left))
         .by_hand(by_hand(database.path));
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Programs and libraries with another content than their package brought.
 
-use super::packaged::{by_package, named_elsewhere, names, offer, point};
+use super::packaged::{by_package, named_elsewhere, names, of_package, offer, point};
 use crate::check::Verdict;
 use crate::facts::Facts;
 use crate::facts::packages::{Digests, PackagedFile, Packages};
@@ -61,7 +61,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
 
 fn report(facts: &Facts, found: &mut Findings, packages: &Packages, files: &[&PackagedFile], replaced: bool) {
     let Some(first) = files.first() else { return };
-    let of = names(&by_package(packages, files.iter().copied()));
+    let of = by_package(packages, files.iter().copied());
+    let subject = of_package(&of);
+    let of = names(&of);
     let (path, more) = (first.as_path(), files.len() - 1);
     let (severity, message, why, least) = if replaced {
         (
@@ -69,7 +71,7 @@ fn report(facts: &Facts, found: &mut Findings, packages: &Packages, files: &[&Pa
             match more {
                 0 => tr!("{path} was replaced: it is not the one of {package}", path, package = of),
                 _ => tr!(
-                    "{path} and {more} more files were replaced: they are not those of {package}",
+                    "{path} and {more} more {more?file|files} were replaced: they are not those of {package}",
                     path,
                     more,
                     package = of
@@ -84,7 +86,7 @@ fn report(facts: &Facts, found: &mut Findings, packages: &Packages, files: &[&Pa
             match more {
                 0 => tr!("{path} is damaged: it is not what {package} brought", path, package = of),
                 _ => tr!(
-                    "{path} and {more} more files are damaged: they are not what {package} brought",
+                    "{path} and {more} more {more?file|files} are damaged: they are not what {package} brought",
                     path,
                     more,
                     package = of
@@ -98,5 +100,6 @@ fn report(facts: &Facts, found: &mut Findings, packages: &Packages, files: &[&Pa
     };
     let finding = found.add(severity, message).why(why);
     point(finding, packages, files);
+    finding.subject(subject);
     offer(facts, finding, packages, files, least);
 }

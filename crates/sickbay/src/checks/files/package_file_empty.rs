@@ -1,6 +1,6 @@
 //! Files without content that their package brought with some.
 
-use super::packaged::{by_package, named_elsewhere, names, offer, point};
+use super::packaged::{by_package, named_elsewhere, names, of_package, offer, point};
 use crate::check::Verdict;
 use crate::facts::Facts;
 use crate::facts::packages::{PackagedFile, Packages, State, Survey, Weight};
@@ -58,7 +58,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             tr!("{path} of {package} is empty", path = first.as_path(), package = names(&of))
         } else {
             tr!(
-                "{path} and {more} more files of {package} are empty",
+                "{path} and {more} more {more?file|files} of {package} are empty",
                 path = first.as_path(),
                 more = files.len() - 1,
                 package = names(&of)
@@ -67,6 +67,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         let finding = found.add(Severity::Error, message);
         finding.why(tr!("a program without content does nothing and reports success; a library cannot be loaded"));
         point(finding, &packages, &files);
+        finding.subject(of_package(&of));
         offer(facts, finding, &packages, &files, Risk::Safe);
     }
     Ok(())

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use sickbay_target::Root;
 
-use super::packaged::{basic_packages, by_package, named_elsewhere, names, offer, point};
+use super::packaged::{basic_packages, by_package, named_elsewhere, names, of_package, offer, point};
 use crate::check::Verdict;
 use crate::facts::Facts;
 use crate::facts::packages::{Lost, PackagedFile, Packages, State, Survey, Weight};
 use crate::facts::system::{Init, System};
-use crate::finding::{Findings, Severity};
+use crate::finding::{Findings, Severity, Subject};
 use crate::repair::Risk;
 use crate::{check, tr};
 
@@ -67,13 +67,13 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         let Some(first) = files.first() else { continue };
         let message = match &cause {
             Cause::Gone(dir) => tr!(
-                "{dir} is gone, with {count} files of {packages}",
+                "{dir} is gone, with {count} {count?file|files} of {packages}",
                 dir = dir.as_path(),
                 count,
                 packages = of_packages
             ),
             Cause::From(dir) => tr!(
-                "{count} files of {packages} are missing from {dir}",
+                "{count} {count?file|files} of {packages} {count?is|are} missing from {dir}",
                 dir = dir.as_path(),
                 count,
                 packages = of_packages
@@ -82,7 +82,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
                 tr!("{path} of {package} is missing", path = first.as_path(), package = of_packages)
             }
             Cause::Package(_) => tr!(
-                "{path} and {more} more files of {package} are missing",
+                "{path} and {more} more {more?file|files} of {package} are missing",
                 path = first.as_path(),
                 more = count - 1,
                 package = of_packages
@@ -110,6 +110,10 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             }
             Cause::From(_) | Cause::Package(_) => {
                 point(finding, &packages, &files);
+                finding.subject(match &cause {
+                    Cause::From(dir) => Subject::Named(format!("files in {}", dir.display())),
+                    _ => of_package(&of),
+                });
                 // What one missing file leads to is told by whoever needs it; several have a cause of their own.
                 if count > 1 {
                     files.iter().for_each(|file| _ = finding.explains(file.as_path()));

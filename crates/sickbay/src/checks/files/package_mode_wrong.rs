@@ -2,20 +2,28 @@
 
 use std::path::Path;
 
+use sickbay_formats::accounts::Kind;
 use sickbay_target::{FileKind, Metadata};
 
+use super::modes::{RULES, mode_with_bits, usual_mode};
 use super::packaged::{basic_packages, by_package, named_elsewhere, names, point};
 use super::setuid_lost;
-use crate::check::{Skip, Verdict};
+use crate::check::Verdict;
 use crate::facts::Facts;
+use crate::facts::accounts::Accounts;
+use crate::facts::owners::{Owners, Taken};
 use crate::facts::packages::{Exact, PackagedFile, Packages, Survey, System};
-use crate::finding::{Findings, Severity};
+use crate::finding::{Findings, Place, Severity, Subject};
 use crate::repair::{Change, Risk};
 use crate::{check, tr};
 
 check! {
     /// ## What it finds
-    /// On systems of rpm, whose database knows mode and owner of every file: programs that nobody may execute any more,
+    /// The system given to somebody: packaged paths that belong to a user or a group that is no account of the system, or
+    /// so many to one that is, as after `chown -R` that went one directory too high; and many programs and libraries that only
+    /// root can use any more. They are counted, and told as one.
+    ///
+    /// On systems of rpm, whose database knows mode and owner of every file, also: programs that nobody may execute any more,
     /// libraries and their directories that others than root cannot read, programs and libraries that belong to another
     /// user than the package says, and many modes that changed at once.
     ///
@@ -24,23 +32,42 @@ check! {
     ///
     /// ## Why it matters
     /// A `chmod -R` or `chown -R` that went one directory too high, or a copy without attributes, leaves a system that works
-    /// for root and fails for every service.
+    /// for root and fails for every service; and whoever owns a program or a library that root uses is root.
     ///
     /// ## What the repair does
-    /// Gives every file of every package the owner and the mode that the database has for it, wherever they differ, set-user-ID
-    /// bits included. By hand: `rpm --setugids -a; rpm --setperms -a`, in this order.
+    /// Gives every file of every package the owner and the mode that rpm's database has for it, wherever they differ, set-user-ID
+    /// bits included. dpkg's database has none: there every path gets the owner that `dpkg-statoverride`, tmpfiles.d, or the
+    /// same package on the donor gives it, or that the distribution's scripts set, else root, and the set-user-ID and
+    /// set-group-ID bits that chown(2) took away. What lies beside them in directories of the system is given back, too;
+    /// homes, `/srv`, `/opt`, and data below `/var` that a service made are left as they are. By hand: `rpm --setugids -a; rpm
+    /// --setperms -a`, in this order.
     "package-mode-wrong", Files, seed = ["B9"], proves = [], "packaged files have wrong modes or owners"
 }
 
 /// So many modes do not change one by one.
-const MANY: usize = 20;
+pub(super) const MANY: usize = 20;
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let packages = facts.get::<Packages>()?;
-    if packages.system != System::Rpm {
-        return Err(Skip::NotApplicable(tr!("dpkg's database knows neither modes nor owners")));
+    let owners = facts.get::<Owners>()?;
+    let is_rpm = packages.system == System::Rpm;
+    // A few files of rpm's packages are told of by their package.
+    let given_away = owners.is_recursive();
+    if given_away {
+        tell_given_away(facts, found, &owners);
+    } else if !is_rpm {
+        // `mode-too-open` and `setuid-lost` name theirs one by one.
+        let named = |taken: &&Taken| RULES.iter().any(|rule| taken.path == Path::new(rule.path));
+        let some = owners.packaged.iter().filter(|taken| !named(taken) && !setuid_lost::judges(&taken.path));
+        tell_some(facts, found, &packages, &some.collect::<Vec<_>>(), &owners);
     }
     let survey = facts.get::<Survey>()?;
+    if !is_rpm {
+        if survey.closed.len() >= MANY {
+            tell_closed(facts, found, &packages, &survey);
+        }
+        return Ok(());
+    }
     let elsewhere = named_elsewhere(facts, &packages);
     let differing: Vec<(&PackagedFile, &Exact, Metadata)> = survey
         .attributes
@@ -67,6 +94,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let is_alone = |files: &[&PackagedFile]| files.iter().all(|file| setuid_lost::judges(file.as_path()));
     let basic = basic_packages(facts, &packages);
     for (files, by_owner) in [(owned, true), (modes, false)] {
+        if by_owner && given_away {
+            continue;
+        }
         let Some(first) = files.first().filter(|_| !is_alone(&files)) else { continue };
         let of = names(&by_package(&packages, files.iter().copied()));
         let now = facts.root().metadata(first.as_path())?;
@@ -75,7 +105,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         let message = match (by_owner, more) {
             (true, 0) => tr!("{path} of {package} belongs to {owner}", path, package = of, owner = what),
             (true, _) => tr!(
-                "{path} belongs to {owner}, and {more} more files of {package} have wrong owners",
+                "{path} belongs to {owner}, and {more} more {more?file|files} of {package} {more?has a wrong owner|have wrong owners}",
                 path,
                 owner = what,
                 more,
@@ -83,7 +113,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             ),
             (false, 0) => tr!("{path} of {package} has mode {mode}", path, package = of, mode = what),
             (false, _) => tr!(
-                "{path} has mode {mode}, and {more} more files of {package} have wrong modes",
+                "{path} has mode {mode}, and {more} more {more?file|files} of {package} {more?has a wrong mode|have wrong modes}",
                 path,
                 mode = what,
                 more,
@@ -98,16 +128,160 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             tr!("root can still use everything, services and users cannot")
         });
         point(finding, &packages, &files);
+        finding.subject(Subject::Named(if by_owner { "owners" } else { "modes" }.to_owned()));
         if more > 0 {
             for file in files.iter().filter(|file| setuid_lost::judges(file.as_path())) {
                 finding.explains(file.as_path());
             }
         }
         let changes = if more == 0 { changes_of(first, &now) } else { all_changes(facts, &packages, by_owner) };
-        let title = tr!("give {count} paths the mode and owner of their packages", count = paths(&changes));
+        let title = tr!(
+            "give {count} {count?path|paths} the mode and owner of {count?its package|their packages}",
+            count = paths(&changes)
+        );
         finding.repair(Risk::Safe, title, changes);
     }
     Ok(())
+}
+
+/// One finding for a whole system that was given to somebody.
+fn tell_given_away(facts: &Facts, found: &mut Findings, owners: &Owners) {
+    let Some(first) = owners.packaged.first() else { return };
+    let to = whose(facts, first, owners);
+    let count = owners.packaged.len();
+    let finding = found.error(tr!("{count} packaged paths belong to {owner}", count, owner = to));
+    finding.why(tr!("that user can replace what root runs, and services refuse files that are not root's"));
+    finding.subject(Subject::Named("given away".to_owned())).extent(count);
+    finding.detail("paths", count).detail("besides", owners.besides.len());
+    let programs = owners.packaged.iter().filter(|taken| setuid_lost::judges(&taken.path));
+    for taken in programs.chain(&owners.packaged).take(SAMPLES) {
+        if !finding.places.iter().any(|place| matches!(place, Place::File { path, .. } if *path == taken.path)) {
+            finding.at_path(&taken.path);
+            finding.evidence(taken.path.display().to_string(), format!("owner {}:{}", taken.now.uid, taken.now.gid));
+        }
+    }
+    // What other checks say of owners and set-user-ID bits comes right with this.
+    let told_elsewhere = |path: &&Path| {
+        let ssh = path.starts_with("/etc/ssh") || path.starts_with("/root") || path.ends_with("empty/sshd");
+        ssh || path.starts_with("/etc/sudoers.d") || path.ends_with("sudoers") || setuid_lost::judges(path)
+    };
+    for path in owners.all().map(|taken| taken.path.as_path()).filter(told_elsewhere) {
+        finding.explains(path);
+    }
+    let unknown = &owners.unknown;
+    if !unknown.is_empty() {
+        let paths: Vec<String> = unknown.iter().take(SAMPLES).map(|path| path.display().to_string()).collect();
+        finding.note(tr!(
+            "left alone, since it is not known whose {count?it was|they were}: {count} {count?path|paths}, with all that is inside: {paths}",
+            count = unknown.len(),
+            paths = paths.join(" ")
+        ));
+    }
+    finding.note(tr!("homes and what is in /srv, /opt, /mnt and /media are left alone, too"));
+    let mut changes = Vec::new();
+    for taken in owners.all() {
+        changes.extend(changes_back(facts, taken));
+    }
+    let title = tr!("give {count} {count?path|paths} back to {count?its owner|their owners}", count = paths(&changes));
+    finding.repair(Risk::Safe, title, changes);
+}
+
+/// One finding for programs and libraries that only root can use any more, where nothing knows the modes of all.
+fn tell_closed(facts: &Facts, found: &mut Findings, packages: &Packages, survey: &Survey) {
+    let closed = || survey.closed.iter().filter_map(|(at, now)| Some((packages.files.get(*at)?, now)));
+    let files: Vec<&PackagedFile> = closed().map(|(file, _)| file).collect();
+    let Some((first, now)) = closed().next() else { return };
+    let message = tr!(
+        "{path} has mode {mode}, and {more} more {more?file|files} of {package} {more?has a wrong mode|have wrong modes}",
+        path = first.as_path(),
+        mode = format!("{:04o}", now.mode),
+        more = files.len() - 1,
+        package = names(&by_package(packages, files.iter().copied()))
+    );
+    let finding = found.error(message);
+    finding.subject(Subject::Named("closed".to_owned())).extent(files.len());
+    finding.why(tr!("root can still use everything, services and users cannot"));
+    point(finding, packages, &files);
+    for file in files.iter().filter(|file| setuid_lost::judges(file.as_path())) {
+        finding.explains(file.as_path());
+    }
+    let mut changes = Vec::new();
+    let mut seen = std::collections::HashSet::new();
+    for file in packages.files.iter().filter(|file| seen.insert(&**file.path)) {
+        let path = file.as_path();
+        let Ok(now) = facts.root().metadata(path) else { continue };
+        // Configuration may be secret: only what the donor lets everybody read is opened.
+        let is_public = ["/usr", "/bin", "/sbin", "/lib", "/lib64"].iter().any(|top| path.starts_with(top));
+        let on_donor = || facts.donor().and_then(|donor| donor.root().metadata(path).ok());
+        if !matches!(now.kind, FileKind::File | FileKind::Dir)
+            || !(is_public || path.starts_with("/etc") && on_donor().is_some_and(|donor| donor.kind == now.kind))
+        {
+            continue;
+        }
+        let after = usual_mode(facts, path, &now);
+        if after & 0o555 & !now.mode != 0 {
+            changes.push(Change::Mode { path: path.to_owned(), before: now.mode, after });
+        }
+    }
+    let title = tr!(
+        "give {count} {count?path|paths} the mode and owner of {count?its package|their packages}",
+        count = paths(&changes)
+    );
+    finding.repair(Risk::Safe, title, changes);
+}
+
+/// A few paths of packages, that were given away one by one.
+fn tell_some(facts: &Facts, found: &mut Findings, packages: &Packages, some: &[&Taken], owners: &Owners) {
+    let Some(first) = some.first() else { return };
+    let (path, owner) = (first.path.as_path(), whose(facts, first, owners));
+    let package = packages.file(path).and_then(|file| packages.package(file));
+    let package = package.map(|package| package.name.to_string()).unwrap_or_default();
+    let finding = found.error(match some.len() {
+        1 => tr!("{path} of {package} belongs to {owner}", path, package, owner),
+        count => tr!("{count} packaged paths belong to {owner}", count, owner),
+    });
+    finding.why(tr!("that user can replace what root runs, and services refuse files that are not root's"));
+    finding.subject(Subject::Named("given away".to_owned())).extent(some.len());
+    for taken in some {
+        finding.at_path(&taken.path);
+    }
+    finding.repair(
+        Risk::Safe,
+        tr!("give {count} {count?path|paths} back to {count?its owner|their owners}", count = some.len()),
+        some.iter().flat_map(|taken| changes_back(facts, taken)),
+    );
+}
+
+/// How many paths are named.
+const SAMPLES: usize = 8;
+
+/// The owner that is wrong, with its name where it has one.
+fn whose(facts: &Facts, taken: &Taken, owners: &Owners) -> String {
+    let (kind, what, id) = if owners.users.contains(&taken.now.uid) {
+        (Kind::Passwd, "uid", taken.now.uid)
+    } else {
+        (Kind::Group, "gid", taken.now.gid)
+    };
+    let name = facts.get::<Accounts>().ok().and_then(|accounts| {
+        let file = accounts.parsed(kind);
+        file.good().find(|entry| entry.number(2) == Some(i64::from(id))).map(|entry| entry.name().to_string())
+    });
+    name.map_or_else(|| format!("{what} {id}"), |name| format!("{what} {id} ({name})"))
+}
+
+/// Owner and group, and then the bits that chown(2) takes away.
+fn changes_back(facts: &Facts, taken: &Taken) -> Vec<Change> {
+    let before = (taken.now.uid, taken.now.gid);
+    let mut changes = vec![Change::Owner { path: taken.path.clone(), before, after: taken.owner }];
+    if taken.now.kind == FileKind::Symlink {
+        return changes;
+    }
+    let after = mode_with_bits(facts, &taken.path, &taken.now, taken.owner);
+    // Giving a file another owner takes these bits away, so the mode is set again.
+    if after != taken.now.mode || (taken.now.mode & 0o6000 != 0 && taken.now.kind == FileKind::File) {
+        changes.push(Change::Mode { path: taken.path.clone(), before: taken.now.mode, after });
+    }
+    changes
 }
 
 fn owner_differs(exact: &Exact, metadata: &Metadata) -> bool {

@@ -9,7 +9,7 @@ use crate::facts::Facts;
 use crate::facts::packages::{Package, PackagedFile, Packages};
 use crate::facts::programs::Programs;
 use crate::facts::restore;
-use crate::finding::Finding;
+use crate::finding::{Finding, Subject};
 use crate::repair::Risk;
 
 /// How many paths a finding points at; the others are counted.
@@ -51,6 +51,14 @@ pub(super) fn names(packages: &BTreeMap<&[u8], (&Package, Vec<&PackagedFile>)>) 
         names.push(format!("… ({})", packages.len()));
     }
     names.join(", ")
+}
+
+/// What a finding about files of packages is about: the package, for its files are others once some are back.
+pub(super) fn of_package(packages: &BTreeMap<&[u8], (&Package, Vec<&PackagedFile>)>) -> Subject {
+    match packages.keys().collect::<Vec<_>>().as_slice() {
+        [name] => Subject::Named(format!("package {}", name.as_bstr())),
+        _ => Subject::Named("packages".to_owned()),
+    }
 }
 
 /// Points the finding at the files, says which they are and of which packages.

@@ -3,27 +3,32 @@
 use sickbay_formats::selinux::type_of;
 use sickbay_target::Root;
 
-use crate::check::Verdict;
+use crate::check::{Skip, Verdict};
 use crate::checks::boot::selinux_policy_missing::permissive;
 use crate::facts::Facts;
 use crate::facts::selinux::Selinux;
-use crate::finding::Findings;
+use crate::facts::system::System;
+use crate::finding::{Findings, Subject};
+use crate::proof::Stage;
 use crate::{check, tr};
 
 check! {
     /// ## What it finds
     /// On a system whose SELinux is enforcing: files that init, login, sshd and PAM need and that have no label, or the label of
     /// something else, as they get it when files are copied or edited from a rescue system. Where `/.autorelabel` asks for new
-    /// labels at the next boot, all is well.
+    /// labels at the next boot, all is well, unless systemd does not come so far: from RHEL 8.4 on it may not read units
+    /// that have no label.
     ///
     /// ## Why it matters
     /// What has no label is `unlabeled_t`, which hardly a service may read: "Permission denied" for a right password, a login
     /// that ends at once, a system that stops while it starts.
     ///
     /// ## What the repair does
-    /// Sets `SELINUX=permissive` and has all files labelled again at the next boot. By hand: `setfiles -r ROOT
-    /// /etc/selinux/targeted/contexts/files/file_contexts ROOT` from a chroot, or `touch /.autorelabel`.
-    "selinux-labels-lost", Files, seed = ["B12", "D8"], proves = [], "files on the way to a prompt have lost their SELinux labels"
+    /// Sets `SELINUX=permissive` and has all files labelled again at the next boot. It stays permissive: after that boot write
+    /// `SELINUX=enforcing` again. By hand, without that: `setfiles -r ROOT
+    /// /etc/selinux/targeted/contexts/files/file_contexts ROOT` from a chroot, or `touch /.autorelabel` and `enforcing=0` for
+    /// one boot.
+    "selinux-labels-lost", Files, seed = ["B12", "D8"], proves = [], may_stop = [Init], "files on the way to a prompt have lost their SELinux labels"
 }
 
 /// Files and the types that the reference policies of the last fifteen years give them (`matchpathcon`).
@@ -47,7 +52,13 @@ const TYPES: [(&str, &[&str]); 14] = [
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let selinux = facts.get::<Selinux>()?;
     let root = facts.root();
-    if !selinux.enforces() || !selinux.has_policy() || root.metadata("/.autorelabel").is_ok() {
+    if !selinux.enforces() || !selinux.has_policy() {
+        return Ok(());
+    }
+    if root.metadata("/.autorelabel").is_ok() {
+        if refuses_unlabelled(facts)? {
+            stops_before_relabel(facts, found, &selinux)?;
+        }
         return Ok(());
     }
     let mut wrong = Vec::new();
@@ -62,20 +73,68 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let finding = if wrong.len() == 1 {
         found.error(tr!("{path} has the SELinux label {label}", path = *first, label = name))
     } else {
-        found.error(tr!("{count} files on the way to a prompt have wrong SELinux labels", count = wrong.len()))
+        found.error(tr!("{count} {count?file|files} on the way to a prompt {count?has a wrong SELinux label|have wrong SELinux labels}", count = wrong.len()))
     };
     for (path, name, types) in &wrong {
         finding
             .at_path(path)
             .evidence(*path, format!("{name}, and not {}", types.first().copied().unwrap_or_default()));
     }
+    finding.subject(Subject::Named("labels".to_owned())).extent(wrong.len());
     finding.why(tr!("what is labelled so is refused to init, login and sshd while SELinux enforces"));
     permissive(facts, finding, &selinux);
     Ok(())
 }
 
+/// Files that systemd reads before it can start what labels files again.
+const FIRST: [&str; 5] = [
+    "/etc/systemd/system/default.target",
+    "/usr/lib/systemd/system/default.target",
+    "/usr/lib/systemd/system/multi-user.target",
+    "/usr/lib/systemd/system/sysinit.target",
+    "/usr/lib/systemd/system/basic.target",
+];
+
+/// Whether the policy keeps init_t from reading what has no label: RHEL's does from 8.4 on, Fedora's from 33 on.
+fn refuses_unlabelled(facts: &Facts) -> Result<bool, Skip> {
+    let system = facts.get::<System>()?;
+    let release = &system.release;
+    let version = release.version.as_deref().unwrap_or_default();
+    let version: Vec<u32> = version.split('.').map_while(|part| part.parse().ok()).collect();
+    let major = version.first().copied().unwrap_or(0);
+    Ok(if release.id.as_deref() == Some("fedora") {
+        major >= 33
+    } else if ["rhel", "centos", "fedora"].iter().any(|id| release.is_like(id)) {
+        // Stream has no second number.
+        major >= 9 || major == 8 && version.get(1).is_none_or(|minor| *minor >= 4)
+    } else {
+        false
+    })
+}
+
+/// Says that /.autorelabel is not come to.
+fn stops_before_relabel(facts: &Facts, found: &mut Findings, selinux: &Selinux) -> Result<(), Skip> {
+    let mut without = Vec::new();
+    for path in FIRST {
+        if label(facts.root(), path)?.is_some_and(|label| label.is_empty()) {
+            without.push(path);
+        }
+    }
+    let Some(first) = without.first() else { return Ok(()) };
+    let finding = found.critical(tr!("{path} has no SELinux label, and systemd may not read it", path = *first));
+    for path in &without {
+        finding.at_path(path).evidence(*path, "unlabeled_t");
+    }
+    finding
+        .why(tr!("systemd stops before it comes to /.autorelabel: Failed to load default target: Permission denied"))
+        .note(tr!("enforcing=0 on the kernel's command line, for one boot, does the same without staying permissive"))
+        .stops(Stage::Init);
+    permissive(facts, finding, selinux);
+    Ok(())
+}
+
 /// The label of a file, empty when it has none; `None` when there is no such file.
-fn label(root: &Root, path: &str) -> Result<Option<Vec<u8>>, crate::check::Skip> {
+fn label(root: &Root, path: &str) -> Result<Option<Vec<u8>>, Skip> {
     let Ok(real) = root.canonical(path) else { return Ok(None) };
     let attributes = root.xattrs(&real)?;
     let label = attributes.into_iter().find(|(name, _)| name == "security.selinux").map(|(_, value)| value);

@@ -2,21 +2,21 @@
 
 use std::path::{Path, PathBuf};
 
-use bstr::ByteSlice;
-use sickbay_formats::dpkg;
 use sickbay_target::Metadata;
 
-use super::modes::packaged_mode;
+use super::modes::{overridden_mode, packaged_mode};
 use crate::check::Verdict;
 use crate::facts::Facts;
-use crate::finding::Findings;
+use crate::facts::owners::{Owners, usual_owner};
+use crate::finding::{Findings, Subject};
 use crate::repair::{Change, Risk};
 use crate::{check, tr};
 
 check! {
     /// ## What it finds
     /// `su`, `sudo` or `passwd` without their set-user-ID bit or no longer owned by root; and with them `mount`, `umount`,
-    /// `newgrp`, `chsh`, `chfn`, `gpasswd`, `pkexec`, `crontab` and PAM's and dbus' helpers, when they have lost it too.
+    /// `newgrp`, `chsh`, `chfn`, `gpasswd`, `pkexec`, and the helpers of PAM, dbus and polkit, `ssh-agent` and `crontab`,
+    /// when they have lost it, their set-group-ID bit or their group, too.
     ///
     /// ## Why it matters
     /// A `chown -R` or `chmod -R` over `/usr`, or a copy without attributes, takes these bits away: "sudo must be owned by
@@ -24,14 +24,14 @@ check! {
     /// change their passwords.
     ///
     /// ## What the repair does
-    /// Sets owner and mode as rpm's database or the donor has them, else as the distributions ship them. Programs named in `dpkg-statoverride` are
-    /// left alone. By hand: `chmod u+s /usr/bin/su`, or `rpm --setperms util-linux`.
+    /// Sets owner and mode as rpm's database or the donor has them, else as the distributions ship them. What `dpkg-statoverride`
+    /// took away stays away. By hand: `chmod u+s /usr/bin/su`, or `rpm --setperms util-linux`.
     "setuid-lost", Files, seed = ["B9"], proves = [], "su or sudo has lost its set-user-ID bit"
 }
 
 /// Name, usual mode, and whether losing the bit alone proves a fault. Administrators take it from the others on
 /// purpose (the hardening guides tell them to).
-const PROGRAMS: [(&str, u32, bool); 15] = [
+const PROGRAMS: [(&str, u32, bool); 18] = [
     ("su", 0o4755, true),
     ("sudo", 0o4755, true),
     ("passwd", 0o4755, true),
@@ -47,44 +47,58 @@ const PROGRAMS: [(&str, u32, bool); 15] = [
     ("../libexec/polkit-agent-helper-1", 0o4755, false),
     ("../lib/dbus-1.0/dbus-daemon-launch-helper", 0o4754, false),
     ("../libexec/dbus-1/dbus-daemon-launch-helper", 0o4750, false),
+    // On Debian these have a group of their own; elsewhere only the package's database tells.
+    ("../sbin/unix_chkpwd", 0o2755, false),
+    ("ssh-agent", 0o2755, false),
+    ("crontab", 0o2755, false),
 ];
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let root = facts.root();
-    let overrides = facts.file("/var/lib/dpkg/statoverride")?;
-    let overridden: Vec<PathBuf> = overrides
-        .iter()
-        .flat_map(|file| dpkg::overridden(&file.bytes))
-        .map(|path| PathBuf::from(path.to_str_lossy().into_owned()))
-        .collect();
-    let mut lost: Vec<(PathBuf, Metadata, u32)> = Vec::new();
+    let owners = facts.get::<Owners>();
+    let mut lost: Vec<(PathBuf, Metadata, u32, (u32, u32))> = Vec::new();
     let mut proven = false;
     for (name, usual, proof) in PROGRAMS {
         for dir in ["/usr/bin", "/bin"] {
             let Ok(path) = root.canonical(Path::new(dir).join(name)) else { continue };
             let Ok(metadata) = root.metadata(&path) else { continue };
-            let well = metadata.mode & 0o4000 != 0 && metadata.uid == 0;
+            let special = if usual & 0o4000 != 0 { 0o4000 } else { 0o6000 };
+            let well = metadata.mode & special != 0 && metadata.uid == 0;
             // sudo-rs, run0 and busybox stand in for these names by links; only a program of its own is judged.
             let own_name = path.file_name() == Path::new(name).file_name();
-            let known = overridden.contains(&path) || lost.iter().any(|(other, _, _)| *other == path);
-            if well || !own_name || !metadata.is_file() || metadata.size == 0 || known {
+            let told = lost.iter().any(|(other, ..)| *other == path)
+                || owners.as_ref().is_ok_and(|owners| owners.covers(&path));
+            if well || !own_name || !metadata.is_file() || metadata.size == 0 || told {
+                continue;
+            }
+            let overridden = overridden_mode(facts, &path);
+            let owner = usual_owner(facts, &path, &metadata);
+            let group = if owner.1 == 0 { metadata.gid } else { owner.1 };
+            let mode = match (overridden, packaged_mode(facts, &path)) {
+                // What was taken through dpkg-statoverride was taken on purpose.
+                (Some(mode), _) => mode,
+                (None, Some(mode)) if mode & 0o6000 != 0 || special == 0o6000 => mode,
+                _ if special == 0o6000 && owner.1 == 0 => continue,
+                _ => {
+                    let donor = facts.donor().and_then(|donor| donor.root().metadata(&path).ok());
+                    donor.map(|donor| donor.mode).filter(|mode| mode & 0o6000 != 0).unwrap_or(usual)
+                }
+            };
+            if mode & 0o6000 == 0 {
                 continue;
             }
             proven |= proof;
-            let donor = facts.donor().and_then(|donor| donor.root().metadata(&path).ok()).map(|donor| donor.mode);
-            let known = [packaged_mode(facts, &path), donor].into_iter().flatten();
-            let mode = known.into_iter().find(|mode| mode & 0o4000 != 0).unwrap_or(usual);
-            lost.push((path, metadata, mode));
+            lost.push((path, metadata, mode, (0, group)));
         }
     }
-    let Some((first, metadata, _)) = lost.iter().find(|(path, _, _)| is_proof(path)).filter(|_| proven) else {
+    let Some((first, metadata, ..)) = lost.iter().find(|(path, ..)| is_proof(path)).filter(|_| proven) else {
         return Ok(());
     };
     let mode = format!("{:04o}", metadata.mode);
     let message = match (metadata.uid, lost.len()) {
         (0, 1) => tr!("{path} has mode {mode}, without the set-user-ID bit", path = first.as_path(), mode),
         (0, more) => tr!(
-            "{path} has mode {mode}, without the set-user-ID bit, and {more} more programs have lost theirs",
+            "{path} has mode {mode}, without the set-user-ID bit, and {more} more {more?program has lost its own|programs have lost theirs}",
             path = first.as_path(),
             mode,
             more = more - 1
@@ -92,9 +106,10 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         (uid, _) => tr!("{path} belongs to user {uid} instead of root", path = first.as_path(), uid),
     };
     let finding = found.error(message);
+    finding.subject(Subject::Named("set-user-ID bits".to_owned())).extent(lost.len());
     finding.why(tr!("it cannot act for other users: su and sudo refuse everybody, passwd changes nothing"));
     let mut changes = Vec::new();
-    for (path, metadata, mode) in &lost {
+    for (path, metadata, mode, owner) in &lost {
         finding.at_path(path);
         finding.evidence(
             path.display().to_string(),
@@ -102,22 +117,27 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         );
         // Giving a file another owner takes its set-user-ID bit away, so the owner comes first.
         let mut now = metadata.mode;
-        if metadata.uid != 0 {
-            let before = (metadata.uid, metadata.gid);
-            changes.push(Change::Owner { path: path.clone(), before, after: (0, metadata.gid) });
+        let before = (metadata.uid, metadata.gid);
+        if before != *owner {
+            changes.push(Change::Owner { path: path.clone(), before, after: *owner });
             now &= 0o1777;
         }
         if now != *mode {
             changes.push(Change::Mode { path: path.clone(), before: metadata.mode, after: *mode });
         }
     }
-    finding.repair(Risk::Safe, tr!("give {count} programs their set-user-ID bit", count = lost.len()), changes);
+    finding.repair(
+        Risk::Safe,
+        tr!("give {count} {count?program its|programs their} set-user-ID bit", count = lost.len()),
+        changes,
+    );
     Ok(())
 }
 
 /// Whether this check looks at the file.
 pub(super) fn judges(path: &Path) -> bool {
-    PROGRAMS.iter().any(|(name, _, _)| path.file_name() == Path::new(name).file_name())
+    // `/etc/pam.d/su` is another matter.
+    !path.starts_with("/etc") && PROGRAMS.iter().any(|(name, _, _)| path.file_name() == Path::new(name).file_name())
 }
 
 fn is_proof(path: &Path) -> bool {

@@ -25,7 +25,7 @@ check! {
     /// ## What the repair does
     /// Makes the link again where `/usr` holds the directory, and missing empty directories with their usual modes.
     /// Directories that held files come back from a donor (`--donor ROOT`). By hand: `ln -s usr/lib64 ROOT/lib64`.
-    "top-level-missing", Files, seed = ["B10"], proves = [Init, Shell], "a top-level directory or link is missing"
+    "top-level-missing", Files, seed = ["B10"], proves = [], may_stop = [Init, Shell], "a top-level directory or link is missing"
 }
 
 /// Links of a merged /usr. Whether one is expected is told by the directory that it leads to.
@@ -72,7 +72,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     for (dir, mode, severity, empty) in DIRS {
         let path = Path::new(dir);
         // Old systems have no /run: it came with systemd and with the last upstarts.
-        if dir == "/run" && !root.exists("/usr/lib/systemd")? && !root.exists("/lib/systemd")? {
+        if dir == "/run" && !root.exists("/usr/lib/systemd/systemd")? && !root.exists("/lib/systemd/systemd")? {
             continue;
         }
         let why = match state(root, path) {

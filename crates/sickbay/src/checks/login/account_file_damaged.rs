@@ -8,7 +8,7 @@ use crate::check::{Skip, Verdict};
 use crate::facts::Facts;
 use crate::facts::accounts::Accounts;
 use crate::facts::system::{Init, System};
-use crate::finding::{Findings, Severity};
+use crate::finding::{Findings, Severity, Subject};
 use crate::proof::Stage;
 use crate::repair::{Change, Risk};
 use crate::{check, tr};
@@ -112,7 +112,11 @@ fn damaged(facts: &Facts, found: &mut Findings, accounts: &Accounts, parsed: &Ac
         let message = if parsed.mark {
             tr!("{path} begins with a byte order mark", path = kind.path())
         } else {
-            tr!("{count} lines of {path} end in CR LF", count = parsed.carriage_returns, path = kind.path())
+            tr!(
+                "{count} {count?line|lines} of {path} {count?ends|end} in CR LF",
+                count = parsed.carriage_returns,
+                path = kind.path()
+            )
         };
         let finding = found.add(severity(kind), message).at_path(kind.path());
         finding.why(tr!("the carriage return becomes part of the last field, such as the shell"));
@@ -143,6 +147,7 @@ fn damaged(facts: &Facts, found: &mut Findings, accounts: &Accounts, parsed: &Ac
     for entry in &bad {
         finding.at(file, entry.whole());
     }
+    finding.subject(Subject::Path(kind.path().into())).extent(bad.len());
     // The hashes in shadow are nobody's to read.
     if kind == Kind::Shadow {
         finding.evidence.clear();

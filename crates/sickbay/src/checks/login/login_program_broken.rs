@@ -2,13 +2,16 @@
 
 use std::path::Path;
 
+use bstr::ByteSlice;
+use sickbay_formats::ld_so;
 use sickbay_target::Root;
 
 use crate::check::{Skip, Verdict};
 use crate::facts::Facts;
 use crate::facts::donor;
-use crate::facts::libraries::Fault;
-use crate::facts::programs::{Program, Programs, Role};
+use crate::facts::libraries::{Body, Fault, Libraries, default_dirs};
+use crate::facts::packages::Packages;
+use crate::facts::programs::{Culprit, Program, Programs, Role};
 use crate::finding::{Finding, Findings, Severity};
 use crate::proof::Stage;
 use crate::repair::{Change, Risk};
@@ -27,7 +30,8 @@ check! {
     /// connection is closed before it begins. An empty libc.so.6 stops all of them at once.
     ///
     /// ## What the repair does
-    /// Copies the file from a donor (`--donor ROOT`), with the links that lead to it. Makes `/sbin/init` lead to systemd again,
+    /// Copies the file from a donor (`--donor ROOT`), with the links that lead to it. Moves a library away that no package brought
+    /// and that stands before the system's own, and takes it out of ld.so's cache. Makes `/sbin/init` lead to systemd again,
     /// and gives programs back the right to be executed. By hand: reinstall the package from a chroot, or copy the file from a
     /// machine of the same release.
     "login-program-broken", Login, seed = ["L3", "C2"], proves = [Init, Shell, PamLogin, Sshd],
@@ -50,6 +54,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         let itself = names.len() == 1 && names.iter().all(|name| same(facts.root(), name, path));
         finding.why(match culprit.programs.first() {
             Some((program, _)) if itself => why(program),
+            _ if stops_all(&programs, culprit) => {
+                tr!("no program starts: the kernel finds no process 1 to start and panics")
+            }
             _ => tr!("these programs do not start: {programs}", programs = names.join(", ")),
         });
         finding.detail("programs", names.clone());
@@ -71,6 +78,13 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         Some(skip) => Err(skip.clone()),
         None => Ok(()),
     }
+}
+
+/// Whether not one of the programs that the system's loader loads starts.
+fn stops_all(programs: &Programs, culprit: &Culprit) -> bool {
+    let is_stopped = |program: &Program| culprit.programs.iter().any(|(other, _)| other.path == program.path);
+    let has_init = programs.all.iter().any(|program| program.role == Role::Init);
+    has_init && programs.all.len() > 2 && programs.all.iter().all(is_stopped)
 }
 
 fn same(root: &Root, name: &str, path: &Path) -> bool {
@@ -118,6 +132,93 @@ fn about_links(root: &Root, finding: &mut Finding, path: &Path) {
     }
 }
 
+/// A library that no package brought, in a directory that ld.so looks into before the system's own, where one of that name is.
+struct Shadow {
+    /// The file and the links that lead to it.
+    paths: Vec<std::path::PathBuf>,
+    /// What would be taken without it.
+    right: std::path::PathBuf,
+    /// The file of ld.so.conf that names its directory.
+    conf: Option<std::path::PathBuf>,
+}
+
+impl Shadow {
+    fn of(facts: &Facts, path: &Path) -> Option<Shadow> {
+        let root = facts.root();
+        let (packages, libraries) = (facts.get::<Packages>().ok()?, facts.get::<Libraries>().ok()?);
+        let body = libraries.look(root, path);
+        let Body::Elf(elf) = &*body else { return None };
+        let dirs = default_dirs(elf.abi);
+        let dir = path.parent()?;
+        if packages.file(path).is_some() || dirs.iter().any(|known| root.canonical(known).is_ok_and(|it| it == dir)) {
+            return None;
+        }
+        let entries = root.read_dir(dir).ok()?;
+        let paths: Vec<_> = entries
+            .iter()
+            .map(|entry| dir.join(&entry.name))
+            .filter(|other| other == path || root.canonical(other).is_ok_and(|real| real == path))
+            .collect();
+        let of_system = |name: &std::ffi::OsStr| {
+            let places = dirs.iter().map(|dir| dir.join(name));
+            places.into_iter().find(|place| root.stat(place).is_ok_and(|it| it.is_file() && it.size > 0))
+        };
+        let right = paths.iter().filter_map(|path| path.file_name()).find_map(of_system)?;
+        let names_it = |conf: &std::path::PathBuf| {
+            facts.file(conf).ok().flatten().is_some_and(|file| {
+                ld_so::conf(&file.bytes).iter().any(
+                    |entry| matches!(entry, ld_so::Entry::Dir(named) if root.canonical(named.to_path_lossy()).is_ok_and(|it| it == dir)),
+                )
+            })
+        };
+        let dropped = root.read_dir("/etc/ld.so.conf.d").unwrap_or_default();
+        let dropped = dropped.into_iter().map(|entry| Path::new("/etc/ld.so.conf.d").join(entry.name));
+        let conf = dropped.chain([std::path::PathBuf::from("/etc/ld.so.conf")]).find(names_it);
+        Some(Shadow { paths, right, conf })
+    }
+
+    /// Moves it away, under a name that ldconfig passes over, and takes it out of ld.so's cache.
+    fn offer(&self, facts: &Facts, finding: &mut Finding) {
+        let root = facts.root();
+        match &self.conf {
+            Some(conf) => finding.note(tr!(
+                "no package has it; ld.so takes it and not {right}, since {conf} names its directory first",
+                right = self.right.as_path(),
+                conf = conf.as_path()
+            )),
+            None => {
+                finding.note(tr!("no package has it; ld.so takes it and not {right}", right = self.right.as_path()))
+            }
+        };
+        let mut changes = Vec::new();
+        for path in &self.paths {
+            let (Some(dir), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
+                return;
+            };
+            let aside = dir.join(format!("foreign.{name}"));
+            if root.metadata(&aside).is_ok() {
+                return;
+            }
+            let Ok(now) = root.metadata(path) else { return };
+            if now.is_file() {
+                let Ok(content) = root.read_up_to(path, 256 << 20) else { return };
+                let owner = (now.uid, now.gid);
+                changes.push(Change::Create { path: aside, content, mode: now.mode, owner });
+            }
+            changes.push(Change::Remove { path: path.clone() });
+        }
+        if let Ok(Some(cache)) = facts.file("/etc/ld.so.cache")
+            && let Some(text) =
+                ld_so::cache_without(&cache.bytes, |path| self.paths.iter().any(|gone| *gone == path.to_path_lossy()))
+        {
+            changes.push(Change::edit(&cache, text));
+        }
+        let Some(first) = self.paths.first() else { return };
+        let title = tr!("move {path} out of ld.so's way, as foreign.*, and out of its cache", path = first.as_path());
+        finding.repair(Risk::Safe, title, changes);
+    }
+}
+
 fn offer(facts: &Facts, finding: &mut Finding, path: &Path, fault: &Fault) {
     let root = facts.root();
     if let Fault::NotExecutable(mode) = fault {
@@ -140,6 +241,10 @@ fn offer(facts: &Facts, finding: &mut Finding, path: &Path, fault: &Fault) {
             finding.repair(Risk::Safe, text, [Change::link(dir.join("init"), target)]);
             return;
         }
+    }
+    if let Some(shadow) = Shadow::of(facts, path) {
+        shadow.offer(facts, finding);
+        return;
     }
     match donor::restore(facts, path) {
         Some(restoration) => {

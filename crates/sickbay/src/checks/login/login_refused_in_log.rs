@@ -48,7 +48,7 @@ fn report(found: &mut Findings, reason: Reason, refusal: &Refusal) {
     let source = refusal.source.as_path();
     finding.at_path(source).evidence(source.display().to_string(), said).detail("count", refusal.count);
     if refusal.count > 1 {
-        finding.note(tr!("{count} times since root last came in", count = refusal.count));
+        finding.note(tr!("{count} {count?time|times} since root last came in", count = refusal.count));
     }
     match causes(reason) {
         Some(causes) => {

@@ -10,7 +10,7 @@ use crate::check::{Skip, Verdict};
 use crate::facts::pam::judge::{Attempt, Judgement, User, judge};
 use crate::facts::pam::{Pam, Service, is_damaged, mend, respelt};
 use crate::facts::{Facts, SourceFile};
-use crate::finding::{Finding, Findings, Severity};
+use crate::finding::{Finding, Findings, Severity, Subject};
 use crate::proof::Stage;
 use crate::repair::{Change, Risk};
 use crate::text::Text;
@@ -91,8 +91,11 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         let unreadable = |rule: &&Rule| rule.faults.iter().any(|fault| *fault != Fault::CarriageReturn);
         let count = rules.iter().filter(unreadable).count();
         if is_damaged && let Some(first) = rules.iter().find(unreadable) {
-            let finding =
-                found.add(severity, tr!("{count} lines of {path} cannot be read", count, path = path.as_path()));
+            let finding = found.add(
+                severity,
+                tr!("{count} {count?line|lines} of {path} cannot be read", count, path = path.as_path()),
+            );
+            finding.subject(Subject::Path(path.clone())).extent(count);
             finding.at(file, first.span).why(tr!("the file was damaged, or it is no PAM file"));
             mark(finding);
             offer(facts, &pam, finding, path, Vec::new())?;

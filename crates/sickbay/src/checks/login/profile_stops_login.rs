@@ -56,7 +56,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             finding.repair(Risk::Safe, title, [Change::edit(&event.file, text)]);
         } else if let Some((span, condition)) = event.passed {
             let text = shell::with(&event.file.bytes, span, condition);
-            let title = tr!("let the loop of line {line} not begin", line = event.span.line);
+            let title = tr!("disable the loop at line {line}", line = event.span.line);
             finding.repair(Risk::Safe, title, [Change::edit(&event.file, text)]);
         } else {
             finding.by_hand(tr!("make comments of the lines of this command"));

@@ -52,7 +52,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         return Ok(());
     };
     if let Some(number) = root.number(2).filter(|number| *number != 0) {
-        let finding = found.critical(tr!("root has the number {number} in {path}", number, path = file.path.as_path()));
+        let finding = found.critical(tr!("root has UID {number} in {path}", number, path = file.path.as_path()));
         finding
             .at(file, root.span(2))
             .why(tr!("the kernel knows root by the number 0 alone: this one may do nothing"))

@@ -1,17 +1,19 @@
 //! An account that a service runs as is gone.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use bstr::ByteSlice;
 use sickbay_formats::accounts::{AccountFile, Kind, with_line_added};
 use sickbay_formats::nsswitch;
 use sickbay_formats::unit_file::is_yes;
 
-use crate::check::Verdict;
-use crate::facts::Facts;
+use crate::check::{Skip, Verdict};
 use crate::facts::accounts::Accounts;
+use crate::facts::programs::program_of;
 use crate::facts::system::{Init, System};
-use crate::facts::units::{State, Units, account};
+use crate::facts::units::{self, State, Unit, Units, account};
+use crate::facts::{Facts, sysusers};
 use crate::finding::{Finding, Findings};
 use crate::repair::{Change, Risk};
 use crate::{check, tr};
@@ -19,7 +21,7 @@ use crate::{check, tr};
 check! {
     /// ## What it finds
     /// A user or group that is in none of the account files, although a unit that starts at boot runs as it (`User=`,
-    /// `Group=`), D-Bus is set up to run as it (`<user>messagebus</user>`), or polkit is built to (`polkitd`).
+    /// `Group=`), D-Bus is set up to run as it (`<user>messagebus</user>`), or polkitd, where it is installed, is built to.
     ///
     /// ## Why it matters
     /// The service ends at once with `status=217/USER` ("Failed to determine user credentials"). Without D-Bus there is no
@@ -29,7 +31,7 @@ check! {
     /// Puts the line back from the copy that the system's own tools keep (`/etc/passwd-`, `/etc/group-`), else from the
     /// donor, where its number is still free. By hand: `systemd-sysusers --root=ROOT`, or reinstall the package, whose script
     /// makes the account again.
-    "service-account-missing", Login, seed = ["L1"], proves = [Services], "an account that a service runs as is gone"
+    "service-account-missing", Login, seed = ["L1"], proves = [], may_stop = [Services], "an account that a service runs as is gone"
 }
 
 /// Who needs an account.
@@ -59,17 +61,11 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let asks_a_server = asks_a_server(facts)?;
     let (mut users, mut groups) = (BTreeMap::<String, Need>::new(), BTreeMap::<String, Need>::new());
     if facts.get::<System>()?.init == Init::Systemd {
-        of_units(&*facts.get::<Units>()?, &mut users, &mut groups);
+        of_units(facts, &*facts.get::<Units>()?, &mut users, &mut groups)?;
     }
     of_dbus(facts, &mut users)?;
-    // polkit is built to run as a user from version 0.106 on; those before run as root and read the local authority.
-    let there = |path: &str| facts.root().exists(path);
-    if there("/usr/share/polkit-1/rules.d")?
-        && there("/usr/share/polkit-1/actions")?
-        && !there("/etc/polkit-1/localauthority")?
-    {
-        users.entry("polkitd".to_owned()).or_default().add("polkit", true);
-    }
+    of_polkit(facts, &mut users)?;
+    let made_at_boot = if sysusers::run_at_boot(facts)? { sysusers::users(facts) } else { Default::default() };
     for (kind, needs) in [(Kind::Passwd, users), (Kind::Group, groups)] {
         // Systems that are built as an image keep further accounts beside the programs (nss-altfiles).
         let more = facts.file(kind.path().replace("/etc/", "/usr/lib/"))?;
@@ -80,6 +76,10 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
                 continue;
             }
             if accounts.parsed(kind).find(name.as_bytes()).is_some() || more.find(name.as_bytes()).is_some() {
+                continue;
+            }
+            // What systemd-sysusers(8) makes before any service starts is not missing.
+            if kind == Kind::Passwd && made_at_boot.contains(name.as_bytes()) {
                 continue;
             }
             need.services.dedup();
@@ -101,7 +101,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
 }
 
 /// Whether accounts may come from elsewhere than files.
-fn asks_a_server(facts: &Facts) -> Result<bool, crate::check::Skip> {
+fn asks_a_server(facts: &Facts) -> Result<bool, Skip> {
     let Some(file) = facts.file("/etc/nsswitch.conf")? else { return Ok(false) };
     let local = ["files", "compat", "systemd", "db", "altfiles", "usrfiles"];
     Ok(nsswitch::entries(&file.bytes).iter().any(|entry| match entry {
@@ -112,10 +112,15 @@ fn asks_a_server(facts: &Facts) -> Result<bool, crate::check::Skip> {
     }))
 }
 
-fn of_units(units: &Units, users: &mut BTreeMap<String, Need>, groups: &mut BTreeMap<String, Need>) {
+fn of_units(
+    facts: &Facts,
+    units: &Units,
+    users: &mut BTreeMap<String, Need>,
+    groups: &mut BTreeMap<String, Need>,
+) -> Result<(), Skip> {
     for (name, unit) in &units.all {
         let dynamic = unit.last("Service", "DynamicUser").is_some_and(|(_, setting)| is_yes(&setting.value));
-        if unit.state != State::Loaded || !name.ends_with(".service") || dynamic {
+        if unit.state != State::Loaded || !name.ends_with(".service") || dynamic || !has_program(facts, unit)? {
             continue;
         }
         for (key, needs) in [("User", &mut *users), ("Group", &mut *groups)] {
@@ -127,10 +132,26 @@ fn of_units(units: &Units, users: &mut BTreeMap<String, Need>, groups: &mut BTre
             }
         }
     }
+    Ok(())
 }
 
-/// The `<user>` of D-Bus's system bus (dbus-daemon(1)).
-fn of_dbus(facts: &Facts, users: &mut BTreeMap<String, Need>) -> Result<(), crate::check::Skip> {
+/// Whether there is a program that the unit could start: units stay behind, and are shared by packages whose programs are
+/// optional.
+fn has_program(facts: &Facts, unit: &Unit) -> Result<bool, Skip> {
+    let Some((_, setting)) = unit.last("Service", "ExecStart") else { return Ok(true) };
+    match program_of(&setting.value) {
+        Some(program) => Ok(facts.root().exists(program)?),
+        None => Ok(true),
+    }
+}
+
+/// The `<user>` of D-Bus's system bus (dbus-daemon(1)), where there is a daemon to run as it: the file is there for the
+/// libraries and for another daemon, too.
+fn of_dbus(facts: &Facts, users: &mut BTreeMap<String, Need>) -> Result<(), Skip> {
+    let programs = ["/usr/bin/dbus-daemon", "/bin/dbus-daemon", "/usr/bin/dbus-broker-launch"];
+    if !any_exists(facts, &programs)? {
+        return Ok(());
+    }
     for path in ["/usr/share/dbus-1/system.conf", "/etc/dbus-1/system.conf"] {
         let Some(file) = facts.file(path)? else { continue };
         let user = file.bytes.split_once_str("<user>").and_then(|(_, rest)| rest.split_once_str("</user>"));
@@ -140,6 +161,55 @@ fn of_dbus(facts: &Facts, users: &mut BTreeMap<String, Need>) -> Result<(), crat
         }
     }
     Ok(())
+}
+
+/// The user that polkitd gives its rights up for: the one of its unit, else `polkitd`, where that name is compiled in. Before
+/// 0.106 it stayed root. Its directories prove nothing: other packages bring rules and actions for it.
+fn of_polkit(facts: &Facts, users: &mut BTreeMap<String, Need>) -> Result<(), Skip> {
+    let unit = units::unit(facts, "polkit.service")?;
+    let started = unit.last("Service", "ExecStart").and_then(|(_, setting)| program_of(&setting.value));
+    let usual = [
+        "/usr/lib/polkit-1/polkitd",
+        "/usr/libexec/polkitd",
+        "/usr/libexec/polkit-1/polkitd",
+        "/usr/lib/policykit-1/polkitd",
+    ];
+    let program = started.into_iter().chain(usual.iter().map(PathBuf::from));
+    let Some(program) = program.into_iter().find(|program| facts.root().stat(program).is_ok_and(|it| it.is_file()))
+    else {
+        return Ok(());
+    };
+    let of_unit = unit.last("Service", "User").and_then(|(_, setting)| account(&setting.value));
+    let user = match of_unit {
+        Some(user) => user,
+        // What cannot be read is no proof, and a damaged program another check's matter.
+        None => {
+            let text = facts.root().read_up_to(&program, PROGRAM_LIMIT).unwrap_or_default();
+            let gives_up = text.contains_str("changed to user") && text.contains_str("\0polkitd\0");
+            if !gives_up {
+                return Ok(());
+            }
+            "polkitd"
+        }
+    };
+    let need = users.entry(user.to_owned()).or_default();
+    // It may be among the units of the boot.
+    if !need.services.iter().any(|service| service == "polkit.service") {
+        need.add("polkit", true);
+    }
+    Ok(())
+}
+
+/// polkitd has some 150 kB.
+const PROGRAM_LIMIT: u64 = 16 << 20;
+
+fn any_exists(facts: &Facts, paths: &[&str]) -> Result<bool, Skip> {
+    for path in paths {
+        if facts.root().exists(path)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn restore(facts: &Facts, finding: &mut Finding, accounts: &Accounts, kind: Kind, name: &str) {

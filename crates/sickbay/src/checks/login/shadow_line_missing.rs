@@ -45,7 +45,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         found.warning(tr!("{path} has no line for {name}", path, name = first))
     } else {
         found.warning(tr!(
-            "{path} has no lines for {count} accounts: {names}",
+            "{path} has no {count?line|lines} for {count} {count?account|accounts}: {names}",
             path,
             count = missing.len(),
             names = missing.join(", ")

@@ -68,7 +68,11 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     if in_main > DAMAGED && in_main * 2 > main {
         let finding = found.add(
             severity,
-            tr!("{path} is damaged: sshd refuses {count} lines", path = sshd.config.as_path(), count = in_main),
+            tr!(
+                "{path} is damaged: sshd refuses {count} {count?line|lines}",
+                path = sshd.config.as_path(),
+                count = in_main
+            ),
         );
         finding
             .at_path(&sshd.config)

@@ -82,7 +82,10 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     {
         report(
             effective.setting("MaxStartups"),
-            tr!("sshd lets {count} connections log in at a time", count = if full <= 2 { full } else { start }),
+            tr!(
+                "sshd lets {count} {count?connection|connections} log in at a time",
+                count = if full <= 2 { full } else { start }
+            ),
             tr!("whoever holds a connection open keeps everybody else out"),
             false,
         );

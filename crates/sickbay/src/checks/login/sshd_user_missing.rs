@@ -2,14 +2,13 @@
 
 use bstr::ByteSlice;
 use sickbay_formats::accounts::{self, Kind};
-use sickbay_formats::lines;
 use sickbay_formats::sshd_config::Version;
 
 use crate::check::{Skip, Verdict};
-use crate::facts::Facts;
 use crate::facts::accounts::Accounts;
 use crate::facts::sshd::Sshd;
 use crate::facts::sshd_service::SshdService;
+use crate::facts::{Facts, sysusers};
 use crate::finding::{Findings, Severity};
 use crate::proof::Stage;
 use crate::repair::{Change, Risk};
@@ -38,7 +37,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let effective = sshd.tree.at_start(&sshd.reader());
     let old = sshd.reader().version.is_some_and(|version| version < Version(7, 5));
     if old && effective.value("UsePrivilegeSeparation", "yes") == "no" {
-        return Err(Skip::NotApplicable(tr!("sshd keeps its rights: UsePrivilegeSeparation no")));
+        return Err(Skip::NotApplicable(tr!("privilege separation is off (UsePrivilegeSeparation no)")));
     }
     let severity = if facts.get::<SshdService>()?.enabled { Severity::Critical } else { Severity::Warning };
     let accounts = facts.get::<Accounts>()?;
@@ -52,7 +51,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         && !passwd.compat
         && passwd.sound()
         && passwd.find(b"root").is_some()
-        && !is_made_at_boot(facts)
+        && !sysusers::users(facts).contains(b"sshd".as_slice())
     {
         let line = line_for_sshd(facts, &accounts);
         let text = accounts::with_line_added(&file.bytes, line.as_bytes());
@@ -93,22 +92,6 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         }
     }
     Ok(())
-}
-
-/// Whether systemd-sysusers(8) adds the user at every boot when it is not there.
-fn is_made_at_boot(facts: &Facts) -> bool {
-    ["/etc/sysusers.d", "/usr/lib/sysusers.d"].iter().any(|dir| {
-        let names = facts.root().read_dir(dir).unwrap_or_default();
-        names.iter().filter(|entry| entry.name.as_encoded_bytes().ends_with(b".conf")).any(|entry| {
-            let file = facts.file(std::path::Path::new(dir).join(&entry.name)).ok().flatten();
-            file.is_some_and(|file| {
-                lines::lines(&file.bytes).any(|line| {
-                    let mut words = line.text.fields_with(char::is_whitespace);
-                    words.next().is_some_and(|kind| kind.starts_with(b"u")) && words.next() == Some(b"sshd")
-                })
-            })
-        })
-    })
 }
 
 /// The line as it was, or one as packages write it: with a free number of a system user, and a group for nobody.

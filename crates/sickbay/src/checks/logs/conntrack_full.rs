@@ -20,14 +20,14 @@ check! {
     /// Nothing in a log. On the host raise `net.netfilter.nf_conntrack_max` (an entry takes about 320 bytes) and the
     /// number of buckets with it, lower `nf_conntrack_tcp_timeout_established` (5 days by default), or keep what needs
     /// no tracking out with `NOTRACK`.
-    "conntrack-full", Logs, seed = ["N1"], proves = [], "the table of connections was full"
+    "conntrack-full", Logs, seed = ["N1"], proves = [], "the connection tracking table overflowed"
 }
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let log = kernel_log(facts, found)?;
     let Some(seen) = Seen::of(&log, Kind::Conntrack) else { return Ok(()) };
     let finding =
-        found.add(log.severity(Severity::Error), tr!("the table of connections was full: packets were dropped"));
+        found.add(log.severity(Severity::Error), tr!("the connection tracking table overflowed: packets were dropped"));
     seen.describe(finding);
     finding.why(tr!("new connections fail at random until entries go"));
     finding.by_hand(tr!(

@@ -20,7 +20,7 @@ check! {
     /// ## What the repair does
     /// Nothing in a log. Find what makes so many threads (`systemd-cgtop`, `cat PATH/pids.current`), or raise
     /// TasksMax=.
-    "fork-rejected", Logs, seed = ["C17"], proves = [], "a cgroup had as many tasks as it may"
+    "fork-rejected", Logs, seed = ["C17"], proves = [], "a cgroup reached its pids limit, and fork failed"
 }
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
@@ -28,7 +28,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let Some(seen) = Seen::of(&log, Kind::Fork) else { return Ok(()) };
     let finding = found.add(
         log.severity(Severity::Error),
-        tr!("a cgroup had as many tasks as it may, and fork failed: {tasks}", tasks = seen.subjects()),
+        tr!("a cgroup reached its pids limit, and fork failed: {tasks}", tasks = seen.subjects()),
     );
     seen.describe(finding);
     finding.why(tr!("the limit is pids.max of that cgroup, not memory"));

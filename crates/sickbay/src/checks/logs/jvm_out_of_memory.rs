@@ -58,7 +58,7 @@ fn tell(found: &mut Findings, severity: Severity, jvm: &JvmReport) {
         Some(Wanted::Thread) => (tr!("Java was refused a thread"), thread(report)),
         Some(Wanted::Memory { bytes, .. }) => {
             let wanted = size(bytes / 1024);
-            (tr!("Java asked for {wanted} ({bytes} bytes) and was refused", wanted, bytes), memory(report, *bytes))
+            (tr!("Java asked for {wanted} and was refused", wanted), memory(report, *bytes))
         }
     };
     let Judged { why, formula, by_hand } = judged;

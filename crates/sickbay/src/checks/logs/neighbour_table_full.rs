@@ -19,14 +19,16 @@ check! {
     /// ## What the repair does
     /// Nothing in a log. Raise `net.ipv4.neigh.default.gc_thresh1`, `2` and `3` (3 is the hard limit, 1024 by default),
     /// and the same under `net.ipv6`.
-    "neighbour-table-full", Logs, seed = [], proves = [], "the table of neighbours was full"
+    "neighbour-table-full", Logs, seed = [], proves = [], "the neighbour (ARP) table overflowed"
 }
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let log = kernel_log(facts, found)?;
     let Some(seen) = Seen::of(&log, Kind::Neighbours) else { return Ok(()) };
-    let finding = found
-        .add(log.severity(Severity::Error), tr!("the table of neighbours was full: {tasks}", tasks = seen.subjects()));
+    let finding = found.add(
+        log.severity(Severity::Error),
+        tr!("the neighbour (ARP) table overflowed: {tasks}", tasks = seen.subjects()),
+    );
     seen.describe(finding);
     finding.why(tr!("hosts of the same network that are not in it cannot be reached"));
     finding.by_hand(tr!(

@@ -22,7 +22,7 @@ pub(super) fn message(oom: &Oom, incident: &[&Oom]) -> Text {
         [] => tr!("who was killed is not in the log"),
         [one] => tr!("{comm} ({pid}) was killed", comm = one.comm.as_str(), pid = one.pid),
         [first, ..] => tr!(
-            "{count} processes were killed, {comm} ({pid}) first",
+            "{count} {count?process was|processes were} killed, {comm} ({pid}) first",
             count = kills.len(),
             comm = first.comm.as_str(),
             pid = first.pid
@@ -228,7 +228,7 @@ fn memory(oom: &Oom, finding: &mut Finding) {
     {
         let (task, hits) = (memcg.task.as_str(), memcg.failcnt.unwrap_or(0));
         finding.note(tr!(
-            "{usage} of {limit} kB used, limit hit {hits} times; the task's own cgroup: {task}",
+            "{usage} of {limit} kB used, limit hit {hits} {hits?time|times}; the task's own cgroup: {task}",
             usage,
             limit,
             hits,
@@ -282,7 +282,7 @@ fn consumers(oom: &Oom, finding: &mut Finding) {
     finding.note(tr!("resident by command: {list}", list = few.join(", ")));
     for consumer in &oom.consumers {
         finding.verbose_note(tr!(
-            "{comm}: {processes} processes, {rss} resident, {swap} in swap",
+            "{comm}: {processes} {processes?process|processes}, {rss} resident, {swap} in swap",
             comm = consumer.comm.as_str(),
             processes = consumer.processes,
             rss = size(consumer.rss_kb),

@@ -32,7 +32,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     );
     seen.describe(finding);
     finding.why(tr!(
-        "of order 0 too little is kept free for interrupts; of a higher order free memory is in pieces too small"
+        "order 0: too few pages are kept free for atomic allocations; higher orders: free memory is fragmented"
     ));
     finding.by_hand(tr!(
         "order 0: raise vm.min_free_kbytes to 1 % to 3 % of memory; higher: see /proc/buddyinfo and compact memory"

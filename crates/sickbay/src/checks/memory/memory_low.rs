@@ -55,6 +55,8 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         .detail("MemTotal", total.saturating_mul(1024))
         .detail("MemAvailable", available.saturating_mul(1024))
         .detail("ledger", ledger.details());
-    finding.by_hand(tr!("sickbay explain memory books every page; end or limit what holds the most, or add memory"));
+    finding.by_hand(tr!(
+        "sickbay explain memory accounts for every page; end or limit what holds the most, or add memory"
+    ));
     Ok(())
 }

@@ -32,7 +32,7 @@ pub(super) fn explain(context: &Context, wanted: &str, pid: Option<u32>, user: O
         };
         Ok((who, facts.get::<Accounting>()?.judge(bytes, &asker)))
     })?;
-    let question = tr!("a mapping of {size} ({bytes} bytes) for {who}", size = size(bytes / 1024), bytes, who);
+    let question = tr!("a mapping of {size} for {who}", size = size(bytes / 1024), who);
     match context.format {
         Format::Json => context.print_json(&alloc::json(bytes, &verdict, &context.style))?,
         Format::Text => context.print(&alloc::render(&question, &verdict, &context.style)),

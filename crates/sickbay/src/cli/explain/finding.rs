@@ -23,7 +23,7 @@ pub(super) fn numbered(context: &Context, name: &str, target: Option<&str>) -> R
     let report = look(target, &[])?;
     let Some((index, _)) = number(name).and_then(|index| Some((index, report.diagnosis.findings.get(index)?))) else {
         let count = report.diagnosis.findings.len();
-        return Err(Failure(tr!("there is no finding {name}: {count} were found", name, count)));
+        return Err(Failure(tr!("there is no finding {name}: {count} {count?was|were} found", name, count)));
     };
     match context.format {
         Format::Json => {

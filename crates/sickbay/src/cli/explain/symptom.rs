@@ -2,6 +2,7 @@
 
 use super::super::{Context, Failure, Format};
 use super::host;
+use crate::checks;
 use crate::report::symptom as report;
 use crate::symptom::matching;
 use crate::tr;
@@ -9,7 +10,10 @@ use crate::tr;
 pub(super) fn explain(context: &Context, text: &str) -> Result<u8, Failure> {
     let found = matching(text);
     let Some(first) = found.first() else {
-        return Err(Failure(tr!("{text} is neither a check (see sickbay list) nor an error that is known", text)));
+        return Err(Failure(match checks::meant(text) {
+            Some(near) => tr!("{text} is no check: did you mean {near}?", text, near),
+            None => tr!("{text} is neither a check (see sickbay list) nor an error that is known", text),
+        }));
     };
     let causes = first.ranked(&host()?);
     match context.format {

@@ -155,6 +155,11 @@ pub struct Survey {
     pub gone: BTreeMap<PathBuf, (usize, usize)>,
     /// Files with another mode or owner than the database knows, by index, and what they are now.
     pub attributes: Vec<(usize, Metadata)>,
+    /// Files that belong to another user or group than root although nothing says that they should, by index.
+    pub foreign: Vec<(usize, Metadata)>,
+    /// Programs that not everybody may start and libraries that not everybody may read, of packages whose database knows no
+    /// modes, by index.
+    pub closed: Vec<(usize, Metadata)>,
     /// How many files were looked at.
     pub count: usize,
     /// Why some could not be looked at.
@@ -189,6 +194,8 @@ impl Fact for Survey {
         for look in looks {
             survey.lost.extend(look.lost);
             survey.attributes.extend(look.attributes);
+            survey.foreign.extend(look.foreign);
+            survey.closed.extend(look.closed);
             survey.untold = survey.untold.or(look.untold);
         }
         survey.gone = gone(root, &packages);
@@ -217,6 +224,13 @@ fn look_at(root: &Root, packages: &Packages, wanted: &[(usize, Weight)]) -> Surv
         };
         let state = match looked {
             Ok(metadata) => {
+                let owner = file.exact.as_ref().and_then(|exact| exact.owner).unwrap_or((0, 0));
+                if (metadata.uid, metadata.gid) != owner && !packages.overridden.contains(&*file.path) {
+                    part.foreign.push((at, metadata));
+                }
+                if file.exact.is_none() && is_closed(&file.path, weight, &metadata) {
+                    part.closed.push((at, metadata));
+                }
                 if has_other_attributes(packages, file, &metadata) {
                     part.attributes.push((at, metadata));
                 }
@@ -231,6 +245,17 @@ fn look_at(root: &Root, packages: &Packages, wanted: &[(usize, Weight)]) -> Surv
         part.lost.extend(state.map(|state| Lost { file: at, weight, state }));
     }
     part
+}
+
+/// Whether others than root cannot use it, which packages but rarely want.
+fn is_closed(path: &[u8], weight: Weight, metadata: &Metadata) -> bool {
+    let is_program = path.contains_str("bin/") && !path.contains_str("systemd/");
+    let needed = match weight {
+        Weight::Program if is_program => 0o005,
+        Weight::Library => 0o004,
+        _ => 0,
+    };
+    metadata.is_file() && metadata.mode & needed != needed
 }
 
 fn has_other_attributes(packages: &Packages, file: &PackagedFile, metadata: &Metadata) -> bool {

@@ -6,6 +6,8 @@
 //! the module then answers with PERM_DENIED (modules/pam_limits/pam_limits.c, `setup_limits`). `maxlogins` and
 //! `maxsyslogins` are passed over for uid 0 there, and the kernel passes over root's `nproc` (kernel/fork.c).
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -112,17 +114,17 @@ fn files(facts: &Facts, question: &Question<'_>) -> Result<Vec<Arc<SourceFile>>,
     let mut paths: Vec<PathBuf> = Vec::new();
     let own = DIRS.iter().rev().map(|dir| Path::new(dir).join("limits.conf"));
     paths.extend(own.clone().find(|path| facts.root().exists(path).unwrap_or(false)));
-    let mut names: Vec<PathBuf> = Vec::new();
+    let mut names: BTreeMap<OsString, PathBuf> = BTreeMap::new();
     for dir in DIRS.map(|dir| Path::new(dir).join("limits.d")) {
         for entry in facts.root().read_dir(&dir).unwrap_or_default() {
-            // One of the administrator takes the place of what was shipped under its name.
-            names.retain(|known| known.file_name() != Some(&entry.name));
-            names.push(dir.join(entry.name));
+            let path = dir.join(&entry.name);
+            if path.extension().is_some_and(|extension| extension == "conf") {
+                // One of the administrator takes the place of what was shipped under its name.
+                names.insert(entry.name, path);
+            }
         }
     }
-    names.retain(|path| path.extension().is_some_and(|extension| extension == "conf"));
-    names.sort_by(|one, other| one.file_name().cmp(&other.file_name()));
-    paths.extend(names);
+    paths.extend(names.into_values());
     let mut all = Vec::new();
     for path in paths {
         all.extend(facts.file(path)?);

@@ -1,8 +1,8 @@
 //! Packages that nothing at hand has, fetched from the mirrors that the target's own apt names: only when the user asks for it.
 //!
-//! A look at the target notes what it lacks; that is fetched afterwards, and the target is looked at again. What the
-//! target's lists give a SHA256 for must have it. What is not listed any more may still lie where it lay: then the files
-//! themselves must be what the target's database asks for.
+//! A look at the target notes what it lacks; that is fetched afterwards, and the target is looked at again. What is trusted is
+//! what apt trusts: a Release file that a known key signed vouches for a list of packages, and that for a package, by SHA256.
+//! What no such list has may still lie where it lay: then the files themselves must be what the target's database asks for.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -14,6 +14,7 @@ use sickbay_formats::archive::{self, Body, Identity};
 use sickbay_formats::digest::Digest;
 use sickbay_target::Root;
 use sickbay_target::download::{self, Download, DownloadError};
+use sickbay_target::signature::{Signed, signed_text};
 
 use super::archives::real_path;
 use crate::facts::Facts;
@@ -23,6 +24,11 @@ use crate::tr;
 
 /// The largest list of packages that is read: several times that of the largest distributions.
 const LIST_LIMIT: u64 = 512 << 20;
+/// The largest Release file, signature and keyring, in bytes: tens of times that of the largest distributions.
+const RELEASE_LIMIT: u64 = 16 << 20;
+const KEYRING_LIMIT: u64 = 1 << 20;
+/// As many keyrings are looked into.
+const KEYRINGS: usize = 64;
 /// The largest package whose size no list tells.
 const UNLISTED: u64 = 256 << 20;
 /// The most places that one package is asked for at.
@@ -42,6 +48,8 @@ fn key(package: &Package) -> Key {
 #[derive(Debug)]
 pub struct Mirror {
     progress: Progress,
+    /// Lists count that nobody signed.
+    insecure: bool,
     state: Mutex<State>,
 }
 
@@ -77,11 +85,13 @@ struct Place {
 }
 
 impl Mirror {
+    /// With `insecure`, lists of packages count that no key vouches for.
+    ///
     /// # Errors
     /// When this machine has no program to fetch with.
-    pub fn new(progress: Progress) -> Result<Mirror, Text> {
+    pub fn new(progress: Progress, insecure: bool) -> Result<Mirror, Text> {
         match download::is_there() {
-            Ok(()) => Ok(Mirror { progress, state: Mutex::default() }),
+            Ok(()) => Ok(Mirror { progress, insecure, state: Mutex::default() }),
             Err(_) => Err(tr!("--fetch needs curl or wget, and neither is installed on this machine")),
         }
     }
@@ -124,7 +134,7 @@ impl Mirror {
             let result = match package {
                 _ if packages.system == System::Rpm => Err(tr!("--fetch does not read rpm repositories yet")),
                 Some(package) => {
-                    let lists = lists.get_or_insert_with(|| Lists::read(facts.root(), &open));
+                    let lists = lists.get_or_insert_with(|| Lists::read(facts.root(), &open, self.insecure));
                     self.fetch_one(facts, &packages, package, lists)
                 }
                 None => continue,
@@ -154,7 +164,7 @@ impl Mirror {
             let url = place.url.clone();
             let content = match result {
                 Ok(content) => content,
-                Err(DownloadError::Refused(_)) => continue,
+                Err(DownloadError::Absent(_)) => continue,
                 Err(DownloadError::Unreachable(said)) => {
                     why.get_or_insert(tr!("{host} does not answer: {said}", host = host.clone(), said = said.clone()));
                     self.state().silent.insert(host, said);
@@ -169,6 +179,10 @@ impl Mirror {
                 Ok(()) => return Ok(Fetched { url, listed: place.digest.is_some(), content }),
                 Err(wrong) => why = Some(wrong),
             }
+        }
+        // That nobody vouches for the lists is the reason, whatever was tried without them.
+        if let (Some(untrusted), None) = (&lists.untrusted, &why) {
+            return Err(untrusted.clone());
         }
         Err(why.unwrap_or_else(|| match lists.others(package) {
             other if !other.is_empty() => tr!(
@@ -215,15 +229,75 @@ fn verify(root: &Root, database: &Database, package: &Package, place: &Place, co
     Ok(())
 }
 
+/// Where apt keeps what it knows of its mirrors.
+const LISTS: &str = "/var/lib/apt/lists";
+
+/// The Release file of a suite, whose lists begin with `prefix`, as far as a key signed it that the target trusts for it, or
+/// else this machine's own distribution.
+fn release(root: &Root, prefix: &str, signed_by: &[String]) -> Result<Vec<u8>, Text> {
+    let read = |kind: &str| root.read_up_to(Path::new(LISTS).join(format!("{prefix}{kind}")), RELEASE_LIMIT);
+    let (inline, text, signature) = (read("InRelease"), read("Release"), read("Release.gpg"));
+    let signed = match (&inline, &text, &signature) {
+        (Ok(text), ..) => Signed::Inline(text),
+        (_, Ok(text), Ok(signature)) => Signed::Detached { text, signature },
+        _ => {
+            return Err(tr!(
+                "the target has no signed Release file for its lists of packages ({prefix}InRelease): --insecure uses them all the same",
+                prefix
+            ));
+        }
+    };
+    let of_target = match signed_by {
+        [] => keyrings(root, &["/etc/apt/trusted.gpg"], &["/etc/apt/trusted.gpg.d", "/usr/share/keyrings"]),
+        named => {
+            let (texts, paths): (Vec<&String>, Vec<&String>) = named.iter().partition(|it| it.contains("BEGIN PGP"));
+            let paths: Vec<&str> = paths.into_iter().map(String::as_str).filter(|it| it.starts_with('/')).collect();
+            let mut all = keyrings(root, &paths, &[]);
+            all.extend(texts.into_iter().map(|text| apt::keyring(text.as_bytes())));
+            all
+        }
+    };
+    let answer = signed_text(signed, &of_target).or_else(|error| match Root::host() {
+        // A target that lost its keyrings is as well served by those of a helper of the same distribution.
+        Ok(host) if signed_by.is_empty() || of_target.is_empty() => {
+            signed_text(signed, &keyrings(&host, &[], &["/etc/apt/trusted.gpg.d", "/usr/share/keyrings"]))
+        }
+        _ => Err(error),
+    });
+    answer.map_err(|error| {
+        tr!(
+            "the Release file of the target's lists of packages ({prefix}) is not believed: {why}; --insecure uses them all the same",
+            prefix,
+            why = error.to_string()
+        )
+    })
+}
+
+/// The keyrings in files and directories.
+fn keyrings(root: &Root, files: &[&str], dirs: &[&str]) -> Vec<Vec<u8>> {
+    let mut paths: Vec<_> = files.iter().map(Path::new).map(Path::to_owned).collect();
+    for dir in dirs.iter().map(Path::new) {
+        let mut names: Vec<_> =
+            root.read_dir(dir).unwrap_or_default().into_iter().map(|entry| dir.join(entry.name)).collect();
+        names.retain(|path| path.extension().is_some_and(|end| end == "gpg" || end == "asc"));
+        names.sort();
+        paths.append(&mut names);
+    }
+    let read = |path| root.read_up_to(path, KEYRING_LIMIT).ok().map(|content| apt::keyring(&content));
+    paths.iter().filter_map(read).filter(|keyring| !keyring.is_empty()).take(KEYRINGS).collect()
+}
+
 /// What the target knows of its mirrors.
 struct Lists {
     sources: Vec<Source>,
     /// What the lists have of each package that is looked for, with the index of the source.
     entries: BTreeMap<(BString, BString), Vec<(usize, Entry)>>,
+    /// Why the last list that was not believed was not.
+    untrusted: Option<Text>,
 }
 
 impl Lists {
-    fn read(root: &Root, wanted: &[Key]) -> Lists {
+    fn read(root: &Root, wanted: &[Key], insecure: bool) -> Lists {
         let mut sources = Vec::new();
         let dir = Path::new("/etc/apt/sources.list.d");
         let mut files = vec!["/etc/apt/sources.list".into()];
@@ -242,23 +316,45 @@ impl Lists {
                 }
             }
         }
-        let mut lists = Lists { sources, entries: BTreeMap::new() };
-        let dir = Path::new("/var/lib/apt/lists");
+        let mut lists = Lists { sources, entries: BTreeMap::new(), untrusted: None };
+        let mut releases: BTreeMap<usize, Result<Vec<u8>, Text>> = BTreeMap::new();
+        let dir = Path::new(LISTS);
         for entry in root.read_dir(dir).unwrap_or_default() {
             let name = entry.name.to_string_lossy();
             let Some((head, kind)) = name.rsplit_once("_Packages") else { continue };
-            let of_it = |source: &Source| {
-                let mut architectures = wanted.iter().map(|(_, _, architecture)| architecture.to_string());
-                let fits = |prefix: String| head.starts_with(&prefix) || prefix.strip_suffix('_') == Some(head);
-                architectures.any(|architecture| fits(source.list_prefix(&architecture)))
+            let prefix_of = |source: &Source| {
+                let architectures = wanted.iter().map(|(_, _, architecture)| architecture.to_string());
+                let mut prefixes = architectures.map(|architecture| source.list_prefix(&architecture));
+                prefixes.find(|prefix| head.starts_with(prefix) || prefix.strip_suffix('_') == Some(head))
             };
-            let Some(source) = lists.sources.iter().position(of_it) else { continue };
+            let found = lists.sources.iter().enumerate().find_map(|(at, source)| Some((at, prefix_of(source)?)));
+            let Some((source, prefix)) = found else { continue };
             let Ok(packed) = root.read_up_to(dir.join(&entry.name), LIST_LIMIT) else { continue };
             let list = match kind.strip_prefix('.') {
                 Some(kind) => archive::unpack(kind.as_bytes(), &packed),
                 None => kind.is_empty().then_some(packed),
             };
             let Some(list) = list else { continue };
+            let within = head.strip_prefix(&prefix).unwrap_or_default();
+            let within = if within.is_empty() {
+                "Packages".to_owned()
+            } else {
+                format!("{}/Packages", within.replace('_', "/"))
+            };
+            let signed_by = &lists.sources[source].signed_by;
+            let release = releases.entry(source).or_insert_with(|| release(root, &prefix, signed_by));
+            let trusted = match release {
+                Ok(text) if apt::listed_digest(text, &within).is_some_and(|digest| digest.fits(&list)) => Ok(()),
+                Ok(_) => Err(tr!(
+                    "the list {name} of packages is not the one that its signed Release file names",
+                    name = name.to_string()
+                )),
+                Err(why) => Err(why.clone()),
+            };
+            if let (Err(why), false) = (trusted, insecure) {
+                lists.untrusted = Some(why);
+                continue;
+            }
             for (name, _, architecture) in wanted {
                 let found = apt::entries(&list, name.as_bstr(), architecture.as_bstr()).map(|entry| (source, entry));
                 lists.entries.entry((name.clone(), architecture.clone())).or_default().extend(found);
