@@ -1,5 +1,6 @@
 //! The command line: one verb per file. `--help` and the man page are both made from what is declared here.
 
+mod ask;
 mod boot;
 mod check;
 mod completions;

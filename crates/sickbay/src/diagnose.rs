@@ -22,7 +22,7 @@ use crate::tr;
 type Result = (Outcome, Vec<Finding>, Vec<(Stage, Text)>);
 
 /// What all checks together say of a target.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Diagnosis {
     /// How every check ended, in the order of [`crate::checks::ALL`].
     pub outcomes: Vec<(&'static Check, Outcome)>,
@@ -61,8 +61,12 @@ impl Diagnosis {
     }
 }
 
-/// How long one check may take before it counts as unknown.
+/// How long one check may take before it counts as unknown, unless the facts that it waits for may take longer.
 pub const DEADLINE: Duration = Duration::from_secs(30);
+
+fn deadline(facts: &Facts) -> Duration {
+    DEADLINE.max(facts.deadline())
+}
 
 /// Makes facts and runs `checks` over them, and once more when packages that they need have been fetched in between.
 pub fn look(make: impl Fn() -> Facts, checks: &[&'static Check]) -> (Arc<Facts>, Diagnosis) {
@@ -85,11 +89,8 @@ pub fn diagnose(facts: &Arc<Facts>, checks: &[&'static Check]) -> Diagnosis {
     let mut closed = Vec::new();
     for (check, result) in checks.iter().zip(results.iter_mut()) {
         let (outcome, mut found, mut stages) = result.take().unwrap_or_else(|| {
-            (
-                Outcome::Unknown(tr!("the check took longer than {seconds} s", seconds = DEADLINE.as_secs())),
-                Vec::new(),
-                Vec::new(),
-            )
+            let seconds = deadline(facts).as_secs();
+            (Outcome::Unknown(tr!("the check took longer than {seconds} s", seconds)), Vec::new(), Vec::new())
         });
         outcomes.push((*check, outcome));
         findings.append(&mut found);
@@ -115,8 +116,7 @@ fn run_all(facts: &Arc<Facts>, checks: &[&'static Check]) -> Vec<Option<Result>>
     for _ in 0..workers {
         spawn_worker(facts, &queue, &running, &sender);
     }
-    // A check may take as long as the facts that it waits for, and a little.
-    let deadline = DEADLINE.max(facts.deadline());
+    let deadline = deadline(facts);
     let mut open = checks.len();
     while open > 0 {
         match receiver.recv_timeout(Duration::from_millis(500)) {

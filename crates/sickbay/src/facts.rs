@@ -51,6 +51,7 @@ use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use bstr::ByteSlice;
@@ -79,6 +80,8 @@ pub struct Facts {
     mirror: Option<Arc<restore::Mirror>>,
     cells: Mutex<HashMap<TypeId, Arc<Cell>>>,
     files: Mutex<HashMap<PathBuf, Option<Arc<SourceFile>>>>,
+    /// Which thread waits for which, and for what: a fact that needs itself, by whatever way, would wait for ever.
+    waits: Mutex<HashMap<ThreadId, (ThreadId, TypeId)>>,
 }
 
 #[derive(Debug)]
@@ -89,7 +92,7 @@ struct Cell {
 
 #[derive(Debug)]
 enum State {
-    Gathering(Instant),
+    Gathering(Instant, ThreadId),
     /// The fact, and what could not be read for it.
     Ready(Result<Arc<dyn Any + Send + Sync>, Skip>, Vec<Unread>),
 }
@@ -119,6 +122,7 @@ impl Facts {
             mirror: None,
             cells: Mutex::default(),
             files: Mutex::default(),
+            waits: Mutex::default(),
         }
     }
 
@@ -175,13 +179,16 @@ impl Facts {
 
     /// The fact `T`, gathered on the first call. Every caller gets the same answer.
     pub fn get<T: Fact>(&self) -> Result<Arc<T>, Skip> {
+        let me = thread::current().id();
         let (cell, mine) = {
             let mut cells = lock(&self.cells);
             match cells.get(&TypeId::of::<T>()) {
                 Some(cell) => (Arc::clone(cell), false),
                 None => {
-                    let cell =
-                        Arc::new(Cell { state: Mutex::new(State::Gathering(Instant::now())), ready: Condvar::new() });
+                    let cell = Arc::new(Cell {
+                        state: Mutex::new(State::Gathering(Instant::now(), me)),
+                        ready: Condvar::new(),
+                    });
                     cells.insert(TypeId::of::<T>(), Arc::clone(&cell));
                     (cell, true)
                 }
@@ -201,6 +208,8 @@ impl Facts {
             let unread = self.root().take_unread();
             self.root().note_unread(&before);
             *lock(&cell.state) = State::Ready(gathered, unread);
+            // Nobody waits for it any more, though it may take them a moment to see it.
+            lock(&self.waits).retain(|_, (_, what)| *what != TypeId::of::<T>());
             cell.ready.notify_all();
         }
         let mut state = lock(&cell.state);
@@ -217,7 +226,7 @@ impl Facts {
                     self.root().note_unread(unread);
                     return Err(skip.clone());
                 }
-                State::Gathering(since) => {
+                State::Gathering(since, gatherer) => {
                     let Some(left) = self.deadline.checked_sub(since.elapsed()) else {
                         return Err(Skip::Unknown(tr!(
                             "reading {fact} took longer than {seconds} s",
@@ -225,14 +234,32 @@ impl Facts {
                             seconds = self.deadline.as_secs()
                         )));
                     };
+                    if !self.may_wait(me, *gatherer, TypeId::of::<T>()) {
+                        return Err(Skip::Unknown(tr!("reading {fact} needs {fact} itself", fact = name_of::<T>())));
+                    }
                     state = cell
                         .ready
                         .wait_timeout(state, left.min(Duration::from_secs(3600)))
                         .unwrap_or_else(PoisonError::into_inner)
                         .0;
+                    lock(&self.waits).remove(&me);
                 }
             }
         }
+    }
+
+    /// Notes that `me` waits for what `other` gathers, unless that waits for `me`, itself or through others.
+    fn may_wait(&self, me: ThreadId, other: ThreadId, what: TypeId) -> bool {
+        let mut waits = lock(&self.waits);
+        let mut last = Some(other);
+        while let Some(thread) = last {
+            if thread == me {
+                return false;
+            }
+            last = waits.get(&thread).map(|(next, _)| *next);
+        }
+        waits.insert(me, (other, what));
+        true
     }
 
     /// A file of the target, read once; `None` when there is no such file. What is there but cannot be read (a FIFO,
@@ -292,5 +319,51 @@ impl SourceFile {
     pub fn line_text(&self, number: usize) -> String {
         let line = self.bytes.lines().nth(number.saturating_sub(1)).unwrap_or_default();
         line.to_str_lossy().chars().take(400).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sickbay_target::Access;
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct First;
+    #[derive(Debug)]
+    struct Second;
+
+    impl Fact for First {
+        fn gather(facts: &Facts) -> Result<First, Skip> {
+            // Long enough for another thread to begin at the other end.
+            thread::sleep(Duration::from_millis(50));
+            facts.get::<Second>().map(|_| First)
+        }
+    }
+
+    impl Fact for Second {
+        fn gather(facts: &Facts) -> Result<Second, Skip> {
+            thread::sleep(Duration::from_millis(50));
+            facts.get::<First>().map(|_| Second)
+        }
+    }
+
+    #[test]
+    fn a_fact_that_needs_itself_fails_at_once() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let target = Target::described(dir.path(), Access::ReadOnly, Vec::new(), &[]).expect("a directory is a target");
+        let began = Instant::now();
+        let alone = Facts::new(Arc::new(target), None);
+        let Err(Skip::Unknown(why)) = alone.get::<First>() else { panic!("it cannot be known") };
+        assert_eq!(why.render(crate::text::Lang::En), "reading First needs First itself");
+
+        let target = Target::described(dir.path(), Access::ReadOnly, Vec::new(), &[]).expect("a directory is a target");
+        let facts = Facts::new(Arc::new(target), None);
+        thread::scope(|scope| {
+            let one = scope.spawn(|| facts.get::<First>().is_err());
+            let two = scope.spawn(|| facts.get::<Second>().is_err());
+            assert!(one.join().unwrap_or(false) && two.join().unwrap_or(false));
+        });
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     }
 }

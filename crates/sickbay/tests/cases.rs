@@ -106,6 +106,14 @@ fn run(path: &Path) -> Result<(), String> {
         }
     }
 
+    for (path, wanted) in &story.then_links {
+        let path = built.root().join(path.trim_start_matches('/'));
+        let found = std::fs::read_link(&path).ok().map(|target| target.display().to_string());
+        if found != *wanted || (wanted.is_none() && path.symlink_metadata().is_ok()) {
+            return Err(format!("{} leads to {found:?} after the repair, wanted {wanted:?}", path.display()));
+        }
+    }
+
     for (path, wanted) in &story.then_owners {
         let metadata = std::fs::symlink_metadata(support::inside(built.root(), path));
         let metadata = metadata.map_err(|error| format!("{path}: {error}"))?;

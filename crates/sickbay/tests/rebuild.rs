@@ -10,7 +10,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use sickbay::check::Check;
-use sickbay::checks::boot::{initramfs_damaged, initramfs_lacks_drivers, kernel_incomplete};
+use sickbay::checks::boot::{initramfs_damaged, initramfs_lacks_drivers, initramfs_missing, kernel_incomplete};
 use sickbay::checks::files::top_level_missing;
 use sickbay::checks::login::sshd_host_key_missing;
 use sickbay::repair::plan::Choice;
@@ -161,6 +161,37 @@ fn a_host_key_by_ssh_keygen() {
     drop(outcome);
     session::undo(&target, None, None, &[], Force::No).unwrap();
     assert_eq!(support::manifest::difference(&before, &manifest(dir.path())), None);
+}
+
+/// The initramfs is gone, and the line that loads it: neither helps without the other, and what makes the file is kept until the
+/// line is there.
+#[test]
+fn an_initramfs_and_the_line_that_loads_it() {
+    let dir = tree(r#"cat /good > "$2""#);
+    let root = dir.path();
+    fs::remove_file(root.join(INITRD)).unwrap();
+    let uuid = "3f0c1d52-7c0e-4b0e-9d6c-0d3c5a9e1f01";
+    let entry = format!("menuentry a {{\n linux /boot/vmlinuz-{VERSION} root=UUID={uuid}\n}}\n");
+    file(root, "boot/grub/grub.cfg", entry.as_bytes(), 0o644);
+    file(root, &format!("boot/vmlinuz-{VERSION}"), &support::boot::kernel(), 0o644);
+    // Another kernel has one, and shows what they are called here.
+    let other = "6.1.0-0-amd64";
+    file(root, &format!("boot/vmlinuz-{other}"), &support::boot::kernel(), 0o644);
+    file(root, &format!("boot/initrd.img-{other}"), &build(other, &["virtio", "virtio_blk"], true), 0o644);
+    file(root, &format!("lib/modules/{other}/modules.dep"), b"kernel/drivers/block/virtio_blk.ko:\n", 0o644);
+    let before = manifest(root);
+    let target = open(&dir);
+    let checks = [&initramfs_missing::CHECK];
+    let outcome = session::fix(&target, None, &checks, &Choice::default(), &mut |_, _| true).unwrap();
+    assert!(outcome.diagnosis.findings.is_empty(), "{:?}", outcome.diagnosis.findings);
+    assert!(outcome.applied.len() == 2, "{:?}", outcome.applied);
+    assert!(outcome.applied.iter().all(|applied| applied.verified && applied.journal.is_some()));
+    let config = fs::read_to_string(root.join("boot/grub/grub.cfg")).unwrap();
+    assert!(config.contains(&format!("\n initrd /boot/initrd.img-{VERSION}\n")), "{config}");
+
+    drop(outcome);
+    session::undo(&target, None, None, &[], Force::No).unwrap();
+    assert_eq!(support::manifest::difference(&before, &manifest(root)), None);
 }
 
 /// The kernel's file and its modules are there; the list of them is gone. What depmod of this release does not write stays away.

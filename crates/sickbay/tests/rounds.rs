@@ -10,6 +10,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use bstr::ByteSlice;
@@ -298,8 +299,16 @@ fn undo(target: &Arc<Target>, random: &mut Random, seed: u64) {
 
 #[test]
 fn repaired_or_as_it_was_and_undone_to_the_byte() {
-    let cases = std::env::var("SICKBAY_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(1000);
-    (0..cases).for_each(case);
+    let cases = std::env::var("SICKBAY_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(300);
+    let next = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                let seeds = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
+                seeds.take_while(|seed| *seed < cases).for_each(case);
+            });
+        }
+    });
 }
 
 /// One root with these lines.

@@ -1,23 +1,25 @@
 //! `sickbay fix`.
 
-use std::io::{BufRead, IsTerminal, Write};
+use std::collections::HashSet;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sickbay_target::{Access, Target};
 
+use super::ask::{Answers, aside};
 use super::boot::{How, watched};
 use super::{Context, Failure, Format, LOOK, TargetArgs, UNTOLD, mirror};
 use crate::boot::{self, Trial};
 use crate::checks;
-use crate::diagnose::{diagnose, look};
+use crate::diagnose::{Diagnosis, diagnose, look};
 use crate::facts::Facts;
 use crate::facts::restore::Mirror;
 use crate::repair::apply::HELD;
 use crate::repair::held;
 use crate::repair::password::{self, Order};
 use crate::repair::plan::{Choice, Plan, Scope, number, plan};
-use crate::repair::session;
+use crate::repair::session::{self, Applied};
 use crate::report::{Report, text};
 use crate::text::Text;
 use crate::tr;
@@ -75,6 +77,22 @@ pub(super) struct Fix {
     how: How,
 }
 
+/// What a look before the question saw.
+struct Seen {
+    target: Arc<Target>,
+    facts: Arc<Facts>,
+    diagnosis: Diagnosis,
+    /// Whether every file system was examined by its checker.
+    thorough: bool,
+}
+
+enum Proposal {
+    /// Something is to be done.
+    Agreed,
+    /// Nothing is, and this is the exit status.
+    Ended(u8),
+}
+
 impl Fix {
     pub(super) fn run(&self, context: &Context) -> Result<u8, Failure> {
         for id in self.only.iter().filter(|id| number(id).is_none() && *id != password::ID) {
@@ -90,7 +108,26 @@ impl Fix {
         if !super::cut_off::take_back(context, &self.target, self.journal.as_deref(), self.yes)? {
             return Ok(UNTOLD);
         }
-        let thorough = self.fsck || self.is_damaged()?;
+        let mut answers = Answers::new(self.yes);
+        let order = self.order(context)?;
+        let mirror = mirror(self.fetch, self.insecure)?;
+        // Nothing is opened for writing before the answer.
+        let is_told_apart = self.only.iter().any(|id| number(id).is_some());
+        let thorough = if self.yes && !is_told_apart {
+            self.fsck || self.is_damaged()?
+        } else {
+            let seen = self.look(mirror.as_ref())?;
+            match self.propose(context, started, &seen, order.as_ref(), &mut answers)? {
+                Proposal::Agreed => {}
+                Proposal::Ended(code) => return Ok(code),
+            }
+            let Seen { target, facts, thorough, .. } = seen;
+            drop(facts);
+            if let Some(target) = super::alone(target) {
+                target.close().map_err(|error| Failure(Text::verbatim(error.to_string())))?;
+            }
+            thorough
+        };
         let target = self.target.open_examined(Access::ReadWrite, thorough)?;
         if self.boot_test {
             // Told before anything is changed.
@@ -102,12 +139,10 @@ impl Fix {
         }
         let donor = self.target.open_donor(&target)?;
         let journal = TargetArgs::open_journal(self.journal.as_deref())?;
-        let choice = self.choice(mirror(self.fetch, self.insecure)?, journal, self.order(context)?);
-        let mut confirm = |_: &crate::diagnose::Diagnosis, next: &mut Plan| {
-            if context.format == Format::Text {
-                context.print(&text::render_plan(next, &context.style));
-            }
-            let agreed = self.yes || ask(context);
+        let choice = self.choice(mirror, journal, order);
+        // What was agreed to is made without another question, if it is still what is to be made.
+        let mut confirm = |seen: &Diagnosis, next: &mut Plan| {
+            let agreed = answers.decide(context, seen, next, false);
             if agreed {
                 super::announce_programs(next);
             }
@@ -138,24 +173,7 @@ impl Fix {
         } else if is_held {
             return Err(Failure(tr!("a check that hangs still uses the target: nothing was written to the disks")));
         }
-        if context.format == Format::Text {
-            for repair in &applied {
-                let line = match (&repair.journal, &repair.failure) {
-                    (_, Some(why)) => {
-                        tr!("not repaired: {title} [{check}]: {why}", title = repair.title, check = repair.check, why)
-                    }
-                    (Some(journal), None) => tr!(
-                        "repaired: {title} [{check}], journal entry {journal}",
-                        title = repair.title,
-                        check = repair.check,
-                        journal
-                    ),
-                    (None, None) => continue,
-                };
-                context.print(&format!("{}\n", context.say(&line)));
-            }
-            context.print("\n");
-        }
+        let summary = self.summary(context, &applied);
         report.applied = Some(applied);
         let trial = if self.boot_test && !declined { Some(self.boot_test(context)) } else { None };
         let report = match trial {
@@ -163,13 +181,97 @@ impl Fix {
             Some(Err(why)) => {
                 // What was repaired must be told.
                 context.print_report(&report, self.target.target.as_deref())?;
+                context.print(&summary);
                 return Err(why);
             }
             None => report,
         };
         context.print_report(&report, self.target.target.as_deref())?;
+        context.print(&summary);
         let code = report.exit_code();
         Ok(if declined { UNTOLD } else { code })
+    }
+
+    /// Looks at the target without writing anything.
+    fn look(&self, mirror: Option<&Arc<Mirror>>) -> Result<Seen, Failure> {
+        let mut thorough = self.fsck;
+        loop {
+            let target = self.target.open_examined(Access::ReadOnly, thorough)?;
+            let donor = self.target.open_donor(&target)?;
+            let facts = || Facts::new(Arc::clone(&target), donor.clone()).with_all_digests(self.digests);
+            let (facts, diagnosis) = look(|| facts().with_mirror(mirror.cloned()), checks::ALL);
+            if thorough || !super::met_damage(&target) {
+                return Ok(Seen { target, facts, diagnosis, thorough });
+            }
+            thorough = true;
+        }
+    }
+
+    /// What was found, what would be done about it, and the question.
+    fn propose(
+        &self,
+        context: &Context,
+        started: jiff::Timestamp,
+        seen: &Seen,
+        order: Option<&Order>,
+        answers: &mut Answers,
+    ) -> Result<Proposal, Failure> {
+        let Seen { facts, diagnosis, .. } = seen;
+        let scope = Scope::of(&self.choice(None, None, None), diagnosis).map_err(Failure)?;
+        let mut next = plan(diagnosis, &scope, &HashSet::new());
+        if let Some(order) = order {
+            next.steps.extend(order.step(facts));
+        }
+        let report = Report::new(started, facts, diagnosis.clone(), Some(Vec::new()));
+        if next.steps.is_empty() {
+            context.print_report(&report, self.target.target.as_deref())?;
+            return Ok(Proposal::Ended(report.exit_code()));
+        }
+        if context.format == Format::Text {
+            context.print_report(&report, self.target.target.as_deref())?;
+            context.print("\n");
+        }
+        if !answers.decide(context, diagnosis, &mut next, true) || next.steps.is_empty() {
+            aside(context, &format!("{}\n", context.say(&tr!("nothing was changed"))));
+            return Ok(Proposal::Ended(UNTOLD));
+        }
+        Ok(Proposal::Agreed)
+    }
+
+    /// What was done, and how it is taken back.
+    fn summary(&self, context: &Context, applied: &[Applied]) -> String {
+        let mut out = String::new();
+        if context.format == Format::Json {
+            return out;
+        }
+        for repair in applied {
+            let (title, check) = (&repair.title, repair.check);
+            let line = match (&repair.journal, &repair.failure) {
+                (_, Some(why)) => tr!("not repaired: {title} [{check}]: {why}", title, check, why),
+                (Some(journal), None) if repair.verified => {
+                    tr!("repaired: {title} [{check}], journal entry {journal}", title, check, journal)
+                }
+                (Some(journal), None) => {
+                    tr!("repaired in part: {title} [{check}], journal entry {journal}", title, check, journal)
+                }
+                (None, None) => continue,
+            };
+            out.push_str(&format!("{}\n", context.say(&line)));
+        }
+        if applied.iter().any(|repair| repair.journal.is_some()) {
+            let command = tr!("sickbay undo{arguments} takes this back", arguments = self.undo_arguments());
+            out.push_str(&format!("{}\n", context.say(&command)));
+        } else {
+            out.push_str(&format!("{}\n", context.say(&tr!("nothing was changed"))));
+        }
+        out
+    }
+
+    /// What `undo` must be told to find what was done.
+    fn undo_arguments(&self) -> String {
+        let with = self.target.aid.with.iter().map(|path| format!(" --with {}", path.display()));
+        let journal = self.journal.iter().map(|path| format!(" --journal {}", path.display()));
+        self.target.target.iter().map(|path| format!(" {}", path.display())).chain(with).chain(journal).collect()
     }
 
     /// Starts a copy of the repaired disk.
@@ -229,11 +331,4 @@ impl Fix {
         context.print_report(&report, self.target.target.as_deref())?;
         Ok(report.exit_code())
     }
-}
-
-pub(super) fn ask(context: &Context) -> bool {
-    context.print(&format!("{} [y/N] ", context.say(&tr!("Make these repairs?"))));
-    let _ = std::io::stdout().flush();
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
 }

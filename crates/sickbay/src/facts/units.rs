@@ -226,6 +226,23 @@ fn find(facts: &Facts, dirs: &UnitDirs, name: &str) -> Result<(String, State, Op
     Ok((name.to_owned(), state, None))
 }
 
+/// Every mask that keeps a unit from being started, its template's too: what is behind them counts once all are gone.
+pub fn masks(facts: &Facts, name: &str) -> Result<Vec<PathBuf>, Skip> {
+    let dirs = facts.get::<UnitDirs>()?;
+    let mut masks = Vec::new();
+    for wanted in [Some(name.to_owned()), template(name)].into_iter().flatten() {
+        for path in dirs.having(&wanted) {
+            let is_link = facts.root().read_link(&path).is_ok_and(|text| text == Path::new("/dev/null"));
+            if is_link || facts.file(&path)?.is_some_and(|file| file.bytes.is_empty()) {
+                masks.push(path);
+            } else if facts.root().canonical(&path).is_ok() {
+                return Ok(masks);
+            }
+        }
+    }
+    Ok(masks)
+}
+
 /// Whether systemd makes a unit of an init script of that name at boot (systemd-sysv-generator(8)).
 fn has_init_script(facts: &Facts, name: &str) -> bool {
     let there = |path: &str| facts.root().stat(path).is_ok_and(|metadata| metadata.is_file());

@@ -133,11 +133,12 @@ pub fn fix(
         if !dropped.is_empty() {
             dropped.into_iter().for_each(|identity| session.scope.decline(identity));
             if next.steps.is_empty() {
-                declined = true;
-            } else {
-                next = plan(&diagnosis, &session.scope, &session.not_again());
-                next.steps.retain(|step| kept.contains(&step.identity));
+                declined = session.made.is_empty();
+                continue;
             }
+            declined = false;
+            next = plan(&diagnosis, &session.scope, &session.not_again());
+            next.steps.retain(|step| kept.contains(&step.identity));
         }
         let first = session.make(&next, &diagnosis);
         let (after_facts, after) = look();

@@ -132,10 +132,15 @@ pub fn compare(before: &Finding, after: &Finding) -> Verdict {
     }
 }
 
-/// The sentence without its numbers: an amount that is another a moment later is no change.
+/// The sentence without its amounts: one that is another a moment later is no change.
 fn says(finding: &Finding) -> String {
     let sentence = finding.message.render(Lang::En);
-    sentence.chars().filter(|c| !c.is_ascii_digit()).collect()
+    let is_amount = |word: &&str| {
+        let word = word.trim_end_matches([',', ':', ';', '.', ')']);
+        word.starts_with(|c: char| c.is_ascii_digit())
+            || ["bytes", "kB", "KiB", "MiB", "GiB", "TiB", "%"].contains(&word)
+    };
+    sentence.split_whitespace().filter(|word| !is_amount(word)).collect::<Vec<_>>().join(" ")
 }
 
 /// Whether what is changed at one of these paths is changed at one of the others too, or under it.

@@ -165,7 +165,11 @@ pub fn render(report: &Report, style: &Style, command: &str) -> String {
 
 /// One finding of the report, with its consequences; empty when there is none of that number.
 pub fn render_finding(report: &Report, index: usize, style: &Style) -> String {
-    let findings = &report.diagnosis.findings;
+    render_cause(&report.diagnosis.findings, index, style)
+}
+
+/// One of these findings, with its consequences; empty when there is none of that number.
+pub fn render_cause(findings: &[Finding], index: usize, style: &Style) -> String {
     let Some(finding) = findings.get(index) else { return String::new() };
     let consequences: Vec<(usize, &Finding)> =
         findings.iter().enumerate().filter(|(_, other)| other.caused_by == Some(index)).collect();

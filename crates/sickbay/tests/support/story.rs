@@ -53,6 +53,7 @@
 //! | `--- left` | as `finds`, after the repair; none when left out |
 //! | `--- then PATH` | the content of a file after the repair |
 //! | `--- then PATH MODE [UID:GID]` | mode and owner after the repair |
+//! | `--- then-gone PATH`, `--- then-link PATH TARGET` | what is not there after the repair, and a link that is |
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink};
@@ -95,6 +96,8 @@ pub struct Story {
     pub then: Vec<(String, Vec<u8>)>,
     /// Permission bits after the repair.
     pub then_modes: Vec<(String, u32)>,
+    /// Links after the repair; without a target, what is not there.
+    pub then_links: Vec<(String, Option<String>)>,
     /// Owners after the repair, `UID:GID`.
     pub then_owners: Vec<(String, String)>,
     /// Whether risky repairs are accepted.
@@ -169,6 +172,8 @@ impl Story {
                     self.then_owners.push(((*path).to_owned(), (*ids).to_owned()));
                 }
             }
+            ["then-gone", path] => self.then_links.push(((*path).to_owned(), None)),
+            ["then-link", path, target] => self.then_links.push(((*path).to_owned(), Some((*target).to_owned()))),
             ["then", path] => self.then.push(((*path).to_owned(), directive.body.clone().into_bytes())),
             _ => self.changes.push(directive),
         }

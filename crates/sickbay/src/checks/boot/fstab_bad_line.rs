@@ -115,30 +115,39 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     Ok(())
 }
 
-/// An option that the file system does not know and that is nearly one that it does. One that is like none may be younger than
+/// Options that the file system does not know and that are nearly ones that it does. One that is like none may be younger than
 /// this list.
 fn misspelt(found: &mut Findings, file: &SourceFile, entry: &Entry) {
     let Some(field) = entry.fields.get(3) else { return };
-    for option in entry.options() {
-        let (name, value) = match option.split_once_str("=") {
-            Some((name, value)) => (name, Some(value)),
-            None => (option.as_bytes(), None),
-        };
-        let Some(meant) = meant(entry, name, value) else { continue };
-        let is = |other: &&BStr| *other == option;
-        let words: Vec<String> =
-            entry.options().map(|other| if is(&other) { meant.clone() } else { other.to_string() }).collect();
-        let text = fstab::with_field(&file.bytes, entry, 3, &words.join(","));
-        let fstype = entry.fstype();
-        let message =
-            tr!("{fstype} knows no mount option {option}: {meant} is meant", fstype, option, meant = meant.as_str());
-        let finding = found.error(message);
-        finding.at(file, field.span).why(tr!("file systems refuse options that they do not know"));
-        if !entry.is_optional() && !entry.is_swap() {
-            finding.stops(Stage::Mounts);
-        }
-        finding.repair(Risk::Safe, tr!("write {meant}", meant), [Change::edit(file, text)]);
-        return;
+    let all: Vec<(&BStr, Option<String>)> = entry.options().map(|option| (option, of_option(entry, option))).collect();
+    let wrong: Vec<(&BStr, &String)> =
+        all.iter().filter_map(|(option, meant)| Some((*option, meant.as_ref()?))).collect();
+    let list = |words: Vec<String>| words.join(", ");
+    let options = list(wrong.iter().map(|(option, _)| option.to_string()).collect());
+    let meant = list(wrong.iter().map(|(_, meant)| (*meant).clone()).collect());
+    let fstype = entry.fstype();
+    let message = match wrong.len() {
+        0 => return,
+        1 => tr!("{fstype} knows no mount option {option}: {meant} is meant", fstype, option = options, meant),
+        _ => tr!("{fstype} knows none of the mount options {options}: {meant} are meant", fstype, options, meant),
+    };
+    // With one of them right the line is refused as before: they are one fault.
+    let words: Vec<String> =
+        all.iter().map(|(option, meant)| meant.clone().unwrap_or_else(|| option.to_string())).collect();
+    let text = fstab::with_field(&file.bytes, entry, 3, &words.join(","));
+    let finding = found.error(message);
+    finding.at(file, field.span).why(tr!("file systems refuse options that they do not know"));
+    if !entry.is_optional() && !entry.is_swap() {
+        finding.stops(Stage::Mounts);
+    }
+    finding.repair(Risk::Safe, tr!("write {meant}", meant), [Change::edit(file, text)]);
+}
+
+/// What an option was meant to be, if it is wrong.
+fn of_option(entry: &Entry, option: &BStr) -> Option<String> {
+    match option.split_once_str("=") {
+        Some((name, value)) => meant(entry, name, Some(value)),
+        None => meant(entry, option.as_bytes(), None),
     }
 }
 

@@ -13,9 +13,9 @@ use crate::facts::boot_config::BootConfig;
 use crate::facts::packages::Packages;
 use crate::facts::programs::has_kernel;
 use crate::facts::restore::restore;
-use crate::facts::units::{State, Unit, Units, template, unit};
+use crate::facts::units::{State, Unit, Units, masks, template, unit};
 use crate::facts::{Facts, SourceFile};
-use crate::finding::{Findings, Severity};
+use crate::finding::{Findings, Severity, Subject};
 use crate::proof::Stage;
 use crate::repair::{Change, Risk};
 use crate::text::Text;
@@ -87,14 +87,22 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let remote: Vec<&Unit> = SSH.iter().filter_map(|name| units.get(name)).collect();
     let all_shut = |units: &[&Unit]| units.iter().all(|unit| fault(facts, unit).is_some());
     // That of a serial console is started by a generator, for what the kernel's command line names.
-    let console = facts.get::<BootConfig>().ok().and_then(|config| config.serial_console());
-    let name = format!("serial-getty@{}.service", console.as_deref().unwrap_or_default());
+    let config = facts.get::<BootConfig>().ok();
+    let is_told = config.as_ref().is_some_and(|config| config.loaders.iter().any(|one| one.default_entry().is_some()));
+    let console = config.and_then(|config| config.serial_console());
+    let name = format!("serial-getty@{}.service", console.as_deref().unwrap_or("ttyS0"));
     let serial = (name.clone(), unit(facts, &name)?);
     let mut consoles: Vec<&Unit> = gettys.iter().map(|(_, unit)| *unit).collect();
-    consoles.extend(console.is_some().then_some(&serial.1));
-    if !gettys.is_empty() && all_shut(&consoles) {
+    let screen_is_shut = !gettys.is_empty() && all_shut(&consoles);
+    consoles.extend((console.is_some() || !is_told).then_some(&serial.1));
+    if screen_is_shut && !is_told && !all_shut(&consoles) {
+        found.could_not_tell(tr!(
+            "no getty of the screen can be started; whether a serial console is meant instead is not known, for no boot entry tells the kernel's console="
+        ));
+    }
+    if screen_is_shut && all_shut(&consoles) {
         let severity = if all_shut(&remote) { Severity::Critical } else { Severity::Warning };
-        let masked = matches!(serial.1.state, State::Masked(_)) && !units.all.contains_key(&name);
+        let masked = console.is_some() && matches!(serial.1.state, State::Masked(_)) && !units.all.contains_key(&name);
         for (name, unit) in gettys.into_iter().chain(masked.then_some((&serial.0, &serial.1))) {
             judge(facts, found, name, unit, severity);
         }
@@ -194,6 +202,7 @@ fn judge(facts: &Facts, found: &mut Findings, name: &str, unit: &Unit, severity:
             .at(file, *span)
             .about(path),
     };
+    finding.subject(Subject::Named(name.to_owned()));
     finding.detail("unit", name).why(match severity {
         Severity::Critical => tr!("no login prompt is reached"),
         Severity::Warning => tr!("no console asks for a name: ssh is the only way in"),
@@ -204,13 +213,18 @@ fn judge(facts: &Facts, found: &mut Findings, name: &str, unit: &Unit, severity:
     }
     match fault {
         Fault::Masked(path) if facts.root().metadata(path).is_ok_and(|metadata| !metadata.is_dir()) => {
+            // An instance is masked as long as its template is: all masks go, or none.
+            let masks = masks(facts, name).unwrap_or_default();
             // An empty file that a package has put there is not removed; only what was put into /etc is.
-            if path.starts_with("/etc") {
-                finding.repair(
-                    Risk::Safe,
-                    tr!("remove the mask {path}", path),
-                    [Change::Remove { path: path.to_owned() }],
-                );
+            if masks.iter().all(|mask| mask.starts_with("/etc")) && path.starts_with("/etc") {
+                let title = match masks.as_slice() {
+                    [] | [_] => tr!("remove the mask {path}", path),
+                    several => {
+                        let paths: Vec<String> = several.iter().map(|mask| mask.display().to_string()).collect();
+                        tr!("remove the masks {paths}", paths = paths.join(", "))
+                    }
+                };
+                finding.repair(Risk::Safe, title, masks.into_iter().map(|path| Change::Remove { path }));
             } else {
                 finding.by_hand(tr!("reinstall the package that has {path}", path));
             }

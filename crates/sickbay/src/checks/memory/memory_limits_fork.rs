@@ -9,7 +9,7 @@ use crate::facts::Facts;
 use crate::facts::cgroups::{Mounts, PIDS};
 use crate::facts::live::{parameter, running};
 use crate::facts::processes::{Holder, Holders};
-use crate::finding::{Finding, Findings, Severity};
+use crate::finding::{Finding, Findings, Severity, Subject};
 use crate::text::Text;
 use crate::{check, tr};
 
@@ -115,7 +115,8 @@ fn of_users(facts: &Facts, found: &mut Findings, holders: &[Holder]) {
                 threads,
                 allowed
             );
-            report(found, text, threads, allowed, Some(most)).evidence(path, format!("Max processes {allowed}"));
+            let finding = report(found, text, threads, allowed, Some(most));
+            finding.subject(Subject::Named(format!("user {uid}"))).evidence(path, format!("Max processes {allowed}"));
         }
     }
 }
