@@ -89,7 +89,7 @@ fn report(facts: &Facts, found: &mut Findings, fstab: &Fstab, devices: &Devices,
         let message = match lines.len() {
             1 => tr!("{place} is mounted from {device}, which no disk of this system has", place, device),
             count => tr!(
-                "{place} and {others} more {others?place is|places are} mounted from {device}, which no disk of this system has",
+                "{place} and {others} more {others?place|places} are mounted from {device}, which no disk of this system has",
                 place,
                 others = count - 1,
                 device
