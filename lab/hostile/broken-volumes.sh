@@ -38,7 +38,7 @@ for name in pv braces out long self ring gpt; do
     run fix --yes --risky "$D/$name.img"
 done
 # File systems that are mostly lies.
-image "$D/disk.img"; read -r start < <(sfdisk --json "$D/disk.img" | tr -d ' \n' | sed 's/.*"partitions":\[{[^}]*"start":\([0-9]*\).*/\1/' && echo)
+lab_image "$D/disk.img"; read -r start < <(sfdisk --json "$D/disk.img" | tr -d ' \n' | sed 's/.*"partitions":\[{[^}]*"start":\([0-9]*\).*/\1/' && echo)
 for n in 1 2 3; do
     cp --sparse=always "$D/disk.img" "$D/lie.img"
     # Everything of the superblock but its magic.

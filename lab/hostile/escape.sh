@@ -1,7 +1,7 @@
 # what: the target's mkinitramfs is a program that tries every way out of its sandbox
 # short
 need cc
-image "$D/disk.img"; at_root "$D/disk.img" "$D/R"
+lab_image "$D/disk.img"; at_root "$D/disk.img" "$D/R"
 cat >"$D/out.c" <<C
 #define _GNU_SOURCE
 #include <fcntl.h>

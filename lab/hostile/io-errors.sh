@@ -1,6 +1,6 @@
 # what: a disk that cannot be read in places: what is there is not missing
 need dmsetup
-image "$D/disk.img"; loop "$D/disk.img"; disk=$loop; sectors=$(blockdev --getsz "$disk")
+lab_image "$D/disk.img"; loop "$D/disk.img"; disk=$loop; sectors=$(blockdev --getsz "$disk")
 name=sickbay-hostile-$$
 trap 'umount "$D/R" 2>/dev/null || true; dmsetup remove -f "$name" 2>/dev/null || true; finish' EXIT
 read -r start size < <(sfdisk --json "$D/disk.img" | tr -d ' \n' | sed 's/.*"partitions":\[{\([^}]*\)}.*/\1/; s/.*"start":\([0-9]*\).*"size":\([0-9]*\).*/\1 \2/' && echo)

@@ -5,7 +5,7 @@
 # | word | meaning |
 # |---|---|
 # | `tree DIR` | a small healthy root of Debian's kind |
-# | `image FILE` | a copy of the lab's Debian disk |
+# | `image FILE` | a small disk with such a root on its first partition; `lab_image FILE`: a copy of the lab's Debian disk |
 # | `at_root IMAGE DIR [OPTIONS]` | its root, mounted on DIR for writing; `leave DIR` unmounts it |
 # | `loop FILE` | a loop device for FILE, in $loop; gone at the end |
 # | `run [-a ANSWER] [-s SECONDS] [-m MIB] [-p PREFIX] ARGUMENTS…` | runs sickbay: ends with 0, 1 or 2 within its bounds, never panics, changes nothing outside; what it said is in $D/said, its status in $status |
@@ -33,7 +33,13 @@ tree() {
     : >"$1/var/lib/dpkg/status"
 }
 
-image() { cp --sparse=always --reflink=auto "$BASE" "$1"; }
+image() {
+    [ -d "$D/tree" ] || { mkdir "$D/tree"; tree "$D/tree"; }
+    truncate -s 64M "$1"
+    printf 'label: dos\n2048,,83\n' | sfdisk -q "$1"
+    mkfs.ext4 -q -F -E offset=1048576 -d "$D/tree" "$1" 62M
+}
+lab_image() { cp --sparse=always --reflink=auto "$BASE" "$1"; }
 
 at_root() {
     local start size

@@ -1,6 +1,6 @@
 # what: little address space, a memory cgroup of 64 MiB, and configurations that are nested without end
 # short
-image "$D/disk.img"; at_root "$D/disk.img" "$D/R"
+lab_image "$D/disk.img"; at_root "$D/disk.img" "$D/R"
 run -p "prlimit --as=400000000" check "$D/R"; never_says 'critical['; never_says 'error['
 run -p "prlimit --data=33554432" check "$D/R"; never_says 'critical['; never_says 'error['
 run -p "prlimit --stack=262144" check "$D/R"; never_says 'critical['

@@ -13,12 +13,13 @@ use crate::check::{Check, Outcome, Skip};
 use crate::checks;
 use crate::facts::{Facts, panic_message};
 use crate::finding::{Finding, Findings, Place, Severity};
+use crate::proof::Stage;
 use crate::repair::apply::mind_flags;
 use crate::text::Text;
 use crate::tr;
 
-/// How one check ended, and what it found.
-type Result = (Outcome, Vec<Finding>);
+/// How one check ended, what it found, and what is closed on purpose.
+type Result = (Outcome, Vec<Finding>, Vec<(Stage, Text)>);
 
 /// What all checks together say of a target.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub struct Diagnosis {
     pub outcomes: Vec<(&'static Check, Outcome)>,
     /// What was found: causes first by severity, each followed by its consequences.
     pub findings: Vec<Finding>,
+    /// Stages of the proofs through which nobody comes, which is no fault; and why.
+    pub closed: Vec<(Stage, Text)>,
     /// How long it took.
     pub took: Duration,
 }
@@ -79,16 +82,22 @@ pub fn diagnose(facts: &Arc<Facts>, checks: &[&'static Check]) -> Diagnosis {
     let mut results = run_all(facts, checks);
     let mut outcomes = Vec::new();
     let mut findings = Vec::new();
+    let mut closed = Vec::new();
     for (check, result) in checks.iter().zip(results.iter_mut()) {
-        let (outcome, mut found) = result.take().unwrap_or_else(|| {
-            (Outcome::Unknown(tr!("the check took longer than {seconds} s", seconds = DEADLINE.as_secs())), Vec::new())
+        let (outcome, mut found, mut stages) = result.take().unwrap_or_else(|| {
+            (
+                Outcome::Unknown(tr!("the check took longer than {seconds} s", seconds = DEADLINE.as_secs())),
+                Vec::new(),
+                Vec::new(),
+            )
         });
         outcomes.push((*check, outcome));
         findings.append(&mut found);
+        closed.append(&mut stages);
     }
     drop_unexplained(&mut findings, &mut outcomes);
     link_causes(&mut findings);
-    Diagnosis { outcomes, findings: in_order(findings), took: started.elapsed() }
+    Diagnosis { outcomes, findings: in_order(findings), closed, took: started.elapsed() }
 }
 
 /// More than most machines have processors: on a disk that is not in the page cache a check waits for it, and for facts that
@@ -161,11 +170,12 @@ fn spawn_worker(
 
 fn run_one(check: &'static Check, facts: &Facts) -> Result {
     if let (Some(why), false) = (facts.target().unreadable(), checks::looks_at_disks_alone(check)) {
-        return (Outcome::Unknown(Text::verbatim(why)), Vec::new());
+        return (Outcome::Unknown(Text::verbatim(why)), Vec::new(), Vec::new());
     }
     drop(facts.root().take_unread());
     let mut found = Findings::of(check);
     let verdict = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (check.run)(facts, &mut found)));
+    let closed = found.take_closed();
     let (mut list, mut untold) = found.into_parts();
     let unread = facts.root().take_unread();
     if let Some(doubt) = doubtful(&mut list, &unread) {
@@ -180,7 +190,7 @@ fn run_one(check: &'static Check, facts: &Facts) -> Result {
         Ok(_) if !list.is_empty() => Outcome::Found(untold),
         Ok(_) => untold.map_or(Outcome::Clear, Outcome::Unknown),
     };
-    (outcome, list)
+    (outcome, list, closed)
 }
 
 /// What could not be read must not be taken for what is not there: takes away findings about such a path, and all where
@@ -347,7 +357,7 @@ mod tests {
                 zh_cn: "",
                 run,
             };
-            let (outcome, list) = run_one(Box::leak(Box::new(check)), &facts);
+            let (outcome, list, _) = run_one(Box::leak(Box::new(check)), &facts);
             (outcome, list.len())
         };
         // Twice: whoever gets a fact that somebody else gathered is in the same doubt.

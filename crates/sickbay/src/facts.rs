@@ -1,6 +1,7 @@
 //! What is known of the target: parsed, never lossy, gathered once and only when a check asks.
 
 pub mod accounts;
+pub mod administrators;
 pub mod boot_config;
 pub mod boot_loader;
 pub mod cgroups;
@@ -37,6 +38,7 @@ pub mod slab_owners;
 pub mod slabs;
 pub mod space;
 pub mod spare;
+pub mod ssh_keys;
 pub mod sshd;
 pub mod sshd_service;
 pub mod summary;

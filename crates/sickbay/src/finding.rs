@@ -308,17 +308,30 @@ pub struct Findings {
     check: &'static Check,
     list: Vec<Finding>,
     untold: Option<Text>,
+    closed: Vec<(Stage, Text)>,
 }
 
 impl Findings {
     /// An empty list for `check`.
     pub fn of(check: &'static Check) -> Findings {
-        Findings { check, list: Vec::new(), untold: None }
+        Findings { check, list: Vec::new(), untold: None, closed: Vec::new() }
     }
 
     /// What was found, and what could not be told on the way.
     pub fn into_parts(self) -> (Vec<Finding>, Option<Text>) {
         (self.list, self.untold)
+    }
+
+    /// Says that nobody comes through `stage` although that is no fault: a locked password where others administer the
+    /// machine. The stage must be among the check's `proves`.
+    pub fn closed(&mut self, stage: Stage, why: Text) {
+        debug_assert!(self.check.proves.contains(&stage), "{} does not declare {stage:?}", self.check.id);
+        self.closed.push((stage, why));
+    }
+
+    /// The stages that are closed, which are then forgotten.
+    pub fn take_closed(&mut self) -> Vec<(Stage, Text)> {
+        std::mem::take(&mut self.closed)
     }
 
     /// Notes that one part could not be told while the check goes on with the others.

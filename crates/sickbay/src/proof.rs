@@ -1,7 +1,8 @@
 //! The two proofs: what must hold, stage by stage, for the target to boot and for root to log in.
 //!
-//! A proof adds no knowledge: a stage is broken when a finding says that it stops there, unknown when a check that
-//! judges it, or might stop it, could not tell, and else ok: where a check that judges it has looked.
+//! A proof adds no knowledge: a stage is broken when a finding says that it stops there, closed when a check says that nobody
+//! comes through on purpose, unknown when a check that judges it, or might stop it, could not tell, and else ok: where a check
+//! that judges it has looked.
 
 use crate::check::{Check, Outcome};
 use crate::diagnose::Diagnosis;
@@ -112,6 +113,8 @@ pub enum State {
     Broken(usize),
     /// A check that judges it could not tell.
     Unknown(Text),
+    /// Nobody comes through, and that is no fault; why.
+    Closed(Text),
     /// No check that judges it applies.
     NotApplicable(Text),
 }
@@ -129,9 +132,9 @@ impl Proof {
         Proof { stages: stages.iter().map(|&stage| (stage, state(stage, diagnosis))).collect() }
     }
 
-    /// Whether every stage is ok or does not apply.
+    /// Whether every stage is ok, closed on purpose, or does not apply.
     pub fn holds(&self) -> bool {
-        self.stages.iter().all(|(_, state)| matches!(state, State::Ok | State::NotApplicable(_)))
+        self.stages.iter().all(|(_, state)| matches!(state, State::Ok | State::Closed(_) | State::NotApplicable(_)))
     }
 }
 
@@ -146,6 +149,9 @@ fn state(stage: Stage, diagnosis: &Diagnosis) -> State {
         .min_by_key(|(index, finding)| (finding.caused_by.is_some(), *index))
     {
         return State::Broken(diagnosis.root_cause(index));
+    }
+    if let Some((_, why)) = diagnosis.closed.iter().find(|(closed, _)| *closed == stage) {
+        return State::Closed(why.clone());
     }
     let mut judged = false;
     let mut not_applicable = None;

@@ -64,6 +64,9 @@ fn run(path: &Path) -> Result<(), String> {
     if story.proofs {
         every_stage_is_ok(&first)?;
     }
+    if let Some(wanted) = &story.closed {
+        expect("closed", wanted, &closed(&first))?;
+    }
     if manifest(built.root()) != before || built.disk() != disk {
         return Err("the diagnosis changed the target".to_owned());
     }
@@ -112,8 +115,11 @@ fn run(path: &Path) -> Result<(), String> {
         }
     }
 
-    session::undo(&target, donor.as_deref(), None, &[], Force::No)
+    let undone = session::undo(&target, donor.as_deref(), None, &[], Force::No)
         .map_err(|error| format!("undo failed: {}", error.text().render(Lang::En)))?;
+    if let Some((id, why)) = undone.left.first() {
+        return Err(format!("undo left {id}: {}", why.render(Lang::En)));
+    }
     let after = manifest(built.root());
     if let Some(difference) = support::manifest::difference(&before, &after) {
         return Err(format!("undo left a difference: {difference}"));
@@ -124,15 +130,30 @@ fn run(path: &Path) -> Result<(), String> {
     Ok(())
 }
 
+/// Ok, or closed as it is meant: root of a cloud image has no password.
 fn every_stage_is_ok(diagnosis: &Diagnosis) -> Result<(), String> {
     for stages in LOGINS.iter().map(|(_, stages)| *stages).chain([BOOT]) {
         for (stage, state) in Proof::of(stages, diagnosis).stages {
-            if state != State::Ok {
+            if !matches!(state, State::Ok | State::Closed(_)) {
                 return Err(format!("the stage {stage:?} is {state:?}"));
             }
         }
     }
     Ok(())
+}
+
+/// `stage: reason` for each stage of the logins that is closed.
+fn closed(diagnosis: &Diagnosis) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    for (stage, state) in LOGINS.iter().flat_map(|(_, stages)| Proof::of(stages, diagnosis).stages) {
+        if let State::Closed(why) = state {
+            let line = format!("{}: {}", stage.title().render(Lang::En), why.render(Lang::En));
+            if !all.contains(&line) {
+                all.push(line);
+            }
+        }
+    }
+    all
 }
 
 fn look(facts: &Arc<Facts>) -> Diagnosis {

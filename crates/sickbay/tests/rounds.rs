@@ -18,7 +18,7 @@ use sickbay::facts::{Facts, SourceFile};
 use sickbay::finding::{Findings, Severity, Subject};
 use sickbay::repair::plan::Choice;
 use sickbay::repair::session::{self, Outcome};
-use sickbay::repair::undo::Force;
+use sickbay::repair::undo::{Force, entries};
 use sickbay::repair::verdict;
 use sickbay::repair::{Change, Risk};
 use sickbay::text::{Lang, Text};
@@ -277,17 +277,19 @@ fn case(seed: u64) {
 /// Takes everything back: all at once, or one by one in any order that is allowed.
 fn undo(target: &Arc<Target>, random: &mut Random, seed: u64) {
     if random.below(2) == 0 {
-        session::undo(target, None, None, &[], Force::No).unwrap();
+        let undone = session::undo(target, None, None, &[], Force::No).unwrap();
+        assert!(undone.left.is_empty(), "case {seed}: {:?}", undone.left);
         return;
     }
-    let mut left: Vec<String> = session::entries(target, None).unwrap().into_iter().map(|(id, ..)| id).collect();
+    let mut left: Vec<String> = entries(target, None).unwrap().into_iter().map(|listed| listed.id).collect();
     let mut tries = 0;
     while !left.is_empty() {
         let at = random.below(left.len());
-        match session::undo(target, None, None, &left[at..=at], Force::No) {
-            Ok(_) => _ = left.remove(at),
+        let undone = session::undo(target, None, None, &left[at..=at], Force::No).unwrap();
+        match undone.left.first() {
+            None => _ = left.remove(at),
             // The newest is always allowed.
-            Err(why) => assert!(at + 1 < left.len(), "case {seed}: {}", why.text().render(Lang::En)),
+            Some((_, why)) => assert!(at + 1 < left.len(), "case {seed}: {}", why.render(Lang::En)),
         }
         tries += 1;
         assert!(tries < 10_000, "case {seed}: no order is allowed");

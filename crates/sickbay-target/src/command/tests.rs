@@ -79,3 +79,49 @@ fn a_kept_program_ends_with_its_keeper_or_tells_why_it_ended() {
     };
     assert_eq!((status.code(), said.as_str()), (Some(5), "why\n"));
 }
+
+/// A program that does not want to end, and how many there are of it.
+fn stubborn(name: &str) -> (Keeper, impl Fn() -> bool) {
+    let mut program = Command::new("sh");
+    program.args(["-c", "trap '' TERM; while :; do sleep 0.1; done", name]);
+    let keeper = Keeper::running(&mut program, || Ok(())).unwrap();
+    let name = name.to_owned();
+    (keeper, move || run("pgrep", &["-f", &name], b"", SOON, 100).unwrap().success())
+}
+
+#[test]
+fn what_does_not_end_when_it_is_asked_is_killed() {
+    let (mut keeper, is_there) = stubborn("stubborn-43210");
+    let until = Instant::now() + SOON;
+    while !is_there() {
+        assert!(Instant::now() < until);
+    }
+    assert!(keeper.stop(Duration::from_millis(300)).is_err());
+    std::thread::sleep(Duration::from_millis(100));
+    assert!(!is_there());
+}
+
+/// When this process dies nobody asks, and the pipe ends.
+#[test]
+fn what_outlives_us_is_killed_soon() {
+    let (mut keeper, is_there) = stubborn("stubborn-43211");
+    keeper.ask = None;
+    let until = Instant::now() + Duration::from_secs(15);
+    std::thread::sleep(Duration::from_millis(500));
+    while is_there() {
+        assert!(Instant::now() < until, "it is still there");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn nothing_is_inherited_and_what_it_may_have_is_bounded() {
+    let file = std::fs::File::open("/").unwrap();
+    rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty()).unwrap();
+    let output = sh("ls /proc/$$/fd; ulimit -c; ulimit -n; exec 2>&1 </dev/tty", b"", SOON, 4096).unwrap();
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let descriptors = lines.iter().filter(|line| line.parse::<u32>().is_ok_and(|number| (3..10).contains(&number)));
+    assert_eq!(descriptors.count(), 0, "{text}");
+    assert!(!output.success() && text.contains("\n0\n"), "{text}");
+}

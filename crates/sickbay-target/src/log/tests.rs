@@ -130,3 +130,23 @@ fn journal_files_in_order() {
     assert!(name(&old) < name(&young) && name(&young) < name("system.journal"));
     assert!(name("system@00061f0a1b2c3d4f-1234567890abcdef.journal~") > name(&old));
 }
+
+#[test]
+fn a_bomb_is_left() {
+    use std::io::Read;
+    let text = std::io::repeat(b'\n').take(400 << 20);
+    let bomb = zstd::stream::encode_all(text, 1).unwrap();
+    let mut blocks = Blocks::new(Cursor::new(bomb)).unwrap();
+    let mut read = 0;
+    let error = loop {
+        match blocks.next_block() {
+            Ok(Some(block)) => read += block.len(),
+            Ok(None) => panic!("it was read to its end"),
+            Err(error) => break error,
+        }
+    };
+    assert!(error.to_string().starts_with("it unpacks to more than ") && read < 300 << 20, "{error}: {read}");
+    // A text is as long as it is.
+    let mut blocks = Blocks::new(Cursor::new(b"one\ntwo\n".to_vec())).unwrap().at_most(4);
+    assert!(blocks.next_block().is_err());
+}

@@ -618,6 +618,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn patterns_of_stars_are_no_riddle() {
+        assert!(fits(b"libc.conf", b"*.conf") && fits(b"abc", b"a*?c*") && fits(b"", b"**"));
+        assert!(!fits(b"libc.conf.old", b"*.conf") && !fits(b"", b"?") && !fits(b"ab", b"a"));
+        assert!(!fits(&[b'a'; 200], format!("{}b", "*a".repeat(24)).as_bytes()));
+    }
+
+    #[test]
     fn patterns() {
         assert!(fits(b"libc.conf", b"*.conf"));
         assert!(fits(b"libc.conf", b"lib?.c*"));

@@ -12,7 +12,7 @@ use sickbay_formats::unit_file::Setting;
 use sickbay_target::Root;
 
 use crate::check::Skip;
-use crate::facts::accounts::Accounts;
+use crate::facts::accounts::Users;
 use crate::facts::libraries::{Body, Broken, Fault, Libraries};
 use crate::facts::units::{self, State};
 use crate::facts::{Fact, Facts};
@@ -277,8 +277,8 @@ fn inittab_getty(facts: &Facts) -> Result<Option<PathBuf>, Skip> {
 
 /// The shell of the first account with number 0; the empty field means /bin/sh (passwd(5)).
 pub fn root_shell(facts: &Facts) -> Result<Option<PathBuf>, Skip> {
-    let accounts = facts.get::<Accounts>()?;
-    let Some(file) = accounts.file(Kind::Passwd) else { return Ok(None) };
+    let users = facts.get::<Users>()?;
+    let Some(file) = users.file(Kind::Passwd) else { return Ok(None) };
     Ok(file.bytes.lines().find_map(|line| {
         let fields: Vec<&[u8]> = line.split(|byte| *byte == b':').collect();
         let [b"root", _, _, _, _, _, shell] = fields.as_slice() else { return None };

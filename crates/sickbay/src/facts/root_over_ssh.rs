@@ -1,16 +1,17 @@
 //! How root gets in over ssh, or why not: sshd's rules applied to root's own keys and password.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use bstr::{BString, ByteSlice};
-use sickbay_formats::accounts::{Entry, Kind, Password};
-use sickbay_formats::lines;
+use sickbay_formats::accounts::{Kind, Password};
+use sickbay_formats::authorized_keys::gives_shell;
 use sickbay_formats::sshd_config::Version;
 use sickbay_formats::sshd_config::matching::{self, Connection};
 use sickbay_formats::sshd_config::tree::{Effective, Setting};
 
 use crate::check::Skip;
-use crate::facts::accounts::Accounts;
+use crate::facts::accounts::{Accounts, Users};
+use crate::facts::ssh_keys::{Forced, Keys};
 use crate::facts::sshd::Sshd;
 use crate::facts::{Fact, Facts};
 
@@ -21,7 +22,7 @@ pub struct RootOverSsh {
     pub groups: Vec<BString>,
     /// root's home directory.
     pub home: PathBuf,
-    /// root has a password that can be given.
+    /// root has a password that can be given; false where nobody may read it, so who asks takes [`Accounts`] as well.
     pub password: bool,
     /// root's password is empty.
     pub empty_password: bool,
@@ -44,40 +45,24 @@ pub enum Refusal<'a> {
     Methods(Setting<'a>),
     /// The methods that root could use are switched off; the lines that do it.
     SwitchedOff(Vec<Setting<'a>>),
+    /// root has nothing to show but a key that only runs a command.
+    OnlyCommand(Forced),
     /// root has neither a key nor a password.
     NothingToShow,
 }
 
-/// A file of keys of root.
-#[derive(Debug)]
-pub struct KeyFile {
-    /// Where it is.
-    pub path: PathBuf,
-    /// Some line lets root in without a forced command.
-    pub free: bool,
-    /// Some line lets root in with a forced command.
-    pub forced: bool,
-}
-
 impl Fact for RootOverSsh {
     fn gather(facts: &Facts) -> Result<RootOverSsh, Skip> {
-        let accounts = facts.get::<Accounts>()?;
-        let (passwd, shadow, group) =
-            (accounts.parsed(Kind::Passwd), accounts.parsed(Kind::Shadow), accounts.parsed(Kind::Group));
+        let users = facts.get::<Users>()?;
+        let passwd = users.parsed(Kind::Passwd);
         let root = passwd.find(b"root");
-        let gid = root.and_then(|root| root.number(3)).unwrap_or(0);
-        let is_member = |group: &&Entry<'_>| group.number(2) == Some(gid) || group.members().any(|name| name == "root");
-        let field = match root.map(|root| Password::of(root.field(1))) {
-            Some(Password::Shadowed) => shadow.find(b"root").map(|line| line.field(1)),
-            _ => root.map(|root| root.field(1)),
-        };
-        let password = field.map(|field| Password::of(field));
+        let password = facts.get::<Accounts>().ok().map(|accounts| accounts.root_password());
         let home = root.map(|root| root.field(5).to_str_lossy().into_owned()).filter(|home| home.starts_with('/'));
         Ok(RootOverSsh {
-            groups: group.good().filter(is_member).map(|group| group.name().to_owned()).collect(),
+            groups: root.map(|root| users.groups_of(root)).unwrap_or_default(),
             home: PathBuf::from(home.unwrap_or_else(|| "/root".to_owned())),
-            password: matches!(password, Some(Password::Hash)),
-            empty_password: matches!(password, Some(Password::Empty)),
+            password: password == Some(Password::Hash),
+            empty_password: password == Some(Password::Empty),
         })
     }
 }
@@ -135,11 +120,8 @@ impl RootOverSsh {
 
     fn refused_methods<'a>(&self, facts: &Facts, sshd: &Sshd, effective: &Effective<'a>) -> Option<Refusal<'a>> {
         let keys = self.keys(facts, effective);
-        // Keys that a program or a certificate authority tells cannot be seen from here.
-        let foreign = |name: &str| !matches!(effective.value(name, "none").as_str(), "none" | "");
-        let foreign = foreign("AuthorizedKeysCommand") || foreign("TrustedUserCAKeys");
-        let free_key = foreign || keys.iter().any(|file| file.free);
-        let any_key = free_key || keys.iter().any(|file| file.forced);
+        // A key that only runs a command is none for who wants a shell.
+        let any_key = keys.unseen || keys.free;
         let password = self.password || (self.empty_password && effective.value("PermitEmptyPasswords", "no") == "yes");
         let has = |method: &str| match method {
             "publickey" => any_key,
@@ -154,7 +136,8 @@ impl RootOverSsh {
         let permitted = |method: &str| match permit.as_str() {
             "yes" => true,
             "no" => false,
-            "forced-commands-only" => method == "publickey" && (foreign || keys.iter().any(|file| file.forced)),
+            // What the key runs may be a shell.
+            "forced-commands-only" => method == "publickey" && any_key,
             _ => !matches!(method, "password" | "keyboard-interactive"),
         };
         // Without PAM keyboard-interactive has nothing to ask.
@@ -163,8 +146,9 @@ impl RootOverSsh {
                 && (method != "keyboard-interactive" || effective.value("UsePAM", "no") == "yes")
         };
         let all = ["publickey", "password", "keyboard-interactive", "hostbased", "gssapi-with-mic", "gssapi-keyex"];
+        let nothing = || keys.forced.clone().map(Refusal::OnlyCommand);
         if !any_key && !password {
-            return Some(Refusal::NothingToShow);
+            return Some(nothing().unwrap_or(Refusal::NothingToShow));
         }
         match effective.method_lists() {
             None if all.iter().any(|method| enabled(method) && has(method) && permitted(method)) => return None,
@@ -186,52 +170,22 @@ impl RootOverSsh {
             let wanted = if any_key { &flags[..1] } else { &flags[1..] };
             return Some(Refusal::SwitchedOff(wanted.iter().filter_map(|flag| effective.setting(flag)).collect()));
         }
-        Some(Refusal::RootLogin(effective.setting("PermitRootLogin"), permit))
+        // Whoever gave root such a key wants no more of root over ssh.
+        let by_key = permitted("publickey") || permit == "forced-commands-only";
+        let by_command = nothing().filter(|_| by_key && !any_key && effective.is_enabled("publickey"));
+        Some(by_command.unwrap_or_else(|| Refusal::RootLogin(effective.setting("PermitRootLogin"), permit)))
     }
 
-    /// The files of root's keys that are there and hold keys.
-    pub fn keys(&self, facts: &Facts, effective: &Effective<'_>) -> Vec<KeyFile> {
-        let set = effective.words("AuthorizedKeysFile");
-        let patterns: Vec<String> = match set.as_slice() {
-            [] => vec![".ssh/authorized_keys".to_owned(), ".ssh/authorized_keys2".to_owned()],
-            words => words.iter().map(ToString::to_string).filter(|word| word != "none").collect(),
-        };
-        let home = self.home.to_string_lossy();
-        patterns
-            .iter()
-            .filter_map(|pattern| {
-                let path = pattern.replace("%h", &home).replace("%u", "root").replace("%U", "0").replace("%%", "%");
-                let path = path.strip_prefix("~/").unwrap_or(&path);
-                key_file(facts, &self.home.join(Path::new(path)))
-            })
-            .collect()
+    /// The keys that these settings lead to.
+    pub fn keys(&self, facts: &Facts, effective: &Effective<'_>) -> Keys {
+        Keys::by(facts, effective, "root", "0", &self.home)
     }
 }
 
-fn key_file(facts: &Facts, path: &Path) -> Option<KeyFile> {
-    let file = facts.file(path).ok()??;
-    let mut found = KeyFile { path: path.to_owned(), free: false, forced: false };
-    for line in lines::lines(&file.bytes) {
-        let text = line.text.trim_ascii();
-        let is_key = ["ssh-", "ecdsa-", "sk-"].iter().any(|kind| text.contains_str(kind)) && text.contains_str("AAAA");
-        if text.starts_with(b"#") || !is_key {
-            continue;
-        }
-        let options = text.split_str("AAAA").next().unwrap_or_default();
-        let options = options.to_ascii_lowercase();
-        if options.contains_str("command=\"") {
-            found.forced = true;
-        } else {
-            found.free = true;
-        }
-    }
-    (found.free || found.forced).then_some(found)
-}
-
-/// What ends every session of root at once: a ForceCommand that does nothing, or a ChrootDirectory that is not there.
+/// What leaves no session of root a shell: a ForceCommand of something else, or a ChrootDirectory that is not there.
 fn no_session<'a>(facts: &Facts, effective: &Effective<'a>) -> Option<Refusal<'a>> {
-    const NOTHING: [&str; 5] = ["/bin/false", "/usr/bin/false", "/sbin/nologin", "/usr/sbin/nologin", "/bin/nologin"];
-    let force = effective.setting("ForceCommand").filter(|(_, line)| NOTHING.iter().any(|no| line.rest == *no));
+    let force = effective.setting("ForceCommand");
+    let force = force.filter(|(_, line)| line.rest != "none" && gives_shell(&line.rest) == Some(false));
     let chroot = effective.setting("ChrootDirectory").filter(|(_, line)| {
         let dir = line.arg(0).to_str_lossy();
         dir.starts_with('/') && !dir.contains('%') && facts.root().exists(dir.as_ref()).is_ok_and(|there| !there)

@@ -424,7 +424,7 @@ fn stages(proof: &Proof, lang: Lang) -> Vec<StageV1> {
                 State::Ok => ("ok", None, None),
                 State::Broken(index) => ("broken", None, Some(finding_id(*index))),
                 State::Unknown(why) => ("unknown", Some(why.render(lang)), None),
-                State::NotApplicable(why) => ("not-applicable", Some(why.render(lang)), None),
+                State::Closed(why) | State::NotApplicable(why) => ("not-applicable", Some(why.render(lang)), None),
             };
             StageV1 { stage: *stage, state: name, why, finding }
         })

@@ -379,6 +379,7 @@ fn proof(out: &mut String, title: &Text, channel: Option<&str>, proof: &Proof, s
             State::Unknown(_) => format!("{title} ?"),
             // Whom sshd lets in is for the administrator to say: what was said, not only that it was.
             State::NotApplicable(why) if *stage == Stage::SshdPolicy => format!("{title} – {}", style.say(why)),
+            State::Closed(why) => format!("{title} – {}", style.say(why)),
             State::NotApplicable(_) => format!("{title} –"),
         }
     });
@@ -446,7 +447,7 @@ fn closing(out: &mut String, report: &Report, style: &Style, command: &str) {
     let repairable =
         diagnosis.causes().any(|(_, finding)| finding.repairs.iter().any(|repair| repair.risk != Risk::Manual));
     if repairable && report.applied.is_none() {
-        let _ = write!(line, " · sickbay fix{}{command}", if command.is_empty() { "" } else { " " });
+        let _ = write!(line, " · sickbay fix{}{}", if command.is_empty() { "" } else { " " }, printable(command));
     }
     let _ = writeln!(out, "{}", style.wrapped(&line, 0, 0));
 }

@@ -47,7 +47,8 @@
 //! | `--- risky` | risky repairs are accepted |
 //! | `--- takes back` | some repair is expected not to hold |
 //! | `--- finds` | body: a line for each finding, `severity check-id place: message`, consequences indented by two blanks; `…` stands for anything, and only the beginning need be given |
-//! | `--- proofs` | both proofs hold, and every stage of them was judged |
+//! | `--- proofs` | both proofs hold, and every stage of them was judged: it is ok, or closed on purpose |
+//! | `--- closed` | body: `stage: reason` for each stage of the logins that is closed and no fault |
 //! | `--- cannot tell` | body: `check-id: reason` for each check that must say so |
 //! | `--- left` | as `finds`, after the repair; none when left out |
 //! | `--- then PATH` | the content of a file after the repair |
@@ -86,6 +87,8 @@ pub struct Story {
     pub finds: Vec<String>,
     /// Expected checks that cannot tell.
     pub cannot_tell: Vec<String>,
+    /// Stages of the logins that are expected to be closed; not looked at when the story does not say.
+    pub closed: Option<Vec<String>>,
     /// Expected findings after the repair.
     pub left: Vec<String>,
     /// Contents after the repair.
@@ -158,6 +161,7 @@ impl Story {
             ["proofs"] => self.proofs = true,
             ["finds"] => self.finds = lines(),
             ["cannot", "tell"] => self.cannot_tell = lines(),
+            ["closed"] => self.closed = Some(lines()),
             ["left"] => self.left = lines(),
             ["then", path, mode, rest @ ..] => {
                 self.then_modes.push(((*path).to_owned(), octal(mode)?));

@@ -86,10 +86,13 @@ fn report(facts: &Facts, found: &mut Findings, fstab: &Fstab, devices: &Devices,
     } else {
         let stops = waits || lines.iter().any(|entry| stops_system_v(entry));
         let severity = if stops { Severity::Critical } else { Severity::Error };
-        let message = match lines.len() {
+        let mut places: Vec<_> = lines.iter().map(|entry| entry.mount_point()).collect();
+        places.sort();
+        places.dedup();
+        let message = match places.len() {
             1 => tr!("{place} is mounted from {device}, which no disk of this system has", place, device),
             count => tr!(
-                "{place} and {others} more {others?place is|places are} mounted from {device}, which no disk of this system has",
+                "{place} and {others} more {others?place|places} are mounted from {device}, which no disk of this system has",
                 place,
                 others = count - 1,
                 device

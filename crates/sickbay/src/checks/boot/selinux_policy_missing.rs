@@ -23,8 +23,8 @@ check! {
     ///
     /// ## What the repair does
     /// Names the policy that is there, when there is only one. Among several, sets `SELINUX=permissive` and has all files
-    /// labelled again at the next boot (`/.autorelabel`). Where there is none at all, sets `SELINUX=disabled`: without a policy a
-    /// permissive system does not start either. It stays permissive: after that boot write `SELINUX=enforcing` again. By hand: correct the word, or reinstall selinux-policy-targeted.
+    /// labelled again at the next boot (`/.autorelabel`). Where there is none at all, sets `SELINUX=disabled`, a risky repair: without a
+    /// policy a permissive system does not start either. It stays permissive: after that boot write `SELINUX=enforcing` again. By hand: correct the word, or reinstall selinux-policy-targeted.
     "selinux-policy-missing", Boot, seed = ["B12", "D8"], proves = [], may_stop = [Init], "SELinux has no policy to load"
 }
 
@@ -61,7 +61,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     if selinux.loadable.is_empty() {
         // Without any policy permissive is no way out: systemd 252 then cannot label its own sockets, the journal's and
         // udev's first of all, and ends in emergency mode (seen in the lab).
-        disabled(finding, &selinux, Risk::Safe);
+        disabled(finding, &selinux);
     } else {
         permissive(facts, finding, &selinux);
     }
@@ -80,13 +80,14 @@ pub(crate) fn permissive(facts: &Facts, finding: &mut Finding, selinux: &Selinux
         "set SELINUX=permissive and label all files again at the next boot; it stays permissive until you write SELINUX=enforcing again"
     );
     finding.repair(Risk::Safe, title, changes);
-    disabled(finding, selinux, Risk::Risky);
+    disabled(finding, selinux);
 }
 
-fn disabled(finding: &mut Finding, selinux: &Selinux, risk: Risk) {
+/// Always risky: it outlasts the fault, and whoever wrote enforcing did not want it.
+fn disabled(finding: &mut Finding, selinux: &Selinux) {
     let Some((_, span)) = selinux.mode else { return };
     let off = [Change::edit(&selinux.config, with_word(&selinux.config, span, "disabled"))];
-    finding.repair(risk, tr!("set SELINUX=disabled"), off);
+    finding.repair(Risk::Risky, tr!("set SELINUX=disabled"), off);
 }
 
 /// The file with another word in the place of one.

@@ -89,6 +89,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             ),
         };
         let needed = |file: &&PackagedFile| {
+            if is_of_a_tool(file.as_path()) {
+                return false;
+            }
             basic.contains(&file.package)
                 || packages.package(file).is_some_and(|package| package.basic)
                 || crate::facts::packages::weight(&file.path, file.config) == Some(Weight::Login)
@@ -127,6 +130,28 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         found.could_not_tell(why.clone());
     }
     Ok(())
+}
+
+/// A PAM file of a program that changes accounts (chfn, chpasswd): `other` takes its place, and nobody's login hangs on it.
+fn is_of_a_tool(path: &Path) -> bool {
+    const TOOLS: [&str; 14] = [
+        "chfn",
+        "chsh",
+        "newusers",
+        "chpasswd",
+        "chgpasswd",
+        "chage",
+        "useradd",
+        "userdel",
+        "usermod",
+        "groupadd",
+        "groupdel",
+        "groupmod",
+        "groupmems",
+        "newgrp",
+    ];
+    path.parent().is_some_and(|dir| dir.ends_with("pam.d"))
+        && path.file_name().and_then(|name| name.to_str()).is_some_and(|name| TOOLS.contains(&name))
 }
 
 /// What happened, each with the files that it took.

@@ -24,7 +24,7 @@ check! {
     /// host", "kex_exchange_identification: read: Connection reset by peer". In the log: "refused connect from".
     ///
     /// ## What the repair does
-    /// Adds `sshd: ALL` to hosts.allow, which is read first. By hand: the same with only the addresses that shall come in.
+    /// Adds `sshd: ALL` to hosts.allow, which is read first. Risky: hosts.deny was written to keep somebody out. By hand: the same with only the addresses that shall come in.
     "hosts-deny-refuses-ssh", Login, seed = ["L10"], proves = [SshdPolicy], "hosts.deny refuses every ssh client"
 }
 
@@ -63,6 +63,6 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         }
         None => Change::create(ALLOW, rule.to_vec(), 0o644),
     };
-    finding.repair(Risk::Safe, tr!("add {rule} to {path}", rule = "sshd: ALL", path = ALLOW), [change]);
+    finding.repair(Risk::Risky, tr!("add {rule} to {path}", rule = "sshd: ALL", path = ALLOW), [change]);
     Ok(())
 }

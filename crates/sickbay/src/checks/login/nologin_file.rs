@@ -4,7 +4,8 @@ use sickbay_formats::accounts::{Kind, Password};
 
 use crate::check::Verdict;
 use crate::facts::Facts;
-use crate::facts::accounts::{Accounts, has_key};
+use crate::facts::accounts::{Accounts, Users};
+use crate::facts::ssh_keys::Keys;
 use crate::finding::{Findings, Severity};
 use crate::repair::{Change, Risk};
 use crate::{check, tr};
@@ -24,16 +25,16 @@ check! {
 }
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
-    let accounts = facts.get::<Accounts>()?;
-    let shadow = accounts.parsed(Kind::Shadow);
-    // Somebody who could come in but for the file.
-    let concerned = accounts.parsed(Kind::Passwd).good().any(|entry| {
+    let users = facts.get::<Users>()?;
+    let accounts = facts.get::<Accounts>();
+    // Somebody who could come in but for the file; who may not read the passwords takes it that one has one.
+    let concerned = users.parsed(Kind::Passwd).good().any(|entry| {
         let locked_shell = [&b"nologin"[..], b"false", b"sync", b"halt", b"shutdown"];
         let shell = entry.field(6);
-        let hash = shadow.find(entry.name()).is_some_and(|line| Password::of(line.field(1)) == Password::Hash);
+        let hash = accounts.as_ref().map_or(true, |accounts| accounts.password(entry) == Password::Hash);
         entry.number(2) != Some(0)
             && !locked_shell.iter().any(|name| shell.ends_with(name))
-            && (hash || has_key(facts, entry))
+            && (hash || Keys::of(facts, entry).free)
     });
     // On a running machine systemd's file in /run may be seconds old.
     let paths: &[&str] = if facts.is_host() { &["/etc/nologin"] } else { &["/etc/nologin", "/run/nologin"] };

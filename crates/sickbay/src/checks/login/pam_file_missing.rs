@@ -1,7 +1,7 @@
 //! PAM files that are named and not there, or empty.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::check::Verdict;
 use crate::facts::Facts;
@@ -9,13 +9,15 @@ use crate::facts::pam::judge::{Attempt, Judgement, User, judge};
 use crate::facts::pam::{DIRS, Gap, Pam, Service, What, mend};
 use crate::finding::{Findings, Severity};
 use crate::proof::Stage;
+use crate::repair::{Change, Risk};
 use crate::{check, tr};
 
 check! {
     /// ## What it finds
     /// A PAM file that is missing or empty: that of `login`, `sshd`, `su` or `sudo`, or one that these include (`common-auth`,
     /// `system-auth`). What follows is worked out as libpam does it: where `login` has no file, `other` decides, which lets in
-    /// on Debian and refuses on RHEL; a file that `@include` names and that is not there stops every call to libpam.
+    /// on Debian and refuses on RHEL; a file that `@include` names and that is not there stops every call to libpam. Links into
+    /// one directory that lost its files (`/etc/authselect`) are one finding.
     ///
     /// ## Why it matters
     /// Nobody can log in, on the console ("Authentication failure", "Permission denied", "login: PAM Failure, aborting") or over ssh.
@@ -30,6 +32,80 @@ check! {
     "a PAM file is missing or empty"
 }
 
+/// Links that lead into a directory in which none of what they name is, grouped by that directory; groups of one are left out.
+fn links_into_one_directory(facts: &Facts, by_path: &BTreeMap<PathBuf, Vec<(&Service, &Gap)>>) -> Vec<Vec<PathBuf>> {
+    let mut groups: BTreeMap<PathBuf, Vec<PathBuf>> = BTreeMap::new();
+    for (path, users) in by_path {
+        let missing = users.iter().all(|(_, gap)| gap.what == What::Missing);
+        let end = mend::end_of_links(facts, path);
+        if missing && end.parent() != path.parent() {
+            groups.entry(end.parent().map(Path::to_owned).unwrap_or_default()).or_default().push(path.clone());
+        }
+    }
+    groups.into_values().filter(|group| group.len() > 1).collect()
+}
+
+/// One finding for links into a directory that lost its files, and one repair: together they are what the services need.
+fn of_links(facts: &Facts, found: &mut Findings, pam: &Pam, root: &User, links: &[PathBuf]) -> Verdict {
+    let dir = links.first().map(|link| mend::end_of_links(facts, link)).unwrap_or_default();
+    let dir = dir.parent().unwrap_or(Path::new("/")).to_owned();
+    let mut stopped = Vec::new();
+    for service in pam.ways_in() {
+        let concerned = service.gaps.iter().any(|gap| links.contains(&gap.path));
+        if concerned && matches!(judge(facts, service, Attempt::right(root))?, Judgement::Refuses(_)) {
+            stopped.push((service.stage, service.name.as_str()));
+        }
+    }
+    let severity = if stopped.is_empty() { Severity::Error } else { Severity::Critical };
+    let count = links.len();
+    let finding = found.add(
+        severity,
+        tr!("{count} PAM files are links into {dir}, where nothing of that name is", count, dir = dir.as_path()),
+    );
+    finding.at_path(&dir).explains(&dir);
+    for link in links {
+        finding.at_path(link).explains(link).about(mend::end_of_links(facts, link));
+    }
+    let names: Vec<&str> = stopped.iter().map(|(_, name)| *name).collect();
+    finding.why(match names.is_empty() {
+        true => tr!("the rules of these files are lost"),
+        false => tr!("nobody is let in by {services}", services = names.join(", ")),
+    });
+    finding.detail("links", links.iter().map(|link| link.display().to_string()).collect::<Vec<_>>());
+    for (stage, _) in &stopped {
+        if let Some(stage) = stage {
+            finding.stops(*stage);
+        }
+    }
+    let mut risk = Risk::Safe;
+    let mut changes = Vec::new();
+    for link in links {
+        let Some(best) = mend::replacements(facts, pam, link)?.into_iter().next() else { break };
+        risk = risk.max(best.risk);
+        changes.push((link, best.changes));
+    }
+    let texts: Vec<(&Path, &[u8])> = changes
+        .iter()
+        .flat_map(|(link, changes)| changes.iter().map(move |change| (link.as_path(), change)))
+        .filter_map(|(link, change)| match change {
+            Change::Edit { after, .. } => Some((link, after.as_slice())),
+            Change::Create { content, .. } => Some((link, content.as_slice())),
+            _ => None,
+        })
+        .collect();
+    let whole = changes.len() == count && mend::effect_of_all(facts, pam, &texts)?.is_harmless();
+    if whole {
+        let title = tr!("write the {count} files as the distribution ships them", count);
+        finding.repair(risk, title, changes.into_iter().flat_map(|(_, changes)| changes));
+    } else {
+        finding.by_hand(tr!(
+            "restore {dir}: authselect apply-changes, or a root of the same release with --donor",
+            dir = dir.as_path()
+        ));
+    }
+    Ok(())
+}
+
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let pam = facts.get::<Pam>()?;
     let root = User::named(facts, "root")?;
@@ -39,8 +115,15 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             by_path.entry(gap.path.clone()).or_default().push((service, gap));
         }
     }
+    let together = links_into_one_directory(facts, &by_path);
     for (path, users) in by_path {
         let Some((_, gap)) = users.first() else { continue };
+        if let Some(others) = together.iter().find(|group| group.contains(&path)) {
+            if others.first() == Some(&path) {
+                of_links(facts, found, &pam, &root, others)?;
+            }
+            continue;
+        }
         let (mut stops, mut opens) = (Vec::new(), Vec::new());
         for (service, _) in &users {
             let Some(stage) = service.stage else { continue };

@@ -11,7 +11,7 @@ use sickbay_target::Root;
 use crate::check::{Skip, Verdict};
 use crate::facts::libraries::{Body, Broken, Fault, Libraries, multiarch};
 use crate::facts::packages::Packages;
-use crate::facts::pam::judge::{Attempt, Judgement, User, judge};
+use crate::facts::pam::judge::{Attempt, Judgement, User, judge_kinds};
 use crate::facts::pam::path::Modules;
 use crate::facts::pam::{Call, Entry, Pam, Service, mend};
 use crate::facts::programs::{Programs, Role};
@@ -35,8 +35,9 @@ check! {
     ///
     /// ## What the repair does
     /// Copies the file from a donor (`--donor ROOT`), with the links that lead to it. A name that is one or two letters from that of a
-    /// module is written as that. Where no installed package has the module
-    /// (pam_tally2 left with Linux-PAM 1.5), its rules can be made comments, a risky repair: what it guarded is guarded no more. By hand: reinstall the package
+    /// module is written as that. Where no installed package has the module (pam_tally2 left with Linux-PAM 1.5, one of another
+    /// vendor whose library is gone), its rules are made comments: a rule of a module that cannot be loaded guards nothing. That
+    /// is safe where the rule keeps everybody out, and risky where it only fails now and then. By hand: reinstall the package
     /// (libpam-modules, pam, glibc) from a chroot.
     "pam-module-broken", Login, seed = ["L3", "C2"], proves = [PamLogin, PamSshd, Account],
     "a module of PAM or of the name service cannot be loaded"
@@ -53,6 +54,8 @@ struct Damage {
     stops: Vec<Stage>,
     /// Services that let nobody in because of it.
     shut: Vec<String>,
+    /// su and its like, that let nobody in either.
+    also: Vec<String>,
     /// With all modules there a wrong password would be let in.
     opens: bool,
     why: Text,
@@ -88,13 +91,16 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         let finding = found.add(damage.severity, damage.fault.message(&path));
         finding.at_path(&path).explains(&path).why(match damage.shut.is_empty() {
             true => damage.why,
-            false => tr!("nobody is let in by {services}", services = damage.shut.join(", ")),
+            false => {
+                let all: Vec<&str> = damage.shut.iter().chain(&damage.also).map(String::as_str).collect();
+                tr!("nobody is let in by {services}", services = all.join(", "))
+            }
         });
         for (source, text) in damage.asked_by.into_iter().take(8) {
             finding.evidence(source, text);
         }
-        for stage in damage.stops {
-            finding.stops(stage);
+        for stage in &damage.stops {
+            finding.stops(*stage);
         }
         match donor::restore(facts, &path).filter(|_| !damage.opens) {
             Some(restoration) => {
@@ -104,10 +110,14 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
                 let named: Vec<_> = damage.rules.iter().map(|entry| &entry.file).collect();
                 if let Some(meant) = mend::respelt(facts, &path, &named, &modules.dirs)? {
                     finding.repair(meant.risk, meant.title, meant.changes);
-                } else if let Some(changes) = without_rules(facts, &path, &damage.rules)? {
-                    let title =
-                        tr!("make the rules that name {path} comments: no package has it", path = path.as_path());
-                    finding.repair(Risk::Risky, title, changes);
+                } else if let Some(changes) = without_rules(facts, &damage.rules)? {
+                    let module = damage.rules.iter().find_map(|entry| entry.rule.module.as_ref());
+                    let module = module.map(|word| word.text.clone()).unwrap_or_default();
+                    let title = tr!("make the rules that name {module} comments: no package has it", module);
+                    // What cannot be loaded guards nothing; only where it keeps everybody out is that worse than nothing.
+                    let risk =
+                        if damage.stops.is_empty() || is_of_linux_pam(&module) { Risk::Risky } else { Risk::Safe };
+                    finding.repair(risk, title, changes);
                 } else {
                     finding.by_hand(tr!(
                         "reinstall the package that has {path}, or give a root of the same release with --donor",
@@ -120,19 +130,77 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     Ok(())
 }
 
-/// The files without the rules of a module that left with its package or was dropped from a newer one, such as
-/// pam_tally2 from Linux-PAM 1.5. `None` when a package has it, or when the rest would let in who shall not come in.
-fn without_rules(facts: &Facts, path: &Path, rules: &[Entry]) -> Result<Option<Vec<Change>>, Skip> {
-    let unknown = facts.get::<Packages>().is_ok_and(|packages| packages.file(path).is_none());
-    if !unknown || path.file_name().is_some_and(|name| is_decisive(name.as_encoded_bytes())) {
-        return Ok(None);
-    }
+/// The files without the rules of modules that left with their package, were dropped from a newer one, such as pam_tally2
+/// from Linux-PAM 1.5, or came from no package. `None` when a package has one, or when the rest would let in who shall not
+/// come in.
+fn without_rules(facts: &Facts, rules: &[Entry]) -> Result<Option<Vec<Change>>, Skip> {
+    let modules = facts.get::<Modules>()?;
+    let packages = facts.get::<Packages>();
     let mut texts = mend::Edits::new();
     for entry in rules {
+        let Call::Module { name, .. } = &entry.call else { continue };
+        let is_missing = modules.broken(facts, name)?.iter().any(|one| one.path == one.needed_by);
+        // Where nobody knows what is installed, what Linux-PAM has may come back with it.
+        let foreign = match &packages {
+            Ok(packages) if is_missing || !is_of_linux_pam(name) => {
+                modules.places(facts, name).iter().all(|path| packages.file(path).is_none())
+            }
+            _ => !is_of_linux_pam(name),
+        };
+        if !foreign || is_decisive(name) {
+            return Ok(None);
+        }
         let (_, text) = texts.entry(&entry.file.path).or_insert_with(|| (&entry.file, entry.file.bytes.clone()));
         *text = pam::without(text, &entry.rule);
     }
     mend::harmless(facts, texts)
+}
+
+/// Modules that Linux-PAM has brought all the time.
+fn is_of_linux_pam(name: &[u8]) -> bool {
+    const NAMES: [&str; 38] = [
+        "access",
+        "debug",
+        "deny",
+        "echo",
+        "env",
+        "exec",
+        "faildelay",
+        "faillock",
+        "filter",
+        "ftp",
+        "group",
+        "issue",
+        "keyinit",
+        "lastlog",
+        "limits",
+        "listfile",
+        "localuser",
+        "loginuid",
+        "mail",
+        "mkhomedir",
+        "motd",
+        "namespace",
+        "nologin",
+        "permit",
+        "pwhistory",
+        "rhosts",
+        "rootok",
+        "securetty",
+        "selinux",
+        "sepermit",
+        "shells",
+        "succeed_if",
+        "time",
+        "tty_audit",
+        "umask",
+        "unix",
+        "userdb",
+        "wheel",
+    ];
+    let file = name.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    let stem = file.strip_prefix(b"pam_").and_then(|rest| rest.strip_suffix(b".so"));
+    stem.is_some_and(|stem| NAMES.iter().any(|known| stem == known.as_bytes()))
 }
 
 fn no_directory(facts: &Facts, found: &mut Findings, all: &BTreeMap<PathBuf, Damage>) -> Verdict {
@@ -166,8 +234,8 @@ fn of_pam(facts: &Facts, pam: &Pam, all: &mut BTreeMap<PathBuf, Damage>) -> Verd
     let modules = facts.get::<Modules>()?;
     let root = User::named(facts, "root")?;
     for service in &pam.services {
-        let shuts = refuses_without_modules(facts, service, &root)?;
-        let all_say_yes = !shuts || says_yes(facts, service)?;
+        let shut = refuses_without_modules(facts, service, &root)?;
+        let all_say_yes = shut.is_empty() || says_yes(facts, service)?;
         let opens =
             service.stage.is_some() && matches!(mend::wrong_password(facts, service, &root, false)?, Judgement::LetsIn);
         for (kind, entry) in service.entries() {
@@ -182,15 +250,15 @@ fn of_pam(facts: &Facts, pam: &Pam, all: &mut BTreeMap<PathBuf, Damage>) -> Verd
                 let action = entry.actions().get(code::MODULE_UNKNOWN).copied().unwrap_or(Action::Bad);
                 let fails = !matches!(action, Action::Ignore);
                 // A name that no module has may be meant for one that says yes: then root comes in when its rule is passed.
+                let shuts = shut.contains(&kind);
                 let decides = shuts
-                    && kind != Kind::Password
                     && (is_decisive(name)
-                        || missing && all_say_yes && lets_in_when_passed(facts, service, &root, entry)?);
+                        || missing && all_say_yes && lets_in_when_passed(facts, service, &root, kind, entry)?);
                 // Packages that are not installed leave their rules behind.
-                if missing && !decides && (!fails || entry.rule.silent && !shuts) {
+                if missing && !decides && (!fails || entry.rule.silent && shut.is_empty()) {
                     continue;
                 }
-                let stops = service.stage.filter(|_| shuts && kind != Kind::Password && (fails || decides));
+                let stops = service.stage.filter(|_| shuts && (fails || decides));
                 let severity = match (stops, fails) {
                     (Some(_), _) => Severity::Critical,
                     // Of login and sshd it is known that root does not come to it, or that it is not asked for.
@@ -211,6 +279,7 @@ fn of_pam(facts: &Facts, pam: &Pam, all: &mut BTreeMap<PathBuf, Damage>) -> Verd
                     severity,
                     stops: Vec::new(),
                     shut: Vec::new(),
+                    also: Vec::new(),
                     opens,
                     why: why.clone(),
                 });
@@ -221,9 +290,10 @@ fn of_pam(facts: &Facts, pam: &Pam, all: &mut BTreeMap<PathBuf, Damage>) -> Verd
                 }
                 if !damage.asked_by.contains(&source) {
                     damage.asked_by.push(source);
-                    if missing {
-                        damage.rules.push(entry.clone());
-                    }
+                    damage.rules.push(entry.clone());
+                }
+                if service.stage.is_none() && shuts && fails && !damage.also.contains(&service.name) {
+                    damage.also.push(service.name.clone());
                 }
                 if let Some(stage) = stops
                     && !damage.stops.contains(&stage)
@@ -242,10 +312,20 @@ fn is_decisive(name: &[u8]) -> bool {
     [&b"pam_unix.so"[..], b"pam_unix2.so", b"pam_permit.so", b"pam_rootok.so"].iter().any(|known| name.ends_with(known))
 }
 
-/// Whether root is let in with sound modules, and not with these.
-fn refuses_without_modules(facts: &Facts, service: &Service, root: &User) -> Result<bool, Skip> {
-    let with = |real_modules| judge(facts, service, Attempt { real_modules, ..Attempt::right(root) });
-    Ok(!matches!(with(false)?, Judgement::Refuses(_)) && matches!(with(true)?, Judgement::Refuses(_)))
+/// What of a login is refused with these modules, and would not be with sound ones. What else refuses root in another
+/// part of the way does not make it better.
+fn refuses_without_modules(facts: &Facts, service: &Service, root: &User) -> Result<Vec<Kind>, Skip> {
+    let mut shut = Vec::new();
+    for kind in [Kind::Auth, Kind::Account, Kind::Session] {
+        let refuses = |real_modules| -> Result<bool, Skip> {
+            let attempt = Attempt { real_modules, ..Attempt::right(root) };
+            Ok(matches!(judge_kinds(facts, service, attempt, &[kind])?, Judgement::Refuses(_)))
+        };
+        if !refuses(false)? && refuses(true)? {
+            shut.push(kind);
+        }
+    }
+    Ok(shut)
 }
 
 /// Whether every module of the service that says yes where others only say no can be loaded.
@@ -263,10 +343,10 @@ fn says_yes(facts: &Facts, service: &Service) -> Result<bool, Skip> {
 }
 
 /// Whether root is let in, or may be, with the modules that are there once the rule of `entry` is passed.
-fn lets_in_when_passed(facts: &Facts, service: &Service, root: &User, entry: &Entry) -> Result<bool, Skip> {
+fn lets_in_when_passed(facts: &Facts, service: &Service, root: &User, kind: Kind, entry: &Entry) -> Result<bool, Skip> {
     let passing = Some((entry.file.path.as_path(), entry.rule.span.line));
     let attempt = Attempt { real_modules: true, passing, ..Attempt::right(root) };
-    Ok(!matches!(judge(facts, service, attempt)?, Judgement::Refuses(_)))
+    Ok(!matches!(judge_kinds(facts, service, attempt, &[kind])?, Judgement::Refuses(_)))
 }
 
 fn abi(facts: &Facts) -> Result<Option<sickbay_formats::elf::Abi>, Skip> {
@@ -334,6 +414,7 @@ fn of_names(facts: &Facts, all: &mut BTreeMap<PathBuf, Damage>) -> Verdict {
                     severity: if decides { Severity::Critical } else { Severity::Warning },
                     stops: if decides { vec![Stage::Account] } else { Vec::new() },
                     shut: Vec::new(),
+                    also: Vec::new(),
                     opens: false,
                     why: match decides {
                         true => tr!("no program finds root or any other user"),

@@ -7,7 +7,7 @@ use sickbay_formats::pam::{self, Kind};
 
 use crate::check::{Skip, Verdict};
 use crate::facts::Facts;
-use crate::facts::accounts::Accounts;
+use crate::facts::administrators::Administrators;
 use crate::facts::pam::judge::{Attempt, Judgement, Refusal, User, judge};
 use crate::facts::pam::modules::Because;
 use crate::facts::pam::{Pam, Service, Taking, is_damaged, mend, read};
@@ -34,7 +34,8 @@ check! {
     /// ## What the repair does
     /// Makes the rule, or the line of the list, a comment; adds the terminal or the shell to its list; removes the count. It is judged
     /// before it is offered: a wrong password is still refused. Where no rule lets anybody in, one that was made a comment
-    /// becomes a rule again, else the file is put back as the distribution ships it. By hand: the same, from a rescue system; `faillock --user root --reset`.
+    /// becomes a rule again, else the file is put back as the distribution ships it. Risky where a list, a condition or a second
+    /// factor keeps root out over ssh alone, as hardening guides want it, or where others administer the machine. By hand: the same, from a rescue system; `faillock --user root --reset`.
     "pam-refuses-root", Login, seed = ["L2", "C3"], proves = [PamLogin, PamSshd],
     "a rule of PAM keeps root out"
 }
@@ -50,12 +51,9 @@ struct Case {
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let pam = facts.get::<Pam>()?;
     let root = User::named(facts, "root")?;
-    let accounts = facts.get::<Accounts>()?;
-    let administrators: Vec<User> = accounts
-        .other_administrators(facts)
-        .iter()
-        .map(|name| User::named(facts, name))
-        .collect::<Result<_, Skip>>()?;
+    let others = facts.get::<Administrators>()?;
+    let administrators: Vec<User> =
+        others.seen.iter().map(|one| User::named(facts, &one.name)).collect::<Result<_, Skip>>()?;
     let source = |path: &Path| facts.file(path);
     let mut cases: Vec<(Option<(PathBuf, usize)>, Case)> = Vec::new();
     for strict in pam.ways_in() {
@@ -73,14 +71,14 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             Judgement::Unknown(why) => {
                 // Where a module is not there at all, root is refused for that, which is for `pam-module-broken` to say.
                 let real = judge(facts, &service, Attempt { real_modules: true, ..attempt(&root) })?;
-                if !matches!(real, Judgement::Refuses(_)) {
+                if matches!(real, Judgement::Unknown(_)) {
                     found.could_not_tell(why);
                 }
                 continue;
             }
             Judgement::Refuses(refusal) => *refusal,
         };
-        let mut all = true;
+        let mut all = others.unseen.is_none();
         for user in &administrators {
             all &= matches!(judge(facts, &service, attempt(user))?, Judgement::Refuses(_));
         }
@@ -95,13 +93,18 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             None => cases.push((key, Case { refusal, services: vec![service], all })),
         }
     }
+    let console = match pam.ways_in().find(|service| service.stage == Some(Stage::PamLogin)) {
+        Some(login) => matches!(judge(facts, login, Attempt::right(&root))?, Judgement::LetsIn),
+        None => false,
+    };
     for (_, case) in cases {
-        report(facts, found, &pam, case)?;
+        report(facts, found, &pam, case, console)?;
     }
     Ok(())
 }
 
-fn report(facts: &Facts, found: &mut Findings, pam: &Pam, case: Case) -> Verdict {
+/// `console` tells whether root comes in there.
+fn report(facts: &Facts, found: &mut Findings, pam: &Pam, case: Case, console: bool) -> Verdict {
     let Case { refusal, services, all } = case;
     let policy = refusal.kind != Kind::Session
         && matches!(&refusal.because, Some(Because::NotListed(..) | Because::Line(..) | Because::NoSecret(_)));
@@ -129,6 +132,9 @@ fn report(facts: &Facts, found: &mut Findings, pam: &Pam, case: Case) -> Verdict
             tr!("root is locked after failed attempts: {path} counts them", path = path.as_path())
         }
         (Some(Because::Unfit(path)), _) => tr!("{path} is writable for all: root is kept out", path = path.as_path()),
+        (Some(Because::NoSecret(path)), _) if facts.root().exists(path)? => {
+            tr!("root has set up no second factor: {path} does not name root", path = path.as_path())
+        }
         (Some(Because::NoSecret(path)), _) => {
             tr!("root has set up no second factor: there is no {path}", path = path.as_path())
         }
@@ -182,7 +188,11 @@ fn report(facts: &Facts, found: &mut Findings, pam: &Pam, case: Case) -> Verdict
             finding.stops(stage);
         }
     }
-    let risk = if all { Risk::Safe } else { Risk::Risky };
+    // What keeps root out over ssh alone is a rule that somebody made, and the console is another way in; the other way round
+    // the last resort is closed.
+    let by_condition = module.is_some_and(|module| module.text.ends_with(b"pam_succeed_if.so"));
+    let on_purpose = (policy || by_condition) && services.iter().all(|service| service.stage == Some(Stage::PamSshd));
+    let risk = if all && !(on_purpose && console) { Risk::Safe } else { Risk::Risky };
     offer(facts, finding, pam, &refusal, &services, risk)
 }
 

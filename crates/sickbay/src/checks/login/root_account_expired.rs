@@ -6,7 +6,8 @@ use sickbay_formats::lines;
 use crate::check::Verdict;
 use crate::facts::Facts;
 use crate::facts::accounts::Accounts;
-use crate::finding::Findings;
+use crate::facts::administrators::Administrators;
+use crate::finding::{Findings, Severity};
 use crate::proof::Stage;
 use crate::repair::{Change, Risk};
 use crate::{check, tr};
@@ -14,10 +15,10 @@ use crate::{check, tr};
 check! {
     /// ## What it finds
     /// An expiry date of root in `/etc/shadow` that has passed, or a password that is older than its maximum age and the
-    /// days of grace after it.
+    /// days of grace after it. A warning where another account becomes root without root's password: then it may be meant so.
     ///
     /// ## Why it matters
-    /// "Your account has expired": root is refused with the right password and with a key.
+    /// "Your account has expired": root is refused with the right password and with a key, and cron starts nothing of root's.
     ///
     /// ## What the repair does
     /// Empties the field, so that the account does not expire; the password stays. By hand: `chage -E -1 -I -1 root`.
@@ -44,8 +45,11 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     };
     let line = root.with_field(field, b"");
     let text = lines::with_line(&file.bytes, root.line, |_| Some(line));
+    // usermod(8) advises it for who shall not log in.
+    let others = facts.get::<Administrators>()?.any_without_su();
+    let (severity, risk) = if others { (Severity::Warning, Risk::Risky) } else { (Severity::Critical, Risk::Safe) };
     found
-        .critical(message)
+        .add(severity, message)
         .at_path(Kind::Shadow.path())
         .evidence(
             format!("{}:{}", Kind::Shadow.path(), root.line),
@@ -53,6 +57,6 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         )
         .why(tr!("root is refused with the right password and with a key"))
         .stops(Stage::Account)
-        .repair(Risk::Safe, tr!("empty the field, so that root does not expire"), [Change::edit(file, text)]);
+        .repair(risk, tr!("empty the field, so that root does not expire"), [Change::edit(file, text)]);
     Ok(())
 }

@@ -5,7 +5,9 @@ use sickbay_formats::lines;
 
 use crate::check::Verdict;
 use crate::facts::Facts;
-use crate::facts::accounts::{Accounts, has_key};
+use crate::facts::accounts::Accounts;
+use crate::facts::administrators::Administrators;
+use crate::facts::ssh_keys::Keys;
 use crate::finding::{Findings, Severity};
 use crate::proof::Stage;
 use crate::repair::{Change, Risk};
@@ -31,8 +33,10 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let Some(root) = shadow.find(b"root").filter(|root| Password::of(root.field(1)) == Password::Invalid) else {
         return Ok(());
     };
-    let keys = accounts.parsed(Kind::Passwd).find(b"root").is_some_and(|root| has_key(facts, root));
-    let others = keys || accounts.has_other_administrator(facts);
+    let keys = Keys::of_root(facts);
+    let others = keys.free || keys.unseen || facts.get::<Administrators>()?.any();
+    // Whoever wrote a word there may have meant that no password is right.
+    let risk = if others { Risk::Risky } else { Risk::Safe };
     let finding = found
         .add(
             if others { Severity::Warning } else { Severity::Critical },
@@ -48,7 +52,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     match Accounts::root_of_copy(facts) {
         Some((copy, line)) => {
             let text = lines::with_line(&file.bytes, root.line, |_| Some(line));
-            finding.repair(Risk::Safe, tr!("take root's line from the copy {copy}", copy), [Change::edit(file, text)]);
+            finding.repair(risk, tr!("take root's line from the copy {copy}", copy), [Change::edit(file, text)]);
         }
         None => {
             finding.by_hand(tr!("no copy holds root's password: set a new one with sickbay fix --reset-password root"));

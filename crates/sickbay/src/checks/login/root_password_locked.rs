@@ -2,10 +2,14 @@
 
 use sickbay_formats::accounts::{Kind, Password, unlocked};
 use sickbay_formats::lines;
+use sickbay_formats::pam::Kind::Auth;
 
-use crate::check::Verdict;
+use crate::check::{Skip, Verdict};
 use crate::facts::Facts;
-use crate::facts::accounts::{Accounts, has_key};
+use crate::facts::accounts::Accounts;
+use crate::facts::administrators::Administrators;
+use crate::facts::pam::{Call, Pam};
+use crate::facts::ssh_keys::Keys;
 use crate::finding::Findings;
 use crate::proof::Stage;
 use crate::repair::{Change, Risk};
@@ -15,7 +19,7 @@ check! {
     /// ## What it finds
     /// A `!` before root's hash in `/etc/shadow`, as `usermod -L` and `passwd -l` put it there, on a system where root has
     /// no ssh key and no other account with a password or a key may become root. A root that never had a password (`*` or
-    /// `!` alone), as cloud images ship it, is no fault.
+    /// `!` alone), as cloud images ship it, is no fault; the proof of the console says so all the same.
     ///
     /// ## Why it matters
     /// Nobody can administer the machine any more.
@@ -29,8 +33,20 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let accounts = facts.get::<Accounts>()?;
     let (file, shadow) = accounts.present(Kind::Shadow)?;
     let Some(root) = shadow.find(b"root") else { return Ok(()) };
-    let keys = accounts.parsed(Kind::Passwd).find(b"root").is_some_and(|root| has_key(facts, root));
-    if Password::of(root.field(1)) != Password::Locked || keys || accounts.has_other_administrator(facts) {
+    match accounts.root_password() {
+        Password::Locked => found.closed(Stage::Password, tr!("root's password is locked")),
+        Password::None => found.closed(Stage::Password, tr!("root has no password")),
+        Password::Invalid => found.closed(Stage::Password, tr!("no password is right for root")),
+        Password::Empty if !takes_none(facts)? => {
+            found.closed(Stage::Password, tr!("root's password is empty, and login takes none that is"));
+        }
+        Password::Empty | Password::Hash | Password::Shadowed => {}
+    }
+    if Password::of(root.field(1)) != Password::Locked || accounts.root_password() != Password::Locked {
+        return Ok(());
+    }
+    let keys = Keys::of_root(facts);
+    if keys.free || keys.unseen || facts.get::<Administrators>()?.any() {
         return Ok(());
     }
     let line = root.with_field(1, unlocked(root.field(1)));
@@ -43,4 +59,17 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         .stops(Stage::Password)
         .repair(Risk::Safe, tr!("take the ! from root's hash away"), [Change::edit(file, text)]);
     Ok(())
+}
+
+/// Whether login lets somebody in who has an empty password: without PAM it does, with pam_unix if that is told to.
+fn takes_none(facts: &Facts) -> Result<bool, Skip> {
+    let pam = match facts.get::<Pam>() {
+        Err(Skip::NotApplicable(_)) => return Ok(true),
+        pam => pam?,
+    };
+    let Some(login) = pam.services.iter().find(|service| service.name == "login") else { return Ok(true) };
+    Ok(login.entries().any(|(kind, entry)| {
+        let Call::Module { args, .. } = &entry.call else { return false };
+        kind == Auth && args.iter().any(|arg| arg == "nullok" || arg == "nullok_secure")
+    }))
 }

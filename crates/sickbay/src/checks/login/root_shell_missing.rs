@@ -9,6 +9,7 @@ use sickbay_formats::lines;
 use crate::check::Verdict;
 use crate::facts::Facts;
 use crate::facts::accounts::Accounts;
+use crate::facts::administrators::Administrators;
 use crate::finding::Findings;
 use crate::proof::Stage;
 use crate::repair::{Change, Risk};
@@ -38,7 +39,11 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let name = Path::new(shell).file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let message = if !facts.root().exists(shell)? {
         tr!("root's shell {shell} does not exist", shell)
-    } else if matches!(name, "nologin" | "false") && !accounts.has_other_administrator(facts) {
+    } else if matches!(name, "nologin" | "false") {
+        found.closed(Stage::Shell, tr!("root's shell {shell} lets nobody in", shell));
+        if facts.get::<Administrators>()?.any() {
+            return Ok(());
+        }
         tr!("root's shell {shell} lets nobody in, and no other account can become root", shell)
     } else {
         return Ok(());

@@ -36,10 +36,10 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         return Err(Skip::NotApplicable(tr!("sshd does not look at the modes of keys")));
     }
     let keys = root.keys(facts, &effective);
-    if keys.is_empty() {
+    if keys.files.is_empty() {
         return Err(Skip::NotApplicable(tr!("root has no keys")));
     }
-    let paths: BTreeSet<PathBuf> = keys.iter().flat_map(|file| secured(&file.path, &root.home)).collect();
+    let paths: BTreeSet<PathBuf> = keys.files.iter().flat_map(|file| secured(file, &root.home)).collect();
     let mut changes = Vec::new();
     let mut culprits: Vec<(PathBuf, Metadata)> = Vec::new();
     for path in paths {

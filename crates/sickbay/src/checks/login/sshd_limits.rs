@@ -24,7 +24,8 @@ check! {
     /// a connection open keeps everybody else out.
     ///
     /// ## What the repair does
-    /// Makes the line a comment, so that the default holds: two minutes, six tries, ten sessions, ten connections. By hand:
+    /// Makes the line a comment, so that the default holds: two minutes, six tries, ten sessions, ten connections. Risky for
+    /// `MaxSessions 0` and `ListenAddress`, which may be meant so. By hand:
     /// write a greater value.
     "sshd-limits", Login, seed = ["L10"], proves = [Sshd], "limits of sshd let nobody through"
 }
@@ -40,7 +41,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     }
     let root = facts.get::<RootOverSsh>()?;
     let effective = sshd.tree.effective(&reader, &root.connection());
-    let mut report = |setting: Option<Setting<'_>>, message: Text, why: Text, stops: bool| {
+    let mut report = |setting: Option<Setting<'_>>, message: Text, why: Text, stops: bool, risk: Risk| {
         let Some(setting) = setting else { return };
         let Some(file) = sshd.file(setting) else { return };
         let (_, line) = setting;
@@ -50,7 +51,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             finding.stops(Stage::Sshd);
         }
         let text = lines::with_comment(&file.bytes, line.line);
-        finding.repair(Risk::Safe, tr!("make line {line} a comment", line = line.line), [Change::edit(file, text)]);
+        finding.repair(risk, tr!("make line {line} a comment", line = line.line), [Change::edit(file, text)]);
     };
     // 0 is no limit.
     if let Some(seconds) = effective.seconds("LoginGraceTime").filter(|seconds| (1..SECONDS).contains(seconds)) {
@@ -59,6 +60,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             tr!("sshd gives {seconds} s for a login", seconds),
             tr!("nobody types a password in that time"),
             seconds < 3,
+            Risk::Safe,
         );
     }
     if effective.value("MaxAuthTries", "6") == "0" {
@@ -67,6 +69,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             tr!("sshd allows no try to log in: MaxAuthTries 0"),
             tr!("every connection is cut before a password is asked for"),
             true,
+            Risk::Safe,
         );
     }
     if effective.value("MaxSessions", "10") == "0" {
@@ -75,6 +78,8 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             tr!("sshd opens no session: MaxSessions 0"),
             tr!("a login succeeds and gets no shell"),
             true,
+            // sshd_config(5) has it for who may only forward connections.
+            Risk::Risky,
         );
     }
     if let Some((start, rate, full)) = effective.startups()
@@ -88,6 +93,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             ),
             tr!("whoever holds a connection open keeps everybody else out"),
             false,
+            Risk::Safe,
         );
     }
     let addresses = effective.all("ListenAddress");
@@ -100,6 +106,8 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             ),
             tr!("nobody reaches it from another machine"),
             false,
+            // Nothing is opened to a network that was not.
+            Risk::Risky,
         );
     }
     Ok(())

@@ -14,12 +14,15 @@ use crate::facts::{Facts, drop_in_files};
 use crate::finding::Findings;
 use crate::proof::Stage;
 use crate::repair::{Change, Risk};
+use crate::text::Text;
 use crate::{check, tr};
 
 check! {
     /// ## What it finds
     /// A machine with sshd and its host keys whose boot starts it in no way: no unit, socket, init script, or line of inittab
     /// or xinetd, though the presets of the distribution (`/usr/lib/systemd/system-preset`) do not say that it shall be off.
+    /// Not where it is off on purpose: its unit is masked, `/etc/ssh/sshd_not_to_be_run` is there (Debian), or another ssh server
+    /// is started (dropbear, tinyssh).
     ///
     /// ## Why it matters
     /// ssh answers "Connection refused", and on most clouds it is the only way in. `systemctl disable ssh` and a copy without
@@ -59,17 +62,31 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             .by_hand(tr!("enable its init script: chkconfig sshd on, or update-rc.d ssh defaults"));
         return Ok(());
     };
+    let closed = |found: &mut Findings, why: Text| {
+        found.closed(Stage::Sshd, why);
+        Ok(())
+    };
     if preset(facts, name) == Some(false) {
-        return Ok(());
+        return closed(found, tr!("the presets of the distribution do not start {unit}", unit = name));
+    }
+    if root.exists(NOT_TO_BE_RUN)? {
+        return closed(found, tr!("{path} says that sshd shall not run", path = NOT_TO_BE_RUN));
+    }
+    if let Some(other) = other_server(facts)? {
+        return closed(found, tr!("another ssh server is started: {unit}", unit = other));
     }
     let unit = unit(facts, name)?;
+    if let State::Masked(path) = &unit.state {
+        // Nobody masks a unit by accident.
+        return closed(found, tr!("{unit} is masked: {path}", unit = name, path = path.as_path()));
+    }
     let finding = found
         .warning(tr!("nothing starts sshd: {unit} is not enabled", unit = name))
         .at_path(&place)
         .why(tr!("nobody can log in over ssh"))
         .stops(Stage::Sshd);
     let wanted = unit.list("Install", "WantedBy");
-    match wanted.first().filter(|_| unit.state == State::Loaded) {
+    match wanted.first() {
         Some(target) => {
             let dir = Path::new("/etc/systemd/system").join(format!("{target}.wants"));
             let link = dir.join(name);
@@ -78,10 +95,36 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             finding.repair(Risk::Risky, title, missing.into_iter().chain([Change::link(&link, &place)]));
         }
         None => {
-            finding.by_hand(tr!("unmask and enable {unit}", unit = name));
+            finding.by_hand(tr!("enable {unit}", unit = name));
         }
     }
     Ok(())
+}
+
+/// Debian's mark for an sshd that is installed and shall not run.
+const NOT_TO_BE_RUN: &str = "/etc/ssh/sshd_not_to_be_run";
+
+/// A unit or an init script that starts another ssh server.
+fn other_server(facts: &Facts) -> Result<Option<String>, Skip> {
+    const OTHERS: [&str; 4] = ["dropbear", "tinyssh", "tinysshd", "openssh-portable"];
+    let is_other = |name: &str| {
+        let name = name.trim_start_matches(|c: char| c == 'S' || c.is_ascii_digit());
+        OTHERS.iter().any(|other| name.strip_prefix(other).is_some_and(|rest| !rest.starts_with(char::is_alphanumeric)))
+    };
+    if let Ok(units) = facts.get::<Units>()
+        && let Some((name, _)) = units.all.iter().find(|(name, unit)| is_other(name) && unit.state == State::Loaded)
+    {
+        return Ok(Some(name.clone()));
+    }
+    let dirs = ('2'..='5').flat_map(|level| [format!("/etc/rc{level}.d"), format!("/etc/rc.d/rc{level}.d")]);
+    for dir in dirs.chain(["/etc/runlevels/default".to_owned()]) {
+        let names =
+            facts.root().read_dir(&dir).unwrap_or_default().into_iter().filter_map(|one| one.name.into_string().ok());
+        if let Some(name) = names.into_iter().find(|name| !name.starts_with('K') && is_other(name)) {
+            return Ok(Some(format!("{dir}/{name}")));
+        }
+    }
+    Ok(None)
 }
 
 /// The service that the package brought, and where it is.

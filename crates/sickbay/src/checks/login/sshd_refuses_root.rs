@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
+use sickbay_formats::authorized_keys::keys;
 use sickbay_formats::lines;
 use sickbay_formats::sshd_config::Version;
 use sickbay_formats::sshd_config::tree::Setting;
 
 use crate::check::{Skip, Verdict};
 use crate::facts::accounts::Accounts;
+use crate::facts::administrators::Administrators;
 use crate::facts::root_over_ssh::{Refusal, RootOverSsh};
 use crate::facts::sshd::Sshd;
 use crate::facts::{Facts, SourceFile};
-use crate::finding::Findings;
+use crate::finding::{Finding, Findings, Severity};
 use crate::proof::Stage;
 use crate::repair::{Change, Risk};
 use crate::text::Text;
@@ -21,18 +23,21 @@ check! {
     /// ## What it finds
     /// Lines of sshd_config by which root is refused whatever root shows: `PermitRootLogin no` (or only with a key, where
     /// root has none), `DenyUsers` and `DenyGroups` that name root, `AllowUsers` and `AllowGroups` that name only others,
-    /// `AuthenticationMethods` that root cannot fulfil, `PasswordAuthentication no` where root has no key, a `ForceCommand` that does nothing,
-    /// a `ChrootDirectory` that is not there. Match blocks are
+    /// `AuthenticationMethods` that root cannot fulfil, `PasswordAuthentication no` where root has no key, a `ForceCommand`
+    /// that gives no shell, a `ChrootDirectory` that is not there; and, where root has no password either, a key that only
+    /// runs a command, as cloud-init gives root one ("Please login as the user …"). Match blocks are
     /// evaluated as sshd does. Such lines are a policy on most systems, and then no fault: it is one only where no other
-    /// account with a password or a key may become root. A root who has neither password nor key is not what sshd refuses.
+    /// account with a password or a key may become root by sudo, doas, or su. Where such an account may exist and cannot be
+    /// seen (in LDAP or Active Directory, with keys that a program or a certificate authority tells), nothing is said.
     ///
     /// ## Why it matters
-    /// Nobody can administer the machine over ssh. Whoever sits at its console still can.
+    /// Nobody can administer the machine over ssh. Whoever sits at its console and knows root's password still can.
     ///
     /// ## What the repair does
     /// Changes the one line that refuses root, no further than needed: `PermitRootLogin` becomes `prohibit-password` where
     /// root has a key and `yes` where root has only a password; root is added to `AllowUsers` or `AllowGroups`, or taken out of
-    /// `DenyUsers`. By hand: edit the line, `sshd -t`, `systemctl reload ssh`.
+    /// `DenyUsers`; the command is taken off root's key. Risky, all of it: somebody closed this door.
+    /// By hand: edit the line, `sshd -t`, `systemctl reload ssh`.
     "sshd-refuses-root", Login, seed = ["L10"], proves = [SshdPolicy], "sshd refuses root, and nobody else can become root"
 }
 
@@ -45,16 +50,39 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     if !sshd.accepts_configuration() {
         return Err(Skip::NotApplicable(tr!("sshd does not start with its configuration")));
     }
+    facts.get::<Accounts>()?;
     let root = facts.get::<RootOverSsh>()?;
     let Some(refusal) = root.refusal(facts, &sshd) else { return Ok(()) };
     let (said, culprit) = describe(&refusal);
-    let Some(setting) = culprit else { return Err(Skip::NotApplicable(said)) };
-    let accounts = facts.get::<Accounts>()?;
+    found.closed(Stage::SshdPolicy, said.clone());
     // An image that no cloud has started yet gets its administrator, and root its keys, when it is.
     let unborn = facts.root().exists("/etc/cloud/cloud.cfg")? && !facts.root().exists("/var/lib/cloud/instance")?;
-    if unborn || accounts.has_other_administrator(facts) {
+    if unborn || facts.get::<Administrators>()?.any() {
         return Err(Skip::NotApplicable(said));
     }
+    let severity = if root.password { Severity::Error } else { Severity::Critical };
+    let why = match severity {
+        Severity::Critical => {
+            tr!("no other account may become root, and root has no password: nobody administers the machine")
+        }
+        _ => tr!("no other account may become root, so nobody can administer the machine over ssh"),
+    };
+    if let Refusal::OnlyCommand(forced) = &refusal {
+        // With a password root has the console, and the key is what it is meant to be.
+        if root.password {
+            return Err(Skip::NotApplicable(said));
+        }
+        let finding = found.add(severity, tr!("sshd gives root no shell: {said}", said));
+        finding.at(&forced.file, forced.span).why(why).stops(Stage::SshdPolicy);
+        let key = keys(&forced.file.bytes).into_iter().find(|key| key.span == forced.span);
+        if let Some(key) = key {
+            let text = lines::with_line(&forced.file.bytes, forced.span.line, |_| Some(key.freed()));
+            let title = tr!("take the command off the key in line {line}", line = forced.span.line);
+            finding.repair(Risk::Risky, title, [Change::edit(&forced.file, text)]);
+        }
+        return Ok(());
+    }
+    let Some(setting) = culprit else { return Err(Skip::NotApplicable(said)) };
     let file = sshd.file(setting).ok_or_else(|| Skip::Unknown(said.clone()))?;
     let (_, line) = setting;
     let span = match &refusal {
@@ -62,12 +90,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         _ => line.whole,
     };
     let effective = sshd.tree.effective(&reader, &root.connection());
-    let key = root.keys(facts, &effective).iter().any(|file| file.free) && effective.is_enabled("publickey");
-    let finding = found.error(tr!("sshd refuses root: {said}", said));
-    finding
-        .at(file, span)
-        .why(tr!("no other account may become root, so nobody can administer the machine over ssh"))
-        .stops(Stage::SshdPolicy);
+    let key = root.keys(facts, &effective).free && effective.is_enabled("publickey");
+    let finding = found.add(severity, tr!("sshd refuses root: {said}", said));
+    finding.at(file, span).why(why).stops(Stage::SshdPolicy);
     match &refusal {
         Refusal::RootLogin(..) => {
             let old = reader.version.is_some_and(|version| version < Version(7, 0));
@@ -88,7 +113,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
                     Some([before, b" ", name.as_bytes(), after].concat())
                 });
                 finding.repair(
-                    Risk::Safe,
+                    Risk::Risky,
                     tr!("add {name} to line {line}", name, line = line.line),
                     [Change::edit(file, text)],
                 );
@@ -97,7 +122,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         Refusal::Denied(_, index) => {
             let word = line.args.get(*index);
             if line.args.len() == 1 {
-                finding.repair(Risk::Safe, comment_title(line.line), [comment(file, line.line)]);
+                finding.repair(Risk::Risky, comment_title(line.line), [comment(file, line.line)]);
             } else if let Some(word) = word.filter(|word| word.text == "root") {
                 let text = lines::with_line(&file.bytes, line.line, |text| {
                     let (start, end) = (
@@ -108,7 +133,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
                     Some([before.trim_ascii_end(), after].concat())
                 });
                 finding.repair(
-                    Risk::Safe,
+                    Risk::Risky,
                     tr!("take root out of line {line}", line = line.line),
                     [Change::edit(file, text)],
                 );
@@ -118,9 +143,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         }
         Refusal::SwitchedOff(_) => write(finding, file, setting, 0, "yes"),
         Refusal::Methods(_) | Refusal::Connection(_) | Refusal::Session(_) => {
-            finding.repair(Risk::Safe, comment_title(line.line), [comment(file, line.line)]);
+            finding.repair(Risk::Risky, comment_title(line.line), [comment(file, line.line)]);
         }
-        Refusal::NothingToShow => {}
+        Refusal::OnlyCommand(_) | Refusal::NothingToShow => {}
     }
     Ok(())
 }
@@ -143,21 +168,19 @@ fn describe<'a>(refusal: &Refusal<'a>) -> (Text, Option<Setting<'a>>) {
             Some(setting) => (said(setting), Some(*setting)),
             None => (tr!("no method that root could use is switched on"), None),
         },
+        Refusal::OnlyCommand(forced) => {
+            let command: String = forced.command.chars().take(60).collect();
+            (tr!("root's only key runs a command: {command}", command), None)
+        }
         Refusal::NothingToShow => (tr!("root has neither a password nor a key"), None),
     }
 }
 
-fn write(
-    finding: &mut crate::finding::Finding,
-    file: &Arc<SourceFile>,
-    setting: Setting<'_>,
-    index: usize,
-    value: &str,
-) {
+fn write(finding: &mut Finding, file: &Arc<SourceFile>, setting: Setting<'_>, index: usize, value: &str) {
     if let Some(word) = setting.1.args.get(index) {
         let text = lines::with_words(&file.bytes, word.span, value.as_bytes());
         let title = tr!("write {keyword} {value}", keyword = setting.1.keyword.text, value);
-        finding.repair(Risk::Safe, title, [Change::edit(file, text)]);
+        finding.repair(Risk::Risky, title, [Change::edit(file, text)]);
     }
 }
 

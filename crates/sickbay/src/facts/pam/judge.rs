@@ -1,14 +1,16 @@
 //! Whether libpam lets a user in, by the rules of a service.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use bstr::ByteSlice;
 use sickbay_formats::accounts::Kind as File;
-use sickbay_formats::pam::{Kind, code};
+use sickbay_formats::pam::{Action, Kind, code};
 
 use crate::check::Skip;
 use crate::facts::Facts;
-use crate::facts::accounts::Accounts;
+use crate::facts::accounts::Users;
+use crate::facts::libraries::{Broken, Fault};
 use crate::facts::pam::modules::{Answer, Because};
 use crate::facts::pam::path::Modules;
 use crate::facts::pam::walk::{Step, ends};
@@ -36,8 +38,8 @@ pub struct User {
 impl User {
     /// A user of `/etc/passwd`; root as it is everywhere where the file has none, which is for other checks to say.
     pub fn named(facts: &Facts, name: &str) -> Result<User, Skip> {
-        let accounts = facts.get::<Accounts>()?;
-        let passwd = accounts.parsed(File::Passwd);
+        let users = facts.get::<Users>()?;
+        let passwd = users.parsed(File::Passwd);
         let mut user = User {
             name: name.to_owned(),
             uid: 0,
@@ -53,7 +55,7 @@ impl User {
             user.home = entry.field(5).to_str_lossy().into_owned();
             user.shell = entry.field(6).to_str_lossy().into_owned();
         }
-        for group in accounts.parsed(File::Group).good() {
+        for group in users.parsed(File::Group).good() {
             if number(group.number(2)) == Some(user.gid) || group.members().any(|member| member == name.as_bytes()) {
                 user.groups.push(group.name().to_str_lossy().into_owned());
             }
@@ -114,6 +116,13 @@ pub struct Refusal {
     pub because: Option<Because>,
 }
 
+/// Whether there is no such module. pam_deny refuses whether it is there or not.
+fn is_absent(facts: &Facts, name: &bstr::BString) -> Result<bool, Skip> {
+    let broken = facts.get::<Modules>()?.broken(facts, name)?;
+    let missing = |one: &Broken| one.path == one.needed_by && matches!(one.fault, Fault::Missing | Fault::Dangling(_));
+    Ok(!name.ends_with(b"pam_deny.so") && broken.iter().any(missing))
+}
+
 /// Asks for authentication, the account and a session, as login and sshd do.
 pub fn judge(facts: &Facts, service: &Service, attempt: Attempt<'_>) -> Result<Judgement, Skip> {
     judge_kinds(facts, service, attempt, &[Kind::Auth, Kind::Account, Kind::Session])
@@ -148,11 +157,8 @@ pub fn judge_kinds(facts: &Facts, service: &Service, attempt: Attempt<'_>, kinds
             continue;
         }
         if ends.iter().any(|end| end.lets_in) {
-            let in_doubt = stack.iter().zip(&answers).find_map(|(entry, answer)| {
-                (answer.as_ref()?.codes.len() > 1)
-                    .then(|| entry.rule.module.as_ref().map(|word| word.text.to_string()))?
-            });
-            let module = in_doubt.unwrap_or_default();
+            let module = in_doubt(&steps).and_then(|index| stack.get(index)?.rule.module.as_ref());
+            let module = module.map(|word| word.text.to_string()).unwrap_or_default();
             unknown.get_or_insert(tr!(
                 "whether {module} lets {user} in is not known",
                 module,
@@ -170,6 +176,26 @@ pub fn judge_kinds(facts: &Facts, service: &Service, attempt: Attempt<'_>, kinds
         })));
     }
     Ok(unknown.map_or(Judgement::LetsIn, Judgement::Unknown))
+}
+
+/// The rule whose answer decides: were it known, so would be how the stack ends. Where it takes several, the first of them.
+fn in_doubt(steps: &[Step]) -> Option<usize> {
+    let several = |step: &Step| step.answers.as_ref().is_some_and(|answers| answers.len() > 1);
+    let in_question: Vec<usize> = (0..steps.len()).filter(|&index| steps.get(index).is_some_and(several)).collect();
+    let decides = |index: &&usize| {
+        let answers = steps.get(**index).and_then(|step| step.answers.clone()).unwrap_or_default();
+        let outcomes: HashSet<(bool, bool)> = answers
+            .into_iter()
+            .filter_map(|answer| {
+                let mut known = steps.to_vec();
+                known.get_mut(**index)?.answers = Some(vec![answer]);
+                let ends = ends(&known)?;
+                Some((ends.iter().any(|end| end.lets_in), ends.iter().any(|end| !end.lets_in)))
+            })
+            .collect();
+        outcomes.len() > 1
+    };
+    in_question.iter().find(decides).or(in_question.first()).copied()
 }
 
 /// What the module of a rule answers; `None` for the line that begins a substack.
@@ -193,7 +219,16 @@ fn answer(
             let path: PathBuf = Path::new(&*name.to_str_lossy()).to_owned();
             let file = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
             let question = modules::Question { name: &file, args, kind, service: &service.name, attempt };
-            Some(modules::answer(facts, &question)?)
+            let mut answer = modules::answer(facts, &question)?;
+            // What is not installed may have let the right user in: that its rule refuses comes of its absence. Where others are
+            // asked after it, it is they who refuse.
+            let action = entry.actions().get(code::MODULE_UNKNOWN).copied();
+            let decides = matches!(action, None | Some(Action::Bad | Action::Die));
+            let refuses = || !answer.codes.iter().any(|code| matches!(*code, code::SUCCESS | code::IGNORE));
+            if attempt.right && decides && answer.because.is_none() && refuses() && is_absent(facts, name)? {
+                answer.codes.push(code::SUCCESS);
+            }
+            Some(answer)
         }
     })
 }

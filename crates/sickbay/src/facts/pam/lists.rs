@@ -326,6 +326,34 @@ pub fn second_factor(facts: &Facts, question: &Question<'_>) -> Result<Answer, S
     })
 }
 
+/// pam_u2f(8), pam_yubico(8): a file of `user:keys`, in one place for all or in each home, and a word by which whoever has
+/// none in it is let pass. Who knows the right password is taken to hold the key too.
+pub fn hardware(
+    facts: &Facts,
+    question: &Question<'_>,
+    option: &str,
+    usual: &str,
+    passing: &str,
+) -> Result<Answer, Skip> {
+    let user = question.attempt.user;
+    let path = question.value(option).unwrap_or_else(|| usual.to_owned());
+    let path = path.replace("%u", &user.name).replace("%h", &user.home);
+    let path = match path.strip_prefix('~') {
+        Some(rest) => format!("{}{rest}", user.home),
+        None => path,
+    };
+    let file = facts.file(&path)?;
+    let is_theirs = |line: Line<'_>| {
+        line.text.trim_ascii_start().strip_prefix(user.name.as_bytes()).is_some_and(|rest| rest.starts_with(b":"))
+    };
+    Ok(match file.is_some_and(|file| lines(&file.bytes).any(is_theirs)) {
+        true => Answer::one(if question.attempt.right { code::SUCCESS } else { code::AUTH_ERR }),
+        // Releases differ in which of the two it is.
+        false if question.has(passing) => Answer::any(&[code::SUCCESS, code::IGNORE]),
+        false => Answer::because(code::USER_UNKNOWN, Because::NoSecret(path.into())),
+    })
+}
+
 /// Whether pam_krb5(5) is told by its rule to pass the user over.
 pub fn below_minimum(question: &Question<'_>) -> bool {
     let uid = question.attempt.user.uid;
@@ -425,15 +453,70 @@ pub fn nologin(facts: &Facts, question: &Question<'_>) -> Result<Answer, Skip> {
     Ok(Answer::one(code::IGNORE))
 }
 
-/// pam_time(8): which times are allowed matters only where some line is there.
-pub fn time(facts: &Facts) -> Result<Answer, Skip> {
-    let file = facts.file("/etc/security/time.conf")?;
-    let lines_in_it = file.iter().flat_map(|file| lines(&file.bytes));
-    let any = lines_in_it.into_iter().any(|line| {
-        let text = line.text.trim_ascii();
-        !text.is_empty() && !text.starts_with(b"#")
-    });
-    Ok(if any { Answer::any(&[code::SUCCESS, code::PERM_DENIED]) } else { Answer::one(code::SUCCESS) })
+/// pam_time(8): a line `services;terminals;users;times` refuses where the first three are met and the time is another.
+/// Only lines that are about the user matter; which time it will be is not known.
+pub fn time(facts: &Facts, question: &Question<'_>) -> Result<Answer, Skip> {
+    let path = question.value("conffile").unwrap_or_else(|| "/etc/security/time.conf".to_owned());
+    let Some(file) = facts.file(path)? else { return Ok(Answer::one(code::SUCCESS)) };
+    let mut in_doubt = false;
+    let mut text: Vec<u8> = Vec::new();
+    for line in lines(&file.bytes) {
+        let content = line.text.split(|byte| *byte == b'#').next().unwrap_or_default().trim_ascii();
+        if let Some(begin) = content.strip_suffix(b"\\") {
+            text.extend_from_slice(begin);
+            continue;
+        }
+        text.extend_from_slice(content);
+        let whole = std::mem::take(&mut text);
+        let fields: Vec<&[u8]> = whole.split(|byte| *byte == b';').map(<[u8]>::trim_ascii).collect();
+        let [services, terminals, users, times] = fields.as_slice() else { continue };
+        let user = question.attempt.user;
+        let name = |wanted: &str| {
+            let wanted = wanted.to_owned();
+            move |token: &[u8]| Some(fits(wanted.as_bytes(), token))
+        };
+        let met = [
+            logic(services, &name(question.service)),
+            logic(terminals, &|token| (token == b"*").then_some(true)),
+            match users.starts_with(b"@") {
+                true => None,
+                false => logic(users, &name(&user.name)),
+            },
+        ];
+        let in_time = logic(times, &|token| (token == b"Al0000-2400").then_some(true));
+        if met.contains(&Some(false)) || in_time == Some(true) {
+            continue;
+        }
+        if met == [Some(true); 3] && in_time == Some(false) {
+            return Ok(Answer::because(code::PERM_DENIED, Because::Line(Arc::clone(&file), line.whole())));
+        }
+        in_doubt = true;
+    }
+    Ok(if in_doubt { Answer::any(&[code::SUCCESS, code::PERM_DENIED]) } else { Answer::one(code::SUCCESS) })
+}
+
+/// A list of pam_time and pam_group: words joined by `&` and `|` from left to right, each perhaps behind `!`.
+fn logic(list: &[u8], holds: &dyn Fn(&[u8]) -> Maybe) -> Maybe {
+    let (mut result, mut and, mut rest) = (Some(false), false, list);
+    loop {
+        let end = rest.iter().position(|byte| b"&|".contains(byte)).unwrap_or(rest.len());
+        let mut token = rest.get(..end).unwrap_or_default().trim_ascii();
+        let mut negated = false;
+        while let Some(inner) = token.strip_prefix(b"!") {
+            negated = !negated;
+            token = inner.trim_ascii();
+        }
+        let value = holds(token).map(|value| value != negated);
+        result = match (and, result, value) {
+            (true, Some(false), _) | (true, _, Some(false)) => Some(false),
+            (false, Some(true), _) | (false, _, Some(true)) => Some(true),
+            (_, Some(a), Some(b)) => Some(if and { a && b } else { a || b }),
+            _ => None,
+        };
+        let Some(sign) = rest.get(end) else { return result };
+        and = *sign == b'&';
+        rest = rest.get(end + 1..).unwrap_or_default();
+    }
 }
 
 /// The value of a time option: seconds, or `never`, which is 0.

@@ -38,9 +38,20 @@ impl Effect {
 
 /// What `text` at `path` would do to the ways in.
 pub fn effect(facts: &Facts, pam: &Pam, path: &Path, text: &[u8]) -> Result<Effect, Skip> {
+    effect_of_all(facts, pam, &[(path, text)])
+}
+
+/// What texts at several paths would do together.
+pub fn effect_of_all(facts: &Facts, pam: &Pam, texts: &[(&Path, &[u8])]) -> Result<Effect, Skip> {
     let root = User::named(facts, "root")?;
-    let file = Arc::new(SourceFile { path: path.to_owned(), bytes: text.to_owned() });
-    let source = |wanted: &Path| if wanted == path { Ok(Some(Arc::clone(&file))) } else { facts.file(wanted) };
+    let files: Vec<Arc<SourceFile>> = texts
+        .iter()
+        .map(|(path, text)| Arc::new(SourceFile { path: (*path).to_owned(), bytes: (*text).to_owned() }))
+        .collect();
+    let source = |wanted: &Path| match files.iter().find(|file| file.path == wanted) {
+        Some(file) => Ok(Some(Arc::clone(file))),
+        None => facts.file(wanted),
+    };
     let mut effect = Effect::default();
     for before in &pam.services {
         let way_in = before.stage.is_some();

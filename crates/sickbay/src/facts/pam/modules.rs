@@ -13,7 +13,7 @@ use sickbay_formats::span::Span;
 use sickbay_target::Reason;
 
 use crate::check::Skip;
-use crate::facts::accounts::Accounts;
+use crate::facts::accounts::Users;
 use crate::facts::pam::judge::Attempt;
 use crate::facts::pam::{limits, lists};
 use crate::facts::{Facts, SourceFile};
@@ -179,18 +179,33 @@ pub fn answer(facts: &Facts, question: &Question<'_>) -> Result<Answer, Skip> {
             _ => none(),
         },
         "pam_time.so" => match kind {
-            Kind::Account => lists::time(facts)?,
+            Kind::Account => lists::time(facts, question)?,
             _ => none(),
         },
         "pam_localuser.so" => {
-            let accounts = facts.get::<Accounts>()?;
+            let users = facts.get::<Users>()?;
             // A passwd without root is another fault.
-            let known = root || accounts.parsed(File::Passwd).find(attempt.user.name.as_bytes()).is_some();
+            let known = root || users.parsed(File::Passwd).find(attempt.user.name.as_bytes()).is_some();
             one(if known { code::SUCCESS } else { code::PERM_DENIED })
         }
         "pam_script.so" => lists::script(facts, question)?,
         "pam_google_authenticator.so" => match kind {
             Kind::Auth => lists::second_factor(facts, question)?,
+            _ => none(),
+        },
+        "pam_u2f.so" => match kind {
+            Kind::Auth => lists::hardware(facts, question, "authfile", "~/.config/Yubico/u2f_keys", "nouserok")?,
+            _ => one(code::SUCCESS),
+        },
+        "pam_yubico.so" => match kind {
+            Kind::Auth => lists::hardware(facts, question, "authfile", "~/.yubico/authorized_yubikeys", "nullok")?,
+            _ => one(code::SUCCESS),
+        },
+        // Who knows the right password is taken to have the telephone too.
+        "pam_duo.so" if kind == Kind::Auth => secret(),
+        "pam_wheel.so" => match kind {
+            // It asks who runs the program: nobody runs login or sshd who could be in a group.
+            Kind::Auth | Kind::Account => Answer::any(&[code::SUCCESS, code::IGNORE, code::PERM_DENIED]),
             _ => none(),
         },
         "pam_usertype.so" => {

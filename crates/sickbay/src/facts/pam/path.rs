@@ -73,6 +73,13 @@ impl Modules {
         Ok(self.broken(facts, name)?.is_empty())
     }
 
+    /// Where a module of this name is, or would be.
+    pub fn places(&self, facts: &Facts, name: &BString) -> Vec<PathBuf> {
+        let named = PathBuf::from(name.to_str_lossy().replace("/$ISA/", "/"));
+        let dirs = self.dirs.iter().chain([&self.home]);
+        dirs.flat_map(|dir| [dir.join(&named), resolved(facts, dir.join(&named))]).collect()
+    }
+
     /// What keeps a module from being loaded: its own file or libraries that it needs.
     pub fn broken(&self, facts: &Facts, name: &BString) -> Result<Vec<Broken>, Skip> {
         if let Some(known) = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(name) {
