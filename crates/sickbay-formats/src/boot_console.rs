@@ -66,6 +66,12 @@ pub enum Cause {
     InitramfsNotUsed,
     /// This root device is not there.
     RootMissing,
+    /// This driver failed, and then the root device is not there.
+    StorageDriver,
+    /// LVM's devices file does not have the disk: what it looked for.
+    LvmDevices,
+    /// The root file system is on another machine, and could not be mounted.
+    RootOverNetwork,
     /// Nothing says which device is the root.
     RootUnnamed,
     /// The root file system on this device cannot be mounted.
@@ -193,4 +199,10 @@ pub fn read(text: &[u8]) -> Console {
 /// Whether a text is that of a console.
 pub fn resembles(text: &[u8]) -> bool {
     read(text).is_console
+}
+
+/// Whether a line is one that only a console has; with `among`, where others of the same text are, one that a boot says.
+pub fn knows(text: &[u8], among: bool) -> bool {
+    let text = String::from_utf8_lossy(text);
+    reader::is_told_by_a_boot(text.trim(), among)
 }

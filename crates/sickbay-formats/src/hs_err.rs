@@ -21,11 +21,42 @@ pub enum Wanted {
     Thread,
 }
 
-/// A report of memory that could not be had.
+/// The system that the JVM ran on, as far as the report tells.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum System {
+    /// The report does not say; what it says of the kernel is read as Linux says it.
+    #[default]
+    Untold,
+    /// Linux.
+    Linux,
+    /// Another one, whose memory follows other rules: its name.
+    Other(String),
+}
+
+/// A signal that killed the JVM.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Crash {
+    /// Its name: `SIGSEGV`, `SIGBUS`.
+    pub signal: String,
+    /// Where it was: the line behind "Problematic frame", without the letter that tells its kind.
+    pub frame: String,
+    /// The address that could not be used.
+    pub address: Option<u64>,
+    /// The file that is mapped at that address, where the report has the mappings.
+    pub file: Option<String>,
+    /// Where the line that names the signal stands, from 1 on.
+    pub line: usize,
+}
+
+/// A report of a JVM that could not go on.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// What was asked for; `None` in reports of other failures.
+    /// What was asked for and refused; `None` in reports of other failures.
     pub wanted: Option<Wanted>,
+    /// The signal that ended it; `None` in reports of other failures.
+    pub crash: Option<Crash>,
+    /// The system that it ran on.
+    pub system: System,
     /// The process.
     pub pid: Option<u64>,
     /// The options that it was started with, as far as the report has them.
@@ -62,12 +93,21 @@ pub struct Report {
     pub line: usize,
 }
 
-const INSUFFICIENT: &str = "There is insufficient memory for the Java Runtime Environment";
+/// Whether a line is the first sentence of a report. Between the line's beginning and the sentence anything may stand.
+pub fn begins(line: &[u8]) -> bool {
+    line.contains_str("There is insufficient memory for the Java Runtime Environment")
+        || line.contains_str("error has been detected by the Java Runtime Environment")
+        || line.contains_str("error has been detected by Java Runtime Environment")
+}
 
-/// Whether a text is such a report: by its first lines.
+/// Whether a line is the last one of a report.
+pub fn ends(line: &[u8]) -> bool {
+    line.trim_ascii() == b"END."
+}
+
+/// Whether a text has such a report in it.
 pub fn is_report(text: &[u8]) -> bool {
-    let head = text.get(..4096.min(text.len())).unwrap_or_default();
-    head.contains_str(INSUFFICIENT) || head.contains_str("detected by the Java Runtime Environment")
+    begins(text)
 }
 
 /// Reads a report. Total: what is not there is left out.
@@ -83,13 +123,24 @@ pub fn parse(text: &[u8]) -> Report {
         }
     }
     report.wanted = wanted(text);
+    report.crash = crash(text);
+    // The name of the source file that gave up tells the system where nothing else does.
+    let mut source = System::Untold;
+    let mut names_os = false;
     for line in text.lines().map(|line| line.trim_ascii().to_str_lossy()) {
         let rest = |prefix: &str| line.strip_prefix(prefix).map(str::trim);
-        if let Some(rest) = rest("Command Line:").or_else(|| rest("jvm_args:"))
+        if std::mem::take(&mut names_os) && !line.is_empty() && !line.contains(':') {
+            report.system = system(&line).unwrap_or(report.system);
+        }
+        if let Some(rest) = rest("OS:") {
+            names_os = rest.is_empty();
+            report.system = system(rest).unwrap_or(report.system);
+        } else if let Some(rest) = rest("Command Line:").or_else(|| rest("jvm_args:"))
             && report.arguments.is_empty()
         {
             report.arguments = rest.to_owned();
         } else if let Some(rest) = rest("uname:") {
+            report.system = system(rest).unwrap_or(report.system);
             let release = rest.strip_prefix("Linux").map(str::trim).unwrap_or(rest);
             report.release = release.split_whitespace().next().unwrap_or_default().to_owned();
         } else if let Some(rest) = rest("rlimit") {
@@ -113,16 +164,75 @@ pub fn parse(text: &[u8]) -> Report {
             } else if line.contains("kernel/pid_max") {
                 report.pid_max = value;
             }
-        } else if let Some((kib, private)) = mapping(&line) {
+        } else if let Some(mapping) = mapping(&line) {
+            let kib = mapping.to.saturating_sub(mapping.from) / 1024;
             report.mappings += 1;
-            report.private = report.private.saturating_add(if private { kib } else { 0 });
-        } else if let Some((_, rest)) = line.split_once(", pid=")
+            report.private = report.private.saturating_add(if mapping.private { kib } else { 0 });
+            if let Some(crash) = &mut report.crash
+                && crash.address.is_some_and(|at| (mapping.from..mapping.to).contains(&at))
+            {
+                crash.file = Some(mapping.file).filter(|file| file.starts_with('/')).map(str::to_owned);
+            }
+        } else if let Some((head, rest)) = line.split_once(", pid=")
             && report.pid.is_none()
         {
             report.pid = first_number(rest);
+            let of = [("os_linux", System::Linux), ("os_windows", System::Other("Windows".into()))];
+            let of = of.into_iter().chain([("os_bsd", System::Other("macOS".into()))]);
+            source = of.into_iter().find(|(name, _)| head.contains(name)).map_or(source, |(_, system)| system);
         }
     }
+    if report.system == System::Untold {
+        report.system = source;
+    }
     report
+}
+
+/// The system that the words behind `OS:` or `uname:` name.
+fn system(text: &str) -> Option<System> {
+    let other = |name: &str| Some(System::Other(name.to_owned()));
+    match text {
+        _ if text.contains("Windows") => other("Windows"),
+        // HotSpot's port to BSD is that of macOS.
+        _ if text.contains("Darwin") || text.contains("macOS") || text.starts_with("Bsd") => other("macOS"),
+        _ if text.contains("FreeBSD") || text.contains("OpenBSD") => other("BSD"),
+        _ if text.contains("SunOS") || text.contains("Solaris") => other("Solaris"),
+        _ if text.contains("AIX") => other("AIX"),
+        _ if text.contains("Linux") || text.contains("PRETTY_NAME") => Some(System::Linux),
+        _ => None,
+    }
+}
+
+/// The signal of a report of a crash.
+fn crash(text: &[u8]) -> Option<Crash> {
+    let mut crash = Crash::default();
+    let mut frame_follows = false;
+    for (index, line) in text.lines().enumerate() {
+        let line = line.to_str_lossy();
+        let bare = line.trim_start_matches(['#', ' ']).trim_end();
+        if crash.signal.is_empty() {
+            // `#  SIGBUS (0x7) at pc=0x00007f…, pid=4711, tid=…`
+            if let Some((signal, _)) = bare.split_once(' ')
+                && signal.starts_with("SIG")
+                && bare.contains(" at pc=")
+            {
+                crash.signal = signal.to_owned();
+                crash.line = index + 1;
+            }
+        } else if frame_follows {
+            let frame = bare.split_once(char::is_whitespace).map_or(bare, |(_, frame)| frame);
+            crash.frame = frame.trim().chars().take(200).collect();
+            frame_follows = false;
+        } else if bare == "Problematic frame:" {
+            frame_follows = true;
+        } else if let Some((_, rest)) = bare.split_once("si_addr").filter(|_| crash.address.is_none()) {
+            // `si_addr: 0x…`, before 9 `si_addr=0x…`.
+            let digits = rest.trim_start_matches([':', '=', ' ']).trim_start_matches("0x");
+            let end = digits.find(|c: char| !c.is_ascii_hexdigit()).unwrap_or(digits.len());
+            crash.address = digits.get(..end).and_then(|digits| u64::from_str_radix(digits, 16).ok());
+        }
+    }
+    (!crash.signal.is_empty()).then_some(crash)
 }
 
 fn wanted(text: &[u8]) -> Option<Wanted> {
@@ -149,14 +259,25 @@ fn wanted(text: &[u8]) -> Option<Wanted> {
     thread.then_some(Wanted::Thread)
 }
 
-/// A line of /proc/PID/maps: its size in KiB, and whether it is private and writable.
-fn mapping(line: &str) -> Option<(u64, bool)> {
+/// A line of /proc/PID/maps.
+struct Mapping<'a> {
+    from: u64,
+    to: u64,
+    /// Private and writable.
+    private: bool,
+    /// What is mapped; "" for memory of its own.
+    file: &'a str,
+}
+
+fn mapping(line: &str) -> Option<Mapping<'_>> {
     let (addresses, rest) = line.split_once(' ')?;
     let (from, to) = addresses.split_once('-')?;
     let modes = rest.split(' ').next()?.as_bytes();
     let [_, write, _, shared @ (b'p' | b's')] = *modes else { return None };
     let (from, to) = (u64::from_str_radix(from, 16).ok()?, u64::from_str_radix(to, 16).ok()?);
-    Some((to.saturating_sub(from) / 1024, write == b'w' && shared == b'p'))
+    // Modes, offset, device and inode stand before it.
+    let file = rest.splitn(5, ' ').nth(4).unwrap_or_default().trim();
+    Some(Mapping { from, to, private: write == b'w' && shared == b'p', file })
 }
 
 /// The part that is a copy of /proc/meminfo.
@@ -253,6 +374,36 @@ mod tests {
         assert!(is_report(text));
         assert_eq!((parse(text).wanted, parse(text).pid), (None, Some(12)));
         assert!(!is_report(b"Nov 24 10:00:00 host java: There was an error"));
+    }
+
+    #[test]
+    fn a_file_that_was_cut_under_its_mapping() {
+        let text = b"#\n# A fatal error has been detected by the Java Runtime Environment:\n#\n\
+            #  SIGBUS (0x7) at pc=0x00007f11c0ffee00, pid=812, tid=813\n#\n# Problematic frame:\n\
+            # v  ~StubRoutines::jbyte_disjoint_arraycopy\n#\n\
+            siginfo: si_signo: 7 (SIGBUS), si_code: 2 (BUS_ADRERR), si_addr: 0x00007f1180001000\n\
+            7f1180000000-7f1180100000 r--s 00000000 08:01 1234                       /srv/index/seg 1.dat\n";
+        let report = parse(text);
+        let crash = report.crash.unwrap();
+        assert_eq!((crash.signal.as_str(), crash.line), ("SIGBUS", 4));
+        assert_eq!(crash.frame, "~StubRoutines::jbyte_disjoint_arraycopy");
+        assert_eq!(crash.file.as_deref(), Some("/srv/index/seg 1.dat"));
+        assert!(report.wanted.is_none());
+    }
+
+    #[test]
+    fn the_system_that_it_ran_on() {
+        let of = |text: &str| parse(text.as_bytes()).system;
+        let other = |name: &str| System::Other(name.to_owned());
+        assert_eq!(
+            of("#  Out of Memory Error (os_linux.cpp:2630), pid=7\nOS: Windows 10 , 64 bit\n"),
+            other("Windows")
+        );
+        assert_eq!(of("OS:\n Windows 11 , 64 bit Build 22621\n"), other("Windows"));
+        assert_eq!(of("OS:Bsduname:Darwin 20.6.0 Darwin Kernel\n"), other("macOS"));
+        assert_eq!(of("#  Out of Memory Error (os_windows.cpp:3303), pid=7\n"), other("Windows"));
+        assert_eq!(of("OS:DISTRIB_ID=Mint\nuname:Linux 5.4.0 #1\n"), System::Linux);
+        assert_eq!(of("# x\n"), System::Untold);
     }
 
     proptest::proptest! {

@@ -20,7 +20,7 @@ pub use scan::{Incident, KernelLog, Scanner};
 pub use stamp::Stamp;
 
 /// Whether a text may be a log: one of its first lines says when it was written, or somewhere it says what only a kernel
-/// says.
+/// or a JVM says.
 pub fn resembles(text: &[u8]) -> bool {
     if text.lines().take(200).any(|line| message(line).time.is_some()) {
         return true;
@@ -28,5 +28,44 @@ pub fn resembles(text: &[u8]) -> bool {
     let mut scanner = Scanner::new();
     scanner.block(text);
     let log = scanner.finish();
-    !log.incidents.is_empty() || log.oom_count > 0
+    !log.incidents.is_empty() || log.oom_count > 0 || !log.jvm.is_empty()
+}
+
+/// Whether a text without a prefix is a sentence that only a kernel says; with `among`, where others of the same text are,
+/// also one that only reports of a kernel have.
+pub fn is_sentence(text: &[u8], among: bool) -> bool {
+    const BEGIN: [&str; 28] = [
+        "Linux version ",
+        "Command line: ",
+        "Kernel command line: ",
+        "BIOS-e820: ",
+        "BIOS-provided physical RAM map",
+        "ACPI: ",
+        "PCI: ",
+        "pci 0",
+        "usb ",
+        "scsi ",
+        "scsi host",
+        "sd 0:",
+        "sd 1:",
+        "sd 2:",
+        "ata1",
+        "ata2",
+        "EXT2-fs",
+        "EXT3-fs",
+        "EXT4-fs",
+        "XFS (",
+        "BTRFS",
+        "JBD2: ",
+        "device-mapper: ",
+        "NET: Registered",
+        "random: crng",
+        "ADDRCONF(",
+        "WARNING: CPU: ",
+        "Modules linked in: ",
+    ];
+    let trimmed = text.trim_ascii_start();
+    BEGIN.iter().any(|words| trimmed.starts_with(words.as_bytes()))
+        || classify(trimmed).is_some()
+        || oom::is_part(text, among)
 }

@@ -53,8 +53,9 @@ fn facts(log: &KernelLog, oom: &Oom) -> Vec<String> {
             Verdict::Reserved => ("reserved", judged.deficit_kb),
             Verdict::Fragmented(largest) => ("fragmented", largest),
             Verdict::Enough => ("enough", 0),
+            Verdict::Untold => ("untold", 0),
         };
-        all.push(format!("zone {} {} {} {verdict} {number}", zone.name, zone.free_kb, zone.min_kb));
+        all.push(format!("zone {} {} {} {verdict} {number}", zone.name, zone.free_kb, or(zone.min_kb)));
     }
     for kill in &oom.kills {
         let (vm, anon, file) = (or(kill.total_vm_kb), or(kill.anon_rss_kb), or(kill.file_rss_kb));

@@ -38,6 +38,7 @@ mod system;
 mod table;
 mod target;
 mod usage;
+mod utf16;
 mod view;
 pub mod vm;
 mod volumes;

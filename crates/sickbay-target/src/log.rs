@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sickbay_formats::{boot_console, journal_file, kernel_log};
 
 use crate::spool::Spool;
+use crate::utf16::Utf16;
 use crate::{FileKind, OpenError, Root, content};
 
 /// What is read at a time: large enough for few calls, small enough for the processor's second cache.
@@ -151,8 +152,8 @@ impl fmt::Debug for Blocks {
 }
 
 impl Blocks {
-    /// Of anything that can be read; what is packed by gzip, xz or zstd is unpacked; of a
-    /// journal file it is what the kernel says.
+    /// Of anything that can be read; what is packed by gzip, bzip2, xz or zstd is unpacked; of a
+    /// journal file it is what the kernel says. Text is UTF-8, or UTF-16 with a mark of the order of its bytes.
     ///
     /// # Errors
     /// The kernel's, and those of damaged packed data.
@@ -165,6 +166,8 @@ impl Blocks {
         let input: Box<dyn Read> = match packed {
             None => Box::new(whole),
             Some(Packing::Gzip) => Box::new(flate2::read::MultiGzDecoder::new(whole)),
+            Some(Packing::Bzip2) => Box::new(bzip2::read::MultiBzDecoder::new(whole)),
+            Some(Packing::Utf16 { big_endian }) => Box::new(Utf16::new(whole, big_endian)),
             Some(Packing::Xz) => {
                 Box::new(lzma_rust2::XzReader::new_mem_limit(BufReader::with_capacity(BLOCK, whole), true, XZ_MEMORY))
             }
@@ -289,16 +292,23 @@ impl Blocks {
 #[derive(Clone, Copy)]
 enum Packing {
     Gzip,
+    Bzip2,
     Xz,
     Zstd,
+    Utf16 {
+        big_endian: bool,
+    },
     /// No packing, but no text either.
     Journal,
 }
 
 impl Packing {
     fn of(head: &[u8]) -> Option<Packing> {
-        const MAGICS: [(&[u8], Packing); 4] = [
+        const MAGICS: [(&[u8], Packing); 7] = [
             (b"\x1f\x8b", Packing::Gzip),
+            (b"BZh", Packing::Bzip2),
+            (b"\xff\xfe", Packing::Utf16 { big_endian: false }),
+            (b"\xfe\xff", Packing::Utf16 { big_endian: true }),
             (b"\xfd7zXZ\0", Packing::Xz),
             (b"\x28\xb5\x2f\xfd", Packing::Zstd),
             (journal_file::MAGIC, Packing::Journal),

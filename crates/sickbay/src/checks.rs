@@ -115,8 +115,10 @@ pub static ALL: &[&Check] = &[
     &logs::conntrack_full::CHECK,
     &logs::time_wait_overflow::CHECK,
     &logs::syn_flood::CHECK,
+    &logs::tcp_limit_reached::CHECK,
     &logs::neighbour_table_full::CHECK,
     &logs::firewall_drops::CHECK,
+    &logs::service_faults::CHECK,
     // Memory of the running system: causes before what they lead to.
     &memory::memory_hugepages_unused::CHECK,
     &memory::memory_min_free::CHECK,
@@ -129,6 +131,7 @@ pub static ALL: &[&Check] = &[
     &memory::memory_limits_fork::CHECK,
     &memory::memory_panic_on_oom::CHECK,
     &logs::jvm_out_of_memory::CHECK,
+    &logs::jvm_crashed::CHECK,
 ];
 
 /// Whether a check has anything to look at in a target of this kind: in logs only the checks of logs have.

@@ -61,10 +61,21 @@ pub struct TargetSummary {
     pub pretty_name: Option<String>,
     /// The running kernel, or the one that would boot.
     pub kernel: Option<String>,
+    /// Of logs: how much of them was understood.
+    pub understood: Option<Understood>,
     /// The system from which lost files may be taken, and its release.
     pub donor: Option<Text>,
     /// Remarks of the one who opened it: a journal that was not replayed, a second root.
     pub notes: Vec<String>,
+}
+
+/// How much of a log was understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
+pub struct Understood {
+    /// Lines that have a form that is known, and whose author's sentences are.
+    pub lines: u64,
+    /// Of so many that were looked at: all of them, or of a large log a sample.
+    pub of: u64,
 }
 
 /// The boot that a log tells of, if it is one console.
@@ -112,6 +123,7 @@ impl Report {
             version: None,
             pretty_name: None,
             kernel: None,
+            understood: None,
             donor: None,
             notes: Vec::new(),
         };

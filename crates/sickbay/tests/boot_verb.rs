@@ -141,7 +141,11 @@ fn what_cannot_be_started_is_said() {
         String::from_utf8_lossy(&output.stderr).into_owned()
     };
     let root = dir.path().join("root");
-    std::fs::create_dir_all(root.join("etc")).unwrap();
+    for dir in ["etc", "usr/bin", "var/lib/dpkg"] {
+        std::fs::create_dir_all(root.join(dir)).unwrap();
+    }
+    std::fs::write(root.join("etc/os-release"), "ID=debian\n").unwrap();
+    std::fs::write(root.join("var/lib/dpkg/status"), "").unwrap();
     assert!(said(&root).contains("is a mounted system: only a disk or an image of one can be started"));
     let log = dir.path().join("console.txt");
     std::fs::write(&log, "GRUB loading.\nWelcome to GRUB!\nerror: no such partition.\ngrub rescue> ").unwrap();

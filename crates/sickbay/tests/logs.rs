@@ -117,6 +117,146 @@ fn every_way_to_hand_a_log_over() {
     assert!(report["error"].as_str().unwrap().contains("a text file"), "{report}");
 }
 
+/// Every way in: by the name of a log, by another name, through standard input.
+fn every_way(text: &[u8], look: impl Fn(&str, &Value, i32)) {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["messages.log", "crash.txt"] {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        let (report, status) = check(path.to_str().unwrap(), b"");
+        look(name, &report, status);
+    }
+    let (report, status) = check("-", text);
+    look("-", &report, status);
+}
+
+#[test]
+fn what_is_not_understood_is_never_well() {
+    let dir = tempfile::tempdir().unwrap();
+    let tar = {
+        let mut tar = vec![0; 1536];
+        tar[..8].copy_from_slice(b"kern.log");
+        tar[257..262].copy_from_slice(b"ustar");
+        tar
+    };
+    let utf16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+    let cases: Vec<(Vec<u8>, &str)> = vec![
+        (
+            b"PING 192.0.2.7 (192.0.2.7) 56(84) bytes of data.\n64 bytes from 192.0.2.7: icmp_seq=1 ttl=64 time=9 ms\n"
+                .into(),
+            "ping",
+        ),
+        (b"Total: 188\nTCP:   12 (estab 3, closed 1, orphaned 0, timewait 1)\n".into(), "ss"),
+        (b"MemTotal:  4000000 kB\nMemFree:   10 kB\n".into(), "/proc/meminfo"),
+        (b"slabinfo - version: 2.1\n# name <active_objs> <num_objs>\n".into(), "/proc/slabinfo"),
+        (b"           CPU0       CPU1\n  0:   46   0  IO-APIC  2-edge  timer\n".into(), "/proc/interrupts"),
+        (b"[Unit]\nDescription=shop\n[Service]\nExecStart=/bin/true\n".into(), "unit"),
+        (b"192.0.2.9 - - [30/Nov/2026:10:00:00 +0000] \"GET / HTTP/1.1\" 200 5\n".into(), "nginx"),
+        (b"Nov 30 10:00:00 box postfix/smtpd[9]: connect from unknown\n".into(), "postfix/smtpd"),
+        (b"Subject: it hangs\n\nall tasks stand:\n schedule+0x2c/0x80\n io_schedule+0x12/0x40\n".into(), "not a log"),
+        (b"hello world\n".into(), "not a log"),
+        (utf16("hello world\n"), ""),
+        (tar, "archive"),
+        (b" \n\n".into(), "empty"),
+        (b"".into(), "empty"),
+    ];
+    for (text, word) in &cases {
+        let path = dir.path().join("anything.log");
+        std::fs::write(&path, text).unwrap();
+        for (target, input) in [(path.to_str().unwrap(), &b""[..]), ("-", text)] {
+            let (report, status) = check(target, input);
+            let error = report["error"].as_str().unwrap_or_else(|| panic!("{word} as {target}: {report:#}"));
+            assert_eq!(status, 2, "{word} as {target}");
+            assert!(error.contains(word), "{word} as {target}: {error}");
+        }
+    }
+}
+
+#[test]
+fn how_much_was_understood_is_told_and_checks_of_the_kernel_want_its_lines() {
+    let text = b"Nov 30 10:00:00 box sshd[9]: Failed password for invalid user oracle from 192.0.2.66 port 55 ssh2\n\
+        Nov 30 10:00:01 box sshd[9]: Server listening on 0.0.0.0 port 22.\nNov 30 10:00:02 box cron[7]: x\nfree prose\n";
+    every_way(text, |way, report, status| {
+        assert_eq!(status, 0, "{way}: {report:#}");
+        assert_eq!(report["target"]["understood"], json!({"lines": 2, "of": 4}), "{way}");
+        let outcomes = report["outcomes"].as_array().unwrap();
+        let of = |id: &str| &outcomes.iter().find(|outcome| outcome["check"] == id).unwrap()["outcome"];
+        for id in ["oom-killer", "hung-task", "io-errors", "jvm-out-of-memory", "boot-stopped"] {
+            assert_eq!(of(id), "not-applicable", "{way}: {id}");
+        }
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("kern.log");
+    let line = "Nov 30 10:00:00 box kernel: eth0: link up\n";
+    std::fs::write(&path, line.repeat(1204) + &"and more\n".repeat(96)).unwrap();
+    let output = sickbay(["check"], &path).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("1,204 of 1,300 lines understood"), "{said}");
+    // Of a large log a sample.
+    std::fs::write(&path, line.repeat(100_000)).unwrap();
+    let (report, status) = check(path.to_str().unwrap(), b"");
+    let understood = &report["target"]["understood"];
+    assert_eq!((status, &understood["lines"]), (0, &understood["of"]));
+    assert!(understood["of"].as_u64().unwrap() < 50_000, "{understood}");
+}
+
+#[test]
+fn other_encodings_and_packings_are_read() {
+    let text = "Nov 30 10:00:00 box kernel: nf_conntrack: nf_conntrack: table full, dropping packet\r\n";
+    let le: Vec<u8> = "\u{feff}".encode_utf16().chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect();
+    let be: Vec<u8> = "\u{feff}".encode_utf16().chain(text.encode_utf16()).flat_map(u16::to_be_bytes).collect();
+    let mut bzip2 = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+    bzip2.write_all(text.as_bytes()).unwrap();
+    for bytes in [le, be, bzip2.finish().unwrap(), format!("\u{feff}{text}").into_bytes()] {
+        every_way(&bytes, |way, report, status| {
+            assert_eq!((status, &report["findings"][0]["check"]), (1, &json!("conntrack-full")), "{way}");
+        });
+    }
+}
+
+/// The head of a report, and its end.
+fn jvm(pid: u32, bytes: u64) -> String {
+    format!(
+        "#\n# There is insufficient memory for the Java Runtime Environment to continue.\n\
+         # Native memory allocation (mmap) failed to map {bytes} bytes for committing reserved memory.\n#\n\
+         #  Out of Memory Error (os_linux.cpp:2640), pid={pid}, tid=0x1\n#\nuname:Linux 3.10.0-693.el7.x86_64 #1\n\
+         /proc/meminfo:\nMemTotal: 4000000 kB\nMemFree: 90000 kB\nBuffers: 0 kB\nCached: 100000 kB\nSwapTotal: 0 kB\n\
+         SwapFree: 0 kB\nShmem: 20000 kB\nSReclaimable: 0 kB\nCommitLimit: 2000000 kB\nCommitted_AS: 7000000 kB\n\nEND.\n"
+    )
+}
+
+#[test]
+fn a_report_of_java_is_found_wherever_it_stands() {
+    let report = jvm(4711, 1 << 30);
+    let expected = |way: &str, found: &Value, status: i32, lines: &[u64]| {
+        assert_eq!((status, found["findings"].as_array().map(Vec::len)), (1, Some(lines.len())), "{way}: {found:#}");
+        for (finding, line) in found["findings"].as_array().unwrap().iter().zip(lines) {
+            assert_eq!(finding["check"], "jvm-out-of-memory", "{way}");
+            assert_eq!(finding["details"]["MemTotal"], json!(4_000_000_u64 << 10), "{way}");
+            let source = finding["evidence"][0]["source"].as_str().unwrap();
+            assert!(source.ends_with(&format!(":{line}")), "{way}: {source} is not line {line}");
+        }
+    };
+    every_way(report.as_bytes(), |way, found, status| expected(way, found, status, &[3]));
+    let behind = format!("shop starts\nall is well\n{report}");
+    every_way(behind.as_bytes(), |way, found, status| expected(way, found, status, &[5]));
+    let two = format!("{report}{}", jvm(4712, 2 << 30));
+    every_way(two.as_bytes(), |way, found, status| expected(way, found, status, &[3, 23]));
+    let long = format!("{}\n{report}", "x".repeat(600_000));
+    every_way(long.as_bytes(), |way, found, status| expected(way, found, status, &[4]));
+    let hole = [vec![0; 300_000], b"\n".to_vec(), report.as_bytes().to_vec()].concat();
+    every_way(&hole, |way, found, status| expected(way, found, status, &[4]));
+    let coloured: String = report.lines().map(|line| format!("\x1b[31m{line}\x1b[0m\n")).collect();
+    every_way(coloured.as_bytes(), |way, found, status| expected(way, found, status, &[3]));
+    let docker: String = report
+        .lines()
+        .map(|line| format!("{{\"log\":{},\"stream\":\"stdout\"}}\n", json!(format!("{line}\n"))))
+        .collect();
+    every_way(docker.as_bytes(), |way, found, status| expected(way, found, status, &[3]));
+    let journal: String = report.lines().map(|line| format!("Nov 30 10:00:00 box java[4711]: {line}\n")).collect();
+    every_way(journal.as_bytes(), |way, found, status| expected(way, found, status, &[3]));
+}
+
 #[test]
 fn damaged_logs_are_read_around_the_damage() {
     use std::io::{Seek, SeekFrom};

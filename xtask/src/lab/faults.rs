@@ -326,14 +326,16 @@ for k in $(ls '$R'/lib/modules); do chroot '$R' mkinitramfs -o /boot/initrd.img-
         r"sed -i 's/^PermitRootLogin .*/PermitRootLogin no/' $R/etc/ssh/sshd_config",
         "sshd-refuses-root",
     )
-    .by_ssh(),
+    .by_ssh()
+    .risky(),
     fault(
         "sshd-allow-users",
         "AllowUsers for another",
         r"echo 'AllowUsers alice' >>$R/etc/ssh/sshd_config",
         "sshd-refuses-root",
     )
-    .by_ssh(),
+    .by_ssh()
+    .risky(),
     // Parameters and units
     fault(
         "hugepages",

@@ -1,7 +1,7 @@
 //! Goes once over a console and keeps what matters of its last boot.
 
 use super::lines::{Piece, pieces};
-use super::rules::{DAMAGED, Meaning, Part, Suspect, meaning, stage_of};
+use super::rules::{DAMAGED, Meaning, NO_ROOT, Part, Suspect, failed_driver, is_of_storage, meaning, stage_of};
 use super::{Cause, Console, Said, Stage, Stop, Verdict};
 
 /// Reads a console. Feed it blocks of whole lines with [`Reader::block`]; ask at any time with [`Reader::console`].
@@ -28,6 +28,10 @@ struct Boot {
     /// A systemd of the initramfs is at work.
     in_initramfs: bool,
     suspects: Vec<(Suspect, Said)>,
+    /// Drivers that could not take their device, and whether a line of theirs tells of disks.
+    drivers: Vec<(String, Said, bool)>,
+    /// Whose line it was that last told of disks.
+    storage: Option<String>,
     halt: Option<(Suspect, Said, bool)>,
     up: Option<(Said, bool)>,
     uptime: u64,
@@ -46,6 +50,8 @@ impl Default for Boot {
             root: None,
             in_initramfs: false,
             suspects: Vec::new(),
+            drivers: Vec::new(),
+            storage: None,
             halt: None,
             up: None,
             uptime: 0,
@@ -175,6 +181,23 @@ impl Reader {
 
 impl Boot {
     fn take(&mut self, found: Option<Meaning>, said: Said, text: &str) {
+        if let Some(driver) = failed_driver(text)
+            && self.drivers.len() < SUSPECTS
+        {
+            let disks = is_of_storage(text) || self.storage.as_deref() == Some(driver);
+            self.drivers.push((driver.to_owned(), said.clone(), disks));
+        } else if is_of_storage(text) {
+            self.storage = text.split([' ', ':']).next().map(|name| name.chars().take(40).collect());
+        }
+        // It is the root's own check that failed, in an initramfs.
+        if text.contains("Dependency failed for ") && text.contains("/sysroot") {
+            self.in_initramfs = self.at <= Stage::RootDevice;
+            for (suspect, _) in &mut self.suspects {
+                if self.at <= Stage::RootDevice && suspect.cause == Cause::CheckFailed {
+                    suspect.stage = Stage::RootDevice;
+                }
+            }
+        }
         match found {
             Some(Meaning::At(stage)) => self.at(stage),
             Some(Meaning::InInitramfs) => {
@@ -217,7 +240,8 @@ impl Boot {
         if stage > self.at {
             self.at = stage;
             let damaged = |suspect: &Suspect| suspect.weight == DAMAGED && stage <= Stage::RootDevice;
-            self.suspects.retain(|(suspect, _)| suspect.stage >= stage || damaged(suspect));
+            let without = |suspect: &Suspect| suspect.weight == NO_ROOT && stage <= Stage::Init;
+            self.suspects.retain(|(suspect, _)| suspect.stage >= stage || damaged(suspect) || without(suspect));
             self.halt = None;
         }
     }
@@ -228,8 +252,10 @@ impl Boot {
             suspect.stage =
                 if self.in_initramfs || self.at < Stage::Init { Stage::RootDevice } else { self.at.max(Stage::Mounts) };
         }
-        if self.halt.is_none() {
-            self.halt = Some((suspect, said.clone(), panic));
+        match &mut self.halt {
+            // A kernel that stops after the boot stood belongs to the same story.
+            Some((_, _, panicked)) => *panicked |= panic,
+            None => self.halt = Some((suspect, said.clone(), panic)),
         }
     }
 
@@ -316,6 +342,14 @@ impl Boot {
         also.sort_by_key(|said| said.line);
         also.dedup();
         let panic = halt.is_some_and(|(_, _, panic)| *panic);
+        // The disk is not there since what it hangs on failed before.
+        let driver = self.drivers.iter().find(|(.., disks)| *disks).filter(|_| cause.cause == Cause::RootMissing);
+        if let Some((driver, failed, _)) = driver {
+            also.insert(0, said.clone());
+            let (stage, cause, culprit) = (cause.stage, Cause::StorageDriver, driver.clone());
+            let stop = Stop { stage, cause, culprit, said: failed.clone(), also, panic };
+            return if halt.is_some() { Verdict::Stopped(stop) } else { Verdict::GoingOn(stop) };
+        }
         // "Failed to mount /sysroot" does not name the device; what the kernel said before does.
         let damaged = |other: &&(Suspect, Said)| other.0.cause == Cause::FileSystemDamaged && cause.culprit.is_empty();
         let culprit = self.suspects.iter().find(damaged).map_or(&cause.culprit, |(other, _)| &other.culprit).clone();
@@ -324,14 +358,32 @@ impl Boot {
     }
 }
 
+/// What init's status lines begin with.
+const STATUS: [&str; 7] = ["[!!!!!!]", "[  OK  ]", "[FAILED]", "[DEPEND]", "[ TIME ]", "[ WARN ]", "INIT: version "];
+
+/// Whether a boot says such a line; without `among`, whether nothing else does.
+pub(super) fn is_told_by_a_boot(text: &str, among: bool) -> bool {
+    if STATUS.iter().any(|status| text.starts_with(status)) {
+        return true;
+    }
+    match meaning(text, Stage::PartitionTable, false) {
+        Some(Meaning::Begin(part)) => among || part != Part::Kernel,
+        // Any program may say "Error 15".
+        Some(Meaning::Halt(_)) => among || !text.starts_with("Error "),
+        Some(Meaning::Prompt) => true,
+        found => among && found.is_some(),
+    }
+}
+
 /// Whether no other log has such a line: a firmware, a boot loader, a status line of init, a prompt.
 fn is_of_a_console(piece: &Piece, found: Option<&Meaning>) -> bool {
-    let status = ["[!!!!!!]", "[  OK  ]", "[FAILED]", "[DEPEND]", "[ TIME ]", "[ WARN ]", "INIT: version "];
-    if piece.uptime.is_none() && status.iter().any(|status| piece.text.starts_with(status)) {
+    if piece.uptime.is_none() && STATUS.iter().any(|status| piece.text.starts_with(status)) {
         return true;
     }
     match found {
         Some(Meaning::Begin(part)) => *part != Part::Kernel,
+        // What an initramfs says of the root, which no system is there to log.
+        Some(Meaning::Suspect(_)) => piece.text.contains("initqueue") || piece.text.contains("root fs via NFS"),
         Some(Meaning::Halt(suspect)) => piece.uptime.is_none() || suspect.cause == Cause::SelinuxPolicy,
         // What stops a kernel before there is anybody who could keep a log.
         Some(Meaning::Panic(reason)) => reason.contains("Unable to mount root fs") || reason.contains("init found"),

@@ -114,6 +114,9 @@ const STARTS: &[(&str, Stage)] = &[
 /// A part of the initramfs is lost: what it does not do later, as finding the root, is a consequence.
 pub(super) const DAMAGED: u8 = 69;
 
+/// Without a root the kernel goes on as far as init: that is a consequence.
+pub(super) const NO_ROOT: u8 = 67;
+
 /// What needs nothing but to be said.
 const HALTS: &[(&str, Stage, Cause)] = &[
     ("No bootable device", Stage::PartitionTable, Cause::NothingToBoot),
@@ -137,6 +140,7 @@ const HALTS: &[(&str, Stage, Cause)] = &[
     ("grub>", Stage::BootConfig, Cause::LoaderConfig),
     ("Minimal BASH-like line editing is supported", Stage::BootConfig, Cause::LoaderConfig),
     ("Failed to boot both default and fallback entries", Stage::Kernel, Cause::EntriesFailed),
+    ("dracut Warning: Boot has failed", Stage::RootDevice, Cause::InitramfsShell),
     ("(initramfs)", Stage::RootDevice, Cause::InitramfsShell),
     ("dracut:/#", Stage::RootDevice, Cause::InitramfsShell),
     ("initramfs emergency recovery shell launched", Stage::RootDevice, Cause::InitramfsShell),
@@ -359,6 +363,20 @@ fn initramfs(text: &str) -> Option<Meaning> {
     if let Some(device) = between(text, "ALERT! ", " does not exist") {
         return root(Cause::RootMissing, device.trim_end_matches('.'), 65);
     }
+    if text.contains("Unable to mount root fs via NFS") {
+        return root(Cause::RootOverNetwork, "", NO_ROOT);
+    }
+    // dracut of EL 6, and dracut since 057, which names the hook that waits.
+    if let Some(device) = between(text, "No root device \"", "\" found") {
+        return root(Cause::RootMissing, device.trim_start_matches("block:"), 65);
+    }
+    if text.contains("/initqueue/finished/devexists-") {
+        let device = between(text, "[ -e \"", "\"").or_else(|| between(text, "-e ", " ")).unwrap_or_default();
+        return root(Cause::RootMissing, device, 64);
+    }
+    if let Some(what) = between(text, "Devices file ", " not found").filter(|what| what.contains("PVID")) {
+        return root(Cause::LvmDevices, what, 66);
+    }
     if text.contains("Warning: ")
         && let Some(device) = between(text, "Warning: ", " does not exist")
         && device.starts_with('/')
@@ -533,6 +551,7 @@ fn file_system(text: &str, at: Stage, in_initramfs: bool) -> Option<Meaning> {
     });
     let bad = [
         "Invalid superblock",
+        "error loading journal",
         "SB validate failed",
         "mount/recovery failed",
         "log recovery failed",
@@ -555,6 +574,9 @@ fn file_system(text: &str, at: Stage, in_initramfs: bool) -> Option<Meaning> {
     {
         return Some(Meaning::Suspect(suspect(stage, Cause::FileSystemDamaged, device, 45)));
     }
+    if text.starts_with("JBD2: ") && (text.contains("recovery failed") || text.contains("Invalid checksum")) {
+        return Some(Meaning::Suspect(suspect(stage, Cause::FileSystemDamaged, "", 44)));
+    }
     let event = classify(text.as_bytes()).filter(|event| event.kind == Kind::FileSystem)?;
     Some(Meaning::Suspect(suspect(stage, Cause::FileSystemDamaged, &event.subject, 45)))
 }
@@ -566,6 +588,23 @@ fn described(text: &str) -> &str {
         Some((_, what)) => what,
         None => text,
     }
+}
+
+/// The driver of a device on the PCI bus, or of another bus, that could not take it: `mpt3sas 0000:61:00.0: probe failed
+/// with error -1`, `megaraid_sas: probe of 0000:03:00.0 failed with error -5`.
+pub(super) fn failed_driver(text: &str) -> Option<&str> {
+    let failed = text.contains("probe failed with error -")
+        || text.contains(": probe of ") && text.contains(" failed with error -");
+    let name = text.split([' ', ':']).next().filter(|_| failed)?;
+    let plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
+    plain.then_some(name)
+}
+
+/// Whether a line of a driver says that disks are behind it.
+pub(super) fn is_of_storage(text: &str) -> bool {
+    ["SCSI", "scsi", "RAID", "raid", "sas", "ahci", "nvme", "SATA", "fc_host", "qla", "lpfc", "storvsc", "virtio"]
+        .iter()
+        .any(|word| text.contains(word))
 }
 
 /// What stands between two words; up to the end when the second is "" or not there.

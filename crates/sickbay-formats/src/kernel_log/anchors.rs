@@ -13,16 +13,16 @@ const LOWER: [&str; 16] = [
     "or more",   // blocked for more than
     "ed stall",  // detected stalls, self-detected stall, expedited stalls
     "egfault",
-    "fs error",   // EXT4-fs error
-    "ble full",   // table full
-    "verflow",    // table overflow
-    "fork r",     // fork rejected by pids controller
-    "e-max",      // file-max limit
-    "t syncing",  // Kernel panic - not syncing
-    "x version",  // Linux version
-    "oom-k",      // invoked oom-killer, oom-kill:constraint
-    "oom_r",      // oom_reaper: reaped process
-    "lloc error", // vmalloc error
+    "fs error",  // EXT4-fs error
+    "ble full",  // table full
+    "verflow",   // table overflow
+    "fork r",    // fork rejected by pids controller
+    "e-max",     // file-max limit
+    "t syncing", // Kernel panic - not syncing
+    "x version", // Linux version
+    "oom-k",     // invoked oom-killer, oom-kill:constraint
+    "ava Runt",  // … the Java Runtime Environment
+    "vmalloc",   // vmalloc error; vmap allocation … use vmalloc=
     "traps:",
     "unhandled",
 ];
@@ -34,17 +34,17 @@ const UPPER: [&str; 16] = [
     "l BUG at",    // kernel BUG at
     "Unable to h", // Unable to handle kernel
     "LOCKUP",
-    "Remount",    // Remounting filesystem read-only
-    "Aborting j", // Aborting journal
+    "Remount",     // Remounting filesystem read-only
+    "ing journal", // Aborting journal, error loading journal
     "XFS",
     "BTRFS",
     "I/O ",
-    "m error, d", // critical medium error, dev
+    "error, dev", // critical medium error, dev
     "SYN f",
     "[Hard", // [Hardware Error]
     "EDAC",
     " SRC=",
-    "vmap a", // vmap allocation for size
+    "TCP: ", // too many orphaned sockets, out of memory
 ];
 
 /// The two sets as searchers, and how they are told where something is.

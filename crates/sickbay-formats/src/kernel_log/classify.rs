@@ -27,6 +27,8 @@ pub enum Kind {
     Conntrack,
     /// There are more sockets in TIME_WAIT than allowed.
     TimeWait,
+    /// TCP may take no more memory, or has more sockets without an owner than allowed; about "memory" or "orphans".
+    TcpLimit,
     /// More connections come than a listening socket takes; about the port.
     SynFlood,
     /// The table of neighbours is full; about the table.
@@ -185,6 +187,10 @@ fn file_system(text: &[u8]) -> Option<Event> {
         return event(Kind::FileSystem, journal.strip_suffix(b"-8").unwrap_or(journal), b"ext4");
     }
     for kind in ["ext4", "ext3", "ext2"] {
+        let head = format!("{}-fs (", kind.to_ascii_uppercase());
+        if text.starts_with(head.as_bytes()) && text.contains_str("error loading journal") {
+            return event(Kind::FileSystem, &named(inside(text)?), kind.as_bytes());
+        }
         let head = format!("{}-fs error", kind.to_ascii_uppercase());
         if text.starts_with(head.as_bytes()) {
             return event(Kind::FileSystem, &named(inside(text)?), kind.as_bytes());
@@ -258,6 +264,13 @@ fn conntrack(text: &[u8]) -> Option<Event> {
 fn sockets(text: &[u8]) -> Option<Event> {
     if text.contains_str("time wait bucket table overflow") {
         return event(Kind::TimeWait, b"", b"");
+    }
+    // Before 3.3 one sentence for both (net/ipv4/tcp_timer.c).
+    if text.contains_str("too many orphaned sockets") || text.contains_str("oo many of orphaned sockets") {
+        return event(Kind::TcpLimit, b"orphans", b"");
+    }
+    if text.contains_str("TCP: out of memory -- consider tuning tcp_mem") {
+        return event(Kind::TcpLimit, b"memory", b"");
     }
     let rest = after(text, "ossible SYN flooding on port ")?;
     // The port, since 6.1 with the address that is listened on.

@@ -1,39 +1,45 @@
 //! Entries of the journal as journalctl(1) writes them, `-o json` and `-o export`, and lines of Docker's json-file log.
 
-use std::borrow::Cow;
-
 use bstr::ByteSlice;
 
-use super::prefix::Message;
+use super::prefix::date;
 use super::stamp::Stamp;
 
-/// Whether a line is an entry of `journalctl -o json`.
-pub(super) fn is_json(line: &[u8]) -> bool {
-    line.contains_str("\"MESSAGE\"") || line.contains_str("\"__REALTIME_TIMESTAMP\"")
+/// What an object of JSON on one line says: an entry of `journalctl -o json`, a line of Docker's json-file log, or what
+/// another forwarder makes of a line.
+pub(super) struct Entry {
+    pub(super) time: Option<Stamp>,
+    /// Whether it may be the kernel's.
+    pub(super) kernel: bool,
+    /// Whether it says that it is the kernel's.
+    pub(super) certain: bool,
+    pub(super) text: Vec<u8>,
 }
 
-/// An entry of `journalctl -o json`: one object on one line, its values strings or arrays of bytes.
-pub(super) fn json(line: &[u8]) -> Message<'_> {
-    let text = value(line, "\"MESSAGE\"").unwrap_or_default();
-    let kernel = match (value(line, "\"_TRANSPORT\""), value(line, "\"SYSLOG_IDENTIFIER\"")) {
-        (Some(transport), _) => transport == b"kernel",
-        (None, Some(author)) => author == b"kernel",
-        (None, None) => true,
-    };
+/// Keys under which the line itself is kept, and its time.
+const TEXTS: [&str; 6] = ["\"MESSAGE\"", "\"log\"", "\"message\"", "\"msg\"", "\"line\"", "\"text\""];
+const TIMES: [&str; 4] = ["\"time\"", "\"@timestamp\"", "\"timestamp\"", "\"ts\""];
+
+/// Reads such a line; `None` when it is none. `journalctl -o json-seq` begins each with a byte of its own.
+pub(super) fn object(line: &[u8]) -> Option<Entry> {
+    let line = line.strip_prefix(b"\x1e").unwrap_or(line);
+    line.starts_with(b"{").then_some(())?;
     let micros = value(line, "\"__REALTIME_TIMESTAMP\"").and_then(|text| text.to_str().ok()?.parse::<u64>().ok());
-    Message {
-        time: micros.map(|micros| Stamp::of_unix(micros / 1_000_000)),
-        host: None,
+    let text = TEXTS.iter().find_map(|key| value(line, key));
+    // An entry without a message is still one.
+    let text = if micros.is_some() { text.unwrap_or_default() } else { text? };
+    let (kernel, certain) = match (value(line, "\"_TRANSPORT\""), value(line, "\"SYSLOG_IDENTIFIER\"")) {
+        (Some(transport), _) => (transport == b"kernel", transport == b"kernel"),
+        (None, Some(author)) => (author == b"kernel", author == b"kernel"),
+        (None, None) => (true, false),
+    };
+    let time = || TIMES.iter().find_map(|key| Some(date(&value(line, key)?)?.0));
+    Some(Entry {
+        time: micros.map(|micros| Stamp::of_unix(micros / 1_000_000)).or_else(time),
         kernel,
-        prefixed: true,
-        text: Cow::Owned(text),
-    }
-}
-
-/// What was said, and the time of it, in a line of Docker's json-file log.
-pub(super) fn docker(line: &[u8]) -> (Vec<u8>, Option<Vec<u8>>) {
-    let text = value(line, "\"log\"").unwrap_or_default();
-    (text.trim_ascii_end().to_vec(), value(line, "\"time\""))
+        certain,
+        text: text.trim_ascii_end().to_vec(),
+    })
 }
 
 /// What a line of `journalctl -o export` says of the entry it belongs to.

@@ -12,7 +12,7 @@ mod table;
 
 pub use blame::Holder;
 pub use gfp::{Release, flags};
-pub use judge::{Judgement, Verdict, Zones};
+pub use judge::{Judgement, Lack, Verdict, Zones};
 pub(super) use reader::{Fed, Reader};
 
 use super::Stamp;
@@ -52,6 +52,10 @@ pub struct Memcg {
     pub swap_usage_kb: Option<u64>,
     /// Its limit, in the same sense.
     pub swap_limit_kb: Option<u64>,
+    /// Whether those two are of memory and swap together (cgroup v1).
+    pub together: bool,
+    /// The use of memory by the kernel, and its limit (cgroup v1).
+    pub kernel_kb: Option<(u64, u64)>,
     /// What its memory is in kB, by the names of memory.stat: `anon` (cgroup v1: `rss`), `file` (`cache`), `shmem`, …
     pub parts: Vec<(String, u64)>,
 }
@@ -65,12 +69,12 @@ pub struct Zone {
     pub name: String,
     /// Free memory.
     pub free_kb: u64,
-    /// The watermarks.
-    pub min_kb: u64,
+    /// The watermarks; unknown where only the list of free blocks is left of a zone.
+    pub min_kb: Option<u64>,
     /// Below this kswapd wakes.
-    pub low_kb: u64,
+    pub low_kb: Option<u64>,
     /// Above this kswapd sleeps.
-    pub high_kb: u64,
+    pub high_kb: Option<u64>,
     /// Part of `free_kb` that only movable pages may use.
     pub free_cma_kb: u64,
     /// What the allocator manages in it; 0 where the kernel does not say (before 3.9).
@@ -115,6 +119,8 @@ pub struct Kill {
     pub shmem_rss_kb: Option<u64>,
     /// Its oom_score_adj.
     pub oom_score_adj: Option<i64>,
+    /// The line that says so in the report's source, from 1; 0 where that is not known.
+    pub line: u64,
     /// Whether the OOM reaper says that it freed the memory.
     pub reaped: bool,
 }
@@ -126,6 +132,10 @@ pub struct Oom {
     pub time: Option<Stamp>,
     /// Number of the source (file) it was found in, as the scanner's user counts.
     pub source: usize,
+    /// Its first line there, from 1, and what that says.
+    pub line: u64,
+    /// See `line`.
+    pub words: String,
     /// The host that the lines name.
     pub host: Option<String>,
     /// The kernel's release, as `uname -r` says it.
@@ -174,6 +184,47 @@ pub struct Oom {
     pub no_victim: bool,
     /// The kernel stopped in place of killing: vm.panic_on_oom.
     pub panicked: bool,
+    /// It was a page fault that got no memory, and from somewhere else than the allocator of pages.
+    pub page_fault: bool,
+    /// The cgroup in which the kernel got no memory for an object just before: its name, as SLUB writes it.
+    pub kernel_memory_of: Option<String>,
+}
+
+/// Whether a text without a prefix is a line of a report; without `among`, one that nothing else has.
+pub(super) fn is_part(text: &[u8], among: bool) -> bool {
+    use lines::Part::*;
+    match lines::part(&String::from_utf8_lossy(text)) {
+        Some(Invoked | OomKill | Killed | NoVictim | Chosen | Panicked | Cpu | Reserve | Head | Memcg) => true,
+        found => among && found.is_some(),
+    }
+}
+
+/// Which limit of a cgroup was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// That of memory; its size in kB where the report says it.
+    Memory(Option<u64>),
+    /// That of memory and swap together (cgroup v1), in kB.
+    WithSwap(u64),
+    /// That of the kernel's own memory (cgroup v1), in kB.
+    Kernel(u64),
+}
+
+impl Memcg {
+    /// The limit that was reached: the one that left no room.
+    pub fn reached(&self) -> Limit {
+        // Up to a batch of pages may be charged and not yet used (MEMCG_CHARGE_BATCH).
+        let full = |used: u64, limit: u64| used.saturating_add(512) >= limit;
+        let memory = match (self.usage_kb, self.limit_kb) {
+            (Some(used), Some(limit)) => full(used, limit),
+            _ => true,
+        };
+        match (self.swap_usage_kb, self.swap_limit_kb, self.kernel_kb) {
+            (Some(used), Some(limit), _) if !memory && self.together && full(used, limit) => Limit::WithSwap(limit),
+            (.., Some((used, limit))) if !memory && full(used, limit) => Limit::Kernel(limit),
+            _ => Limit::Memory(self.limit_kb),
+        }
+    }
 }
 
 impl Oom {

@@ -6,8 +6,9 @@ use bstr::ByteSlice;
 
 use super::anchors::Anchors;
 use super::journal::{self, Field};
-use super::oom::{Fed, Oom, Reader};
+use super::oom::{self, Fed, Oom, Reader};
 use super::{Kind, Message, Stamp, classify, message};
+use crate::hs_err;
 
 /// Reports of the OOM killer that are kept whole; of more, the first half and the last half.
 const OOMS: usize = 128;
@@ -19,6 +20,17 @@ const OPEN: usize = 8;
 const ENTRY: usize = 8 << 10;
 /// Of a line no more is looked at.
 const LINE: usize = 64 << 10;
+/// Where the first line of a report is not the first that is there: so many lines before it are looked at, and so many in a
+/// row that are of no report end it.
+const BEFORE: usize = 6000;
+const GAP: usize = 24;
+/// So many lines behind the first one of a stuck processor say where it was.
+const BEHIND: u32 = 40;
+/// So far before a report SLUB may have told of a cgroup without room.
+const SLUB: usize = 40;
+/// Reports of JVMs that are kept, and how much of each.
+const JVMS: usize = 16;
+const JVM: usize = 8 << 20;
 
 /// The same thing, once or many times.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +51,21 @@ pub struct Incident {
     pub words: String,
     /// The source the first was found in, as the scanner's user counts.
     pub source: usize,
+    /// The first's line there, from 1.
+    pub line: u64,
+    /// Of a processor that was stuck the first time: the function that it was in, where a line behind says it.
+    pub function: Option<String>,
+}
+
+/// A report of a Java virtual machine that stands in a log: see [`crate::hs_err`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Excerpt {
+    /// The source it was found in, as the scanner's user counts.
+    pub source: usize,
+    /// The line of its first sentence there, from 1.
+    pub line: u64,
+    /// Its lines, without what a log puts before each.
+    pub text: Vec<u8>,
 }
 
 /// What a log says.
@@ -54,6 +81,8 @@ pub struct KernelLog {
     pub newest: Option<Stamp>,
     /// The kernel's release that the log named last.
     pub kernel: Option<String>,
+    /// Reports of Java virtual machines, in order.
+    pub jvm: Vec<Excerpt>,
 }
 
 /// Reads logs. Feed it blocks of whole lines with [`Scanner::block`].
@@ -63,10 +92,18 @@ pub struct Scanner {
     known: HashMap<(Kind, String), usize>,
     subjects: HashMap<Kind, usize>,
     open: Vec<Reader>,
+    jvm: Option<Excerpt>,
+    /// The incident of a processor that was stuck, and how many more lines may tell where.
+    stuck: Option<(usize, u32)>,
     source: usize,
+    /// Lines of this source before the block, and before `counted` in it.
+    lines: u64,
+    counted: usize,
     places: Vec<usize>,
     /// What `journalctl -o export` said of the entry that is being read.
     entry: (Option<Stamp>, bool),
+    /// Up to here in the block reports were read.
+    fed: usize,
 }
 
 impl Scanner {
@@ -79,6 +116,13 @@ impl Scanner {
     pub fn source(&mut self, source: usize) {
         self.entry = (None, true);
         self.source = source;
+        self.lines = 0;
+        self.end_jvm();
+    }
+
+    /// Passes over so many lines, which are not given.
+    pub fn pass_over(&mut self, lines: u64) {
+        self.lines += lines;
     }
 
     /// Reads whole lines: a part of the log that begins and ends between two lines.
@@ -89,7 +133,7 @@ impl Scanner {
         // Where the first line begins that was not looked at.
         let mut at = 0;
         while at < block.len() {
-            if self.open.is_empty() {
+            if self.open.is_empty() && self.jvm.is_none() && self.stuck.is_none() {
                 while next.next_if(|place| *place < at).is_some() {}
                 let Some(place) = next.peek().copied() else { break };
                 at = block.get(..place).and_then(|head| head.rfind_byte(b'\n')).map_or(0, |end| end + 1).max(at);
@@ -101,9 +145,17 @@ impl Scanner {
                 anchored = true;
             }
             let line = rest.get(..end.min(LINE)).unwrap_or_default();
-            self.line(line, anchored, block.get(..at).unwrap_or_default());
+            self.count_to(block, at);
+            self.line(line, anchored, block.get(self.fed..at).unwrap_or_default());
             at += end + 1;
+            if !self.open.is_empty() {
+                self.fed = at.min(block.len());
+            }
         }
+        self.count_to(block, block.len());
+        self.lines += u64::from(!block.is_empty() && !block.ends_with(b"\n"));
+        self.counted = 0;
+        self.fed = 0;
         let last = block.strip_suffix(b"\n").unwrap_or(block);
         let last = last.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
         self.log.newest = message(last.get(..LINE.min(last.len())).unwrap_or_default()).time.or(self.log.newest);
@@ -116,7 +168,20 @@ impl Scanner {
         self.log
     }
 
+    /// Counts the lines of `block` before `end`.
+    fn count_to(&mut self, block: &[u8], end: usize) {
+        let part = block.get(self.counted..end).unwrap_or_default();
+        self.lines += memchr::memchr_iter(b'\n', part).count() as u64;
+        self.counted = end;
+    }
+
     fn line(&mut self, line: &[u8], anchored: bool, before: &[u8]) {
+        if self.jvm.is_some() || anchored && hs_err::begins(line) {
+            self.of_jvm(line);
+        }
+        if self.stuck.is_some() {
+            self.of_stuck(line);
+        }
         if let Some(field) = journal::field(line) {
             match field {
                 Field::Time(stamp) => self.entry = (Some(stamp), true),
@@ -138,32 +203,58 @@ impl Scanner {
         }
         if !self.open.is_empty() {
             self.feed(&said);
+            if let Some(at) = said.text.find("oom_reaper: reaped process ") {
+                self.reaped(said.text.get(at + 27..).unwrap_or_default());
+            }
         }
         if anchored {
-            self.anchored(&said);
+            self.anchored(&said, before);
+        }
+    }
+
+    /// A line of a JVM's report, or its first one.
+    fn of_jvm(&mut self, line: &[u8]) {
+        let text = message(line).text;
+        if hs_err::begins(&text) {
+            self.end_jvm();
+            self.jvm = Some(Excerpt { source: self.source, line: self.lines + 1, text: Vec::new() });
+        }
+        let Some(jvm) = &mut self.jvm else { return };
+        jvm.text.extend_from_slice(&text);
+        jvm.text.push(b'\n');
+        if hs_err::ends(&text) || jvm.text.len() > JVM {
+            self.end_jvm();
+        }
+    }
+
+    fn end_jvm(&mut self) {
+        if let Some(jvm) = self.jvm.take()
+            && self.log.jvm.len() < JVMS
+        {
+            self.log.jvm.push(jvm);
         }
     }
 
     /// Gives a line to the report that it may belong to.
     fn feed(&mut self, said: &Message<'_>) {
         let Some(at) = self.open.iter().position(|reader| reader.is_of(said)) else { return };
-        let over = self.open.get_mut(at).is_some_and(|reader| reader.feed(said) == Fed::Over);
+        let line = self.lines + 1;
+        let over = self.open.get_mut(at).is_some_and(|reader| {
+            reader.at(line);
+            reader.feed(said) == Fed::Over
+        });
         if over {
             let reader = self.open.remove(at);
             self.close(reader);
         }
     }
 
-    fn anchored(&mut self, said: &Message<'_>) {
+    fn anchored(&mut self, said: &Message<'_>, before: &[u8]) {
         let text: &[u8] = &said.text;
         self.log.newest = said.time.or(self.log.newest);
         if let Some(rest) = text.strip_prefix(b"Linux version ") {
             let release = rest.split(u8::is_ascii_whitespace).next().unwrap_or_default();
             self.log.kernel = Some(release.get(..80).unwrap_or(release).to_str_lossy().into_owned());
-            return;
-        }
-        if let Some(at) = text.find("oom_reaper: reaped process ") {
-            self.reaped(text.get(at + 27..).unwrap_or_default());
             return;
         }
         if is_oom(text) {
@@ -172,8 +263,7 @@ impl Scanner {
                     let oldest = self.open.remove(0);
                     self.close(oldest);
                 }
-                let mut reader = Reader::new(said, self.source);
-                reader.feed(said);
+                let reader = self.begin(said, before);
                 self.open.push(reader);
             }
             return;
@@ -182,6 +272,47 @@ impl Scanner {
             let words = || text.to_str_lossy().chars().take(400).collect();
             self.count(event.kind, event.subject, event.detail, said.time, words);
         }
+    }
+
+    /// A report that this line begins, or in the middle of which it is the first that was noticed: then what stands before it
+    /// is read as well.
+    fn begin(&self, said: &Message<'_>, before: &[u8]) -> Reader {
+        let lines: Vec<&[u8]> = before.rsplit(|byte| *byte == b'\n').skip(1).take(BEFORE).collect();
+        if said.text.contains_str(" invoked oom-killer:") {
+            let mut reader = Reader::new(said, self.source, self.lines + 1);
+            reader.feed(said);
+            let cgroup = lines.iter().take(SLUB).find_map(|line| slub_cgroup(&message(line).text));
+            if let Some(cgroup) = cgroup {
+                reader.no_kernel_memory(&cgroup);
+            }
+            return reader;
+        }
+        let mut first = 0;
+        for (index, line) in lines.iter().enumerate() {
+            let other = message(line);
+            let is_of = other.kernel && (other.host.is_none() || other.host == said.host);
+            if is_of && is_oom(&other.text) || index - first > GAP {
+                break;
+            }
+            if is_of && oom::is_part(&other.text, true) {
+                first = index + 1;
+            }
+        }
+        let from = self.lines + 1 - (first as u64).min(self.lines);
+        let mut reader: Option<Reader> = None;
+        for (index, line) in lines.get(..first).unwrap_or_default().iter().rev().enumerate() {
+            let other = message(line);
+            let at = from + index as u64;
+            let reader = reader.get_or_insert_with(|| Reader::new(&other, self.source, at));
+            if other.kernel && reader.is_of(&other) {
+                reader.at(at);
+                reader.feed(&other);
+            }
+        }
+        let mut reader = reader.unwrap_or_else(|| Reader::new(said, self.source, self.lines + 1));
+        reader.at(self.lines + 1);
+        reader.feed(said);
+        reader
     }
 
     fn reaped(&mut self, text: &[u8]) {
@@ -216,7 +347,7 @@ impl Scanner {
         }
         *subjects += 1;
         self.known.insert(key.clone(), self.log.incidents.len());
-        let (words, source) = (words(), self.source);
+        let (words, source, line) = (words(), self.source, self.lines + 1);
         self.log.incidents.push(Incident {
             kind,
             subject: key.1,
@@ -226,10 +357,33 @@ impl Scanner {
             last: time,
             words,
             source,
+            line,
+            function: None,
         });
+        if kind == Kind::Lockup {
+            self.stuck = Some((self.log.incidents.len() - 1, BEHIND));
+        }
+    }
+
+    /// A line behind the first one of a processor that was stuck: where it was.
+    fn of_stuck(&mut self, line: &[u8]) {
+        let Some((index, left)) = self.stuck.take() else { return };
+        let text = message(line).text;
+        let place =
+            ["RIP: ", "pc : ", "PC is at ", "NIP ["].iter().find_map(|head| text.find(head).map(|at| at + head.len()));
+        let word = place.and_then(|at| {
+            let words = text.get(at..)?.split(|byte| byte.is_ascii_whitespace() || *byte == b':');
+            words.filter_map(|word| word.to_str().ok()).find(|word| word.contains("+0x"))
+        });
+        match (word, self.log.incidents.get_mut(index)) {
+            (Some(word), Some(incident)) => incident.function = Some(word.chars().take(160).collect()),
+            _ if left > 1 => self.stuck = Some((index, left - 1)),
+            _ => {}
+        }
     }
 
     fn end(&mut self) {
+        self.end_jvm();
         for reader in std::mem::take(&mut self.open) {
             self.close(reader);
         }
@@ -250,6 +404,15 @@ impl Scanner {
         }
         self.log.ooms.push(oom);
     }
+}
+
+/// `cache: signal_cache(632851:3a166877f910), object size: …`: the cgroup whose own cache it is, as kernels before 5.9
+/// name it.
+fn slub_cgroup(text: &[u8]) -> Option<String> {
+    let rest = text.trim_ascii_start().strip_prefix(b"cache: ")?;
+    let inside = rest.split_once_str("(")?.1.split_once_str(")")?.0;
+    let (id, cgroup) = inside.split_once_str(":")?;
+    (!id.is_empty() && id.iter().all(u8::is_ascii_digit)).then(|| cgroup.to_str_lossy().chars().take(160).collect())
 }
 
 /// Whether a report begins here, if only its end is there.

@@ -10,6 +10,7 @@ pub mod fork_rejected;
 pub mod hardware_errors;
 pub mod hung_task;
 pub mod io_errors;
+pub mod jvm_crashed;
 pub mod jvm_out_of_memory;
 pub mod kernel_panic;
 pub mod neighbour_table_full;
@@ -18,7 +19,9 @@ mod oom_story;
 pub mod page_allocation_failure;
 pub mod process_crashes;
 pub mod rcu_stall;
+pub mod service_faults;
 pub mod syn_flood;
+pub mod tcp_limit_reached;
 pub mod time_wait_overflow;
 pub mod vmalloc_failed;
 
@@ -89,7 +92,7 @@ impl<'a> Seen<'a> {
         if let Some(example) = self.each.first() {
             let source = self.log.source(example.source);
             finding.at_path(&source);
-            finding.evidence(source.display().to_string(), example.words.clone());
+            finding.evidence(format!("{}:{}", source.display(), example.line), example.words.clone());
         }
         finding.note(self.times());
         finding.detail("count", self.count);
@@ -98,7 +101,12 @@ impl<'a> Seen<'a> {
         let subjects: Vec<serde_json::Value> = self
             .each
             .iter()
-            .map(|seen| serde_json::json!({"subject": seen.subject, "detail": seen.detail, "count": seen.count}))
+            .map(|seen| {
+                serde_json::json!({
+                    "subject": seen.subject, "detail": seen.detail, "count": seen.count, "line": seen.line,
+                    "first": text(seen.first), "last": text(seen.last),
+                })
+            })
             .collect();
         finding.detail("subjects", subjects);
     }
@@ -120,5 +128,8 @@ fn times(count: u64, first: Option<Stamp>, last: Option<Stamp>) -> Text {
 fn kernel_log(facts: &Facts, found: &mut Findings) -> Result<std::sync::Arc<KernelLog>, Skip> {
     let log = facts.get::<KernelLog>()?;
     log.tell_unread(found);
+    if !log.has_kernel() {
+        return Err(Skip::NotApplicable(tr!("no line of a kernel is in it")));
+    }
     Ok(log)
 }

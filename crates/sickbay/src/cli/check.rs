@@ -3,14 +3,17 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sickbay_target::Access;
+use sickbay_target::{Access, Kind};
 
 use super::{Aid, Context, Failure, Format, LOOK, TargetArgs, UNTOLD, mirror};
+use crate::check::Skip;
 use crate::checks;
 use crate::diagnose::{Diagnosis, look};
 use crate::facts::Facts;
 use crate::facts::comparison::Comparison;
+use crate::facts::kernel_log::KernelLog;
 use crate::report::{Report, json_v1};
+use crate::text::Text;
 use crate::tr;
 
 #[derive(Debug, clap::Args)]
@@ -104,6 +107,9 @@ impl Check {
             }
             seen => seen,
         };
+        if let Some(why) = not_a_log(&facts) {
+            return Err(Failure(why));
+        }
         let mut report = Report::new(started, &facts, diagnosis, None);
         report.comparison = comparison;
         report.target.notes.extend(args.cut_off(context));
@@ -123,5 +129,13 @@ impl Check {
         let (facts, diagnosis) = look(|| facts().with_mirror(mirror.clone()), &chosen);
         let comparison = other.map(|donor| Comparison::of(&facts, &Facts::new(donor, None)));
         Ok((facts, diagnosis.with_skipped(skipped), comparison))
+    }
+}
+
+/// Why nothing can be said of a text that was given for a log.
+fn not_a_log(facts: &Facts) -> Option<Text> {
+    match facts.get::<KernelLog>() {
+        Err(Skip::Unknown(why)) if facts.target().kind == Kind::Log => Some(why),
+        _ => None,
     }
 }

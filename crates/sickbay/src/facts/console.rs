@@ -2,7 +2,9 @@
 
 use bstr::ByteSlice;
 use sickbay_formats::boot_console::{Cause, Console, Reader, Stage as ConsoleStage, Stop, Verdict};
+use sickbay_formats::census::Census;
 use sickbay_formats::kernel_log::Scanner;
+use sickbay_formats::service_log;
 use sickbay_target::Blocks;
 
 use crate::proof::{self, Proof, Stage, State};
@@ -11,23 +13,34 @@ use crate::tr;
 
 /// A log whose beginning is no console is none; no console says so little of itself in this many bytes.
 const BEGINNING: usize = 1 << 20;
+/// So much of a log is read for what services say, and all of it where its sample has lines of theirs.
+const SERVICES: usize = 16 << 20;
 /// No more of a boot is held back.
 const HELD: usize = 64 << 20;
 
 /// Reads a log for a scanner of incidents, and as a console if it is one. Of a console a boot that nobody could log in
 /// to, and that another followed, is over and done with: its incidents do not count.
-pub(super) fn feed(scanner: &mut Scanner, mut blocks: Blocks) -> std::io::Result<Option<Console>> {
+pub(super) fn feed(
+    scanner: &mut Scanner,
+    census: &mut Census,
+    services: &mut service_log::Scanner,
+    mut blocks: Blocks,
+) -> std::io::Result<Option<Console>> {
     let mut reader = Reader::default();
     // The boots that were read and not yet given to the scanner, and whether each came up.
     let mut held: Vec<(Vec<u8>, bool)> = vec![(Vec::new(), false)];
     let mut watched = true;
     let mut read = 0;
+    let mut seen = 0;
     let result = loop {
         let block = match blocks.next_block() {
             Ok(Some(block)) => block,
             Ok(None) => break Ok(()),
             Err(error) => break Err(error),
         };
+        census.block(block);
+        seen += block.len();
+        services.block(block, census.services > 0 || seen < SERVICES);
         if !watched {
             scanner.block(block);
             continue;
@@ -63,6 +76,8 @@ fn give(scanner: &mut Scanner, held: &mut Vec<(Vec<u8>, bool)>, is_console: bool
     for (index, (text, up)) in held.iter().enumerate() {
         if !is_console || *up || index == last {
             scanner.block(text);
+        } else {
+            scanner.pass_over(text.lines().count() as u64);
         }
     }
     *held = vec![(Vec::new(), false)];
@@ -131,6 +146,13 @@ pub fn why(stop: &Stop) -> Text {
         }
         Cause::RootMissing if named => tr!("the root device {culprit} is not there", culprit),
         Cause::RootMissing => tr!("the root device is not there"),
+        Cause::StorageDriver => {
+            tr!("the driver {culprit}, which the disks hang on, failed, so that the root device is not there", culprit)
+        }
+        Cause::LvmDevices => {
+            tr!("LVM's devices file is of another disk, and hides the volumes of this one: {culprit}", culprit)
+        }
+        Cause::RootOverNetwork => tr!("the root file system could not be mounted over NFS"),
         Cause::RootUnnamed => tr!("the kernel command line does not say which device is the root"),
         Cause::RootUnmountable if named => tr!("the root file system on {culprit} cannot be mounted", culprit),
         Cause::RootUnmountable => tr!("the root file system cannot be mounted"),

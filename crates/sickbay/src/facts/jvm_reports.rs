@@ -8,15 +8,34 @@ use sickbay_formats::hs_err::{self, Report};
 use sickbay_target::{FileKind, Kind};
 
 use crate::check::Skip;
+use crate::facts::kernel_log::KernelLog;
 use crate::facts::processes::pids;
 use crate::facts::{Fact, Facts, SourceFile};
-use crate::text::Text;
+use crate::tr;
 
-/// The reports of the last days, the newest first.
+/// The reports of the last days, the newest first; all those that stand in logs that were given.
 #[derive(Debug)]
 pub struct JvmReports {
     /// Each with its file.
-    pub list: Vec<(Arc<SourceFile>, Report)>,
+    pub list: Vec<JvmReport>,
+}
+
+/// One report.
+#[derive(Debug)]
+pub struct JvmReport {
+    /// The file; of a log the part of it that is the report.
+    pub file: Arc<SourceFile>,
+    /// How many lines of the log stand before it.
+    pub skipped: usize,
+    /// What it says.
+    pub report: Report,
+}
+
+impl JvmReport {
+    /// Where a line of the report stands, as evidence names it.
+    pub fn place(&self, line: usize) -> String {
+        format!("{}:{}", self.file.path.display(), self.skipped + line)
+    }
 }
 
 /// What is older than a week has been seen, or does not matter.
@@ -53,7 +72,7 @@ impl Fact for JvmReports {
             let Ok(bytes) = root.read_up_to(&path, LIMIT) else { continue };
             if hs_err::is_report(&bytes) {
                 let report = hs_err::parse(&bytes);
-                list.push((Arc::new(SourceFile { path, bytes }), report));
+                list.push(JvmReport { file: Arc::new(SourceFile { path, bytes }), skipped: 0, report });
             }
         }
         Ok(JvmReports { list })
@@ -62,23 +81,28 @@ impl Fact for JvmReports {
 
 /// The reports among logs that were given by themselves, of whatever age.
 fn of_logs(facts: &Facts) -> Result<JvmReports, Skip> {
-    let mut list = Vec::new();
-    for log in facts.target().logs() {
-        let cannot =
-            |error: std::io::Error| Skip::Unknown(Text::verbatim(format!("{}: {error}", log.path().display())));
-        let mut blocks = log.open().map_err(cannot)?;
-        let mut bytes = Vec::new();
-        while let Some(block) = blocks.next_block().map_err(cannot)? {
-            bytes.extend_from_slice(block);
-            // A report says what it is in its first 4 KiB.
-            if (bytes.len() >= 4096 && !hs_err::is_report(&bytes)) || bytes.len() as u64 > LIMIT {
-                break;
-            }
-        }
-        if hs_err::is_report(&bytes) {
-            let report = hs_err::parse(&bytes);
-            list.push((Arc::new(SourceFile { path: log.path().to_owned(), bytes }), report));
-        }
+    let log = facts.get::<KernelLog>()?;
+    let mut list: Vec<JvmReport> = Vec::new();
+    for found in &log.said.jvm {
+        let report = hs_err::parse(&found.text);
+        let file = Arc::new(SourceFile { path: log.source(found.source), bytes: found.text.clone() });
+        let skipped = usize::try_from(found.line.saturating_sub(1)).unwrap_or(usize::MAX);
+        list.push(JvmReport { file, skipped, report });
+    }
+    // A JVM prints the head of its report as well; of the two the whole one tells.
+    let repeats = |one: &JvmReport, other: &JvmReport| {
+        one.report.pid.is_some()
+            && one.report.pid == other.report.pid
+            && one.report.wanted == other.report.wanted
+            && one.report.crash.as_ref().map(|crash| &crash.frame)
+                == other.report.crash.as_ref().map(|crash| &crash.frame)
+            && one.file.bytes.len() < other.file.bytes.len()
+    };
+    let copies: Vec<bool> = list.iter().map(|one| list.iter().any(|other| repeats(one, other))).collect();
+    let mut copies = copies.into_iter();
+    list.retain(|_| !copies.next().unwrap_or(false));
+    if list.is_empty() {
+        return Err(Skip::NotApplicable(tr!("no report of a Java virtual machine is in it")));
     }
     Ok(JvmReports { list })
 }

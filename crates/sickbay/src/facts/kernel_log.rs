@@ -1,11 +1,14 @@
 //! What the kernel said: in the logs that are the target, else in the target's own.
 
 use std::io::{Read, Seek, SeekFrom};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bstr::ByteSlice;
 use sickbay_formats::boot_console::Console;
+use sickbay_formats::census::Census;
+use sickbay_formats::foreign::{self, Foreign};
 use sickbay_formats::kernel_log::{self, Incident, Kind, Scanner, Stamp};
+use sickbay_formats::service_log;
 use sickbay_target::{Blocks, Kind as TargetKind};
 
 use crate::check::Skip;
@@ -25,6 +28,10 @@ pub struct KernelLog {
     pub given: bool,
     /// Those of the sources that are consoles, with what the last boot in each says.
     pub consoles: Vec<(usize, Console)>,
+    /// How much of logs that were given was understood.
+    pub census: Census,
+    /// Why PAM, sshd or systemd cannot work, as logs that were given say it.
+    pub services: Vec<service_log::Seen>,
     /// The moment that the age of an incident is judged at, by the clocks that logs use: a date, and the time since
     /// the start. None where it cannot be told.
     now: Vec<Stamp>,
@@ -43,17 +50,22 @@ const OWN_UNPACKED: u64 = 4 << 30;
 
 impl Fact for KernelLog {
     fn gather(facts: &Facts) -> Result<KernelLog, Skip> {
-        if facts.target().kind == TargetKind::Log { Ok(given(facts)) } else { own(facts) }
+        if facts.target().kind == TargetKind::Log { given(facts) } else { own(facts) }
     }
 }
 
-fn given(facts: &Facts) -> KernelLog {
+/// # Errors
+/// When nothing of it is understood, so that nothing can be said of it.
+fn given(facts: &Facts) -> Result<KernelLog, Skip> {
     let mut log = KernelLog { given: true, ..KernelLog::default() };
     let mut scanner = Scanner::new();
+    let mut services = service_log::Scanner::default();
     for (index, file) in facts.target().logs().iter().enumerate() {
         scanner.source(index);
+        log.census.source();
+        services.source(index);
         log.sources.push(file.path().to_owned());
-        match file.open().and_then(|blocks| console::feed(&mut scanner, blocks)) {
+        match file.open().and_then(|blocks| console::feed(&mut scanner, &mut log.census, &mut services, blocks)) {
             Ok(console) => log.consoles.extend(console.map(|console| (index, console))),
             Err(error) => {
                 let why = error.to_string();
@@ -71,7 +83,50 @@ fn given(facts: &Facts) -> KernelLog {
     let older: Vec<usize> = log.consoles.iter().map(|(index, _)| *index).filter(|index| is_older(*index)).collect();
     log.consoles.retain(|(index, _)| !older.contains(index));
     log.said = scanner.finish();
-    log
+    log.services = services.seen;
+    if log.says_something() || !log.unread.is_empty() {
+        return Ok(log);
+    }
+    let path = match log.sources.as_slice() {
+        [one] => one.clone(),
+        _ => PathBuf::from(&facts.target().name),
+    };
+    Err(Skip::Unknown(not_understood(&path, &log.census)))
+}
+
+/// Why nothing can be said of a log: what it is instead, where that can be told.
+fn not_understood(path: &Path, census: &Census) -> Text {
+    if census.lines == 0 && census.head.iter().all(|byte| byte.is_ascii_whitespace() || *byte == 0) {
+        return tr!("{path} is empty", path);
+    }
+    let what = match foreign::recognise(&census.head) {
+        Some(Foreign::Output(name)) => tr!("it looks like the output of {name}", name),
+        Some(Foreign::File(name)) => tr!("it looks like {name}", name),
+        Some(Foreign::LogOf(name)) => tr!("it looks like a log of {name}", name),
+        Some(Foreign::Unit) => tr!("it looks like a unit of systemd"),
+        Some(Foreign::Script) => tr!("it looks like a script"),
+        Some(Foreign::Markup) => tr!("it looks like HTML or XML"),
+        Some(Foreign::Json) => tr!("it is JSON, but no line of a log is in it"),
+        Some(Foreign::Archive) => tr!("it is an archive: unpack it first"),
+        Some(Foreign::Utf16) => tr!("it is text in UTF-16: make UTF-8 of it first (iconv)"),
+        Some(Foreign::Binary) => tr!("it is no text"),
+        None if census.others > 0 => {
+            let mut programs: Vec<(&String, &u64)> = census.programs.iter().collect();
+            programs.sort_by_key(|(_, lines)| std::cmp::Reverse(**lines));
+            let names: Vec<&str> = programs.into_iter().take(5).map(|(name, _)| name.as_str()).collect();
+            if names.is_empty() {
+                tr!("it has lines of other programs alone")
+            } else {
+                tr!("it has lines of other programs alone ({names})", names = names.join(", "))
+            }
+        }
+        None => tr!("no line of it has a form that is known here"),
+    };
+    tr!(
+        "{path} is not a log that sickbay knows: {what}. It reads what a kernel, systemd, PAM, sshd or a boot's console writes, and hs_err files of Java",
+        path,
+        what
+    )
 }
 
 fn own(facts: &Facts) -> Result<KernelLog, Skip> {
@@ -155,6 +210,19 @@ fn feed(scanner: &mut Scanner, mut blocks: Blocks, left: &mut u64) -> std::io::R
 }
 
 impl KernelLog {
+    /// Whether anything in logs that were given is understood.
+    fn says_something(&self) -> bool {
+        let said = &self.said;
+        let found =
+            !said.incidents.is_empty() || !said.ooms.is_empty() || !said.jvm.is_empty() || !self.services.is_empty();
+        self.census.understood() > 0 || found || !self.consoles.is_empty()
+    }
+
+    /// Whether a line of a kernel is there: else nothing that a kernel says can be missing.
+    pub fn has_kernel(&self) -> bool {
+        !self.given || self.census.kernel > 0 || !self.said.incidents.is_empty() || !self.said.ooms.is_empty()
+    }
+
     /// Whether something of that time counts: always in a log that is examined for itself.
     pub fn counts(&self, last: Option<Stamp>) -> bool {
         if self.given {

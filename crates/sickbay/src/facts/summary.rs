@@ -11,7 +11,7 @@ use crate::facts::kernel_log::KernelLog;
 use crate::facts::kernels::Kernels;
 use crate::facts::live::Kernel;
 use crate::facts::system::System;
-use crate::report::TargetSummary;
+use crate::report::{TargetSummary, Understood};
 use crate::text::Text;
 use crate::tr;
 
@@ -35,6 +35,7 @@ pub fn of(facts: &Arc<Facts>) -> TargetSummary {
         version: release.version,
         pretty_name: release.pretty_name,
         kernel: kernel(facts),
+        understood: None,
         donor: facts.donor().map(donor),
         notes: target.notes().to_vec(),
     }
@@ -48,7 +49,17 @@ fn of_log(facts: &Arc<Facts>) -> TargetSummary {
         log.said.kernel.clone().or_else(of_report)
     });
     let files = facts.target().logs().len();
-    let description = vec![if files == 1 { tr!("log") } else { tr!("{files} logs", files) }];
+    let mut description = vec![if files == 1 { tr!("log") } else { tr!("{files} logs", files) }];
+    let understood = log.as_ref().map(|log| Understood { of: log.census.lines, lines: log.census.understood() });
+    if let (Some(log), Some(Understood { of, lines })) = (&log, &understood) {
+        description.push(match log.census.sampled {
+            false => tr!("{lines} of {of} lines understood", lines = grouped(*lines), of = grouped(*of)),
+            true => tr!("{lines} of {of} lines of a sample understood", lines = grouped(*lines), of = grouped(*of)),
+        });
+        if log.census.others > 0 {
+            description.push(tr!("{count} of other programs", count = grouped(log.census.others)));
+        }
+    }
     TargetSummary {
         kind: "log",
         name: facts.target().name.clone(),
@@ -57,9 +68,17 @@ fn of_log(facts: &Arc<Facts>) -> TargetSummary {
         version: None,
         pretty_name: None,
         kernel,
+        understood,
         donor: None,
         notes: facts.target().notes().to_vec(),
     }
+}
+
+/// `1,204`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let comma = |at: usize| at > 0 && (digits.len() - at).is_multiple_of(3);
+    digits.char_indices().flat_map(|(at, digit)| comma(at).then_some(',').into_iter().chain([digit])).collect()
 }
 
 /// Which system files are taken from: "this machine (Debian 12)".

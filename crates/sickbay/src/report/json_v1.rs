@@ -15,8 +15,8 @@ use crate::finding::{Finding, Place, Severity};
 use crate::proof::{Proof, Stage, State};
 use crate::repair::Risk;
 use crate::repair::verdict;
-use crate::report::Report;
 use crate::report::comparison::ComparisonV1;
+use crate::report::{Report, Understood};
 use crate::text::{Lang, Text};
 
 /// The whole report.
@@ -103,6 +103,9 @@ pub struct Target {
     pub name: String,
     /// The system on it.
     pub release: Release,
+    /// Of logs: how much of them was understood.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub understood: Option<Understood>,
     /// The system from which lost files may be taken, and its release.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub donor: Option<String>,
@@ -293,6 +296,7 @@ pub fn report(report: &Report, lang: Lang) -> ReportV1 {
                 version: report.target.version.clone(),
                 kernel: report.target.kernel.clone(),
             },
+            understood: report.target.understood,
             donor: report.target.donor.as_ref().map(text),
             notes: report.target.notes.iter().map(|note| text(&Text::verbatim(note))).collect(),
         },

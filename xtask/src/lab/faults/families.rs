@@ -208,7 +208,7 @@ unshare -m sh -ec 'mount --bind /dev '$R'/dev; mount -t proc proc '$R'/proc; mou
         "AllowUsers for another on Debian 13",
         r"echo AllowUsers alice >>$R/etc/ssh/sshd_config",
         "sshd-refuses-root",
-    ).on(&TRIXIE).by_ssh(),
+    ).on(&TRIXIE).by_ssh().risky(),
     fault(
         "trixie-sshd-session-missing",
         "sshd-session of Debian 13 is gone",

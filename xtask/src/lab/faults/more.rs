@@ -27,7 +27,7 @@ pub const DEBIAN: &[Fault] = &[
         "SELinux enforcing, and no policy is installed",
         r#"mkdir -p $R/etc/selinux; printf 'SELINUX=enforcing\nSELINUXTYPE=targeted\n' >$R/etc/selinux/config; sed -i 's/\(linux.* ro\) /\1 selinux=1 security=selinux /' $R/boot/grub/grub.cfg; sed -i 's/^GRUB_CMDLINE_LINUX="/&selinux=1 security=selinux /' $R/etc/default/grub"#,
         "selinux-policy-missing",
-    ),
+    ).risky(),
     fault(
         "mount-point-missing",
         "the directory /data is gone",

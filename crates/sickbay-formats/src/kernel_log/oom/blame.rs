@@ -26,7 +26,8 @@ impl Oom {
         Some(anon.saturating_sub(self.counter("shmem").unwrap_or(0)))
     }
 
-    /// What held more than a third of the memory that was short, and more than anything else; `None` where the report
+    /// What held more than a third of the memory that was short, and more than anything else (of shared memory and slab,
+    /// for which no process stands, a sixth); `None` where the report
     /// does not tell, or nothing stands out.
     pub fn holder(&self) -> Option<Holder<'_>> {
         let tasks = self.tasks_rss_kb();
@@ -36,8 +37,11 @@ impl Oom {
             found.map(|(_, kb)| *kb)
         };
         let counter = |name: &str| self.counter(name).unwrap_or(0);
+        // The kernel lists caches only where objects that cannot be reclaimed take more than all programs and files
+        // (is_dump_unreclaim_slabs() in mm/oom_kill.c).
         let total = match memcg {
             Some(memcg) => memcg.usage_kb?,
+            None if self.counter("active_anon").is_none() && !self.slabs.is_empty() => return Some(Holder::Slab),
             None => self.managed_kb()?,
         };
         let anonymous = match memcg {
@@ -60,6 +64,7 @@ impl Oom {
         held.extend(self.consumers.first().map(|top| (top.rss_kb, Holder::Tasks(&top.comm))));
         let (most, holder) = held.into_iter().rev().max_by_key(|(kb, _)| *kb)?;
         let alone = matches!(holder, Holder::Tasks(_)) && most > tasks / 2 && tasks > total / 2;
-        (most > total / 3 || alone).then_some(holder)
+        let largest = matches!(holder, Holder::Shmem | Holder::Slab) && most > total / 6;
+        (most > total / 3 || alone || largest).then_some(holder)
     }
 }

@@ -30,9 +30,26 @@ pub enum Verdict {
     Reserved,
     /// There is enough, but no block is as large as the request; the largest in kB.
     Fragmented(u64),
+    /// How much had to be free is not in the report.
+    Untold,
     /// It could have served the request when the report was written: the lack was elsewhere (a limit, the nodes
     /// allowed), or memory came free meanwhile.
     Enough,
+}
+
+/// What was lacking when no cgroup was at a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lack<'a> {
+    /// Memory.
+    Memory,
+    /// Blocks large enough: memory was free in smaller ones.
+    Blocks,
+    /// Memory in the zones that the request may use, up to the first; the second, higher, had this much free, in kB.
+    LowMemory(&'static str, &'a str, u64),
+    /// The kernel's memory of this cgroup ("" where that is not told) was at its limit: the allocator of pages was not asked.
+    KernelMemory(&'a str),
+    /// Nothing: every zone that the request may use could have served it when the report was written.
+    Nothing,
 }
 
 /// The zones that a machine can have, lowest first: include/linux/mmzone.h.
@@ -88,6 +105,36 @@ impl Oom {
             && self.judge().iter().any(|judged| matches!(judged.verdict, Verdict::Fragmented(_)))
     }
 
+    /// What was lacking, as far as the zones tell.
+    pub fn lack(&self) -> Lack<'_> {
+        if let Some(cgroup) = self.kernel_memory_of.as_deref() {
+            return Lack::KernelMemory(cgroup);
+        }
+        // The allocator of pages never works without a flag: the fault came from somewhere else.
+        if self.page_fault && self.gfp_mask == Some(0) {
+            return Lack::KernelMemory("");
+        }
+        let judged = self.judge();
+        let asked: Vec<&Judgement> = judged.iter().filter(|one| one.verdict != Verdict::NotAsked).collect();
+        let any = |test: fn(&Verdict) -> bool| asked.iter().any(|one| test(&one.verdict));
+        if any(|verdict| matches!(verdict, Verdict::Fragmented(_))) && !any(|verdict| *verdict == Verdict::Enough) {
+            return Lack::Blocks;
+        }
+        if !asked.is_empty() && asked.iter().all(|one| one.verdict == Verdict::Enough) {
+            return Lack::Nothing;
+        }
+        let free: u64 = asked.iter().map(|one| one.usable_kb).fold(0, u64::saturating_add);
+        let above =
+            judged.iter().filter(|one| one.verdict == Verdict::NotAsked).filter_map(|one| self.zones.get(one.zone));
+        let above = above.filter(|zone| zone.min_kb.is_some_and(|min| zone.free_kb > min.saturating_mul(2)));
+        match above.max_by_key(|zone| zone.free_kb).filter(|zone| zone.free_kb > free.saturating_mul(2)) {
+            Some(zone) if !any(|verdict| *verdict == Verdict::Enough) => {
+                Lack::LowMemory(self.asked_zone(), &zone.name, zone.free_kb)
+            }
+            _ => Lack::Memory,
+        }
+    }
+
     /// What became of each zone, lowest last, as the allocator goes through them. Flags that lower the watermark
     /// (`__GFP_HIGH`: to a half) are not counted: such a request fails only when others long did.
     pub fn judge(&self) -> Vec<Judgement> {
@@ -105,22 +152,24 @@ impl Oom {
                 let place = zones.index(&zone.name);
                 let reserve = asked.and_then(|at| zone.lowmem_reserve.get(at).or(zone.lowmem_reserve.last()));
                 let reserve_kb = reserve.copied().unwrap_or(0).saturating_mul(self.page_kb.max(1));
-                let needed_kb = zone.min_kb.saturating_add(reserve_kb);
+                let needed_kb = zone.min_kb.unwrap_or(0).saturating_add(reserve_kb);
                 let usable_kb = zone.free_kb.saturating_sub(if movable { 0 } else { zone.free_cma_kb });
                 let largest = zone.blocks.iter().filter(|(_, count)| *count > 0).map(|(size, _)| *size).max();
                 let verdict = if place > asked || place.is_none() {
                     Verdict::NotAsked
-                } else if usable_kb <= zone.min_kb {
+                } else if zone.min_kb.is_some_and(|min| usable_kb <= min) {
                     Verdict::BelowMin
-                } else if usable_kb <= needed_kb {
+                } else if zone.min_kb.is_some() && usable_kb <= needed_kb {
                     Verdict::Reserved
                 } else {
                     match largest {
                         Some(largest) if order > 0 && largest < wanted_kb => Verdict::Fragmented(largest),
+                        _ if zone.min_kb.is_none() => Verdict::Untold,
                         _ => Verdict::Enough,
                     }
                 };
-                let deficit_kb = if verdict == Verdict::NotAsked { 0 } else { needed_kb.saturating_sub(usable_kb) };
+                let told = !matches!(verdict, Verdict::NotAsked | Verdict::Untold);
+                let deficit_kb = if !told { 0 } else { needed_kb.saturating_sub(usable_kb) };
                 Judgement { zone: index, reserve_kb, needed_kb, usable_kb, deficit_kb, verdict }
             })
             .collect();

@@ -168,10 +168,23 @@ fn is_frame(text: &str) -> bool {
     text.contains("+0x") && text.contains("/0x")
 }
 
+/// The zones that a kernel can have.
+pub(super) const ZONES: [&str; 6] = ["DMA", "DMA32", "Normal", "HighMem", "Movable", "Device"];
+
 fn node(text: &str) -> bool {
-    let Some(rest) = text.strip_prefix("Node ") else { return false };
+    let Some(rest) = text.strip_prefix("Node ") else { return zone(text) };
     let rest = rest.trim_start_matches(|c: char| c.is_ascii_digit());
     rest.starts_with(' ')
+}
+
+/// A zone's line of a kernel without NUMA, which does not name the node: `Normal free:1800kB min:…`, `DMA: 3*4kB …`.
+pub(super) fn zone(text: &str) -> bool {
+    let name = text.bytes().take_while(u8::is_ascii_alphanumeric).count();
+    let (name, rest) = text.split_at(name);
+    let listed = rest.strip_prefix(": ").is_some_and(|rest| {
+        rest.starts_with(|c: char| c.is_ascii_digit()) && rest.split(' ').next().is_some_and(|word| word.contains('*'))
+    });
+    ZONES.contains(&name) && (rest.starts_with(" free:") || listed)
 }
 
 /// A row of the table of slab caches: name, kB used, kB.

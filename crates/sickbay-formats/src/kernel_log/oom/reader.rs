@@ -1,6 +1,10 @@
 //! Puts a report together from the lines of a log.
 
-use super::lines::{Part, is_open, join, memcg_use, part, slab};
+use std::borrow::Cow;
+
+use bstr::ByteSlice;
+
+use super::lines::{Part, ZONES as ZONE_NAMES, is_open, join, memcg_use, part, slab, zone};
 use super::table::Table;
 use super::{Constraint, Kill, Oom, Release, Zone, flags};
 use crate::kernel_log::{Message, Stamp};
@@ -41,13 +45,22 @@ pub struct Reader {
     time: Option<Stamp>,
     /// The process that asked is in a cpuset other than the root.
     some_nodes: bool,
+    /// Where the line that is read stands in its source, and where `line` began.
+    at: u64,
+    began: u64,
+    /// What stood before the name of the process that asked, where no prefix is known that looks so: the shape of each
+    /// of its words. Every line of the report begins so.
+    head: Vec<String>,
+    /// The first line as it was: the name is at its end.
+    asked: String,
 }
 
 impl Reader {
     /// A report that begins with this line.
-    pub fn new(message: &Message<'_>, source: usize) -> Reader {
+    pub fn new(message: &Message<'_>, source: usize, line: u64) -> Reader {
+        let words = message.text.to_str_lossy().trim().chars().take(400).collect();
         Reader {
-            oom: Oom { time: message.time, source, ..Oom::default() },
+            oom: Oom { time: message.time, source, line, words, ..Oom::default() },
             host: message.host.map(<[u8]>::to_vec),
             table: Table::default(),
             sums: Vec::new(),
@@ -57,7 +70,21 @@ impl Reader {
             foreign: 0,
             time: message.time,
             some_nodes: false,
+            at: line,
+            began: line,
+            head: Vec::new(),
+            asked: String::new(),
         }
+    }
+
+    /// The next line stands here in its source.
+    pub fn at(&mut self, line: u64) {
+        self.at = line;
+    }
+
+    /// What SLUB said just before: the name of a cgroup in which there was no room for an object.
+    pub fn no_kernel_memory(&mut self, cgroup: &str) {
+        self.oom.kernel_memory_of = Some(cgroup.to_owned());
     }
 
     /// Whether a line may be of this report: it is not another host's.
@@ -73,6 +100,7 @@ impl Reader {
     /// Takes the next line. [`Fed::Over`] when it begins another report or is too far behind.
     pub fn feed(&mut self, message: &Message<'_>) -> Fed {
         let text = String::from_utf8_lossy(&message.text);
+        let text = self.without_head(text);
         let trimmed = text.trim();
         if trimmed.is_empty() || trimmed == "```" {
             return Fed::More;
@@ -86,10 +114,13 @@ impl Reader {
         // The line is another processor's, or of no report; or it repeats the beginning.
         let begins = kind == Some(Part::Invoked)
             && (self.oom.trigger_comm.is_some() || self.has_kill() || self.kind == Some(Part::Invoked));
-        let late = matches!((self.time, message.time), (Some(before), Some(now)) if before.seconds_to(now).is_some_and(|s| s.abs() > 300));
-        if begins || (late && kind != Some(Part::Row)) {
+        let apart = self.time.zip(message.time).and_then(|(before, now)| between(before, now));
+        let late = apart.is_some_and(|seconds| seconds > 300);
+        let other = apart.is_some_and(|seconds| seconds > 2) && begins_another(trimmed);
+        if begins || other || (late && kind != Some(Part::Row)) {
             return Fed::Over;
         }
+        self.oom.page_fault |= trimmed.contains("pagefault_out_of_memory");
         match kind {
             Some(Part::Other) | None => self.foreign += 1,
             Some(_) => self.foreign = 0,
@@ -102,6 +133,7 @@ impl Reader {
             self.close();
             // Anything may stand before these words: a prefix that is not known.
             self.line = text.into_owned();
+            self.began = self.at;
             self.kind = Some(kind);
             self.prefixed = message.prefixed;
             self.time = message.time.or(self.time);
@@ -109,6 +141,23 @@ impl Reader {
             self.close();
         }
         Fed::More
+    }
+
+    /// The line without what stands before every line of this report, where that is no known prefix.
+    fn without_head<'a>(&self, text: Cow<'a, str>) -> Cow<'a, str> {
+        if self.head.is_empty() {
+            return text;
+        }
+        let mut rest = text.trim_start();
+        for shape in &self.head {
+            let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
+            let (word, after) = rest.split_at(end);
+            if self::shape(word) != *shape {
+                return text;
+            }
+            rest = after.trim_start();
+        }
+        Cow::Owned(rest.to_owned())
     }
 
     fn is_open(&self, kind: Part) -> bool {
@@ -232,7 +281,11 @@ impl Reader {
 
     fn invoked(&mut self, text: &str) {
         let (comm, rest) = text.split_once(" invoked oom-killer").unwrap_or((text, ""));
-        self.oom.trigger_comm = Some(comm.trim().to_owned());
+        self.asked = comm.trim().to_owned();
+        let name = comm_of(&self.asked);
+        let head = self.asked.strip_suffix(name).unwrap_or_default();
+        self.head = head.split_whitespace().take(12).map(shape).collect();
+        self.oom.trigger_comm = Some(name.to_owned());
         let mask = after(rest, "gfp_mask=").unwrap_or_default();
         let digits: String = mask.trim_start_matches("0x").chars().take_while(char::is_ascii_hexdigit).collect();
         self.oom.gfp_mask = u64::from_str_radix(&digits, 16).ok();
@@ -249,7 +302,21 @@ impl Reader {
         self.oom.order = after(rest, "order=").and_then(signed).and_then(|order| i32::try_from(order).ok());
     }
 
+    /// The first such line that names the process which asked is its own; others belong to what came between.
     fn cpu(&mut self, text: &str) {
+        let named = after(text, "Comm: ").or_else(|| after(text, "comm: ")).map(|rest| {
+            let end =
+                [" Not tainted", " Tainted", " Kdump", " tainted", " G "].iter().filter_map(|end| rest.find(end)).min();
+            rest.get(..end.unwrap_or(rest.len())).unwrap_or_default().trim()
+        });
+        if let Some(comm) = named
+            && !self.asked.is_empty()
+        {
+            if self.oom.trigger_pid.is_some() || !self.asked.ends_with(comm) {
+                return;
+            }
+            self.oom.trigger_comm = Some(comm.to_owned());
+        }
         let pid = after(text, "PID: ").or_else(|| after(text, "Pid: "));
         self.oom.trigger_pid = pid.and_then(number).and_then(|pid| u32::try_from(pid).ok());
         let tainted = after(text, "ainted").unwrap_or(text);
@@ -261,7 +328,9 @@ impl Reader {
 
     /// One `Node …` or several that were run together.
     fn nodes(&mut self, text: &str) {
-        for segment in text.split("Node ").skip(1) {
+        // A kernel without NUMA has one node and does not name it.
+        let unnamed = zone(text.trim_start()).then(|| format!("0 {}", text.trim_start()));
+        for segment in unnamed.as_deref().into_iter().chain(text.split("Node ").skip(1)) {
             let Some((node, rest)) = segment.trim_start().split_once(' ') else { continue };
             let Ok(node) = node.parse::<u32>() else { continue };
             let rest = rest.trim_start();
@@ -273,23 +342,28 @@ impl Reader {
                 self.oom.kernel_stack_kb = self.oom.kernel_stack_kb.saturating_add(stack);
             }
             let name: String = rest.chars().take_while(char::is_ascii_alphanumeric).collect();
-            if !["DMA", "DMA32", "Normal", "HighMem", "Movable", "Device"].contains(&name.as_str()) {
+            if !ZONE_NAMES.contains(&name.as_str()) {
                 continue;
             }
             let tail = rest.get(name.len()..).unwrap_or_default();
             let known = self.oom.zones.iter().position(|zone| zone.node == node && zone.name == name);
             if let Some(blocks) = tail.trim_start().strip_prefix(':') {
+                let blocks = self::blocks(blocks);
                 if let Some(zone) = known.and_then(|at| self.oom.zones.get_mut(at)) {
-                    zone.blocks = self::blocks(blocks);
+                    zone.blocks = blocks;
+                } else if self.oom.zones.len() < ZONES && !blocks.is_empty() {
+                    let size = |(size, count): &(u64, u64)| size.saturating_mul(*count);
+                    let free_kb = blocks.iter().map(size).fold(0, u64::saturating_add);
+                    self.oom.zones.push(Zone { node, name, free_kb, blocks, ..Zone::default() });
                 }
             } else if let Some(free) = value(tail, "free") {
                 let zone = Zone {
                     node,
                     name,
                     free_kb: free,
-                    min_kb: value(tail, "min").unwrap_or(0),
-                    low_kb: value(tail, "low").unwrap_or(0),
-                    high_kb: value(tail, "high").unwrap_or(0),
+                    min_kb: value(tail, "min"),
+                    low_kb: value(tail, "low"),
+                    high_kb: value(tail, "high"),
                     free_cma_kb: value(tail, "free_cma").unwrap_or(0),
                     managed_kb: value(tail, "managed").unwrap_or(0),
                     ..Zone::default()
@@ -385,7 +459,9 @@ impl Reader {
             "swap" | "memory+swap" => {
                 memcg.swap_usage_kb = usage;
                 memcg.swap_limit_kb = limit;
+                memcg.together = head != "swap";
             }
+            "kmem" => memcg.kernel_kb = usage.zip(limit),
             _ => {}
         }
     }
@@ -416,7 +492,8 @@ impl Reader {
         let Some(pid) = number(rest).and_then(|pid| u32::try_from(pid).ok()) else { return };
         let score = after(rest, ") score ").or_else(|| after(rest, " score ")).and_then(number);
         if self.oom.kills.len() < KILLS {
-            self.oom.kills.push(Kill { time: self.time, pid, comm: comm(rest), score, ..Kill::default() });
+            let line = self.began;
+            self.oom.kills.push(Kill { time: self.time, pid, comm: comm(rest), score, line, ..Kill::default() });
         }
     }
 
@@ -436,6 +513,7 @@ impl Reader {
             file_rss_kb: field("file-rss:"),
             shmem_rss_kb: field("shmem-rss:"),
             oom_score_adj: after(rest, "oom_score_adj:").and_then(signed),
+            line: self.began,
             reaped: false,
         };
         // The choice and the kill are two lines before 5.0. A child that dies for its parent takes the choice's place.
@@ -455,6 +533,51 @@ impl Reader {
             self.oom.memcg.get_or_insert_default();
         }
     }
+}
+
+/// Seconds between two lines. A date with a year and one without are of two clocks, as where a container's log has the
+/// one and the kernel's own prefix the other.
+fn between(before: Stamp, now: Stamp) -> Option<i64> {
+    match (before, now) {
+        (Stamp::Date { year: Some(_), .. }, Stamp::Date { year: None, .. })
+        | (Stamp::Date { year: None, .. }, Stamp::Date { year: Some(_), .. }) => None,
+        _ => before.seconds_to(now).map(i64::abs),
+    }
+}
+
+/// Whether a line begins a report of something else.
+fn begins_another(text: &str) -> bool {
+    const WORDS: [&str; 6] =
+        ["WARNING: CPU: ", "------------[ cut here", "BUG: ", "INFO: task ", "INFO: rcu", "general protection fault"];
+    WORDS.iter().any(|words| text.contains(words))
+}
+
+/// The name of a process at the end of a text: at most 15 bytes (TASK_COMM_LEN), which may have blanks. What is longer, or has
+/// marks that prefixes end with, has something before the name that is not known: the name is then its last word.
+fn comm_of(text: &str) -> &str {
+    let text = ["] ", ": ", "| ", "> ", ") "]
+        .iter()
+        .fold(text, |text, mark| text.rsplit_once(mark).map_or(text, |(_, name)| name));
+    match text.len() {
+        0..=15 => text,
+        _ => text.rsplit(char::is_whitespace).next().unwrap_or(text),
+    }
+}
+
+/// A word with every run of digits as one `0` and every run of letters as one `a`.
+fn shape(word: &str) -> String {
+    let mut shape = String::new();
+    for c in word.chars() {
+        let class = match c {
+            '0'..='9' => '0',
+            c if c.is_alphabetic() => 'a',
+            c => c,
+        };
+        if !(matches!(class, '0' | 'a') && shape.ends_with(class)) {
+            shape.push(class);
+        }
+    }
+    shape
 }
 
 /// Whether the zones of the report are clearly less than the machine's: by more than a sixteenth.

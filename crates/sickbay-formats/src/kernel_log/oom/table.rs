@@ -34,6 +34,8 @@ pub(super) struct Row {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Table {
     columns: Vec<String>,
+    /// Columns behind the name.
+    behind: usize,
     commands: HashMap<String, (u64, u64, u64)>,
     processes: HashMap<u32, (u64, u64, Option<i64>)>,
     rows: u64,
@@ -44,6 +46,7 @@ impl Table {
     pub(super) fn head(&mut self, text: &str) {
         let names = text.split_once(']').map(|(_, names)| names).unwrap_or_default();
         self.columns = names.split_whitespace().take_while(|name| *name != "name").map(str::to_owned).collect();
+        self.behind = names.split_whitespace().skip_while(|name| *name != "name").skip(1).count();
     }
 
     /// A row: `[  355]     0   355     4868       66 …  name`. The name may be missing, and may have blanks.
@@ -59,8 +62,15 @@ impl Table {
             numbers.push(number);
             rest = after.trim_start();
         }
-        if numbers.len() < 4 {
+        if numbers.len() < 4.min(most) {
             return None;
+        }
+        // Other columns may stand behind the name; what is no number is a part of it.
+        for _ in 0..self.behind {
+            match rest.trim_end().rsplit_once(char::is_whitespace) {
+                Some((name, number)) if number.parse::<i64>().is_ok() => rest = name,
+                _ => break,
+            }
         }
         let at = |name: &str, default: Option<usize>| {
             let place = if self.columns.is_empty() { default } else { self.columns.iter().position(|c| c == name) };

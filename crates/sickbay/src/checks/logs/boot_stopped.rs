@@ -3,11 +3,11 @@
 use sickbay_formats::boot_console::{Cause, Said, Verdict};
 use sickbay_formats::span::Span;
 
-use super::kernel_log;
 use super::kernel_panic::BOOT_PANIC;
 use crate::check::{Skip, Verdict as Told};
 use crate::facts::Facts;
 use crate::facts::console::{stage, why};
+use crate::facts::kernel_log::KernelLog;
 use crate::finding::{Findings, Line, Place, Severity};
 use crate::{check, tr};
 
@@ -28,7 +28,8 @@ check! {
 }
 
 fn run(facts: &Facts, found: &mut Findings) -> Told {
-    let log = kernel_log(facts, found)?;
+    let log = facts.get::<KernelLog>()?;
+    log.tell_unread(found);
     if log.consoles.is_empty() {
         return Err(Skip::NotApplicable(tr!("it is no console of a boot")));
     }
@@ -86,11 +87,12 @@ fn run(facts: &Facts, found: &mut Findings) -> Told {
                 | Cause::CheckFailed
                 | Cause::RootUnmountable
                 | Cause::RootMissing
+                | Cause::StorageDriver
         ) {
             finding.explains("/dev");
         }
         finding
-            .by_hand(tr!("point sickbay check at the disk itself: it names the file at fault and offers the repair"));
+            .by_hand(tr!("point sickbay check at the disk itself: it may name the file at fault and offer the repair"));
     }
     Ok(())
 }

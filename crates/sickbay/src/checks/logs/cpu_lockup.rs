@@ -32,6 +32,26 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         tr!("a processor was stuck in the kernel: {tasks}", tasks = seen.subjects()),
     );
     seen.describe(finding);
+    let lockups: Vec<serde_json::Value> = seen
+        .each
+        .iter()
+        .map(|one| {
+            let number = |words: &str| {
+                let rest = one.words.split_once(words)?.1;
+                rest.get(..rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len()))?.parse::<u64>().ok()
+            };
+            serde_json::json!({
+                "cpu": number("CPU#").or_else(|| number("on cpu ")),
+                "seconds": number("stuck for "),
+                "task": one.subject,
+                "function": one.function,
+            })
+        })
+        .collect();
+    finding.detail("lockups", lockups);
+    if let Some(function) = seen.each.iter().find_map(|one| one.function.as_deref()) {
+        finding.note(tr!("it was in {function}", function));
+    }
     finding.why(tr!("nothing else ran on it meanwhile; in a virtual machine the host may have withheld it"));
     finding.by_hand(tr!("compare the time with steal time and with the host; else try a newer kernel"));
     Ok(())

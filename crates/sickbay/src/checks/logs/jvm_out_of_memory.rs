@@ -1,14 +1,13 @@
 //! A Java virtual machine could not get memory, and which limit refused it.
 
-use sickbay_formats::hs_err::{Report, Wanted};
+use sickbay_formats::hs_err::{Report, System, Wanted};
 use sickbay_formats::procfs::kernel_version;
 use sickbay_target::Kind;
 
 use crate::alloc::{Accounting, Asker, CgroupLimit, Says};
 use crate::check::Verdict;
 use crate::facts::Facts;
-use crate::facts::SourceFile;
-use crate::facts::jvm_reports::JvmReports;
+use crate::facts::jvm_reports::{JvmReport, JvmReports};
 use crate::facts::memory::size;
 use crate::finding::{Findings, Severity};
 use crate::text::Text;
@@ -33,16 +32,29 @@ check! {
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     // Beside others on a machine it is history; given by itself it is the question.
     let severity = if facts.target().kind == Kind::Log { Severity::Error } else { Severity::Note };
-    for (file, report) in &facts.get::<JvmReports>()?.list {
-        tell(found, severity, file, report);
+    for jvm in &facts.get::<JvmReports>()?.list {
+        tell(found, severity, jvm);
     }
     Ok(())
 }
 
 /// The finding of one report, if it tells of memory.
-pub fn tell(found: &mut Findings, severity: Severity, file: &SourceFile, report: &Report) {
+fn tell(found: &mut Findings, severity: Severity, jvm: &JvmReport) {
+    let (file, report) = (&jvm.file, &jvm.report);
     let (message, judged) = match &report.wanted {
         None => return,
+        Some(wanted) if let System::Other(name) = &report.system => {
+            let finding = found.note(tr!(
+                "Java was refused memory on {system}: what is judged here are the rules of Linux",
+                system = name.as_str()
+            ));
+            finding.at_path(&file.path).detail("system", name.as_str());
+            if let Wanted::Memory { bytes, .. } = wanted {
+                finding.detail("bytes", *bytes);
+            }
+            finding.evidence(jvm.place(report.line), file.line_text(report.line));
+            return;
+        }
         Some(Wanted::Thread) => (tr!("Java was refused a thread"), thread(report)),
         Some(Wanted::Memory { bytes, .. }) => {
             let wanted = size(bytes / 1024);
@@ -53,7 +65,7 @@ pub fn tell(found: &mut Findings, severity: Severity, file: &SourceFile, report:
     let finding = found.add(severity, message);
     finding.at_path(&file.path).why(why).by_hand(by_hand);
     if report.line > 0 {
-        finding.evidence(format!("{}:{}", file.path.display(), report.line), file.line_text(report.line));
+        finding.evidence(jvm.place(report.line), file.line_text(report.line));
     }
     if let Some(formula) = formula {
         finding.evidence("/proc/meminfo", formula);
@@ -110,7 +122,6 @@ fn raise(rule: &str) -> Text {
 
 fn memory(report: &Report, bytes: u64) -> Judged {
     let version = kernel_version(&report.release).unwrap_or_default();
-    let value = |name: &str| report.meminfo.or_zero(name);
     let accounting = |mode: u64, reserves: (u64, u64)| Accounting {
         release: report.release.clone(),
         version,
@@ -157,7 +168,15 @@ fn memory(report: &Report, bytes: u64) -> Judged {
         let by_hand = tr!("ask on the machine itself: sickbay explain alloc {bytes}", bytes);
         return Judged { why, formula: None, by_hand };
     }
-    if let Some(rule) = refusing(&accounting(0, (0, 0)), &asker(true, mapped), false) {
+    // The kernel writes these in this order: what is missing behind them this kernel does not count.
+    let known = |names: &[&str]| names.iter().all(|name| report.meminfo.get(name).is_some());
+    let guess = if version >= (5, 2) {
+        known(&["MemTotal", "SwapTotal"])
+    } else {
+        known(&["MemTotal", "MemFree", "Cached", "SwapTotal", "CommitLimit"]) && swap_free(report).is_some()
+    };
+    let less = || tr!("ask for less (-Xms, -Xmx), or add memory or swap");
+    if guess && let Some(rule) = refusing(&accounting(0, (0, 0)), &asker(true, mapped), false) {
         let text = match version >= (5, 2) {
             true => {
                 tr!("it is more than all memory and swap together; no setting but vm.overcommit_memory = 1 grants that")
@@ -166,10 +185,24 @@ fn memory(report: &Report, bytes: u64) -> Judged {
                 "it is more than was free or easily freed, which this kernel does not grant: use a smaller heap, or vm.overcommit_memory = 1"
             ),
         };
-        let by_hand = tr!("ask for less (-Xms, -Xmx), or add memory or swap");
-        return Judged { why: text, formula: Some(rule.formula), by_hand };
+        return Judged { why: text, formula: Some(rule.formula), by_hand: less() };
     }
-    let (limit, committed) = (value("CommitLimit"), value("Committed_AS"));
+    let on_the_machine = || tr!("ask on the machine itself: sickbay explain alloc {bytes}", bytes);
+    let (Some(limit), Some(committed)) = (report.meminfo.get("CommitLimit"), report.meminfo.get("Committed_AS")) else {
+        let why = tr!("the report ends inside its copy of /proc/meminfo: which limit refused cannot be told");
+        return Judged { why, formula: None, by_hand: on_the_machine() };
+    };
+    let short = Shortage::of(report, bytes);
+    // Kernels that refuse for want of memory: before 5.2, of which RHEL 8 may have taken the change over.
+    let refuses_when_short = version > (0, 0) && version < (5, 2) && version != (4, 18);
+    if refuses_when_short && let Some(short) = &short {
+        let why = tr!(
+            "memory was short: {available} of {wanted} were available, and this kernel grants only what is free or easily freed, less what it keeps for itself",
+            available = size(short.available),
+            wanted = size(short.wanted)
+        );
+        return Judged { why, formula: Some(short.formula.clone()), by_hand: less() };
+    }
     // In mode 2 the sum never rises above the limit: where it is above, the mode was another.
     let promise_more = || {
         tr!(
@@ -197,10 +230,64 @@ fn memory(report: &Report, bytes: u64) -> Judged {
     {
         return Judged { why: tr!("its cgroup was at its memory limit"), formula: None, by_hand: raise("cgroup") };
     }
+    if let Some(short) = short {
+        let (available, wanted) = (size(short.available), size(short.wanted));
+        let why = match version >= (5, 2) {
+            true => tr!(
+                "memory was short ({available} of {wanted} were available), but since Linux 5.2 a request is not refused for that: what refused it is not in the report; look at vm.max_map_count and at the limits of the process",
+                available,
+                wanted
+            ),
+            false => tr!(
+                "memory was short ({available} of {wanted} were available); whether this kernel refuses for that is not known",
+                available,
+                wanted
+            ),
+        };
+        return Judged { why, formula: Some(short.formula), by_hand: less() };
+    }
+    if available(report).is_none() {
+        let why = tr!("the report lacks fields of /proc/meminfo: which limit refused cannot be told");
+        return Judged { why, formula: None, by_hand: on_the_machine() };
+    }
     let why = tr!(
         "there was memory and no limit in the report refuses it: look at vm.max_map_count, at vm.min_free_kbytes, and at limits of its cgroup"
     );
-    Judged { why, formula: None, by_hand: tr!("ask on the machine itself: sickbay explain alloc {bytes}", bytes) }
+    Judged { why, formula: None, by_hand: on_the_machine() }
+}
+
+/// Less was available than was asked for; in KiB.
+struct Shortage {
+    available: u64,
+    wanted: u64,
+    formula: String,
+}
+
+impl Shortage {
+    fn of(report: &Report, bytes: u64) -> Option<Shortage> {
+        let (memory, formula) = available(report)?;
+        let swap = swap_free(report)?;
+        let (available, wanted) = (memory.saturating_add(swap), bytes.div_ceil(1024));
+        let formula = format!("{formula} + SwapFree {swap} = {available} < {wanted} kB");
+        (available < wanted).then_some(Shortage { available, wanted, formula })
+    }
+}
+
+/// Where there is no swap, none of it is free.
+fn swap_free(report: &Report) -> Option<u64> {
+    let value = |name: &str| report.meminfo.get(name);
+    value("SwapFree").or_else(|| value("SwapTotal").filter(|total| *total == 0))
+}
+
+/// What could be had without swapping, in KiB, and how that is reckoned; before 3.14 the kernel does not say it itself.
+fn available(report: &Report) -> Option<(u64, String)> {
+    let value = |name: &str| report.meminfo.get(name);
+    if let Some(available) = value("MemAvailable") {
+        return Some((available, format!("MemAvailable {available}")));
+    }
+    let (free, cached, shmem) = (value("MemFree")?, value("Cached")?, value("Shmem")?);
+    let available = free.saturating_add(cached).saturating_sub(shmem);
+    Some((available, format!("MemFree {free} + Cached {cached} - Shmem {shmem}")))
 }
 
 fn thread(report: &Report) -> Judged {
@@ -267,7 +354,45 @@ mod tests {
         assert!(why("6.18.44", 16 << 20, &data).contains("RLIMIT_DATA"));
         let group = format!("{meminfo}\nmemory_limit_in_bytes: 524288 k\nmemory_usage_in_bytes: 523000 k");
         assert_eq!(why("6.18.44", 16 << 20, &group), "its cgroup was at its memory limit");
-        assert!(why("6.18.44", 16 << 20, meminfo).contains("max_map_count"));
+        let calm = format!("{meminfo}\nSwapFree: 0 kB\nCached: 100 kB\nShmem: 0 kB");
+        assert!(why("6.18.44", 16 << 20, &calm).contains("max_map_count"));
+        assert!(why("6.18.44", 16 << 20, meminfo).contains("cannot be told"));
         assert!(why("6.18.44", 16 << 20, "").contains("cannot be told"));
+    }
+
+    /// 39 MiB are available: whether that is why depends on the kernel.
+    #[test]
+    fn memory_that_was_short() {
+        let meminfo = "MemTotal: 4000000 kB\nMemFree: 90000 kB\nMemAvailable: 40000 kB\nBuffers: 0 kB\nCached: 110000 kB\n\
+            SwapTotal: 0 kB\nSwapFree: 0 kB\nShmem: 20000 kB\nSReclaimable: 30000 kB\nCommitLimit: 2000000 kB\n\
+            Committed_AS: 7000000 kB";
+        for old in [EL7, "3.16.0-4-amd64", "4.15.0-20-generic", "5.1.0"] {
+            assert!(why(old, 128 << 20, meminfo).starts_with("memory was short: "), "{old}");
+        }
+        for unknown in ["4.18.0-305.el8.x86_64", ""] {
+            assert!(why(unknown, 128 << 20, meminfo).ends_with("is not known"), "{unknown}");
+        }
+        for new in ["5.2.0", "5.15.0-1-generic", "6.8.0"] {
+            assert!(why(new, 128 << 20, meminfo).contains("since Linux 5.2"), "{new}");
+        }
+        // Before 3.14 the kernel does not say MemAvailable.
+        let old = meminfo.replace("MemAvailable: 40000 kB\n", "").replace("MemFree: 90000", "MemFree: 12000");
+        assert!(why("2.6.32-754.el6.x86_64", 120 << 20, &old).starts_with("memory was short: "));
+        // With swap there is enough.
+        let swap = meminfo.replace("SwapTotal: 0 kB\nSwapFree: 0 kB", "SwapTotal: 4000000 kB\nSwapFree: 4000000 kB");
+        assert!(why("5.15.0", 128 << 20, &swap).starts_with("there was memory"));
+    }
+
+    /// Wherever the copy of /proc/meminfo ends, what is not there is not taken for 0.
+    #[test]
+    fn a_report_that_is_cut() {
+        let meminfo = "MemTotal: 4000000 kB\nMemFree: 3000000 kB\nMemAvailable: 3500000 kB\nBuffers: 0 kB\n\
+            Cached: 110000 kB\nSwapTotal: 0 kB\nSwapFree: 0 kB\nShmem: 20000 kB\nSReclaimable: 30000 kB\n";
+        let ends: Vec<usize> = meminfo.match_indices('\n').map(|(at, _)| at).collect();
+        for release in [EL7, "4.18.0-372.el8.x86_64", "5.15.0-1-generic"] {
+            for end in &ends {
+                assert!(why(release, 256 << 20, &meminfo[..*end]).contains("cannot be told"), "{release} {end}");
+            }
+        }
     }
 }

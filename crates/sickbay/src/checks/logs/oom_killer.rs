@@ -42,8 +42,10 @@ const SCOPES: usize = 16;
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let log = kernel_log(facts, found)?;
     let mut scopes: Vec<(String, Vec<&Oom>)> = Vec::new();
-    for oom in log.said.ooms.iter().filter(|oom| oom.constraint != Constraint::Manual) {
-        let scope = oom.memcg.as_ref().map(|memcg| memcg.limited.clone()).unwrap_or_default();
+    for oom in &log.said.ooms {
+        // What a person asked for is no lack of memory.
+        let manual = (oom.constraint == Constraint::Manual).then(|| "SysRq".to_owned());
+        let scope = manual.unwrap_or_else(|| oom.memcg.as_ref().map(|memcg| memcg.limited.clone()).unwrap_or_default());
         match scopes.iter().position(|(known, _)| *known == scope) {
             Some(at) => scopes[at].1.push(oom),
             None if scopes.len() < SCOPES => scopes.push((scope, vec![oom])),
@@ -68,8 +70,11 @@ fn report(log: &KernelLog, ooms: &[&Oom], found: &mut Findings) {
     if !log.counts(incident.last().and_then(|oom| oom.time)) {
         return;
     }
-    let finding = found.add(log.severity(Severity::Error), oom_story::message(oom, incident));
-    finding.at_path(log.source(oom.source));
+    let grave = if oom.constraint == Constraint::Manual { Severity::Note } else { Severity::Error };
+    let finding = found.add(log.severity(grave), oom_story::message(oom, incident));
+    let source = log.source(oom.source);
+    finding.at_path(&source);
+    finding.evidence(format!("{}:{}", source.display(), oom.line), oom.words.as_str());
     oom_story::tell(oom, incident, finding);
     if ooms.len() > 1 {
         let count = if ooms.len() == log.said.ooms.len() { log.said.oom_count } else { ooms.len() as u64 };
@@ -78,9 +83,7 @@ fn report(log: &KernelLog, ooms: &[&Oom], found: &mut Findings) {
             times = times(count, ooms.first().and_then(|oom| oom.time), ooms.last().and_then(|oom| oom.time))
         ));
     }
-    finding.why(tr!(
-        "the kernel searched for memory in vain before it killed: a CPU peak at that moment is the effect of the lack of memory, not its cause"
-    ));
+    finding.why(oom_story::why(oom));
     finding.by_hand(oom_story::advice(oom));
     finding.explains(PANIC_ON_OOM);
 }

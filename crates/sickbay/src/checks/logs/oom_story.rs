@@ -1,7 +1,7 @@
 //! A report of the OOM killer in words, and as details.
 
 use serde_json::{Value, json};
-use sickbay_formats::kernel_log::oom::{Constraint, Holder, Judgement, Kill, Oom, Verdict, Zone};
+use sickbay_formats::kernel_log::oom::{Constraint, Holder, Judgement, Kill, Lack, Limit, Oom, Verdict, Zone};
 
 use super::size;
 use crate::finding::Finding;
@@ -31,14 +31,73 @@ pub(super) fn message(oom: &Oom, incident: &[&Oom]) -> Text {
     match (&oom.constraint, &oom.memcg) {
         (Constraint::Memcg, Some(memcg)) => {
             let path = if memcg.limited.is_empty() { "?" } else { memcg.limited.as_str() };
-            match memcg.limit_kb {
-                Some(limit) => tr!("cgroup {path} reached its limit of {limit}: {who}", path, limit = size(limit), who),
-                None => tr!("cgroup {path} reached its limit of memory: {who}", path, who),
+            match memcg.reached() {
+                Limit::Memory(Some(limit)) => {
+                    tr!("cgroup {path} reached its limit of {limit}: {who}", path, limit = size(limit), who)
+                }
+                Limit::Memory(None) => tr!("cgroup {path} reached its limit of memory: {who}", path, who),
+                Limit::WithSwap(limit) => tr!(
+                    "cgroup {path} reached its limit of {limit} for memory and swap together: {who}",
+                    path,
+                    limit = size(limit),
+                    who
+                ),
+                Limit::Kernel(limit) => tr!(
+                    "cgroup {path} reached its limit of {limit} for the kernel's own memory: {who}",
+                    path,
+                    limit = size(limit),
+                    who
+                ),
             }
         }
+        (Constraint::Manual, _) => tr!("somebody told the kernel to kill (SysRq f): {who}", who),
         (Constraint::Cpuset, _) => tr!("the nodes of a cpuset were out of memory: {who}", who),
         (Constraint::MemoryPolicy, _) => tr!("the nodes of a memory policy were out of memory: {who}", who),
-        _ => tr!("the machine was out of memory: {who}", who),
+        _ => match oom.lack() {
+            Lack::Memory => tr!("the machine was out of memory: {who}", who),
+            Lack::Blocks => tr!(
+                "free memory was in pieces too small for a request of order {order}: {who}",
+                order = oom.order.unwrap_or(0),
+                who
+            ),
+            Lack::LowMemory(zone, other, free) => {
+                tr!(
+                    "zone {zone} was out of memory, while {other} had {free} free: {who}",
+                    zone,
+                    other,
+                    free = size(free),
+                    who
+                )
+            }
+            Lack::KernelMemory("") => tr!("a page fault got no memory, although memory was free: {who}", who),
+            Lack::KernelMemory(cgroup) => tr!(
+                "the kernel's memory of cgroup {cgroup} was at its limit, although the machine had memory: {who}",
+                cgroup,
+                who
+            ),
+            Lack::Nothing => tr!("the OOM killer ran although memory was free: {who}", who),
+        },
+    }
+}
+
+/// Why a processor may have been busy, where the kernel searched for memory.
+pub(super) fn why(oom: &Oom) -> Text {
+    match (&oom.constraint, oom.lack()) {
+        (Constraint::Manual, _) => tr!("no memory was lacking: order -1 is what SysRq f asks for"),
+        (Constraint::Memcg | Constraint::Cpuset | Constraint::MemoryPolicy, _) | (_, Lack::Memory | Lack::Blocks) => {
+            tr!(
+                "the kernel searched for memory in vain before it killed: a CPU peak at that moment is the effect of the lack of memory, not its cause"
+            )
+        }
+        (_, Lack::LowMemory(zone, ..)) => {
+            tr!("such a request may use no zone above {zone}: what is free above it does not help", zone)
+        }
+        (_, Lack::KernelMemory(_)) => tr!(
+            "the allocator of pages was not asked, or had enough: the limit on kernel memory of a cgroup refused, and who was killed has nothing to do with it"
+        ),
+        (_, Lack::Nothing) => tr!(
+            "each zone that the request may use had more than it needed when the report was written: memory came free meanwhile, or a limit elsewhere refused"
+        ),
     }
 }
 
@@ -94,13 +153,14 @@ fn zones(oom: &Oom, judged: &[Judgement], finding: &mut Finding) {
     }
     for zone in &oom.zones {
         let blocks: Vec<String> = zone.blocks.iter().map(|(size, count)| format!("{count}×{size}")).collect();
+        let or = |value: Option<u64>| value.map_or_else(|| "?".to_owned(), |value| value.to_string());
         finding.verbose_note(tr!(
             "{name}: free {free}, min {min}, low {low}, high {high}, managed {managed} kB; lowmem_reserve {reserve} pages; free blocks in kB: {blocks}",
             name = name(oom, zone),
             free = zone.free_kb,
-            min = zone.min_kb,
-            low = zone.low_kb,
-            high = zone.high_kb,
+            min = or(zone.min_kb),
+            low = or(zone.low_kb),
+            high = or(zone.high_kb),
             managed = zone.managed_kb,
             reserve = format!("{:?}", zone.lowmem_reserve),
             blocks = blocks.join(" ")
@@ -115,7 +175,7 @@ fn name(oom: &Oom, zone: &Zone) -> String {
 }
 
 fn verdict(oom: &Oom, zone: &Zone, judgement: &Judgement, asked: &str) -> Text {
-    let (free, min, deficit) = (judgement.usable_kb, zone.min_kb, judgement.deficit_kb);
+    let (free, min, deficit) = (judgement.usable_kb, zone.min_kb.unwrap_or(0), judgement.deficit_kb);
     match judgement.verdict {
         Verdict::NotAsked => tr!("is above {asked}, where such a request may go at most", asked),
         // More than the sum must be free.
@@ -145,6 +205,7 @@ fn verdict(oom: &Oom, zone: &Zone, judgement: &Judgement, asked: &str) -> Text {
                 wanted
             )
         }
+        Verdict::Untold => tr!("{free} kB free; how much had to be free is not in the log", free),
         Verdict::Enough => {
             tr!(
                 "{free} kB free, {needed} kB needed: enough when the report was written",
@@ -174,19 +235,21 @@ fn memory(oom: &Oom, finding: &mut Finding) {
             task
         ));
     }
-    let sum = |names: &[&str]| names.iter().filter_map(|name| oom.counter(name)).fold(0, u64::saturating_add);
-    if oom.counter("active_anon").is_some() {
-        finding.note(tr!(
-            "anonymous {anon}, page cache {file}, shared memory and tmpfs {shmem}, slab {slab} ({fixed} of it cannot be freed), page tables {tables}, huge pages {huge}, booked nowhere {unknown}",
-            anon = size(oom.anonymous_kb().unwrap_or(0)),
-            file = size(sum(&["active_file", "inactive_file"])),
-            shmem = size(sum(&["shmem"])),
-            slab = size(sum(&["slab_reclaimable", "slab_unreclaimable"])),
-            fixed = size(sum(&["slab_unreclaimable"])),
-            tables = size(sum(&["pagetables"])),
-            huge = size(oom.huge_pages_kb),
-            unknown = oom.unaccounted_kb().map_or_else(|| "?".to_owned(), size)
-        ));
+    // What the report lacks is left out: it is not 0.
+    let sum = |names: &[&str]| names.iter().map(|name| oom.counter(name)).sum::<Option<u64>>();
+    let mut parts: Vec<Text> = Vec::new();
+    parts.extend(oom.anonymous_kb().map(|kb| tr!("anonymous {size}", size = size(kb))));
+    parts.extend(sum(&["active_file", "inactive_file"]).map(|kb| tr!("page cache {size}", size = size(kb))));
+    parts.extend(sum(&["shmem"]).map(|kb| tr!("shared memory and tmpfs {size}", size = size(kb))));
+    parts.extend(sum(&["slab_reclaimable", "slab_unreclaimable"]).map(|kb| {
+        let fixed = size(oom.counter("slab_unreclaimable").unwrap_or(0));
+        tr!("slab {size} ({fixed} of it cannot be freed)", size = size(kb), fixed)
+    }));
+    parts.extend(sum(&["pagetables"]).map(|kb| tr!("page tables {size}", size = size(kb))));
+    parts.extend((oom.huge_pages_kb > 0).then(|| tr!("huge pages {size}", size = size(oom.huge_pages_kb))));
+    parts.extend(oom.unaccounted_kb().map(|kb| tr!("booked nowhere {size}", size = size(kb))));
+    if let Some(all) = parts.into_iter().reduce(|all, part| tr!("{all}, {part}", all, part)) {
+        finding.note(all);
     }
     if let (Some(total), Some(free)) = (oom.swap_total_kb, oom.swap_free_kb) {
         if total == 0 {
@@ -201,6 +264,9 @@ fn memory(oom: &Oom, finding: &mut Finding) {
 }
 
 fn consumers(oom: &Oom, finding: &mut Finding) {
+    if let Some(text) = who(oom) {
+        finding.note(text);
+    }
     if oom.consumers.is_empty() {
         return;
     }
@@ -214,9 +280,6 @@ fn consumers(oom: &Oom, finding: &mut Finding) {
         })
         .collect();
     finding.note(tr!("resident by command: {list}", list = few.join(", ")));
-    if let Some(text) = who(oom) {
-        finding.note(text);
-    }
     for consumer in &oom.consumers {
         finding.verbose_note(tr!(
             "{comm}: {processes} {processes?process|processes}, {rss} resident, {swap} in swap",
@@ -297,12 +360,55 @@ fn victims(incident: &[&Oom], finding: &mut Finding) {
 
 /// What a person can do.
 pub(super) fn advice(oom: &Oom) -> Text {
-    match oom.constraint {
-        Constraint::Memcg => tr!(
-            "raise the limit of the cgroup (memory.max, MemoryMax=, the container's limit), or let its largest user take less"
+    let holder = oom.holder();
+    match (&oom.constraint, oom.lack()) {
+        (Constraint::Manual, _) => {
+            tr!("find out who asked for it: echo f > /proc/sysrq-trigger, or the keys Alt+SysRq+F")
+        }
+        (Constraint::Memcg, _) => match oom.memcg.as_ref().map(|memcg| memcg.reached()) {
+            Some(Limit::Kernel(_)) => tr!(
+                "drop the limit on kernel memory of the cgroup (memory.kmem.limit_in_bytes, docker --kernel-memory), and limit its processes in its place"
+            ),
+            _ if matches!(holder, Some(Holder::Shmem)) => tr!(
+                "remove files from the cgroup's tmpfs (/dev/shm, an emptyDir in memory) or limit their size, since they count in the cgroup; or raise its limit"
+            ),
+            Some(Limit::WithSwap(_)) => tr!(
+                "raise the limit of memory and swap together (memory.memsw.limit_in_bytes, docker --memory-swap), or let the largest user of the cgroup take less"
+            ),
+            _ => tr!(
+                "raise the limit of the cgroup (memory.max, MemoryMax=, the container's limit), or let its largest user take less"
+            ),
+        },
+        (Constraint::Cpuset | Constraint::MemoryPolicy, _) => tr!("let the task use more nodes, or take less"),
+        (_, Lack::KernelMemory(_)) => tr!(
+            "drop the limit on kernel memory of that container (docker --kernel-memory), and limit its number of processes in its place (--pids-limit)"
         ),
-        Constraint::Cpuset | Constraint::MemoryPolicy => tr!("let the task use more nodes, or take less"),
-        _ if oom.order.unwrap_or(0) > 3 || oom.is_fragmented() => {
+        (_, Lack::Nothing) => {
+            tr!("look for a limit that refused: those of cgroups, of the nodes allowed, of the process")
+        }
+        (_, Lack::LowMemory("Normal", "HighMem", _)) => tr!(
+            "take a 64-bit kernel: the kernel's own data fits only below HighMem; until then raise vm.min_free_kbytes and vm.lowmem_reserve_ratio, and keep fewer files cached"
+        ),
+        (_, Lack::LowMemory(zone, ..)) => tr!(
+            "find what asks for memory in {zone} alone (a driver with a narrow DMA mask), and keep more of it free: vm.lowmem_reserve_ratio, vm.min_free_kbytes",
+            zone
+        ),
+        (_, Lack::Blocks) => {
+            tr!(
+                "find what asks for such large blocks and let it take smaller ones, and compact memory earlier (vm.compact_memory, vm.min_free_kbytes)"
+            )
+        }
+        _ if matches!(holder, Some(Holder::Slab)) => match oom.slabs.first() {
+            Some((cache, _)) => tr!(
+                "find what in the kernel fills the cache {cache}: a driver, a file system, too many files or connections; a newer kernel may have the leak mended",
+                cache = cache.as_str()
+            ),
+            None => tr!("find what in the kernel fills slab: slabtop -sc on the running machine"),
+        },
+        _ if matches!(holder, Some(Holder::Shmem)) => tr!(
+            "remove files from the tmpfs that holds them (df -t tmpfs) or limit its size=, and look at shared memory (ipcs -m)"
+        ),
+        _ if oom.order.unwrap_or(0) > 3 => {
             tr!(
                 "find what asks for such large blocks and let it take smaller ones, and compact memory earlier (vm.compact_memory, vm.min_free_kbytes)"
             )
@@ -356,7 +462,16 @@ fn details(oom: &Oom, judged: &[Judgement], incident: &[&Oom], finding: &mut Fin
         .take(100)
         .map(|kill| json!({"time": time(kill.time), "pid": kill.pid, "comm": kill.comm, "anon_rss_kb": kill.anon_rss_kb}))
         .collect();
+    let events: Vec<Value> = incident
+        .iter()
+        .take(100)
+        .map(|oom| {
+            let killed: Vec<&str> = oom.kills.iter().take(FEW).map(|kill| kill.comm.as_str()).collect();
+            json!({"time": time(oom.time), "line": oom.line, "trigger_comm": oom.trigger_comm, "killed": killed})
+        })
+        .collect();
     finding
+        .detail("events", events)
         .detail("kernel", oom.kernel.clone())
         .detail("trigger_comm", oom.trigger_comm.clone())
         .detail("trigger_pid", oom.trigger_pid)

@@ -1,0 +1,258 @@
+//! What PAM, sshd and systemd write to a log when they cannot work at all: not whom they refuse, but why they must.
+
+use std::sync::OnceLock;
+
+use aho_corasick::packed::{Config, MatchKind, Searcher};
+use bstr::ByteSlice;
+
+use crate::kernel_log::{Stamp, message};
+
+/// What cannot work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Fault {
+    /// A module of PAM is not there; about its name.
+    PamModuleMissing,
+    /// A module of PAM needs a library that is not there; about the module, detail is the library.
+    PamModuleLacks,
+    /// A module of PAM was built for something else; about the module, detail is what the linker says.
+    PamModuleBroken,
+    /// A line of a PAM file has no type of module; about the service.
+    PamLine,
+    /// sshd was built for another OpenSSL; detail is both versions as it writes them.
+    OpensslVersion,
+    /// /dev/null is no device.
+    DevNull,
+    /// sshd's empty directory is not there; about its path.
+    PrivilegeDirectory,
+    /// sshd has no host key.
+    HostKeys,
+    /// A unit asks for limits that it may not have; about the unit.
+    UnitLimits,
+}
+
+/// A fault as one sentence tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// What cannot work.
+    pub fault: Fault,
+    /// About what.
+    pub subject: String,
+    /// More, as [`Fault`] says.
+    pub detail: String,
+}
+
+/// The same thing, once or many times.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// What.
+    pub told: Told,
+    /// How often.
+    pub count: u64,
+    /// When last.
+    pub last: Option<Stamp>,
+    /// The first line that says it.
+    pub words: String,
+    /// Its source, and its line there, from 1.
+    pub source: usize,
+    /// See `source`.
+    pub line: u64,
+}
+
+/// Reads logs for such sentences. Feed it blocks of whole lines.
+#[derive(Debug, Default)]
+pub struct Scanner {
+    /// What was seen, in order.
+    pub seen: Vec<Seen>,
+    source: usize,
+    lines: u64,
+}
+
+/// No more different ones are kept.
+const MOST: usize = 64;
+
+/// Words that such sentences have.
+const WORDS: [&str; 8] = [
+    "PAM ",
+    "at step LIMITS",
+    "adjust resource limit",
+    "OpenSSL version",
+    "/dev/null",
+    "rivilege separation dir",
+    "hostkeys available",
+    "host key",
+];
+
+impl Scanner {
+    /// From now on blocks are of this source.
+    pub fn source(&mut self, source: usize) {
+        self.source = source;
+        self.lines = 0;
+    }
+
+    /// Reads a block; with `look` unset only its lines are counted.
+    pub fn block(&mut self, block: &[u8], look: bool) {
+        static SEARCHER: OnceLock<Option<Searcher>> = OnceLock::new();
+        let searcher = SEARCHER.get_or_init(|| {
+            let mut builder = Config::new().match_kind(MatchKind::LeftmostFirst).builder();
+            builder.extend(WORDS).build()
+        });
+        let mut counted = 0;
+        let mut next = 0;
+        for found in searcher.iter().filter(|_| look).flat_map(|searcher| searcher.find_iter(block)) {
+            if found.start() < next {
+                continue;
+            }
+            let begin = block.get(..found.start()).and_then(|head| head.rfind_byte(b'\n')).map_or(0, |end| end + 1);
+            let rest = block.get(begin..).unwrap_or_default();
+            let end = rest.find_byte(b'\n').unwrap_or(rest.len());
+            next = begin + end;
+            self.lines += newlines(block.get(counted..begin).unwrap_or_default());
+            counted = begin;
+            let line = rest.get(..end.min(2048)).unwrap_or_default();
+            self.line(line, rest.get(end + 1..).unwrap_or_default());
+        }
+        self.lines += newlines(block.get(counted..).unwrap_or_default());
+    }
+
+    fn line(&mut self, line: &[u8], behind: &[u8]) {
+        let said = message(line);
+        if said.certain {
+            return;
+        }
+        let mut text = said.text.to_str_lossy().into_owned();
+        // A copy of a log may be wrapped: the second half has no prefix.
+        for more in behind.lines().take(2) {
+            let other = message(more.get(..512).unwrap_or(more));
+            if other.prefixed || other.text.trim_ascii().is_empty() {
+                break;
+            }
+            text.push(' ');
+            text.push_str(other.text.to_str_lossy().trim());
+        }
+        let Some(told) = told(&text) else { return };
+        if let Some(seen) =
+            self.seen.iter_mut().find(|seen| seen.told.fault == told.fault && seen.told.subject == told.subject)
+        {
+            seen.count += 1;
+            seen.last = said.time.or(seen.last);
+        } else if self.seen.len() < MOST {
+            let words = text.chars().take(300).collect();
+            let (source, line) = (self.source, self.lines + 1);
+            self.seen.push(Seen { told, count: 1, last: said.time, words, source, line });
+        }
+    }
+}
+
+fn newlines(part: &[u8]) -> u64 {
+    memchr::memchr_iter(b'\n', part).count() as u64
+}
+
+/// What a sentence tells.
+pub fn told(text: &str) -> Option<Told> {
+    let fault = |fault, subject: &str, detail: &str| {
+        let short = |text: &str| text.trim().chars().take(160).collect::<String>();
+        Some(Told { fault, subject: short(subject), detail: short(detail) })
+    };
+    if let Some((_, rest)) = text.split_once("PAM unable to dlopen(") {
+        let (path, why) = rest.split_once(')')?;
+        let module = path.rsplit('/').next().unwrap_or(path);
+        let why = why.trim_start_matches([':', ' ']);
+        let (object, said) = why.split_once(": ").unwrap_or(("", why));
+        let absent = said.contains("o such file") || said.contains("cannot open shared object file");
+        return match absent {
+            true if object.is_empty() || object.rsplit('/').next() == Some(module) => {
+                fault(Fault::PamModuleMissing, module, "")
+            }
+            true => fault(Fault::PamModuleLacks, module, object),
+            false => fault(Fault::PamModuleBroken, module, said),
+        };
+    }
+    if text.contains("PAM ")
+        && (text.contains("empty module type") || text.contains("illegal module type"))
+        && let Some((_, rest)) = text.split_once("PAM (")
+    {
+        return fault(Fault::PamLine, rest.split(')').next()?, "");
+    }
+    if let Some((_, rest)) = text.split_once("OpenSSL version mismatch. ") {
+        return fault(Fault::OpensslVersion, "sshd", rest);
+    }
+    if text.contains("/dev/null is not a character device") || text.contains("Couldn't open /dev/null") {
+        return fault(Fault::DevNull, "/dev/null", "");
+    }
+    if let Some((_, rest)) = text.split_once("issing privilege separation directory: ") {
+        return fault(Fault::PrivilegeDirectory, rest.split_whitespace().next()?, "");
+    }
+    if text.contains("no hostkeys available") {
+        return fault(Fault::HostKeys, "sshd", "");
+    }
+    if text.contains("Failed at step LIMITS spawning ") {
+        let (head, program) = text.split_once("Failed at step LIMITS spawning ")?;
+        let unit = head.trim().trim_end_matches(':').rsplit(' ').next().unwrap_or_default();
+        return fault(Fault::UnitLimits, unit, program);
+    }
+    if let Some((head, limit)) = text.split_once("Failed to adjust resource limit ") {
+        let unit = head.trim().trim_end_matches(':').rsplit(' ').next().unwrap_or_default();
+        return fault(Fault::UnitLimits, unit, limit);
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told() {
+        let of = |text: &str| told(text).map(|told| (told.fault, told.subject, told.detail));
+        let expect = |fault, subject: &str, detail: &str| Some((fault, subject.to_owned(), detail.to_owned()));
+        assert_eq!(
+            of(
+                "PAM unable to dlopen(/lib/security/pam_x.so): /lib/security/pam_x.so: cannot open shared object file: No such file or directory"
+            ),
+            expect(Fault::PamModuleMissing, "pam_x.so", "")
+        );
+        assert_eq!(
+            of(
+                "PAM unable to dlopen(pam_x.so): libfoo.so.3: cannot open shared object file: No such file or directory"
+            ),
+            expect(Fault::PamModuleLacks, "pam_x.so", "libfoo.so.3")
+        );
+        assert_eq!(
+            of("PAM unable to dlopen(pam_x.so): /lib/security/pam_x.so: undefined symbol: pam_get_item"),
+            expect(Fault::PamModuleBroken, "pam_x.so", "undefined symbol: pam_get_item")
+        );
+        assert_eq!(of("PAM (su) empty module type"), expect(Fault::PamLine, "su", ""));
+        assert_eq!(
+            of("demo.service: Failed at step LIMITS spawning /usr/bin/demo: Operation not permitted"),
+            expect(Fault::UnitLimits, "demo.service", "/usr/bin/demo: Operation not permitted")
+        );
+        for silent in [
+            "PAM 2 more authentication failures; logname= uid=0 euid=0 tty=ssh ruser= rhost=192.0.2.7 user=root",
+            "PAM service(sshd) ignoring max retries; 6 > 3",
+            "Failed password for root from 192.0.2.7 port 4 ssh2",
+            "error: PAM: Authentication failure for root from 192.0.2.7",
+        ] {
+            assert_eq!(of(silent), None, "{silent}");
+        }
+    }
+
+    #[test]
+    fn wrapped_and_repeated() {
+        let mut scanner = Scanner::default();
+        scanner.block(
+            b"May  2 17:55:56 gw su[9]: x\nMay  2 17:55:56 gw su[9]: PAM (su) empty\nmodule type\nMay  2 17:55:57 gw su[9]: PAM (su) empty module type\n",
+            true,
+        );
+        let [seen] = scanner.seen.as_slice() else { panic!("{:?}", scanner.seen) };
+        assert_eq!((seen.told.fault, seen.count, seen.line), (Fault::PamLine, 2, 2));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn never_panics(bytes: Vec<u8>, text in "PAM [ -~]{0,60}") {
+            let mut scanner = Scanner::default();
+            scanner.block(&bytes, true);
+            let _ = told(&text);
+        }
+    }
+}
