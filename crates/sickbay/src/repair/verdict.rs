@@ -102,7 +102,7 @@ pub fn paired(before: &[Finding], edits: &[Edited], after: &[Finding]) -> Vec<Op
     let mut taken = HashSet::new();
     // Where a check finds two things about one subject, those that say the same are the same.
     for alike in [true, false] {
-        for (index, finding) in before.iter().enumerate().filter(|(index, _)| known[*index].len() > 0) {
+        for (index, finding) in before.iter().enumerate().filter(|(index, _)| !known[*index].is_empty()) {
             if pairs[index].is_some() {
                 continue;
             }
