@@ -9,7 +9,7 @@ use bstr::ByteSlice;
 use sickbay_formats::accounts::{AccountFile, Kind};
 use sickbay_target::{Dir, FileKind, Metadata};
 
-use super::accounts::Accounts;
+use super::accounts::Users;
 use super::packages::{DonorPackages, Packages, Survey};
 use super::{Fact, Facts};
 use crate::check::Skip;
@@ -124,7 +124,7 @@ const OTHERS: [(&str, &str, &[&str]); 41] = [
 
 impl Fact for Owners {
     fn gather(facts: &Facts) -> Result<Owners, Skip> {
-        let (packages, accounts) = (facts.get::<Packages>()?, facts.get::<Accounts>()?);
+        let (packages, accounts) = (facts.get::<Packages>()?, facts.get::<Users>()?);
         let mut owners = Owners::default();
         owners.find_takers(facts, &accounts)?;
         if owners.users.is_empty() && owners.groups.is_empty() {
@@ -194,7 +194,7 @@ impl Owners {
 
     /// To whom programs, libraries and the directories at the top were given, who should not have them: somebody who is no account of
     /// the system, or who has many of them.
-    fn find_takers(&mut self, facts: &Facts, accounts: &Accounts) -> Result<(), Skip> {
+    fn find_takers(&mut self, facts: &Facts, accounts: &Users) -> Result<(), Skip> {
         let survey = facts.get::<Survey>()?;
         let (mut users, mut groups) = (BTreeMap::<u32, usize>::new(), BTreeMap::<u32, usize>::new());
         for (_, now) in &survey.foreign {
@@ -287,7 +287,7 @@ struct Rules {
 
 impl Fact for Rules {
     fn gather(facts: &Facts) -> Result<Rules, Skip> {
-        let accounts = facts.get::<Accounts>()?;
+        let accounts = facts.get::<Users>()?;
         let (passwd, group) = (accounts.parsed(Kind::Passwd), accounts.parsed(Kind::Group));
         let id = |file: &AccountFile<'_>, name: &[u8]| -> Option<u32> {
             if name == b"root" || name == b"-" {
@@ -403,7 +403,7 @@ impl Rules {
         Some((id(users, theirs.uid)?, id(groups, theirs.gid)?))
     }
 
-    fn is_system(&self, accounts: &Accounts, uid: u32) -> bool {
+    fn is_system(&self, accounts: &Users, uid: u32) -> bool {
         let passwd = accounts.parsed(Kind::Passwd);
         uid < 1000 && passwd.good().any(|entry| entry.number(2) == Some(i64::from(uid)))
     }

@@ -10,7 +10,7 @@ use super::packaged::{basic_packages, by_package, named_elsewhere, names, point}
 use super::setuid_lost;
 use crate::check::Verdict;
 use crate::facts::Facts;
-use crate::facts::accounts::Accounts;
+use crate::facts::accounts::Users;
 use crate::facts::owners::{Owners, Taken};
 use crate::facts::packages::{Exact, PackagedFile, Packages, Survey, System};
 use crate::finding::{Findings, Place, Severity, Subject};
@@ -262,7 +262,7 @@ fn whose(facts: &Facts, taken: &Taken, owners: &Owners) -> String {
     } else {
         (Kind::Group, "gid", taken.now.gid)
     };
-    let name = facts.get::<Accounts>().ok().and_then(|accounts| {
+    let name = facts.get::<Users>().ok().and_then(|accounts| {
         let file = accounts.parsed(kind);
         file.good().find(|entry| entry.number(2) == Some(i64::from(id))).map(|entry| entry.name().to_string())
     });
