@@ -171,8 +171,8 @@ impl Disk {
             if offset.checked_add(bytes.len() as u64).is_none_or(|end| end > self.size) {
                 return Err(io::ErrorKind::StorageFull.into());
             }
-            // Half of it first, where a test lets it be cut off there.
-            let (head, tail) = bytes.split_at(if cfg!(debug_assertions) { bytes.len() / 2 } else { 0 });
+            // Half of its sectors first, where a test lets it be cut off there.
+            let (head, tail) = bytes.split_at(if cfg!(debug_assertions) { bytes.len() / 1024 * 512 } else { 0 });
             for (part, at) in [(head, offset), (tail, offset + head.len() as u64)] {
                 fault()?;
                 self.blocks.write_all_at(part, at)?;

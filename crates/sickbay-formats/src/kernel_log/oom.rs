@@ -274,7 +274,8 @@ impl Oom {
             "free",
             "free_pcp",
         ];
-        self.counter("active_anon").and(self.counter("free"))?;
+        let needed = ["active_anon", "inactive_file", "slab_unreclaimable", "free"];
+        needed.iter().all(|name| self.counter(name).is_some()).then_some(())?;
         let booked: u64 = BOOKED.iter().filter_map(|name| self.counter(name)).fold(0, u64::saturating_add);
         let booked = booked.saturating_add(self.kernel_stack_kb).saturating_add(self.huge_pages_kb);
         self.managed_kb().map(|managed| managed.saturating_sub(booked))

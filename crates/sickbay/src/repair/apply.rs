@@ -265,11 +265,12 @@ fn part_from_other_names(root: &Root, work: &mut [Work]) -> Result<(), Error> {
     for item in work {
         let Work::Path { path, kind, after } = item else { continue };
         let has_others = || root.metadata(&*path).is_ok_and(|found| found.is_file() && found.nlink > 1);
-        if *kind == Touch::Attributes && !parted.contains(path) && has_others() {
-            if let New::Node(Node::Attributes { attributes }) = &*after {
-                *after = New::File { content: root.read_up_to(&*path, u64::MAX)?, attributes: attributes.clone() };
-                *kind = Touch::All;
-            }
+        if let New::Node(Node::Attributes { attributes }) = &*after
+            && !parted.contains(path)
+            && has_others()
+        {
+            *after = New::File { content: root.read_up_to(&*path, u64::MAX)?, attributes: attributes.clone() };
+            *kind = Touch::All;
         }
         if *kind == Touch::All && has_others() {
             parted.push(path.clone());
@@ -357,7 +358,8 @@ fn expand(shop: &Workshop<'_>, change: &Change, work: &mut Vec<Work>) -> Result<
             if root.read_up_to(path, u64::MAX)? != *before {
                 return Err(stale(path));
             }
-            push(work, path, Touch::All, New::File { content: after.clone(), attributes: Attrs::read(root, path)? });
+            let attributes = pending_attributes(root, work, path)?;
+            push(work, path, Touch::All, New::File { content: after.clone(), attributes });
         }
         Change::Create { path, content, mode, owner } => {
             if root.metadata(path).is_ok_and(|found| found.kind != FileKind::Symlink) {

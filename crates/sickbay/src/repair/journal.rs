@@ -631,7 +631,15 @@ impl<'a> Journal<'a> {
     /// Keeps a file itself, where that can be: on the same file system.
     pub fn keep_link(&self, id: &str, name: &str, path: &Path) -> Result<bool, Error> {
         let new = self.dir(id)?.join(name);
-        Ok(!self.is_elsewhere && self.writer()?.hard_link(path, &new).is_ok())
+        if self.is_elsewhere {
+            return Ok(false);
+        }
+        match self.writer()?.hard_link(path, &new) {
+            Ok(()) => Ok(true),
+            // Another file system, one without such names, as many names as there can be.
+            Err(error) if matches!(error.source.raw_os_error(), Some(EXDEV | EPERM | EMLINK | EOPNOTSUPP)) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Gives the first entry after `id` that remembers times of the directory `parent` these times instead, those that it had
@@ -710,7 +718,8 @@ impl<'a> Journal<'a> {
         }
     }
 
-    /// Removes a journal without entries, as if it had never been made.
+    /// Removes a journal without entries, as if it had never been made. Between the last name that goes and the times that
+    /// come back, a power loss costs the directory above its times: no name is left to keep them.
     pub fn remove_home(&mut self) -> Result<(), Error> {
         let Some(home) = self.home.clone() else { return Ok(()) };
         let name = home.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
@@ -844,6 +853,12 @@ fn parse_staging(found: &str, name: &str) -> Option<Times> {
     let times = Times { atime: pair()?, mtime: pair()? };
     numbers.next().is_none().then_some(times)
 }
+
+// errno(3), as the kernel numbers them on every architecture that is built for.
+const EPERM: i32 = 1;
+const EXDEV: i32 = 18;
+const EMLINK: i32 = 31;
+const EOPNOTSUPP: i32 = 95;
 
 /// The letters of chattr(1).
 pub(crate) fn flag_letters(flags: Flags) -> String {

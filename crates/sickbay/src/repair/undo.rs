@@ -50,13 +50,9 @@ pub fn entries(target: &Target, elsewhere: Option<&Target>) -> Result<Vec<Listed
 
 fn listed(target: &Target, journal: &Journal<'_>, id: String) -> Listed {
     let done = journal.is_done(&id);
-    let read = journal.read(&id).and_then(|entry| {
-        let refused = judge(target, journal, &id, &entry).err();
-        Ok((entry, refused))
-    });
-    match read {
-        Ok((entry, refused)) => {
-            let effects = effects(target, &entry);
+    match journal.read(&id) {
+        Ok(entry) => {
+            let (refused, effects) = (judge(target, journal, &id, &entry).err(), effects(target, &entry));
             Listed { id, entry: Some(entry), done, effects, refused: refused.map(|error| error.text()) }
         }
         Err(error) => Listed { id, entry: None, done, effects: Vec::new(), refused: Some(error.text()) },
@@ -163,20 +159,20 @@ pub(crate) fn take_back(shop: &Workshop<'_>, journal: &mut Journal<'_>, id: &str
 fn take_back_noted(shop: &Workshop<'_>, journal: &mut Journal<'_>, id: &str, force: Force) -> Result<Vec<Text>, Error> {
     let entry = journal.read(id)?;
     judge(shop.target, journal, id, &entry)?;
+    let done = journal.is_done(id);
     if force == Force::No {
         for op in &entry.ops {
-            refuse_if_changed_since(shop, journal, id, &entry, op)?;
+            refuse_if_changed_since(shop, journal, id, &entry, op, done)?;
         }
     }
-    let (mut notes, done) = (Vec::new(), journal.is_done(id));
+    let mut notes = Vec::new();
     journal.reopen(id)?;
     let result = clear_flags(shop, &entry).and_then(|()| put_back(shop, journal, id, &entry, &mut notes));
     // Even when it is left they are as they were.
     let flags = set_flags(shop, &entry);
     if let Err(error) = result.and(flags) {
         // Where nothing of it was taken back, it stands as it stood.
-        let stands = |op| is_made(shop, journal, id, op).unwrap_or(false);
-        if done && entry.ops.iter().all(stands) {
+        if done && entry.ops.iter().all(|op| refuse_if_changed_since(shop, journal, id, &entry, op, true).is_ok()) {
             journal.done(id)?;
         }
         return Err(error);
@@ -241,20 +237,28 @@ fn boot_time(target: &Target) -> Option<i64> {
     stat.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()
 }
 
-/// Only contents count: modes and owners are restored without asking. What was cut off holds some of both states.
+/// Only contents count: modes and owners are restored without asking. Unless `done`, it holds some of both states.
 fn refuse_if_changed_since(
     shop: &Workshop<'_>,
     journal: &Journal<'_>,
     id: &str,
     entry: &Entry,
     op: &Op,
+    done: bool,
 ) -> Result<(), Error> {
-    let done = journal.is_done(id);
     match op {
-        Op::Path { path, before, after, .. } => {
+        Op::Path { path, .. } => {
+            // Of several that change one path the last one counts, or, cut off, any.
+            let mut ops = entry.ops.iter().rev().filter_map(|op| match op {
+                Op::Path { path: other, before, after, .. } if other == path => Some((before, after)),
+                _ => None,
+            });
+            let last = ops.next();
             let path = path.path();
-            if holds(shop, journal, id, &path, after)? || (!done && holds(shop, journal, id, &path, before)?) {
-                return Ok(());
+            for (before, after) in last.into_iter().chain(ops.take_while(|_| !done)) {
+                if holds(shop, journal, id, &path, after)? || (!done && holds(shop, journal, id, &path, before)?) {
+                    return Ok(());
+                }
             }
             // Version 0.1.0 wrote a file with several names where it was: cut off, it holds a mixture.
             let root = shop.target.root();
@@ -293,18 +297,6 @@ fn refuse_if_changed_since(
                 key,
                 id
             )))
-        }
-    }
-}
-
-/// Whether an operation is still made.
-fn is_made(shop: &Workshop<'_>, journal: &Journal<'_>, id: &str, op: &Op) -> Result<bool, Error> {
-    match op {
-        Op::Path { path, after, .. } => holds(shop, journal, id, &path.path(), after),
-        Op::Sysctl { key, after, .. } => Ok(sysctl(shop.target.root(), key)? == plain_value(after)),
-        Op::Disk { disk, offset, after, .. } => {
-            let after = journal.kept(id, after)?;
-            Ok(disk_bytes(shop.target, *disk, *offset, after.len())? == after)
         }
     }
 }

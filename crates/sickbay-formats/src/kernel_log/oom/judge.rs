@@ -164,7 +164,8 @@ impl Oom {
                 } else {
                     match largest {
                         Some(largest) if order > 0 && largest < wanted_kb => Verdict::Fragmented(largest),
-                        _ if zone.min_kb.is_none() => Verdict::Untold,
+                        // Without the list of free blocks nobody knows whether a large one was among them.
+                        _ if zone.min_kb.is_none() || order > 0 && largest.is_none() => Verdict::Untold,
                         _ => Verdict::Enough,
                     }
                 };
