@@ -49,7 +49,7 @@ fn an_empty_directory_is_no_donor() {
     let donor = donor.path().display().to_string();
     let (code, text) = run(["check", "--donor", &donor], target.root());
     assert_eq!(code, Some(2), "{text}");
-    assert!(text.contains("holds no system"), "{text}");
+    assert!(text.contains("nothing here looks like a Linux root"), "{text}");
 }
 
 #[test]
