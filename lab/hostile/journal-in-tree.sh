@@ -18,7 +18,7 @@ J
         run $verb "$below"
         head -c 1024 "$disk" | sha256sum | cmp -s - "$D/head" || fail "sickbay $verb wrote to the disk"
     done
-    run -a 'n\n' fix "$below"
+    run -a 'n\nq\nq\n' fix "$below"
     head -c 1024 "$disk" | sha256sum | cmp -s - "$D/head" || fail "fix wrote to the disk before the answer"
     leave "$below/dev"
 done

@@ -39,6 +39,7 @@ image() {
     printf 'label: dos\n2048,,83\n' | sfdisk -q "$1"
     mkfs.ext4 -q -F -E offset=1048576 -d "$D/tree" "$1" 62M
 }
+endless() { yes "$1" | head -c "$2" || true; } # LINE BYTES
 lab_image() { cp --sparse=always --reflink=auto "$BASE" "$1"; }
 
 at_root() {

@@ -8,7 +8,7 @@ run fix --yes --fsck "$ill"; says 'repaired: '
 rm -f /var/lib/sickbay-disks/*/0001/done /var/lib/sickbay-disks/*/journal/0001/done 2>/dev/null || true
 keep "$D/well.img"
 for verb in "undo --list" "check"; do run -s 20 $verb "$well"; same "$D/well.img"; done
-run -a 'n\n' fix "$well"; same "$D/well.img"
+run -a 'n\nq\nq\n' fix "$well"; same "$D/well.img"
 run undo --yes "$well"; same "$D/well.img"
 run undo --yes --force "$well"; same "$D/well.img"
 run undo --yes "$ill"

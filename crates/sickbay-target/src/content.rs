@@ -23,7 +23,7 @@ pub(crate) fn name(head: &[u8]) -> String {
     if let Some((_, packing)) = PACKED.iter().find(|(magic, _)| head.starts_with(magic)) {
         let inside = log::unpacked(head);
         return match inside.as_slice() {
-            [] => format!("compressed ({packing}): unpack it first"),
+            [] => format!("{}, compressed ({packing})", "nothing that can be read"),
             inside => format!("{}, compressed ({packing})", plain(inside)),
         };
     }

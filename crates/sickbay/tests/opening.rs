@@ -206,7 +206,7 @@ fn an_input_that_is_no_log_is_named() {
         ("messages", b"BZh91AY&SY12345", "bzip2"),
         ("kern.tar.log", &tar, "a tar archive"),
         ("kern.tar.gz", &packed.finish().expect("packed"), "a tar archive"),
-        ("dmesg.txt", b"\xff\xfe[\0 \0 \0 \x000\0.\x000\0", "UTF-16"),
+        ("dmesg.txt", b"\xff\xfe[\0 \0 \0 \x000\0.\x000\0", "not a log that sickbay knows"),
     ] {
         let path = dir.path().join(name);
         fs::write(&path, content).expect("written");

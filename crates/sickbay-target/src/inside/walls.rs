@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::mount::{MountFlags, UnmountFlags, mount, mount_move, unmount};
+use rustix::mount::{MountFlags, UnmountFlags, mount, mount_move, mount_remount, unmount};
 use rustix::process::Resource;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
@@ -27,8 +27,11 @@ const KEPT: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::SETGID)
     .union(CapabilitySet::SETUID);
 
-/// Processes and threads at a time. Packing an initramfs takes a dozen.
-pub(super) const PROCESSES: u64 = 2048;
+/// Processes and threads at a time, beyond which whoever counts them from outside ends all of it. Packing an initramfs takes a
+/// dozen.
+pub(super) const PROCESSES: u64 = 1024;
+/// What the kernel itself stops at, where it can.
+const PROCESSES_AT_MOST: &[u8] = b"2048";
 /// Addresses of one process: compressors with a thread a processor use a tenth of it.
 const ADDRESSES: u64 = 4 << 30;
 
@@ -49,9 +52,15 @@ pub(super) fn enter() -> io::Result<()> {
     // A view of the mounts that not even our own thread is in.
     sys::own_mounts()?;
     pivot()?;
-    // Read-only: /proc/sysrq-trigger and /proc/sys are open to root without any capability.
-    let flags = MountFlags::RDONLY | MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOEXEC;
+    let flags = MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOEXEC;
     mount(c"proc", c"/proc", c"proc", flags, None)?;
+    if counts_processes_by_namespace() {
+        // Whoever counts from outside may come late: this is what stops a program that only makes processes.
+        let file = rustix::fs::open(c"/proc/sys/kernel/pid_max", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+        rustix::io::write(file, PROCESSES_AT_MOST)?;
+    }
+    // Read-only: /proc/sysrq-trigger and /proc/sys are open to root without any capability.
+    mount_remount(c"/proc", flags | MountFlags::RDONLY | MountFlags::BIND, c"")?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
     command::limit(Resource::Nproc, PROCESSES)?;
     command::limit(Resource::As, ADDRESSES)?;
@@ -59,6 +68,17 @@ pub(super) fn enter() -> io::Result<()> {
     drop_capabilities()?;
     rustix::thread::set_no_new_privs(true)?;
     sys::filter_calls(&FILTER)
+}
+
+/// Whether kernel.pid_max is one of the PID namespace, as it is from Linux 6.14 on (kernel/pid_namespace.c,
+/// `register_pidns_sysctls`): before, it is that of the whole machine.
+fn counts_processes_by_namespace() -> bool {
+    let uname = rustix::system::uname();
+    let mut numbers = uname.release().to_bytes().split(|byte| !byte.is_ascii_digit()).map(|digits| {
+        digits.iter().fold(0_u32, |number, digit| number.saturating_mul(10).saturating_add(u32::from(digit - b'0')))
+    });
+    let (major, minor) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    (major, minor) >= (6, 14)
 }
 
 /// Makes the working directory, which is a mount, the root, and unmounts what was the root with all that is below it.
