@@ -71,7 +71,9 @@ impl LogFile {
         log.read()
             .and_then(|input| input.take(HEAD).read_to_end(&mut head))
             .map_err(|e| OpenError::io(name, "reading it", e))?;
-        if may_be_log(&head, false) || !content::is_binary(without_zeros(&head)) && !content::is_named(&head) {
+        let inside = Packing::of(&head).is_some().then(|| unpacked(&head));
+        let text = without_zeros(inside.as_deref().unwrap_or(&head));
+        if may_be_log(&head, false) || !content::is_binary(text) && !content::is_named(text) {
             return Ok(log);
         }
         Err(OpenError::NotATarget { path: name.to_owned(), what: content::name(&head) })
