@@ -1,5 +1,4 @@
 # what: a few hundred KiB that unpack to many GiB: logs, an initramfs, packages
-# short
 bomb() { head -c "$1" /dev/zero; }
 bomb 4G | xz -0 -T2 >"$D/kern.log.1.xz"; bomb 4G | zstd -q -1 >"$D/kern.log.2.zst"; bomb 4G | gzip -1 >"$D/kern.log.3.gz"
 for log in "$D"/kern.log.*; do run -s 60 check "$log"; status_is 2; never_says 'unpack it first'; done
