@@ -9,7 +9,7 @@ use crate::check::Check;
 use crate::facts::SourceFile;
 use crate::proof::Stage;
 use crate::repair::{Change, Repair, Risk};
-use crate::text::Text;
+use crate::text::{Lang, Text};
 
 /// What happens to the user.
 #[derive(
@@ -172,6 +172,7 @@ impl Finding {
             }
             (None, Some(Place::Sysctl(key))) => Subject::Sysctl(key.clone()),
             (None, Some(Place::Device(name))) => Subject::Device(name.clone()),
+            (None, None) if self.message.is_verbatim() => Subject::Named(self.message.render(Lang::En)),
             (None, None) => Subject::Named(template.to_owned()),
         };
         Identity { check, subject, kind: Some(template) }

@@ -42,6 +42,9 @@ pub struct Text {
     arguments: Vec<(&'static str, Value)>,
 }
 
+/// The template of a sentence that is nobody's to translate.
+const VERBATIM: &str = "{sentence}";
+
 /// What fills a `{name}` of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
@@ -116,10 +119,15 @@ impl Text {
         self.template
     }
 
+    /// Whether it is what somebody else said, so that the template tells nothing.
+    pub fn is_verbatim(&self) -> bool {
+        self.template == VERBATIM
+    }
+
     /// A sentence of somebody who knows no languages: of sickbay-target, the kernel, a library. It is English, and in other
     /// languages as well as [`foreign`] knows it.
     pub fn verbatim(sentence: impl Into<String>) -> Text {
-        Text { template: "{sentence}", arguments: vec![("sentence", Value::Plain(sentence.into()))] }
+        Text { template: VERBATIM, arguments: vec![("sentence", Value::Plain(sentence.into()))] }
     }
 
     /// The sentence in `lang`. A template that the catalogue lacks is rendered in English.

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use bstr::ByteSlice;
-use sickbay::check::{Area, Check, Verdict};
+use sickbay::check::{Area, Check, Skip, Verdict};
 use sickbay::facts::{Facts, SourceFile};
 use sickbay::finding::{Findings, Severity, Subject};
 use sickbay::repair::plan::Choice;
@@ -395,4 +395,36 @@ fn what_somebody_else_changed_meanwhile_is_never_taken_back_by_force() {
     assert_eq!(fs::read_to_string(path).unwrap(), "still x\nan administrator's line\n");
     let failure = outcome.applied[0].failure.as_ref().map(|why| why.render(Lang::En)).unwrap_or_default();
     assert!(failure.starts_with("it could not be taken back: /etc/a was changed after repair 0001"), "{failure}");
+}
+
+#[test]
+fn a_check_that_cannot_look_any_more_proves_nothing() {
+    fn goes_blind(facts: &Facts, found: &mut Findings) -> Verdict {
+        look_at_lines(facts, found)?;
+        match facts.required("/etc/a")?.bytes.starts_with(b"ok") {
+            true => Err(Skip::Unknown(Text::verbatim("no light"))),
+            false => Ok(()),
+        }
+    }
+    fn breaks(facts: &Facts, found: &mut Findings) -> Verdict {
+        assert!(!facts.required("/etc/a")?.bytes.starts_with(b"ok"), "broken");
+        look_at_lines(facts, found)
+    }
+    fn was_blind_before(facts: &Facts, found: &mut Findings) -> Verdict {
+        found.could_not_tell(Text::verbatim("no light"));
+        look_at_lines(facts, found)
+    }
+    static BLIND: Check = Check { run: goes_blind, ..LINES };
+    static BROKEN: Check = Check { run: breaks, ..LINES };
+    static DIM: Check = Check { run: was_blind_before, ..LINES };
+    for (check, helps) in [(&BLIND, false), (&BROKEN, false), (&DIM, true)] {
+        let dir = root_of("simple x\n");
+        let before = manifest(dir.path());
+        let target = open(dir.path());
+        let outcome = session::fix(&target, None, &[check], &Choice::default(), &mut |_, _| true).unwrap();
+        assert_eq!(outcome.applied[0].verified, helps);
+        let failure = outcome.applied[0].failure.as_ref().map(|why| why.render(Lang::En)).unwrap_or_default();
+        assert_eq!(failure.starts_with("whether it helped could not be told"), !helps, "{failure}");
+        assert_eq!(difference(&before, &manifest(dir.path())).is_none(), !helps);
+    }
 }

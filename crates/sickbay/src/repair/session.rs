@@ -13,7 +13,7 @@ pub use super::undo::undo;
 use super::undo::{self, Force, touched};
 use super::verdict::{Edited, Verdict, compare, moved, paired, share};
 use super::{Repair, Risk};
-use crate::check::Check;
+use crate::check::{Check, Outcome as How};
 use crate::diagnose::{self, Diagnosis};
 use crate::facts::Facts;
 use crate::finding::{Finding, Identity};
@@ -169,6 +169,10 @@ struct Made {
     index: Option<usize>,
     /// What it may be known by now, after all edits since.
     known: Vec<Identity>,
+    /// What its check could not tell when it was planned.
+    untold: Option<Text>,
+    /// Why the look after it is no proof that it helped.
+    unproven: Option<Text>,
     edits: Vec<Edited>,
     /// What it changed: see [`touched`].
     touched: Vec<PathBuf>,
@@ -177,7 +181,16 @@ struct Made {
 impl Made {
     fn failed(step: &Step, why: Text) -> Made {
         let applied = Applied::failed(step, why);
-        Made { applied, finding: None, index: None, known: Vec::new(), edits: Vec::new(), touched: Vec::new() }
+        Made {
+            applied,
+            finding: None,
+            index: None,
+            known: Vec::new(),
+            untold: None,
+            unproven: None,
+            edits: Vec::new(),
+            touched: Vec::new(),
+        }
     }
 
     /// Whether it is on the target, and can be taken off again.
@@ -191,13 +204,35 @@ impl Made {
         self.applied.verified = verdict == Verdict::Gone;
     }
 
+    /// Why the absence of its finding proves nothing: the check could not look at something that it saw before.
+    fn blind(&self, now: &Diagnosis) -> Option<Text> {
+        let alike = |why: &Text| {
+            let before = self.untold.as_ref();
+            before.is_some_and(|before| before.template() == why.template() && (!why.is_verbatim() || before == why))
+        };
+        untold(now, self.applied.check).filter(|why| !alike(why)).cloned()
+    }
+
     /// What became of the finding that it was made for, by a look after later ones.
-    fn verdict(&self, now: &[Finding]) -> Verdict {
+    fn verdict(&mut self, now: &Diagnosis) -> Verdict {
         let Some(finding) = &self.finding else { return Verdict::Gone };
-        let there: Vec<&Finding> = now.iter().filter(|other| self.known.contains(&other.identity())).collect();
+        let there: Vec<&Finding> = now.findings.iter().filter(|other| self.known.contains(&other.identity())).collect();
         let verdicts = there.into_iter().map(|other| compare(finding, other));
         // Of several about one subject, the one that is likest.
-        verdicts.min_by_key(|verdict| *verdict != Verdict::Same).unwrap_or(Verdict::Gone)
+        let likest = verdicts.min_by_key(|verdict| *verdict != Verdict::Same);
+        likest.unwrap_or_else(|| {
+            self.unproven = self.blind(now);
+            if self.unproven.is_some() { Verdict::Same } else { Verdict::Gone }
+        })
+    }
+}
+
+/// What a check could not tell, if anything.
+fn untold<'d>(diagnosis: &'d Diagnosis, check: &str) -> Option<&'d Text> {
+    let (_, outcome) = diagnosis.outcomes.iter().find(|(known, _)| known.id == check)?;
+    match outcome {
+        How::Unknown(why) | How::Broken(why) | How::Found(Some(why)) => Some(why),
+        _ => None,
     }
 }
 
@@ -233,6 +268,8 @@ impl Session<'_> {
                         known: finding.map(Finding::identity).into_iter().collect(),
                         finding: finding.cloned(),
                         index: step.finding,
+                        untold: untold(diagnosis, step.check).cloned(),
+                        unproven: None,
                         edits: Edited::of(&step.repair.changes).collect(),
                         touched: entry.as_ref().map(touched).unwrap_or_default(),
                     });
@@ -261,7 +298,12 @@ impl Session<'_> {
                 continue;
             };
             let now = now.and_then(|index| after.findings.get(index));
-            let mut verdict = now.map_or(Verdict::Gone, |now| compare(finding, now));
+            let unproven = if now.is_none() { made.blind(after) } else { None };
+            let mut verdict = match now {
+                Some(now) => compare(finding, now),
+                None if unproven.is_some() => Verdict::Same,
+                None => Verdict::Gone,
+            };
             // The same check finds something graver about the very thing.
             let graver = |(index, other): (usize, &Finding)| {
                 !pairs.contains(&Some(index))
@@ -278,6 +320,7 @@ impl Session<'_> {
             let offers =
                 |finding: &Finding| offered(finding, &self.scope).map(Repair::identity).collect::<HashSet<_>>();
             let opens = now.is_some_and(|now| !offers(now).is_subset(&offers(finding)));
+            made.unproven = unproven;
             made.found(if verdict == Verdict::Same && opens { Verdict::Better } else { verdict });
             if matches!(made.applied.verdict, Some(Verdict::Same | Verdict::Worse)) && made.stands() {
                 useless.push(index);
@@ -293,7 +336,7 @@ impl Session<'_> {
         for (index, made) in
             self.made.iter_mut().enumerate().filter(|(_, made)| made.stands() && !made.applied.verified)
         {
-            let verdict = made.verdict(&now.findings);
+            let verdict = made.verdict(now);
             made.found(verdict);
             if matches!(verdict, Verdict::Same | Verdict::Worse) && made.applied.failure.is_none() {
                 useless.push(index);
@@ -320,8 +363,11 @@ impl Session<'_> {
             let is_useless = useless.contains(&index);
             if is_useless {
                 self.refused.insert(made.applied.identity.clone());
-                made.applied.failure = Some(match made.applied.verdict {
-                    Some(Verdict::Worse) => tr!("it was worse afterwards, so the repair was taken back"),
+                made.applied.failure = Some(match (made.unproven.take(), made.applied.verdict) {
+                    (Some(why), _) => {
+                        tr!("whether it helped could not be told, so the repair was taken back: {why}", why)
+                    }
+                    (None, Some(Verdict::Worse)) => tr!("it was worse afterwards, so the repair was taken back"),
                     _ => tr!("the finding was still there afterwards, so the repair was taken back"),
                 });
             }
