@@ -108,6 +108,7 @@ run() {
         esac
     done
     world >"$D/world.before"
+    rm -f "$D/cost" # what an earlier run took says nothing of this one
     local command=("$XTASK" hostile --measure "$D/cost" --limit "$((seconds * SLOWLY))" -- "${prefix[@]}" "$SICKBAY" "$@")
     if [ -n "$answer" ]; then
         # A terminal, at which somebody answers.
@@ -121,11 +122,12 @@ run() {
         "${command[@]}" </dev/null >"$D/said" 2>&1 || true
     fi
     local took peak
+    [ -s "$D/cost" ] || fail "sickbay $*: was not run to its end"
     read -r status took peak <"$D/cost"
     case "$status" in 0 | 1 | 2) ;; *) fail "sickbay $*: ended with $status after $took ms" ;; esac
     if grep -qa -e 'panicked' -e 'the check failed' -e 'RUST_BACKTRACE' "$D/said"; then fail "sickbay $*: panicked"; fi
     # What a terminal would obey: ESC, C1 controls, and what turns text around. Colours are off.
-    if [ -z "$answer" ] && LC_ALL=C.UTF-8 grep -qP '[\x{1b}\x{80}-\x{9f}\x{202a}-\x{202e}\x{2066}-\x{2069}]' "$D/said"; then
+    if [ -z "$answer" ] && LC_ALL=C.UTF-8 grep -qaP '[\x{1b}\x{80}-\x{9f}\x{202a}-\x{202e}\x{2066}-\x{2069}]' "$D/said"; then
         fail "sickbay $*: prints what a terminal obeys"
     fi
     [ "$peak" -le "$((mib * 1024))" ] || fail "sickbay $*: took $((peak / 1024)) MiB, at most $mib"

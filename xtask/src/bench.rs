@@ -9,7 +9,7 @@ mod memory;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-pub use self::cost::high_water;
+pub use self::cost::watch;
 use self::cost::{Cost, median};
 use crate::lab::disk::output;
 

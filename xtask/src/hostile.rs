@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::bench::high_water;
+use crate::bench::watch;
 use crate::lab::disk::{BASE, output};
 use crate::new_check::workspace;
 
@@ -152,23 +152,11 @@ fn measure(file: &Path, limit: Duration, command: &[String]) -> Result<(), Strin
     let (program, arguments) = command.split_first().ok_or("no command")?;
     let begun = Instant::now();
     let mut child = Command::new(program).args(arguments).spawn().map_err(|error| format!("{program}: {error}"))?;
-    let status_file = format!("/proc/{}/status", child.id());
-    let (mut peak, mut is_late) = (0, false);
-    let status = loop {
-        if let Some(status) = child.try_wait().map_err(|error| error.to_string())? {
-            break status;
-        }
-        peak = high_water(&status_file).unwrap_or(peak).max(peak);
-        if begun.elapsed() > limit && !is_late {
-            is_late = true;
-            child.kill().map_err(|error| error.to_string())?;
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    };
-    let code = match (is_late, status.code()) {
-        (true, _) => "late".to_owned(),
-        (false, Some(code)) => code.to_string(),
-        (false, None) => "killed".to_owned(),
+    let (status, peak) = watch(&mut child, Some(limit))?;
+    let code = match status.map(|status| status.code()) {
+        None => "late".to_owned(),
+        Some(Some(code)) => code.to_string(),
+        Some(None) => "killed".to_owned(),
     };
     let line = format!("{code} {} {peak}\n", begun.elapsed().as_millis());
     fs::write(file, line).map_err(|error| error.to_string())

@@ -58,6 +58,8 @@ pub fn recognise(text: &[u8]) -> Option<Foreign> {
         () if begins("[Unit]") || begins("[Service]") || begins("[Install]") || begins("[Socket]") => {
             Some(Foreign::Unit)
         }
+        // Before ping: the kernel has a cache of that name.
+        () if begins("slabinfo - version") || has("<active_objs>") => Some(Foreign::File("/proc/slabinfo")),
         () if begins("PING ") || has("icmp_seq=") || has("icmp_req=") || has(" packets transmitted, ") => {
             output("ping")
         }
@@ -67,7 +69,6 @@ pub fn recognise(text: &[u8]) -> Option<Foreign> {
         }
         () if begins("Active Internet connections") || begins("Tcp:") && begins("Ip:") => output("ss, netstat"),
         () if begins("MemTotal:") || begins("MemFree:") && has(" kB") => Some(Foreign::File("/proc/meminfo")),
-        () if begins("slabinfo - version") || has("<active_objs>") => Some(Foreign::File("/proc/slabinfo")),
         () if begins("Active / Total Objects") => output("slabtop"),
         () if first.starts_with("CPU0") && first.split_whitespace().all(|word| word.starts_with("CPU")) => {
             Some(Foreign::File("/proc/interrupts"))
@@ -130,6 +131,10 @@ mod tests {
             ("State  Recv-Q Send-Q Local Address:Port\n", Foreign::Output("ss, netstat")),
             ("MemTotal:  100 kB\nMemFree:  10 kB\n", Foreign::File("/proc/meminfo")),
             ("slabinfo - version: 2.1\n# name <active_objs>\n", Foreign::File("/proc/slabinfo")),
+            (
+                "slabinfo - version: 2.1\n# name <active_objs>\nPING 0 0 1024 32 8 : tunables 0 0 0\n",
+                Foreign::File("/proc/slabinfo"),
+            ),
             ("            CPU0       CPU1\n   0:  46  0  IO-APIC   2-edge  timer\n", Foreign::File("/proc/interrupts")),
             ("Linux 6.1.0 (box) \t11/30/26 \t_x86_64_\t(2 CPU)\n\navg-cpu:  %user\n", Foreign::Output("iostat")),
             ("top - 10:00:00 up 3 days, load average: 0.1\nTasks: 90 total\n", Foreign::Output("top")),

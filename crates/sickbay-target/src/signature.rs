@@ -3,7 +3,7 @@
 use std::fs::{DirBuilder, File};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use sickbay_formats::apt::{Verdict, verdict};
@@ -112,7 +112,7 @@ impl Scratch {
     }
 
     fn write(&self, name: &str, content: &[u8]) -> io::Result<PathBuf> {
-        let path = Path::new(&self.0).join(name);
+        let path = self.0.join(name);
         File::options().write(true).create_new(true).mode(0o600).open(&path)?.write_all(content)?;
         Ok(path)
     }

@@ -1,7 +1,7 @@
 //! What a command costs.
 
 use std::fs;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// Of one run, or the medians of several.
@@ -32,13 +32,7 @@ impl Cost {
         let begun = Instant::now();
         let child = command.stdin(Stdio::null()).stdout(output).stderr(Stdio::null()).spawn();
         let mut child = child.map_err(|error| format!("{name}: {error}"))?;
-        let mut peak = 0;
-        // The high-water mark only grows, so the last look is the one that counts.
-        let status = format!("/proc/{}/status", child.id());
-        while child.try_wait().map_err(|error| error.to_string())?.is_none() {
-            peak = high_water(&status).unwrap_or(peak).max(peak);
-            std::thread::sleep(Duration::from_micros(500));
-        }
+        let (_, peak) = watch(&mut child, None)?;
         let wall = begun.elapsed();
         let cpu = Duration::from_millis(10 * (children_ticks() - before));
         Ok(Cost { wall, cpu, peak })
@@ -82,8 +76,28 @@ fn children_ticks() -> u64 {
     number(16) + number(17)
 }
 
-/// The high-water mark of the memory in a `/proc/PID/status`, in KiB.
-pub fn high_water(status: &str) -> Option<u64> {
+/// Waits for a child, which is killed when it takes longer than `limit`. Gives how it ended, unless it was killed for that, and
+/// the most memory that it had at a time, in KiB.
+pub fn watch(child: &mut Child, limit: Option<Duration>) -> Result<(Option<ExitStatus>, u64), String> {
+    let begun = Instant::now();
+    let file = format!("/proc/{}/status", child.id());
+    let mut peak = 0;
+    let mut is_late = false;
+    loop {
+        if let Some(status) = child.try_wait().map_err(|error| error.to_string())? {
+            return Ok(((!is_late).then_some(status), peak));
+        }
+        // The high-water mark only grows, so the last look is the one that counts.
+        peak = high_water(&file).unwrap_or(peak).max(peak);
+        if !is_late && limit.is_some_and(|limit| begun.elapsed() > limit) {
+            is_late = true;
+            child.kill().map_err(|error| error.to_string())?;
+        }
+        std::thread::sleep(Duration::from_micros(500));
+    }
+}
+
+fn high_water(status: &str) -> Option<u64> {
     let text = fs::read_to_string(status).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.split_whitespace().next()?.parse().ok()
