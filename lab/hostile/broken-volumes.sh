@@ -2,7 +2,7 @@
 # short
 truncate -s 96M "$D/pv.img"; loop "$D/pv.img"; pv=$loop
 pvcreate -q -q -ff -y --metadatasize 1m "$pv" >/dev/null 2>&1 || true
-losetup -d "$pv"
+let_go
 cp "$D/pv.img" "$D/nested.img"
 # The text area: braces without end, a segment that maps onto itself, offsets beyond the disk.
 python3 - "$D" <<'P'

@@ -1,7 +1,7 @@
 # what: files that cannot be changed: the repair that fails blocks no other, and undo goes on
 # short
 need chattr
-truncate -s 32M "$D/fs"; mkfs.ext4 -q -F "$D/fs"; loop "$D/fs"; mkdir "$D/S"; mount "$loop" "$D/S"; losetup -d "$loop"
+truncate -s 32M "$D/fs"; mkfs.ext4 -q -F "$D/fs"; loop "$D/fs"; mkdir "$D/S"; mount "$loop" "$D/S"; let_go
 R=$D/S/root; tree "$R"; printf 'root:x:0:0:root:/root:/bin/sh\r\n' >"$R/etc/passwd"; chattr +i "$R/etc/passwd"; chmod 777 "$R/etc"; echo 'see ticket 12' >>"$R/etc/fstab"
 cp -a "$R" "$D/before"
 run fix --yes "$R"; says 'repaired: '

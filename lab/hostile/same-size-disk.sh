@@ -2,7 +2,7 @@
 image "$D/ill.img"; image "$D/well.img"
 read -r start _ < <(sfdisk --json "$D/ill.img" | tr -d ' \n' | sed 's/.*"partitions":\[{[^}]*"start":\([0-9]*\).*/\1/' && echo)
 # The inode table of the root is damaged: the checker works on a view, and a record is kept.
-loop "$D/ill.img" "$((start * 512))"; e2label "$loop" ill; tune2fs -U random "$loop" >/dev/null; debugfs -w -R 'clri /etc/hostname' "$loop" 2>/dev/null; losetup -d "$loop"
+loop "$D/ill.img" "$((start * 512))"; e2label "$loop" ill; tune2fs -U random "$loop" >/dev/null; debugfs -w -R 'clri /etc/hostname' "$loop" 2>/dev/null; let_go
 loop "$D/ill.img"; ill=$loop; loop "$D/well.img"; well=$loop
 run fix --yes --fsck "$ill"; says 'repaired: '
 rm -f /var/lib/sickbay-disks/*/0001/done /var/lib/sickbay-disks/*/journal/0001/done 2>/dev/null || true
