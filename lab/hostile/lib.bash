@@ -116,7 +116,8 @@ run() {
         # A terminal, at which somebody answers.
         printf -v answer '%b' "$answer"
         rm -f "$D/keys"; mkfifo "$D/keys"
-        { sleep 1; printf '%s' "$answer"; exec sleep "$((seconds * SLOWLY + 5))"; } >"$D/keys" &
+        : >"$D/said"
+        { await_question; printf '%s' "$answer"; exec sleep "$((seconds * SLOWLY + 5))"; } >"$D/keys" &
         local typist=$!
         script -qec "$(printf '%q ' "${command[@]}")" /dev/null <"$D/keys" >"$D/said" 2>&1 || true
         kill "$typist" 2>/dev/null || true; wait "$typist" 2>/dev/null || true
@@ -140,6 +141,10 @@ run() {
     cmp -s "$D/world.before" "$D/world.after" || fail "sickbay $*: changed this machine: $(diff "$D/world.before" "$D/world.after" | head -n 4)"
     [ -z "$(strays)" ] || fail "sickbay $*: left a program running: $(strays)"
     runs=$((runs + 1)); echo "$runs" >"$D/runs"
+}
+# What is typed before it is asked for reaches nobody.
+await_question() {
+    local tenths; for ((tenths = 0; tenths < 100 * SLOWLY; tenths++)); do grep -qa '\[y' "$D/said" && return; sleep 0.1; done
 }
 runs=0
 status_is() { local want; for want; do [ "$status" != "$want" ] || return 0; done; fail "ended with $status, wanted $*"; }

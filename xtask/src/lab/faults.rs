@@ -281,6 +281,8 @@ for k in $(ls '$R'/lib/modules); do chroot '$R' mkinitramfs -o /boot/initrd.img-
         r"sed -i '1i auth required pam_succeed_if.so user != root' $R/etc/pam.d/login",
         "pam-refuses-root",
     )
+    // Somebody else comes in there, and may become root.
+    .risky()
     .smoke(),
     fault("pam-common-auth-empty", "common-auth is empty", r": >$R/etc/pam.d/common-auth", "pam-file-missing").with_donor(),
     fault("pam-unix-missing", "pam_unix.so is gone", r"rm $R/usr/lib/x86_64-linux-gnu/security/pam_unix.so", "pam-module-broken")
