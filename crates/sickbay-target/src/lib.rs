@@ -37,6 +37,7 @@ mod sys;
 mod system;
 mod table;
 mod target;
+pub mod threads;
 mod usage;
 mod utf16;
 mod view;

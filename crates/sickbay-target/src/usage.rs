@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use rustix::fs::{AtFlags, OFlags, RawDir};
 
-use crate::{FileKind, Metadata, ReadError, Root};
+use crate::{FileKind, Metadata, ReadError, Root, threads};
 
 /// The most directories that are kept: some 100 bytes each.
 const DIRECTORIES: usize = 2_000_000;
@@ -125,12 +125,7 @@ impl Root {
             unread: 0,
         });
         let changed = Condvar::new();
-        let workers = std::thread::available_parallelism().map_or(1, |n| n.get()).min(4);
-        std::thread::scope(|scope| {
-            for _ in 0..workers {
-                scope.spawn(|| self.work(own.dev, deadline, &state, &changed));
-            }
-        });
+        threads::together(threads::processors(4), || self.work(own.dev, deadline, &state, &changed));
         let State { mut dirs, files, complete, unread, .. } =
             state.into_inner().unwrap_or_else(PoisonError::into_inner);
         // A directory comes after the one that holds it: from the end on, each is whole when it is added to the one above.

@@ -112,13 +112,16 @@ fn run_all(facts: &Arc<Facts>, checks: &[&'static Check]) -> Vec<Option<Result>>
     let queue = Arc::new((AtomicUsize::new(0), checks.to_vec()));
     let running: Arc<Mutex<Vec<(usize, Instant)>>> = Arc::default();
     let (sender, receiver) = channel();
-    let workers = WORKERS.min(checks.len());
-    for _ in 0..workers {
-        spawn_worker(facts, &queue, &running, &sender);
-    }
+    let start = || start_worker(facts, &queue, &running, &sender);
+    let mut workers = (0..WORKERS.min(checks.len())).map_while(|_| start().then_some(())).count();
     let deadline = deadline(facts);
     let mut open = checks.len();
     while open > 0 {
+        // Where no thread can be had (`ulimit -u`), this one does the work, without a deadline, which is better than none.
+        if workers == 0 {
+            work(facts, &queue, &running, &sender);
+            workers = usize::MAX;
+        }
         match receiver.recv_timeout(Duration::from_millis(500)) {
             Ok((index, result)) => {
                 if let Some(slot) = results.get_mut(index).filter(|slot| slot.is_none()) {
@@ -132,10 +135,9 @@ fn run_all(facts: &Arc<Facts>, checks: &[&'static Check]) -> Vec<Option<Result>>
                 running_now.retain(|(_, since)| since.elapsed() < deadline);
                 let lost = before - running_now.len();
                 drop(running_now);
-                for _ in 0..lost {
-                    open -= 1;
-                    spawn_worker(facts, &queue, &running, &sender);
-                }
+                open -= lost;
+                workers -= lost;
+                workers += (0..lost).map_while(|_| start().then_some(())).count();
             }
             Err(RecvTimeoutError::Disconnected) => break,
         }
@@ -143,29 +145,35 @@ fn run_all(facts: &Arc<Facts>, checks: &[&'static Check]) -> Vec<Option<Result>>
     results
 }
 
-fn spawn_worker(
+type Queue = (AtomicUsize, Vec<&'static Check>);
+type Running = Mutex<Vec<(usize, Instant)>>;
+
+/// Whether a thread could be started that works until nothing is left.
+fn start_worker(
     facts: &Arc<Facts>,
-    queue: &Arc<(AtomicUsize, Vec<&'static Check>)>,
-    running: &Arc<Mutex<Vec<(usize, Instant)>>>,
+    queue: &Arc<Queue>,
+    running: &Arc<Running>,
     sender: &Sender<(usize, Result)>,
-) {
+) -> bool {
     let (facts, queue, running, sender) = (Arc::clone(facts), Arc::clone(queue), Arc::clone(running), sender.clone());
-    std::thread::spawn(move || {
-        loop {
-            let index = queue.0.fetch_add(1, Ordering::Relaxed);
-            let Some(check) = queue.1.get(index) else { return };
-            running.lock().unwrap_or_else(PoisonError::into_inner).push((index, Instant::now()));
-            let result = run_one(check, &facts);
-            let mut running_now = running.lock().unwrap_or_else(PoisonError::into_inner);
-            let still_awaited = running_now.iter().any(|(other, _)| *other == index);
-            running_now.retain(|(other, _)| *other != index);
-            drop(running_now);
-            // One that was given up has a successor already.
-            if !still_awaited || sender.send((index, result)).is_err() {
-                return;
-            }
+    std::thread::Builder::new().spawn(move || work(&facts, &queue, &running, &sender)).is_ok()
+}
+
+fn work(facts: &Facts, queue: &Queue, running: &Running, sender: &Sender<(usize, Result)>) {
+    loop {
+        let index = queue.0.fetch_add(1, Ordering::Relaxed);
+        let Some(check) = queue.1.get(index) else { return };
+        running.lock().unwrap_or_else(PoisonError::into_inner).push((index, Instant::now()));
+        let result = run_one(check, facts);
+        let mut running_now = running.lock().unwrap_or_else(PoisonError::into_inner);
+        let still_awaited = running_now.iter().any(|(other, _)| *other == index);
+        running_now.retain(|(other, _)| *other != index);
+        drop(running_now);
+        // One that was given up has a successor already.
+        if !still_awaited || sender.send((index, result)).is_err() {
+            return;
         }
-    });
+    }
 }
 
 fn run_one(check: &'static Check, facts: &Facts) -> Result {

@@ -99,7 +99,10 @@ const DEADLINE: std::time::Duration = std::time::Duration::from_secs(20);
 /// Runs `work` beside this thread and gives up waiting for it after the deadline.
 fn within<T: Send + 'static>(work: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Result<T, Failure> {
     let (sender, receiver) = std::sync::mpsc::channel();
-    std::thread::spawn(move || sender.send(work()));
+    let beside = move || drop(sender.send(work()));
+    std::thread::Builder::new()
+        .spawn(beside)
+        .map_err(|error| Failure(tr!("no thread can be started: {error}", error = error.to_string())))?;
     receiver
         .recv_timeout(DEADLINE)
         .map_err(|_| Failure(tr!("it took longer than {seconds} s", seconds = DEADLINE.as_secs())))?

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bstr::{BString, ByteSlice};
 use sickbay_formats::initramfs::{Damage, Initramfs, Part};
 use sickbay_formats::modules::{self, Dependencies};
-use sickbay_target::{FileKind, Root};
+use sickbay_target::{FileKind, Root, threads};
 
 use crate::check::Skip;
 use crate::facts::boot_config::{BootConfig, Loader};
@@ -143,17 +143,12 @@ impl Fact for Initramfses {
         let started = Instant::now();
         let next = AtomicUsize::new(0);
         let read: Mutex<HashMap<usize, Result<Contents, Text>>> = Mutex::default();
-        let workers = std::thread::available_parallelism().map_or(1, usize::from).min(files.len());
-        std::thread::scope(|scope| {
-            for _ in 0..workers {
-                scope.spawn(|| {
-                    while started.elapsed() < PATIENCE {
-                        let index = next.fetch_add(1, Ordering::Relaxed);
-                        let Some(file) = files.get(index) else { break };
-                        let contents = contents_of(root, &file.path);
-                        read.lock().unwrap_or_else(PoisonError::into_inner).insert(index, contents);
-                    }
-                });
+        threads::together(threads::processors(files.len()), || {
+            while started.elapsed() < PATIENCE {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                let Some(file) = files.get(index) else { break };
+                let contents = contents_of(root, &file.path);
+                read.lock().unwrap_or_else(PoisonError::into_inner).insert(index, contents);
             }
         });
         let mut read = read.into_inner().unwrap_or_else(PoisonError::into_inner);

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bstr::ByteSlice;
-use sickbay_target::FileKind;
+use sickbay_target::{FileKind, threads};
 
 use super::{DPKG, PackagedFile, Packages, System};
 use crate::check::Skip;
@@ -55,13 +55,8 @@ impl Fact for Digests {
             }
             part
         };
-        let workers = std::thread::available_parallelism().map_or(1, |n| n.get());
-        let parts: Vec<Digests> = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
-            threads.into_iter().filter_map(|thread| thread.join().ok()).collect()
-        });
         let mut all = Digests::default();
-        for part in parts {
+        for part in threads::together(threads::processors(usize::MAX), work) {
             all.altered.extend(part.altered);
             all.count += part.count;
             all.untold = all.untold.or(part.untold);

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bstr::ByteSlice;
-use sickbay_target::{Dir, FileKind, Metadata, ReadError, Reason, Root};
+use sickbay_target::{Dir, FileKind, Metadata, ReadError, Reason, Root, threads};
 
 use super::{PackagedFile, Packages};
 use crate::check::Skip;
@@ -185,13 +186,14 @@ impl Fact for Survey {
         let by_path = |(at, _): &(usize, Weight)| packages.files.get(*at).map(|file| file.path.as_bytes());
         wanted.sort_unstable_by(|a, b| by_path(a).cmp(&by_path(b)).then(a.0.cmp(&b.0)));
         let mut survey = Survey { count: wanted.len(), ..Survey::default() };
-        let workers = std::thread::available_parallelism().map_or(1, |n| n.get()).min(8);
-        let looks: Vec<Survey> = std::thread::scope(|scope| {
-            let chunks = wanted.chunks(wanted.len().div_ceil(workers).max(1));
-            let threads: Vec<_> = chunks.map(|chunk| scope.spawn(|| look_at(root, &packages, chunk))).collect();
-            threads.into_iter().filter_map(|thread| thread.join().ok()).collect()
-        });
-        for look in looks {
+        let workers = threads::processors(8);
+        let chunks: Vec<_> = wanted.chunks(wanted.len().div_ceil(workers).max(1)).collect();
+        let next = AtomicUsize::new(0);
+        let work = || {
+            let mine = || chunks.get(next.fetch_add(1, Ordering::Relaxed));
+            std::iter::from_fn(mine).map(|chunk| look_at(root, &packages, chunk)).collect::<Vec<_>>()
+        };
+        for look in threads::together(workers, work).into_iter().flatten() {
             survey.lost.extend(look.lost);
             survey.attributes.extend(look.attributes);
             survey.foreign.extend(look.foreign);
