@@ -19,6 +19,9 @@ pub struct Bench {
     /// How often each command is run; the median counts
     #[arg(long, default_value_t = 7)]
     runs: usize,
+    /// Measure this program instead of what is built from here: an older one, to compare with
+    #[arg(long, value_name = "FILE")]
+    sickbay: Option<PathBuf>,
     /// The program `ec2rl.py`, where it is
     #[arg(long, value_name = "FILE")]
     ec2rl: Option<PathBuf>,
@@ -59,7 +62,7 @@ impl Bench {
         if self.rollups {
             return memory::rollups();
         }
-        let sickbay = crate::lab::build()?;
+        let sickbay = self.sickbay.clone().map_or_else(crate::lab::build, Ok)?;
         println!("{} runs each, medians; wall and CPU in ms\n", self.runs);
         for part in [Part::Disk, Part::Initramfs, Part::Host, Part::Packages, Part::Log, Part::Ledger] {
             if self.only.is_some_and(|only| only != part) {
