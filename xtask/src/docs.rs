@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 use std::fs;
 
-use sickbay::text::Lang;
+use sickbay::model::text::Lang;
 
 use crate::new_check::workspace;
 
@@ -56,7 +56,7 @@ fn checks(lang: Lang) -> String {
         Lang::ZhCn => "# 全部检查\n\n由 `cargo xtask docs` 生成。`sickbay explain ID` 显示同样的内容。\n",
     };
     let mut out = heading.to_owned();
-    for check in sickbay::checks::ALL {
+    for check in sickbay::checks::ALL.iter() {
         let (title, page) = check.explanation(lang);
         let page = page.trim().replace("\n## ", "\n#### ");
         let page = page.strip_prefix("## ").map_or(page.clone(), |rest| format!("#### {rest}"));

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use sickbay::text::Lang;
+use sickbay::model::text::Lang;
 
 /// What users ask for most.
 const EXAMPLES: [(&str, &str); 9] = [

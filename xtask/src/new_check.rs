@@ -38,21 +38,9 @@ impl NewCheck {
         write(&story, &STORY.replace("ID", &self.id))?;
 
         edit(&area_file, |text| {
-            let line = format!("pub mod {module};\n");
-            let at = text.find("pub mod ").unwrap_or(text.len());
-            let (head, list) = text.split_at(at);
-            let mut lines: Vec<&str> = list.lines().collect();
-            lines.push(line.trim_end());
-            lines.sort_by_key(|line| line.trim_start_matches("pub mod ").trim_start_matches("mod "));
-            format!("{head}{}\n", lines.join("\n"))
-        })?;
-        edit(&src.join("checks.rs"), |text| {
-            let last = format!("    &{}::", self.area);
-            let at = text.rfind(&last).and_then(|at| text[at..].find('\n').map(|end| at + end + 1));
-            let at = at.or_else(|| text.rfind("];")).unwrap_or(text.len());
-            let mut text = text.to_owned();
-            text.insert_str(at, &format!("    &{}::{module}::CHECK,\n", self.area));
-            text
+            let text = with_module(text, &module);
+            let at = text.rfind("];").unwrap_or(text.len());
+            format!("{}    &{module}::CHECK,\n{}", &text[..at], &text[at..])
         })?;
         println!("made {}, its .zh-CN.toml and {}", code.display(), story.display());
         println!(
@@ -68,6 +56,19 @@ pub fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_owned()
 }
 
+/// The text of a module's file with one more module among those that it declares, which stay in order.
+pub fn with_module(text: &str, module: &str) -> String {
+    let is_declaration = |line: &&str| line.starts_with("pub mod ");
+    let head: Vec<&str> = text.lines().take_while(|line| !is_declaration(line)).collect();
+    let line = format!("pub mod {module};");
+    let mut mods: Vec<&str> = text.lines().skip(head.len()).take_while(is_declaration).collect();
+    let tail = text.lines().skip(head.len() + mods.len());
+    mods.push(&line);
+    mods.sort_unstable();
+    let all: Vec<&str> = head.iter().copied().chain(mods.iter().copied()).chain(tail).collect();
+    all.join("\n") + "\n"
+}
+
 fn write(path: &Path, text: &str) -> Result<(), String> {
     let make = |path: &Path| path.parent().map_or(Ok(()), fs::create_dir_all);
     make(path).and_then(|()| fs::write(path, text)).map_err(|error| format!("{}: {error}", path.display()))
@@ -80,11 +81,11 @@ fn edit(path: &Path, change: impl Fn(&str) -> String) -> Result<(), String> {
 
 const CODE: &str = r#"//! One line: what is wrong when this finds something.
 
-use crate::check::Verdict;
-use crate::facts::Facts;
-use crate::finding::Findings;
-use crate::repair::{Change, Risk};
 use crate::{check, tr};
+use crate::facts::Facts;
+use crate::model::finding::Findings;
+use crate::model::outcome::Verdict;
+use crate::model::repair::{Change, Risk};
 
 check! {
     /// ## What it finds

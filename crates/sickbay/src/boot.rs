@@ -8,11 +8,12 @@ use sickbay_formats::boot_console::{self, Cause, Console, Verdict};
 use sickbay_target::vm::{self, Accelerator, Bus, Copies, Firmware, Machine, Parts};
 use sickbay_target::{Access, Options, Target};
 
-use crate::checks::boot::boot_entries::edits;
+use crate::engine::rounds;
 use crate::facts::Facts;
-use crate::facts::boot_config::{BootConfig, Entry};
-use crate::repair::{Repair, Risk, session};
-use crate::text::Text;
+use crate::facts::boot::boot_config::{BootConfig, Entry};
+use crate::mend::boot_entries::edits;
+use crate::model::repair::{Repair, Risk};
+use crate::model::text::Text;
 use crate::tr;
 
 mod watch;
@@ -232,7 +233,7 @@ fn speak(facts: &Arc<Facts>, copies: &Copies) -> Result<Option<&'static str>, Te
         facts.get::<BootConfig>().map(|config| edits(words(&config))).unwrap_or_default()
     };
     let repair = Repair { title: Text::verbatim(ARGUMENTS), risk: Risk::Safe, changes };
-    let made = session::make(&copy, None, repair).map_err(|error| error.text());
+    let made = rounds::make(&copy, None, repair).map_err(|error| error.text());
     if let Ok(copy) = Arc::try_unwrap(copy) {
         copy.close().map_err(|error| Text::verbatim(error.to_string()))?;
     }
@@ -240,7 +241,7 @@ fn speak(facts: &Arc<Facts>, copies: &Copies) -> Result<Option<&'static str>, Te
 }
 
 /// What is put behind the last argument of every kernel that does not use the serial line.
-fn words(config: &BootConfig) -> Vec<(Arc<crate::facts::SourceFile>, std::ops::Range<usize>, String)> {
+fn words(config: &BootConfig) -> Vec<(Arc<crate::model::source::SourceFile>, std::ops::Range<usize>, String)> {
     let silent = |entry: &&Entry| {
         entry.kernel.is_some() && !entry.arguments.iter().any(|word| word.text.starts_with("console=ttyS"))
     };

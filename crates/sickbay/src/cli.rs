@@ -17,19 +17,21 @@ use std::ffi::OsString;
 use std::io::{IsTerminal, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::LazyLock;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use clap::{FromArgMatches, Parser, Subcommand, ValueEnum};
 use sickbay_target::{Access, Kind, Options, Target};
 
 use crate::facts::memory::size;
-use crate::facts::restore::{Mirror, Progress};
+use crate::facts::packages::mirror::{Mirror, Progress};
+use crate::model::repair::Change;
+use crate::model::text::{Lang, Text};
+use crate::repair::held;
 use crate::repair::journal::Journal;
 use crate::repair::plan::Plan;
-use crate::repair::{Change, held};
 use crate::report::text::{Style, printable};
 use crate::report::{Report, json_v1, text};
-use crate::text::{Lang, Text};
 use crate::tr;
 
 /// Finds out why a Linux system does not boot or lets nobody log in, and repairs it.
@@ -160,6 +162,8 @@ pub fn command(lang: Lang) -> clap::Command {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
+    // Whatever is said from here on may be a check's, in Chinese.
+    LazyLock::force(&crate::checks::ALL);
     let arguments: Vec<OsString> = std::env::args_os().map(pasted).collect();
     let asked = language::Asked::of(&arguments);
     let parsed = command(asked.lang).try_get_matches_from(arguments).and_then(|found| Cli::from_arg_matches(&found));
@@ -458,7 +462,7 @@ impl TargetArgs {
         let mut target = Target::open(self.target.as_deref(), &options)?;
         target.give_packages(&self.aid.package)?;
         for path in target.packages() {
-            if !crate::facts::restore::is_package(path) {
+            if !crate::facts::packages::archives::is_package(path) {
                 return Err(Failure(tr!("{path} is neither a .deb nor an .rpm package, or it is damaged", path)));
             }
         }
@@ -495,12 +499,12 @@ impl TargetArgs {
         open.map(|(id, ..)| say(id)).collect()
     }
 
-    /// The donor that was named; else this machine, if it can be one for `target`: see [`crate::facts::donor`].
+    /// The donor that was named; else this machine, if it can be one for `target`: see [`crate::facts::packages::donor`].
     fn open_donor(&self, target: &Target) -> Result<Option<Arc<Target>>, Failure> {
         if let Some(path) = &self.aid.donor {
             let options = Options { access: Access::ReadOnly, with: Vec::new(), ..Options::default() };
             let donor = Target::open(Some(path), &options)?;
-            return match crate::facts::donor::why_not(target, &donor) {
+            return match crate::facts::packages::donor::why_not(target, &donor) {
                 Some(why) => Err(Failure(why)),
                 None => Ok(Some(Arc::new(donor))),
             };
@@ -510,7 +514,7 @@ impl TargetArgs {
         }
         // Only its files count: its disks need not be looked at.
         let host = Target::described(Path::new("/"), Access::ReadOnly, Vec::new(), &[])?;
-        Ok(crate::facts::donor::why_not(target, &host).is_none().then(|| Arc::new(host)))
+        Ok(crate::facts::packages::donor::why_not(target, &host).is_none().then(|| Arc::new(host)))
     }
 }
 

@@ -1,51 +1,11 @@
 //! What is known of the target: parsed, never lossy, gathered once and only when a check asks.
 
-pub mod accounts;
-pub mod administrators;
-pub mod boot_config;
-pub mod boot_loader;
-pub mod cgroups;
-pub mod comparison;
-pub mod console;
-pub mod devices;
-pub mod donor;
-pub mod drop_in_files;
-pub mod esp;
-pub mod fstab;
-pub mod initramfs;
-pub mod jvm_reports;
-pub mod kernel_log;
-pub mod kernels;
-pub mod libraries;
-pub mod live;
-pub mod login_log;
+pub mod boot;
+pub mod login;
+pub mod logs;
 pub mod memory;
-pub mod memory_ledger;
-pub mod modprobe;
-pub mod mounted;
-pub mod overcommit;
-pub mod owners;
 pub mod packages;
-pub mod pam;
-pub mod platform;
-pub mod processes;
-pub mod profile;
-pub mod programs;
-pub mod restore;
-pub mod root_over_ssh;
-pub mod selinux;
-pub mod slab_owners;
-pub mod slabs;
-pub mod space;
-pub mod spare;
-pub mod ssh_keys;
-pub mod sshd;
-pub mod sshd_service;
-pub mod summary;
-pub mod sysctl_files;
 pub mod system;
-pub mod sysusers;
-pub mod units;
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
@@ -54,10 +14,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
-use bstr::ByteSlice;
 use sickbay_target::{Kind, Reason, Root, Target, Unread};
 
-use crate::check::Skip;
+use crate::facts::packages::mirror::Mirror;
+use crate::model::outcome::Skip;
+use crate::model::source::SourceFile;
 use crate::tr;
 
 /// So many files are asked for at most. Those of a healthy system are some thousands.
@@ -77,7 +38,7 @@ pub struct Facts {
     now: jiff::Timestamp,
     deadline: Duration,
     all_digests: bool,
-    mirror: Option<Arc<restore::Mirror>>,
+    mirror: Option<Arc<Mirror>>,
     cells: Mutex<HashMap<TypeId, Arc<Cell>>>,
     files: Mutex<HashMap<PathBuf, Option<Arc<SourceFile>>>>,
     /// Which thread waits for which, and for what: a fact that needs itself, by whatever way, would wait for ever.
@@ -133,12 +94,12 @@ impl Facts {
     }
 
     /// The same facts, for a user who lets packages be fetched.
-    pub fn with_mirror(self, mirror: Option<Arc<restore::Mirror>>) -> Facts {
+    pub fn with_mirror(self, mirror: Option<Arc<Mirror>>) -> Facts {
         Facts { mirror, ..self }
     }
 
     /// Fetches packages, where the user lets it.
-    pub fn mirror(&self) -> Option<&restore::Mirror> {
+    pub fn mirror(&self) -> Option<&Mirror> {
         self.mirror.as_deref()
     }
 
@@ -305,23 +266,6 @@ pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
         .unwrap_or_else(|| "no message".to_owned())
 }
 
-/// A text file of the target as it was read.
-#[derive(Debug, PartialEq, Eq)]
-pub struct SourceFile {
-    /// The path on the target.
-    pub path: PathBuf,
-    /// The content, byte for byte.
-    pub bytes: Vec<u8>,
-}
-
-impl SourceFile {
-    /// The text of line `number` (from 1) without its end, undecodable bytes replaced, cut at 400 characters.
-    pub fn line_text(&self, number: usize) -> String {
-        let line = self.bytes.lines().nth(number.saturating_sub(1)).unwrap_or_default();
-        line.to_str_lossy().chars().take(400).collect()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use sickbay_target::Access;
@@ -355,7 +299,7 @@ mod tests {
         let began = Instant::now();
         let alone = Facts::new(Arc::new(target), None);
         let Err(Skip::Unknown(why)) = alone.get::<First>() else { panic!("it cannot be known") };
-        assert_eq!(why.render(crate::text::Lang::En), "reading First needs First itself");
+        assert_eq!(why.render(crate::model::text::Lang::En), "reading First needs First itself");
 
         let target = Target::described(dir.path(), Access::ReadOnly, Vec::new(), &[]).expect("a directory is a target");
         let facts = Facts::new(Arc::new(target), None);

@@ -4,17 +4,15 @@
 
 #![deny(clippy::disallowed_methods)]
 
-pub mod alloc;
+pub mod ask;
 pub mod boot;
 pub mod check;
 pub mod checks;
 pub mod cli;
-pub mod diagnose;
+pub mod engine;
 pub mod facts;
-pub mod finding;
-pub mod proof;
+pub mod mend;
+pub mod model;
 pub mod repair;
 pub mod report;
 pub mod spelling;
-pub mod symptom;
-pub mod text;

@@ -13,14 +13,14 @@ use std::sync::Arc;
 use sickbay_target::Kind;
 
 use crate::boot::{Outcome, Trial};
-use crate::diagnose::Diagnosis;
+use crate::engine::proof::{self, BOOT, LOGINS, Proof};
+use crate::engine::rounds::Applied;
 use crate::facts::Facts;
-use crate::facts::comparison::Comparison;
-use crate::facts::console::{boot_proof, stage};
-use crate::facts::kernel_log::KernelLog;
-use crate::proof::{BOOT, LOGINS, Proof};
-use crate::repair::session::Applied;
-use crate::text::Text;
+use crate::facts::logs::console::stage;
+use crate::facts::logs::kernel_log::KernelLog;
+use crate::facts::packages::comparison::Comparison;
+use crate::model::diagnosis::Diagnosis;
+use crate::model::summary::TargetSummary;
 use crate::tr;
 
 /// Everything that a report says.
@@ -44,47 +44,13 @@ pub struct Report {
     pub comparison: Option<Comparison>,
 }
 
-/// What was looked at.
-#[derive(Clone, Debug)]
-pub struct TargetSummary {
-    /// `host`, `root`, `disk` or `log`.
-    pub kind: &'static str,
-    /// As the user named it.
-    pub name: String,
-    /// What it is made of: table, file systems.
-    pub description: Vec<Text>,
-    /// os-release's ID, if known.
-    pub id: Option<String>,
-    /// os-release's VERSION_ID, if known.
-    pub version: Option<String>,
-    /// os-release's PRETTY_NAME, if known.
-    pub pretty_name: Option<String>,
-    /// The running kernel, or the one that would boot.
-    pub kernel: Option<String>,
-    /// Of logs: how much of them was understood.
-    pub understood: Option<Understood>,
-    /// The system from which lost files may be taken, and its release.
-    pub donor: Option<Text>,
-    /// Remarks of the one who opened it: a journal that was not replayed, a second root.
-    pub notes: Vec<String>,
-}
-
-/// How much of a log was understood.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
-pub struct Understood {
-    /// Lines that have a form that is known, and whose author's sentences are.
-    pub lines: u64,
-    /// Of so many that were looked at: all of them, or of a large log a sample.
-    pub of: u64,
-}
-
 /// The boot that a log tells of, if it is one console.
 fn of_console(facts: &Facts, diagnosis: &Diagnosis) -> Proof {
     let log = facts.get::<KernelLog>().ok();
     let consoles = log.as_ref().map(|log| log.consoles.as_slice()).unwrap_or_default();
     let [(_, console)] = consoles else { return Proof { stages: Vec::new() } };
     let finding = diagnosis.findings.iter().position(|finding| finding.check.id == "boot-stopped");
-    boot_proof(console, finding.map(|index| diagnosis.root_cause(index)))
+    proof::of_console(console, finding.map(|index| diagnosis.root_cause(index)))
 }
 
 impl Report {
@@ -99,7 +65,7 @@ impl Report {
         let is_log = facts.target().kind == Kind::Log;
         Report {
             started,
-            target: crate::facts::summary::of(facts),
+            target: crate::facts::system::summary::of(facts),
             boot: if is_log { of_console(facts, &diagnosis) } else { Proof::of(BOOT, &diagnosis) },
             logins: LOGINS
                 .iter()
@@ -136,7 +102,7 @@ impl Report {
         let stop = trial.console.stands_at().map(|stop| stage(stop.stage));
         let finding = self.diagnosis.findings.iter().position(|one| stop.is_some_and(|stop| one.stops.contains(&stop)));
         let logins = if self.applied.is_some() { self.logins } else { Vec::new() };
-        Report { boot: boot_proof(&trial.console, finding), logins, trial: Some(trial), ..self }
+        Report { boot: proof::of_console(&trial.console, finding), logins, trial: Some(trial), ..self }
     }
 
     /// Of a check or a fix: 0 clear, 1 findings, 2 something could not be told or done (which outweighs findings: the look is incomplete).

@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
-use sickbay::alloc::{Accounting, Asker, Says};
 use sickbay::facts::Facts;
-use sickbay::facts::overcommit::asker;
+use sickbay::facts::memory::alloc::{Accounting, Asker, Says};
+use sickbay::facts::memory::overcommit::asker;
 use sickbay_target::{Access, Target};
 
 /// A small generator: the same numbers in every run (xorshift64*).

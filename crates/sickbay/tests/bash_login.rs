@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use sickbay::checks;
+use sickbay::engine::rounds;
 use sickbay::repair::plan::{Choice, Plan};
-use sickbay::repair::session;
 use support::story::{Built, Story};
 
 /// Stories that may be run: `reboot` is not among them.
@@ -86,9 +86,9 @@ fn is_stopped_and_then_gets_in(name: &str) {
     let built = build(name);
     assert!(gets_in(built.root()).is_err(), "{name}: bash gets in before the repair");
     let (target, donor) = built.open_for_repair().unwrap();
-    let mut agree = |_: &sickbay::diagnose::Diagnosis, _: &mut Plan| true;
+    let mut agree = |_: &sickbay::model::diagnosis::Diagnosis, _: &mut Plan| true;
     let choice = Choice::default();
-    let outcome = session::fix(&target, donor.as_ref(), checks::ALL, &choice, &mut agree);
+    let outcome = rounds::fix(&target, donor.as_ref(), &checks::ALL, &choice, &mut agree);
     assert!(outcome.is_ok_and(|outcome| outcome.diagnosis.findings.is_empty()), "{name} is not repaired");
     gets_in(built.root()).unwrap_or_else(|said| panic!("{name}: bash is stopped after the repair: {said}"));
 }

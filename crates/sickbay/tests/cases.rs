@@ -9,14 +9,15 @@ use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use sickbay::checks;
-use sickbay::diagnose::{Diagnosis, diagnose};
+use sickbay::engine::proof::{BOOT, LOGINS, Proof, State};
+use sickbay::engine::rounds;
+use sickbay::engine::run::diagnose;
 use sickbay::facts::Facts;
-use sickbay::finding::{Finding, Place};
-use sickbay::proof::{BOOT, LOGINS, Proof, State};
+use sickbay::model::diagnosis::Diagnosis;
+use sickbay::model::finding::{Finding, Place};
+use sickbay::model::text::Lang;
 use sickbay::repair::plan::Choice;
-use sickbay::repair::session;
 use sickbay::repair::undo::Force;
-use sickbay::text::Lang;
 use support::manifest::manifest;
 use support::story::Story;
 
@@ -77,7 +78,7 @@ fn run(path: &Path) -> Result<(), String> {
     let choice = Choice { only: Vec::new(), risky: story.risky, ..Choice::default() };
     let (target, donor) = built.open_for_repair()?;
     let mut agree = |_: &Diagnosis, _: &mut sickbay::repair::plan::Plan| true;
-    let outcome = session::fix(&target, donor.as_ref(), checks::ALL, &choice, &mut agree)
+    let outcome = rounds::fix(&target, donor.as_ref(), &checks::ALL, &choice, &mut agree)
         .map_err(|error| format!("fix failed: {}", error.text().render(Lang::En)))?;
     expect("left", &story.left, &findings(&outcome.diagnosis))?;
     for applied in &outcome.applied {
@@ -123,7 +124,7 @@ fn run(path: &Path) -> Result<(), String> {
         }
     }
 
-    let undone = session::undo(&target, donor.as_deref(), None, &[], Force::No)
+    let undone = rounds::undo(&target, donor.as_deref(), None, &[], Force::No)
         .map_err(|error| format!("undo failed: {}", error.text().render(Lang::En)))?;
     if let Some((id, why)) = undone.left.first() {
         return Err(format!("undo left {id}: {}", why.render(Lang::En)));
@@ -191,7 +192,7 @@ fn line(finding: &Finding) -> String {
 }
 
 fn unknown(diagnosis: &Diagnosis) -> Vec<String> {
-    use sickbay::check::Outcome;
+    use sickbay::model::outcome::Outcome;
     diagnosis
         .outcomes
         .iter()

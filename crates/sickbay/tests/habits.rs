@@ -9,11 +9,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use sickbay::check::Outcome;
 use sickbay::checks;
-use sickbay::diagnose::diagnose;
+use sickbay::engine::run::diagnose;
 use sickbay::facts::Facts;
-use sickbay::text::Lang;
+use sickbay::model::outcome::Outcome;
+use sickbay::model::text::Lang;
 use support::story::Story;
 
 fn main() {

@@ -27,7 +27,7 @@ fn code() -> Vec<(PathBuf, String)> {
 
 #[test]
 fn only_the_repair_engine_writes() {
-    let allowed = ["repair/apply.rs", "repair/held.rs", "repair/journal.rs", "repair/session.rs", "repair/undo.rs"];
+    let allowed = ["repair/apply.rs", "repair/held.rs", "repair/journal.rs", "engine/rounds.rs", "repair/undo.rs"];
     for (path, code) in code() {
         if !allowed.iter().any(|allowed| path == Path::new(allowed)) {
             for word in ["Writer", ".writer(", "write_disk("] {
@@ -54,5 +54,98 @@ fn a_check_is_one_file_that_declares_one_check() {
         let declarations = code.matches("\ncheck! {").count();
         assert!(declarations <= 1, "{} declares {declarations} checks", path.display());
         assert!(declarations == 0 || path.starts_with("checks"), "{} is no place for a check", path.display());
+    }
+}
+
+/// The rooms from the ground up. A file may import those below its own, and its own; of the checks and the verbs each stands
+/// alone. What is not listed lies below everything (`spelling`) or on top (`lib`, `main`).
+const ROOMS: &[(&str, &[&str])] = &[
+    ("model", &[]),
+    ("facts", &["model"]),
+    ("mend", &["model", "facts"]),
+    ("check", &["model", "facts"]),
+    ("checks", &["model", "facts", "mend", "check"]),
+    ("repair", &["model", "facts", "mend"]),
+    ("engine", &["model", "facts", "mend", "check", "repair"]),
+    ("ask", &["model", "facts", "check", "checks", "engine"]),
+    ("boot", &["model", "facts", "mend", "check", "checks", "repair", "engine"]),
+    ("report", &["model", "facts", "repair", "engine", "ask", "boot"]),
+];
+
+/// File → modules of this crate that its code names, tests aside.
+fn imports() -> Vec<(PathBuf, Vec<Vec<String>>)> {
+    let mut all = Vec::new();
+    for (path, code) in code() {
+        let code = code.split("#[cfg(test)]").next().unwrap_or_default().to_owned();
+        let mut names = Vec::new();
+        for (at, _) in code.match_indices("crate::") {
+            if code[..at].ends_with('$') || code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_') {
+                continue;
+            }
+            let rest = &code[at + "crate::".len()..];
+            let end = rest.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).unwrap_or(rest.len());
+            let stem: Vec<String> =
+                rest[..end].split("::").filter(|part| !part.is_empty()).map(str::to_owned).collect();
+            // `use crate::facts::{Facts, boot::fstab}`: each of the braces is one.
+            match rest[end..].strip_prefix('{').filter(|_| rest[..end].ends_with("::") || end == 0) {
+                Some(group) => {
+                    let group = group.split_once("};").map_or(group, |(group, _)| group);
+                    for leaf in group.split(',') {
+                        let parts = leaf.trim().trim_matches(['{', '}']).split("::").map(|part| part.trim().to_owned());
+                        names.push(stem.iter().cloned().chain(parts).filter(|part| !part.is_empty()).collect());
+                    }
+                }
+                None => names.push(stem),
+            }
+        }
+        all.push((path, names));
+    }
+    all
+}
+
+fn room(path: &Path) -> String {
+    let first = path.components().next().map(|part| part.as_os_str().to_string_lossy().into_owned());
+    first.unwrap_or_default().trim_end_matches(".rs").to_owned()
+}
+
+/// What an import breaks of the order of the rooms.
+fn breaks(path: &Path, name: &[String]) -> Option<String> {
+    let own = room(path);
+    let other = name.first()?;
+    if other == "checks" && own == "checks" {
+        // The lists of the areas are above the checks.
+        let is_check = path.components().count() > 2;
+        return is_check.then(|| format!("{}: a check imports {}", path.display(), name.join("::")));
+    }
+    let (_, below) = ROOMS.iter().find(|(room, _)| *room == own)?;
+    let is_room = ROOMS.iter().any(|(room, _)| room == other) || other == "cli";
+    (is_room && *other != own && !below.contains(&other.as_str()))
+        .then(|| format!("{}: {own} imports {}", path.display(), name.join("::")))
+}
+
+#[test]
+fn rooms_are_built_upon_each_other() {
+    let broken: Vec<String> =
+        imports().iter().flat_map(|(path, names)| names.iter().filter_map(|name| breaks(path, name))).collect();
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+    // The test can fail.
+    let words = |name: &str| name.split("::").map(str::to_owned).collect::<Vec<_>>();
+    for (path, name) in [
+        ("checks/boot/one.rs", "checks::boot::other"),
+        ("facts/boot/one.rs", "mend::pam"),
+        ("model/finding.rs", "facts::Facts"),
+        ("engine/run.rs", "report::Report"),
+    ] {
+        assert!(breaks(Path::new(path), &words(name)).is_some(), "{path} may import {name}");
+    }
+}
+
+#[test]
+fn a_check_looks_at_no_other_check() {
+    for (path, code) in code() {
+        if path.starts_with("checks") && path.components().count() > 2 {
+            let code = code.split("#[cfg(test)]").next().unwrap_or_default();
+            assert!(!code.contains("super::"), "{} looks at what is beside it", path.display());
+        }
     }
 }

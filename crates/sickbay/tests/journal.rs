@@ -10,9 +10,10 @@ use std::process::Command;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use sickbay::engine::rounds;
+use sickbay::model::repair::{Change, Repair, Risk};
+use sickbay::model::text::{Lang, Text};
 use sickbay::repair::undo::{Force, Undone, undo};
-use sickbay::repair::{Change, Repair, Risk, session};
-use sickbay::text::{Lang, Text};
 use sickbay_target::{Access, Target};
 use support::command::{run, said, sickbay};
 use support::manifest::{difference, manifest};
@@ -415,7 +416,7 @@ fn set_swappiness(target: &Target) -> Result<(), String> {
     let sysctl = Change::Sysctl { key: "vm.swappiness".into(), before: "60".into(), after: "10".into() };
     let changes = vec![sysctl, Change::create("/etc/swap.conf", "vm.swappiness = 10\n", 0o644)];
     let repair = Repair { title: Text::verbatim("less"), risk: Risk::Safe, changes };
-    session::make(target, None, repair).map_err(|error| error.text().render(Lang::En))
+    rounds::make(target, None, repair).map_err(|error| error.text().render(Lang::En))
 }
 
 fn take_back(target: &Target, force: Force) -> Undone {

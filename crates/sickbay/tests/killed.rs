@@ -12,12 +12,14 @@ use std::process::Command;
 use std::sync::Arc;
 
 use sickbay::checks;
-use sickbay::repair::held::{self, Which};
+use sickbay::engine::rounds;
+use sickbay::model::repair::{Change, Repair, Risk};
+use sickbay::model::text::{Lang, Text};
+use sickbay::repair::held;
+use sickbay::repair::held::Which;
 use sickbay::repair::journal::Entry;
 use sickbay::repair::plan::Choice;
 use sickbay::repair::undo::{Force, undo};
-use sickbay::repair::{Change, Repair, Risk, session};
-use sickbay::text::{Lang, Text};
 use sickbay_target::{Access, Disk, Extent, Target, faults};
 use support::command::{said, sickbay};
 use support::manifest::{Manifest, difference, manifest};
@@ -94,7 +96,7 @@ impl Bed {
 
     fn make(&self, changes: &[Change]) -> Result<(), String> {
         let repair = Repair { title: Text::verbatim("a repair"), risk: Risk::Safe, changes: changes.to_vec() };
-        session::make(&self.target(), Some(&self.donor()), repair).map_err(|error| error.text().render(Lang::En))
+        rounds::make(&self.target(), Some(&self.donor()), repair).map_err(|error| error.text().render(Lang::En))
     }
 
     fn undo(&self) -> Result<usize, String> {
@@ -271,7 +273,7 @@ fn a_session_that_is_cut_off_is_undone_or_finished() {
     let choice = || Choice { risky: true, ..Choice::default() };
     let fix = |built: &Built| {
         let (target, donor) = built.open_for_repair().expect("opened");
-        session::fix(&target, donor.as_ref(), checks::ALL, &choice(), &mut |_, _| true).map(|outcome| outcome.applied)
+        rounds::fix(&target, donor.as_ref(), &checks::ALL, &choice(), &mut |_, _| true).map(|outcome| outcome.applied)
     };
     let take_back = |built: &Built| {
         let (target, donor) = built.open_for_repair().expect("opened");

@@ -7,10 +7,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use sickbay::facts::Facts;
-use sickbay::facts::live::MemInfo;
-use sickbay::facts::memory_ledger::{Ledger, TmpfsMounts};
-use sickbay::facts::processes::Holders;
-use sickbay::facts::slab_owners::{SlabOwners, Watched, seekers};
+use sickbay::facts::memory::ledger::{Ledger, TmpfsMounts};
+use sickbay::facts::memory::processes::Holders;
+use sickbay::facts::memory::slab_owners::{SlabOwners, Watched, seekers};
+use sickbay::facts::system::kernel::MemInfo;
 use sickbay_target::{Access, Target};
 
 fn facts() -> Facts {
@@ -104,6 +104,6 @@ fn a_storm_of_look_ups_leads_to_who_makes_it() {
     let looks: Vec<_> = (0..4).map(|_| seekers(&facts())).collect();
     let own = |seen: &&Watched| seen.pid == Some(guard.0.id());
     let named = looks.iter().flatten().find(own).unwrap_or_else(|| panic!("{looks:?}"));
-    let text = named.text.render(sickbay::text::Lang::En);
+    let text = named.text.render(sickbay::model::text::Lang::En);
     assert!(text.starts_with(&format!("bash (PID {}) looks up names at the moment: ", guard.0.id())), "{text}");
 }

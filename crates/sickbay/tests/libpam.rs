@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use sickbay::facts::pam::judge::{Attempt, Judgement, User, judge};
-use sickbay::facts::pam::{Taking, read};
-use sickbay::facts::{Facts, SourceFile};
+use sickbay::facts::Facts;
+use sickbay::facts::login::pam::judge::{Attempt, Judgement, User, judge};
+use sickbay::facts::login::pam::{Taking, read};
+use sickbay::model::source::SourceFile;
 use sickbay_target::{Access, Target};
 
 /// The hash of "sickbay".

@@ -13,10 +13,11 @@ use sickbay::check::Check;
 use sickbay::checks::boot::{initramfs_damaged, initramfs_lacks_drivers, initramfs_missing, kernel_incomplete};
 use sickbay::checks::files::top_level_missing;
 use sickbay::checks::login::sshd_host_key_missing;
+use sickbay::engine::rounds;
+use sickbay::engine::rounds::Outcome;
+use sickbay::model::text::Lang;
 use sickbay::repair::plan::Choice;
-use sickbay::repair::session::{self, Outcome};
 use sickbay::repair::undo::Force;
-use sickbay::text::Lang;
 use sickbay_target::{Access, Target};
 use support::initramfs::build;
 use support::manifest::manifest;
@@ -66,7 +67,7 @@ fn file(root: &Path, path: &str, content: &[u8], mode: u32) {
 }
 
 fn fix(target: &Arc<Target>) -> Outcome {
-    session::fix(target, None, &CHECKS, &Choice::default(), &mut |_, _| true).unwrap()
+    rounds::fix(target, None, &CHECKS, &Choice::default(), &mut |_, _| true).unwrap()
 }
 
 fn open(dir: &tempfile::TempDir) -> Arc<Target> {
@@ -92,7 +93,7 @@ fn made_and_taken_back() {
     assert!(!dir.path().join("etc/initramfs-tools").exists());
 
     drop(outcome);
-    session::undo(&target, None, None, &[], Force::No).unwrap();
+    rounds::undo(&target, None, None, &[], Force::No).unwrap();
     assert_eq!(support::manifest::difference(&before, &manifest(dir.path())), None);
 }
 
@@ -125,13 +126,13 @@ fn made_when_what_it_runs_is_back() {
     let before = manifest(dir.path());
     let target = open(&dir);
     let checks = [&initramfs_damaged::CHECK, &top_level_missing::CHECK];
-    let outcome = session::fix(&target, None, &checks, &Choice::default(), &mut |_, _| true).unwrap();
+    let outcome = rounds::fix(&target, None, &checks, &Choice::default(), &mut |_, _| true).unwrap();
     assert!(outcome.applied.iter().any(|applied| applied.check == "initramfs-damaged"), "{:?}", outcome.applied);
     assert!(outcome.applied.iter().all(|applied| applied.verified), "{:?}", outcome.applied);
     assert_eq!(fs::read(dir.path().join(INITRD)).unwrap(), fs::read(dir.path().join("good")).unwrap());
 
     drop(outcome);
-    session::undo(&target, None, None, &[], Force::No).unwrap();
+    rounds::undo(&target, None, None, &[], Force::No).unwrap();
     assert_eq!(support::manifest::difference(&before, &manifest(dir.path())), None);
 }
 
@@ -148,7 +149,7 @@ fn a_host_key_by_ssh_keygen() {
     let target = open(&dir);
     let choice = Choice { risky: true, ..Choice::default() };
     let checks = [&sshd_host_key_missing::CHECK];
-    let outcome = session::fix(&target, None, &checks, &choice, &mut |_, _| true).unwrap();
+    let outcome = rounds::fix(&target, None, &checks, &choice, &mut |_, _| true).unwrap();
     assert!(outcome.applied.len() == 1 && outcome.applied[0].verified, "{:?}", outcome.applied);
     // The halves belong together.
     let key = dir.path().join("etc/ssh/ssh_host_rsa_key");
@@ -159,7 +160,7 @@ fn a_host_key_by_ssh_keygen() {
     assert_eq!(words(&public), words(&String::from_utf8_lossy(&told.stdout)));
 
     drop(outcome);
-    session::undo(&target, None, None, &[], Force::No).unwrap();
+    rounds::undo(&target, None, None, &[], Force::No).unwrap();
     assert_eq!(support::manifest::difference(&before, &manifest(dir.path())), None);
 }
 
@@ -182,7 +183,7 @@ fn an_initramfs_and_the_line_that_loads_it() {
     let before = manifest(root);
     let target = open(&dir);
     let checks = [&initramfs_missing::CHECK];
-    let outcome = session::fix(&target, None, &checks, &Choice::default(), &mut |_, _| true).unwrap();
+    let outcome = rounds::fix(&target, None, &checks, &Choice::default(), &mut |_, _| true).unwrap();
     assert!(outcome.diagnosis.findings.is_empty(), "{:?}", outcome.diagnosis.findings);
     assert!(outcome.applied.len() == 2, "{:?}", outcome.applied);
     assert!(outcome.applied.iter().all(|applied| applied.verified && applied.journal.is_some()));
@@ -190,7 +191,7 @@ fn an_initramfs_and_the_line_that_loads_it() {
     assert!(config.contains(&format!("\n initrd /boot/initrd.img-{VERSION}\n")), "{config}");
 
     drop(outcome);
-    session::undo(&target, None, None, &[], Force::No).unwrap();
+    rounds::undo(&target, None, None, &[], Force::No).unwrap();
     assert_eq!(support::manifest::difference(&before, &manifest(root)), None);
 }
 
@@ -210,7 +211,7 @@ fn a_list_of_modules_by_depmod() {
     let target = open(&dir);
     let choice = Choice { risky: true, ..Choice::default() };
     let checks = [&kernel_incomplete::CHECK];
-    let outcome = session::fix(&target, None, &checks, &choice, &mut |_, _| true).unwrap();
+    let outcome = rounds::fix(&target, None, &checks, &choice, &mut |_, _| true).unwrap();
     assert!(outcome.applied.len() == 1 && outcome.applied[0].verified, "{:?}", outcome.applied);
     let made = |name: &str| fs::read_to_string(root.join(format!("lib/modules/{VERSION}/{name}"))).ok();
     assert_eq!(made("modules.dep").as_deref(), Some("kernel/virtio.ko:\n"));
@@ -219,6 +220,6 @@ fn a_list_of_modules_by_depmod() {
     assert_eq!(made("modules.dep.bin"), None);
 
     drop(outcome);
-    session::undo(&target, None, None, &[], Force::No).unwrap();
+    rounds::undo(&target, None, None, &[], Force::No).unwrap();
     assert_eq!(support::manifest::difference(&before, &manifest(root)), None);
 }

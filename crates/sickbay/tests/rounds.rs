@@ -14,15 +14,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use bstr::ByteSlice;
-use sickbay::check::{Area, Check, Skip, Verdict};
-use sickbay::facts::{Facts, SourceFile};
-use sickbay::finding::{Findings, Severity, Subject};
+use sickbay::check::Check;
+use sickbay::engine::rounds;
+use sickbay::engine::rounds::Outcome;
+use sickbay::facts::Facts;
+use sickbay::model::about::{About, Area};
+use sickbay::model::finding::{Findings, Severity, Subject};
+use sickbay::model::outcome::{Skip, Verdict};
+use sickbay::model::repair::{Change, Risk};
+use sickbay::model::source::SourceFile;
+use sickbay::model::text::{Lang, Text};
 use sickbay::repair::plan::Choice;
-use sickbay::repair::session::{self, Outcome};
 use sickbay::repair::undo::{Force, entries};
 use sickbay::repair::verdict;
-use sickbay::repair::{Change, Risk};
-use sickbay::text::{Lang, Text};
 use sickbay_formats::lines::{lines, with_line};
 use sickbay_formats::span::Span;
 use sickbay_target::{Access, Target};
@@ -31,18 +35,22 @@ use support::manifest::{difference, manifest};
 const FILES: [&str; 3] = ["/etc/a", "/etc/b", "/etc/c.d/d"];
 
 static LINES: Check = Check {
-    id: "lines",
-    area: Area::Files,
-    seed: &[],
-    proves: &[],
-    may_stop: &[],
-    title: "a line is bad",
-    page: "",
-    zh_cn: "",
+    about: About {
+        id: "lines",
+        area: Area::Files,
+        seed: &[],
+        proves: &[],
+        may_stop: &[],
+        looks_at_disks_alone: false,
+        title: "a line is bad",
+        page: "",
+        zh_cn: "",
+    },
     run: look_at_lines,
 };
 
-static THINGS: Check = Check { id: "things", title: "something is missing", run: look_at_things, ..LINES };
+static THINGS: Check =
+    Check { about: About { id: "things", title: "something is missing", ..LINES.about }, run: look_at_things };
 
 /// What stands in the place of a line after each repair that is offered for it; nothing where the line goes.
 fn repairs(word: &str, name: &str) -> Vec<Option<String>> {
@@ -224,7 +232,7 @@ fn open(root: &Path) -> Arc<Target> {
 }
 
 fn fix(target: &Arc<Target>, choice: &Choice) -> Outcome {
-    session::fix(target, None, &[&LINES, &THINGS], choice, &mut |_, _| true).unwrap()
+    rounds::fix(target, None, &[&LINES, &THINGS], choice, &mut |_, _| true).unwrap()
 }
 
 /// A directory in memory, where there is one.
@@ -278,7 +286,7 @@ fn case(seed: u64) {
 /// Takes everything back: all at once, or one by one in any order that is allowed.
 fn undo(target: &Arc<Target>, random: &mut Random, seed: u64) {
     if random.below(2) == 0 {
-        let undone = session::undo(target, None, None, &[], Force::No).unwrap();
+        let undone = rounds::undo(target, None, None, &[], Force::No).unwrap();
         assert!(undone.left.is_empty(), "case {seed}: {:?}", undone.left);
         return;
     }
@@ -286,7 +294,7 @@ fn undo(target: &Arc<Target>, random: &mut Random, seed: u64) {
     let mut tries = 0;
     while !left.is_empty() {
         let at = random.below(left.len());
-        let undone = session::undo(target, None, None, &left[at..=at], Force::No).unwrap();
+        let undone = rounds::undo(target, None, None, &left[at..=at], Force::No).unwrap();
         match undone.left.first() {
             None => _ = left.remove(at),
             // The newest is always allowed.
@@ -338,7 +346,7 @@ fn a_finding_that_was_named_by_number_is_the_only_one_that_is_repaired() {
 fn a_number_that_no_finding_has_is_an_error() {
     let dir = root_of("simple x\n");
     let choice = Choice { only: vec!["F9".to_owned()], ..Choice::default() };
-    let why = session::fix(&open(dir.path()), None, &[&LINES], &choice, &mut |_, _| true).unwrap_err();
+    let why = rounds::fix(&open(dir.path()), None, &[&LINES], &choice, &mut |_, _| true).unwrap_err();
     assert_eq!(why.text().render(Lang::En), "there is no finding F9: 1 were found");
     assert_eq!(a(&dir), "simple x\n");
     assert!(!dir.path().join("var/lib/sickbay").exists());
@@ -354,7 +362,7 @@ fn what_is_taken_out_of_a_plan_is_not_made() {
         true
     };
     let target = open(dir.path());
-    session::fix(&target, None, &[&LINES], &Choice::default(), &mut without_the_second).unwrap();
+    rounds::fix(&target, None, &[&LINES], &Choice::default(), &mut without_the_second).unwrap();
     assert_eq!((a(&dir).as_str(), asked), ("ok x\nok\nok\nsimple y\nok\nok\nok z\n", 1));
 }
 
@@ -391,7 +399,7 @@ fn what_somebody_else_changed_meanwhile_is_never_taken_back_by_force() {
     }
     static MEDDLES: Check = Check { run: meddles, ..LINES };
     let target = open(dir.path());
-    let outcome = session::fix(&target, None, &[&MEDDLES], &Choice::default(), &mut |_, _| true).unwrap();
+    let outcome = rounds::fix(&target, None, &[&MEDDLES], &Choice::default(), &mut |_, _| true).unwrap();
     assert_eq!(fs::read_to_string(path).unwrap(), "still x\nan administrator's line\n");
     let failure = outcome.applied[0].failure.as_ref().map(|why| why.render(Lang::En)).unwrap_or_default();
     assert!(failure.starts_with("it could not be taken back: /etc/a was changed after repair 0001"), "{failure}");
@@ -421,7 +429,7 @@ fn a_check_that_cannot_look_any_more_proves_nothing() {
         let dir = root_of("simple x\n");
         let before = manifest(dir.path());
         let target = open(dir.path());
-        let outcome = session::fix(&target, None, &[check], &Choice::default(), &mut |_, _| true).unwrap();
+        let outcome = rounds::fix(&target, None, &[check], &Choice::default(), &mut |_, _| true).unwrap();
         assert_eq!(outcome.applied[0].verified, helps);
         let failure = outcome.applied[0].failure.as_ref().map(|why| why.render(Lang::En)).unwrap_or_default();
         assert_eq!(failure.starts_with("whether it helped could not be told"), !helps, "{failure}");

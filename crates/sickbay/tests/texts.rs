@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use sickbay::checks;
-use sickbay::text::{CheckCatalogue, GENERAL_ZH_CN, HELP_ZH_CN, Lang, TARGET_ZH_CN};
+use sickbay::model::text::{CheckCatalogue, GENERAL_ZH_CN, HELP_ZH_CN, Lang, TARGET_ZH_CN};
 
 /// File → templates of every `tr!` in it.
 fn templates() -> BTreeMap<PathBuf, BTreeSet<String>> {
@@ -113,7 +113,7 @@ fn no_translation_is_left_over() {
 fn every_check_has_a_whole_page_in_both_languages_and_a_story() {
     // How full a disk is no story can tell: `tests/space.rs` fills real ones.
     let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
-    for check in checks::ALL {
+    for check in checks::ALL.iter() {
         let chinese: CheckCatalogue = toml::from_str(check.zh_cn).unwrap_or_else(|e| panic!("{}: {e}", check.id));
         for heading in ["## What it finds", "## Why it matters", "## What the repair does"] {
             assert!(check.page.contains(heading), "{} lacks {heading:?}", check.id);
@@ -130,7 +130,7 @@ fn every_check_has_a_whole_page_in_both_languages_and_a_story() {
 #[test]
 fn ids_are_unique_and_well_formed() {
     let mut seen = BTreeSet::new();
-    for check in checks::ALL {
+    for check in checks::ALL.iter() {
         assert!(seen.insert(check.id), "{} is there twice", check.id);
         assert!(check.id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'), "{}", check.id);
         assert!(!check.title.is_empty());

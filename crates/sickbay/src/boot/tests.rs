@@ -28,7 +28,7 @@ fn tried(by: By, has_kvm: bool, kvm: &str, tcg: &str) -> (Vec<Accelerator>, Acce
         Ok(boot(accelerator, text, if text == STANDS { End::Said } else { End::Silence }))
     })
     .unwrap();
-    (started, boot.accelerator, remark.map(|text| text.render(crate::text::Lang::En)))
+    (started, boot.accelerator, remark.map(|text| text.render(crate::model::text::Lang::En)))
 }
 
 #[test]

@@ -8,7 +8,7 @@ use sickbay_formats::boot_console::{self, Cause, Console, Reader, Stage as Conso
 use sickbay_target::vm::{Accelerator, Machine, State};
 
 use super::Outcome;
-use crate::text::Text;
+use crate::model::text::Text;
 use crate::tr;
 
 /// A machine, as it is watched.

@@ -1,7 +1,6 @@
 //! From the partition table to the last unit that must start.
 
 pub mod auditd_halts;
-pub(crate) mod boot_entries;
 pub mod boot_loader_missing;
 pub mod boot_loader_modules_missing;
 pub mod boot_loader_waits;
@@ -35,8 +34,51 @@ pub mod partition_table_damaged;
 pub mod rc_local_hangs;
 pub mod selinux_policy_missing;
 pub mod sysctl_hugepages;
-pub(crate) mod sysctl_lines;
 pub mod sysctl_min_free;
 pub mod sysctl_too_low;
 pub mod unit_masked;
 pub mod unit_ordering_cycle;
+
+use crate::check::Check;
+
+/// Every check of the area. In the order in which a machine comes up, which is also the order of repair.
+pub static ALL: &[&Check] = &[
+    &file_system_damaged::CHECK,
+    &partition_table_damaged::CHECK,
+    &file_system_full::CHECK,
+    &boot_loader_missing::CHECK,
+    &boot_loader_modules_missing::CHECK,
+    &grub_legacy_missing::CHECK,
+    &efi_boot_files_missing::CHECK,
+    &device_map_stale::CHECK,
+    &initramfs_damaged::CHECK,
+    &initramfs_lacks_drivers::CHECK,
+    &network_driver_missing::CHECK,
+    &kernels_gone::CHECK,
+    &grub_config_missing::CHECK,
+    &boot_loader_waits::CHECK,
+    &grub_wrong_root::CHECK,
+    &kernel_missing::CHECK,
+    &initramfs_missing::CHECK,
+    &kernel_incomplete::CHECK,
+    &kernel_modules_missing::CHECK,
+    &kernel_command_line::CHECK,
+    &fstab_bad_line::CHECK,
+    &fstab_wrong_root::CHECK,
+    &fstab_hides_system::CHECK,
+    &fstab_missing_device::CHECK,
+    &fstab_duplicate_uuid::CHECK,
+    &fstab_wrong_type::CHECK,
+    &fstab_missing_mount_point::CHECK,
+    &sysctl_hugepages::CHECK,
+    &sysctl_min_free::CHECK,
+    &sysctl_too_low::CHECK,
+    &default_target_missing::CHECK,
+    &auditd_halts::CHECK,
+    &inittab_broken::CHECK,
+    &unit_masked::CHECK,
+    &unit_ordering_cycle::CHECK,
+    &selinux_policy_missing::CHECK,
+    &rc_local_hangs::CHECK,
+    &crypttab_missing_device::CHECK,
+];

@@ -30,3 +30,39 @@ pub mod sshd_not_started;
 pub mod sshd_options_invalid;
 pub mod sshd_refuses_root;
 pub mod sshd_user_missing;
+
+use crate::check::Check;
+
+/// Every check of the area. Accounts before what reads them.
+pub static ALL: &[&Check] = &[
+    &account_file_damaged::CHECK,
+    &root_account_missing::CHECK,
+    &root_account_expired::CHECK,
+    &root_password_locked::CHECK,
+    &root_shell_missing::CHECK,
+    &login_defs_invalid::CHECK,
+    &login_program_broken::CHECK,
+    &service_account_missing::CHECK,
+    &shadow_line_missing::CHECK,
+    &profile_stops_login::CHECK,
+    &profile_path_lost::CHECK,
+    &profile_syntax_error::CHECK,
+    &sshd_not_started::CHECK,
+    &sshd_user_missing::CHECK,
+    &sshd_config_invalid::CHECK,
+    &sshd_host_key_missing::CHECK,
+    &sshd_refuses_root::CHECK,
+    &sshd_ignores_keys::CHECK,
+    &sshd_limits::CHECK,
+    &nsswitch_broken::CHECK,
+    &pam_module_broken::CHECK,
+    &pam_file_missing::CHECK,
+    &pam_rule_invalid::CHECK,
+    &pam_refuses_root::CHECK,
+    &pam_lets_anyone_in::CHECK,
+    &nologin_file::CHECK,
+    &login_refused_in_log::CHECK,
+    &root_password_invalid::CHECK,
+    &hosts_deny_refuses_ssh::CHECK,
+    &sshd_options_invalid::CHECK,
+];

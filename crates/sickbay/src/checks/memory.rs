@@ -11,5 +11,18 @@ pub mod memory_slab_large;
 pub mod memory_tmpfs_large;
 pub mod memory_unaccounted;
 
-/// What being short of memory is about: a finding that takes much of it explains one about this file.
-const MEMINFO: &str = "/proc/meminfo";
+use crate::check::Check;
+
+/// Every check of the area. Causes before what they lead to.
+pub static ALL: &[&Check] = &[
+    &memory_hugepages_unused::CHECK,
+    &memory_min_free::CHECK,
+    &memory_slab_large::CHECK,
+    &memory_tmpfs_large::CHECK,
+    &memory_unaccounted::CHECK,
+    &memory_low::CHECK,
+    &memory_overcommit_refuses::CHECK,
+    &memory_cgroup_limit::CHECK,
+    &memory_limits_fork::CHECK,
+    &memory_panic_on_oom::CHECK,
+];

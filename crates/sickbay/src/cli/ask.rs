@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::{BufRead, Write};
 
 use super::{Context, Format};
-use crate::diagnose::Diagnosis;
+use crate::model::diagnosis::Diagnosis;
 use crate::repair::plan::{Plan, Step, StepIdentity};
 use crate::report::json_v1::finding_id;
 use crate::report::text;

@@ -11,13 +11,13 @@ use sickbay_target::vm::{Bus, Firmware};
 use sickbay_target::{Access, OpenError, Options, Target};
 
 use super::{Context, Failure, complain};
-use crate::boot::{self, By, Outcome, Trial, Wish};
-use crate::checks;
-use crate::diagnose::{Diagnosis, diagnose};
+use crate::boot::{By, Outcome, Trial, Wish};
+use crate::engine::run::diagnose;
 use crate::facts::Facts;
-use crate::facts::console::stage;
+use crate::facts::logs::console::stage;
+use crate::model::diagnosis::Diagnosis;
 use crate::report::Report;
-use crate::tr;
+use crate::{boot, checks, tr};
 
 /// Boot a copy of a disk in QEMU and see how far it gets; the disk is not touched
 ///
@@ -172,7 +172,7 @@ pub(super) fn watched(context: &Context, wish: &Wish, facts: Option<&Arc<Facts>>
 
 /// The findings on the disk that stop the stage at which it stopped.
 fn of_the_stop(facts: &Arc<Facts>, trial: &Trial) -> Diagnosis {
-    let mut diagnosis = diagnose(facts, checks::ALL);
+    let mut diagnosis = diagnose(facts, &checks::ALL);
     let Some(stop) = trial.console.stands_at().map(|stop| stage(stop.stage)) else { return diagnosis };
     diagnosis.findings.retain(|finding| finding.stops.contains(&stop) && finding.caused_by.is_none());
     diagnosis

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use sickbay_target::{Access, Kind};
 
 use super::{Aid, Context, Failure, Format, LOOK, TargetArgs, UNTOLD, mirror};
-use crate::check::Skip;
-use crate::checks;
-use crate::diagnose::{Diagnosis, look};
+use crate::engine::run::look;
 use crate::facts::Facts;
-use crate::facts::comparison::Comparison;
-use crate::facts::kernel_log::KernelLog;
+use crate::facts::logs::kernel_log::KernelLog;
+use crate::facts::packages::comparison::Comparison;
+use crate::model::diagnosis::Diagnosis;
+use crate::model::outcome::Skip;
+use crate::model::text::Text;
 use crate::report::{Report, json_v1};
-use crate::text::Text;
-use crate::tr;
+use crate::{checks, tr};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Check {
@@ -128,7 +128,7 @@ impl Check {
         let facts = || Facts::new(Arc::clone(&target), donor.clone()).with_all_digests(self.digests);
         let (facts, diagnosis) = look(|| facts().with_mirror(mirror.clone()), &chosen);
         let comparison = other.map(|donor| Comparison::of(&facts, &Facts::new(donor, None)));
-        Ok((facts, diagnosis.with_skipped(skipped), comparison))
+        Ok((facts, checks::with_skipped(diagnosis, skipped), comparison))
     }
 }
 

@@ -6,7 +6,7 @@ use clap_complete::aot::{Bash, Fish, Zsh, generate};
 
 use super::{Context, Failure};
 use crate::checks;
-use crate::text::Lang;
+use crate::model::text::Lang;
 
 /// Print a script by which a shell completes commands, options and the ids of checks
 ///

@@ -6,9 +6,10 @@ use std::path::Path;
 use sickbay_target::Access;
 
 use super::{Context, Failure, Format, TargetArgs};
-use crate::repair::held::{self, Which};
-use crate::repair::undo::{self, Force, Listed};
-use crate::text::Text;
+use crate::model::text::Text;
+use crate::repair::held::Which;
+use crate::repair::undo::{Force, Listed};
+use crate::repair::{held, undo};
 use crate::tr;
 
 /// As many lines are shown of what taking back one repair does.

@@ -11,9 +11,8 @@ use std::sync::Arc;
 use sickbay_target::{Access, Options, Target};
 
 use super::{Context, Failure, Format};
-use crate::checks;
 use crate::facts::Facts;
-use crate::tr;
+use crate::{checks, tr};
 
 /// Explain a check, a finding, an error message, or where the memory is
 ///
@@ -79,10 +78,10 @@ fn host() -> Result<Arc<Facts>, Failure> {
     Ok(Arc::new(Facts::new(Arc::new(Target::open(None, &options)?), None)))
 }
 
-impl From<crate::check::Skip> for Failure {
-    fn from(skip: crate::check::Skip) -> Failure {
+impl From<crate::model::outcome::Skip> for Failure {
+    fn from(skip: crate::model::outcome::Skip) -> Failure {
         match skip {
-            crate::check::Skip::Unknown(why) | crate::check::Skip::NotApplicable(why) => Failure(why),
+            crate::model::outcome::Skip::Unknown(why) | crate::model::outcome::Skip::NotApplicable(why) => Failure(why),
         }
     }
 }

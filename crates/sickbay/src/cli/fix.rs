@@ -10,19 +10,20 @@ use sickbay_target::{Access, Target};
 use super::ask::{Answers, aside};
 use super::boot::{How, watched};
 use super::{Context, Failure, Format, LOOK, TargetArgs, UNTOLD, mirror};
-use crate::boot::{self, Trial};
-use crate::checks;
-use crate::diagnose::{Diagnosis, diagnose, look};
+use crate::boot::Trial;
+use crate::engine::rounds;
+use crate::engine::rounds::Applied;
+use crate::engine::run::{diagnose, look};
 use crate::facts::Facts;
-use crate::facts::restore::Mirror;
+use crate::facts::packages::mirror::Mirror;
+use crate::model::diagnosis::Diagnosis;
+use crate::model::text::Text;
 use crate::repair::apply::HELD;
-use crate::repair::held;
-use crate::repair::password::{self, Order};
+use crate::repair::password::Order;
 use crate::repair::plan::{Choice, Plan, Scope, number, plan};
-use crate::repair::session::{self, Applied};
+use crate::repair::{held, password};
 use crate::report::{Report, text};
-use crate::text::Text;
-use crate::tr;
+use crate::{boot, checks, tr};
 
 /// Headings of `--help`.
 const REPAIR: &str = "What is repaired";
@@ -148,8 +149,8 @@ impl Fix {
             }
             agreed
         };
-        let outcome = session::fix(&target, donor.as_ref(), checks::ALL, &choice, &mut confirm)?;
-        let session::Outcome { facts, diagnosis, mut applied, declined } = outcome;
+        let outcome = rounds::fix(&target, donor.as_ref(), &checks::ALL, &choice, &mut confirm)?;
+        let rounds::Outcome { facts, diagnosis, mut applied, declined } = outcome;
         let is_held = target.is_held() && applied.iter().any(|repair| repair.journal.is_some());
         let mut report = Report::new(started, &facts, diagnosis, None);
         drop((facts, donor));
@@ -199,7 +200,7 @@ impl Fix {
             let target = self.target.open_examined(Access::ReadOnly, thorough)?;
             let donor = self.target.open_donor(&target)?;
             let facts = || Facts::new(Arc::clone(&target), donor.clone()).with_all_digests(self.digests);
-            let (facts, diagnosis) = look(|| facts().with_mirror(mirror.cloned()), checks::ALL);
+            let (facts, diagnosis) = look(|| facts().with_mirror(mirror.cloned()), &checks::ALL);
             if thorough || !super::met_damage(&target) {
                 return Ok(Seen { target, facts, diagnosis, thorough });
             }
@@ -289,7 +290,7 @@ impl Fix {
         }
         let target = self.target.open(Access::ReadOnly)?;
         let facts = Arc::new(Facts::new(Arc::clone(&target), None).with_all_digests(self.digests));
-        diagnose(&facts, checks::ALL);
+        diagnose(&facts, &checks::ALL);
         Ok(super::met_damage(&target))
     }
 
@@ -316,7 +317,7 @@ impl Fix {
         let donor = self.target.open_donor(&target)?;
         let mirror = mirror(self.fetch, self.insecure)?;
         let facts = || Facts::new(Arc::clone(&target), donor.clone()).with_all_digests(self.digests);
-        let (facts, diagnosis) = look(|| facts().with_mirror(mirror.clone()), checks::ALL);
+        let (facts, diagnosis) = look(|| facts().with_mirror(mirror.clone()), &checks::ALL);
         if context.format == Format::Text {
             let scope = Scope::of(&self.choice(None, None, None), &diagnosis).map_err(Failure)?;
             let mut plan = plan(&diagnosis, &scope, &Default::default());

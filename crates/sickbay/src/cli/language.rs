@@ -11,7 +11,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Command, CommandFactory, Error, ValueEnum};
 
 use super::{Cli, Context, Failure, Format, UNTOLD, complain};
-use crate::text::{HELP_ZH_CN, Lang, Text, full_width};
+use crate::model::text::{HELP_ZH_CN, Lang, Text, full_width};
 use crate::tr;
 
 /// What of the command line must be known before it is understood.

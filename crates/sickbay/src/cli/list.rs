@@ -2,8 +2,7 @@
 
 use super::{Context, Failure, Format};
 use crate::check::Check;
-use crate::checks;
-use crate::tr;
+use crate::{checks, tr};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct List {

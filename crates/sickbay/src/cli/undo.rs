@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use sickbay_target::{Access, Kind, OpenError, Volume};
 
 use super::{Context, Failure, Format, TargetArgs, cut_off};
-use crate::repair::held::{self, Which};
+use crate::model::text::Text;
+use crate::repair::held::Which;
 use crate::repair::journal::Entry;
-use crate::repair::undo::{self, Force, Listed};
-use crate::text::Text;
+use crate::repair::undo::{Force, Listed};
+use crate::repair::{held, undo};
 use crate::tr;
 
 #[derive(Debug, clap::Args)]

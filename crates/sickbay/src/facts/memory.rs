@@ -1,13 +1,21 @@
 //! How much memory the machine has: told by the kernel of a running one, by its logs of another.
 
+pub mod alloc;
+pub mod cgroups;
+pub mod ledger;
+pub mod overcommit;
+pub mod processes;
+pub mod slab_owners;
+pub mod slabs;
+
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use bstr::ByteSlice;
 use sickbay_target::{FileKind, Root};
 
-use crate::check::Skip;
 use crate::facts::{Fact, Facts};
+use crate::model::outcome::Skip;
 use crate::tr;
 
 /// The machine's memory.
@@ -146,6 +154,17 @@ pub fn size(kib: u64) -> String {
     let unit = units.get(unit).copied().unwrap_or_default();
     if value >= 10.0 || value.fract() == 0.0 { format!("{value:.0} {unit}") } else { format!("{value:.1} {unit}") }
 }
+
+/// What a machine needs besides, in KiB: 256 MiB.
+const REST: u64 = 256 << 10;
+
+/// How much of a machine's memory huge pages may take, in KiB.
+pub(crate) fn bearable_hugepages(memory: &Memory) -> u64 {
+    (memory.total / 10 * 9).min(memory.total.saturating_sub(REST))
+}
+
+/// What being short of memory is about: a finding that takes much of it explains one about this file.
+pub(crate) const MEMINFO: &str = "/proc/meminfo";
 
 #[cfg(test)]
 mod tests {

@@ -1,8 +1,16 @@
 //! What the package database says of every file that a package brought: read from outside, and from what is left of it.
 
+pub mod archives;
+pub mod comparison;
 mod databases;
 mod digests;
+pub mod donor;
+pub mod libraries;
+pub mod mirror;
+pub mod modes;
+pub mod owners;
 mod path;
+pub mod programs;
 mod survey;
 
 use std::collections::{HashMap, HashSet};
@@ -17,9 +25,9 @@ use hashbrown::HashTable;
 use sickbay_formats::digest::Digest;
 use sickbay_target::{FileKind, Root};
 
-use crate::check::Skip;
 use crate::facts::{Fact, Facts};
-use crate::text::Text;
+use crate::model::outcome::Skip;
+use crate::model::text::Text;
 
 pub(crate) use databases::Names;
 pub use databases::{DPKG, Rpm, find_rpm};

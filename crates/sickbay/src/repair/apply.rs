@@ -11,10 +11,10 @@ use sickbay_target::{Disk, FileKind, Flags, Inside, ReadError, Reason, Root, Tar
 
 use super::journal::{Attrs, Content, Entry, Journal, Name, Node, Op, flag_letters, flags_of};
 use super::plan::Step;
-use super::rebuild::{MADE, Rebuild, Wanted};
-use crate::facts::esp::onto_disk;
-use crate::repair::{Change, Repair, Risk};
-use crate::text::{Lang, Text};
+use crate::mend::esp::onto_disk;
+use crate::mend::rebuild::objection;
+use crate::model::repair::{Change, MADE, Rebuild, Repair, Risk, Wanted};
+use crate::model::text::{Lang, Text};
 use crate::tr;
 
 /// Why a change was not made or not taken back.
@@ -485,7 +485,7 @@ fn run(shop: &Workshop<'_>, rebuild: &Rebuild, work: &mut Vec<Work>) -> Result<(
             )));
         };
         if index == 0
-            && let Some(why) = rebuild.objection(&content)
+            && let Some(why) = objection(rebuild, &content)
         {
             return Err(Error::Refused(tr!("{why}; {program} said: {said}", why, program, said = said())));
         }

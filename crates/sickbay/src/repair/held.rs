@@ -12,7 +12,7 @@ use sickbay_target::{Disk, Extent, Record, Target, Verdict};
 use super::apply::{Error, write_pieces};
 use super::journal::{Entry, Journal, Piece};
 use super::undo::Force;
-use crate::text::{Lang, Text};
+use crate::model::text::{Lang, Text};
 use crate::tr;
 
 /// Files of an entry: what was on the disk, what is, and what the checkers said.

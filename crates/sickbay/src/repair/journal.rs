@@ -33,7 +33,7 @@ use serde::{Deserialize, Serialize};
 use sickbay_target::{Attributes, FileKind, Flags, Kind, Lock, Metadata, Record, Root, Target, Times, Writer};
 
 use super::apply::Error;
-use crate::text::Text;
+use crate::model::text::Text;
 use crate::tr;
 
 /// The state of a path, before or after a repair.

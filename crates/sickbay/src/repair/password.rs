@@ -5,10 +5,10 @@ use sickbay_formats::accounts::{Kind, Password, with_line_added};
 use sickbay_formats::lines;
 
 use super::plan::Step;
-use super::{Change, Repair, Risk};
 use crate::facts::Facts;
-use crate::facts::accounts::Accounts;
-use crate::text::Text;
+use crate::facts::login::accounts::Accounts;
+use crate::model::repair::{Change, Repair, Risk};
+use crate::model::text::Text;
 use crate::tr;
 
 /// By what the order is known among repairs, and to `--only`.
@@ -95,7 +95,7 @@ impl Order {
 
     fn changes(&self, facts: &Facts) -> Result<Vec<Change>, Text> {
         let accounts = facts.get::<Accounts>().map_err(|skip| match skip {
-            crate::check::Skip::NotApplicable(why) | crate::check::Skip::Unknown(why) => why,
+            crate::model::outcome::Skip::NotApplicable(why) | crate::model::outcome::Skip::Unknown(why) => why,
         })?;
         let name = self.user.as_bytes();
         let passwd = accounts.parsed(Kind::Passwd);

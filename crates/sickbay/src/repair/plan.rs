@@ -9,14 +9,14 @@ use std::sync::Arc;
 
 use sickbay_target::Target;
 
-use crate::diagnose::Diagnosis;
-use crate::facts::restore::Mirror;
-use crate::finding::{Finding, Identity, Subject};
-use crate::repair::join::Joined;
+use crate::facts::packages::mirror::Mirror;
+use crate::mend::join::Joined;
+use crate::model::diagnosis::Diagnosis;
+use crate::model::finding::{Finding, Identity, Subject};
+use crate::model::repair::{Change, Repair, RepairIdentity, Risk};
+use crate::model::text::{Lang, Text};
 use crate::repair::password::Order;
 use crate::repair::verdict::{Edited, moved};
-use crate::repair::{Change, Repair, RepairIdentity, Risk};
-use crate::text::{Lang, Text};
 use crate::tr;
 
 /// What the user lets `fix` do.

@@ -10,7 +10,7 @@ use sickbay_target::{FileKind, Reason, Target};
 
 use super::apply::{Error, only_on_the_target};
 use super::journal::{Attrs, Content, Entry, Journal, Node, Op};
-use crate::text::Text;
+use crate::model::text::Text;
 use crate::tr;
 
 /// The set-user-ID and set-group-ID bits.

@@ -11,7 +11,7 @@ use super::held::is_made_of;
 use super::journal::{Content, Entry, Journal, Node, Op, writer_of};
 use super::trust::{effects, judge};
 use super::verdict::share;
-use crate::text::Text;
+use crate::model::text::Text;
 use crate::tr;
 
 /// Whether files are restored that somebody has changed since the repair.

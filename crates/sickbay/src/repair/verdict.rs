@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 use bstr::ByteSlice;
 
-use super::Change;
-use crate::finding::{Finding, Identity, Subject};
-use crate::text::Lang;
+use crate::model::finding::{Finding, Identity, Subject};
+use crate::model::repair::Change;
+use crate::model::text::Lang;
 
 /// What became of a finding after its repair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]

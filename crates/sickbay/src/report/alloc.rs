@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use crate::alloc::{Says, Verdict};
+use crate::facts::memory::alloc::{Says, Verdict};
+use crate::model::text::Text;
 use crate::report::text::{Style, printable};
-use crate::text::Text;
 use crate::tr;
 
 /// The verdict as text. `question` says who wants how much.

@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::facts::comparison::{Comparison, Difference, is_far_fewer};
+use crate::facts::packages::comparison::{Comparison, Difference, is_far_fewer};
+use crate::model::text::Text;
 use crate::report::text::{Style, printable};
-use crate::text::Text;
 use crate::tr;
 
 /// How many rows of a kind are shown to those who do not ask for all.

@@ -9,15 +9,18 @@ use sickbay_formats::boot_console::Verdict;
 use sickbay_target::vm::Firmware;
 
 use crate::boot::{Outcome, Trial};
-use crate::check::{Area, Check, Outcome as CheckOutcome};
-use crate::facts::console::{stage, why};
-use crate::finding::{Finding, Place, Severity};
-use crate::proof::{Proof, Stage, State};
-use crate::repair::Risk;
+use crate::engine::proof::{Proof, State};
+use crate::facts::logs::console::{stage, why};
+use crate::model::about::{About, Area};
+use crate::model::finding::{Finding, Place, Severity};
+use crate::model::outcome::Outcome as CheckOutcome;
+use crate::model::repair::Risk;
+use crate::model::stage::Stage;
+use crate::model::summary::Understood;
+use crate::model::text::{Lang, Text};
 use crate::repair::verdict;
+use crate::report::Report;
 use crate::report::comparison::ComparisonV1;
-use crate::report::{Report, Understood};
-use crate::text::{Lang, Text};
 
 /// The whole report.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -357,7 +360,7 @@ fn boot(trial: &Trial, lang: Lang) -> BootV1 {
     }
 }
 
-fn outcome(check: &'static Check, outcome: &CheckOutcome, lang: Lang) -> OutcomeV1 {
+fn outcome(check: &'static About, outcome: &CheckOutcome, lang: Lang) -> OutcomeV1 {
     let (name, why) = match outcome {
         CheckOutcome::Clear => ("clear", None),
         CheckOutcome::Found(why) => ("found", why.as_ref()),

@@ -2,12 +2,12 @@
 
 use std::fmt::Write as _;
 
-use crate::facts::cgroups::Limited;
-use crate::facts::live::MemInfo;
+use crate::facts::memory::cgroups::Limited;
+use crate::facts::memory::ledger::Ledger;
 use crate::facts::memory::size;
-use crate::facts::memory_ledger::Ledger;
+use crate::facts::system::kernel::MemInfo;
+use crate::model::text::Text;
 use crate::report::text::{Style, printable};
-use crate::text::Text;
 use crate::tr;
 
 /// A process with its proportional share in KiB, where that was asked for.

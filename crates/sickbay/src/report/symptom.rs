@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
+use crate::ask::symptom::{Cause, Says, Symptom};
+use crate::model::text::Text;
 use crate::report::text::{Style, printable};
-use crate::symptom::{Cause, Says, Symptom};
-use crate::text::Text;
 use crate::tr;
 
 /// The causes, ranked.

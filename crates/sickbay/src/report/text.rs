@@ -9,15 +9,16 @@ use sickbay_formats::boot_console::{Said, Verdict};
 use sickbay_target::vm::Firmware;
 
 use crate::boot::{Outcome, Trial};
-use crate::check::Outcome as CheckOutcome;
-use crate::facts::console::{stage, why};
-use crate::finding::{Finding, Line, Place, Severity};
-use crate::proof::{Proof, Stage, State};
+use crate::engine::proof::{Proof, State};
+use crate::facts::logs::console::{stage, why};
+use crate::model::finding::{Finding, Line, Place, Severity};
+use crate::model::outcome::Outcome as CheckOutcome;
+use crate::model::repair::{Change, Risk};
+use crate::model::stage::Stage;
+use crate::model::text::{Lang, Text};
 use crate::repair::plan::Plan;
-use crate::repair::{Change, Risk};
 use crate::report::Report;
 use crate::report::json_v1::finding_id;
-use crate::text::{Lang, Text};
 use crate::tr;
 
 /// How the report is written.

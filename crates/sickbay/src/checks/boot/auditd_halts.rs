@@ -2,13 +2,14 @@
 
 use sickbay_formats::lines;
 
-use crate::check::{Skip, Verdict};
+use crate::facts::Facts;
 use crate::facts::memory::size;
-use crate::facts::space::{Lack, Space};
-use crate::facts::{Facts, SourceFile};
-use crate::finding::Findings;
-use crate::proof::Stage;
-use crate::repair::{Change, Risk};
+use crate::facts::system::space::{Lack, Space};
+use crate::model::finding::Findings;
+use crate::model::outcome::{Skip, Verdict};
+use crate::model::repair::{Change, Risk};
+use crate::model::source::SourceFile;
+use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {

@@ -3,12 +3,12 @@
 use sickbay_formats::boot_sector::{self, BootCode, CODE, SECTOR};
 use sickbay_formats::grub_core::{Codes, Core};
 
-use crate::check::{Skip, Verdict};
 use crate::facts::Facts;
-use crate::facts::boot_loader::{Area, BootDisk, BootLoader, GRUB_SOURCES, need_boot};
-use crate::finding::{Finding, Findings, Severity};
-use crate::proof::Stage;
-use crate::repair::{Change, Risk};
+use crate::facts::boot::boot_loader::{Area, BootDisk, BootLoader, GRUB_SOURCES, need_boot};
+use crate::model::finding::{Finding, Findings, Severity};
+use crate::model::outcome::{Skip, Verdict};
+use crate::model::repair::{Change, Risk};
+use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {
@@ -212,7 +212,7 @@ fn core(facts: &Facts, loader: &BootLoader, disk: &BootDisk, found: &mut Finding
     };
     let target = facts.target();
     let Some(raw) = target.disks.get(disk.index) else { return Ok(()) };
-    let before = crate::facts::boot_loader::read(raw, first, after.len() / SECTOR)?;
+    let before = crate::facts::boot::boot_loader::read(raw, first, after.len() / SECTOR)?;
     if before == after {
         return Ok(());
     }
@@ -273,7 +273,7 @@ fn damaged<'a>(
     loader: &BootLoader,
     disk: &BootDisk,
     first: u64,
-    message: crate::text::Text,
+    message: crate::model::text::Text,
     found: &'a mut Findings,
 ) -> Result<&'a mut Finding, Skip> {
     let severity = severity(loader, disk)?;

@@ -8,13 +8,14 @@ use sickbay_formats::boot_sector::BootCode;
 use sickbay_formats::grub_core::{Codes, Core};
 use sickbay_target::FileKind;
 
-use crate::check::{Skip, Verdict};
 use crate::facts::Facts;
-use crate::facts::boot_loader::{BootDisk, BootLoader, GRUB_SOURCES, need_boot};
-use crate::facts::{donor, system};
-use crate::finding::Findings;
-use crate::proof::Stage;
-use crate::repair::{Change, Risk};
+use crate::facts::boot::boot_loader::{BootDisk, BootLoader, GRUB_SOURCES, need_boot};
+use crate::facts::system::release;
+use crate::mend::restore::restore;
+use crate::model::finding::Findings;
+use crate::model::outcome::{Skip, Verdict};
+use crate::model::repair::{Change, Risk};
+use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {
@@ -93,13 +94,10 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             );
         }
         (None, Some(from)) if from == dir => {
-            let version = |root| system::release(root).version;
+            let version = |root| release::release(root).version;
             let same = facts.donor().is_some_and(|donor| version(donor.root()) == version(root));
-            let risk = if same && donor::restore(facts, "/usr/sbin/grub-install").is_none() {
-                Risk::Safe
-            } else {
-                Risk::Risky
-            };
+            let risk =
+                if same && restore(facts, "/usr/sbin/grub-install").is_none() { Risk::Safe } else { Risk::Risky };
             finding.repair(
                 risk,
                 tr!("copy {path} from the donor", path = dir.as_path()),
@@ -166,7 +164,7 @@ fn is_of(facts: &Facts, disk: &BootDisk, source: &Path) -> bool {
         && (!matches!(disk.code, BootCode::Grub2 { .. }) || same_code(disk, file("boot.img").as_deref()))
 }
 
-fn same_code(disk: &BootDisk, image: Option<&crate::facts::SourceFile>) -> bool {
+fn same_code(disk: &BootDisk, image: Option<&crate::model::source::SourceFile>) -> bool {
     let BootCode::Grub2 { kernel_sector, .. } = disk.code else { return false };
     let made = image.and_then(|image| sickbay_formats::boot_sector::grub2_code(&image.bytes, &disk.mbr, kernel_sector));
     made.is_some_and(|made| disk.mbr.starts_with(&made))

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use sickbay_formats::shell_vars::assignments;
 
-use super::boot_entries::{edits, no_entry};
-use crate::check::Verdict;
 use crate::facts::Facts;
-use crate::facts::boot_config::{BootConfig, Hold, Kind, Loader, Word};
-use crate::finding::{Findings, Severity};
-use crate::proof::Stage;
-use crate::repair::{Change, Risk};
+use crate::facts::boot::boot_config::{BootConfig, Hold, Kind, Loader, Word};
+use crate::mend::boot_entries::{edits, no_entry};
+use crate::model::finding::{Findings, Severity};
+use crate::model::outcome::Verdict;
+use crate::model::repair::{Change, Risk};
+use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {

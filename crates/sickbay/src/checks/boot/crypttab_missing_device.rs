@@ -4,14 +4,14 @@ use bstr::{BStr, ByteSlice};
 use sickbay_formats::fstab::{self, Source};
 use sickbay_formats::lines::{self, Line};
 
-use crate::check::{Skip, Verdict};
 use crate::facts::Facts;
-use crate::facts::devices::{Devices, Lookup};
-use crate::facts::fstab::{Fstab, mount_point};
-use crate::facts::system::{Init, System};
-use crate::finding::Findings;
-use crate::proof::Stage;
-use crate::repair::{Change, Risk};
+use crate::facts::boot::devices::{Devices, Lookup};
+use crate::facts::boot::fstab::{Fstab, mount_point};
+use crate::facts::system::release::{Init, System};
+use crate::model::finding::Findings;
+use crate::model::outcome::{Skip, Verdict};
+use crate::model::repair::{Change, Risk};
+use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use crate::check::Verdict;
 use crate::facts::Facts;
-use crate::facts::system::{Init, System};
-use crate::facts::units::UNIT_DIRS;
-use crate::finding::Findings;
-use crate::proof::Stage;
-use crate::repair::{Change, Risk};
+use crate::facts::system::release::{Init, System};
+use crate::facts::system::units::UNIT_DIRS;
+use crate::model::finding::Findings;
+use crate::model::outcome::Verdict;
+use crate::model::repair::{Change, Risk};
+use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {
@@ -30,7 +30,7 @@ check! {
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let root = facts.root();
     if facts.get::<System>()?.init != Init::Systemd {
-        return Err(crate::check::Skip::NotApplicable(tr!("systemd is not installed")));
+        return Err(crate::model::outcome::Skip::NotApplicable(tr!("systemd is not installed")));
     }
     // The first name that is there counts, whether or not it leads anywhere.
     let mut link = None;

@@ -7,12 +7,12 @@ use bstr::ByteSlice;
 use sickbay_formats::device_map::{self, Drive};
 use sickbay_formats::fstab::Source;
 
-use crate::check::{Skip, Verdict};
 use crate::facts::Facts;
-use crate::facts::devices::kernel_name;
-use crate::facts::fstab::Fstab;
-use crate::finding::{Findings, Severity};
-use crate::repair::{Change, Risk};
+use crate::facts::boot::devices::kernel_name;
+use crate::facts::boot::fstab::Fstab;
+use crate::model::finding::{Findings, Severity};
+use crate::model::outcome::{Skip, Verdict};
+use crate::model::repair::{Change, Risk};
 use crate::{check, tr};
 
 check! {

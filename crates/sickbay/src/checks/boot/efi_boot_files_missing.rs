@@ -2,14 +2,16 @@
 
 use bstr::ByteSlice;
 
-use crate::check::{Skip, Verdict};
-use crate::facts::boot_loader::{BootDisk, BootLoader};
-use crate::facts::donor::machine;
-use crate::facts::esp::{Esp, Esps, Program};
-use crate::facts::{Facts, fstab::Fstab};
-use crate::finding::Findings;
-use crate::proof::Stage;
-use crate::repair::Risk;
+use crate::facts::Facts;
+use crate::facts::boot::boot_loader::{BootDisk, BootLoader};
+use crate::facts::boot::esp::{Esp, Esps, Program};
+use crate::facts::boot::fstab::Fstab;
+use crate::facts::packages::donor::machine;
+use crate::mend::esp;
+use crate::model::finding::Findings;
+use crate::model::outcome::{Skip, Verdict};
+use crate::model::repair::Risk;
+use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {
@@ -72,7 +74,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         .filter_map(|grub| facts.file(format!("{grub}/{dir}/core.efi")).ok().flatten())
         .find(|file| file.bytes.starts_with(b"MZ"));
     let path = format!("EFI/BOOT/BOOT{}.EFI", suffix.to_ascii_uppercase());
-    match core.as_ref().map(|core| first.write(facts, &[(path.clone(), core.bytes.clone())])) {
+    match core.as_ref().map(|core| esp::write(first, facts, &[(path.clone(), core.bytes.clone())])) {
         Some(Ok(changes)) => {
             let core = core.as_ref().map_or(std::path::Path::new(""), |core| &core.path);
             finding.repair(
@@ -170,7 +172,7 @@ fn fallback(facts: &Facts, esp: &Esp, by_bios: bool, found: &mut Findings) {
         .evidence(esp.volume.name.clone(), shown(&main.path));
     let files: Result<Vec<_>, _> =
         copies.into_iter().map(|(from, to)| esp.read(facts, &from.path).map(|content| (to, content))).collect();
-    match files.and_then(|files| esp.write(facts, &files)) {
+    match files.and_then(|files| esp::write(esp, facts, &files)) {
         Ok(changes) => {
             finding.repair(
                 Risk::Safe,

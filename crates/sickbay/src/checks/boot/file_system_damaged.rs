@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 use sickbay_formats::superblock::condition::{Recorded, Sign};
 use sickbay_target::{Examined, Kind, Verdict, Volume};
 
-use crate::check::Verdict as Looked;
 use crate::facts::Facts;
-use crate::facts::devices::{Devices, Lookup};
-use crate::facts::fstab::{Fstab, mount_point};
-use crate::facts::mounted::{Mounted, OnDisk};
-use crate::finding::{Finding, Findings, Severity};
-use crate::proof::Stage;
-use crate::repair::{Change, Risk};
-use crate::text::Text;
+use crate::facts::boot::devices::{Devices, Lookup};
+use crate::facts::boot::fstab::{Fstab, mount_point};
+use crate::facts::boot::mounted::{Mounted, OnDisk};
+use crate::model::finding::{Finding, Findings, Severity};
+use crate::model::outcome::Verdict as Looked;
+use crate::model::repair::{Change, Risk};
+use crate::model::stage::Stage;
+use crate::model::text::Text;
 use crate::{check, tr};
 
 check! {
@@ -43,7 +43,7 @@ check! {
     ///
     /// By hand, unmounted: `e2fsck -f DEVICE` (`e2fsck -b 32768` when the superblock is lost), `xfs_repair DEVICE`,
     /// `btrfs rescue super-recover DEVICE`, `btrfs check --readonly DEVICE`.
-    "file-system-damaged", Boot, seed = ["B1"], proves = [RootDevice, Mounts], "a file system is damaged"
+    "file-system-damaged", Boot, seed = ["B1"], proves = [RootDevice, Mounts], looks_at_disks_alone = true, "a file system is damaged"
 }
 
 fn run(facts: &Facts, found: &mut Findings) -> Looked {

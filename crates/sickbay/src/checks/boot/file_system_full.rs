@@ -6,16 +6,16 @@ use std::path::Path;
 use bstr::ByteSlice;
 use sickbay_target::{FileSystemUse, KernelFiles};
 
-use crate::check::{Skip, Verdict};
 use crate::facts::Facts;
-use crate::facts::initramfs::Initramfses;
+use crate::facts::boot::initramfs::Initramfses;
+use crate::facts::boot::spare::{Spare, spare};
+use crate::facts::memory::processes::pids;
 use crate::facts::memory::size;
-use crate::facts::processes::pids;
-use crate::facts::space::{FileSystem, Lack, Space, nothing};
-use crate::facts::spare::{Spare, spare};
-use crate::finding::{Finding, Findings, Severity};
-use crate::proof::Stage;
-use crate::repair::{Change, Risk};
+use crate::facts::system::space::{FileSystem, Lack, Space, nothing};
+use crate::model::finding::{Finding, Findings, Severity};
+use crate::model::outcome::{Skip, Verdict};
+use crate::model::repair::{Change, Risk};
+use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {

@@ -4,12 +4,13 @@ use bstr::{BStr, ByteSlice};
 use sickbay_formats::fstab::{self, Defect, Entry};
 use sickbay_formats::{lines, mount_options};
 
-use crate::check::Verdict;
-use crate::facts::fstab::Fstab;
-use crate::facts::{Facts, SourceFile};
-use crate::finding::Findings;
-use crate::proof::Stage;
-use crate::repair::{Change, Risk};
+use crate::facts::Facts;
+use crate::facts::boot::fstab::Fstab;
+use crate::model::finding::Findings;
+use crate::model::outcome::Verdict;
+use crate::model::repair::{Change, Risk};
+use crate::model::source::SourceFile;
+use crate::model::stage::Stage;
 use crate::spelling::nearest;
 use crate::{check, tr};
 

@@ -3,12 +3,12 @@
 use sickbay_formats::fstab;
 use sickbay_target::Volume;
 
-use crate::check::Verdict;
 use crate::facts::Facts;
-use crate::facts::devices::{Devices, Lookup};
-use crate::facts::fstab::{Fstab, mount_point};
-use crate::finding::Findings;
-use crate::repair::{Change, Risk};
+use crate::facts::boot::devices::{Devices, Lookup};
+use crate::facts::boot::fstab::{Fstab, mount_point};
+use crate::model::finding::Findings;
+use crate::model::outcome::Verdict;
+use crate::model::repair::{Change, Risk};
 use crate::{check, tr};
 
 check! {

@@ -5,13 +5,13 @@ use std::path::Path;
 use sickbay_formats::fstab::Entry;
 use sickbay_formats::lines::with_comment;
 
-use crate::check::Verdict;
 use crate::facts::Facts;
-use crate::facts::devices::{Devices, Lookup};
-use crate::facts::fstab::{Fstab, mount_point};
-use crate::finding::Findings;
-use crate::proof::Stage;
-use crate::repair::{Change, Risk};
+use crate::facts::boot::devices::{Devices, Lookup};
+use crate::facts::boot::fstab::{Fstab, mount_point};
+use crate::model::finding::Findings;
+use crate::model::outcome::Verdict;
+use crate::model::repair::{Change, Risk};
+use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {

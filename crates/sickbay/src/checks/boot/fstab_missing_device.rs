@@ -7,16 +7,16 @@ use sickbay_formats::accounts::Kind;
 use sickbay_formats::fstab::{self, Entry};
 use sickbay_target::Volume;
 
-use crate::check::Verdict;
 use crate::facts::Facts;
-use crate::facts::accounts::Accounts;
-use crate::facts::devices::{Devices, Lookup, tag};
-use crate::facts::fstab::{Fstab, mount_point};
-use crate::facts::system::{Init, System};
-use crate::facts::units::Units;
-use crate::finding::{Finding, Findings, Severity, Subject};
-use crate::proof::Stage;
-use crate::repair::{Change, Risk};
+use crate::facts::boot::devices::{Devices, Lookup, tag};
+use crate::facts::boot::fstab::{Fstab, mount_point};
+use crate::facts::login::accounts::Accounts;
+use crate::facts::system::release::{Init, System};
+use crate::facts::system::units::Units;
+use crate::model::finding::{Finding, Findings, Severity, Subject};
+use crate::model::outcome::Verdict;
+use crate::model::repair::{Change, Risk};
+use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {

@@ -4,14 +4,14 @@ use std::path::Path;
 
 use sickbay_target::Reason;
 
-use crate::check::Verdict;
 use crate::facts::Facts;
-use crate::facts::devices::{Devices, Lookup};
-use crate::facts::fstab::{Fstab, mount_point};
-use crate::facts::system::{Init, System};
-use crate::finding::{Findings, Severity};
-use crate::proof::Stage;
-use crate::repair::{Change, Risk};
+use crate::facts::boot::devices::{Devices, Lookup};
+use crate::facts::boot::fstab::{Fstab, mount_point};
+use crate::facts::system::release::{Init, System};
+use crate::model::finding::{Findings, Severity};
+use crate::model::outcome::Verdict;
+use crate::model::repair::{Change, Risk};
+use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {
@@ -61,7 +61,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
                 (tr!("the mount point {place} does not exist", place), Severity::Error, false)
             }
             Err(error) => {
-                found.could_not_tell(crate::text::Text::verbatim(error.to_string()));
+                found.could_not_tell(crate::model::text::Text::verbatim(error.to_string()));
                 continue;
             }
         };

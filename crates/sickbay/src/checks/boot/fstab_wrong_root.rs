@@ -6,13 +6,14 @@ use bstr::ByteSlice;
 use sickbay_formats::fstab::{self, Entry};
 use sickbay_target::{Table, Volume};
 
-use crate::check::{Skip, Verdict};
-use crate::facts::boot_config::{BootConfig, Loader};
-use crate::facts::devices::{Devices, Lookup, tag};
-use crate::facts::fstab::Fstab;
-use crate::facts::{Facts, SourceFile};
-use crate::finding::Findings;
-use crate::repair::{Change, Risk};
+use crate::facts::Facts;
+use crate::facts::boot::boot_config::{BootConfig, Loader};
+use crate::facts::boot::devices::{Devices, Lookup, tag};
+use crate::facts::boot::fstab::{Fstab, is_other_subvolume};
+use crate::model::finding::Findings;
+use crate::model::outcome::{Skip, Verdict};
+use crate::model::repair::{Change, Risk};
+use crate::model::source::SourceFile;
 use crate::{check, tr};
 
 check! {
@@ -131,11 +132,4 @@ fn subvolume(fstab: &Fstab, entry: &Entry, root: &Volume, found: &mut Findings) 
         .why(tr!("it is not checked and not remounted by its line: some systems stop there, others run on"))
         .repair(Risk::Safe, tr!("write subvol={is}", is), [Change::edit(&fstab.file, new)]);
     Ok(())
-}
-
-/// Whether a subvolume that is named at the top of a btrfs is not the one in which the root is. One further down may hold
-/// another root: nobody has looked there.
-pub(super) fn is_other_subvolume(named: &str, is: &str) -> bool {
-    let (named, is) = (named.trim_matches('/'), is.trim_matches('/'));
-    named != is && !named.contains('/') && !named.is_empty()
 }

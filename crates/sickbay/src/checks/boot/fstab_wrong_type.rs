@@ -3,13 +3,13 @@
 use bstr::ByteSlice;
 use sickbay_formats::fstab;
 
-use crate::check::Verdict;
 use crate::facts::Facts;
-use crate::facts::devices::{Devices, Lookup};
-use crate::facts::fstab::Fstab;
-use crate::finding::{Findings, Severity};
-use crate::proof::Stage;
-use crate::repair::{Change, Risk};
+use crate::facts::boot::devices::{Devices, Lookup};
+use crate::facts::boot::fstab::Fstab;
+use crate::model::finding::{Findings, Severity};
+use crate::model::outcome::Verdict;
+use crate::model::repair::{Change, Risk};
+use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {

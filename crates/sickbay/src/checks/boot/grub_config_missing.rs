@@ -4,15 +4,16 @@ use std::path::Path;
 
 use bstr::ByteSlice;
 
-use crate::check::Verdict;
 use crate::facts::Facts;
-use crate::facts::boot_config::{BootConfig, Kind, Loader, write};
-use crate::facts::esp::PLACE;
-use crate::facts::kernels::Kernels;
-use crate::finding::Findings;
-use crate::proof::Stage;
-use crate::repair::{Change, Risk};
-use crate::text::Text;
+use crate::facts::boot::boot_config::{BootConfig, Kind, Loader};
+use crate::facts::boot::esp::PLACE;
+use crate::facts::boot::kernels::Kernels;
+use crate::mend::boot_config;
+use crate::model::finding::Findings;
+use crate::model::outcome::Verdict;
+use crate::model::repair::{Change, Risk};
+use crate::model::stage::Stage;
+use crate::model::text::Text;
 use crate::{check, tr};
 
 check! {
@@ -52,7 +53,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             .detail("kernels", kernels.complete().map(|kernel| kernel.version.clone()).collect::<Vec<_>>())
             .stops(Stage::BootConfig);
         let count = kernels.complete().count();
-        match write::changes(facts, &config, &kernels, loader) {
+        match boot_config::changes(facts, &config, &kernels, loader) {
             Some(changes) => {
                 let stub = changes.iter().any(|change| match change {
                     Change::Edit { after: text, .. } | Change::Create { content: text, .. } => {

@@ -5,13 +5,13 @@ use std::path::Path;
 use sickbay_formats::boot_sector::{BootCode, CODE, SECTOR};
 use sickbay_formats::grub_legacy_stage::{is_stage, stage1_5_sectors, stage1_code};
 
-use crate::check::{Skip, Verdict};
 use crate::facts::Facts;
-use crate::facts::boot_loader::{BootDisk, BootLoader, need_boot, read};
-use crate::facts::devices::Devices;
-use crate::finding::Findings;
-use crate::proof::Stage;
-use crate::repair::{Change, Risk};
+use crate::facts::boot::boot_loader::{BootDisk, BootLoader, need_boot, read};
+use crate::facts::boot::devices::Devices;
+use crate::model::finding::Findings;
+use crate::model::outcome::{Skip, Verdict};
+use crate::model::repair::{Change, Risk};
+use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {
@@ -126,7 +126,7 @@ fn damaged(facts: &Facts, disk: &BootDisk, found: &mut Findings) {
     );
 }
 
-fn by_hand(finding: &mut crate::finding::Finding) {
+fn by_hand(finding: &mut crate::model::finding::Finding) {
     finding.by_hand(tr!(
         "start a rescue system that has GRUB 0.97 and run in its shell: device (hd0) DISK, root (hd0,0), setup (hd0)"
     ));

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use super::boot_entries::{edits, in_sources, leads_to_root, no_entry};
-use super::fstab_wrong_root::is_other_subvolume;
-use crate::check::{Skip, Verdict};
 use crate::facts::Facts;
-use crate::facts::boot_config::{BootConfig, Entry, Loader, Word, write};
-use crate::facts::devices::{Devices, Lookup};
-use crate::finding::{Findings, Severity};
-use crate::proof::Stage;
-use crate::repair::join::Joined;
-use crate::repair::{Change, Risk};
+use crate::facts::boot::boot_config::{BootConfig, Entry, Loader, Word, root_argument};
+use crate::facts::boot::devices::{Devices, Lookup};
+use crate::facts::boot::fstab::is_other_subvolume;
+use crate::mend::boot_entries::{edits, in_sources, leads_to_root, no_entry};
+use crate::mend::join::Joined;
+use crate::model::finding::{Findings, Severity};
+use crate::model::outcome::{Skip, Verdict};
+use crate::model::repair::{Change, Risk};
+use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {
@@ -244,7 +244,7 @@ fn changes(
     value: &str,
     fault: &Fault,
 ) -> Option<(String, Vec<Change>)> {
-    let root = write::root_argument(config)?.into_iter().next()?;
+    let root = root_argument(config)?.into_iter().next()?;
     let (boot, _) = config.paths.volume_of(std::path::Path::new("/boot/vmlinuz"))?;
     let mut words = Vec::new();
     let mut tag = root.trim_start_matches("root=").to_owned();

@@ -3,14 +3,15 @@
 use bstr::ByteSlice;
 use sickbay_formats::initramfs::{Compression, Damage};
 
-use crate::check::Verdict;
 use crate::facts::Facts;
-use crate::facts::initramfs::{Contents, Initramfses, OfKernel, root_file_system};
-use crate::facts::space::Space;
-use crate::finding::{Findings, Severity};
-use crate::proof::Stage;
-use crate::repair::{Risk, rebuild};
-use crate::text::Text;
+use crate::facts::boot::initramfs::{Contents, Initramfses, OfKernel, root_file_system};
+use crate::facts::system::space::Space;
+use crate::mend::rebuild;
+use crate::model::finding::{Findings, Severity};
+use crate::model::outcome::Verdict;
+use crate::model::repair::Risk;
+use crate::model::stage::Stage;
+use crate::model::text::Text;
 use crate::{check, tr};
 
 check! {

@@ -4,16 +4,17 @@ use std::path::Path;
 
 use bstr::ByteSlice;
 
-use crate::check::Verdict;
 use crate::facts::Facts;
-use crate::facts::devices::Devices;
-use crate::facts::fstab::Fstab;
-use crate::facts::initramfs::{Contents, Initramfses, OfKernel, root_file_system};
-use crate::facts::platform::{Clue, Kind, Platform};
-use crate::finding::{Findings, Severity};
-use crate::proof::Stage;
-use crate::repair::{Risk, rebuild};
-use crate::text::Text;
+use crate::facts::boot::devices::Devices;
+use crate::facts::boot::fstab::Fstab;
+use crate::facts::boot::initramfs::{Contents, Initramfses, OfKernel, root_file_system};
+use crate::facts::system::platform::{Clue, Kind, Platform};
+use crate::mend::rebuild;
+use crate::model::finding::{Findings, Severity};
+use crate::model::outcome::Verdict;
+use crate::model::repair::Risk;
+use crate::model::stage::Stage;
+use crate::model::text::Text;
 use crate::{check, tr};
 
 check! {

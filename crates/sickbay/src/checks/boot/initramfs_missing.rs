@@ -3,14 +3,15 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::boot_entries::{initrd_state, kernel_of, kernel_state, needs_initramfs, no_entry, offer};
-use crate::check::Verdict;
 use crate::facts::Facts;
-use crate::facts::boot_config::{BootConfig, Entry, Loader};
-use crate::facts::kernels::{Kernels, PartState};
-use crate::finding::{Finding, Findings};
-use crate::proof::Stage;
-use crate::repair::{Change, Risk, rebuild};
+use crate::facts::boot::boot_config::{BootConfig, Entry, Loader};
+use crate::facts::boot::kernels::{Kernels, PartState};
+use crate::mend::boot_entries::{initrd_state, kernel_of, kernel_state, needs_initramfs, no_entry, offer};
+use crate::mend::rebuild;
+use crate::model::finding::{Finding, Findings};
+use crate::model::outcome::Verdict;
+use crate::model::repair::{Change, Risk};
+use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {

@@ -3,14 +3,15 @@
 use bstr::ByteSlice;
 use sickbay_formats::{inittab, lines};
 
-use crate::check::{Skip, Verdict};
-use crate::facts::boot_config::BootConfig;
-use crate::facts::restore::restore;
-use crate::facts::system::{Init, System};
-use crate::facts::{Facts, SourceFile};
-use crate::finding::{Findings, Severity};
-use crate::proof::Stage;
-use crate::repair::{Change, Risk};
+use crate::facts::Facts;
+use crate::facts::boot::boot_config::BootConfig;
+use crate::facts::system::release::{Init, System};
+use crate::mend::restore::restore;
+use crate::model::finding::{Findings, Severity};
+use crate::model::outcome::{Skip, Verdict};
+use crate::model::repair::{Change, Risk};
+use crate::model::source::SourceFile;
+use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {

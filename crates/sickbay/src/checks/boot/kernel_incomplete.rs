@@ -1,12 +1,13 @@
 //! A kernel that is installed has lost something.
 
-use super::boot_entries::{boot_another, kernel_of};
-use crate::check::{Skip, Verdict};
 use crate::facts::Facts;
-use crate::facts::boot_config::BootConfig;
-use crate::facts::kernels::{Kernel, Kernels, PartState};
-use crate::finding::Findings;
-use crate::repair::{Change, Risk, rebuild};
+use crate::facts::boot::boot_config::BootConfig;
+use crate::facts::boot::kernels::{Kernel, Kernels, PartState};
+use crate::mend::boot_entries::{boot_another, kernel_of};
+use crate::mend::rebuild;
+use crate::model::finding::Findings;
+use crate::model::outcome::{Skip, Verdict};
+use crate::model::repair::{Change, Risk};
 use crate::{check, tr};
 
 check! {
@@ -48,7 +49,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         finding
             .at_path(&modules.path)
             .why(tr!("no module can be loaded once the root is mounted: no network card, no further file system"));
-        let donor = crate::facts::donor::restore(facts, modules.path.join("modules.dep"));
+        let donor = crate::mend::restore::restore(facts, modules.path.join("modules.dep"));
         if let (Some(donor), PartState::Missing) = (donor, &modules.state)
             && facts.root().stat(&modules.path).is_err()
         {

@@ -1,13 +1,13 @@
 //! The kernel that boots by default is not there, is empty, or is damaged.
 
-use super::boot_entries::{edits, kernel_of, kernel_state, no_entry, offer};
-use crate::check::Verdict;
 use crate::facts::Facts;
-use crate::facts::boot_config::{BootConfig, Entry, Loader};
-use crate::facts::kernels::{Kernels, PartState};
-use crate::finding::Findings;
-use crate::proof::Stage;
-use crate::repair::{Change, Risk};
+use crate::facts::boot::boot_config::{BootConfig, Entry, Loader};
+use crate::facts::boot::kernels::{Kernels, PartState};
+use crate::mend::boot_entries::{edits, kernel_of, kernel_state, no_entry, offer};
+use crate::model::finding::Findings;
+use crate::model::outcome::Verdict;
+use crate::model::repair::{Change, Risk};
+use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use bstr::ByteSlice;
 use sickbay_target::Reason;
 
-use crate::check::{Skip, Verdict};
 use crate::facts::Facts;
-use crate::facts::initramfs::{Initramfses, OfKernel};
-use crate::facts::restore::restore_all;
-use crate::finding::{Findings, Severity};
-use crate::repair::Risk;
+use crate::facts::boot::initramfs::{Initramfses, OfKernel};
+use crate::mend::restore::restore_all;
+use crate::model::finding::{Findings, Severity};
+use crate::model::outcome::{Skip, Verdict};
+use crate::model::repair::Risk;
 use crate::{check, tr};
 
 check! {

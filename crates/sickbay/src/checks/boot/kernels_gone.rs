@@ -4,15 +4,16 @@ use std::path::{Path, PathBuf};
 
 use sickbay_formats::bls::compare_versions;
 
-use crate::check::{Skip, Verdict};
 use crate::facts::Facts;
-use crate::facts::boot_config::{BootConfig, Loader};
-use crate::facts::kernels::Kernels;
+use crate::facts::boot::boot_config::{BootConfig, Loader};
+use crate::facts::boot::kernels::Kernels;
 use crate::facts::packages::Packages;
-use crate::facts::restore::restore_all;
-use crate::finding::Findings;
-use crate::proof::Stage;
-use crate::repair::{Change, Risk, rebuild};
+use crate::mend::rebuild;
+use crate::mend::restore::restore_all;
+use crate::model::finding::Findings;
+use crate::model::outcome::{Skip, Verdict};
+use crate::model::repair::{Change, Risk};
+use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {

@@ -6,13 +6,13 @@ use bstr::ByteSlice;
 use sickbay_formats::lines::with_comment;
 use sickbay_formats::modules::Dependencies;
 
-use crate::check::{Skip, Verdict};
 use crate::facts::Facts;
-use crate::facts::initramfs::{Initramfses, OfKernel};
-use crate::facts::modprobe::Modprobe;
-use crate::facts::platform::{Clue, Kind, Platform};
-use crate::finding::{Findings, Severity};
-use crate::repair::{Change, Risk};
+use crate::facts::boot::initramfs::{Initramfses, OfKernel};
+use crate::facts::boot::modprobe::Modprobe;
+use crate::facts::system::platform::{Clue, Kind, Platform};
+use crate::model::finding::{Findings, Severity};
+use crate::model::outcome::{Skip, Verdict};
+use crate::model::repair::{Change, Risk};
 use crate::{check, tr};
 
 check! {

@@ -4,12 +4,12 @@ use sickbay_formats::boot_sector::{self, BootCode, SECTOR, SIGNATURE_AT};
 use sickbay_formats::gpt::Header;
 use sickbay_target::{Disk, Table};
 
-use crate::check::{Skip, Verdict};
 use crate::facts::Facts;
-use crate::facts::boot_loader::{BootLoader, PROTECTIVE, disks_of_start, read};
-use crate::finding::{Findings, Severity};
-use crate::proof::Stage;
-use crate::repair::{Change, Risk};
+use crate::facts::boot::boot_loader::{BootLoader, PROTECTIVE, disks_of_start, read};
+use crate::model::finding::{Findings, Severity};
+use crate::model::outcome::{Skip, Verdict};
+use crate::model::repair::{Change, Risk};
+use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {

@@ -5,15 +5,16 @@ use std::path::{Path, PathBuf};
 use bstr::ByteSlice;
 use sickbay_formats::shell;
 
-use crate::check::{Skip, Verdict};
-use crate::facts::profile::{EventKind, unattended};
-use crate::facts::system::{Init, System};
-use crate::facts::units::{State, Units, unit};
-use crate::facts::{Facts, SourceFile};
-use crate::finding::{Findings, Severity};
-use crate::proof::Stage;
-use crate::repair::{Change, Risk};
-use crate::text::Text;
+use crate::facts::Facts;
+use crate::facts::login::profile::{EventKind, unattended};
+use crate::facts::system::release::{Init, System};
+use crate::facts::system::units::{State, Units, unit};
+use crate::model::finding::{Findings, Severity};
+use crate::model::outcome::{Skip, Verdict};
+use crate::model::repair::{Change, Risk};
+use crate::model::source::SourceFile;
+use crate::model::stage::Stage;
+use crate::model::text::Text;
 use crate::{check, tr};
 
 check! {

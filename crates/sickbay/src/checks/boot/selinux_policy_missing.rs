@@ -1,14 +1,12 @@
 //! SELinux is to forbid by a policy that is not there.
 
-use sickbay_formats::lines::with_line;
-use sickbay_formats::span::Span;
-
-use crate::check::Verdict;
-use crate::facts::selinux::Selinux;
-use crate::facts::{Facts, SourceFile};
-use crate::finding::{Finding, Findings};
-use crate::proof::Stage;
-use crate::repair::{Change, Risk};
+use crate::facts::Facts;
+use crate::facts::system::selinux::Selinux;
+use crate::mend::selinux::{disabled, permissive, with_word};
+use crate::model::finding::Findings;
+use crate::model::outcome::Verdict;
+use crate::model::repair::{Change, Risk};
+use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {
@@ -66,34 +64,4 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         permissive(facts, finding, &selinux);
     }
     Ok(())
-}
-
-/// Offers to forbid nothing and to label everything again.
-pub(crate) fn permissive(facts: &Facts, finding: &mut Finding, selinux: &Selinux) {
-    let Some((_, span)) = selinux.mode else { return };
-    let config = &selinux.config;
-    let mut changes = vec![Change::edit(config, with_word(config, span, "permissive"))];
-    if facts.root().metadata("/.autorelabel").is_err() {
-        changes.push(Change::create("/.autorelabel", "", 0o644));
-    }
-    let title = tr!(
-        "set SELINUX=permissive and label all files again at the next boot; it stays permissive until you write SELINUX=enforcing again"
-    );
-    finding.repair(Risk::Safe, title, changes);
-    disabled(finding, selinux);
-}
-
-/// Always risky: it outlasts the fault, and whoever wrote enforcing did not want it.
-fn disabled(finding: &mut Finding, selinux: &Selinux) {
-    let Some((_, span)) = selinux.mode else { return };
-    let off = [Change::edit(&selinux.config, with_word(&selinux.config, span, "disabled"))];
-    finding.repair(Risk::Risky, tr!("set SELINUX=disabled"), off);
-}
-
-/// The file with another word in the place of one.
-fn with_word(file: &SourceFile, span: Span, word: &str) -> Vec<u8> {
-    with_line(&file.bytes, span.line, |line| {
-        let key = line.split(|byte| *byte == b'=').next().unwrap_or_default();
-        Some([key, b"=", word.as_bytes()].concat())
-    })
 }

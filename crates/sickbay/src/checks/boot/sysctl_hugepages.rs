@@ -2,13 +2,13 @@
 
 use bstr::ByteSlice;
 
-use super::sysctl_lines::{offer, size, unbearable, winner};
-use crate::check::{Skip, Verdict};
 use crate::facts::Facts;
-use crate::facts::memory::Memory;
-use crate::facts::sysctl_files::SysctlFiles;
-use crate::finding::Findings;
-use crate::proof::Stage;
+use crate::facts::memory::{Memory, bearable_hugepages};
+use crate::facts::system::sysctl_files::SysctlFiles;
+use crate::mend::sysctl_lines::{offer, size, unbearable, winner};
+use crate::model::finding::Findings;
+use crate::model::outcome::{Skip, Verdict};
+use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {
@@ -32,9 +32,6 @@ const KEY: &str = "vm.nr_hugepages";
 /// No machine that is met has so much to give away: 1 TiB, in KiB.
 const ABSURD: u64 = 1 << 30;
 
-/// What a machine needs besides, in KiB: 256 MiB.
-const REST: u64 = 256 << 10;
-
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let files = facts.get::<SysctlFiles>()?;
     for why in &files.unread {
@@ -47,7 +44,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         _ => default_page(facts),
     };
     let limit = match &memory {
-        Ok(memory) => bearable(memory),
+        Ok(memory) => bearable_hugepages(memory),
         Err(_) => ABSURD,
     };
     let is_bearable = |pages: u64| pages.saturating_mul(page) <= limit;
@@ -82,11 +79,6 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         .stops(Stage::Services);
     offer(finding, KEY, &lines, memory.as_deref().ok());
     Ok(())
-}
-
-/// How much of a machine's memory huge pages may take, in KiB.
-pub(super) fn bearable(memory: &Memory) -> u64 {
-    (memory.total / 10 * 9).min(memory.total.saturating_sub(REST))
 }
 
 /// The size of the pages that `vm.nr_hugepages` counts, in KiB: 2 MiB, unless the kernel's command line says 1 GiB.

@@ -1,12 +1,12 @@
 //! The kernel keeps so much memory free that none is left to use.
 
-use super::sysctl_lines::{offer, size, unbearable, winner};
-use crate::check::{Skip, Verdict};
 use crate::facts::Facts;
 use crate::facts::memory::Memory;
-use crate::facts::sysctl_files::SysctlFiles;
-use crate::finding::{Findings, Severity};
-use crate::proof::Stage;
+use crate::facts::system::sysctl_files::SysctlFiles;
+use crate::mend::sysctl_lines::{offer, size, unbearable, winner};
+use crate::model::finding::{Findings, Severity};
+use crate::model::outcome::{Skip, Verdict};
+use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {

@@ -2,16 +2,16 @@
 
 use bstr::ByteSlice;
 
-use super::sysctl_lines::{Setting, number, offer, size, unbearable, winner};
-use crate::check::{Skip, Verdict};
 use crate::facts::Facts;
-use crate::facts::devices::{Devices, Lookup};
-use crate::facts::fstab::Fstab;
+use crate::facts::boot::devices::{Devices, Lookup};
+use crate::facts::boot::fstab::Fstab;
 use crate::facts::memory::Memory;
-use crate::facts::sysctl_files::SysctlFiles;
-use crate::finding::{Findings, Severity};
-use crate::proof::Stage;
-use crate::text::Text;
+use crate::facts::system::sysctl_files::SysctlFiles;
+use crate::mend::sysctl_lines::{Setting, number, offer, size, unbearable, winner};
+use crate::model::finding::{Findings, Severity};
+use crate::model::outcome::{Skip, Verdict};
+use crate::model::stage::Stage;
+use crate::model::text::Text;
 use crate::{check, tr};
 
 check! {

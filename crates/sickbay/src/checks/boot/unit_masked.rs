@@ -8,17 +8,18 @@ use sickbay_formats::lines::with_comment;
 use sickbay_formats::span::Span;
 use sickbay_formats::unit_file::Setting;
 
-use crate::check::{Skip, Verdict};
-use crate::facts::boot_config::BootConfig;
+use crate::facts::Facts;
+use crate::facts::boot::boot_config::BootConfig;
 use crate::facts::packages::Packages;
-use crate::facts::programs::has_kernel;
-use crate::facts::restore::restore;
-use crate::facts::units::{State, Unit, Units, masks, template, unit};
-use crate::facts::{Facts, SourceFile};
-use crate::finding::{Findings, Severity, Subject};
-use crate::proof::Stage;
-use crate::repair::{Change, Risk};
-use crate::text::Text;
+use crate::facts::packages::programs::has_kernel;
+use crate::facts::system::units::{ESSENTIAL, SSH, State, Unit, Units, masks, template, unit};
+use crate::mend::restore::restore;
+use crate::model::finding::{Findings, Severity, Subject};
+use crate::model::outcome::{Skip, Verdict};
+use crate::model::repair::{Change, Risk};
+use crate::model::source::SourceFile;
+use crate::model::stage::Stage;
+use crate::model::text::Text;
 use crate::{check, tr};
 
 check! {
@@ -37,31 +38,6 @@ check! {
     /// counts again; brings the unit or the file with variables back from its package or a donor, or makes an empty file of
     /// variables, with which the unit starts with its defaults. By hand: `systemctl --root=ROOT unmask UNIT`.
     "unit-masked", Boot, seed = ["B13"], proves = [Services], "a unit on the way to a login prompt cannot be started"
-}
-
-/// What happens to the user when a unit cannot be started.
-const ESSENTIAL: [(&str, Severity); 12] = [
-    ("default.target", Severity::Critical),
-    ("multi-user.target", Severity::Critical),
-    ("basic.target", Severity::Critical),
-    ("sysinit.target", Severity::Critical),
-    ("local-fs.target", Severity::Critical),
-    ("sockets.target", Severity::Error),
-    ("systemd-udevd.service", Severity::Critical),
-    ("systemd-journald.service", Severity::Error),
-    ("systemd-user-sessions.service", Severity::Error),
-    ("systemd-logind.service", Severity::Error),
-    ("dbus.service", Severity::Error),
-    ("getty.target", Severity::Error),
-];
-
-/// sshd's units, by any of the names that distributions give them.
-const SSH: [&str; 4] = ["ssh.service", "sshd.service", "ssh.socket", "sshd.socket"];
-
-/// How bad it is when the unit of that name cannot be started; `None` for one that no login needs.
-pub(super) fn severity(name: &str) -> Option<Severity> {
-    let of_boot = ESSENTIAL.iter().find(|(essential, _)| *essential == name).map(|(_, severity)| *severity);
-    of_boot.or_else(|| SSH.contains(&name).then_some(Severity::Error))
 }
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {

@@ -7,11 +7,12 @@ use bstr::ByteSlice;
 use sickbay_formats::lines::{with_comment, with_line};
 use sickbay_formats::unit_file::Setting;
 
-use crate::check::Verdict;
-use crate::facts::units::{State, Unit, Units};
-use crate::facts::{Facts, SourceFile};
-use crate::finding::Findings;
-use crate::repair::{Change, Risk};
+use crate::facts::Facts;
+use crate::facts::system::units::{State, Unit, Units};
+use crate::model::finding::Findings;
+use crate::model::outcome::Verdict;
+use crate::model::repair::{Change, Risk};
+use crate::model::source::SourceFile;
 use crate::{check, tr};
 
 check! {

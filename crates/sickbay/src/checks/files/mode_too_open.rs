@@ -6,18 +6,17 @@ use std::path::{Path, PathBuf};
 use sickbay_formats::accounts::Kind;
 use sickbay_target::{Dir, FileKind, Metadata, Root};
 
-use super::modes::{
-    RULES, Rule, is_anothers, is_host_key, is_open, lost_sticky, packaged_mode, right_mode, usual_mode,
-};
-use super::setuid_lost;
-use crate::check::Verdict;
 use crate::facts::Facts;
-use crate::facts::accounts::Accounts;
-use crate::facts::owners::{NOBODY, Owners, usual_owner};
+use crate::facts::login::accounts::Accounts;
 use crate::facts::packages::Packages;
-use crate::facts::restore;
-use crate::finding::{Findings, Subject};
-use crate::repair::{Change, Risk};
+use crate::facts::packages::modes::{
+    RULES, Rule, is_anothers, is_host_key, is_open, lost_sticky, needs_setuid, packaged_mode, right_mode, usual_mode,
+};
+use crate::facts::packages::owners::{NOBODY, Owners, usual_owner};
+use crate::mend::restore;
+use crate::model::finding::{Findings, Subject};
+use crate::model::outcome::Verdict;
+use crate::model::repair::{Change, Risk};
 use crate::{check, tr};
 
 check! {
@@ -113,9 +112,8 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             finding.evidence(path.display().to_string(), format!("mode {:04o}", metadata.mode));
         }
         // What else is wrong with these comes right with their modes.
-        let comes_right = |path: &&PathBuf| {
-            is_host_key(path) || setuid_lost::judges(path) || path.starts_with("/root") || is_sshds(path)
-        };
+        let comes_right =
+            |path: &&PathBuf| is_host_key(path) || needs_setuid(path) || path.starts_with("/root") || is_sshds(path);
         for path in open.keys().filter(comes_right) {
             finding.explains(path);
         }

@@ -1,12 +1,11 @@
 //! System directories and files that only root can use any more.
 
-use super::modes::{RULES, is_anothers, lost_sticky, right_mode};
-use super::package_mode_wrong::MANY;
-use crate::check::Verdict;
 use crate::facts::Facts;
+use crate::facts::packages::modes::{MANY, RULES, is_anothers, lost_sticky, right_mode};
 use crate::facts::packages::{Packages, Survey};
-use crate::finding::Findings;
-use crate::repair::{Change, Risk};
+use crate::model::finding::Findings;
+use crate::model::outcome::Verdict;
+use crate::model::repair::{Change, Risk};
 use crate::{check, tr};
 
 check! {

@@ -6,12 +6,13 @@ use bstr::ByteSlice;
 use sickbay_formats::dpkg;
 use sickbay_target::{Reason, Root};
 
-use crate::check::{Skip, Verdict};
+use crate::facts::Facts;
 use crate::facts::packages::{DPKG, Packages, System, find_rpm};
-use crate::facts::{Facts, SourceFile};
-use crate::finding::Findings;
-use crate::repair::{Change, Risk};
-use crate::text::Text;
+use crate::model::finding::Findings;
+use crate::model::outcome::{Skip, Verdict};
+use crate::model::repair::{Change, Risk};
+use crate::model::source::SourceFile;
+use crate::model::text::Text;
 use crate::{check, tr};
 
 check! {
@@ -143,7 +144,7 @@ fn lists(facts: &Facts, found: &mut Findings, packages: &Packages) {
 }
 
 /// Offers the newest copy of the status file that dpkg can read.
-fn offer_copy(facts: &Facts, finding: &mut crate::finding::Finding, text: Option<Vec<u8>>, listed: &[String]) {
+fn offer_copy(facts: &Facts, finding: &mut crate::model::finding::Finding, text: Option<Vec<u8>>, listed: &[String]) {
     let root = facts.root();
     let copies = [format!("{DPKG}/status-old"), "/var/backups/dpkg.status.0".to_owned()].into_iter();
     let packed = (1..=6).map(|number| format!("/var/backups/dpkg.status.{number}.gz"));

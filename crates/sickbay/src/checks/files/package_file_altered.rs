@@ -1,11 +1,11 @@
 //! Programs and libraries with another content than their package brought.
 
-use super::packaged::{by_package, named_elsewhere, names, of_package, offer, point};
-use crate::check::Verdict;
 use crate::facts::Facts;
 use crate::facts::packages::{Digests, PackagedFile, Packages};
-use crate::finding::{Findings, Severity};
-use crate::repair::Risk;
+use crate::mend::packaged::{by_package, named_elsewhere, names, of_package, offer, point};
+use crate::model::finding::{Findings, Severity};
+use crate::model::outcome::Verdict;
+use crate::model::repair::Risk;
 use crate::{check, tr};
 
 check! {

@@ -1,11 +1,11 @@
 //! Files without content that their package brought with some.
 
-use super::packaged::{by_package, named_elsewhere, names, of_package, offer, point};
-use crate::check::Verdict;
 use crate::facts::Facts;
 use crate::facts::packages::{PackagedFile, Packages, State, Survey, Weight};
-use crate::finding::{Findings, Severity};
-use crate::repair::Risk;
+use crate::mend::packaged::{by_package, named_elsewhere, names, of_package, offer, point};
+use crate::model::finding::{Findings, Severity};
+use crate::model::outcome::Verdict;
+use crate::model::repair::Risk;
 use crate::{check, tr};
 
 check! {

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 use sickbay_target::Root;
 
-use super::packaged::{basic_packages, by_package, named_elsewhere, names, of_package, offer, point};
-use crate::check::Verdict;
 use crate::facts::Facts;
 use crate::facts::packages::{Lost, PackagedFile, Packages, State, Survey, Weight};
-use crate::facts::system::{Init, System};
-use crate::finding::{Findings, Severity, Subject};
-use crate::repair::Risk;
+use crate::facts::system::release::{Init, System};
+use crate::mend::packaged::{basic_packages, by_package, named_elsewhere, names, of_package, offer, point};
+use crate::model::finding::{Findings, Severity, Subject};
+use crate::model::outcome::Verdict;
+use crate::model::repair::Risk;
 use crate::{check, tr};
 
 check! {

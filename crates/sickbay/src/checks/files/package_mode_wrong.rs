@@ -5,16 +5,15 @@ use std::path::Path;
 use sickbay_formats::accounts::Kind;
 use sickbay_target::{FileKind, Metadata};
 
-use super::modes::{RULES, mode_with_bits, usual_mode};
-use super::packaged::{basic_packages, by_package, named_elsewhere, names, point};
-use super::setuid_lost;
-use crate::check::Verdict;
 use crate::facts::Facts;
-use crate::facts::accounts::Users;
-use crate::facts::owners::{Owners, Taken};
+use crate::facts::login::accounts::Users;
+use crate::facts::packages::modes::{MANY, RULES, mode_with_bits, needs_setuid, usual_mode};
+use crate::facts::packages::owners::{Owners, Taken};
 use crate::facts::packages::{Exact, PackagedFile, Packages, Survey, System};
-use crate::finding::{Findings, Place, Severity, Subject};
-use crate::repair::{Change, Risk};
+use crate::mend::packaged::{basic_packages, by_package, named_elsewhere, names, point};
+use crate::model::finding::{Findings, Place, Severity, Subject};
+use crate::model::outcome::Verdict;
+use crate::model::repair::{Change, Risk};
 use crate::{check, tr};
 
 check! {
@@ -44,9 +43,6 @@ check! {
     "package-mode-wrong", Files, seed = ["B9"], proves = [], "packaged files have wrong modes or owners"
 }
 
-/// So many modes do not change one by one.
-pub(super) const MANY: usize = 20;
-
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let packages = facts.get::<Packages>()?;
     let owners = facts.get::<Owners>()?;
@@ -58,7 +54,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     } else if !is_rpm {
         // `mode-too-open` and `setuid-lost` name theirs one by one.
         let named = |taken: &&Taken| RULES.iter().any(|rule| taken.path == Path::new(rule.path));
-        let some = owners.packaged.iter().filter(|taken| !named(taken) && !setuid_lost::judges(&taken.path));
+        let some = owners.packaged.iter().filter(|taken| !named(taken) && !needs_setuid(&taken.path));
         tell_some(facts, found, &packages, &some.collect::<Vec<_>>(), &owners);
     }
     let survey = facts.get::<Survey>()?;
@@ -91,7 +87,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         differing.iter().filter(|(_, exact, metadata)| is_harmful(exact, metadata)).map(|(file, _, _)| *file).collect();
     let modes = if changed.len() >= MANY { changed } else { harmful };
     // One of them alone is a finding of its own check.
-    let is_alone = |files: &[&PackagedFile]| files.iter().all(|file| setuid_lost::judges(file.as_path()));
+    let is_alone = |files: &[&PackagedFile]| files.iter().all(|file| needs_setuid(file.as_path()));
     let basic = basic_packages(facts, &packages);
     for (files, by_owner) in [(owned, true), (modes, false)] {
         if by_owner && given_away {
@@ -130,7 +126,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         point(finding, &packages, &files);
         finding.subject(Subject::Named(if by_owner { "owners" } else { "modes" }.to_owned()));
         if more > 0 {
-            for file in files.iter().filter(|file| setuid_lost::judges(file.as_path())) {
+            for file in files.iter().filter(|file| needs_setuid(file.as_path())) {
                 finding.explains(file.as_path());
             }
         }
@@ -153,7 +149,7 @@ fn tell_given_away(facts: &Facts, found: &mut Findings, owners: &Owners) {
     finding.why(tr!("that user can replace what root runs, and services refuse files that are not root's"));
     finding.subject(Subject::Named("given away".to_owned())).extent(count);
     finding.detail("paths", count).detail("besides", owners.besides.len());
-    let programs = owners.packaged.iter().filter(|taken| setuid_lost::judges(&taken.path));
+    let programs = owners.packaged.iter().filter(|taken| needs_setuid(&taken.path));
     for taken in programs.chain(&owners.packaged).take(SAMPLES) {
         if !finding.places.iter().any(|place| matches!(place, Place::File { path, .. } if *path == taken.path)) {
             finding.at_path(&taken.path);
@@ -163,7 +159,7 @@ fn tell_given_away(facts: &Facts, found: &mut Findings, owners: &Owners) {
     // What other checks say of owners and set-user-ID bits comes right with this.
     let told_elsewhere = |path: &&Path| {
         let ssh = path.starts_with("/etc/ssh") || path.starts_with("/root") || path.ends_with("empty/sshd");
-        ssh || path.starts_with("/etc/sudoers.d") || path.ends_with("sudoers") || setuid_lost::judges(path)
+        ssh || path.starts_with("/etc/sudoers.d") || path.ends_with("sudoers") || needs_setuid(path)
     };
     for path in owners.all().map(|taken| taken.path.as_path()).filter(told_elsewhere) {
         finding.explains(path);
@@ -202,7 +198,7 @@ fn tell_closed(facts: &Facts, found: &mut Findings, packages: &Packages, survey:
     finding.subject(Subject::Named("closed".to_owned())).extent(files.len());
     finding.why(tr!("root can still use everything, services and users cannot"));
     point(finding, packages, &files);
-    for file in files.iter().filter(|file| setuid_lost::judges(file.as_path())) {
+    for file in files.iter().filter(|file| needs_setuid(file.as_path())) {
         finding.explains(file.as_path());
     }
     let mut changes = Vec::new();

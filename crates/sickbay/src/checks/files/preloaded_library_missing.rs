@@ -3,12 +3,12 @@
 use bstr::ByteSlice;
 use sickbay_formats::lines::{lines, with_comment, with_words};
 
-use crate::check::{Skip, Verdict};
 use crate::facts::Facts;
-use crate::facts::libraries::{Body, Fault, Libraries};
-use crate::finding::Findings;
-use crate::proof::Stage;
-use crate::repair::{Change, Risk};
+use crate::facts::packages::libraries::{Body, Fault, Libraries};
+use crate::model::finding::Findings;
+use crate::model::outcome::{Skip, Verdict};
+use crate::model::repair::{Change, Risk};
+use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {

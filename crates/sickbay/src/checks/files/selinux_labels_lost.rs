@@ -3,13 +3,13 @@
 use sickbay_formats::selinux::type_of;
 use sickbay_target::Root;
 
-use crate::check::{Skip, Verdict};
-use crate::checks::boot::selinux_policy_missing::permissive;
 use crate::facts::Facts;
-use crate::facts::selinux::Selinux;
-use crate::facts::system::System;
-use crate::finding::{Findings, Subject};
-use crate::proof::Stage;
+use crate::facts::system::release::System;
+use crate::facts::system::selinux::Selinux;
+use crate::mend::selinux::permissive;
+use crate::model::finding::{Findings, Subject};
+use crate::model::outcome::{Skip, Verdict};
+use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {

@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use sickbay_target::Metadata;
 
-use super::modes::{overridden_mode, packaged_mode};
-use crate::check::Verdict;
 use crate::facts::Facts;
-use crate::facts::owners::{Owners, usual_owner};
-use crate::finding::{Findings, Subject};
-use crate::repair::{Change, Risk};
+use crate::facts::packages::modes::{PROGRAMS, overridden_mode, packaged_mode};
+use crate::facts::packages::owners::{Owners, usual_owner};
+use crate::model::finding::{Findings, Subject};
+use crate::model::outcome::Verdict;
+use crate::model::repair::{Change, Risk};
 use crate::{check, tr};
 
 check! {
@@ -28,30 +28,6 @@ check! {
     /// took away stays away. By hand: `chmod u+s /usr/bin/su`, or `rpm --setperms util-linux`.
     "setuid-lost", Files, seed = ["B9"], proves = [], "su or sudo has lost its set-user-ID bit"
 }
-
-/// Name, usual mode, and whether losing the bit alone proves a fault. Administrators take it from the others on
-/// purpose (the hardening guides tell them to).
-const PROGRAMS: [(&str, u32, bool); 18] = [
-    ("su", 0o4755, true),
-    ("sudo", 0o4755, true),
-    ("passwd", 0o4755, true),
-    ("mount", 0o4755, false),
-    ("umount", 0o4755, false),
-    ("newgrp", 0o4755, false),
-    ("chsh", 0o4755, false),
-    ("chfn", 0o4755, false),
-    ("gpasswd", 0o4755, false),
-    ("pkexec", 0o4755, false),
-    ("fusermount3", 0o4755, false),
-    ("../lib/polkit-1/polkit-agent-helper-1", 0o4755, false),
-    ("../libexec/polkit-agent-helper-1", 0o4755, false),
-    ("../lib/dbus-1.0/dbus-daemon-launch-helper", 0o4754, false),
-    ("../libexec/dbus-1/dbus-daemon-launch-helper", 0o4750, false),
-    // On Debian these have a group of their own; elsewhere only the package's database tells.
-    ("../sbin/unix_chkpwd", 0o2755, false),
-    ("ssh-agent", 0o2755, false),
-    ("crontab", 0o2755, false),
-];
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let root = facts.root();
@@ -132,12 +108,6 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         changes,
     );
     Ok(())
-}
-
-/// Whether this check looks at the file.
-pub(super) fn judges(path: &Path) -> bool {
-    // `/etc/pam.d/su` is another matter.
-    !path.starts_with("/etc") && PROGRAMS.iter().any(|(name, _, _)| path.file_name() == Path::new(name).file_name())
 }
 
 fn is_proof(path: &Path) -> bool {

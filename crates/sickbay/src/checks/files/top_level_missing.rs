@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use sickbay_target::{FileKind, Root};
 
-use crate::check::Verdict;
 use crate::facts::Facts;
-use crate::finding::{Findings, Severity};
-use crate::proof::Stage;
-use crate::repair::{Change, Risk};
-use crate::text::Text;
+use crate::model::finding::{Findings, Severity};
+use crate::model::outcome::Verdict;
+use crate::model::repair::{Change, Risk};
+use crate::model::stage::Stage;
+use crate::model::text::Text;
 use crate::{check, tr};
 
 check! {

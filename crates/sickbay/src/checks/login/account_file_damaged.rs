@@ -4,13 +4,13 @@ use sickbay_formats::accounts::{AccountFile, Defect, Entry, Kind, Password, with
 use sickbay_formats::lines;
 use sickbay_target::FileKind;
 
-use crate::check::{Skip, Verdict};
 use crate::facts::Facts;
-use crate::facts::accounts::Accounts;
-use crate::facts::system::{Init, System};
-use crate::finding::{Findings, Severity, Subject};
-use crate::proof::Stage;
-use crate::repair::{Change, Risk};
+use crate::facts::login::accounts::Accounts;
+use crate::facts::system::release::{Init, System};
+use crate::model::finding::{Findings, Severity, Subject};
+use crate::model::outcome::{Skip, Verdict};
+use crate::model::repair::{Change, Risk};
+use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {

@@ -3,14 +3,14 @@
 use sickbay_formats::hosts_access::{Rule, rules};
 use sickbay_formats::span::Span;
 
-use crate::check::{Skip, Verdict};
 use crate::facts::Facts;
-use crate::facts::libraries::{Body, Libraries};
-use crate::facts::sshd::Sshd;
-use crate::facts::sshd_service::SshdService;
-use crate::finding::Findings;
-use crate::proof::Stage;
-use crate::repair::{Change, Risk};
+use crate::facts::login::sshd::Sshd;
+use crate::facts::login::sshd_service::SshdService;
+use crate::facts::packages::libraries::{Body, Libraries};
+use crate::model::finding::Findings;
+use crate::model::outcome::{Skip, Verdict};
+use crate::model::repair::{Change, Risk};
+use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {

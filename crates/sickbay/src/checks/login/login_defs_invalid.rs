@@ -2,10 +2,10 @@
 
 use sickbay_formats::{lines, login_defs};
 
-use crate::check::Verdict;
 use crate::facts::Facts;
-use crate::finding::Findings;
-use crate::repair::{Change, Risk};
+use crate::model::finding::Findings;
+use crate::model::outcome::Verdict;
+use crate::model::repair::{Change, Risk};
 use crate::{check, tr};
 
 check! {

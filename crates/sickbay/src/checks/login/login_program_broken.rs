@@ -6,15 +6,15 @@ use bstr::ByteSlice;
 use sickbay_formats::ld_so;
 use sickbay_target::Root;
 
-use crate::check::{Skip, Verdict};
 use crate::facts::Facts;
-use crate::facts::donor;
-use crate::facts::libraries::{Body, Fault, Libraries, default_dirs};
 use crate::facts::packages::Packages;
-use crate::facts::programs::{Culprit, Program, Programs, Role};
-use crate::finding::{Finding, Findings, Severity};
-use crate::proof::Stage;
-use crate::repair::{Change, Risk};
+use crate::facts::packages::libraries::{Body, Fault, Libraries, default_dirs};
+use crate::facts::packages::programs::{Culprit, Program, Programs, Role};
+use crate::mend::restore::restore;
+use crate::model::finding::{Finding, Findings, Severity};
+use crate::model::outcome::{Skip, Verdict};
+use crate::model::repair::{Change, Risk};
+use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {
@@ -44,6 +44,11 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         return Err(Skip::NotApplicable(tr!("there is neither an init nor a shell")));
     }
     for (path, culprit) in &programs.culprits {
+        // Where nothing has the shell, another one helps: that is for `root-shell-missing` to say.
+        let is_shell = |(program, _): &(Program, _)| program.role == Role::Shell && program.path == *path;
+        if culprit.programs.iter().all(is_shell) && !facts.root().exists(path)? && restore(facts, path).is_none() {
+            continue;
+        }
         let severity = culprit.programs.iter().map(|(program, _)| severity(program)).min().unwrap_or(Severity::Error);
         let finding = found.add(severity, culprit.fault.message(path));
         finding.at_path(path).explains(path);
@@ -96,7 +101,7 @@ fn severity(program: &Program) -> Severity {
     if stops(&[Stage::Init, Stage::Shell, Stage::PamLogin]) { Severity::Critical } else { Severity::Error }
 }
 
-fn why(program: &Program) -> crate::text::Text {
+fn why(program: &Program) -> crate::model::text::Text {
     match program.role {
         Role::Init => tr!("the kernel finds no process 1 to start and panics"),
         Role::Getty => tr!("no terminal asks for a name"),
@@ -246,7 +251,7 @@ fn offer(facts: &Facts, finding: &mut Finding, path: &Path, fault: &Fault) {
         shadow.offer(facts, finding);
         return;
     }
-    match donor::restore(facts, path) {
+    match restore(facts, path) {
         Some(restoration) => {
             // A link that is gone often went with its file.
             for change in restoration.changes.iter().filter(|change| !matches!(change, Change::MakeDir { .. })) {

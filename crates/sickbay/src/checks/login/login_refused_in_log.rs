@@ -2,10 +2,10 @@
 
 use sickbay_formats::login_log::Reason;
 
-use crate::check::Verdict;
 use crate::facts::Facts;
-use crate::facts::login_log::{LoginLog, Refusal};
-use crate::finding::Findings;
+use crate::facts::logs::login_log::{LoginLog, Refusal};
+use crate::model::finding::Findings;
+use crate::model::outcome::Verdict;
 use crate::{check, tr};
 
 check! {

@@ -2,12 +2,12 @@
 
 use sickbay_formats::accounts::{Kind, Password};
 
-use crate::check::Verdict;
 use crate::facts::Facts;
-use crate::facts::accounts::{Accounts, Users};
-use crate::facts::ssh_keys::Keys;
-use crate::finding::{Findings, Severity};
-use crate::repair::{Change, Risk};
+use crate::facts::login::accounts::{Accounts, Users};
+use crate::facts::login::ssh_keys::Keys;
+use crate::model::finding::{Findings, Severity};
+use crate::model::outcome::Verdict;
+use crate::model::repair::{Change, Risk};
 use crate::{check, tr};
 
 check! {

@@ -4,12 +4,12 @@ use bstr::ByteSlice;
 use sickbay_formats::lines;
 use sickbay_formats::nsswitch::{Database, Entry, entries};
 
-use crate::check::{Skip, Verdict};
 use crate::facts::Facts;
-use crate::facts::programs::Programs;
-use crate::finding::Findings;
-use crate::proof::Stage;
-use crate::repair::{Change, Risk};
+use crate::facts::packages::programs::Programs;
+use crate::model::finding::Findings;
+use crate::model::outcome::{Skip, Verdict};
+use crate::model::repair::{Change, Risk};
+use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {

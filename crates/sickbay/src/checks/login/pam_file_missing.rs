@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::check::Verdict;
 use crate::facts::Facts;
-use crate::facts::pam::judge::{Attempt, Judgement, User, judge};
-use crate::facts::pam::{DIRS, Gap, Pam, Service, What, mend};
-use crate::finding::{Findings, Severity};
-use crate::proof::Stage;
-use crate::repair::{Change, Risk};
-use crate::{check, tr};
+use crate::facts::login::pam::judge::{Attempt, Judgement, User, judge};
+use crate::facts::login::pam::{DIRS, Gap, Pam, Service, What};
+use crate::model::finding::{Findings, Severity};
+use crate::model::outcome::Verdict;
+use crate::model::repair::{Change, Risk};
+use crate::model::stage::Stage;
+use crate::{check, mend, tr};
 
 check! {
     /// ## What it finds
@@ -37,7 +37,7 @@ fn links_into_one_directory(facts: &Facts, by_path: &BTreeMap<PathBuf, Vec<(&Ser
     let mut groups: BTreeMap<PathBuf, Vec<PathBuf>> = BTreeMap::new();
     for (path, users) in by_path {
         let missing = users.iter().all(|(_, gap)| gap.what == What::Missing);
-        let end = mend::end_of_links(facts, path);
+        let end = mend::pam::end_of_links(facts, path);
         if missing && end.parent() != path.parent() {
             groups.entry(end.parent().map(Path::to_owned).unwrap_or_default()).or_default().push(path.clone());
         }
@@ -47,7 +47,7 @@ fn links_into_one_directory(facts: &Facts, by_path: &BTreeMap<PathBuf, Vec<(&Ser
 
 /// One finding for links into a directory that lost its files, and one repair: together they are what the services need.
 fn of_links(facts: &Facts, found: &mut Findings, pam: &Pam, root: &User, links: &[PathBuf]) -> Verdict {
-    let dir = links.first().map(|link| mend::end_of_links(facts, link)).unwrap_or_default();
+    let dir = links.first().map(|link| mend::pam::end_of_links(facts, link)).unwrap_or_default();
     let dir = dir.parent().unwrap_or(Path::new("/")).to_owned();
     let mut stopped = Vec::new();
     for service in pam.ways_in() {
@@ -64,7 +64,7 @@ fn of_links(facts: &Facts, found: &mut Findings, pam: &Pam, root: &User, links: 
     );
     finding.at_path(&dir).explains(&dir);
     for link in links {
-        finding.at_path(link).explains(link).about(mend::end_of_links(facts, link));
+        finding.at_path(link).explains(link).about(mend::pam::end_of_links(facts, link));
     }
     let names: Vec<&str> = stopped.iter().map(|(_, name)| *name).collect();
     finding.why(match names.is_empty() {
@@ -80,7 +80,7 @@ fn of_links(facts: &Facts, found: &mut Findings, pam: &Pam, root: &User, links: 
     let mut risk = Risk::Safe;
     let mut changes = Vec::new();
     for link in links {
-        let Some(best) = mend::replacements(facts, pam, link)?.into_iter().next() else { break };
+        let Some(best) = mend::pam::replacements(facts, pam, link)?.into_iter().next() else { break };
         risk = risk.max(best.risk);
         changes.push((link, best.changes));
     }
@@ -93,7 +93,7 @@ fn of_links(facts: &Facts, found: &mut Findings, pam: &Pam, root: &User, links: 
             _ => None,
         })
         .collect();
-    let whole = changes.len() == count && mend::effect_of_all(facts, pam, &texts)?.is_harmless();
+    let whole = changes.len() == count && mend::pam::effect_of_all(facts, pam, &texts)?.is_harmless();
     if whole {
         let title = tr!("write the {count} files as the distribution ships them", count);
         finding.repair(risk, title, changes.into_iter().flat_map(|(_, changes)| changes));
@@ -131,12 +131,12 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             if matches!(judge(facts, service, attempt)?, Judgement::Refuses(_)) {
                 stops.push((stage, service.name.clone()));
             }
-            if matches!(mend::wrong_password(facts, service, &root, false)?, Judgement::LetsIn) {
+            if matches!(mend::pam::wrong_password(facts, service, &root, false)?, Judgement::LetsIn) {
                 opens.push(service.name.clone());
             }
         }
-        let replacements = mend::replacements(facts, &pam, &path)?;
-        if !mend::is_fault(facts, &pam, gap)? {
+        let replacements = mend::pam::replacements(facts, &pam, &path)?;
+        if !mend::pam::is_fault(facts, &pam, gap)? {
             continue;
         }
         let on_the_way = users.iter().any(|(service, _)| service.stage.is_some());
@@ -157,7 +157,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
                 What::Ring => tr!("the PAM file {path} includes itself", path = path.as_path()),
             },
         );
-        finding.at_path(&path).about(mend::end_of_links(facts, &path)).explains(&path);
+        finding.at_path(&path).about(mend::pam::end_of_links(facts, &path)).explains(&path);
         if let Some((file, span)) = &gap.by {
             finding.evidence(format!("{}:{}", file.path.display(), span.line), file.line_text(span.line));
         }
@@ -182,7 +182,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         let mut repairs = if gap.what == What::Ring { Vec::new() } else { replacements };
         if repairs.is_empty() && gap.what == What::Missing {
             let named: Vec<_> = users.iter().filter_map(|(_, gap)| Some(&gap.by.as_ref()?.0)).collect();
-            repairs.extend(mend::respelt(facts, &path, &named, &DIRS.map(PathBuf::from))?);
+            repairs.extend(mend::pam::respelt(facts, &path, &named, &DIRS.map(PathBuf::from))?);
         }
         if repairs.is_empty() {
             finding.by_hand(tr!(

@@ -4,13 +4,14 @@ use std::path::PathBuf;
 
 use sickbay_formats::pam::{self, Kind};
 
-use crate::check::{Skip, Verdict};
-use crate::facts::pam::judge::{Judgement, User};
-use crate::facts::pam::{Pam, Service, mend};
-use crate::facts::{Facts, SourceFile};
-use crate::finding::{Finding, Findings};
-use crate::repair::{Change, Risk};
-use crate::{check, tr};
+use crate::facts::Facts;
+use crate::facts::login::pam::judge::{Judgement, User};
+use crate::facts::login::pam::{Pam, Service};
+use crate::model::finding::{Finding, Findings};
+use crate::model::outcome::{Skip, Verdict};
+use crate::model::repair::{Change, Risk};
+use crate::model::source::SourceFile;
+use crate::{check, mend, tr};
 
 check! {
     /// ## What it finds
@@ -33,7 +34,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     // Services that the same rule opens.
     let mut cases: Vec<(Option<Culprit>, Vec<&Service>)> = Vec::new();
     for service in pam.ways_in() {
-        let opens = match mend::wrong_password(facts, service, &root, true)? {
+        let opens = match mend::pam::wrong_password(facts, service, &root, true)? {
             Judgement::LetsIn => true,
             Judgement::Refuses(_) => false,
             Judgement::Unknown(why) => {
@@ -44,7 +45,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         // What a file lacks is for another check to say.
         let mut lacks = false;
         for gap in service.gaps.iter().filter(|gap| gap.by.is_some()) {
-            lacks |= mend::is_fault(facts, &pam, gap)?;
+            lacks |= mend::pam::is_fault(facts, &pam, gap)?;
         }
         if !opens || lacks {
             continue;
@@ -83,7 +84,7 @@ type Culprit = ((PathBuf, usize), Vec<u8>);
 fn culprit(facts: &Facts, pam: &Pam, service: &Service) -> Result<Option<Culprit>, Skip> {
     for entry in service.stack(Kind::Auth) {
         let text = pam::without(&entry.file.bytes, &entry.rule);
-        if mend::effect(facts, pam, &entry.file.path, &text)?.is_harmless() {
+        if mend::pam::effect(facts, pam, &entry.file.path, &text)?.is_harmless() {
             return Ok(Some(((entry.file.path.clone(), entry.rule.span.line), text)));
         }
     }
@@ -102,7 +103,7 @@ fn whole_file(facts: &Facts, pam: &Pam, services: &[&Service], finding: &mut Fin
         services.iter().any(|service| service.stack(Kind::Auth).iter().any(|entry| entry.file.path == file.path))
     };
     for file in files.into_iter().filter(|file| asks(file)) {
-        if let Some(replacement) = mend::replacements(facts, pam, &file.path)?.into_iter().next() {
+        if let Some(replacement) = mend::pam::replacements(facts, pam, &file.path)?.into_iter().next() {
             finding.at_path(&file.path).repair(Risk::Risky, replacement.title, replacement.changes);
             return Ok(());
         }

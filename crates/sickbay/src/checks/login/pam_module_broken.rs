@@ -8,19 +8,20 @@ use sickbay_formats::pam::{self, Action, Kind, code};
 
 use sickbay_target::Root;
 
-use crate::check::{Skip, Verdict};
-use crate::facts::libraries::{Body, Broken, Fault, Libraries, multiarch};
+use crate::facts::Facts;
+use crate::facts::login::pam::judge::{Attempt, Judgement, User, judge_kinds};
+use crate::facts::login::pam::path::Modules;
+use crate::facts::login::pam::{Call, Entry, Pam, Service};
 use crate::facts::packages::Packages;
-use crate::facts::pam::judge::{Attempt, Judgement, User, judge_kinds};
-use crate::facts::pam::path::Modules;
-use crate::facts::pam::{Call, Entry, Pam, Service, mend};
-use crate::facts::programs::{Programs, Role};
-use crate::facts::{Facts, donor};
-use crate::finding::{Findings, Severity};
-use crate::proof::Stage;
-use crate::repair::{Change, Risk};
-use crate::text::Text;
-use crate::{check, tr};
+use crate::facts::packages::libraries::{Body, Broken, Fault, Libraries, multiarch};
+use crate::facts::packages::programs::{Programs, Role};
+use crate::mend::restore::restore;
+use crate::model::finding::{Findings, Severity};
+use crate::model::outcome::{Skip, Verdict};
+use crate::model::repair::{Change, Risk};
+use crate::model::stage::Stage;
+use crate::model::text::Text;
+use crate::{check, mend, tr};
 
 check! {
     /// ## What it finds
@@ -102,13 +103,13 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         for stage in &damage.stops {
             finding.stops(*stage);
         }
-        match donor::restore(facts, &path).filter(|_| !damage.opens) {
+        match restore(facts, &path).filter(|_| !damage.opens) {
             Some(restoration) => {
                 finding.repair(restoration.risk, restoration.title, restoration.changes);
             }
             None => {
                 let named: Vec<_> = damage.rules.iter().map(|entry| &entry.file).collect();
-                if let Some(meant) = mend::respelt(facts, &path, &named, &modules.dirs)? {
+                if let Some(meant) = mend::pam::respelt(facts, &path, &named, &modules.dirs)? {
                     finding.repair(meant.risk, meant.title, meant.changes);
                 } else if let Some(changes) = without_rules(facts, &damage.rules)? {
                     let module = damage.rules.iter().find_map(|entry| entry.rule.module.as_ref());
@@ -136,7 +137,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
 fn without_rules(facts: &Facts, rules: &[Entry]) -> Result<Option<Vec<Change>>, Skip> {
     let modules = facts.get::<Modules>()?;
     let packages = facts.get::<Packages>();
-    let mut texts = mend::Edits::new();
+    let mut texts = mend::pam::Edits::new();
     for entry in rules {
         let Call::Module { name, .. } = &entry.call else { continue };
         let is_missing = modules.broken(facts, name)?.iter().any(|one| one.path == one.needed_by);
@@ -153,7 +154,7 @@ fn without_rules(facts: &Facts, rules: &[Entry]) -> Result<Option<Vec<Change>>, 
         let (_, text) = texts.entry(&entry.file.path).or_insert_with(|| (&entry.file, entry.file.bytes.clone()));
         *text = pam::without(text, &entry.rule);
     }
-    mend::harmless(facts, texts)
+    mend::pam::harmless(facts, texts)
 }
 
 /// Modules that Linux-PAM has brought all the time.
@@ -236,8 +237,8 @@ fn of_pam(facts: &Facts, pam: &Pam, all: &mut BTreeMap<PathBuf, Damage>) -> Verd
     for service in &pam.services {
         let shut = refuses_without_modules(facts, service, &root)?;
         let all_say_yes = shut.is_empty() || says_yes(facts, service)?;
-        let opens =
-            service.stage.is_some() && matches!(mend::wrong_password(facts, service, &root, false)?, Judgement::LetsIn);
+        let opens = service.stage.is_some()
+            && matches!(mend::pam::wrong_password(facts, service, &root, false)?, Judgement::LetsIn);
         for (kind, entry) in service.entries() {
             let Call::Module { name, .. } = &entry.call else { continue };
             // A name that ends in a carriage return is another fault.

@@ -5,16 +5,16 @@ use std::path::{Path, PathBuf};
 use sickbay_formats::lines;
 use sickbay_formats::pam::{self, Kind};
 
-use crate::check::{Skip, Verdict};
 use crate::facts::Facts;
-use crate::facts::administrators::Administrators;
-use crate::facts::pam::judge::{Attempt, Judgement, Refusal, User, judge};
-use crate::facts::pam::modules::Because;
-use crate::facts::pam::{Pam, Service, Taking, is_damaged, mend, read};
-use crate::finding::{Finding, Findings, Severity};
-use crate::proof::Stage;
-use crate::repair::{Change, Risk};
-use crate::{check, tr};
+use crate::facts::login::administrators::Administrators;
+use crate::facts::login::pam::judge::{Attempt, Judgement, Refusal, User, judge};
+use crate::facts::login::pam::modules::Because;
+use crate::facts::login::pam::{Pam, Service, Taking, is_damaged, read};
+use crate::model::finding::{Finding, Findings, Severity};
+use crate::model::outcome::{Skip, Verdict};
+use crate::model::repair::{Change, Risk};
+use crate::model::stage::Stage;
+use crate::{check, mend, tr};
 
 check! {
     /// ## What it finds
@@ -62,7 +62,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         // What is in a damaged file is for another check, as what is missing is.
         let mut lacks = service.files().any(|file| is_damaged(file));
         for gap in &service.gaps {
-            lacks |= mend::is_fault(facts, &pam, gap)?;
+            lacks |= mend::pam::is_fault(facts, &pam, gap)?;
         }
         let refusal = match judge(facts, &service, attempt(&root))? {
             Judgement::LetsIn => continue,
@@ -206,7 +206,7 @@ fn offer(
 ) -> Verdict {
     // A list may be all that a stack asks.
     if let (Some(_), Some(entry)) = (&refusal.because, &refusal.entry)
-        && mend::opens_when_passed(facts, pam, entry)?
+        && mend::pam::opens_when_passed(facts, pam, entry)?
     {
         finding.by_hand(tr!("let a rule that asks for the password decide, and none before it refuse"));
         return Ok(());
@@ -248,7 +248,7 @@ fn offer(
     if let Some(entry) = &refusal.entry {
         let path = &entry.file.path;
         let text = pam::without(&entry.file.bytes, &entry.rule);
-        let effect = mend::effect(facts, pam, path, &text)?;
+        let effect = mend::pam::effect(facts, pam, path, &text)?;
         if effect.is_harmless() && (!effect.mends.is_empty() || refuses_elsewhere(facts, pam, refusal, path, &text)?) {
             let title = tr!("make line {line} of {path} a comment", line = entry.rule.span.line, path = path.as_path());
             finding.repair(risk, title, [Change::edit(&entry.file, text)]);
@@ -257,7 +257,7 @@ fn offer(
     }
     for file in services.iter().flat_map(|service| service.files()) {
         for (line, text) in pam::with_rules_again(&file.bytes, refusal.kind) {
-            let effect = mend::effect(facts, pam, &file.path, &text)?;
+            let effect = mend::pam::effect(facts, pam, &file.path, &text)?;
             if effect.is_harmless() && !effect.mends.is_empty() {
                 let title = tr!("make line {line} of {path} a rule again", line, path = file.path.as_path());
                 finding.repair(risk, title, [Change::edit(file, text)]);
@@ -270,14 +270,14 @@ fn offer(
     paths.extend(services.iter().flat_map(|service| service.files()).map(|file| file.path.as_path()));
     paths.dedup();
     for path in paths {
-        for replacement in mend::replacements(facts, pam, path)? {
+        for replacement in mend::pam::replacements(facts, pam, path)? {
             let text = replacement.changes.iter().find_map(|change| match change {
                 Change::Edit { after, .. } => Some(after),
                 Change::Create { content, .. } => Some(content),
                 _ => None,
             });
             if let Some(text) = text
-                && !mend::effect(facts, pam, path, text)?.mends.is_empty()
+                && !mend::pam::effect(facts, pam, path, text)?.mends.is_empty()
             {
                 // What the administrator wrote into the file is lost.
                 finding.repair(Risk::Risky, replacement.title, replacement.changes);
@@ -291,7 +291,7 @@ fn offer(
 
 /// Whether the next refusal comes from another rule: then this rule is one of several that keep root out.
 fn refuses_elsewhere(facts: &Facts, pam: &Pam, refusal: &Refusal, path: &Path, text: &[u8]) -> Result<bool, Skip> {
-    let Some(next) = mend::next_refusal(facts, pam, path, text)? else { return Ok(false) };
+    let Some(next) = mend::pam::next_refusal(facts, pam, path, text)? else { return Ok(false) };
     let is_guard = |refusal: &Refusal| {
         refusal
             .entry

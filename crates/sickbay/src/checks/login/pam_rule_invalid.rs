@@ -6,15 +6,16 @@ use std::sync::Arc;
 
 use sickbay_formats::pam::{self, Fault, Rule};
 
-use crate::check::{Skip, Verdict};
-use crate::facts::pam::judge::{Attempt, Judgement, User, judge};
-use crate::facts::pam::{Pam, Service, is_damaged, mend, respelt};
-use crate::facts::{Facts, SourceFile};
-use crate::finding::{Finding, Findings, Severity, Subject};
-use crate::proof::Stage;
-use crate::repair::{Change, Risk};
-use crate::text::Text;
-use crate::{check, tr};
+use crate::facts::Facts;
+use crate::facts::login::pam::judge::{Attempt, Judgement, User, judge};
+use crate::facts::login::pam::{Pam, Service, is_damaged, respelt};
+use crate::model::finding::{Finding, Findings, Severity, Subject};
+use crate::model::outcome::{Skip, Verdict};
+use crate::model::repair::{Change, Risk};
+use crate::model::source::SourceFile;
+use crate::model::stage::Stage;
+use crate::model::text::Text;
+use crate::{check, mend, tr};
 
 check! {
     /// ## What it finds
@@ -148,12 +149,12 @@ fn offer(
     texts: Vec<(Text, Change, Vec<u8>)>,
 ) -> Result<(), Skip> {
     for (title, change, text) in texts {
-        if mend::effect(facts, pam, path, &text)?.is_harmless() {
+        if mend::pam::effect(facts, pam, path, &text)?.is_harmless() {
             finding.repair(Risk::Safe, title, [change]);
         }
     }
     if finding.repairs.is_empty() {
-        for replacement in mend::replacements(facts, pam, path)? {
+        for replacement in mend::pam::replacements(facts, pam, path)? {
             // What the administrator wrote into the file is lost.
             finding.repair(Risk::Risky, replacement.title, replacement.changes);
         }

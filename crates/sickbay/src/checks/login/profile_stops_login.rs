@@ -2,13 +2,13 @@
 
 use sickbay_formats::shell;
 
-use crate::check::Verdict;
 use crate::facts::Facts;
-use crate::facts::profile::{EventKind, Profile};
-use crate::finding::{Findings, Severity};
-use crate::proof::Stage;
-use crate::repair::{Change, Risk};
-use crate::text::Text;
+use crate::facts::login::profile::{EventKind, Profile};
+use crate::model::finding::{Findings, Severity};
+use crate::model::outcome::Verdict;
+use crate::model::repair::{Change, Risk};
+use crate::model::stage::Stage;
+use crate::model::text::Text;
 use crate::{check, tr};
 
 check! {

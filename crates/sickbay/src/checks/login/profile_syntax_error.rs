@@ -3,11 +3,11 @@
 use sickbay_formats::lines;
 use sickbay_formats::shell::ErrorKind;
 
-use crate::check::Verdict;
 use crate::facts::Facts;
-use crate::facts::profile::{EventKind, Profile};
-use crate::finding::Findings;
-use crate::repair::{Change, Risk};
+use crate::facts::login::profile::{EventKind, Profile};
+use crate::model::finding::Findings;
+use crate::model::outcome::Verdict;
+use crate::model::repair::{Change, Risk};
 use crate::{check, tr};
 
 check! {

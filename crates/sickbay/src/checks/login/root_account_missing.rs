@@ -3,12 +3,12 @@
 use sickbay_formats::accounts::{AccountFile, Kind, Password, with_line_added};
 use sickbay_formats::lines;
 
-use crate::check::Verdict;
 use crate::facts::Facts;
-use crate::facts::accounts::Accounts;
-use crate::finding::Findings;
-use crate::proof::Stage;
-use crate::repair::{Change, Risk};
+use crate::facts::login::accounts::Accounts;
+use crate::model::finding::Findings;
+use crate::model::outcome::Verdict;
+use crate::model::repair::{Change, Risk};
+use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {

@@ -3,14 +3,14 @@
 use sickbay_formats::accounts::{Kind, Password};
 use sickbay_formats::lines;
 
-use crate::check::Verdict;
 use crate::facts::Facts;
-use crate::facts::accounts::Accounts;
-use crate::facts::administrators::Administrators;
-use crate::facts::ssh_keys::Keys;
-use crate::finding::{Findings, Severity};
-use crate::proof::Stage;
-use crate::repair::{Change, Risk};
+use crate::facts::login::accounts::Accounts;
+use crate::facts::login::administrators::Administrators;
+use crate::facts::login::ssh_keys::Keys;
+use crate::model::finding::{Findings, Severity};
+use crate::model::outcome::Verdict;
+use crate::model::repair::{Change, Risk};
+use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {

@@ -4,15 +4,15 @@ use sickbay_formats::accounts::{Kind, Password, unlocked};
 use sickbay_formats::lines;
 use sickbay_formats::pam::Kind::Auth;
 
-use crate::check::{Skip, Verdict};
 use crate::facts::Facts;
-use crate::facts::accounts::Accounts;
-use crate::facts::administrators::Administrators;
-use crate::facts::pam::{Call, Pam};
-use crate::facts::ssh_keys::Keys;
-use crate::finding::Findings;
-use crate::proof::Stage;
-use crate::repair::{Change, Risk};
+use crate::facts::login::accounts::Accounts;
+use crate::facts::login::administrators::Administrators;
+use crate::facts::login::pam::{Call, Pam};
+use crate::facts::login::ssh_keys::Keys;
+use crate::model::finding::Findings;
+use crate::model::outcome::{Skip, Verdict};
+use crate::model::repair::{Change, Risk};
+use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {

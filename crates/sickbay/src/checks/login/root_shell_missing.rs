@@ -6,13 +6,13 @@ use bstr::ByteSlice;
 use sickbay_formats::accounts::Kind;
 use sickbay_formats::lines;
 
-use crate::check::Verdict;
 use crate::facts::Facts;
-use crate::facts::accounts::Accounts;
-use crate::facts::administrators::Administrators;
-use crate::finding::Findings;
-use crate::proof::Stage;
-use crate::repair::{Change, Risk};
+use crate::facts::login::accounts::Accounts;
+use crate::facts::login::administrators::Administrators;
+use crate::model::finding::Findings;
+use crate::model::outcome::Verdict;
+use crate::model::repair::{Change, Risk};
+use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {

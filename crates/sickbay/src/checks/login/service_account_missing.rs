@@ -8,14 +8,16 @@ use sickbay_formats::accounts::{AccountFile, Kind, with_line_added};
 use sickbay_formats::nsswitch;
 use sickbay_formats::unit_file::is_yes;
 
-use crate::check::{Skip, Verdict};
-use crate::facts::accounts::Accounts;
-use crate::facts::programs::program_of;
-use crate::facts::system::{Init, System};
-use crate::facts::units::{self, State, Unit, Units, account};
-use crate::facts::{Facts, sysusers};
-use crate::finding::{Finding, Findings};
-use crate::repair::{Change, Risk};
+use crate::facts::Facts;
+use crate::facts::login::accounts::Accounts;
+use crate::facts::login::sysusers;
+use crate::facts::packages::programs::program_of;
+use crate::facts::system::release::{Init, System};
+use crate::facts::system::units;
+use crate::facts::system::units::{State, Unit, Units, account};
+use crate::model::finding::{Finding, Findings};
+use crate::model::outcome::{Skip, Verdict};
+use crate::model::repair::{Change, Risk};
 use crate::{check, tr};
 
 check! {

@@ -2,11 +2,11 @@
 
 use sickbay_formats::accounts::{AccountFile, Kind, Password, with_line_added};
 
-use crate::check::Verdict;
 use crate::facts::Facts;
-use crate::facts::accounts::Accounts;
-use crate::finding::Findings;
-use crate::repair::{Change, Risk};
+use crate::facts::login::accounts::Accounts;
+use crate::model::finding::Findings;
+use crate::model::outcome::Verdict;
+use crate::model::repair::{Change, Risk};
 use crate::{check, tr};
 
 check! {

@@ -6,15 +6,16 @@ use sickbay_formats::lines;
 use sickbay_formats::sshd_config::keywords::{KEYWORDS, Kind};
 use sickbay_formats::sshd_config::{Directive, Fault, Reader, Version};
 
-use crate::check::Verdict;
-use crate::facts::sshd::Sshd;
-use crate::facts::sshd_service::SshdService;
-use crate::facts::{Facts, SourceFile};
-use crate::finding::{Finding, Findings, Severity};
-use crate::proof::Stage;
-use crate::repair::{Change, Risk};
+use crate::facts::Facts;
+use crate::facts::login::sshd::Sshd;
+use crate::facts::login::sshd_service::SshdService;
+use crate::model::finding::{Finding, Findings, Severity};
+use crate::model::outcome::Verdict;
+use crate::model::repair::{Change, Risk};
+use crate::model::source::SourceFile;
+use crate::model::stage::Stage;
+use crate::model::text::Text;
 use crate::spelling::nearest;
-use crate::text::Text;
 use crate::{check, tr};
 
 check! {

@@ -4,14 +4,14 @@ use bstr::ByteSlice;
 use sickbay_formats::lines;
 use sickbay_formats::sshd_config::tree::Setting;
 
-use crate::check::{Skip, Verdict};
 use crate::facts::Facts;
-use crate::facts::root_over_ssh::RootOverSsh;
-use crate::facts::sshd::Sshd;
-use crate::finding::Findings;
-use crate::proof::Stage;
-use crate::repair::{Change, Risk};
-use crate::text::Text;
+use crate::facts::login::root_over_ssh::RootOverSsh;
+use crate::facts::login::sshd::Sshd;
+use crate::model::finding::Findings;
+use crate::model::outcome::{Skip, Verdict};
+use crate::model::repair::{Change, Risk};
+use crate::model::stage::Stage;
+use crate::model::text::Text;
 use crate::{check, tr};
 
 check! {

@@ -4,17 +4,18 @@ use std::path::{Path, PathBuf};
 
 use bstr::ByteSlice;
 
-use crate::check::{Skip, Verdict};
-use crate::facts::programs::has_kernel;
-use crate::facts::sshd::Sshd;
-use crate::facts::sshd_service::SshdService;
-use crate::facts::system::{Init, System};
-use crate::facts::units::{State, UNIT_DIRS, Units, unit};
-use crate::facts::{Facts, drop_in_files};
-use crate::finding::Findings;
-use crate::proof::Stage;
-use crate::repair::{Change, Risk};
-use crate::text::Text;
+use crate::facts::Facts;
+use crate::facts::login::sshd::Sshd;
+use crate::facts::login::sshd_service::SshdService;
+use crate::facts::packages::programs::has_kernel;
+use crate::facts::system::drop_in_files;
+use crate::facts::system::release::{Init, System};
+use crate::facts::system::units::{State, UNIT_DIRS, Units, unit};
+use crate::model::finding::Findings;
+use crate::model::outcome::{Skip, Verdict};
+use crate::model::repair::{Change, Risk};
+use crate::model::stage::Stage;
+use crate::model::text::Text;
 use crate::{check, tr};
 
 check! {

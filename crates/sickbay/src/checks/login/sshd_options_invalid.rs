@@ -8,14 +8,15 @@ use sickbay_formats::lines;
 use sickbay_formats::shell_vars::{Assignment, assignments};
 use sickbay_formats::sshd_config::{Reader, directives};
 
-use crate::check::{Skip, Verdict};
-use crate::facts::sshd::Sshd;
-use crate::facts::sshd_service::SshdService;
-use crate::facts::{Facts, SourceFile};
-use crate::finding::{Findings, Severity};
-use crate::proof::Stage;
-use crate::repair::{Change, Risk};
-use crate::text::Text;
+use crate::facts::Facts;
+use crate::facts::login::sshd::Sshd;
+use crate::facts::login::sshd_service::SshdService;
+use crate::model::finding::{Findings, Severity};
+use crate::model::outcome::{Skip, Verdict};
+use crate::model::repair::{Change, Risk};
+use crate::model::source::SourceFile;
+use crate::model::stage::Stage;
+use crate::model::text::Text;
 use crate::{check, tr};
 
 check! {

@@ -7,16 +7,17 @@ use sickbay_formats::lines;
 use sickbay_formats::sshd_config::Version;
 use sickbay_formats::sshd_config::tree::Setting;
 
-use crate::check::{Skip, Verdict};
-use crate::facts::accounts::Accounts;
-use crate::facts::administrators::Administrators;
-use crate::facts::root_over_ssh::{Refusal, RootOverSsh};
-use crate::facts::sshd::Sshd;
-use crate::facts::{Facts, SourceFile};
-use crate::finding::{Finding, Findings, Severity};
-use crate::proof::Stage;
-use crate::repair::{Change, Risk};
-use crate::text::Text;
+use crate::facts::Facts;
+use crate::facts::login::accounts::Accounts;
+use crate::facts::login::administrators::Administrators;
+use crate::facts::login::root_over_ssh::{Refusal, RootOverSsh};
+use crate::facts::login::sshd::Sshd;
+use crate::model::finding::{Finding, Findings, Severity};
+use crate::model::outcome::{Skip, Verdict};
+use crate::model::repair::{Change, Risk};
+use crate::model::source::SourceFile;
+use crate::model::stage::Stage;
+use crate::model::text::Text;
 use crate::{check, tr};
 
 check! {

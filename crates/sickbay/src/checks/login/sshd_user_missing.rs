@@ -4,14 +4,15 @@ use bstr::ByteSlice;
 use sickbay_formats::accounts::{self, Kind};
 use sickbay_formats::sshd_config::Version;
 
-use crate::check::{Skip, Verdict};
-use crate::facts::accounts::Accounts;
-use crate::facts::sshd::Sshd;
-use crate::facts::sshd_service::SshdService;
-use crate::facts::{Facts, sysusers};
-use crate::finding::{Findings, Severity};
-use crate::proof::Stage;
-use crate::repair::{Change, Risk};
+use crate::facts::Facts;
+use crate::facts::login::accounts::Accounts;
+use crate::facts::login::sshd::Sshd;
+use crate::facts::login::sshd_service::SshdService;
+use crate::facts::login::sysusers;
+use crate::model::finding::{Findings, Severity};
+use crate::model::outcome::{Skip, Verdict};
+use crate::model::repair::{Change, Risk};
+use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {

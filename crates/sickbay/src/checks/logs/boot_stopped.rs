@@ -3,12 +3,12 @@
 use sickbay_formats::boot_console::{Cause, Said, Verdict};
 use sickbay_formats::span::Span;
 
-use super::kernel_panic::BOOT_PANIC;
-use crate::check::{Skip, Verdict as Told};
 use crate::facts::Facts;
-use crate::facts::console::{stage, why};
-use crate::facts::kernel_log::KernelLog;
-use crate::finding::{Findings, Line, Place, Severity};
+use crate::facts::logs::console::{stage, why};
+use crate::facts::logs::kernel_log::KernelLog;
+use crate::facts::logs::seen::{BOOT_PANIC, PANIC_ON_OOM};
+use crate::model::finding::{Findings, Line, Place, Severity};
+use crate::model::outcome::{Skip, Verdict as Told};
 use crate::{check, tr};
 
 check! {
@@ -77,7 +77,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Told {
             finding.explains(BOOT_PANIC);
         }
         if stop.cause == Cause::OutOfMemory {
-            finding.about(super::kernel_panic::PANIC_ON_OOM);
+            finding.about(PANIC_ON_OOM);
         }
         // What the kernel says of these file systems is a part of the same story.
         if matches!(

@@ -3,11 +3,11 @@
 use sickbay_formats::hs_err::Crash;
 use sickbay_target::Kind;
 
-use crate::check::{Skip, Verdict};
 use crate::facts::Facts;
-use crate::facts::jvm_reports::JvmReports;
-use crate::finding::Findings;
-use crate::text::Text;
+use crate::facts::logs::jvm_reports::JvmReports;
+use crate::model::finding::Findings;
+use crate::model::outcome::{Skip, Verdict};
+use crate::model::text::Text;
 use crate::{check, tr};
 
 check! {

@@ -4,13 +4,13 @@ use sickbay_formats::hs_err::{Report, System, Wanted};
 use sickbay_formats::procfs::kernel_version;
 use sickbay_target::Kind;
 
-use crate::alloc::{Accounting, Asker, CgroupLimit, Says};
-use crate::check::Verdict;
 use crate::facts::Facts;
-use crate::facts::jvm_reports::{JvmReport, JvmReports};
+use crate::facts::logs::jvm_reports::{JvmReport, JvmReports};
+use crate::facts::memory::alloc::{Accounting, Asker, CgroupLimit, Says};
 use crate::facts::memory::size;
-use crate::finding::{Findings, Severity};
-use crate::text::Text;
+use crate::model::finding::{Findings, Severity};
+use crate::model::outcome::Verdict;
+use crate::model::text::Text;
 use crate::{check, tr};
 
 check! {
@@ -312,7 +312,7 @@ mod tests {
     use sickbay_formats::hs_err::parse;
 
     use super::*;
-    use crate::text::Lang;
+    use crate::model::text::Lang;
 
     fn why(release: &str, bytes: u64, rest: &str) -> String {
         let text = format!(

@@ -2,10 +2,10 @@
 
 use sickbay_formats::kernel_log::Kind;
 
-use super::{Seen, kernel_log};
-use crate::check::Verdict;
 use crate::facts::Facts;
-use crate::finding::{Findings, Severity};
+use crate::facts::logs::seen::{BOOT_PANIC, PANIC_ON_OOM, Seen, kernel_log};
+use crate::model::finding::{Findings, Severity};
+use crate::model::outcome::Verdict;
 use crate::{check, tr};
 
 check! {
@@ -21,12 +21,6 @@ check! {
     /// A newer kernel is the first thing to try for a bug; kdump keeps what is needed to find it.
     "kernel-panic", Logs, seed = ["C17"], proves = [], "the kernel stopped"
 }
-
-/// Lets a panic that came of want of memory hang under the finding of that: see `oom-killer`.
-pub(super) const PANIC_ON_OOM: &str = "/proc/sys/vm/panic_on_oom";
-
-/// Lets a panic that stopped a boot hang under the finding of that: see `boot-stopped`.
-pub(super) const BOOT_PANIC: &str = "/proc/sys/kernel/panic";
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let log = kernel_log(facts, found)?;

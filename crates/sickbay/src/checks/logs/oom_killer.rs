@@ -2,12 +2,12 @@
 
 use sickbay_formats::kernel_log::oom::{Constraint, Oom};
 
-use super::kernel_panic::PANIC_ON_OOM;
-use super::{kernel_log, oom_story, times};
-use crate::check::Verdict;
 use crate::facts::Facts;
-use crate::facts::kernel_log::KernelLog;
-use crate::finding::{Findings, Severity};
+use crate::facts::logs::kernel_log::KernelLog;
+use crate::facts::logs::oom_story;
+use crate::facts::logs::seen::{PANIC_ON_OOM, kernel_log, times};
+use crate::model::finding::{Findings, Severity};
+use crate::model::outcome::Verdict;
 use crate::{check, tr};
 
 check! {

@@ -3,12 +3,12 @@
 use sickbay_formats::service_log::{Fault, Seen};
 use sickbay_target::Kind;
 
-use super::times;
-use crate::check::{Skip, Verdict};
 use crate::facts::Facts;
-use crate::facts::kernel_log::KernelLog;
-use crate::finding::Findings;
-use crate::text::Text;
+use crate::facts::logs::kernel_log::KernelLog;
+use crate::facts::logs::seen::times;
+use crate::model::finding::Findings;
+use crate::model::outcome::{Skip, Verdict};
+use crate::model::text::Text;
 use crate::{check, tr};
 
 check! {

@@ -2,10 +2,10 @@
 
 use sickbay_formats::kernel_log::Kind;
 
-use super::{Seen, kernel_log};
-use crate::check::Verdict;
 use crate::facts::Facts;
-use crate::finding::{Findings, Severity};
+use crate::facts::logs::seen::{Seen, kernel_log};
+use crate::model::finding::{Findings, Severity};
+use crate::model::outcome::Verdict;
 use crate::{check, tr};
 
 check! {

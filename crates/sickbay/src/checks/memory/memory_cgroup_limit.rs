@@ -2,12 +2,12 @@
 
 use sickbay_formats::procfs::fields::Fields;
 
-use crate::check::Verdict;
 use crate::facts::Facts;
-use crate::facts::cgroups::{Limited, MEMORY, Mounts};
-use crate::facts::live::MemInfo;
+use crate::facts::memory::cgroups::{Limited, MEMORY, Mounts};
 use crate::facts::memory::size;
-use crate::finding::Findings;
+use crate::facts::system::kernel::MemInfo;
+use crate::model::finding::Findings;
+use crate::model::outcome::Verdict;
 use crate::{check, tr};
 
 check! {

@@ -1,15 +1,14 @@
 //! Memory that is set aside as huge pages and lies idle.
 
-use super::MEMINFO;
-use crate::check::Verdict;
-use crate::checks::boot::sysctl_lines::{comment_all, unbearable};
 use crate::facts::Facts;
-use crate::facts::live::MemInfo;
-use crate::facts::memory::size;
-use crate::facts::memory_ledger::number_in;
-use crate::facts::sysctl_files::SysctlFiles;
-use crate::finding::{Findings, Severity};
-use crate::repair::{Change, Risk};
+use crate::facts::memory::ledger::number_in;
+use crate::facts::memory::{MEMINFO, size};
+use crate::facts::system::kernel::MemInfo;
+use crate::facts::system::sysctl_files::SysctlFiles;
+use crate::mend::sysctl_lines::{comment_all, unbearable};
+use crate::model::finding::{Findings, Severity};
+use crate::model::outcome::Verdict;
+use crate::model::repair::{Change, Risk};
 use crate::{check, tr};
 
 check! {

@@ -4,13 +4,13 @@ use std::collections::HashMap;
 
 use sickbay_formats::procfs::limits::limit;
 
-use crate::check::Verdict;
 use crate::facts::Facts;
-use crate::facts::cgroups::{Mounts, PIDS};
-use crate::facts::live::{parameter, running};
-use crate::facts::processes::{Holder, Holders};
-use crate::finding::{Finding, Findings, Severity, Subject};
-use crate::text::Text;
+use crate::facts::memory::cgroups::{Mounts, PIDS};
+use crate::facts::memory::processes::{Holder, Holders};
+use crate::facts::system::kernel::{parameter, running};
+use crate::model::finding::{Finding, Findings, Severity, Subject};
+use crate::model::outcome::Verdict;
+use crate::model::text::Text;
 use crate::{check, tr};
 
 check! {
@@ -84,7 +84,7 @@ fn report<'a>(found: &'a mut Findings, text: Text, used: u64, limit: u64, most: 
 }
 
 /// All processes and threads, from the fourth field of `/proc/loadavg`: "running/all".
-fn all_threads(facts: &Facts) -> Result<Option<u64>, crate::check::Skip> {
+fn all_threads(facts: &Facts) -> Result<Option<u64>, crate::model::outcome::Skip> {
     let Some(file) = facts.file("/proc/loadavg")? else { return Ok(None) };
     let text = String::from_utf8_lossy(&file.bytes).into_owned();
     let all =

@@ -1,12 +1,11 @@
 //! Memory is nearly used up.
 
-use super::MEMINFO;
-use crate::check::Verdict;
 use crate::facts::Facts;
-use crate::facts::live::MemInfo;
-use crate::facts::memory::size;
-use crate::facts::memory_ledger::{Ledger, Row};
-use crate::finding::{Findings, Severity};
+use crate::facts::memory::ledger::{Ledger, Row};
+use crate::facts::memory::{MEMINFO, size};
+use crate::facts::system::kernel::MemInfo;
+use crate::model::finding::{Findings, Severity};
+use crate::model::outcome::Verdict;
 use crate::{check, tr};
 
 check! {

@@ -1,14 +1,13 @@
 //! The running kernel keeps too much memory free, or too little.
 
-use super::MEMINFO;
-use crate::check::Verdict;
-use crate::checks::boot::sysctl_lines::winner;
 use crate::facts::Facts;
-use crate::facts::live::{MemInfo, parameter};
-use crate::facts::memory::size;
-use crate::facts::sysctl_files::SysctlFiles;
-use crate::finding::{Findings, Severity};
-use crate::repair::{Change, Risk};
+use crate::facts::memory::{MEMINFO, size};
+use crate::facts::system::kernel::{MemInfo, parameter};
+use crate::facts::system::sysctl_files::SysctlFiles;
+use crate::mend::sysctl_lines::winner;
+use crate::model::finding::{Findings, Severity};
+use crate::model::outcome::Verdict;
+use crate::model::repair::{Change, Risk};
 use crate::{check, tr};
 
 check! {

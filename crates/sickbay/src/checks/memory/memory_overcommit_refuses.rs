@@ -1,14 +1,14 @@
 //! Strict overcommit refuses memory that is there.
 
-use crate::alloc::{Accounting, Asker};
-use crate::check::Verdict;
-use crate::checks::boot::sysctl_lines::{comment_all, unbearable};
 use crate::facts::Facts;
-use crate::facts::live::MemInfo;
+use crate::facts::memory::alloc::{Accounting, Asker};
 use crate::facts::memory::size;
-use crate::facts::sysctl_files::SysctlFiles;
-use crate::finding::{Findings, Severity};
-use crate::repair::{Change, Risk};
+use crate::facts::system::kernel::MemInfo;
+use crate::facts::system::sysctl_files::SysctlFiles;
+use crate::mend::sysctl_lines::{comment_all, unbearable};
+use crate::model::finding::{Findings, Severity};
+use crate::model::outcome::Verdict;
+use crate::model::repair::{Change, Risk};
 use crate::{check, tr};
 
 check! {

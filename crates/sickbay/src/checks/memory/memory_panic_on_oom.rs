@@ -1,12 +1,12 @@
 //! The machine panics where a process would be killed.
 
-use crate::check::Verdict;
-use crate::checks::boot::sysctl_lines::{comment_all, unbearable};
 use crate::facts::Facts;
-use crate::facts::live::{parameter, running};
-use crate::facts::sysctl_files::SysctlFiles;
-use crate::finding::{Findings, Severity};
-use crate::repair::{Change, Risk};
+use crate::facts::system::kernel::{parameter, running};
+use crate::facts::system::sysctl_files::SysctlFiles;
+use crate::mend::sysctl_lines::{comment_all, unbearable};
+use crate::model::finding::{Findings, Severity};
+use crate::model::outcome::Verdict;
+use crate::model::repair::{Change, Risk};
 use crate::{check, tr};
 
 check! {

@@ -1,13 +1,12 @@
 //! The kernel's own objects take a large part of the memory.
 
-use super::MEMINFO;
-use crate::check::{Skip, Verdict};
 use crate::facts::Facts;
-use crate::facts::live::MemInfo;
-use crate::facts::memory::size;
-use crate::facts::slab_owners::{SlabOwners, watched};
-use crate::facts::slabs::{Slabs, dentries};
-use crate::finding::{Findings, Severity};
+use crate::facts::memory::slab_owners::{SlabOwners, watched};
+use crate::facts::memory::slabs::{Slabs, dentries};
+use crate::facts::memory::{MEMINFO, size};
+use crate::facts::system::kernel::MemInfo;
+use crate::model::finding::{Findings, Severity};
+use crate::model::outcome::{Skip, Verdict};
 use crate::{check, tr};
 
 check! {

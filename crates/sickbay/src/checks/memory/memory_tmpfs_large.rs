@@ -4,13 +4,12 @@ use std::path::{Path, PathBuf};
 
 use sickbay_target::FileKind;
 
-use super::MEMINFO;
-use crate::check::Verdict;
 use crate::facts::Facts;
-use crate::facts::live::MemInfo;
-use crate::facts::memory::size;
-use crate::facts::memory_ledger::{Tmpfs, TmpfsMounts};
-use crate::finding::{Findings, Severity};
+use crate::facts::memory::ledger::{Tmpfs, TmpfsMounts};
+use crate::facts::memory::{MEMINFO, size};
+use crate::facts::system::kernel::MemInfo;
+use crate::model::finding::{Findings, Severity};
+use crate::model::outcome::Verdict;
 use crate::{check, tr};
 
 check! {

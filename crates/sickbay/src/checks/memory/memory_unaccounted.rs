@@ -3,13 +3,12 @@
 use bstr::ByteSlice;
 use sickbay_formats::procfs::sockstat;
 
-use super::MEMINFO;
-use crate::check::Verdict;
 use crate::facts::Facts;
-use crate::facts::live::{Kernel, MemInfo};
-use crate::facts::memory::size;
-use crate::facts::memory_ledger::Ledger;
-use crate::finding::Findings;
+use crate::facts::memory::ledger::Ledger;
+use crate::facts::memory::{MEMINFO, size};
+use crate::facts::system::kernel::{Kernel, MemInfo};
+use crate::model::finding::Findings;
+use crate::model::outcome::Verdict;
 use crate::{check, tr};
 
 check! {

@@ -5,14 +5,14 @@ use sickbay_formats::procfs;
 
 use super::super::{Context, Failure, Format, UNTOLD};
 use super::{host_without_disks, within};
-use crate::alloc::{Accounting, Asker, Says};
 use crate::facts::Facts;
-use crate::facts::accounts::Accounts;
+use crate::facts::login::accounts::Accounts;
+use crate::facts::memory::alloc::{Accounting, Asker, Says};
+use crate::facts::memory::overcommit::asker;
+use crate::facts::memory::processes::{comm, pids};
 use crate::facts::memory::size;
-use crate::facts::overcommit::asker;
-use crate::facts::processes::{comm, pids};
+use crate::model::text::Text;
 use crate::report::alloc;
-use crate::text::Text;
 use crate::tr;
 
 pub(super) fn explain(context: &Context, wanted: &str, pid: Option<u32>, user: Option<&str>) -> Result<u8, Failure> {

@@ -6,12 +6,11 @@ use std::sync::Arc;
 use sickbay_target::{Options, Target};
 
 use super::super::{Context, Failure, Format};
-use crate::checks;
-use crate::diagnose::diagnose;
+use crate::engine::run::diagnose;
 use crate::facts::Facts;
 use crate::report::text::{Style, render, render_finding};
 use crate::report::{Report, json_v1};
-use crate::tr;
+use crate::{checks, tr};
 
 /// The place of the finding that is called `F1`.
 pub(super) fn number(text: &str) -> Option<usize> {

@@ -4,14 +4,15 @@ use sickbay_target::KernelFiles;
 
 use super::super::{Context, Failure, Format};
 use super::{host_without_disks, within};
-use crate::check::Skip;
 use crate::facts::Facts;
-use crate::facts::cgroups::{Limited, MEMORY, Mounts};
-use crate::facts::live::MemInfo;
-use crate::facts::memory_ledger::Ledger;
-use crate::facts::processes::{Processes, pss};
-use crate::facts::slab_owners::watched;
-use crate::report::ledger::{self, Share, Told};
+use crate::facts::memory::cgroups::{Limited, MEMORY, Mounts};
+use crate::facts::memory::ledger::Ledger;
+use crate::facts::memory::processes::{Processes, pss};
+use crate::facts::memory::slab_owners::watched;
+use crate::facts::system::kernel::MemInfo;
+use crate::model::outcome::Skip;
+use crate::report::ledger;
+use crate::report::ledger::{Share, Told};
 
 pub(super) fn explain(context: &Context, exact: bool) -> Result<u8, Failure> {
     let facts = host_without_disks()?;
@@ -22,7 +23,7 @@ pub(super) fn explain(context: &Context, exact: bool) -> Result<u8, Failure> {
             true => {
                 let processes = facts.get::<Processes>()?;
                 let mut files = KernelFiles::open(facts.root(), "/proc").map_err(Skip::from)?;
-                let share = |process: &crate::facts::processes::Process| {
+                let share = |process: &crate::facts::memory::processes::Process| {
                     Some(Share { pid: process.pid, comm: process.comm.clone(), pss: pss(&mut files, process.pid)? })
                 };
                 let mut shares: Vec<Share> = processes.list.iter().filter_map(share).collect();

@@ -2,10 +2,9 @@
 
 use super::super::{Context, Failure, Format};
 use super::host;
-use crate::checks;
+use crate::ask::symptom::matching;
 use crate::report::symptom as report;
-use crate::symptom::matching;
-use crate::tr;
+use crate::{checks, tr};
 
 pub(super) fn explain(context: &Context, text: &str) -> Result<u8, Failure> {
     let found = matching(text);

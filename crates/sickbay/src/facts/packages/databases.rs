@@ -15,9 +15,9 @@ use sickbay_target::{Dir, FileKind, Reason, Root};
 
 use super::path::Collected;
 use super::{Database, Diversion, Exact, Package, System};
-use crate::check::Skip;
-use crate::facts::libraries::fits;
-use crate::text::Text;
+use crate::facts::packages::libraries::fits;
+use crate::model::outcome::Skip;
+use crate::model::text::Text;
 use crate::tr;
 
 /// dpkg's database.

@@ -7,11 +7,11 @@ use bstr::ByteSlice;
 use sickbay_target::{FileKind, threads};
 
 use super::{DPKG, PackagedFile, Packages, System};
-use crate::check::Skip;
-use crate::facts::libraries::Libraries;
-use crate::facts::programs::Programs;
+use crate::facts::packages::libraries::Libraries;
+use crate::facts::packages::programs::Programs;
 use crate::facts::{Fact, Facts};
-use crate::text::Text;
+use crate::model::outcome::Skip;
+use crate::model::text::Text;
 
 /// The largest program that prelink(8) is thought to have rewritten.
 const PRELINKED: u64 = 256 << 20;

@@ -9,9 +9,9 @@ use bstr::ByteSlice;
 use sickbay_target::{Dir, FileKind, Metadata, ReadError, Reason, Root, threads};
 
 use super::{PackagedFile, Packages};
-use crate::check::Skip;
 use crate::facts::{Fact, Facts};
-use crate::text::Text;
+use crate::model::outcome::Skip;
+use crate::model::text::Text;
 
 /// What a file is to the system, told by where it is. What is not named here may be missing without an expert turning
 /// his head: documentation and translations that slim images leave out, modules of a language that its own package

@@ -1,0 +1,8 @@
+//! What was written down.
+
+pub mod console;
+pub mod jvm_reports;
+pub mod kernel_log;
+pub mod login_log;
+pub mod oom_story;
+pub mod seen;

@@ -1,0 +1,166 @@
+//! What the target's logs say of root's logins.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use bstr::ByteSlice;
+use sickbay_formats::journal_file::JournalFile;
+use sickbay_formats::kernel_log::Stamp;
+use sickbay_formats::login_log::{self, Event, Reason};
+use sickbay_target::{Blocks, FileKind, READ_LIMIT};
+
+use crate::facts::{Fact, Facts};
+use crate::model::outcome::Skip;
+use crate::tr;
+
+/// Why root was refused since root last came in.
+#[derive(Debug, Default)]
+pub struct LoginLog {
+    /// By reason.
+    pub refusals: BTreeMap<Reason, Refusal>,
+    /// What could not be read.
+    pub unread: Vec<PathBuf>,
+}
+
+/// One reason, with the last line that gives it.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    /// How often it was given.
+    pub count: u64,
+    /// Where the last line stands.
+    pub source: PathBuf,
+    /// When it was written.
+    pub time: Option<Stamp>,
+    /// What it says, without date, host and author.
+    pub text: String,
+}
+
+/// Logs to which these programs write, on the families that keep texts; the first that is there.
+const TEXTS: [&str; 4] = ["/var/log/secure", "/var/log/auth.log", "/var/log/messages", "/var/log/syslog"];
+
+/// Of a log no more than its end is read.
+const END: u64 = 64 << 20;
+
+/// A journal file is held in memory; journald makes none that is larger unless it is told to.
+const JOURNAL: u64 = 128 << 20;
+
+/// So many of the newest journal files are read.
+const JOURNALS: usize = 4;
+
+/// What is older than this, counted back from the last line, is history.
+const RECENT: i64 = crate::facts::logs::kernel_log::RECENT * 86_400;
+
+impl Fact for LoginLog {
+    fn gather(facts: &Facts) -> Result<LoginLog, Skip> {
+        let mut log = LoginLog::default();
+        let root = facts.root();
+        let mut newest = None;
+        let texts = TEXTS.iter().map(Path::new).find(|path| root.metadata(path).is_ok_and(|found| found.size > 0));
+        if let Some(path) = texts {
+            // What was rotated away comes first.
+            let before = ["1", "0"].iter().map(|number| PathBuf::from(format!("{}.{number}", path.display())));
+            for path in before.chain([path.to_owned()]) {
+                match root.metadata(&path) {
+                    Ok(found) if found.is_file() => log.text(facts, &path, found.size, &mut newest),
+                    _ => {}
+                }
+            }
+        } else {
+            let files = journals(facts);
+            if files.is_empty() {
+                return Err(Skip::NotApplicable(tr!("the system keeps no log of its logins that is read here")));
+            }
+            for path in files {
+                log.journal(facts, &path, &mut newest);
+            }
+        }
+        let recent = |refusal: &Refusal| match (refusal.time, newest) {
+            (Some(time), Some(newest)) => time.seconds_to(newest).is_none_or(|age| age < RECENT),
+            _ => true,
+        };
+        log.refusals.retain(|_, refusal| recent(refusal));
+        Ok(log)
+    }
+}
+
+impl LoginLog {
+    fn text(&mut self, facts: &Facts, path: &Path, size: u64, newest: &mut Option<Stamp>) {
+        let blocks = facts.root().open(path).ok().and_then(|mut file| {
+            file.seek(SeekFrom::Start(size.saturating_sub(END))).ok()?;
+            Blocks::new(file.take(END)).ok()
+        });
+        let Some(mut blocks) = blocks else {
+            self.unread.push(path.to_owned());
+            return;
+        };
+        loop {
+            match blocks.next_block() {
+                Ok(Some(block)) => {
+                    for line in block.lines() {
+                        let Some(line) = login_log::line(line) else { continue };
+                        *newest = line.time.or(*newest);
+                        self.take(path, line.time, line.text);
+                    }
+                }
+                Ok(None) => return,
+                Err(_) => {
+                    self.unread.push(path.to_owned());
+                    return;
+                }
+            }
+        }
+    }
+
+    fn journal(&mut self, facts: &Facts, path: &Path, newest: &mut Option<Stamp>) {
+        let Ok(bytes) = facts.root().read_up_to(path, JOURNAL) else {
+            self.unread.push(path.to_owned());
+            return;
+        };
+        let Some(file) = JournalFile::parse(&bytes) else {
+            self.unread.push(path.to_owned());
+            return;
+        };
+        for entry in file.entries(|entry| login_log::lets_in(&entry.author)) {
+            let time = Some(Stamp::of_unix(entry.realtime / 1_000_000));
+            *newest = time;
+            self.take(path, time, &entry.message);
+        }
+    }
+
+    fn take(&mut self, source: &Path, time: Option<Stamp>, text: &[u8]) {
+        match login_log::event(text) {
+            Some(Event::In) => self.refusals.clear(),
+            Some(Event::Refused(reason)) => {
+                let count = self.refusals.get(&reason).map_or(0, |refusal| refusal.count) + 1;
+                let text = text.to_str_lossy().chars().take(300).collect();
+                self.refusals.insert(reason, Refusal { count, source: source.to_owned(), time, text });
+            }
+            None => {}
+        }
+    }
+}
+
+/// The newest journal files of the system itself, oldest first. Closed ones have an `@` in their names; their last change says
+/// when that was.
+pub(super) fn journals(facts: &Facts) -> Vec<PathBuf> {
+    let root = facts.root();
+    let mut found = Vec::new();
+    for top in ["/var/log/journal", "/run/log/journal"].map(Path::new) {
+        for dir in root.read_dir(top).unwrap_or_default().into_iter().filter(|entry| entry.kind == FileKind::Dir) {
+            let dir = top.join(&dir.name);
+            for entry in root.read_dir(&dir).unwrap_or_default() {
+                let name = entry.name.to_string_lossy();
+                let path = dir.join(&entry.name);
+                if name.starts_with("system") && name.contains(".journal") && entry.kind == FileKind::File {
+                    found.extend(root.metadata(&path).map(|metadata| (metadata.mtime, path)));
+                }
+            }
+        }
+    }
+    found.sort();
+    let skipped = found.len().saturating_sub(JOURNALS);
+    found.into_iter().skip(skipped).map(|(_, path)| path).collect()
+}
+
+const _: () = assert!(JOURNAL >= READ_LIMIT);

@@ -1,0 +1,11 @@
+//! The nouns of the tool. Nothing here reads, decides or prints, and nothing above is imported.
+
+pub mod about;
+pub mod diagnosis;
+pub mod finding;
+pub mod outcome;
+pub mod repair;
+pub mod source;
+pub mod stage;
+pub mod summary;
+pub mod text;

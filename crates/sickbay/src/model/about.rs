@@ -1,0 +1,69 @@
+//! What a check is about: its name, where it belongs, what it proves, its page.
+
+use crate::model::stage::Stage;
+use crate::model::text::{CheckCatalogue, Lang, full_width};
+
+/// The part of the system that a check looks at; also the folder its file is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Area {
+    /// From the partition table to the last unit that must start.
+    Boot,
+    /// Files, links, modes and owners of the system itself.
+    Files,
+    /// What stands between a user and a shell.
+    Login,
+    /// What the kernel said.
+    Logs,
+    /// Where the memory of a running system is, and who is refused it.
+    Memory,
+}
+
+impl Area {
+    /// As users write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Area::Boot => "boot",
+            Area::Files => "files",
+            Area::Login => "login",
+            Area::Logs => "logs",
+            Area::Memory => "memory",
+        }
+    }
+}
+
+/// What is known of a check before it runs.
+#[derive(Clone, Copy, Debug)]
+pub struct About {
+    /// The name that users type: `fstab-missing-device`.
+    pub id: &'static str,
+    /// The part of the system it looks at.
+    pub area: Area,
+    /// Rows of the e-book's coverage that it answers: `B7`.
+    pub seed: &'static [&'static str],
+    /// Stages of the boot and login proofs that it judges; see [`crate::engine::proof`].
+    pub proves: &'static [Stage],
+    /// Stages that a finding of it may stop, though that it finds nothing proves nothing of them.
+    pub may_stop: &'static [Stage],
+    /// Whether it has something to look at although the root file system cannot be mounted.
+    pub looks_at_disks_alone: bool,
+    /// One line: what is wrong when it finds something.
+    pub title: &'static str,
+    /// What `sickbay explain` shows, in Markdown.
+    pub page: &'static str,
+    /// The Chinese side: the text of `ID.zh-CN.toml`.
+    pub zh_cn: &'static str,
+}
+
+impl About {
+    /// Title and page in `lang`.
+    pub fn explanation(&self, lang: Lang) -> (String, String) {
+        if lang == Lang::ZhCn
+            && let Ok(catalogue) = toml::from_str::<CheckCatalogue>(self.zh_cn)
+        {
+            return (full_width(&catalogue.title), full_width(&catalogue.page));
+        }
+        let page: Vec<&str> = self.page.lines().map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
+        (self.title.to_owned(), page.join("\n"))
+    }
+}

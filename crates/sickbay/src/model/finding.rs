@@ -1,0 +1,387 @@
+//! What a check found: a sentence, the place, the evidence, the repairs.
+
+use std::path::{Path, PathBuf};
+
+use bstr::ByteSlice;
+use sickbay_formats::span::Span;
+
+use crate::model::about::About;
+use crate::model::repair::{Change, Repair, Risk};
+use crate::model::source::SourceFile;
+use crate::model::stage::Stage;
+use crate::model::text::{Lang, Text};
+
+/// What happens to the user.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// It does not start, or nobody can log in, or data is at risk now.
+    Critical,
+    /// Something is broken.
+    Error,
+    /// It will break, or it is slow.
+    Warning,
+    /// Worth knowing.
+    Note,
+}
+
+/// Where the culprit is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A file of the target; with a line when the culprit is a line.
+    File {
+        /// The path on the target, never where the target is mounted.
+        path: PathBuf,
+        /// The culprit's line, if it is one.
+        line: Option<Line>,
+    },
+    /// A kernel parameter by its dotted name.
+    Sysctl(String),
+    /// A block device, partition or logical volume, as the target's description names it.
+    Device(String),
+}
+
+/// A line of a file and the words in it that a caret should point at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// Line, column and length, counted from 1.
+    pub span: Span,
+    /// The whole line, undecodable bytes replaced.
+    pub text: String,
+    /// What the caret says.
+    pub label: Option<Text>,
+}
+
+/// What a finding is about: by this and its check it is known again at the next look, whatever has become of the lines
+/// above it and of the amounts in its sentence.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Subject {
+    /// A file or directory of the target.
+    Path(PathBuf),
+    /// A line of a file, by what it says: its number changes with the lines above it.
+    Line {
+        /// The path on the target.
+        path: PathBuf,
+        /// The line without its end.
+        text: Vec<u8>,
+        /// How many equal lines stand above it.
+        nth: usize,
+    },
+    /// A kernel parameter by its dotted name.
+    Sysctl(String),
+    /// A block device, partition or logical volume.
+    Device(String),
+    /// What has no place of its own, by a word that stays: a package, a unit, a process and when it began.
+    Named(String),
+}
+
+impl Subject {
+    /// Line `number` (from 1) of a file at `path` that holds `bytes`.
+    pub fn line(path: &Path, bytes: &[u8], number: usize) -> Subject {
+        let mut lines = bytes.lines();
+        let text = lines.by_ref().nth(number.saturating_sub(1)).unwrap_or_default();
+        let nth = bytes.lines().take(number.saturating_sub(1)).filter(|above| *above == text).count();
+        Subject::Line { path: path.to_owned(), text: text.to_owned(), nth }
+    }
+}
+
+/// By what a finding is known again.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Identity {
+    /// The check that found it.
+    pub check: &'static str,
+    /// What it is about.
+    pub subject: Subject,
+    /// The sentence without its values, where one place can have several faults. A subject that the check names itself
+    /// has one, in whatever words.
+    pub kind: Option<&'static str>,
+}
+
+/// Something read from the target that proves the finding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Evidence {
+    /// Where it was read: `/etc/fstab:3`.
+    pub source: String,
+    /// What was read.
+    pub text: String,
+}
+
+/// A line that tells a finding in detail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// What it says.
+    pub text: Text,
+    /// Whether it is shown only to those who ask for everything: a row of a long table.
+    pub verbose: bool,
+}
+
+/// One finding.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// The check that found it.
+    pub check: &'static About,
+    /// What happens to the user.
+    pub severity: Severity,
+    /// One sentence that names the culprit.
+    pub message: Text,
+    /// What follows from it.
+    pub why: Option<Text>,
+    /// Where it is; the first is the culprit.
+    pub places: Vec<Place>,
+    /// What it is about, where that is not its first place: see [`Finding::subject`].
+    pub subject: Option<Subject>,
+    /// The line that is its first place, whole.
+    line: Option<Subject>,
+    /// How much there is of it, if the check counts: see [`Finding::extent`].
+    pub extent: Option<u64>,
+    /// The finding in detail, line by line.
+    pub notes: Vec<Note>,
+    /// What was read.
+    pub evidence: Vec<Evidence>,
+    /// Typed values of the check, in base units.
+    pub details: serde_json::Map<String, serde_json::Value>,
+    /// What can be done, best first.
+    pub repairs: Vec<Repair>,
+    /// Stages of the proofs that this stops.
+    pub stops: Vec<Stage>,
+    /// Paths that are gone or unreadable because of this; a finding about anything at or under them hangs under this one.
+    pub explains: Vec<PathBuf>,
+    /// Paths that this finding is about besides its places.
+    pub about: Vec<PathBuf>,
+    /// Checks of whose findings this one is a consequence, or nothing: see [`Finding::only_under`].
+    pub only_under: &'static [&'static str],
+    /// Index of the finding that causes this one.
+    pub caused_by: Option<usize>,
+}
+
+impl Finding {
+    /// What the finding is recognised by when the target is looked at again.
+    pub fn identity(&self) -> Identity {
+        let check = self.check.id;
+        if let Some(subject) = &self.subject {
+            return Identity { check, subject: subject.clone(), kind: None };
+        }
+        let template = self.message.template();
+        let subject = match (&self.line, self.places.first()) {
+            (Some(line), _) => line.clone(),
+            (None, Some(Place::File { path, line: None })) => Subject::Path(path.clone()),
+            (None, Some(Place::File { path, line: Some(line) })) => {
+                Subject::Line { path: path.clone(), text: line.text.clone().into_bytes(), nth: 0 }
+            }
+            (None, Some(Place::Sysctl(key))) => Subject::Sysctl(key.clone()),
+            (None, Some(Place::Device(name))) => Subject::Device(name.clone()),
+            (None, None) if self.message.is_verbatim() => Subject::Named(self.message.render(Lang::En)),
+            (None, None) => Subject::Named(template.to_owned()),
+        };
+        Identity { check, subject, kind: Some(template) }
+    }
+
+    /// How much there is of it: what the check says, else the length of the longest list, or the count, among its values.
+    pub fn amount(&self) -> Option<u64> {
+        let counted = || self.details.get("count").and_then(serde_json::Value::as_u64);
+        let listed = || self.details.values().filter_map(|value| Some(value.as_array()?.len() as u64)).max();
+        self.extent.or_else(counted).or_else(listed)
+    }
+
+    /// Says what the finding is about, where that is not its first place: a package whose first missing file is another once
+    /// some are back. Two findings of one check about one subject are told apart by nothing but their sentences.
+    pub fn subject(&mut self, subject: Subject) -> &mut Self {
+        self.subject = Some(subject);
+        self
+    }
+
+    /// Says how much there is of it, in whatever the check counts. Less of it after a repair is better.
+    pub fn extent(&mut self, extent: impl TryInto<u64>) -> &mut Self {
+        self.extent = extent.try_into().ok();
+        self
+    }
+
+    /// Points at words of a line.
+    pub fn at(&mut self, file: &SourceFile, span: Span) -> &mut Self {
+        let text = file.line_text(span.line);
+        if self.places.is_empty() {
+            self.line = Some(Subject::line(&file.path, &file.bytes, span.line));
+        }
+        self.evidence.push(Evidence { source: format!("{}:{}", file.path.display(), span.line), text: text.clone() });
+        self.places.push(Place::File { path: file.path.clone(), line: Some(Line { span, text, label: None }) });
+        self
+    }
+
+    /// Points at a whole file or directory.
+    pub fn at_path(&mut self, path: impl AsRef<Path>) -> &mut Self {
+        self.places.push(Place::File { path: path.as_ref().to_owned(), line: None });
+        self
+    }
+
+    /// Points at a device.
+    pub fn at_device(&mut self, name: impl Into<String>) -> &mut Self {
+        self.places.push(Place::Device(name.into()));
+        self
+    }
+
+    /// Points at a kernel parameter.
+    pub fn at_sysctl(&mut self, key: impl Into<String>) -> &mut Self {
+        self.places.push(Place::Sysctl(key.into()));
+        self
+    }
+
+    /// What the caret of the latest line says.
+    pub fn label(&mut self, text: Text) -> &mut Self {
+        if let Some(Place::File { line: Some(line), .. }) = self.places.last_mut() {
+            line.label = Some(text);
+        }
+        self
+    }
+
+    /// What follows from it.
+    pub fn why(&mut self, text: Text) -> &mut Self {
+        self.why = Some(text);
+        self
+    }
+
+    /// Tells one thing more.
+    pub fn note(&mut self, text: Text) -> &mut Self {
+        self.notes.push(Note { text, verbose: false });
+        self
+    }
+
+    /// Tells one thing more to those who ask for everything.
+    pub fn verbose_note(&mut self, text: Text) -> &mut Self {
+        self.notes.push(Note { text, verbose: true });
+        self
+    }
+
+    /// Adds what was read and where.
+    pub fn evidence(&mut self, source: impl Into<String>, text: impl Into<String>) -> &mut Self {
+        self.evidence.push(Evidence { source: source.into(), text: text.into() });
+        self
+    }
+
+    /// Adds a typed value for programs that read the report.
+    pub fn detail(&mut self, key: &str, value: impl Into<serde_json::Value>) -> &mut Self {
+        self.details.insert(key.to_owned(), value.into());
+        self
+    }
+
+    /// Says that the boot or a login stops here. The stage must be among those that the check declares.
+    pub fn stops(&mut self, stage: Stage) -> &mut Self {
+        let declared = self.check.proves.iter().chain(self.check.may_stop);
+        debug_assert!(declared.clone().any(|one| *one == stage), "{} does not declare {stage:?}", self.check.id);
+        self.stops.push(stage);
+        self
+    }
+
+    /// Says that findings about `path`, or about anything under it, are consequences of this one.
+    pub fn explains(&mut self, path: impl AsRef<Path>) -> &mut Self {
+        self.explains.push(path.as_ref().to_owned());
+        self
+    }
+
+    /// Says that the finding is about `path` although it does not point there.
+    pub fn about(&mut self, path: impl AsRef<Path>) -> &mut Self {
+        self.about.push(path.as_ref().to_owned());
+        self
+    }
+
+    /// Says that this is evidence of what one of these checks finds; where none of them finds anything it is dropped.
+    pub fn only_under(&mut self, checks: &'static [&'static str]) -> &mut Self {
+        self.only_under = checks;
+        self
+    }
+
+    /// Offers a repair. The first one offered is the one that `fix` takes, if its risk is accepted.
+    pub fn repair(&mut self, risk: Risk, title: Text, changes: impl IntoIterator<Item = Change>) -> &mut Self {
+        self.repairs.push(Repair { title, risk, changes: changes.into_iter().collect() });
+        self
+    }
+
+    /// Says what a person can do where no program should.
+    pub fn by_hand(&mut self, title: Text) -> &mut Self {
+        self.repair(Risk::Manual, title, [])
+    }
+}
+
+/// What one check has found so far.
+#[derive(Debug)]
+pub struct Findings {
+    check: &'static About,
+    list: Vec<Finding>,
+    untold: Option<Text>,
+    closed: Vec<(Stage, Text)>,
+}
+
+impl Findings {
+    /// An empty list for `check`.
+    pub fn of(check: &'static About) -> Findings {
+        Findings { check, list: Vec::new(), untold: None, closed: Vec::new() }
+    }
+
+    /// What was found, and what could not be told on the way.
+    pub fn into_parts(self) -> (Vec<Finding>, Option<Text>) {
+        (self.list, self.untold)
+    }
+
+    /// Says that nobody comes through `stage` although that is no fault: a locked password where others administer the
+    /// machine. The stage must be among the check's `proves`.
+    pub fn closed(&mut self, stage: Stage, why: Text) {
+        debug_assert!(self.check.proves.contains(&stage), "{} does not declare {stage:?}", self.check.id);
+        self.closed.push((stage, why));
+    }
+
+    /// The stages that are closed, which are then forgotten.
+    pub fn take_closed(&mut self) -> Vec<(Stage, Text)> {
+        std::mem::take(&mut self.closed)
+    }
+
+    /// Notes that one part could not be told while the check goes on with the others.
+    pub fn could_not_tell(&mut self, why: Text) {
+        self.untold.get_or_insert(why);
+    }
+
+    /// It does not start, or nobody can log in, or data is at risk now.
+    pub fn critical(&mut self, message: Text) -> &mut Finding {
+        self.add(Severity::Critical, message)
+    }
+
+    /// Something is broken.
+    pub fn error(&mut self, message: Text) -> &mut Finding {
+        self.add(Severity::Error, message)
+    }
+
+    /// It will break, or it is slow.
+    pub fn warning(&mut self, message: Text) -> &mut Finding {
+        self.add(Severity::Warning, message)
+    }
+
+    /// Worth knowing.
+    pub fn note(&mut self, message: Text) -> &mut Finding {
+        self.add(Severity::Note, message)
+    }
+
+    /// A finding whose severity depends on the target.
+    pub fn add(&mut self, severity: Severity, message: Text) -> &mut Finding {
+        self.list.push(Finding {
+            check: self.check,
+            severity,
+            message,
+            why: None,
+            places: Vec::new(),
+            subject: None,
+            line: None,
+            extent: None,
+            notes: Vec::new(),
+            evidence: Vec::new(),
+            details: serde_json::Map::new(),
+            repairs: Vec::new(),
+            stops: Vec::new(),
+            explains: Vec::new(),
+            about: Vec::new(),
+            only_under: &[],
+            caused_by: None,
+        });
+        let last = self.list.len() - 1;
+        &mut self.list[last]
+    }
+}
