@@ -1,6 +1,7 @@
 //! How much of a log has a form that is known, and whose lines they are.
 //!
-//! Of a large log a sample is looked at: its beginning whole, then the beginning of each block.
+//! Of a large log a sample is looked at: its beginning whole, then the beginning of each block, of a very large one of
+//! each sixteenth.
 
 use std::collections::BTreeMap;
 
@@ -10,9 +11,11 @@ use crate::kernel_log::{self, Message, message};
 use crate::{boot_console, hs_err, login_log};
 
 /// So much of each source is looked at whole.
-const WHOLE: usize = 1 << 20;
+const WHOLE: usize = 256 << 10;
 /// So much of each further block.
 const SAMPLE: usize = 2 << 10;
+/// Behind so much of a source only each sixteenth block is looked at.
+const DENSE: usize = 32 << 20;
 /// What is kept of the beginning, for [`crate::foreign::recognise`].
 const HEAD: usize = 64 << 10;
 /// Names of other programs that are kept.
@@ -44,6 +47,7 @@ pub struct Census {
     /// How the first source begins.
     pub head: Vec<u8>,
     read: usize,
+    blocks: usize,
     /// It is what `journalctl -o export` writes.
     export: bool,
     /// Lines of an open report of a JVM.
@@ -69,7 +73,11 @@ impl Census {
             self.head.extend_from_slice(block.get(..HEAD - self.head.len()).unwrap_or(block));
         }
         let mut part = block;
-        if self.read > WHOLE {
+        self.blocks += 1;
+        if self.read > DENSE && !self.blocks.is_multiple_of(16) {
+            self.sampled = true;
+            part = b"";
+        } else if self.read > WHOLE {
             part = block.get(..SAMPLE).unwrap_or(block);
             part = part.get(..part.rfind_byte(b'\n').unwrap_or(part.len())).unwrap_or(part);
             self.sampled |= part.len() + 1 < block.len();

@@ -6,6 +6,11 @@ use bstr::ByteSlice;
 
 use crate::span::Span;
 
+/// How many lines end in a part of a text.
+pub fn newlines(part: &[u8]) -> u64 {
+    memchr::memchr_iter(b'\n', part).count() as u64
+}
+
 /// A line of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Line<'a> {

@@ -6,6 +6,7 @@ use aho_corasick::packed::{Config, MatchKind, Searcher};
 use bstr::ByteSlice;
 
 use crate::kernel_log::{Stamp, message};
+use crate::lines::newlines;
 
 /// What cannot work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -89,16 +90,17 @@ impl Scanner {
         self.lines = 0;
     }
 
-    /// Reads a block; with `look` unset only its lines are counted.
-    pub fn block(&mut self, block: &[u8], look: bool) {
+    /// Reads a block that so many lines of its source are before.
+    pub fn block(&mut self, block: &[u8], before: u64) {
         static SEARCHER: OnceLock<Option<Searcher>> = OnceLock::new();
         let searcher = SEARCHER.get_or_init(|| {
             let mut builder = Config::new().match_kind(MatchKind::LeftmostFirst).builder();
             builder.extend(WORDS).build()
         });
+        self.lines = before;
         let mut counted = 0;
         let mut next = 0;
-        for found in searcher.iter().filter(|_| look).flat_map(|searcher| searcher.find_iter(block)) {
+        for found in searcher.iter().flat_map(|searcher| searcher.find_iter(block)) {
             if found.start() < next {
                 continue;
             }
@@ -111,7 +113,6 @@ impl Scanner {
             let line = rest.get(..end.min(2048)).unwrap_or_default();
             self.line(line, rest.get(end + 1..).unwrap_or_default());
         }
-        self.lines += newlines(block.get(counted..).unwrap_or_default());
     }
 
     fn line(&mut self, line: &[u8], behind: &[u8]) {
@@ -141,10 +142,6 @@ impl Scanner {
             self.seen.push(Seen { told, count: 1, last: said.time, words, source, line });
         }
     }
-}
-
-fn newlines(part: &[u8]) -> u64 {
-    memchr::memchr_iter(b'\n', part).count() as u64
 }
 
 /// What a sentence tells.
@@ -251,7 +248,7 @@ mod tests {
         #[test]
         fn never_panics(bytes: Vec<u8>, text in "PAM [ -~]{0,60}") {
             let mut scanner = Scanner::default();
-            scanner.block(&bytes, true);
+            scanner.block(&bytes, 0);
             let _ = told(&text);
         }
     }

@@ -9,6 +9,7 @@ use super::journal::{self, Field};
 use super::oom::{self, Fed, Oom, Reader};
 use super::{Kind, Message, Stamp, classify, message};
 use crate::hs_err;
+use crate::lines::newlines;
 
 /// Reports of the OOM killer that are kept whole; of more, the first half and the last half.
 const OOMS: usize = 128;
@@ -120,6 +121,11 @@ impl Scanner {
         self.end_jvm();
     }
 
+    /// How many lines of this source were read.
+    pub fn lines(&self) -> u64 {
+        self.lines
+    }
+
     /// Passes over so many lines, which are not given.
     pub fn pass_over(&mut self, lines: u64) {
         self.lines += lines;
@@ -171,7 +177,7 @@ impl Scanner {
     /// Counts the lines of `block` before `end`.
     fn count_to(&mut self, block: &[u8], end: usize) {
         let part = block.get(self.counted..end).unwrap_or_default();
-        self.lines += memchr::memchr_iter(b'\n', part).count() as u64;
+        self.lines += newlines(part);
         self.counted = end;
     }
 

@@ -4,6 +4,7 @@ use bstr::ByteSlice;
 use sickbay_formats::boot_console::{Cause, Console, Reader, Stage as ConsoleStage, Stop};
 use sickbay_formats::census::Census;
 use sickbay_formats::kernel_log::Scanner;
+use sickbay_formats::lines::newlines;
 use sickbay_formats::service_log;
 use sickbay_target::Blocks;
 
@@ -32,6 +33,7 @@ pub(super) fn feed(
     let mut watched = true;
     let mut read = 0;
     let mut seen = 0;
+    let mut lines = 0;
     let result = loop {
         let block = match blocks.next_block() {
             Ok(Some(block)) => block,
@@ -40,8 +42,12 @@ pub(super) fn feed(
         };
         census.block(block);
         seen += block.len();
-        services.block(block, census.services > 0 || seen < SERVICES);
-        if !watched {
+        if census.services > 0 || seen < SERVICES {
+            services.block(block, if watched { lines } else { scanner.lines() });
+        }
+        if watched {
+            lines += newlines(block);
+        } else {
             scanner.block(block);
             continue;
         }
