@@ -238,7 +238,7 @@ mod tests {
         let mut scanner = Scanner::default();
         scanner.block(
             b"May  2 17:55:56 gw su[9]: x\nMay  2 17:55:56 gw su[9]: PAM (su) empty\nmodule type\nMay  2 17:55:57 gw su[9]: PAM (su) empty module type\n",
-            true,
+            0,
         );
         let [seen] = scanner.seen.as_slice() else { panic!("{:?}", scanner.seen) };
         assert_eq!((seen.told.fault, seen.count, seen.line), (Fault::PamLine, 2, 2));
