@@ -3,9 +3,11 @@
 pub mod about;
 pub mod diagnosis;
 pub mod finding;
+pub mod measured;
 pub mod outcome;
 pub mod repair;
 pub mod source;
 pub mod stage;
+pub mod subject;
 pub mod summary;
 pub mod text;

@@ -14,7 +14,8 @@ use sickbay::engine::rounds;
 use sickbay::engine::run::diagnose;
 use sickbay::facts::Facts;
 use sickbay::model::diagnosis::Diagnosis;
-use sickbay::model::finding::{Finding, Place};
+use sickbay::model::finding::Finding;
+use sickbay::model::subject::Subject;
 use sickbay::model::text::Lang;
 use sickbay::repair::plan::Choice;
 use sickbay::repair::undo::Force;
@@ -179,11 +180,14 @@ fn findings(diagnosis: &Diagnosis) -> Vec<String> {
 fn line(finding: &Finding) -> String {
     let place = finding.places.first().map_or_else(
         || "-".to_owned(),
-        |place| match place {
-            Place::File { path, line: Some(line) } => format!("{}:{}", path.display(), line.span.line),
-            Place::File { path, line: None } => path.display().to_string(),
-            Place::Sysctl(key) => format!("sysctl:{key}"),
-            Place::Device(name) => format!("device:{}", name.replace(' ', "-")),
+        |place| match (&place.subject, &place.line) {
+            (Subject::Line { path, .. } | Subject::Path(path), Some(line)) => {
+                format!("{}:{}", path.display(), line.span.line)
+            }
+            (Subject::Path(path), None) => path.display().to_string(),
+            (Subject::Parameter(key), _) => format!("sysctl:{key}"),
+            (Subject::Device(name), _) => format!("device:{}", name.replace(' ', "-")),
+            (other, _) => other.to_string().replace(' ', "-"),
         },
     );
     let severity = format!("{:?}", finding.severity).to_lowercase();

@@ -1,10 +1,9 @@
 //! What causes what: consequences under their causes, in the order in which they are told.
 
 use std::collections::HashSet;
-use std::path::Path;
 
 use crate::model::about::About;
-use crate::model::finding::{Finding, Place, Severity};
+use crate::model::finding::{Finding, Severity};
 use crate::model::outcome::Outcome;
 
 /// Findings that are nothing without another go where that one is not; a check that has none left is clear.
@@ -20,7 +19,7 @@ pub(crate) fn drop_unexplained(findings: &mut Vec<Finding>, outcomes: &mut [(&'s
     }
 }
 
-/// A finding hangs under the one that explains the deepest path that it is about.
+/// A finding hangs under the one that explains it most closely.
 pub(crate) fn link_causes(findings: &mut [Finding]) {
     let parents: Vec<Option<usize>> = findings
         .iter()
@@ -29,13 +28,13 @@ pub(crate) fn link_causes(findings: &mut [Finding]) {
             let mut best: Option<(usize, usize)> = None;
             for (other, cause) in findings.iter().enumerate().filter(|(other, _)| *other != index) {
                 for explained in &cause.explains {
-                    let concerned = paths(finding).any(|path| path.starts_with(explained));
+                    let concerned = finding.subjects().any(|subject| explained.covers(subject));
                     // Of two findings that explain each other the one that explains more stands, or the first.
                     let stands = (std::cmp::Reverse(finding.explains.len()), index)
                         < (std::cmp::Reverse(cause.explains.len()), other);
-                    let mutual = stands
-                        && finding.explains.iter().any(|path| paths(cause).any(|theirs| theirs.starts_with(path)));
-                    let depth = explained.components().count();
+                    let mutual =
+                        stands && finding.explains.iter().any(|own| cause.subjects().any(|theirs| own.covers(theirs)));
+                    let depth = explained.depth();
                     if concerned && !mutual && best.is_none_or(|(_, deepest)| depth > deepest) {
                         best = Some((other, depth));
                     }
@@ -67,17 +66,6 @@ pub(crate) fn link_causes(findings: &mut [Finding]) {
     for cause in critical.filter_map(|finding| finding.caused_by).collect::<Vec<_>>() {
         findings[cause].severity = Severity::Critical;
     }
-}
-
-pub(crate) fn paths(finding: &Finding) -> impl Iterator<Item = &Path> {
-    finding
-        .places
-        .iter()
-        .filter_map(|place| match place {
-            Place::File { path, .. } => Some(path.as_path()),
-            _ => None,
-        })
-        .chain(finding.about.iter().map(|path| path.as_path()))
 }
 
 /// Causes by severity, each followed by its consequences; the indices of the causes are moved along.

@@ -1,5 +1,6 @@
 //! Runs checks over facts, each with a deadline and a net, and finds what causes what.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,12 +9,13 @@ use std::time::{Duration, Instant};
 use sickbay_target::Unread;
 
 use crate::check::Check;
-use crate::engine::causes::{drop_unexplained, in_order, link_causes, paths};
+use crate::engine::causes::{drop_unexplained, in_order, link_causes};
 use crate::facts::{Facts, panic_message};
 use crate::model::diagnosis::Diagnosis;
 use crate::model::finding::{Finding, Findings};
 use crate::model::outcome::{Outcome, Skip};
 use crate::model::stage::Stage;
+use crate::model::subject::Subject;
 use crate::model::text::Text;
 use crate::repair::apply::mind_flags;
 use crate::tr;
@@ -168,7 +170,8 @@ fn doubtful(findings: &mut Vec<Finding>, unread: &[Unread]) -> Option<Text> {
     if first.is_want {
         findings.clear();
     }
-    findings.retain(|finding| !paths(finding).any(|path| unread.iter().any(|one| path.starts_with(&one.path))));
+    let is_unread = |path: &Path| unread.iter().any(|one| path.starts_with(&one.path));
+    findings.retain(|finding| !finding.subjects().filter_map(Subject::path).any(is_unread));
     Some(Text::verbatim(&first.why))
 }
 

@@ -9,8 +9,9 @@ use crate::facts::Facts;
 use crate::facts::packages::programs::Programs;
 use crate::facts::packages::{Package, PackagedFile, Packages};
 use crate::mend::restore;
-use crate::model::finding::{Finding, Subject};
+use crate::model::finding::Finding;
 use crate::model::repair::Risk;
+use crate::model::subject::Subject;
 
 /// How many paths a finding points at; the others are counted.
 const SHOWN: usize = 8;

@@ -1,14 +1,15 @@
 //! What a check found: a sentence, the place, the evidence, the repairs.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use bstr::ByteSlice;
 use sickbay_formats::span::Span;
 
 use crate::model::about::About;
+use crate::model::measured::{Measured, Unit, When};
 use crate::model::repair::{Change, Repair, Risk};
 use crate::model::source::SourceFile;
 use crate::model::stage::Stage;
+use crate::model::subject::Subject;
 use crate::model::text::{Lang, Text};
 
 /// What happens to the user.
@@ -27,20 +28,13 @@ pub enum Severity {
     Note,
 }
 
-/// Where the culprit is.
+/// Where a culprit is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// A file of the target; with a line when the culprit is a line.
-    File {
-        /// The path on the target, never where the target is mounted.
-        path: PathBuf,
-        /// The culprit's line, if it is one.
-        line: Option<Line>,
-    },
-    /// A kernel parameter by its dotted name.
-    Sysctl(String),
-    /// A block device, partition or logical volume, as the target's description names it.
-    Device(String),
+pub struct Place {
+    /// What it is.
+    pub subject: Subject,
+    /// The words of a line that a caret points at, where the subject is a line.
+    pub line: Option<Line>,
 }
 
 /// A line of a file and the words in it that a caret should point at.
@@ -52,39 +46,6 @@ pub struct Line {
     pub text: String,
     /// What the caret says.
     pub label: Option<Text>,
-}
-
-/// What a finding is about: by this and its check it is known again at the next look, whatever has become of the lines
-/// above it and of the amounts in its sentence.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Subject {
-    /// A file or directory of the target.
-    Path(PathBuf),
-    /// A line of a file, by what it says: its number changes with the lines above it.
-    Line {
-        /// The path on the target.
-        path: PathBuf,
-        /// The line without its end.
-        text: Vec<u8>,
-        /// How many equal lines stand above it.
-        nth: usize,
-    },
-    /// A kernel parameter by its dotted name.
-    Sysctl(String),
-    /// A block device, partition or logical volume.
-    Device(String),
-    /// What has no place of its own, by a word that stays: a package, a unit, a process and when it began.
-    Named(String),
-}
-
-impl Subject {
-    /// Line `number` (from 1) of a file at `path` that holds `bytes`.
-    pub fn line(path: &Path, bytes: &[u8], number: usize) -> Subject {
-        let mut lines = bytes.lines();
-        let text = lines.by_ref().nth(number.saturating_sub(1)).unwrap_or_default();
-        let nth = bytes.lines().take(number.saturating_sub(1)).filter(|above| *above == text).count();
-        Subject::Line { path: path.to_owned(), text: text.to_owned(), nth }
-    }
 }
 
 /// By what a finding is known again.
@@ -132,8 +93,10 @@ pub struct Finding {
     pub places: Vec<Place>,
     /// What it is about, where that is not its first place: see [`Finding::subject`].
     pub subject: Option<Subject>,
-    /// The line that is its first place, whole.
-    line: Option<Subject>,
+    /// When it was seen, where that is not the moment of the look.
+    pub when: Option<When>,
+    /// What was measured, the most telling first.
+    pub measured: Vec<Measured>,
     /// How much there is of it, if the check counts: see [`Finding::extent`].
     pub extent: Option<u64>,
     /// The finding in detail, line by line.
@@ -146,10 +109,10 @@ pub struct Finding {
     pub repairs: Vec<Repair>,
     /// Stages of the proofs that this stops.
     pub stops: Vec<Stage>,
-    /// Paths that are gone or unreadable because of this; a finding about anything at or under them hangs under this one.
-    pub explains: Vec<PathBuf>,
-    /// Paths that this finding is about besides its places.
-    pub about: Vec<PathBuf>,
+    /// What is gone, unreadable or ill because of this; a finding about anything that one of them covers hangs under this one.
+    pub explains: Vec<Subject>,
+    /// What this finding is about besides its places.
+    pub about: Vec<Subject>,
     /// Checks of whose findings this one is a consequence, or nothing: see [`Finding::only_under`].
     pub only_under: &'static [&'static str],
     /// Index of the finding that causes this one.
@@ -164,16 +127,10 @@ impl Finding {
             return Identity { check, subject: subject.clone(), kind: None };
         }
         let template = self.message.template();
-        let subject = match (&self.line, self.places.first()) {
-            (Some(line), _) => line.clone(),
-            (None, Some(Place::File { path, line: None })) => Subject::Path(path.clone()),
-            (None, Some(Place::File { path, line: Some(line) })) => {
-                Subject::Line { path: path.clone(), text: line.text.clone().into_bytes(), nth: 0 }
-            }
-            (None, Some(Place::Sysctl(key))) => Subject::Sysctl(key.clone()),
-            (None, Some(Place::Device(name))) => Subject::Device(name.clone()),
-            (None, None) if self.message.is_verbatim() => Subject::Named(self.message.render(Lang::En)),
-            (None, None) => Subject::Named(template.to_owned()),
+        let subject = match self.places.first() {
+            Some(place) => place.subject.clone(),
+            None if self.message.is_verbatim() => Subject::Named(self.message.render(Lang::En)),
+            None => Subject::Named(template.to_owned()),
         };
         Identity { check, subject, kind: Some(template) }
     }
@@ -201,35 +158,36 @@ impl Finding {
     /// Points at words of a line.
     pub fn at(&mut self, file: &SourceFile, span: Span) -> &mut Self {
         let text = file.line_text(span.line);
-        if self.places.is_empty() {
-            self.line = Some(Subject::line(&file.path, &file.bytes, span.line));
-        }
+        let subject = Subject::line(&file.path, &file.bytes, span.line);
         self.evidence.push(Evidence { source: format!("{}:{}", file.path.display(), span.line), text: text.clone() });
-        self.places.push(Place::File { path: file.path.clone(), line: Some(Line { span, text, label: None }) });
+        self.places.push(Place { subject, line: Some(Line { span, text, label: None }) });
+        self
+    }
+
+    /// Points at a file, directory or anything else that is no line.
+    pub fn at_subject(&mut self, subject: impl Into<Subject>) -> &mut Self {
+        self.places.push(Place { subject: subject.into(), line: None });
         self
     }
 
     /// Points at a whole file or directory.
     pub fn at_path(&mut self, path: impl AsRef<Path>) -> &mut Self {
-        self.places.push(Place::File { path: path.as_ref().to_owned(), line: None });
-        self
+        self.at_subject(path.as_ref())
     }
 
     /// Points at a device.
     pub fn at_device(&mut self, name: impl Into<String>) -> &mut Self {
-        self.places.push(Place::Device(name.into()));
-        self
+        self.at_subject(Subject::Device(name.into()))
     }
 
     /// Points at a kernel parameter.
-    pub fn at_sysctl(&mut self, key: impl Into<String>) -> &mut Self {
-        self.places.push(Place::Sysctl(key.into()));
-        self
+    pub fn at_parameter(&mut self, key: impl Into<String>) -> &mut Self {
+        self.at_subject(Subject::Parameter(key.into()))
     }
 
     /// What the caret of the latest line says.
     pub fn label(&mut self, text: Text) -> &mut Self {
-        if let Some(Place::File { line: Some(line), .. }) = self.places.last_mut() {
+        if let Some(line) = self.places.last_mut().and_then(|place| place.line.as_mut()) {
             line.label = Some(text);
         }
         self
@@ -273,15 +231,32 @@ impl Finding {
         self
     }
 
-    /// Says that findings about `path`, or about anything under it, are consequences of this one.
-    pub fn explains(&mut self, path: impl AsRef<Path>) -> &mut Self {
-        self.explains.push(path.as_ref().to_owned());
+    /// Says that findings about what `subject` covers are consequences of this one.
+    pub fn explains(&mut self, subject: impl Into<Subject>) -> &mut Self {
+        self.explains.push(subject.into());
         self
     }
 
-    /// Says that the finding is about `path` although it does not point there.
-    pub fn about(&mut self, path: impl AsRef<Path>) -> &mut Self {
-        self.about.push(path.as_ref().to_owned());
+    /// Says that the finding is about `subject` although it does not point there.
+    pub fn about(&mut self, subject: impl Into<Subject>) -> &mut Self {
+        self.about.push(subject.into());
+        self
+    }
+
+    /// Everything that it is about.
+    pub fn subjects(&self) -> impl Iterator<Item = &Subject> {
+        self.places.iter().map(|place| &place.subject).chain(&self.about)
+    }
+
+    /// Adds a value that was measured, and where it is bounded, by how much.
+    pub fn measured(&mut self, name: &str, value: f64, unit: Unit, limit: Option<f64>) -> &mut Self {
+        self.measured.push(Measured { name: name.to_owned(), value, unit, limit });
+        self
+    }
+
+    /// Says when it was seen.
+    pub fn seen(&mut self, from: jiff::Timestamp, to: jiff::Timestamp) -> &mut Self {
+        self.when = Some(When { from, to });
         self
     }
 
@@ -369,7 +344,8 @@ impl Findings {
             why: None,
             places: Vec::new(),
             subject: None,
-            line: None,
+            when: None,
+            measured: Vec::new(),
             extent: None,
             notes: Vec::new(),
             evidence: Vec::new(),

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 
 use bstr::ByteSlice;
 
-use crate::model::finding::{Finding, Identity, Subject};
+use crate::model::finding::{Finding, Identity};
 use crate::model::repair::Change;
+use crate::model::subject::Subject;
 use crate::model::text::Lang;
 
 /// What became of a finding after its repair.

@@ -13,9 +13,11 @@ use crate::engine::proof::{Proof, State};
 use crate::facts::logs::console::{stage, why};
 use crate::model::about::{About, Area};
 use crate::model::finding::{Finding, Place, Severity};
+use crate::model::measured::Measured;
 use crate::model::outcome::Outcome as CheckOutcome;
 use crate::model::repair::Risk;
 use crate::model::stage::Stage;
+use crate::model::subject::Subject;
 use crate::model::summary::Understood;
 use crate::model::text::{Lang, Text};
 use crate::repair::verdict;
@@ -163,12 +165,27 @@ pub struct FindingV1 {
     pub notes: Vec<String>,
     /// What was read.
     pub evidence: Vec<EvidenceV1>,
+    /// Values that were measured, the most telling first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub measured: Vec<Measured>,
+    /// When it was seen, where that is not the moment of the look.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seen: Option<SeenV1>,
     /// Typed values of the check, in base units.
     pub details: serde_json::Map<String, serde_json::Value>,
     /// The finding that causes this one.
     pub caused_by: Option<String>,
     /// What can be done, best first.
     pub repairs: Vec<RepairV1>,
+}
+
+/// A stretch of time.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct SeenV1 {
+    /// Its beginning, RFC 3339.
+    pub from: String,
+    /// Its end, RFC 3339.
+    pub to: String,
 }
 
 /// Where the culprit is.
@@ -195,6 +212,82 @@ pub enum PlaceV1 {
     Device {
         /// As the target's description names it.
         device: String,
+    },
+    /// A mounted file system.
+    Mount {
+        /// Where it is mounted.
+        mount: String,
+    },
+    /// A thread.
+    Thread {
+        /// The PID of its process.
+        pid: u32,
+        /// Its own number.
+        tid: u32,
+        /// Its name.
+        comm: String,
+    },
+    /// A process.
+    Process {
+        /// Its PID.
+        pid: u32,
+        /// Its name.
+        comm: String,
+    },
+    /// A unit of systemd, or another service.
+    Unit {
+        /// Its name.
+        unit: String,
+    },
+    /// A cgroup.
+    Cgroup {
+        /// Its path in the hierarchy.
+        cgroup: String,
+    },
+    /// A network interface.
+    Interface {
+        /// Its name.
+        interface: String,
+    },
+    /// A route.
+    Route {
+        /// As `ip route` prints it.
+        route: String,
+    },
+    /// An interrupt.
+    Interrupt {
+        /// Its number or name.
+        interrupt: String,
+    },
+    /// A logical CPU.
+    Cpu {
+        /// Its number.
+        cpu: u32,
+    },
+    /// A socket.
+    Socket {
+        /// Its addresses.
+        socket: String,
+    },
+    /// A user.
+    User {
+        /// Name or UID.
+        user: String,
+    },
+    /// A package.
+    Package {
+        /// Its name.
+        package: String,
+    },
+    /// A Java virtual machine.
+    Jvm {
+        /// Its PID.
+        jvm: u32,
+    },
+    /// What has no place of its own.
+    Named {
+        /// By what it is known.
+        name: String,
     },
 }
 
@@ -393,6 +486,8 @@ fn finding(index: usize, finding: &Finding, repairs: &mut usize, lang: Lang) -> 
             .iter()
             .map(|evidence| EvidenceV1 { source: evidence.source.clone(), text: evidence.text.clone() })
             .collect(),
+        measured: finding.measured.clone(),
+        seen: finding.when.map(|when| SeenV1 { from: when.from.to_string(), to: when.to.to_string() }),
         details: finding.details.clone(),
         caused_by: finding.caused_by.map(finding_id),
         repairs: finding
@@ -407,14 +502,29 @@ fn finding(index: usize, finding: &Finding, repairs: &mut usize, lang: Lang) -> 
 }
 
 fn place(place: &Place) -> PlaceV1 {
-    match place {
-        Place::File { path, line } => PlaceV1::File {
+    match &place.subject {
+        Subject::Path(path) | Subject::Line { path, .. } => PlaceV1::File {
             path: path.display().to_string(),
-            line: line.as_ref().map(|line| line.span.line),
-            column: line.as_ref().map(|line| line.span.column),
+            line: place.line.as_ref().map(|line| line.span.line),
+            column: place.line.as_ref().map(|line| line.span.column),
         },
-        Place::Sysctl(key) => PlaceV1::Sysctl { sysctl: key.clone() },
-        Place::Device(name) => PlaceV1::Device { device: name.clone() },
+        Subject::Parameter(key) => PlaceV1::Sysctl { sysctl: key.clone() },
+        Subject::Device(name) => PlaceV1::Device { device: name.clone() },
+        Subject::Mount(path) => PlaceV1::Mount { mount: path.display().to_string() },
+        Subject::Process { pid, name, .. } => PlaceV1::Process { pid: *pid, comm: name.clone() },
+        Subject::Thread { pid, tid, name } => PlaceV1::Thread { pid: *pid, tid: *tid, comm: name.clone() },
+        Subject::Unit(unit) => PlaceV1::Unit { unit: unit.clone() },
+        Subject::Cgroup(path) => PlaceV1::Cgroup { cgroup: path.display().to_string() },
+        Subject::Interface(name) => PlaceV1::Interface { interface: name.clone() },
+        Subject::Route(route) => PlaceV1::Route { route: route.clone() },
+        Subject::Interrupt(interrupt) => PlaceV1::Interrupt { interrupt: interrupt.clone() },
+        Subject::Cpu(cpu) => PlaceV1::Cpu { cpu: *cpu },
+        Subject::Socket(socket) => PlaceV1::Socket { socket: socket.clone() },
+        Subject::User(user) => PlaceV1::User { user: user.clone() },
+        Subject::Package(package) => PlaceV1::Package { package: package.clone() },
+        Subject::Jvm(pid) => PlaceV1::Jvm { jvm: *pid },
+        Subject::Machine => PlaceV1::Named { name: "machine".to_owned() },
+        Subject::Named(name) => PlaceV1::Named { name: name.clone() },
     }
 }
 

@@ -11,7 +11,8 @@ use sickbay_target::vm::Firmware;
 use crate::boot::{Outcome, Trial};
 use crate::engine::proof::{Proof, State};
 use crate::facts::logs::console::{stage, why};
-use crate::model::finding::{Finding, Line, Place, Severity};
+use crate::model::finding::{Finding, Line, Severity};
+use crate::model::measured::Measured;
 use crate::model::outcome::Outcome as CheckOutcome;
 use crate::model::repair::{Change, Risk};
 use crate::model::stage::Stage;
@@ -313,13 +314,10 @@ fn block(index: usize, finding: &Finding, consequences: &[(usize, &Finding)], st
         .id(finding.check.id)
         .elements(std::iter::empty::<Origin<'_>>());
     for place in &finding.places {
-        group = match place {
-            Place::File { path, line: Some(line) } => {
-                group.element(snippet(&printable(&path.display().to_string()), line, style))
-            }
-            Place::File { path, line: None } => group.element(Origin::path(printable(&path.display().to_string()))),
-            Place::Sysctl(key) => group.element(Origin::path(format!("sysctl {}", printable(key)))),
-            Place::Device(name) => group.element(Origin::path(printable(name))),
+        group = match (&place.line, place.subject.path()) {
+            (Some(line), Some(path)) => group.element(snippet(&printable(&path.display().to_string()), line, style)),
+            (None, Some(path)) => group.element(Origin::path(printable(&path.display().to_string()))),
+            _ => group.element(Origin::path(printable(&place.subject.to_string()))),
         };
     }
     let mut remark = |name: Text, text: String| {
@@ -330,14 +328,14 @@ fn block(index: usize, finding: &Finding, consequences: &[(usize, &Finding)], st
             Style { width: style.width.map(|width| width.saturating_sub(name.width() + 8).max(20)), ..*style };
         group = taken.element(Level::NOTE.with_name(name).message(narrower.wrapped(&text, 0, 0)));
     };
-    let pointed: Vec<&str> = finding
-        .places
-        .iter()
-        .filter_map(|place| match place {
-            Place::File { line: Some(line), .. } => Some(line.text.as_str()),
-            _ => None,
-        })
-        .collect();
+    let pointed: Vec<&str> =
+        finding.places.iter().filter_map(|place| Some(place.line.as_ref()?.text.as_str())).collect();
+    if !finding.measured.is_empty() {
+        remark(tr!("measured"), finding.measured.iter().map(Measured::shown).collect::<Vec<_>>().join(", "));
+    }
+    if let Some(when) = &finding.when {
+        remark(tr!("seen"), style.say(&tr!("{from} to {to}", from = when.from.to_string(), to = when.to.to_string())));
+    }
     for note in finding.notes.iter().filter(|note| style.verbose || !note.verbose) {
         remark(tr!("note"), style.say(&note.text));
     }

@@ -102,7 +102,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
                 [Change::edit(&file, lines::with_words(&file.bytes, span, b"SUSPEND"))],
             );
         if let Some(full) = full {
-            finding.about(full.tag());
+            finding.about(full.subject());
         }
     }
     Ok(())

@@ -14,6 +14,7 @@ use crate::model::finding::{Finding, Findings, Severity};
 use crate::model::outcome::Verdict as Looked;
 use crate::model::repair::{Change, Risk};
 use crate::model::stage::Stage;
+use crate::model::subject::Subject;
 use crate::model::text::Text;
 use crate::{check, tr};
 
@@ -117,7 +118,7 @@ fn by_kernel(mounted: &OnDisk, found: &mut Findings) {
         )),
         None => return,
     };
-    finding.at_device(device).explains(device);
+    finding.at_device(device).explains(Subject::Device(device.to_owned()));
     for counter in counted {
         finding.evidence(counter.path.display().to_string(), counter.text.clone());
     }
@@ -322,15 +323,15 @@ fn evidence(finding: &mut Finding, name: &str, signs: &[Sign]) {
 /// What a log says of the device under the names that a kernel may have given it is a consequence.
 fn explain_kernel_names(finding: &mut Finding, volume: &Volume) {
     if let Some(node) = &volume.device {
-        finding.explains(node);
+        finding.explains(Subject::Device(node.display().to_string()));
     }
     let (Some(number), Ok(disk)) = (volume.partition, u8::try_from(volume.disk)) else { return };
     if let Some(letter) = b'a'.checked_add(disk).filter(u8::is_ascii_lowercase).map(char::from) {
         for kind in ["vd", "sd", "xvd", "hd"] {
-            finding.explains(format!("/dev/{kind}{letter}{number}"));
+            finding.explains(Subject::Device(format!("/dev/{kind}{letter}{number}")));
         }
     }
-    finding.explains(format!("/dev/nvme{disk}n1p{number}"));
+    finding.explains(Subject::Device(format!("/dev/nvme{disk}n1p{number}")));
 }
 
 #[cfg(test)]

@@ -92,7 +92,7 @@ fn report(facts: &Facts, found: &mut Findings, of: &FileSystem, lack: Lack) -> R
     }
     finding
         .at_path(place)
-        .explains(of.tag())
+        .explains(of.subject())
         .note(left)
         .evidence(format!("statvfs {}", place.display()), numbers(told))
         .detail("size", told.size)

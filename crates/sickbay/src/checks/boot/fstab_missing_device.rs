@@ -13,10 +13,11 @@ use crate::facts::boot::fstab::{Fstab, mount_point};
 use crate::facts::login::accounts::Accounts;
 use crate::facts::system::release::{Init, System};
 use crate::facts::system::units::Units;
-use crate::model::finding::{Finding, Findings, Severity, Subject};
+use crate::model::finding::{Finding, Findings, Severity};
 use crate::model::outcome::Verdict;
 use crate::model::repair::{Change, Risk};
 use crate::model::stage::Stage;
+use crate::model::subject::Subject;
 use crate::{check, tr};
 
 check! {

@@ -56,7 +56,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             && let Ok(space) = facts.get::<Space>()
             && let Some(full) = space.full_below(facts, &kernel.path)
         {
-            finding.about(full.tag());
+            finding.about(full.subject());
         }
         match rebuild::offer(facts, version, &kernel.path) {
             Some((title, change)) => finding.repair(Risk::Safe, title, [change]),

@@ -9,6 +9,7 @@ use crate::mend::sysctl_lines::{offer, size, unbearable, winner};
 use crate::model::finding::Findings;
 use crate::model::outcome::{Skip, Verdict};
 use crate::model::stage::Stage;
+use crate::model::subject::Subject;
 use crate::{check, tr};
 
 check! {
@@ -74,7 +75,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         .at(file, assignment.span)
         .why(tr!("too little is left for the programs that start next: they are killed, and the boot stops"))
         .detail("vm.nr_hugepages", pages)
-        .explains("/proc/sys/vm/nr_hugepages")
+        .explains(Subject::Parameter("vm.nr_hugepages".to_owned()))
         .detail("Hugepagesize", page.saturating_mul(1024))
         .stops(Stage::Services);
     offer(finding, KEY, &lines, memory.as_deref().ok());

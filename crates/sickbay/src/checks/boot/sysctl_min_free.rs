@@ -7,6 +7,7 @@ use crate::mend::sysctl_lines::{offer, size, unbearable, winner};
 use crate::model::finding::{Findings, Severity};
 use crate::model::outcome::{Skip, Verdict};
 use crate::model::stage::Stage;
+use crate::model::subject::Subject;
 use crate::{check, tr};
 
 check! {
@@ -68,7 +69,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         .at(file, assignment.span)
         .why(tr!("programs get only what is above it: they cannot start, or are killed while memory is free"))
         .detail("vm.min_free_kbytes", kept)
-        .explains("/proc/sys/vm/min_free_kbytes");
+        .explains(Subject::Parameter("vm.min_free_kbytes".to_owned()));
     if finding.severity == Severity::Critical {
         finding.stops(Stage::Services);
     }

@@ -14,11 +14,12 @@ use crate::facts::packages::Packages;
 use crate::facts::packages::programs::has_kernel;
 use crate::facts::system::units::{ESSENTIAL, SSH, State, Unit, Units, masks, template, unit};
 use crate::mend::restore::restore;
-use crate::model::finding::{Findings, Severity, Subject};
+use crate::model::finding::{Findings, Severity};
 use crate::model::outcome::{Skip, Verdict};
 use crate::model::repair::{Change, Risk};
 use crate::model::source::SourceFile;
 use crate::model::stage::Stage;
+use crate::model::subject::Subject;
 use crate::model::text::Text;
 use crate::{check, tr};
 
@@ -169,14 +170,14 @@ fn judge(facts: &Facts, found: &mut Findings, name: &str, unit: &Unit, severity:
             found
                 .add(severity, tr!("{unit} is to start {path}, which does not exist", unit = name, path))
                 .at(file, *span)
-                .about(path)
+                .about(*path)
                 .about(real)
                 .explains(real)
         }
         Fault::NoVariables(file, span, path) => found
             .add(severity, tr!("{unit} reads its variables from {path}, which is gone", unit = name, path))
             .at(file, *span)
-            .about(path),
+            .about(*path),
     };
     finding.subject(Subject::Named(name.to_owned()));
     finding.detail("unit", name).why(match severity {

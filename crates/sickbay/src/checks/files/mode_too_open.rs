@@ -14,9 +14,10 @@ use crate::facts::packages::modes::{
 };
 use crate::facts::packages::owners::{NOBODY, Owners, usual_owner};
 use crate::mend::restore;
-use crate::model::finding::{Findings, Subject};
+use crate::model::finding::Findings;
 use crate::model::outcome::Verdict;
 use crate::model::repair::{Change, Risk};
+use crate::model::subject::Subject;
 use crate::{check, tr};
 
 check! {

@@ -9,9 +9,10 @@ use crate::facts::Facts;
 use crate::facts::packages::{Lost, PackagedFile, Packages, State, Survey, Weight};
 use crate::facts::system::release::{Init, System};
 use crate::mend::packaged::{basic_packages, by_package, named_elsewhere, names, of_package, offer, point};
-use crate::model::finding::{Findings, Severity, Subject};
+use crate::model::finding::{Findings, Severity};
 use crate::model::outcome::Verdict;
 use crate::model::repair::Risk;
+use crate::model::subject::Subject;
 use crate::{check, tr};
 
 check! {

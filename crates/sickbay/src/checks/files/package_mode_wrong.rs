@@ -11,9 +11,10 @@ use crate::facts::packages::modes::{MANY, RULES, mode_with_bits, needs_setuid, u
 use crate::facts::packages::owners::{Owners, Taken};
 use crate::facts::packages::{Exact, PackagedFile, Packages, Survey, System};
 use crate::mend::packaged::{basic_packages, by_package, named_elsewhere, names, point};
-use crate::model::finding::{Findings, Place, Severity, Subject};
+use crate::model::finding::{Findings, Severity};
 use crate::model::outcome::Verdict;
 use crate::model::repair::{Change, Risk};
+use crate::model::subject::Subject;
 use crate::{check, tr};
 
 check! {
@@ -151,7 +152,7 @@ fn tell_given_away(facts: &Facts, found: &mut Findings, owners: &Owners) {
     finding.detail("paths", count).detail("besides", owners.besides.len());
     let programs = owners.packaged.iter().filter(|taken| needs_setuid(&taken.path));
     for taken in programs.chain(&owners.packaged).take(SAMPLES) {
-        if !finding.places.iter().any(|place| matches!(place, Place::File { path, .. } if *path == taken.path)) {
+        if !finding.places.iter().any(|place| place.subject.path() == Some(&*taken.path)) {
             finding.at_path(&taken.path);
             finding.evidence(taken.path.display().to_string(), format!("owner {}:{}", taken.now.uid, taken.now.gid));
         }

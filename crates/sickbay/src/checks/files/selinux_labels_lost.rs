@@ -7,9 +7,10 @@ use crate::facts::Facts;
 use crate::facts::system::release::System;
 use crate::facts::system::selinux::Selinux;
 use crate::mend::selinux::permissive;
-use crate::model::finding::{Findings, Subject};
+use crate::model::finding::Findings;
 use crate::model::outcome::{Skip, Verdict};
 use crate::model::stage::Stage;
+use crate::model::subject::Subject;
 use crate::{check, tr};
 
 check! {

@@ -7,9 +7,10 @@ use sickbay_target::Metadata;
 use crate::facts::Facts;
 use crate::facts::packages::modes::{PROGRAMS, overridden_mode, packaged_mode};
 use crate::facts::packages::owners::{Owners, usual_owner};
-use crate::model::finding::{Findings, Subject};
+use crate::model::finding::Findings;
 use crate::model::outcome::Verdict;
 use crate::model::repair::{Change, Risk};
+use crate::model::subject::Subject;
 use crate::{check, tr};
 
 check! {

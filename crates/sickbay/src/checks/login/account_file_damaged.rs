@@ -7,10 +7,11 @@ use sickbay_target::FileKind;
 use crate::facts::Facts;
 use crate::facts::login::accounts::Accounts;
 use crate::facts::system::release::{Init, System};
-use crate::model::finding::{Findings, Severity, Subject};
+use crate::model::finding::{Findings, Severity};
 use crate::model::outcome::{Skip, Verdict};
 use crate::model::repair::{Change, Risk};
 use crate::model::stage::Stage;
+use crate::model::subject::Subject;
 use crate::{check, tr};
 
 check! {

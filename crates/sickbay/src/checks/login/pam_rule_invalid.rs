@@ -9,11 +9,12 @@ use sickbay_formats::pam::{self, Fault, Rule};
 use crate::facts::Facts;
 use crate::facts::login::pam::judge::{Attempt, Judgement, User, judge};
 use crate::facts::login::pam::{Pam, Service, is_damaged, respelt};
-use crate::model::finding::{Finding, Findings, Severity, Subject};
+use crate::model::finding::{Finding, Findings, Severity};
 use crate::model::outcome::{Skip, Verdict};
 use crate::model::repair::{Change, Risk};
 use crate::model::source::SourceFile;
 use crate::model::stage::Stage;
+use crate::model::subject::Subject;
 use crate::model::text::Text;
 use crate::{check, mend, tr};
 

@@ -6,9 +6,10 @@ use sickbay_formats::span::Span;
 use crate::facts::Facts;
 use crate::facts::logs::console::{stage, why};
 use crate::facts::logs::kernel_log::KernelLog;
-use crate::facts::logs::seen::{BOOT_PANIC, PANIC_ON_OOM};
+use crate::facts::logs::seen::{boot_panic, panic_on_oom};
 use crate::model::finding::{Findings, Line, Place, Severity};
 use crate::model::outcome::{Skip, Verdict as Told};
+use crate::model::subject::Subject;
 use crate::{check, tr};
 
 check! {
@@ -57,7 +58,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Told {
         let Said { line, text } = stop.said.clone();
         let span = Span { line, column: 1, len: text.chars().count() };
         finding.evidence(format!("{}:{line}", path.display()), text.clone());
-        finding.places.push(Place::File { path: path.clone(), line: Some(Line { span, text, label: None }) });
+        finding
+            .places
+            .push(Place { subject: Subject::Path(path.clone()), line: Some(Line { span, text, label: None }) });
         for said in &stop.also {
             finding.evidence(format!("{}:{}", path.display(), said.line), said.text.clone());
         }
@@ -74,10 +77,10 @@ fn run(facts: &Facts, found: &mut Findings) -> Told {
             .detail("boots", console.boots)
             .detail("kernel", console.kernel.as_deref());
         if stop.panic {
-            finding.explains(BOOT_PANIC);
+            finding.explains(boot_panic());
         }
         if stop.cause == Cause::OutOfMemory {
-            finding.about(PANIC_ON_OOM);
+            finding.about(panic_on_oom());
         }
         // What the kernel says of these file systems is a part of the same story.
         if matches!(

@@ -6,6 +6,7 @@ use crate::facts::Facts;
 use crate::facts::logs::seen::{Seen, kernel_log};
 use crate::model::finding::{Findings, Severity};
 use crate::model::outcome::Verdict;
+use crate::model::subject::Subject;
 use crate::{check, tr};
 
 check! {
@@ -43,8 +44,8 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let finding = found.add(log.severity(Severity::Error), text);
     seen.describe(finding);
     for device in devices {
-        finding.about(format!("/dev/{device}"));
-        finding.about(format!("/dev/{}", disk_of(device)));
+        finding.about(Subject::Device(format!("/dev/{device}")));
+        finding.about(Subject::Device(format!("/dev/{}", disk_of(device))));
     }
     finding.why(tr!(
         "files may be lost, and whatever writes there fails; look at the disk first, then check it unmounted"

@@ -6,6 +6,7 @@ use crate::facts::Facts;
 use crate::facts::logs::seen::{Seen, kernel_log};
 use crate::model::finding::{Findings, Severity};
 use crate::model::outcome::Verdict;
+use crate::model::subject::Subject;
 use crate::{check, tr};
 
 check! {
@@ -31,7 +32,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     seen.describe(finding);
     for device in &seen.each {
         // What happens to file systems on it is a consequence.
-        finding.explains(format!("/dev/{}", device.subject));
+        finding.explains(Subject::Device(format!("/dev/{}", device.subject)));
     }
     finding.why(tr!("data may be lost, and file systems on it turn read-only"));
     finding.by_hand(tr!(

@@ -3,7 +3,7 @@
 use sickbay_formats::kernel_log::Kind;
 
 use crate::facts::Facts;
-use crate::facts::logs::seen::{BOOT_PANIC, PANIC_ON_OOM, Seen, kernel_log};
+use crate::facts::logs::seen::{Seen, boot_panic, kernel_log, panic_on_oom};
 use crate::model::finding::{Findings, Severity};
 use crate::model::outcome::Verdict;
 use crate::{check, tr};
@@ -44,9 +44,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     if let Some(bug) = bugs.as_ref().and_then(|bugs| bugs.each.first()) {
         finding.note(tr!("before that: {words}", words = bug.words.as_str()));
     }
-    finding.about(BOOT_PANIC);
+    finding.about(boot_panic());
     if reason.contains("emory") {
-        finding.about(PANIC_ON_OOM);
+        finding.about(panic_on_oom());
     }
     finding
         .why(tr!("the machine stands still until it is restarted; kernel.panic decides whether it does that itself"));

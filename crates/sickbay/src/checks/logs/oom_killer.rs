@@ -5,7 +5,7 @@ use sickbay_formats::kernel_log::oom::{Constraint, Oom};
 use crate::facts::Facts;
 use crate::facts::logs::kernel_log::KernelLog;
 use crate::facts::logs::oom_story;
-use crate::facts::logs::seen::{PANIC_ON_OOM, kernel_log, times};
+use crate::facts::logs::seen::{kernel_log, panic_on_oom, times};
 use crate::model::finding::{Findings, Severity};
 use crate::model::outcome::Verdict;
 use crate::{check, tr};
@@ -85,5 +85,5 @@ fn report(log: &KernelLog, ooms: &[&Oom], found: &mut Findings) {
     }
     finding.why(oom_story::why(oom));
     finding.by_hand(oom_story::advice(oom));
-    finding.explains(PANIC_ON_OOM);
+    finding.explains(panic_on_oom());
 }

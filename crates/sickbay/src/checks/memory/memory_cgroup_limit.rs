@@ -7,6 +7,7 @@ use crate::facts::memory::cgroups::{Limited, MEMORY, Mounts};
 use crate::facts::memory::size;
 use crate::facts::system::kernel::MemInfo;
 use crate::model::finding::Findings;
+use crate::model::measured::Unit;
 use crate::model::outcome::Verdict;
 use crate::{check, tr};
 
@@ -57,6 +58,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
                 "what it asks for next is refused, and its processes are killed while the machine has memory left"
             ))
             .evidence(group.file.display().to_string(), group.limit.to_string())
+            .measured("memory.current", group.used as f64, Unit::Bytes, Some(group.limit as f64))
             .detail("limit", group.limit)
             .detail("used", group.used)
             .detail("unreclaimable", *kept)

@@ -2,13 +2,14 @@
 
 use crate::facts::Facts;
 use crate::facts::memory::ledger::number_in;
-use crate::facts::memory::{MEMINFO, size};
+use crate::facts::memory::size;
 use crate::facts::system::kernel::MemInfo;
 use crate::facts::system::sysctl_files::SysctlFiles;
 use crate::mend::sysctl_lines::{comment_all, unbearable};
 use crate::model::finding::{Findings, Severity};
 use crate::model::outcome::Verdict;
 use crate::model::repair::{Change, Risk};
+use crate::model::subject::Subject;
 use crate::{check, tr};
 
 check! {
@@ -55,9 +56,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         ),
     );
     finding
-        .at_sysctl(KEY)
-        .about("/proc/sys/vm/nr_hugepages")
-        .explains(MEMINFO)
+        .at_parameter(KEY)
+        .about(Subject::Parameter("vm.nr_hugepages".to_owned()))
+        .explains(Subject::Machine)
         .why(tr!("no program gets them unless it asks for huge pages; free shows them as used"))
         .detail("unused", unused.saturating_mul(1024))
         .detail("MemTotal", total.saturating_mul(1024));

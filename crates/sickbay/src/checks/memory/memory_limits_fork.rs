@@ -8,8 +8,9 @@ use crate::facts::Facts;
 use crate::facts::memory::cgroups::{Mounts, PIDS};
 use crate::facts::memory::processes::{Holder, Holders};
 use crate::facts::system::kernel::{parameter, running};
-use crate::model::finding::{Finding, Findings, Severity, Subject};
+use crate::model::finding::{Finding, Findings, Severity};
 use crate::model::outcome::Verdict;
+use crate::model::subject::Subject;
 use crate::model::text::Text;
 use crate::{check, tr};
 
@@ -44,7 +45,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             && near(threads, limit)
         {
             let text = tr!("{threads} processes and threads of {limit} that {key} allows", threads, limit, key);
-            report(found, text, threads, limit, most).at_sysctl(key).evidence("/proc/loadavg", threads.to_string());
+            report(found, text, threads, limit, most).at_parameter(key).evidence("/proc/loadavg", threads.to_string());
         }
     }
     if let Ok(mounts) = facts.get::<Mounts>() {

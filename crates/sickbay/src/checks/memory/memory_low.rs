@@ -5,7 +5,9 @@ use crate::facts::memory::ledger::{Ledger, Row};
 use crate::facts::memory::{MEMINFO, size};
 use crate::facts::system::kernel::MemInfo;
 use crate::model::finding::{Findings, Severity};
+use crate::model::measured::Unit;
 use crate::model::outcome::Verdict;
+use crate::model::subject::Subject;
 use crate::{check, tr};
 
 check! {
@@ -45,12 +47,13 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     );
     let finding = found.add(severity, text);
     finding
-        .about(MEMINFO)
+        .about(Subject::Machine)
         .evidence(MEMINFO, format!("MemFree: {} kB, MemAvailable: {available} kB", memory.kib("MemFree")))
         .evidence(
             MEMINFO,
             format!("SwapTotal: {} kB, SwapFree: {} kB", memory.kib("SwapTotal"), memory.kib("SwapFree")),
         )
+        .measured("MemAvailable", available as f64 * 1024.0, Unit::Bytes, Some(total as f64 * 1024.0))
         .detail("MemTotal", total.saturating_mul(1024))
         .detail("MemAvailable", available.saturating_mul(1024))
         .detail("ledger", ledger.details());

@@ -8,6 +8,7 @@ use crate::mend::sysctl_lines::winner;
 use crate::model::finding::{Findings, Severity};
 use crate::model::outcome::Verdict;
 use crate::model::repair::{Change, Risk};
+use crate::model::subject::Subject;
 use crate::{check, tr};
 
 check! {
@@ -56,7 +57,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         finding.why(tr!(
             "free shows them as free: forks fail, tmpfs says it is full, and the OOM killer comes while they lie idle"
         ));
-        finding.explains(MEMINFO)
+        finding.explains(Subject::Machine)
     } else if kept < chosen / 4 {
         let text = tr!(
             "the kernel keeps only {kept} of memory free; by itself it would keep {chosen}",
@@ -78,8 +79,8 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     };
     let available = memory.available();
     finding
-        .at_sysctl(KEY)
-        .about("/proc/sys/vm/min_free_kbytes")
+        .at_parameter(KEY)
+        .about(Subject::Parameter("vm.min_free_kbytes".to_owned()))
         .evidence(KEY, kept.to_string())
         .evidence(MEMINFO, format!("MemFree: {} kB, MemAvailable: {available} kB", memory.kib("MemFree")))
         .detail(KEY, kept)

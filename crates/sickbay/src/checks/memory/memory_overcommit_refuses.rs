@@ -7,6 +7,7 @@ use crate::facts::system::kernel::MemInfo;
 use crate::facts::system::sysctl_files::SysctlFiles;
 use crate::mend::sysctl_lines::{comment_all, unbearable};
 use crate::model::finding::{Findings, Severity};
+use crate::model::measured::Unit;
 use crate::model::outcome::Verdict;
 use crate::model::repair::{Change, Risk};
 use crate::{check, tr};
@@ -62,7 +63,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let formula = accounting.judge(left.saturating_mul(1024), &asker).rules.pop().map(|rule| rule.formula);
     let finding = found
         .add(severity, text)
-        .at_sysctl(KEY)
+        .at_parameter(KEY)
         .why(tr!("vm.overcommit_memory is 2: all programs together are promised at most CommitLimit, and what they never use counts too"))
         .evidence(
             "/proc/meminfo",
@@ -71,6 +72,12 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         .evidence("mm/util.c", formula.unwrap_or_default())
         .detail(KEY, 2)
         .detail("vm.overcommit_ratio", accounting.ratio)
+        .measured(
+            "Committed_AS",
+            value("Committed_AS") as f64 * 1024.0,
+            Unit::Bytes,
+            Some(value("CommitLimit") as f64 * 1024.0),
+        )
         .detail("CommitLimit", value("CommitLimit").saturating_mul(1024))
         .detail("Committed_AS", value("Committed_AS").saturating_mul(1024))
         .detail("headroom", left.saturating_mul(1024))

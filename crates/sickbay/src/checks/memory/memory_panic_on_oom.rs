@@ -39,7 +39,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         _ => (Severity::Note, tr!("the machine reboots when memory runs out, instead of killing a process")),
     };
     let finding = found.add(severity, text);
-    finding.at_sysctl(KEY).evidence(KEY, value.to_string()).evidence("kernel.panic", seconds.to_string());
+    finding.at_parameter(KEY).evidence(KEY, value.to_string()).evidence("kernel.panic", seconds.to_string());
     finding.detail(KEY, value).detail("kernel.panic", seconds);
     let files = facts.get::<SysctlFiles>();
     let lines = files.as_ref().map(|files| unbearable(files, KEY, |value| value == 0)).unwrap_or_default();

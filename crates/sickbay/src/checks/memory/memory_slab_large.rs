@@ -7,6 +7,7 @@ use crate::facts::memory::{MEMINFO, size};
 use crate::facts::system::kernel::MemInfo;
 use crate::model::finding::{Findings, Severity};
 use crate::model::outcome::{Skip, Verdict};
+use crate::model::subject::Subject;
 use crate::{check, tr};
 
 check! {
@@ -73,7 +74,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let finding = found.add(if leak { Severity::Warning } else { Severity::Note }, text);
     finding
         .at_path(MEMINFO)
-        .explains(MEMINFO)
+        .explains(Subject::Machine)
         .evidence(MEMINFO, format!("SReclaimable: {cached} kB, SUnreclaim: {kept} kB"))
         .detail("SReclaimable", cached.saturating_mul(1024))
         .detail("SUnreclaim", kept.saturating_mul(1024))

@@ -6,10 +6,12 @@ use sickbay_target::FileKind;
 
 use crate::facts::Facts;
 use crate::facts::memory::ledger::{Tmpfs, TmpfsMounts};
-use crate::facts::memory::{MEMINFO, size};
+use crate::facts::memory::size;
 use crate::facts::system::kernel::MemInfo;
 use crate::model::finding::{Findings, Severity};
+use crate::model::measured::Unit;
 use crate::model::outcome::Verdict;
+use crate::model::subject::Subject;
 use crate::{check, tr};
 
 check! {
@@ -45,7 +47,8 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         );
         finding
             .at_path(place)
-            .explains(MEMINFO)
+            .explains(Subject::Machine)
+            .measured("used", tmpfs.used as f64 * 1024.0, Unit::Bytes, Some(tmpfs.size as f64 * 1024.0))
             .detail("used", tmpfs.used.saturating_mul(1024))
             .detail("size", tmpfs.size.saturating_mul(1024))
             .detail("MemTotal", total.saturating_mul(1024));

@@ -9,6 +9,7 @@ use crate::facts::memory::{MEMINFO, size};
 use crate::facts::system::kernel::{Kernel, MemInfo};
 use crate::model::finding::Findings;
 use crate::model::outcome::Verdict;
+use crate::model::subject::Subject;
 use crate::{check, tr};
 
 check! {
@@ -39,7 +40,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let text =
         tr!("{lost} of {total} of memory are in no counter of the kernel", lost = size(lost), total = size(total));
     let finding = found.warning(text);
-    finding.at_path(MEMINFO).explains(MEMINFO).detail("ledger", ledger.details());
+    finding.at_path(MEMINFO).explains(Subject::Machine).detail("ledger", ledger.details());
     let modules = facts.file("/proc/modules").ok().flatten();
     let text = modules.as_ref().map(|file| file.bytes.as_slice()).unwrap_or_default();
     // The balloons of VMware and of old Hyper-V keep their pages without telling.

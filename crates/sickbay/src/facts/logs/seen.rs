@@ -6,6 +6,7 @@ use crate::facts::Facts;
 use crate::facts::logs::kernel_log::KernelLog;
 use crate::model::finding::{Finding, Findings};
 use crate::model::outcome::Skip;
+use crate::model::subject::Subject;
 use crate::model::text::Text;
 use crate::tr;
 
@@ -109,7 +110,11 @@ pub(crate) fn kernel_log(facts: &Facts, found: &mut Findings) -> Result<std::syn
 }
 
 /// Lets a panic that came of want of memory hang under the finding of that: see `oom-killer`.
-pub(crate) const PANIC_ON_OOM: &str = "/proc/sys/vm/panic_on_oom";
+pub(crate) fn panic_on_oom() -> Subject {
+    Subject::Parameter("vm.panic_on_oom".to_owned())
+}
 
 /// Lets a panic that stopped a boot hang under the finding of that: see `boot-stopped`.
-pub(crate) const BOOT_PANIC: &str = "/proc/sys/kernel/panic";
+pub(crate) fn boot_panic() -> Subject {
+    Subject::Parameter("kernel.panic".to_owned())
+}

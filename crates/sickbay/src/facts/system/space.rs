@@ -7,6 +7,7 @@ use sickbay_target::{FileSystemUse, Kind, Usage};
 
 use crate::facts::{Fact, Facts};
 use crate::model::outcome::Skip;
+use crate::model::subject::Subject;
 
 /// A file system, and what is short on it.
 #[derive(Clone, Debug)]
@@ -124,8 +125,8 @@ impl Space {
 
 impl FileSystem {
     /// A name for it as a cause: what could not be written because of it is about this.
-    pub fn tag(&self) -> PathBuf {
-        Path::new("/proc/mounts").join(self.place.strip_prefix("/").unwrap_or(&self.place))
+    pub fn subject(&self) -> Subject {
+        Subject::Mount(self.place.clone())
     }
 
     /// What it is used for, as far as can be seen in a few seconds.
