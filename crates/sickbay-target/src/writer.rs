@@ -10,11 +10,12 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FlockOperation, Gid, IFlags, Mode, OFlags, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 
+use crate::kernel_value::{kernel_path, plain_value};
 use crate::root::{FileKind, Metadata, Reason, Root};
 use crate::xattr;
 
@@ -327,17 +328,17 @@ impl Writer {
         lock().map_err(|e| entry.error("locked", e))
     }
 
-    /// Sets a parameter of the running kernel, named as sysctl(8) names it: `vm.nr_hugepages`,
-    /// `net.ipv4.conf.eth0/1.forwarding`. Lasts until the next boot.
+    /// Sets a value of the running kernel, by its name (see [`crate::kernel_path`]), and reads it back. Lasts until the next
+    /// boot.
     ///
     /// # Errors
-    /// `ENOSYS` for a target that does not run; `EINVAL` for what is no key; the kernel's.
-    pub fn write_sysctl(&self, key: &str, value: &str) -> Done {
-        let path = sysctl_path(key);
+    /// `ENOSYS` for a target that does not run; `EINVAL` for what may not be set, and where the kernel keeps another value; the
+    /// kernel's.
+    pub fn write_kernel(&self, name: &str, value: &str) -> Done {
+        let Some(path) = kernel_path(name) else {
+            return Err(error(Path::new(name), "set", Errno::INVAL.into()));
+        };
         let fail = |e: io::Error| error(&path, "set", e);
-        if path.components().any(|part| part == Component::ParentDir) {
-            return Err(fail(Errno::INVAL.into()));
-        }
         if !self.is_host {
             return Err(fail(Errno::NOSYS.into()));
         }
@@ -347,7 +348,10 @@ impl Writer {
         // One write: the kernel takes each write as a whole value.
         let line = format!("{value}\n");
         let written = rustix::io::write(&file, line.as_bytes()).map_err(|e| fail(e.into()))?;
-        if written == line.len() { Ok(()) } else { Err(fail(Errno::INVAL.into())) }
+        // The kernel may round, or do what it can of what was asked.
+        let kept = || Some(plain_value(&String::from_utf8_lossy(&self.root.read(&path).ok()?)));
+        let is_kept = written == line.len() && kept().is_none_or(|kept| kept == plain_value(value));
+        if is_kept { Ok(()) } else { Err(fail(Errno::INVAL.into())) }
     }
 
     /// Lets `change` make other flags (chattr(1)) of those of a file or directory.
@@ -549,19 +553,6 @@ fn unlink(dir: BorrowedFd<'_>, name: &OsStr) {
 fn timestamps(times: Times) -> Timestamps {
     let spec = |(seconds, nanoseconds): (i64, u32)| Timespec { tv_sec: seconds, tv_nsec: nanoseconds.into() };
     Timestamps { last_access: spec(times.atime), last_modification: spec(times.mtime) }
-}
-
-/// Where the kernel shows a parameter. As sysctl(8): a dot separates and a slash stands for a dot in a name, unless a
-/// slash comes first.
-pub fn sysctl_path(key: &str) -> PathBuf {
-    let slashes_first = key.find(['.', '/']).is_some_and(|at| key[at..].starts_with('/'));
-    let swap = |c| match c {
-        '.' => '/',
-        '/' => '.',
-        other => other,
-    };
-    let below: String = if slashes_first { key.to_owned() } else { key.chars().map(swap).collect() };
-    Path::new("/proc/sys").join(below.trim_start_matches('/'))
 }
 
 fn error(path: &Path, done: &'static str, source: io::Error) -> WriteError {

@@ -413,7 +413,7 @@ fn running(value: &str, boot: &str) -> (tempfile::TempDir, Arc<Target>) {
 }
 
 fn set_swappiness(target: &Target) -> Result<(), String> {
-    let sysctl = Change::Sysctl { key: "vm.swappiness".into(), before: "60".into(), after: "10".into() };
+    let sysctl = Change::kernel("vm.swappiness", "60", "10");
     let changes = vec![sysctl, Change::create("/etc/swap.conf", "vm.swappiness = 10\n", 0o644)];
     let repair = Repair { title: Text::verbatim("less"), risk: Risk::Safe, changes };
     rounds::make(target, None, repair).map_err(|error| error.text().render(Lang::En))
@@ -513,4 +513,26 @@ fn a_log_has_no_journal() {
         let (code, text) = run(arguments.iter().copied(), &log);
         assert!(code == Some(2) && text.contains("is a log"), "{arguments:?}: {text}");
     }
+}
+
+#[test]
+fn a_value_below_sys_is_set_read_back_and_taken_back() {
+    let (dir, target) = running("60\n", "one\n");
+    let file = "/sys/class/net/eth0/queues/rx-0/rps_cpus";
+    let at = dir.path().join(&file[1..]);
+    fs::create_dir_all(at.parent().expect("below")).expect("made");
+    fs::write(&at, "00000000\n").expect("written");
+    let set = |name: &str, after: &str| {
+        let changes = vec![Change::kernel(name, "0", after)];
+        let repair = Repair { title: Text::verbatim("spread"), risk: Risk::Safe, changes };
+        rounds::make(&target, None, repair).map_err(|error| error.text().render(Lang::En))
+    };
+    set(file, "f").expect("made");
+    assert_eq!(fs::read_to_string(&at).expect("readable"), "f\n");
+    let undone = take_back(&target, Force::No);
+    assert_eq!((undone.taken.len(), fs::read_to_string(&at).expect("readable").as_str()), (1, "0\n"));
+    // What may not be set is refused before anything is written.
+    fs::write(dir.path().join("sys/trigger"), "0\n").expect("written");
+    assert!(set("/sys/trigger", "1").is_err_and(|why| why.contains("is no kernel parameter")));
+    assert_eq!(fs::read_to_string(dir.path().join("sys/trigger")).expect("readable"), "0\n");
 }

@@ -177,7 +177,7 @@ fn repairs() -> Vec<(&'static str, Vec<Change>)> {
             ],
         ),
         ("a kernel parameter and its file", {
-            let sysctl = Change::Sysctl { key: "vm.swappiness".into(), before: "60".into(), after: "10".into() };
+            let sysctl = Change::kernel("vm.swappiness", "60", "10");
             vec![sysctl, Change::create("/etc/swap.conf", "vm.swappiness = 10\n", 0o644)]
         }),
     ]

@@ -6,8 +6,9 @@ use std::path::Path;
 use rustix::fs::{FileType, Mode};
 use rustix::io::Errno;
 
-use super::{Attributes, Times, WriteError, Writer, sysctl_path, write_all, write_with_holes};
+use super::{Attributes, Times, WriteError, Writer, write_all, write_with_holes};
 use crate::Flags;
+use crate::kernel_value::sysctl_path;
 use crate::root::{FileKind, Root};
 
 const TIMES: Times = Times { atime: (1_000_000_000, 1), mtime: (1_100_000_000, 999_999_999) };
@@ -234,14 +235,14 @@ fn a_lock_keeps_others_out_until_it_is_dropped() {
 #[test]
 fn kernel_parameters_are_for_the_host() {
     let tree = Tree::new();
-    assert_eq!(errno(tree.writer.write_sysctl("vm.swappiness", "60")), Some(Errno::NOSYS));
+    assert_eq!(errno(tree.writer.write_kernel("vm.swappiness", "60")), Some(Errno::NOSYS));
     let host = Writer::new(Root::host().unwrap(), true);
     let before = fs::read_to_string("/proc/sys/vm/swappiness").unwrap();
-    host.write_sysctl("vm.swappiness", before.trim()).unwrap();
+    host.write_kernel("vm.swappiness", before.trim()).unwrap();
     assert_eq!(fs::read_to_string("/proc/sys/vm/swappiness").unwrap(), before);
-    assert_eq!(errno(host.write_sysctl("vm.swappiness", "many")), Some(Errno::INVAL));
-    assert_eq!(errno(host.write_sysctl("vm.no_such_key", "1")), Some(Errno::NOENT));
-    assert_eq!(errno(host.write_sysctl("vm/../../../etc/hostname", "x")), Some(Errno::INVAL));
+    assert_eq!(errno(host.write_kernel("vm.swappiness", "many")), Some(Errno::INVAL));
+    assert_eq!(errno(host.write_kernel("vm.no_such_key", "1")), Some(Errno::NOENT));
+    assert_eq!(errno(host.write_kernel("vm/../../../etc/hostname", "x")), Some(Errno::INVAL));
     assert_eq!(sysctl_path("net.ipv4.conf.eth0/1.forwarding"), path("/proc/sys/net/ipv4/conf/eth0.1/forwarding"));
     assert_eq!(sysctl_path("net/ipv4/conf/eth0.1/forwarding"), path("/proc/sys/net/ipv4/conf/eth0.1/forwarding"));
 }

@@ -134,10 +134,11 @@ pub enum Change {
         /// The checker.
         program: &'static str,
     },
-    /// Sets a kernel parameter of the running machine.
-    Sysctl {
-        /// Dotted name.
-        key: String,
+    /// Sets a value of the running kernel, until the next boot.
+    Kernel {
+        /// A parameter by its dotted name, or one of the files below `/proc` and `/sys` that may be set
+        /// ([`sickbay_target::kernel_path`]).
+        name: String,
         /// The value that the diagnosis saw.
         before: String,
         /// The new value.
@@ -177,6 +178,11 @@ impl Change {
         Change::Link { path: path.as_ref().to_owned(), target: target.as_ref().to_owned() }
     }
 
+    /// Sets a value of the running kernel.
+    pub fn kernel(name: impl Into<String>, before: impl Into<String>, after: impl Into<String>) -> Change {
+        Change::Kernel { name: name.into(), before: before.into(), after: after.into() }
+    }
+
     /// Copies from the donor.
     pub fn copy_from_donor(path: impl AsRef<Path>) -> Change {
         Change::CopyFromDonor { path: path.as_ref().to_owned() }
@@ -194,7 +200,7 @@ impl Change {
             | Change::Owner { path, .. }
             | Change::CopyFromDonor { path } => Some(path),
             Change::Rebuild(rebuild) => Some(&rebuild.path),
-            Change::CheckFileSystem { .. } | Change::Sysctl { .. } | Change::WriteDisk { .. } => None,
+            Change::CheckFileSystem { .. } | Change::Kernel { .. } | Change::WriteDisk { .. } => None,
         }
     }
 
@@ -242,7 +248,12 @@ impl Change {
             Change::CheckFileSystem { name, program, .. } => {
                 tr!("write what {program} did to a copy of {volume}", program = *program, volume = name)
             }
-            Change::Sysctl { key, before, after } => tr!("sysctl {key}: {before} -> {after}", key, before, after),
+            Change::Kernel { name, before, after } if name.starts_with('/') => {
+                tr!("{name}: {before} -> {after}", name, before, after)
+            }
+            Change::Kernel { name, before, after } => {
+                tr!("sysctl {key}: {before} -> {after}", key = name, before, after)
+            }
             Change::WriteDisk { disk, offset, after, .. } => {
                 tr!(
                     "write {bytes} {bytes?byte|bytes} at offset {offset} of disk {disk}",

@@ -7,7 +7,9 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sickbay_target::{Disk, FileKind, Flags, Inside, ReadError, Reason, Root, Target, Times, WriteError, Writer};
+use sickbay_target::{
+    Disk, FileKind, Flags, Inside, ReadError, Reason, Root, Target, Times, WriteError, Writer, kernel_path, plain_value,
+};
 
 use super::journal::{Attrs, Content, Entry, Journal, Name, Node, Op, flag_letters, flags_of};
 use super::plan::Step;
@@ -151,9 +153,9 @@ fn prepare(shop: &Workshop<'_>, journal: &Journal<'_>, id: &str, step: &Step, wo
                 remember_flags(root, path, &mut entry)?;
                 entry.ops.push(Op::Path { path: Name::of(path), before, after, link });
             }
-            Work::Sysctl { key, before, after } => {
-                let (key, before, after) = (key.clone(), before.clone(), after.clone());
-                entry.ops.push(Op::Sysctl { key, before, after, boot_id: boot_id(root) });
+            Work::Kernel { name, before, after } => {
+                let (name, before, after) = (name.clone(), before.clone(), after.clone());
+                entry.ops.push(Op::Kernel { name, before, after, boot_id: boot_id(root) });
             }
             Work::Disk { disk, offset, before, after } => {
                 let (before, after) = (keep(before)?, keep(after)?);
@@ -246,16 +248,10 @@ pub(crate) fn boot_id(root: &Root) -> Option<String> {
     Some(String::from_utf8_lossy(&bytes).trim().to_owned())
 }
 
-/// The value of a kernel parameter, its blanks as one.
-pub(crate) fn sysctl(root: &Root, key: &str) -> Result<String, Error> {
-    let path = sickbay_target::sysctl_path(key);
-    let bytes = root.read(&path)?;
-    Ok(plain_value(&String::from_utf8_lossy(&bytes)))
-}
-
-/// Blanks between the numbers of a value are tabs in what the kernel says.
-pub(crate) fn plain_value(value: &str) -> String {
-    value.split_whitespace().collect::<Vec<_>>().join(" ")
+/// A value of the running kernel, in the form in which two are compared.
+pub(crate) fn kernel_value(root: &Root, name: &str) -> Result<String, Error> {
+    let path = kernel_path(name).ok_or_else(|| Error::Refused(tr!("{key} is no kernel parameter", key = name)))?;
+    Ok(plain_value(&String::from_utf8_lossy(&root.read(&path)?)))
 }
 
 /// A file with several names: the others may be older backups, which share what did not change. They keep theirs, so that a change of
@@ -302,7 +298,7 @@ fn not_onto_what_was_cut_off(target: &Target, journal: &Journal<'_>, work: &[Wor
                 // What is put into a directory that goes keeps it from going.
                 Op::Path { path: known, before: Node::Absent, .. } => path.starts_with(known.path()),
                 Op::Path { path: known, .. } => path == known.path(),
-                Op::Sysctl { .. } | Op::Disk { .. } => false,
+                Op::Kernel { .. } | Op::Disk { .. } => false,
             };
             if entry.ops.iter().any(is_built_on) {
                 let id = id.as_str();
@@ -320,7 +316,7 @@ fn not_onto_what_was_cut_off(target: &Target, journal: &Journal<'_>, work: &[Wor
 /// A change, resolved: which path becomes what.
 enum Work {
     Path { path: PathBuf, kind: Touch, after: New },
-    Sysctl { key: String, before: String, after: String },
+    Kernel { name: String, before: String, after: String },
     Disk { disk: usize, offset: u64, before: Vec<u8>, after: Vec<u8> },
 }
 
@@ -328,7 +324,7 @@ impl Work {
     fn path(&self) -> Option<&Path> {
         match self {
             Work::Path { path, .. } => Some(path),
-            Work::Sysctl { .. } | Work::Disk { .. } => None,
+            Work::Kernel { .. } | Work::Disk { .. } => None,
         }
     }
 }
@@ -410,11 +406,11 @@ fn expand(shop: &Workshop<'_>, change: &Change, work: &mut Vec<Work>) -> Result<
         Change::CheckFileSystem { .. } => {
             return Err(Error::Refused(tr!("a file system is mended by itself, not together with anything else")));
         }
-        Change::Sysctl { key, before, after } => {
-            if sysctl(root, key)? != plain_value(before) {
-                return Err(Error::Refused(tr!("{key} has changed since it was looked at", key)));
+        Change::Kernel { name, before, after } => {
+            if kernel_value(root, name)? != plain_value(before) {
+                return Err(Error::Refused(tr!("{key} has changed since it was looked at", key = name)));
             }
-            work.push(Work::Sysctl { key: key.clone(), before: before.clone(), after: after.clone() });
+            work.push(Work::Kernel { name: name.clone(), before: before.clone(), after: after.clone() });
         }
         Change::WriteDisk { disk, offset, before, after } => {
             if before.len() != after.len() {
@@ -653,7 +649,7 @@ fn check_room(root: &Root, journal: &Journal<'_>, work: &[Work]) -> Result<(), E
             Work::Disk { before, after, .. } => {
                 need(&mut rooms, store, &home, &[before.len() as u64, after.len() as u64]);
             }
-            Work::Path { .. } | Work::Sysctl { .. } => {}
+            Work::Path { .. } | Work::Kernel { .. } => {}
         }
     }
     need(&mut rooms, store, &home, &[1, 1, 1, said, 0]);
@@ -728,8 +724,8 @@ pub(crate) fn perform(
             }
             become_node(shop, journal, id, &path, before)
         }
-        Op::Sysctl { key, before, after, .. } => {
-            Ok(shop.writer.write_sysctl(key, if forward { after } else { before })?)
+        Op::Kernel { name, before, after, .. } => {
+            Ok(shop.writer.write_kernel(name, if forward { after } else { before })?)
         }
         Op::Disk { disk, offset, before, after } => {
             let bytes = journal.kept(id, if forward { after } else { before })?;

@@ -204,10 +204,12 @@ pub enum Op {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         link: Option<String>,
     },
-    /// A kernel parameter gets another value.
-    Sysctl {
-        /// Dotted name.
-        key: String,
+    /// A value of the running kernel becomes another. The names in the file are older than what else can be set by now.
+    #[serde(rename = "sysctl")]
+    Kernel {
+        /// As [`crate::model::repair::Change::Kernel`] names it.
+        #[serde(rename = "key")]
+        name: String,
         /// Former value.
         before: String,
         /// New value.

@@ -6,7 +6,7 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path};
 
-use sickbay_target::{FileKind, Reason, Target};
+use sickbay_target::{FileKind, Reason, Target, kernel_path};
 
 use super::apply::{Error, only_on_the_target};
 use super::journal::{Attrs, Content, Entry, Journal, Node, Op};
@@ -43,11 +43,11 @@ pub(crate) fn judge(target: &Target, journal: &Journal<'_>, id: &str, entry: &En
                     only_on_the_target(target, &former)?;
                 }
             }
-            Op::Sysctl { key, before, after, .. } => {
+            Op::Kernel { name, before, after, .. } => {
                 let plain = |text: &str| text.len() < 1024 && !text.bytes().any(|byte| byte == 0);
-                let is_key = key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-/:*".contains(&byte));
-                if !is_key || key.contains("..") || key.is_empty() || !plain(before) || !plain(after) {
-                    return refuse(tr!("{key} is no kernel parameter", key));
+                let is_key = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-/:*".contains(&byte));
+                if !is_key || kernel_path(name).is_none() || !plain(before) || !plain(after) {
+                    return refuse(tr!("{key} is no kernel parameter", key = name));
                 }
             }
             Op::Disk { disk, before, after, .. } => {
@@ -184,8 +184,8 @@ pub(crate) fn effects(target: &Target, entry: &Entry) -> Vec<Text> {
                 ),
             }
         }
-        Op::Sysctl { key, before, after, .. } => {
-            tr!("sysctl {key}: {before} -> {after}", key, before = after, after = before)
+        Op::Kernel { name, before, after, .. } => {
+            tr!("sysctl {key}: {before} -> {after}", key = name, before = after, after = before)
         }
         Op::Disk { disk, offset, .. } => {
             let name = target.disks.get(*disk).map_or_else(|| disk.to_string(), |disk| disk.name.clone());

@@ -2,11 +2,9 @@
 
 use std::path::PathBuf;
 
-use sickbay_target::{Kind, Target, Times};
+use sickbay_target::{Kind, Target, Times, plain_value};
 
-use super::apply::{
-    Direction, Error, Workshop, boot_id, clear_flags, disk_bytes, perform, plain_value, set_flags, sysctl,
-};
+use super::apply::{Direction, Error, Workshop, boot_id, clear_flags, disk_bytes, kernel_value, perform, set_flags};
 use super::held::is_made_of;
 use super::journal::{Content, Entry, Journal, Node, Op, writer_of};
 use super::trust::{effects, judge};
@@ -142,7 +140,7 @@ pub fn undo(
 pub(crate) fn touched(entry: &Entry) -> Vec<PathBuf> {
     let name = |op: &Op| match op {
         Op::Path { path, .. } => path.path(),
-        Op::Sysctl { key, .. } => PathBuf::from(format!("sysctl {key}")),
+        Op::Kernel { name, .. } => PathBuf::from(format!("sysctl {name}")),
         Op::Disk { disk, .. } => PathBuf::from(format!("disk {disk}")),
     };
     entry.ops.iter().map(name).collect()
@@ -191,10 +189,14 @@ fn put_back(
     let root = shop.target.root();
     for op in entry.ops.iter().rev() {
         match op {
-            Op::Sysctl { key, .. } if is_of_another_boot(shop.target, entry, op) => {
-                notes.push(tr!("{key} was set for a boot that is over: the running kernel has its own value", key));
+            Op::Kernel { name, .. } if is_of_another_boot(shop.target, entry, op) => {
+                notes.push(tr!(
+                    "{key} was set for a boot that is over: the running kernel has its own value",
+                    key = name
+                ));
             }
-            Op::Sysctl { key, before, .. } if sysctl(root, key).is_ok_and(|now| now == plain_value(before)) => {}
+            Op::Kernel { name, before, .. } if kernel_value(root, name).is_ok_and(|now| now == plain_value(before)) => {
+            }
             _ => perform(shop, journal, id, op, Direction::Back)?,
         }
     }
@@ -214,7 +216,7 @@ fn put_back(
 
 /// Whether a kernel parameter was set in a kernel that does not run any more, whose values are gone with it.
 fn is_of_another_boot(target: &Target, entry: &Entry, op: &Op) -> bool {
-    let Op::Sysctl { boot_id: then, .. } = op else { return false };
+    let Op::Kernel { boot_id: then, .. } = op else { return false };
     if target.kind != Kind::Host {
         return true;
     }
@@ -284,17 +286,17 @@ fn refuse_if_changed_since(
                 id
             )))
         }
-        Op::Sysctl { key, before, after, .. } => {
+        Op::Kernel { name, before, after, .. } => {
             if is_of_another_boot(shop.target, entry, op) {
                 return Ok(());
             }
-            let now = sysctl(shop.target.root(), key)?;
+            let now = kernel_value(shop.target.root(), name)?;
             if now == plain_value(after) || now == plain_value(before) {
                 return Ok(());
             }
             Err(Error::Refused(tr!(
                 "{key} was changed after repair {id}; undo it with --force to lose that change",
-                key,
+                key = name,
                 id
             )))
         }

@@ -78,7 +78,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     for (file, assignment, _) in &lines {
         finding.at(file, assignment.span);
     }
-    let change = Change::Sysctl { key: KEY.to_owned(), before: pool.total.to_string(), after: used.to_string() };
+    let change = Change::kernel(KEY, pool.total.to_string(), used.to_string());
     let mut changes = vec![change];
     if used == 0 {
         changes.extend(comment_all(&lines));

@@ -88,7 +88,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         .detail("MemFree", memory.kib("MemFree").saturating_mul(1024))
         .detail("MemAvailable", available.saturating_mul(1024));
     let value = set.filter(|set| (chosen / 4..=total / 5).contains(set)).unwrap_or(chosen);
-    let change = Change::Sysctl { key: KEY.to_owned(), before: kept.to_string(), after: value.to_string() };
+    let change = Change::kernel(KEY, kept.to_string(), value.to_string());
     finding.repair(Risk::Safe, tr!("set {key} to {value}", key = KEY, value), [change]);
     Ok(())
 }

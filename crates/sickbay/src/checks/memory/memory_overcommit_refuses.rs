@@ -82,7 +82,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         .detail("Committed_AS", value("Committed_AS").saturating_mul(1024))
         .detail("headroom", left.saturating_mul(1024))
         .detail("MemAvailable", memory.available().saturating_mul(1024));
-    let mut changes = vec![Change::Sysctl { key: KEY.to_owned(), before: "2".to_owned(), after: "0".to_owned() }];
+    let mut changes = vec![Change::kernel(KEY, "2", "0")];
     let files = facts.get::<SysctlFiles>();
     let lines = files.as_ref().map(|files| unbearable(files, KEY, |mode| mode != 2)).unwrap_or_default();
     for (file, assignment, _) in &lines {

@@ -46,7 +46,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     for (file, assignment, _) in &lines {
         finding.at(file, assignment.span);
     }
-    let mut changes = vec![Change::Sysctl { key: KEY.to_owned(), before: value.to_string(), after: "0".to_owned() }];
+    let mut changes = vec![Change::kernel(KEY, value.to_string(), "0")];
     changes.extend(comment_all(&lines));
     finding.repair(Risk::Risky, tr!("set {key} to {value}, the kernel's default", key = KEY, value = 0), changes);
     Ok(())
