@@ -5,6 +5,7 @@ use std::ops::Range;
 use bstr::{BStr, BString, ByteSlice};
 
 use crate::lines::{self, Line};
+use crate::octal;
 use crate::span::Span;
 
 /// A field of a line: its value with the escapes (`\040`) resolved, and where it stands.
@@ -233,6 +234,11 @@ impl Entry {
         self.fstype() == "swap"
     }
 
+    /// The value of an option of the fourth field: `subvol=`.
+    pub fn option(&self, name: &str) -> Option<&BStr> {
+        self.options().find_map(|option| Some(BStr::new(option.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?)))
+    }
+
     /// Where a field stands, else the whole line.
     pub fn span(&self, field: usize) -> Span {
         self.fields.get(field).map_or(self.whole, |field| field.span)
@@ -276,19 +282,7 @@ fn words(text: &[u8]) -> impl Iterator<Item = Range<usize>> {
 }
 
 fn unescaped(word: &[u8]) -> BString {
-    let word = word.strip_suffix(b"\r").unwrap_or(word);
-    let mut out = Vec::with_capacity(word.len());
-    let mut rest = word;
-    while let [first, tail @ ..] = rest {
-        if let (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', after @ ..]) = (*first, tail) {
-            out.push((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'));
-            rest = after;
-        } else {
-            out.push(*first);
-            rest = tail;
-        }
-    }
-    out.into()
+    octal::unescaped(word.strip_suffix(b"\r").unwrap_or(word))
 }
 
 fn defect(text: &[u8], entry: &Entry) -> Option<Defect> {

@@ -46,6 +46,7 @@ pub mod modprobe;
 pub mod modules;
 pub mod mount_options;
 pub mod nsswitch;
+pub mod octal;
 pub mod os_release;
 pub mod pam;
 pub mod procfs;

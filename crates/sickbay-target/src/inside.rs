@@ -11,9 +11,11 @@ mod walls;
 
 pub(crate) use filter::Instruction;
 
+use std::ffi::OsStr;
 use std::ffi::{CString, OsString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -21,6 +23,7 @@ use std::time::Duration;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount, mount_bind, mount_remount};
+use sickbay_formats::procfs::mountinfo;
 
 use crate::command::{self, CommandError, Output};
 use crate::writer::{Attributes, Times, Writer};
@@ -322,45 +325,21 @@ fn make_dir(path: &Path) -> io::Result<()> {
 
 /// Directories below the target's root, relative to it, on which a file system with the system's own files is mounted.
 fn mounted_below(root: &Path) -> io::Result<Vec<PathBuf>> {
-    const KINDS: [&[u8]; 10] =
-        [b"ext2", b"ext3", b"ext4", b"xfs", b"btrfs", b"f2fs", b"zfs", b"vfat", b"reiserfs", b"jfs"];
+    const KINDS: [&str; 10] = ["ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "zfs", "vfat", "reiserfs", "jfs"];
     const PLACES: [&str; 6] = ["boot", "efi", "etc", "opt", "usr", "var"];
     let table = Root::host().map_err(io::Error::other)?;
     let path = format!("/proc/self/task/{}/mountinfo", rustix::thread::gettid().as_raw_nonzero());
     let text = table.read(path).map_err(io::Error::other)?;
-    let mut found: Vec<PathBuf> = text
-        .split(|byte| *byte == b'\n')
-        .filter_map(|line| {
-            let mut words = line.split(|byte| *byte == b' ');
-            let place = words.nth(4).map(unescaped)?;
-            let kind = words.skip_while(|word| *word != b"-").nth(1)?;
-            let place = PathBuf::from(OsString::from_vec(place));
+    let mut found: Vec<PathBuf> = mountinfo::parse(&text)
+        .iter()
+        .filter_map(|mount| {
+            let place = Path::new(OsStr::from_bytes(&mount.place));
             let below = place.strip_prefix(root).ok()?.to_owned();
             let top = below.components().next()?.as_os_str().to_str()?.to_owned();
-            (KINDS.contains(&kind) && PLACES.contains(&top.as_str())).then_some(below)
+            (KINDS.contains(&mount.fstype.as_str()) && PLACES.contains(&top.as_str())).then_some(below)
         })
         .collect();
     found.sort_by_key(|place| place.components().count());
     found.dedup();
     Ok(found)
-}
-
-/// A word of mountinfo, in which blanks and the like are written as `\040` (proc(5)).
-fn unescaped(word: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut rest = word;
-    while let Some((byte, after)) = rest.split_first() {
-        let digits = rest.get(1..4).filter(|_| *byte == b'\\').and_then(|digits| std::str::from_utf8(digits).ok());
-        match digits.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
-            Some(plain) => {
-                out.push(plain);
-                rest = rest.get(4..).unwrap_or_default();
-            }
-            None => {
-                out.push(*byte);
-                rest = after;
-            }
-        }
-    }
-    out
 }

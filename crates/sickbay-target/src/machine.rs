@@ -1,10 +1,14 @@
 //! The disks of this machine: what a running system can mount, and which disk a mounted root lies on.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+use sickbay_formats::procfs::mountinfo::{self, Mount};
 
 use crate::table::Table;
 use crate::target::{NoVolumes, Volume};
@@ -243,45 +247,8 @@ fn loop_at(image: &Path, start: u64) -> Option<PathBuf> {
         .or_else(|| partition_node(attached.iter().find(begins_at(0))?, start))
 }
 
-/// One line of /proc/self/mountinfo (proc(5)).
-struct Mount {
-    id: String,
-    device: String,
-    /// Which directory of the file system is seen there: `/`, unless it is a part of it that was mounted by `--bind`.
-    part: String,
-    place: PathBuf,
-    fstype: String,
-    source: String,
-}
-
 fn mounts() -> Vec<Mount> {
-    let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let mount = |line: &str| {
-        let (own, of_file_system) = line.split_once(" - ")?;
-        let mut fields = own.split(' ');
-        let (id, device, part) = (fields.next()?, fields.nth(1)?, fields.next()?);
-        let place = unescape(fields.next()?);
-        let (fstype, rest) = of_file_system.split_once(' ')?;
-        let source = rest.split(' ').next()?;
-        Some(Mount {
-            id: id.into(),
-            device: device.into(),
-            part: part.into(),
-            place: place.into(),
-            fstype: fstype.into(),
-            source: unescape(source),
-        })
-    };
-    text.lines().filter_map(mount).collect()
-}
-
-/// Blanks and backslashes stand there in octal.
-pub(crate) fn unescape(text: &str) -> String {
-    let mut plain = text.to_owned();
-    for (code, character) in [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")] {
-        plain = plain.replace(code, character);
-    }
-    plain
+    mountinfo::parse(&fs::read("/proc/self/mountinfo").unwrap_or_default())
 }
 
 /// The device number that a mount comes from, as "major:minor"; btrfs shows one of its own.
@@ -289,7 +256,7 @@ fn origin(mount: &Mount) -> String {
     if !mount.device.starts_with("0:") {
         return mount.device.clone();
     }
-    fs::metadata(&mount.source).map(|m| number(m.rdev())).unwrap_or_default()
+    fs::metadata(OsStr::from_bytes(&mount.source)).map(|m| number(m.rdev())).unwrap_or_default()
 }
 
 fn number(device: u64) -> String {
@@ -299,7 +266,7 @@ fn number(device: u64) -> String {
 /// Says of the volumes which are mounted at `root` and below it.
 fn mark_mounts(volumes: &mut [Volume], root: &Path) {
     for mount in mounts() {
-        let Ok(below) = mount.place.strip_prefix(root) else { continue };
+        let Ok(below) = Path::new(OsStr::from_bytes(&mount.place)).strip_prefix(root) else { continue };
         let origin = origin(&mount);
         for volume in volumes.iter_mut().filter(|volume| volume.mounted_on.is_none()) {
             let node = volume.device.as_ref().and_then(|node| fs::metadata(node).ok());
@@ -319,13 +286,13 @@ fn disks_below(root: &Root) -> Result<Vec<PathBuf>, NoVolumes> {
     if matches!(fs::metadata("/proc/self/mountinfo"), Err(error) if error.kind() == io::ErrorKind::NotFound) {
         return Err(NoVolumes::None("/proc is not mounted here: a chroot, or a container".into()));
     }
-    let id = sys::mount_id(root.as_dir()).map(|id| id.to_string());
-    let mount = mounts().into_iter().find(|mount| Some(&mount.id) == id.as_ref());
+    let id = sys::mount_id(root.as_dir());
+    let mount = mounts().into_iter().find(|mount| Some(mount.id) == id);
     let mount = mount.ok_or_else(|| NoVolumes::Unread("the mount that it belongs to cannot be told".into()))?;
     // The uppermost directory of a subvolume has the number 256 (BTRFS_FIRST_FREE_OBJECTID).
     let is_subvolume = || mount.fstype == "btrfs" && root.stat("/").is_ok_and(|found| found.ino == 256);
-    if mount.part != "/" && !is_subvolume() {
-        let why = format!("it is a directory and has no disks: {} of another file system is mounted on it", mount.part);
+    if mount.root != "/" && !is_subvolume() {
+        let why = format!("it is a directory and has no disks: {} of another file system is mounted on it", mount.root);
         return Err(NoVolumes::None(why));
     }
     let sys = PathBuf::from(format!("/sys/dev/block/{}", origin(&mount)));
@@ -443,7 +410,6 @@ mod tests {
         assert_eq!(split_mapped("vg-root"), Some(("vg".into(), "root".into())));
         assert_eq!(split_mapped("vg--01-lv--root"), Some(("vg-01".into(), "lv-root".into())));
         assert_eq!(split_mapped("luks"), None);
-        assert_eq!(unescape("/mnt/a\\040b"), "/mnt/a b");
     }
 
     #[test]

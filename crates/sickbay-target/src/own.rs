@@ -3,13 +3,16 @@
 //! Who rescues a system mounts things of the helper's below its root, as every guide says: `/dev`, `/proc`, `/run`, a
 //! directory with packages. What is written there is written to the helper.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::path::{Path, PathBuf};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use rustix::fs::{AtFlags, OFlags, StatxFlags};
 
-use crate::machine::unescape;
+use sickbay_formats::procfs::mountinfo::{self, Mount};
+
 use crate::{Kind, ReadError, Reason, Target};
 
 /// File systems that the kernel or a program of this machine makes up, or that are gone with its next start.
@@ -87,28 +90,13 @@ fn mount_of(fd: BorrowedFd<'_>) -> Option<u64> {
 /// Whether a mount brings a file system that lasts and that is mounted nowhere but at and below the directory `root`.
 fn is_only_below(mount: u64, root: BorrowedFd<'_>) -> bool {
     let Ok(root) = fs::read_link(format!("/proc/self/fd/{}", root.as_raw_fd())) else { return false };
-    let Ok(text) = fs::read_to_string("/proc/self/mountinfo") else { return false };
-    let mounts: Vec<Mount<'_>> = text.lines().filter_map(Mount::of_line).collect();
+    let Ok(text) = fs::read("/proc/self/mountinfo") else { return false };
+    let mounts = mountinfo::parse(&text);
     let Some(found) = mounts.iter().find(|other| other.id == mount) else { return false };
-    let brings_the_same = |other: &&Mount<'_>| other.device == found.device;
-    !PASSING.contains(&found.fstype)
-        && mounts.iter().filter(brings_the_same).all(|other| other.place.starts_with(&root))
-}
-
-/// One line of /proc/self/mountinfo (proc(5)).
-struct Mount<'l> {
-    id: u64,
-    device: &'l str,
-    place: PathBuf,
-    fstype: &'l str,
-}
-
-impl<'l> Mount<'l> {
-    fn of_line(line: &'l str) -> Option<Mount<'l>> {
-        let (own, of_file_system) = line.split_once(" - ")?;
-        let mut fields = own.split(' ');
-        let (id, device) = (fields.next()?.parse().ok()?, fields.nth(1)?);
-        let place = PathBuf::from(unescape(fields.nth(1)?));
-        Some(Mount { id, device, place, fstype: of_file_system.split(' ').next()? })
-    }
+    let brings_the_same = |other: &&Mount| other.device == found.device;
+    !PASSING.contains(&found.fstype.as_str())
+        && mounts
+            .iter()
+            .filter(brings_the_same)
+            .all(|other| Path::new(OsStr::from_bytes(&other.place)).starts_with(&root))
 }

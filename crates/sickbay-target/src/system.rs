@@ -15,6 +15,8 @@ use rustix::mount::MountFlags;
 use self::examination::Failure;
 pub(crate) use self::looks::has_skeleton;
 use self::looks::{Looks, look};
+use sickbay_formats::fstab::{self, Entry, Source};
+
 use crate::checker::{self, Examined};
 use crate::loops::Loop;
 use crate::mounts::{self, Mounts, Recipe};
@@ -51,7 +53,7 @@ struct Candidate {
 
 /// A volume, as fstab(5) wants it mounted.
 struct Line {
-    spec: String,
+    source: Source,
     place: PathBuf,
     subvolume: Option<String>,
 }
@@ -235,7 +237,7 @@ impl System {
     ) {
         let root_volume = candidates.get(root_at).map(|candidate| candidate.volume);
         for line in lines(root) {
-            let Some(index) = resolve(&line.spec, placed) else { continue };
+            let Some(index) = resolve(&line.source, placed) else { continue };
             // The subvolumes of the root's own btrfs are mounted as often as they are named.
             if Some(index) == root_volume && line.subvolume.is_none() {
                 continue;
@@ -412,30 +414,25 @@ fn no_root(path: &Path, placed: &[Placed], failures: &[Failure]) -> OpenError {
     OpenError::NoRoot { path, found: if found.is_empty() { "no partition".into() } else { found.join(", ") } }
 }
 
-/// The first fields of all lines of the target's fstab.
-fn specs(root: &Root) -> Vec<String> {
-    let text = root.read("/etc/fstab").unwrap_or_default();
-    let text = String::from_utf8_lossy(&text).into_owned();
-    let first = text.lines().filter_map(|line| line.split_ascii_whitespace().next());
-    first.filter(|spec| !spec.starts_with('#')).map(str::to_owned).collect()
+/// What the target's fstab mounts or swaps on; of a damaged file what is sound.
+fn entries(root: &Root) -> Vec<Entry> {
+    let mut entries = fstab::entries(&root.read("/etc/fstab").unwrap_or_default());
+    entries.retain(|entry| entry.fields.len() > 1);
+    entries
 }
 
 /// The lines of the target's fstab for directories in which a system keeps its own files, the uppermost first.
 fn lines(root: &Root) -> Vec<Line> {
-    let text = root.read("/etc/fstab").unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
-    let mut lines: Vec<Line> = text
-        .lines()
-        .filter_map(|line| {
-            let mut fields = line.split_ascii_whitespace();
-            let (spec, place) = (fields.next()?, fields.next()?);
-            let options = fields.nth(1).unwrap_or("");
-            let top = place.split('/').nth(1)?;
+    let mut lines: Vec<Line> = entries(root)
+        .iter()
+        .filter_map(|entry| {
+            let place = std::str::from_utf8(entry.mount_point()).ok()?;
+            let top = place.strip_prefix('/')?.split('/').next()?;
             let is_system = matches!(top, "boot" | "usr" | "var" | "root" | "home" | "opt");
-            (is_system && place.starts_with('/') && !spec.starts_with('#')).then(|| Line {
-                spec: spec.to_owned(),
+            is_system.then(|| Line {
+                source: entry.source(),
                 place: PathBuf::from(place.trim_end_matches('/')),
-                subvolume: options.split(',').find_map(|o| o.strip_prefix("subvol=")).map(str::to_owned),
+                subvolume: entry.option("subvol").map(|name| String::from_utf8_lossy(name).into_owned()),
             })
         })
         .collect();
@@ -458,27 +455,18 @@ fn looks_within(root: &Root, dir: &Path) -> Option<Looks> {
     root.resolve(dir, OFlags::DIRECTORY).ok().map(|dir| look(&Root::from_dir(dir)))
 }
 
-/// Which volume the first field of a line of fstab names.
-fn resolve(spec: &str, placed: &[Placed]) -> Option<usize> {
+/// Which volume a line of fstab names.
+fn resolve(source: &Source, placed: &[Placed]) -> Option<usize> {
     let find = |is: &dyn Fn(&crate::Volume) -> bool| placed.iter().position(|placed| is(&placed.volume));
-    let tag = |name: &str, value: &str| {
-        let value = value.trim_matches(['"', '\'']);
-        let same = |own: &Option<String>| own.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(value));
-        match name.to_ascii_lowercase().as_str() {
-            "uuid" => find(&|v| same(&v.uuid)),
-            "partuuid" => find(&|v| same(&v.partuuid)),
-            "label" => find(&|v| v.label.as_deref() == Some(value)),
-            "partlabel" => find(&|v| v.partlabel.as_deref() == Some(value)),
-            _ => None,
-        }
+    let same = |own: &Option<String>, value: &str| own.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(value));
+    let node = match source {
+        Source::Uuid(value) => return find(&|v| same(&v.uuid, value)),
+        Source::PartUuid(value) => return find(&|v| same(&v.partuuid, value)),
+        Source::Label(value) => return find(&|v| v.label.as_ref() == Some(value)),
+        Source::PartLabel(value) => return find(&|v| v.partlabel.as_ref() == Some(value)),
+        Source::Device(node) => node.strip_prefix("/dev/")?,
+        _ => return None,
     };
-    if let Some((name, value)) = spec.split_once('=') {
-        return tag(name, value);
-    }
-    let node = spec.strip_prefix("/dev/")?;
-    if let Some((name, value)) = node.strip_prefix("disk/by-").and_then(|rest| rest.split_once('/')) {
-        return tag(name, value);
-    }
     let lv = |vg: &str, lv: &str| find(&|v| v.lv.as_ref().is_some_and(|(own_vg, own)| own_vg == vg && own == lv));
     if let Some(mapped) = node.strip_prefix("mapper/") {
         let (vg, name) = machine::split_mapped(mapped)?;

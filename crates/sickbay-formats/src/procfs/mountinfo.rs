@@ -2,9 +2,13 @@
 
 use bstr::{BString, ByteSlice};
 
+use crate::octal::unescaped;
+
 /// One mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
+    /// The number of the mount.
+    pub id: u64,
     /// The device number, "major:minor": two mounts of one file system have the same.
     pub device: String,
     /// Which directory of the file system is mounted.
@@ -30,29 +34,21 @@ fn mount(line: &[u8]) -> Option<Mount> {
     let at = line.find(" - ")?;
     let own: Vec<&[u8]> = super::words(line.get(..at)?).collect();
     let of_file_system: Vec<&[u8]> = super::words(line.get(at + 3..)?).collect();
-    let ([_, _, device, root, place, own_options, ..], [fstype, source, rest @ ..]) =
+    let ([id, _, device, root, place, own_options, ..], [fstype, source, rest @ ..]) =
         (own.as_slice(), of_file_system.as_slice())
     else {
         return None;
     };
     Some(Mount {
+        id: id.to_str().ok()?.parse().ok()?,
         device: device.to_str_lossy().into_owned(),
-        root: plain(root),
-        place: plain(place),
+        root: unescaped(root),
+        place: unescaped(place),
         fstype: fstype.to_str_lossy().into_owned(),
-        source: plain(source),
+        source: unescaped(source),
         own_options: own_options.to_str_lossy().into_owned(),
         options: rest.first().map(|options| options.to_str_lossy().into_owned()).unwrap_or_default(),
     })
-}
-
-/// Blanks, tabs, line ends and backslashes stand there in octal.
-fn plain(text: &[u8]) -> BString {
-    let mut plain = text.to_vec();
-    for (code, byte) in [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")] {
-        plain = plain.replace(code, byte);
-    }
-    plain.into()
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use sickbay_formats::superblock::condition::Sign;
 
-use super::{System, attach, recipe, specs};
+use super::{System, attach, entries, recipe};
 use crate::checker::{self, Examined, Patient, Verdict};
 use crate::volumes::Placed;
 use crate::{Access, Disk, Options};
@@ -38,7 +38,7 @@ impl System {
             Some((index, place)) => {
                 let fstype = place.volume.fstype.clone();
                 let device = self.device(disks, index, place, Access::ReadOnly)?;
-                self.look_through(&device, &fstype, None, specs).unwrap_or_default()
+                self.look_through(&device, &fstype, None, entries).unwrap_or_default()
             }
             None => Vec::new(),
         };
@@ -52,7 +52,8 @@ impl System {
                 let mut meant =
                     Placed { volume: place.volume.clone(), extents: Vec::new(), read_only: None, lost: None };
                 crate::volumes::identify(&mut meant.volume, Some(lost.superblock.clone()));
-                root.is_none() || named.iter().any(|spec| super::resolve(spec, std::slice::from_ref(&meant)).is_some())
+                root.is_none()
+                    || named.iter().any(|entry| super::resolve(&entry.source(), std::slice::from_ref(&meant)).is_some())
             });
             let known = checker::program(&place.volume.fstype).is_some();
             if place.read_only.is_some()
