@@ -64,7 +64,7 @@ pub use random::random;
 pub use record::Record;
 pub use root::{DIR_LIMIT, DirEntry, FileKind, FileSystemUse, Metadata, READ_LIMIT, ReadError, Reason, Root, Unread};
 pub use table::Table;
-pub use target::{Access, Kind, NoVolumes, Options, Target, Volume};
+pub use target::{Access, Kind, Lack, Options, Target, Volume};
 pub use usage::{DirUsage, Usage};
 pub use view::Extent;
 pub use writer::{Attributes, Lock, Times, WriteError, Writer};

@@ -11,25 +11,25 @@ use std::path::{Path, PathBuf};
 use sickbay_formats::procfs::mountinfo::{self, Mount};
 
 use crate::table::Table;
-use crate::target::{NoVolumes, Volume};
+use crate::target::{Lack, Volume};
 use crate::volumes::{self, Described, Placed};
 use crate::{Disk, OpenError, Root, loops, sys};
 
 /// The disks and volumes that belong to a running system or a mounted root.
 pub(crate) struct Inventory {
     pub(crate) disks: Vec<Disk>,
-    pub(crate) volumes: Result<Vec<Volume>, NoVolumes>,
+    pub(crate) volumes: Result<Vec<Volume>, Lack>,
     /// See [`Described::opaque`].
     pub(crate) opaque: Vec<String>,
 }
 
 impl Inventory {
-    fn without(why: NoVolumes) -> Inventory {
+    fn without(why: Lack) -> Inventory {
         Inventory { disks: Vec::new(), volumes: Err(why), opaque: Vec::new() }
     }
 
     fn unread(why: impl Into<String>) -> Inventory {
-        Inventory::without(NoVolumes::Unread(why.into()))
+        Inventory::without(Lack::Unread(why.into()))
     }
 }
 
@@ -48,7 +48,7 @@ pub(crate) fn host() -> Inventory {
     let names = match names("/sys/block") {
         Ok(names) => names,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Inventory::without(NoVolumes::None("/sys is not mounted here: a chroot, or a container".into()));
+            return Inventory::without(Lack::None("/sys is not mounted here: a chroot, or a container".into()));
         }
         Err(error) => return Inventory::unread(format!("/sys/block cannot be read: {error}")),
     };
@@ -67,7 +67,7 @@ pub(crate) fn host() -> Inventory {
         }
     }
     if let (true, Some(first)) = (disks.is_empty(), of_others.first()) {
-        let why = NoVolumes::None(format!("the disks of this machine are not this system's to read ({first})"));
+        let why = Lack::None(format!("the disks of this machine are not this system's to read ({first})"));
         return by_udev(&names).unwrap_or_else(|| Inventory::without(why));
     }
     let mut placed = match volumes::describe(&disks, false) {
@@ -94,13 +94,13 @@ pub(crate) fn of_root(root: &Root, dir: &Path, with: &[PathBuf]) -> Result<Inven
             .iter()
             .map(|path| Disk::open(path, crate::Access::ReadOnly))
             .collect::<Result<Vec<Disk>, _>>()
-            .map_err(|error| if is_of_others(&error) { NoVolumes::None } else { NoVolumes::Unread }(error.to_string()))
+            .map_err(|error| if is_of_others(&error) { Lack::None } else { Lack::Unread }(error.to_string()))
     });
     // Without the disk of the root those that the user gave are not all.
     let (mut disks, lack) = match own {
         Ok(disks) => (disks, None),
         Err(why) if with.is_empty() => return Ok(Inventory::without(why)),
-        Err(NoVolumes::None(why) | NoVolumes::Unread(why)) => (Vec::new(), Some(why)),
+        Err(Lack::None(why) | Lack::Unread(why)) => (Vec::new(), Some(why)),
     };
     for path in with {
         disks.push(Disk::open(path, crate::Access::ReadOnly)?);
@@ -278,28 +278,28 @@ fn mark_mounts(volumes: &mut [Volume], root: &Path) {
 }
 
 /// The disks, or images, that the file system of a mounted root lies on, and the devices made of them.
-fn disks_below(root: &Root) -> Result<Vec<PathBuf>, NoVolumes> {
-    let unread = |error: crate::ReadError| NoVolumes::Unread(error.to_string());
+fn disks_below(root: &Root) -> Result<Vec<PathBuf>, Lack> {
+    let unread = |error: crate::ReadError| Lack::Unread(error.to_string());
     if !root.is_mount_point().map_err(unread)? {
-        return Err(NoVolumes::None("it is a directory and has no disks: nothing is mounted on it".into()));
+        return Err(Lack::None("it is a directory and has no disks: nothing is mounted on it".into()));
     }
     if matches!(fs::metadata("/proc/self/mountinfo"), Err(error) if error.kind() == io::ErrorKind::NotFound) {
-        return Err(NoVolumes::None("/proc is not mounted here: a chroot, or a container".into()));
+        return Err(Lack::None("/proc is not mounted here: a chroot, or a container".into()));
     }
     let id = sys::mount_id(root.as_dir());
     let mount = mounts().into_iter().find(|mount| Some(mount.id) == id);
-    let mount = mount.ok_or_else(|| NoVolumes::Unread("the mount that it belongs to cannot be told".into()))?;
+    let mount = mount.ok_or_else(|| Lack::Unread("the mount that it belongs to cannot be told".into()))?;
     // The uppermost directory of a subvolume has the number 256 (BTRFS_FIRST_FREE_OBJECTID).
     let is_subvolume = || mount.fstype == "btrfs" && root.stat("/").is_ok_and(|found| found.ino == 256);
     if mount.root != "/" && !is_subvolume() {
         let why = format!("it is a directory and has no disks: {} of another file system is mounted on it", mount.root);
-        return Err(NoVolumes::None(why));
+        return Err(Lack::None(why));
     }
     let sys = PathBuf::from(format!("/sys/dev/block/{}", origin(&mount)));
     let device = fs::canonicalize(&sys)
         .ok()
         .and_then(|dir| Some(dir.file_name()?.to_str()?.to_owned()))
-        .ok_or_else(|| NoVolumes::None(format!("it lies on {}, which is no disk of this machine", mount.source)))?;
+        .ok_or_else(|| Lack::None(format!("it lies on {}, which is no disk of this machine", mount.source)))?;
     let mut whole = BTreeSet::new();
     descend(&device, &mut whole, 0);
     let mut paths = Vec::new();
@@ -420,7 +420,7 @@ mod tests {
                 assert!(volumes.iter().all(|volume| volume.disk < disks.len() || disks.is_empty()));
                 assert!(volumes.iter().all(|volume| volume.device.as_ref().is_none_or(|node| node.exists())));
             }
-            Err(NoVolumes::None(why) | NoVolumes::Unread(why)) => assert!(why.contains("/dev/"), "{why}"),
+            Err(Lack::None(why) | Lack::Unread(why)) => assert!(why.contains("/dev/"), "{why}"),
         }
     }
 }

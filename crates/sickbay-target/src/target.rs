@@ -24,7 +24,7 @@ pub struct Target {
     /// How the user named it; the host's name for a host.
     pub name: String,
     /// Everything that can be mounted or swapped on, on all of its disks.
-    pub volumes: Result<Vec<Volume>, NoVolumes>,
+    pub volumes: Result<Vec<Volume>, Lack>,
     /// What may hold further volumes but could not be looked into, each one sentence ("partition 2 is encrypted
     /// (LUKS)"). Unless this is empty, a UUID that no volume has may still be on the target.
     pub opaque: Vec<String>,
@@ -55,12 +55,12 @@ pub enum Kind {
     Log,
 }
 
-/// Why nothing is known of the volumes of a target, in a sentence.
+/// Why a target does not answer what it is asked for, in a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NoVolumes {
-    /// By its nature it has none that it could be asked for: a directory, a container.
+pub enum Lack {
+    /// By its nature it has nothing of the kind: a directory has no disks, a disk no processes.
     None(String),
-    /// They should be there to be read, and could not be.
+    /// It should be there to be read, and could not be.
     Unread(String),
 }
 
@@ -176,22 +176,7 @@ impl Target {
     fn of_dir(kind: Kind, name: String, root: Root, access: Access, found: Inventory) -> Result<Target, OpenError> {
         let writer = writer(&root, access, kind)?;
         let Inventory { disks, volumes, opaque } = found;
-        Ok(Target {
-            kind,
-            name,
-            volumes,
-            opaque,
-            root,
-            writer,
-            notes: Vec::new(),
-            packages: Vec::new(),
-            system: None,
-            logs: Vec::new(),
-            examined: Vec::new(),
-            unreadable: None,
-            accepted: Mutex::default(),
-            disks,
-        })
+        Ok(Target { volumes, opaque, writer, disks, ..Target::bare(kind, name, root) })
     }
 
     fn of_disks(path: &Path, options: &Options) -> Result<Target, OpenError> {
@@ -217,20 +202,15 @@ impl Target {
         let volumes = Ok(placed.into_iter().map(|placed| placed.volume).collect());
         let name = path.display().to_string();
         Ok(Target {
-            kind: Kind::Disk,
-            name,
             volumes,
             opaque,
-            root,
             writer,
             notes,
-            packages: Vec::new(),
             system: Some(system),
-            logs: Vec::new(),
             examined,
             unreadable,
-            accepted: Mutex::default(),
             disks,
+            ..Target::bare(Kind::Disk, name, root)
         })
     }
 
@@ -239,9 +219,13 @@ impl Target {
             return Err(OpenError::Log { path: path.to_owned() });
         }
         let root = Root::none().map_err(|e| OpenError::io(path, "making room", e))?;
-        let name = path.display().to_string();
-        Ok(Target {
-            kind: Kind::Log,
+        Ok(Target { logs, ..Target::bare(Kind::Log, path.display().to_string(), root) })
+    }
+
+    /// A target of which nothing is known yet but its files.
+    fn bare(kind: Kind, name: String, root: Root) -> Target {
+        Target {
+            kind,
             name,
             volumes: Ok(Vec::new()),
             opaque: Vec::new(),
@@ -250,17 +234,46 @@ impl Target {
             notes: Vec::new(),
             packages: Vec::new(),
             system: None,
-            logs,
+            logs: Vec::new(),
             examined: Vec::new(),
             unreadable: None,
             accepted: Mutex::default(),
             disks: Vec::new(),
-        })
+        }
     }
 
-    /// The logs of a [`Kind::Log`], oldest first.
-    pub fn logs(&self) -> &[LogFile] {
-        &self.logs
+    /// The logs that it is, oldest first.
+    ///
+    /// # Errors
+    /// Where it is a system: its logs are among its files.
+    pub fn logs(&self) -> Result<&[LogFile], Lack> {
+        match self.kind {
+            Kind::Log => Ok(&self.logs),
+            _ => Err(Lack::None("it is a system, not a log".to_owned())),
+        }
+    }
+
+    /// Its files.
+    ///
+    /// # Errors
+    /// Where it has none: a log. Where its root file system cannot be mounted.
+    pub fn files(&self) -> Result<&Root, Lack> {
+        match (&self.unreadable, self.kind) {
+            (Some(why), _) => Err(Lack::Unread(why.clone())),
+            (None, Kind::Log) => Err(Lack::None("it is a log, without a system's files".to_owned())),
+            (None, _) => Ok(&self.root),
+        }
+    }
+
+    /// The files of a system that runs: `/proc` and `/sys` are its kernel's.
+    ///
+    /// # Errors
+    /// Where it does not run.
+    pub fn running(&self) -> Result<&Root, Lack> {
+        match self.kind {
+            Kind::Host => Ok(&self.root),
+            _ => Err(Lack::None("the target does not run".to_owned())),
+        }
     }
 
     /// A directory taken for a mounted root whose volumes and disks the caller describes: for trees that are on no disk
@@ -278,22 +291,7 @@ impl Target {
         let disks = images.iter().map(|image| Disk::open(image, access)).collect::<Result<_, _>>()?;
         let writer = writer(&root, access, Kind::Root)?;
         let name = dir.display().to_string();
-        Ok(Target {
-            kind: Kind::Root,
-            name,
-            volumes: Ok(volumes),
-            opaque: Vec::new(),
-            root,
-            writer,
-            notes: Vec::new(),
-            packages: Vec::new(),
-            system: None,
-            logs: Vec::new(),
-            examined: Vec::new(),
-            unreadable: None,
-            accepted: Mutex::default(),
-            disks,
-        })
+        Ok(Target { volumes: Ok(volumes), writer, disks, ..Target::bare(Kind::Root, name, root) })
     }
 
     /// The same directory taken for the root of a running system, whose `/proc` and `/sys` it has.

@@ -9,7 +9,7 @@ pub mod memory;
 use sickbay_target::Kind;
 
 use crate::check::Check;
-use crate::model::about::Area;
+use crate::model::about::Need;
 use crate::model::diagnosis::Diagnosis;
 use crate::model::outcome::Outcome;
 use crate::model::text::{Text, know_checks};
@@ -26,7 +26,7 @@ pub static ALL: LazyLock<Vec<&'static Check>> = LazyLock::new(|| {
 
 /// Whether a check has anything to look at in a target of this kind: in logs only the checks of logs have.
 pub fn applies(check: &Check, kind: Kind) -> bool {
-    kind != Kind::Log || check.area == Area::Logs
+    kind != Kind::Log || check.needs() == Need::Logs
 }
 
 /// The checks with these ids; all of them when none is named.

@@ -11,6 +11,7 @@ use sickbay_target::Unread;
 use crate::check::Check;
 use crate::engine::causes::{drop_unexplained, in_order, link_causes};
 use crate::facts::{Facts, panic_message};
+use crate::model::about::Need;
 use crate::model::diagnosis::Diagnosis;
 use crate::model::finding::{Finding, Findings};
 use crate::model::outcome::{Outcome, Skip};
@@ -139,8 +140,15 @@ fn work(facts: &Facts, queue: &Queue, running: &Running, sender: &Sender<(usize,
 }
 
 fn run_one(check: &'static Check, facts: &Facts) -> Result {
-    if let (Some(why), false) = (facts.target().unreadable(), check.looks_at_disks_alone) {
-        return (Outcome::Unknown(Text::verbatim(why)), Vec::new(), Vec::new());
+    let has = match check.needs() {
+        Need::Files => facts.target().files().map(drop),
+        Need::Running => facts.target().running().map(drop),
+        Need::Disks | Need::Logs => Ok(()),
+    };
+    match has.map_err(Skip::from) {
+        Ok(()) => {}
+        Err(Skip::NotApplicable(why)) => return (Outcome::NotApplicable(why), Vec::new(), Vec::new()),
+        Err(Skip::Unknown(why)) => return (Outcome::Unknown(why), Vec::new(), Vec::new()),
     }
     drop(facts.root().take_unread());
     let mut found = Findings::of(&check.about);

@@ -32,6 +32,19 @@ impl Area {
     }
 }
 
+/// What a check looks at. Where a target has nothing of the kind it does not apply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// The files of a system.
+    Files,
+    /// Its disks, though none of its file systems can be mounted.
+    Disks,
+    /// A system that runs.
+    Running,
+    /// Logs: those of a system, or logs that are the target.
+    Logs,
+}
+
 /// What is known of a check before it runs.
 #[derive(Clone, Copy, Debug)]
 pub struct About {
@@ -56,6 +69,16 @@ pub struct About {
 }
 
 impl About {
+    /// What the check looks at.
+    pub fn needs(&self) -> Need {
+        match self.area {
+            _ if self.looks_at_disks_alone => Need::Disks,
+            Area::Logs => Need::Logs,
+            Area::Memory => Need::Running,
+            Area::Boot | Area::Files | Area::Login => Need::Files,
+        }
+    }
+
     /// Title and page in `lang`.
     pub fn explanation(&self, lang: Lang) -> (String, String) {
         if lang == Lang::ZhCn

@@ -14,6 +14,15 @@ pub enum Skip {
     Unknown(Text),
 }
 
+impl From<sickbay_target::Lack> for Skip {
+    fn from(lack: sickbay_target::Lack) -> Skip {
+        match lack {
+            sickbay_target::Lack::None(why) => Skip::NotApplicable(Text::verbatim(why)),
+            sickbay_target::Lack::Unread(why) => Skip::Unknown(Text::verbatim(why)),
+        }
+    }
+}
+
 impl From<sickbay_target::ReadError> for Skip {
     fn from(error: sickbay_target::ReadError) -> Skip {
         Skip::Unknown(Text::verbatim(error.to_string()))

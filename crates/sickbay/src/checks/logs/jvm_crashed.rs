@@ -1,7 +1,6 @@
 //! A Java virtual machine died of a signal.
 
 use sickbay_formats::hs_err::Crash;
-use sickbay_target::Kind;
 
 use crate::facts::Facts;
 use crate::facts::logs::jvm_reports::JvmReports;
@@ -28,7 +27,7 @@ check! {
 }
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
-    if facts.target().kind != Kind::Log {
+    if facts.target().logs().is_err() {
         return Err(Skip::NotApplicable(tr!("only reports that are given are looked at")));
     }
     for jvm in &facts.get::<JvmReports>()?.list {

@@ -2,7 +2,6 @@
 
 use sickbay_formats::hs_err::{Report, System, Wanted};
 use sickbay_formats::procfs::kernel_version;
-use sickbay_target::Kind;
 
 use crate::facts::Facts;
 use crate::facts::logs::jvm_reports::{JvmReport, JvmReports};
@@ -31,7 +30,7 @@ check! {
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     // Beside others on a machine it is history; given by itself it is the question.
-    let severity = if facts.target().kind == Kind::Log { Severity::Error } else { Severity::Note };
+    let severity = if facts.target().logs().is_ok() { Severity::Error } else { Severity::Note };
     for jvm in &facts.get::<JvmReports>()?.list {
         tell(found, severity, jvm);
     }

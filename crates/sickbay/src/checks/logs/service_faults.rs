@@ -1,7 +1,6 @@
 //! PAM, sshd or systemd say in a log why they cannot work.
 
 use sickbay_formats::service_log::{Fault, Seen};
-use sickbay_target::Kind;
 
 use crate::facts::Facts;
 use crate::facts::logs::kernel_log::KernelLog;
@@ -27,7 +26,7 @@ check! {
 }
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
-    if facts.target().kind != Kind::Log {
+    if facts.target().logs().is_err() {
         return Err(Skip::NotApplicable(tr!("only logs that are given are looked at")));
     }
     let log = facts.get::<KernelLog>()?;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use sickbay_formats::fstab::Source;
-use sickbay_target::{NoVolumes, Volume};
+use sickbay_target::Volume;
 
 use crate::facts::{Fact, Facts};
 use crate::model::outcome::Skip;
@@ -39,13 +39,8 @@ pub enum Lookup<'a> {
 impl Fact for Devices {
     fn gather(facts: &Facts) -> Result<Devices, Skip> {
         let target = facts.target();
-        match &target.volumes {
-            Ok(volumes) => {
-                Ok(Devices { volumes: volumes.clone(), opaque: target.opaque.clone(), is_host: facts.is_host() })
-            }
-            Err(NoVolumes::None(why)) => Err(Skip::NotApplicable(Text::verbatim(why))),
-            Err(NoVolumes::Unread(why)) => Err(Skip::Unknown(Text::verbatim(why))),
-        }
+        let volumes = target.volumes.clone()?;
+        Ok(Devices { volumes, opaque: target.opaque.clone(), is_host: facts.is_host() })
     }
 }
 

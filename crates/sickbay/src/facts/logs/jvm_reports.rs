@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sickbay_formats::hs_err::{self, Report};
-use sickbay_target::{FileKind, Kind};
+use sickbay_target::FileKind;
 
 use crate::facts::logs::kernel_log::KernelLog;
 use crate::facts::memory::processes::pids;
@@ -50,7 +50,7 @@ const LIMIT: u64 = 8 << 20;
 
 impl Fact for JvmReports {
     fn gather(facts: &Facts) -> Result<JvmReports, Skip> {
-        if facts.target().kind == Kind::Log {
+        if facts.target().logs().is_ok() {
             return of_logs(facts);
         }
         let root = facts.root();

@@ -9,7 +9,7 @@ use sickbay_formats::census::Census;
 use sickbay_formats::foreign::{self, Foreign};
 use sickbay_formats::kernel_log::{self, Incident, Kind, Scanner, Stamp};
 use sickbay_formats::service_log;
-use sickbay_target::{Blocks, Kind as TargetKind};
+use sickbay_target::Blocks;
 
 use crate::facts::logs::{console, login_log};
 use crate::facts::{Fact, Facts};
@@ -51,7 +51,7 @@ const OWN_UNPACKED: u64 = 4 << 30;
 
 impl Fact for KernelLog {
     fn gather(facts: &Facts) -> Result<KernelLog, Skip> {
-        if facts.target().kind == TargetKind::Log { given(facts) } else { own(facts) }
+        if facts.target().logs().is_ok() { given(facts) } else { own(facts) }
     }
 }
 
@@ -61,7 +61,7 @@ fn given(facts: &Facts) -> Result<KernelLog, Skip> {
     let mut log = KernelLog { given: true, ..KernelLog::default() };
     let mut scanner = Scanner::new();
     let mut services = service_log::Scanner::default();
-    for (index, file) in facts.target().logs().iter().enumerate() {
+    for (index, file) in facts.target().logs()?.iter().enumerate() {
         scanner.source(index);
         log.census.source();
         services.source(index);

@@ -48,7 +48,7 @@ fn of_log(facts: &Arc<Facts>) -> TargetSummary {
         let of_report = || log.said.ooms.iter().rev().find_map(|oom| oom.kernel.clone());
         log.said.kernel.clone().or_else(of_report)
     });
-    let files = facts.target().logs().len();
+    let files = facts.target().logs().map_or(0, <[_]>::len);
     let mut description = vec![if files == 1 { tr!("log") } else { tr!("{files} logs", files) }];
     let understood = log.as_ref().map(|log| Understood { of: log.census.lines, lines: log.census.understood() });
     if let (Some(log), Some(Understood { of, lines })) = (&log, &understood) {
