@@ -7,6 +7,10 @@ mod hostile;
 mod lab;
 mod man;
 mod new_check;
+mod new_fact;
+mod reword;
+#[cfg(test)]
+mod scratch;
 
 use std::process::ExitCode;
 
@@ -23,6 +27,10 @@ struct Xtask {
 enum Task {
     /// Make a check: a file, a story, both languages
     NewCheck(new_check::NewCheck),
+    /// Make a fact: a file for what is known of a target
+    NewFact(new_fact::NewFact),
+    /// Change the wording of an English sentence wherever it is told
+    Reword(reword::Reword),
     /// Write the man page, the JSON Schema and the pages of the checks
     Docs(docs::Docs),
     /// Measure what a look costs, as ratios to peers
@@ -36,6 +44,8 @@ enum Task {
 fn main() -> ExitCode {
     let result = match Xtask::parse().task {
         Task::NewCheck(task) => task.run(),
+        Task::NewFact(task) => task.run(),
+        Task::Reword(task) => task.run(),
         Task::Docs(task) => task.run(),
         Task::Bench(task) => task.run(),
         Task::Hostile(task) => task.run(),
