@@ -1,4 +1,4 @@
-//! `cargo xtask docs`: the man page, the JSON Schema, the list of checks and what shows that they work, from the source.
+//! `cargo xtask docs`: the man page, the JSON Schemas, the list of checks and what shows that they work, from the source.
 //!
 //! `--check` writes nothing and fails when what is in the checkout is not what would be written.
 
@@ -22,14 +22,18 @@ impl Docs {
     pub fn run(&self) -> Result<(), String> {
         let docs = workspace().join("docs");
         let mut stale = Vec::new();
-        for (name, text) in [
-            ("sickbay.1", crate::man::page()?),
-            ("report-v1.schema.json", schema()?),
-            ("checks.md", checks(Lang::En)),
-            ("checks.zh-CN.md", checks(Lang::ZhCn)),
-            ("coverage.md", crate::coverage::page()),
-        ] {
-            let path = docs.join(name);
+        let mut pages = vec![
+            ("sickbay.1".to_owned(), crate::man::page()?),
+            ("checks.md".to_owned(), checks(Lang::En)),
+            ("checks.zh-CN.md".to_owned(), checks(Lang::ZhCn)),
+            ("coverage.md".to_owned(), crate::coverage::page()),
+        ];
+        for (name, schema) in sickbay::report::documents::schemas() {
+            let text = serde_json::to_string_pretty(&schema).map_err(|error| error.to_string())?;
+            pages.push((format!("{name}-v1.schema.json"), text + "\n"));
+        }
+        for (name, text) in pages {
+            let path = docs.join(&name);
             if fs::read_to_string(&path).is_ok_and(|old| old == text) {
                 continue;
             }
@@ -43,11 +47,6 @@ impl Docs {
         }
         if stale.is_empty() { Ok(()) } else { Err(format!("{} out of date: run cargo xtask docs", stale.join(", "))) }
     }
-}
-
-fn schema() -> Result<String, String> {
-    let schema = schemars::schema_for!(sickbay::report::json_v1::ReportV1);
-    serde_json::to_string_pretty(&schema).map(|text| text + "\n").map_err(|error| error.to_string())
 }
 
 fn checks(lang: Lang) -> String {
