@@ -1,9 +1,11 @@
 //! `cargo xtask docs`: the man page, the JSON Schemas, the list of checks and what shows that they work, from the source.
 //!
-//! `--check` writes nothing and fails when what is in the checkout is not what would be written.
+//! `--check` writes nothing and fails when what is in the checkout is not what would be written. `--missing` lists the Chinese
+//! that is owed.
 
 use std::fmt::Write as _;
 use std::fs;
+use std::process::{Command, Stdio};
 
 use sickbay::model::text::Lang;
 
@@ -15,11 +17,17 @@ pub struct Docs {
     /// Only tell whether the files are up to date
     #[arg(long)]
     check: bool,
+    /// Only list the Chinese that is owed; fails when any is
+    #[arg(long, conflicts_with = "check")]
+    missing: bool,
 }
 
 impl Docs {
     /// Does it.
     pub fn run(&self) -> Result<(), String> {
+        if self.missing {
+            return missing();
+        }
         let docs = workspace().join("docs");
         let mut stale = Vec::new();
         let mut pages = vec![
@@ -46,6 +54,34 @@ impl Docs {
             }
         }
         if stale.is_empty() { Ok(()) } else { Err(format!("{} out of date: run cargo xtask docs", stale.join(", "))) }
+    }
+}
+
+/// Asks the test that knows.
+fn missing() -> Result<(), String> {
+    let mut cargo = Command::new("cargo");
+    cargo.args([
+        "test",
+        "--quiet",
+        "--package",
+        "sickbay",
+        "--test",
+        "texts",
+        "--",
+        "--nocapture",
+        "--test-threads",
+        "1",
+    ]);
+    let out = cargo.env("SICKBAY_OWED", "1").current_dir(workspace()).stderr(Stdio::inherit()).output();
+    let out = out.map_err(|error| format!("cargo: {error}"))?;
+    let said = String::from_utf8_lossy(&out.stdout);
+    // What the test says begins behind its progress.
+    let owed: Vec<&str> = said.lines().filter_map(|line| Some(line.split_once("owed: ")?.1)).collect();
+    owed.iter().for_each(|one| println!("{one}"));
+    match owed.len() {
+        _ if !out.status.success() => Err(format!("the texts are wrong otherwise, too:\n{said}")),
+        0 => Ok(()),
+        count => Err(format!("{count} owed")),
     }
 }
 

@@ -1,7 +1,9 @@
 //! Work on the project itself: `cargo xtask --help`.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "it speaks to who works on the project")]
 
 mod bench;
 mod coverage;
+mod deps;
 mod docs;
 mod hostile;
 mod lab;
@@ -31,8 +33,10 @@ enum Task {
     NewFact(new_fact::NewFact),
     /// Change the wording of an English sentence wherever it is told
     Reword(reword::Reword),
-    /// Write the man page, the JSON Schema and the pages of the checks
+    /// Write the man page, the JSON Schemas and the pages of the checks
     Docs(docs::Docs),
+    /// Check that dependencies are used, explained and of allowed licences
+    Deps(deps::Deps),
     /// Measure what a look costs, as ratios to peers
     Bench(bench::Bench),
     /// Run sickbay on targets that mean no good
@@ -47,6 +51,7 @@ fn main() -> ExitCode {
         Task::NewFact(task) => task.run(),
         Task::Reword(task) => task.run(),
         Task::Docs(task) => task.run(),
+        Task::Deps(task) => task.run(),
         Task::Bench(task) => task.run(),
         Task::Hostile(task) => task.run(),
         Task::Lab(task) => task.run(),
