@@ -25,6 +25,8 @@ struct Told {
     catalogues: usize,
     stories: usize,
     docs: usize,
+    /// Lines where words of the old sentence still stand.
+    left: Vec<String>,
 }
 
 impl Reword {
@@ -38,6 +40,9 @@ impl Reword {
             places(told.stories),
             places(told.docs)
         );
+        for line in told.left.iter().take(LINES) {
+            println!("look at {line}");
+        }
         println!("next: see that the Chinese still says the same; where the sentence stands inside another one,");
         println!("      UPDATE=1 cargo nextest run -p sickbay --test cases && cargo xtask docs");
         Ok(())
@@ -54,8 +59,14 @@ impl Reword {
         }
         let mut told = Told::default();
         let mut changed: Vec<(PathBuf, String)> = Vec::new();
-        for path in files(root)? {
-            let Ok(text) = fs::read_to_string(&path) else { continue };
+        // What is not text tells nothing.
+        let read = |path: PathBuf| Some((fs::read_to_string(&path).ok()?, path));
+        let files: Vec<_> = files(root)?.into_iter().filter_map(read).collect();
+        let is_source = |path: &Path| path.extension().is_some_and(|extension| extension == "rs");
+        let sources = files.iter().filter(|(_, path)| is_source(path));
+        let mut others: Vec<String> = sources.flat_map(|(text, _)| literals(text)).map(|(_, value)| value).collect();
+        others.retain(|other| *other != self.old && Template::of(other).words() > template.words());
+        for (text, path) in files {
             let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
             let (count, new) = match path.extension().and_then(|extension| extension.to_str()) {
                 Some("rs") => {
@@ -69,17 +80,20 @@ impl Reword {
                     (count, text)
                 }
                 Some("txt") if name.contains("tests/cases/") => {
-                    let (count, text) = self.in_lines(&template, &text);
+                    let (count, text) = self.in_lines(&template, &others, &text);
                     told.stories += count;
                     (count, text)
                 }
                 Some("md") => {
-                    let (count, text) = self.in_lines(&template, &text);
+                    let (count, text) = self.in_lines(&template, &others, &text);
                     told.docs += count;
                     (count, text)
                 }
                 _ => continue,
             };
+            let stands = |line: &str| template.longest().is_some_and(|words| line.contains(words));
+            let left = new.lines().enumerate().filter(|(_, line)| stands(line));
+            told.left.extend(left.map(|(index, line)| format!("{name}:{}: {}", index + 1, line.trim())));
             if count > 0 {
                 changed.push((path, new));
             }
@@ -115,7 +129,7 @@ impl Reword {
         (count, new)
     }
 
-    fn in_lines(&self, template: &Template<'_>, text: &str) -> (usize, String) {
+    fn in_lines(&self, template: &Template<'_>, others: &[String], text: &str) -> (usize, String) {
         let mut count = 0;
         let line = |line: &str| {
             let content = line.trim_end_matches(['\n', '\r']);
@@ -123,7 +137,7 @@ impl Reword {
             let is_row = content.starts_with('|');
             let cells: Vec<String> = content
                 .split(if is_row { '|' } else { '\n' })
-                .map(|cell| match self.in_cell(template, cell) {
+                .map(|cell| match self.in_cell(template, others, cell) {
                     Some(new) => {
                         count += 1;
                         new
@@ -137,8 +151,9 @@ impl Reword {
         (count, new)
     }
 
-    /// The sentence stands at the end of a line or cell, after what names the finding or the repair.
-    fn in_cell(&self, template: &Template<'_>, cell: &str) -> Option<String> {
+    /// The sentence stands at the end of a line or cell, after what names the finding or the repair. What one of the `others`, which
+    /// say more, may say as well is theirs.
+    fn in_cell(&self, template: &Template<'_>, others: &[String], cell: &str) -> Option<String> {
         let begin = cell.len() - cell.trim_start().len();
         let end = cell.trim_end().len();
         let text = &cell[begin..];
@@ -146,11 +161,18 @@ impl Reword {
         let name = if text.starts_with("fix: [") { text.find("] ") } else { text.find(": ") };
         let starts = [name.map(|at| begin + at + 2), Some(begin)];
         starts.into_iter().flatten().filter(|start| *start < end).find_map(|start| {
-            let values = template.read(&cell[start..end])?;
+            let said = &cell[start..end];
+            let values = template.read(said)?;
+            if others.iter().any(|other| Template::of(other).read(said).is_some()) {
+                return None;
+            }
             Some(format!("{}{}{}", &cell[..start], Template::of(&self.new).filled(&values), &cell[end..]))
         })
     }
 }
+
+/// So many lines are shown that may need another look.
+const LINES: usize = 20;
 
 fn places(count: usize) -> String {
     format!("{count} {}", if count == 1 { "place" } else { "places" })
@@ -258,6 +280,18 @@ impl<'a> Template<'a> {
         Template(parts)
     }
 
+    /// How long the words are that are always the same.
+    fn words(&self) -> usize {
+        self.0.iter().map(|part| if let Part::Words(words) = part { words.len() } else { 0 }).sum()
+    }
+
+    /// The longest of them, where that is enough to be known by.
+    fn longest(&self) -> Option<&'a str> {
+        let words =
+            self.0.iter().filter_map(|part| if let Part::Words(words) = part { Some(words.trim()) } else { None });
+        words.max_by_key(|words| words.len()).filter(|words| words.len() > 8)
+    }
+
     fn names(&self) -> impl Iterator<Item = &'a str> {
         self.0.iter().filter_map(|part| match part {
             Part::Place(name) | Part::Form(name, ..) => Some(*name),
@@ -327,25 +361,28 @@ mod tests {
     fn a_sentence_is_changed_wherever_it_is_told() {
         let root = scratch::sources();
         let dir = root.path().join("crates/sickbay");
-        write(&dir.join("src/checks/boot/a_pipe.rs"), "fn run() {\n    tr!(\"{pipe} leaks {count} {count?drop|drops}\", \\\n    pipe);\n    // \"{pipe} leaks {count} {count?drop|drops}\"\n    tr!(\n        \"{pipe} leaks \\\n         {count} {count?drop|drops}\"\n    );\n}\n").unwrap();
+        write(&dir.join("src/checks/boot/a_pipe.rs"), "fn run() {\n    tr!(\"{pipe} is leaking fast {count} {count?drop|drops}\", \\\n    pipe);\n    // \"{pipe} is leaking fast {count} {count?drop|drops}\"\n    tr!(\n        \"{pipe} is leaking fast \\\n         {count} {count?drop|drops}\"\n    );\n    tr!(\"{pipe} is leaking fast {count} red drops\");\n}\n").unwrap();
         write(
             &dir.join("src/checks/boot/a-pipe.zh-CN.toml"),
-            "[messages]\n\"{pipe} leaks {count} {count?drop|drops}\" = \"{pipe} 漏 {count}\"\n",
+            "[messages]\n\"{pipe} is leaking fast {count} {count?drop|drops}\" = \"{pipe} 漏 {count}\"\n",
         )
         .unwrap();
-        write(&dir.join("tests/cases/a-pipe/one.txt"), "/dev/x leaks 3 drops more\n--- finds\nerror a-pipe /dev/x: /dev/x leaks 3 drops\n    why: /dev/x leaks 1 drop\n").unwrap();
-        write(&root.path().join("docs/pipes.md"), "| a | /dev/y leaks 2 drops | b |\n").unwrap();
-        let task = reword("{pipe} leaks {count} {count?drop|drops}", "{count} \"{count?drop|drops}\" from {pipe}");
+        write(&dir.join("tests/cases/a-pipe/one.txt"), "/dev/x is leaking fast 3 drops more\n--- finds\nerror a-pipe /dev/x: /dev/x is leaking fast 3 drops\n    why: /dev/x is leaking fast 1 drop\n    why: /dev/x is leaking fast 2 red drops\n").unwrap();
+        write(&root.path().join("docs/pipes.md"), "| a | /dev/y is leaking fast 2 drops | b |\n").unwrap();
+        write(&dir.join("tests/pipes.rs"), "fn f() { said.contains(\"is leaking fast\") }\n").unwrap();
+        let task =
+            reword("{pipe} is leaking fast {count} {count?drop|drops}", "{count} \"{count?drop|drops}\" from {pipe}");
         let told = task.change(root.path()).unwrap();
-        assert_eq!(told, Told { source: 2, catalogues: 1, stories: 2, docs: 1 });
+        assert_eq!((told.source, told.catalogues, told.stories, told.docs), (2, 1, 2, 1));
+        assert!(told.left.iter().any(|line| line.starts_with("crates/sickbay/tests/pipes.rs:")), "{:?}", told.left);
         let read = |path: &str| fs::read_to_string(root.path().join(path)).unwrap();
         let source = read("crates/sickbay/src/checks/boot/a_pipe.rs");
         assert_eq!(source.matches(r#""{count} \"{count?drop|drops}\" from {pipe}""#).count(), 2, "{source}");
-        assert!(source.contains("// \"{pipe} leaks"), "{source}");
+        assert!(source.contains("// \"{pipe} is leaking fast"), "{source}");
         let story = read("crates/sickbay/tests/cases/a-pipe/one.txt");
         assert_eq!(
             story,
-            "/dev/x leaks 3 drops more\n--- finds\nerror a-pipe /dev/x: 3 \"drops\" from /dev/x\n    why: 1 \"drop\" from /dev/x\n"
+            "/dev/x is leaking fast 3 drops more\n--- finds\nerror a-pipe /dev/x: 3 \"drops\" from /dev/x\n    why: 1 \"drop\" from /dev/x\n    why: /dev/x is leaking fast 2 red drops\n"
         );
         assert_eq!(read("docs/pipes.md"), "| a | 2 \"drops\" from /dev/y | b |\n");
         assert!(
