@@ -1,9 +1,11 @@
-//! `cargo xtask docs`: the man page, the JSON Schema, the list of checks and what shows that they work, from the source.
+//! `cargo xtask docs`: the man page, the JSON Schemas, the list of checks and what shows that they work, from the source.
 //!
-//! `--check` writes nothing and fails when what is in the checkout is not what would be written.
+//! `--check` writes nothing and fails when what is in the checkout is not what would be written. `--missing` lists the Chinese
+//! that is owed.
 
 use std::fmt::Write as _;
 use std::fs;
+use std::process::{Command, Stdio};
 
 use sickbay::model::text::Lang;
 
@@ -15,21 +17,31 @@ pub struct Docs {
     /// Only tell whether the files are up to date
     #[arg(long)]
     check: bool,
+    /// Only list the Chinese that is owed; fails when any is
+    #[arg(long, conflicts_with = "check")]
+    missing: bool,
 }
 
 impl Docs {
     /// Does it.
     pub fn run(&self) -> Result<(), String> {
+        if self.missing {
+            return missing();
+        }
         let docs = workspace().join("docs");
         let mut stale = Vec::new();
-        for (name, text) in [
-            ("sickbay.1", crate::man::page()?),
-            ("report-v1.schema.json", schema()?),
-            ("checks.md", checks(Lang::En)),
-            ("checks.zh-CN.md", checks(Lang::ZhCn)),
-            ("coverage.md", crate::coverage::page()),
-        ] {
-            let path = docs.join(name);
+        let mut pages = vec![
+            ("sickbay.1".to_owned(), crate::man::page()?),
+            ("checks.md".to_owned(), checks(Lang::En)),
+            ("checks.zh-CN.md".to_owned(), checks(Lang::ZhCn)),
+            ("coverage.md".to_owned(), crate::coverage::page()),
+        ];
+        for (name, schema) in sickbay::report::documents::schemas() {
+            let text = serde_json::to_string_pretty(&schema).map_err(|error| error.to_string())?;
+            pages.push((format!("{name}-v1.schema.json"), text + "\n"));
+        }
+        for (name, text) in pages {
+            let path = docs.join(&name);
             if fs::read_to_string(&path).is_ok_and(|old| old == text) {
                 continue;
             }
@@ -45,9 +57,32 @@ impl Docs {
     }
 }
 
-fn schema() -> Result<String, String> {
-    let schema = schemars::schema_for!(sickbay::report::json_v1::ReportV1);
-    serde_json::to_string_pretty(&schema).map(|text| text + "\n").map_err(|error| error.to_string())
+/// Asks the test that knows.
+fn missing() -> Result<(), String> {
+    let mut cargo = Command::new("cargo");
+    cargo.args([
+        "test",
+        "--quiet",
+        "--package",
+        "sickbay",
+        "--test",
+        "texts",
+        "--",
+        "--nocapture",
+        "--test-threads",
+        "1",
+    ]);
+    let out = cargo.env("SICKBAY_OWED", "1").current_dir(workspace()).stderr(Stdio::inherit()).output();
+    let out = out.map_err(|error| format!("cargo: {error}"))?;
+    let said = String::from_utf8_lossy(&out.stdout);
+    // What the test says begins behind its progress.
+    let owed: Vec<&str> = said.lines().filter_map(|line| Some(line.split_once("owed: ")?.1)).collect();
+    owed.iter().for_each(|one| println!("{one}"));
+    match owed.len() {
+        _ if !out.status.success() => Err(format!("the texts are wrong otherwise, too:\n{said}")),
+        0 => Ok(()),
+        count => Err(format!("{count} owed")),
+    }
 }
 
 fn checks(lang: Lang) -> String {

@@ -1,12 +1,18 @@
 //! Work on the project itself: `cargo xtask --help`.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "it speaks to who works on the project")]
 
 mod bench;
 mod coverage;
+mod deps;
 mod docs;
 mod hostile;
 mod lab;
 mod man;
 mod new_check;
+mod new_fact;
+mod reword;
+#[cfg(test)]
+mod scratch;
 
 use std::process::ExitCode;
 
@@ -23,8 +29,14 @@ struct Xtask {
 enum Task {
     /// Make a check: a file, a story, both languages
     NewCheck(new_check::NewCheck),
-    /// Write the man page, the JSON Schema and the pages of the checks
+    /// Make a fact: a file for what is known of a target
+    NewFact(new_fact::NewFact),
+    /// Change the wording of an English sentence wherever it is told
+    Reword(reword::Reword),
+    /// Write the man page, the JSON Schemas and the pages of the checks
     Docs(docs::Docs),
+    /// Check that dependencies are used, explained and of allowed licences
+    Deps(deps::Deps),
     /// Measure what a look costs, as ratios to peers
     Bench(bench::Bench),
     /// Run sickbay on targets that mean no good
@@ -36,7 +48,10 @@ enum Task {
 fn main() -> ExitCode {
     let result = match Xtask::parse().task {
         Task::NewCheck(task) => task.run(),
+        Task::NewFact(task) => task.run(),
+        Task::Reword(task) => task.run(),
         Task::Docs(task) => task.run(),
+        Task::Deps(task) => task.run(),
         Task::Bench(task) => task.run(),
         Task::Hostile(task) => task.run(),
         Task::Lab(task) => task.run(),

@@ -1,4 +1,5 @@
 //! The reader of shell scripts against the real bash: what `bash -n` takes, we take, and what we refuse, it refuses.
+#![allow(clippy::unwrap_used, reason = "a test may")]
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -2,6 +2,7 @@
 //!
 //! Needs /usr/sbin/sshd and ssh-keygen (openssh-server), and root for a mount namespace of its own: sshd wants a
 //! directory below /run.
+#![allow(clippy::unwrap_used, reason = "a test may")]
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,4 +1,5 @@
 //! Images in qemu's formats, and what is wrong with some of them.
+#![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod support;
 

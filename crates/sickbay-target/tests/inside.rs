@@ -1,4 +1,5 @@
 //! Programs of a target, run on a copy of it. Needs root.
+#![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod support;
 

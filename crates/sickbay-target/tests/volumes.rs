@@ -1,5 +1,6 @@
 //! What lies on several partitions, in volume groups, behind a key or in ruins. Needs root, loop devices, lvm2 and
 //! cryptsetup.
+#![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod support;
 

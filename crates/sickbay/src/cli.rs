@@ -30,6 +30,7 @@ use crate::model::text::{Lang, Text};
 use crate::repair::held;
 use crate::repair::journal::Journal;
 use crate::repair::plan::Plan;
+use crate::report::documents::ErrorV1;
 use crate::report::text::{Style, printable};
 use crate::report::{Report, json_v1, text};
 use crate::tr;
@@ -354,11 +355,7 @@ impl Context {
 
     /// What stands in the place of a JSON report that there is none of.
     fn error(&self, why: &Text) -> serde_json::Value {
-        serde_json::json!({
-            "schema": "sickbay/error/v1",
-            "tool": {"version": env!("CARGO_PKG_VERSION")},
-            "error": why.render(self.style.lang),
-        })
+        serde_json::to_value(ErrorV1::of(why.render(self.style.lang))).unwrap_or_default()
     }
 
     /// Writes to standard output. What it does not take is told at the end: see [`Context::is_written`].

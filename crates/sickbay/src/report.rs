@@ -2,6 +2,7 @@
 
 pub mod alloc;
 pub mod comparison;
+pub mod documents;
 pub mod json_v1;
 pub mod ledger;
 pub mod symptom;

@@ -1,5 +1,6 @@
 //! What the profile checks say of a story, the real bash does: a login is stopped before the repair and gets through after
 //! it. The story's files are put over this machine's in namespaces of their own, with limits of time and memory.
+#![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod support;
 

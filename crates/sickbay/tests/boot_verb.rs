@@ -1,4 +1,5 @@
 //! `sickbay boot` with real machines in QEMU, whose whole system is a boot sector that speaks on the serial line.
+#![allow(clippy::unwrap_used, reason = "a test may")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

@@ -1,4 +1,5 @@
 //! Logs as a target: the details that programs read, and every way to hand one over.
+#![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod support;
 

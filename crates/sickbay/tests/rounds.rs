@@ -1,7 +1,7 @@
 //! The rounds of `fix`, by a check that finds made-up faults and repairs that help, do not, help in part, or make it worse.
 //! Whatever comes together: what can be repaired is, everything else is as it was to the byte, and undo comes back to the
 //! beginning. `SICKBAY_CASES=10000` asks for more cases than the ordinary run has.
-#![allow(clippy::disallowed_methods)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod support;
 

@@ -1,4 +1,6 @@
 //! Every text has its Chinese, no Chinese is left over, and both have the same places to fill.
+//!
+//! With `SICKBAY_OWED=1` Chinese may be owed while one works: it is listed, as by `cargo xtask docs --missing`, and no failure.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
@@ -56,6 +58,15 @@ fn of(source: &str) -> BTreeSet<String> {
         .collect()
 }
 
+/// Fails when Chinese is owed, or lists it where that is no failure.
+fn expect_nothing_owed(owed: &[String]) {
+    if std::env::var_os("SICKBAY_OWED").is_some_and(|value| value == "1") {
+        owed.iter().for_each(|one| println!("owed: {one}"));
+    } else {
+        assert!(owed.is_empty(), "Chinese is owed (SICKBAY_OWED=1 puts it off):\n{}", owed.join("\n"));
+    }
+}
+
 fn places(template: &str) -> BTreeSet<&str> {
     let places = template.split('{').skip(1).filter_map(|rest| rest.split_once('}'));
     // `{count?file|files}` is a form of the same.
@@ -75,20 +86,22 @@ fn own_catalogue(file: &Path) -> Option<CheckCatalogue> {
 #[test]
 fn every_text_is_translated() {
     let general = general();
-    let mut missing = Vec::new();
+    let mut owed = Vec::new();
+    let mut differing = Vec::new();
     for (file, texts) in templates() {
         let own = own_catalogue(&file).map(|catalogue| catalogue.messages).unwrap_or_default();
         for text in texts {
-            match own.get(&text).or_else(|| general.get(&text)) {
-                None => missing.push(format!("{}: {text:?}", file.display())),
+            match own.get(&text).or_else(|| general.get(&text)).filter(|chinese| !chinese.is_empty()) {
+                None => owed.push(format!("{}: {text:?}", file.display())),
                 Some(chinese) if places(chinese) != places(&text) => {
-                    missing.push(format!("{}: {text:?} has other places in Chinese: {chinese}", file.display()));
+                    differing.push(format!("{}: {text:?} has other places in Chinese: {chinese}", file.display()));
                 }
                 Some(_) => {}
             }
         }
     }
-    assert!(missing.is_empty(), "without Chinese:\n{}", missing.join("\n"));
+    assert!(differing.is_empty(), "{}", differing.join("\n"));
+    expect_nothing_owed(&owed);
 }
 
 #[test]
@@ -113,18 +126,22 @@ fn no_translation_is_left_over() {
 fn every_check_has_a_whole_page_in_both_languages_and_a_story() {
     // How full a disk is no story can tell: `tests/space.rs` fills real ones.
     let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
+    let mut owed = Vec::new();
     for check in checks::ALL.iter() {
         let chinese: CheckCatalogue = toml::from_str(check.zh_cn).unwrap_or_else(|e| panic!("{}: {e}", check.id));
         for heading in ["## What it finds", "## Why it matters", "## What the repair does"] {
             assert!(check.page.contains(heading), "{} lacks {heading:?}", check.id);
         }
         for heading in ["## 它发现什么", "## 为什么重要", "## 修复做什么"] {
-            assert!(chinese.page.contains(heading), "{} lacks {heading:?}", check.id);
+            assert!(chinese.page.is_empty() || chinese.page.contains(heading), "{} lacks {heading:?}", check.id);
         }
-        assert!(!chinese.title.is_empty() && !chinese.title.is_ascii(), "{} has no Chinese title", check.id);
+        assert!(chinese.title.is_empty() || !chinese.title.is_ascii(), "{} has no Chinese title", check.id);
+        let parts = [("title", chinese.title), ("page", chinese.page)];
+        owed.extend(parts.iter().filter(|(_, text)| text.is_empty()).map(|(part, _)| format!("{}: {part}", check.id)));
         let stories = fs::read_dir(cases.join(check.id)).map(Iterator::count).unwrap_or(0);
         assert!(stories > 0 || check.id == "file-system-full", "{} has no story", check.id);
     }
+    expect_nothing_owed(&owed);
 }
 
 #[test]
@@ -166,8 +183,9 @@ fn every_help_is_translated() {
     let mut said = BTreeSet::new();
     helps(&command, &mut said);
     let known: BTreeMap<String, String> = toml::from_str(HELP_ZH_CN).expect("locale/help.zh-CN.toml is TOML");
-    let missing: Vec<_> = said.iter().filter(|text| !known.contains_key(*text)).collect();
-    assert!(missing.is_empty(), "without Chinese: {missing:#?}");
+    let is_known = |text: &String| known.get(text).is_some_and(|chinese| !chinese.is_empty());
+    let owed: Vec<_> = said.iter().filter(|text| !is_known(text)).map(|text| format!("help: {text:?}")).collect();
+    expect_nothing_owed(&owed);
     let stale: Vec<_> = known.keys().filter(|text| !said.contains(*text)).collect();
     assert!(stale.is_empty(), "Chinese of helps that are no longer there: {stale:#?}");
 }
@@ -240,7 +258,7 @@ fn is_prose(template: &str) -> bool {
 fn every_sentence_of_the_target_is_translated() {
     let known: BTreeMap<String, String> = toml::from_str(TARGET_ZH_CN).expect("locale/target.zh-CN.toml is TOML");
     let templates: BTreeSet<String> = known.keys().map(|template| without_names(template)).collect();
-    let missing: Vec<String> = sentences_of_the_target()
+    let owed: Vec<String> = sentences_of_the_target()
         .into_iter()
         .filter(|sentence| {
             let sentence = without_names(sentence.trim_end());
@@ -249,8 +267,9 @@ fn every_sentence_of_the_target_is_translated() {
             let is_known = |one: &String| *one == sentence || one.starts_with(stem);
             !templates.iter().any(is_known)
         })
+        .map(|sentence| format!("sickbay-target: {sentence:?}"))
         .collect();
-    assert!(missing.is_empty(), "without Chinese in locale/target.zh-CN.toml: {missing:#?}");
+    expect_nothing_owed(&owed);
     for (english, chinese) in &known {
         // A number of errno is no loss.
         assert!(places(english).is_superset(&places(chinese)), "other places in Chinese: {english}");

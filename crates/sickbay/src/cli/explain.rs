@@ -12,6 +12,7 @@ use sickbay_target::{Access, Options, Target};
 
 use super::{Context, Failure, Format};
 use crate::facts::Facts;
+use crate::report::documents::{ExplainedCheckV1, ListedCheckV1};
 use crate::{checks, tr};
 
 /// Explain a check, a finding, an error message, or where the memory is
@@ -60,9 +61,8 @@ impl Explain {
         for check in checks::chosen(&[id.to_owned()]).map_err(Failure)? {
             let (title, page) = check.explanation(context.style.lang);
             if context.format == Format::Json {
-                context.print_json(&serde_json::json!({
-                    "check": check.id, "area": check.area, "seed": check.seed, "title": title, "page": page,
-                }))?;
+                let check = ListedCheckV1 { check: check.id, area: check.area, seed: check.seed, title };
+                context.print_json(&ExplainedCheckV1 { check, page })?;
             } else {
                 context.print(&format!("# {}: {title}\n\n{}\n", check.id, page.trim()));
             }

@@ -43,7 +43,8 @@ pub(super) fn command(lang: Lang) -> Command {
     if lang == Lang::ZhCn {
         // What clap adds by itself, as --help, is there only then.
         command.build();
-        let catalogue: HashMap<String, String> = toml::from_str(HELP_ZH_CN).unwrap_or_default();
+        let mut catalogue: HashMap<String, String> = toml::from_str(HELP_ZH_CN).unwrap_or_default();
+        catalogue.retain(|_, chinese| !chinese.is_empty());
         command = Chinese(catalogue).command(command);
     }
     command

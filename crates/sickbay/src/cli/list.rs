@@ -2,6 +2,7 @@
 
 use super::{Context, Failure, Format};
 use crate::check::Check;
+use crate::report::documents::ListedCheckV1;
 use crate::{checks, tr};
 
 #[derive(Debug, clap::Args)]
@@ -27,14 +28,13 @@ impl List {
             }));
         }
         if context.format == Format::Json {
-            let list: Vec<_> = list
-                .iter()
-                .map(|check| {
-                    serde_json::json!({
-                        "check": check.id, "area": check.area, "seed": check.seed, "title": check.explanation(lang).0,
-                    })
-                })
-                .collect();
+            let listed = |check: &Check| ListedCheckV1 {
+                check: check.id,
+                area: check.area,
+                seed: check.seed,
+                title: check.explanation(lang).0,
+            };
+            let list: Vec<_> = list.into_iter().map(listed).collect();
             context.print_json(&list)?;
         } else {
             for check in list {

@@ -11,6 +11,7 @@ use crate::repair::held::Which;
 use crate::repair::journal::Entry;
 use crate::repair::undo::{Force, Listed};
 use crate::repair::{held, undo};
+use crate::report::documents::{EntryV1, LeftV1, ListedEntryV1, UndoListV1, UndoV1, UndoneV1};
 use crate::tr;
 
 #[derive(Debug, clap::Args)]
@@ -142,28 +143,24 @@ impl Undo {
 
     fn listed(&self, context: &Context, found: &Found) -> Result<u8, Failure> {
         if context.format == Format::Json {
-            let entry = |id: &str, entry: &Entry, done: bool| {
-                serde_json::json!({
-                    "journal": id, "check": entry.check, "title": entry.title, "when": entry.when,
-                    "donor": entry.donor, "finished": done,
-                })
-            };
-            let of_disks = found.of_disks.iter().map(|(id, it, done)| entry(id, it, *done));
-            let of_target = found.of_target.iter().map(|listed| {
-                let mut json = match &listed.entry {
-                    Some(it) => entry(&listed.id, it, listed.done),
-                    None => serde_json::json!({"journal": listed.id, "finished": listed.done}),
-                };
-                if let Some(why) = &listed.refused {
-                    json["refused"] = why.render(context.style.lang).into();
-                }
-                json
+            let say = |text: &Text| text.render(context.style.lang);
+            let of_disks = found.of_disks.iter().map(|(id, entry, done)| ListedEntryV1 {
+                journal: id.clone(),
+                entry: Some(entry_v1(entry)),
+                finished: *done,
+                refused: None,
             });
-            let entries: Vec<_> = of_disks.chain(of_target).collect();
-            let not_used: Vec<_> = found.foreign.iter().map(|why| why.render(context.style.lang)).collect();
-            context.print_json(&serde_json::json!({
-                "schema": "sickbay/undo-list/v1", "entries": entries, "not_used": not_used,
-            }))?;
+            let of_target = found.of_target.iter().map(|listed| ListedEntryV1 {
+                journal: listed.id.clone(),
+                entry: listed.entry.as_ref().map(entry_v1),
+                finished: listed.done,
+                refused: listed.refused.as_ref().map(say),
+            });
+            context.print_json(&UndoListV1 {
+                schema: "sickbay/undo-list/v1",
+                entries: of_disks.chain(of_target).collect(),
+                not_used: found.foreign.iter().map(say).collect(),
+            })?;
         } else {
             for (id, entry, done) in &found.of_disks {
                 context.print(&entry_line(context, id, entry, *done));
@@ -226,15 +223,15 @@ impl Undo {
 
     fn told(&self, context: &Context, result: &Outcome, something_foreign: bool) -> Result<u8, Failure> {
         if context.format == Format::Json {
-            let undone: Vec<_> = result
-                .taken
-                .iter()
-                .map(|(id, entry, _)| serde_json::json!({"journal": id, "check": entry.check, "title": entry.title}))
-                .collect();
-            let why = |why: &Text| why.render(context.style.lang);
-            let left: Vec<_> =
-                result.left.iter().map(|(id, it)| serde_json::json!({"journal": id, "why": why(it)})).collect();
-            context.print_json(&serde_json::json!({"schema": "sickbay/undo/v1", "undone": undone, "left": left}))?;
+            let undone = result.taken.iter().map(|(id, entry, _)| UndoneV1 {
+                journal: id.clone(),
+                check: entry.check.clone(),
+                title: entry.title.clone(),
+            });
+            let left =
+                result.left.iter().map(|(id, why)| LeftV1 { journal: id.clone(), why: why.render(context.style.lang) });
+            let (undone, left) = (undone.collect(), left.collect());
+            context.print_json(&UndoV1 { schema: "sickbay/undo/v1", undone, left })?;
         } else {
             for (id, entry, notes) in &result.taken {
                 let title = context.say(&Text::verbatim(&entry.title));
@@ -263,6 +260,15 @@ impl Undo {
         }
         let args = TargetArgs { target, ..self.target.clone() };
         (args, ids)
+    }
+}
+
+fn entry_v1(entry: &Entry) -> EntryV1 {
+    EntryV1 {
+        check: entry.check.clone(),
+        title: entry.title.clone(),
+        when: entry.when.clone(),
+        donor: entry.donor.clone(),
     }
 }
 

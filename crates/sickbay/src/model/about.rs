@@ -81,12 +81,10 @@ impl About {
 
     /// Title and page in `lang`.
     pub fn explanation(&self, lang: Lang) -> (String, String) {
-        if lang == Lang::ZhCn
-            && let Ok(catalogue) = toml::from_str::<CheckCatalogue>(self.zh_cn)
-        {
-            return (full_width(&catalogue.title), full_width(&catalogue.page));
-        }
-        let page: Vec<&str> = self.page.lines().map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
-        (self.title.to_owned(), page.join("\n"))
+        let chinese = (lang == Lang::ZhCn).then(|| toml::from_str::<CheckCatalogue>(self.zh_cn).ok()).flatten();
+        let said = |text: String| (!text.is_empty()).then(|| full_width(&text));
+        let (title, page) = chinese.map_or((None, None), |chinese| (said(chinese.title), said(chinese.page)));
+        let lines = || self.page.lines().map(|line| line.strip_prefix(' ').unwrap_or(line)).collect::<Vec<_>>();
+        (title.unwrap_or_else(|| self.title.to_owned()), page.unwrap_or_else(|| lines().join("\n")))
     }
 }

@@ -171,13 +171,16 @@ macro_rules! tr {
     (@value $name:ident $value:expr) => { $crate::model::text::IntoValue::to_value(&$value) };
 }
 
-/// The Chinese side of a check: the file `ID.zh-CN.toml` beside it.
+/// The Chinese side of a check: the file `ID.zh-CN.toml` beside it. What it lacks, all of it in an empty file, is owed and
+/// told in English.
 #[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CheckCatalogue {
     /// The check's title.
+    #[serde(default)]
     pub title: String,
     /// The page that `sickbay explain` shows.
+    #[serde(default)]
     pub page: String,
     /// English template → Chinese template of every text the check can say.
     #[serde(default)]
@@ -212,6 +215,7 @@ fn catalogue() -> &'static HashMap<String, String> {
                 all.extend(catalogue.messages);
             }
         }
+        all.retain(|_, chinese| !chinese.is_empty());
         all.values_mut().for_each(|chinese| *chinese = full_width(chinese));
         all
     })

@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
-use crate::facts::memory::alloc::{Says, Verdict};
+use crate::facts::memory::alloc::{Rule, Says, Verdict};
 use crate::model::text::Text;
+use crate::report::documents::{AllocV1, RuleV1};
 use crate::report::text::{Style, printable};
 use crate::tr;
 
@@ -20,18 +21,15 @@ pub fn render(question: &Text, verdict: &Verdict, style: &Style) -> String {
     out
 }
 
-/// The same as JSON.
-pub fn json(bytes: u64, verdict: &Verdict, style: &Style) -> serde_json::Value {
-    let rules: Vec<_> = verdict
-        .rules
-        .iter()
-        .map(|rule| {
-            serde_json::json!({
-                "rule": rule.name, "says": rule.says, "formula": rule.formula, "text": rule.text.render(style.lang),
-            })
-        })
-        .collect();
-    serde_json::json!({"schema": "sickbay/alloc/v1", "bytes": bytes, "says": verdict.says(), "rules": rules})
+/// The same for programs.
+pub fn json(bytes: u64, verdict: &Verdict, style: &Style) -> AllocV1 {
+    let of = |rule: &Rule| RuleV1 {
+        rule: rule.name,
+        says: rule.says,
+        formula: rule.formula.clone(),
+        text: rule.text.render(style.lang),
+    };
+    AllocV1 { schema: "sickbay/alloc/v1", bytes, says: verdict.says(), rules: verdict.rules.iter().map(of).collect() }
 }
 
 fn word(says: Says) -> Text {

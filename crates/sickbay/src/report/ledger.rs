@@ -3,10 +3,11 @@
 use std::fmt::Write as _;
 
 use crate::facts::memory::cgroups::Limited;
-use crate::facts::memory::ledger::Ledger;
+use crate::facts::memory::ledger::{Ledger, Part, Row};
 use crate::facts::memory::size;
 use crate::facts::system::kernel::MemInfo;
 use crate::model::text::Text;
+use crate::report::documents::{LedgerPartV1, LedgerRowV1, LedgerV1, LimitedV1, ShareV1};
 use crate::report::text::{Style, printable};
 use crate::tr;
 
@@ -82,40 +83,32 @@ pub fn render(told: &Told<'_>, style: &Style) -> String {
     out
 }
 
-/// The same as JSON, in bytes.
-pub fn json(told: &Told<'_>, style: &Style) -> serde_json::Value {
+/// The same for programs, in bytes.
+pub fn json(told: &Told<'_>, style: &Style) -> LedgerV1 {
     let Told { ledger, memory, shares, limits, .. } = told;
     let say = |text: &Text| text.render(style.lang);
     let bytes = |kib: u64| kib.saturating_mul(1024);
-    let rows: Vec<_> = ledger
-        .rows
-        .iter()
-        .map(|row| {
-            let parts: Vec<_> =
-                row.parts.iter().map(|part| serde_json::json!({"what": say(&part.what), "bytes": bytes(part.kib)})).collect();
-            serde_json::json!({
-                "name": row.name, "title": say(&row.title), "bytes": bytes(row.kib), "source": row.source, "parts": parts,
-            })
-        })
-        .collect();
-    let mut value = serde_json::json!({
-        "schema": "sickbay/ledger/v1",
-        "total": bytes(ledger.total),
-        "available": bytes(memory.available()),
-        "rows": rows,
-        "unaccounted": ledger.unaccounted.saturating_mul(1024),
-        "cgroups": limits.iter().map(|group| {
-            serde_json::json!({"file": group.file.display().to_string(), "limit": group.limit, "used": group.used})
-        }).collect::<Vec<_>>(),
-        "remarks": remarks(told).iter().map(say).collect::<Vec<_>>(),
-    });
-    if let Some(shares) = shares {
-        let list = shares
-            .iter()
-            .map(|share| serde_json::json!({"pid": share.pid, "comm": share.comm, "pss": bytes(share.pss)}));
-        value["processes"] = list.collect();
+    let part = |part: &Part| LedgerPartV1 { what: say(&part.what), bytes: bytes(part.kib) };
+    let row = |row: &Row| LedgerRowV1 {
+        name: row.name,
+        title: say(&row.title),
+        bytes: bytes(row.kib),
+        source: row.source.clone(),
+        parts: row.parts.iter().map(part).collect(),
+    };
+    let group =
+        |group: &Limited| LimitedV1 { file: group.file.display().to_string(), limit: group.limit, used: group.used };
+    let share = |share: &Share| ShareV1 { pid: share.pid, comm: share.comm.clone(), pss: bytes(share.pss) };
+    LedgerV1 {
+        schema: "sickbay/ledger/v1",
+        total: bytes(ledger.total),
+        available: bytes(memory.available()),
+        rows: ledger.rows.iter().map(row).collect(),
+        unaccounted: ledger.unaccounted.saturating_mul(1024),
+        cgroups: limits.iter().map(group).collect(),
+        remarks: remarks(told).iter().map(say).collect(),
+        processes: shares.map(|shares| shares.iter().map(share).collect()),
     }
-    value
 }
 
 fn remarks(told: &Told<'_>) -> Vec<Text> {

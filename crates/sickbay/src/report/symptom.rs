@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use crate::ask::symptom::{Cause, Says, Symptom};
 use crate::model::text::Text;
+use crate::report::documents::{CauseV1, SymptomV1};
 use crate::report::text::{Style, printable};
 use crate::tr;
 
@@ -24,16 +25,11 @@ pub fn render(symptom: &Symptom, causes: &[Cause], style: &Style) -> String {
     out
 }
 
-/// The same as JSON.
-pub fn json(symptom: &Symptom, causes: &[Cause], style: &Style) -> serde_json::Value {
-    let list: Vec<_> = causes
-        .iter()
-        .map(|cause| {
-            let (what, seen) = (cause.what.render(style.lang), cause.seen.render(style.lang));
-            serde_json::json!({"cause": what, "says": cause.says, "seen": seen})
-        })
-        .collect();
-    serde_json::json!({"schema": "sickbay/symptom/v1", "error": name(symptom), "causes": list})
+/// The same for programs.
+pub fn json(symptom: &Symptom, causes: &[Cause], style: &Style) -> SymptomV1 {
+    let say = |text: &Text| text.render(style.lang);
+    let of = |cause: &Cause| CauseV1 { cause: say(&cause.what), says: cause.says, seen: say(&cause.seen) };
+    SymptomV1 { schema: "sickbay/symptom/v1", error: name(symptom), causes: causes.iter().map(of).collect() }
 }
 
 fn name(symptom: &Symptom) -> &'static str {

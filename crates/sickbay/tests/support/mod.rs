@@ -5,6 +5,7 @@ pub mod boot;
 pub mod command;
 pub mod disk;
 pub mod elf;
+pub mod expect;
 pub mod initramfs;
 pub mod manifest;
 pub mod packages;

@@ -46,11 +46,11 @@
 //! | `--- file …/modules.dep`, `--- append …/modules.dep` | the modules that it names are there too, without content |
 //! | `--- risky` | risky repairs are accepted |
 //! | `--- takes back` | some repair is expected not to hold |
-//! | `--- finds` | body: a line for each finding, `severity check-id place: message`, consequences indented by two blanks; `…` stands for anything, and only the beginning need be given |
+//! | `--- finds` | body: a line for each finding, `severity check-id place: message`, consequences indented by two blanks; under it, indented by four more, `why: …` and for each repair that it offers `fix: [risk] …`. Each is the whole line; a `…` in it stands for what varies. `UPDATE=1` writes them |
 //! | `--- proofs` | both proofs hold, and every stage of them was judged: it is ok, or closed on purpose |
 //! | `--- closed` | body: `stage: reason` for each stage of the logins that is closed and no fault |
 //! | `--- cannot tell` | body: `check-id: reason` for each check that must say so |
-//! | `--- left` | as `finds`, after the repair; none when left out |
+//! | `--- left` | as `finds`, after the repair; none when left out. Of a finding that is the same as before, only the line |
 //! | `--- then PATH` | the content of a file after the repair |
 //! | `--- then PATH MODE [UID:GID]` | mode and owner after the repair |
 //! | `--- then-gone PATH`, `--- then-link PATH TARGET` | what is not there after the repair, and a link that is |
@@ -247,6 +247,16 @@ impl Built {
     /// The path of the log that is the target.
     pub fn log(&self) -> Option<&Path> {
         self.log.as_deref()
+    }
+
+    /// Lines of a report without the places at which everything was built, which are others in every run.
+    pub fn without_places(&self, lines: Vec<String>) -> Vec<String> {
+        let log = self.log.iter().map(|path| (path.display().to_string(), "LOG"));
+        let dirs = [Some(&self.root), self.donor.as_ref()].into_iter().flatten().map(|dir| dir.path());
+        let places = self.disk.iter().map(|disk| disk.path()).chain(dirs).map(|path| (path.display().to_string(), "…"));
+        let all: Vec<_> = log.chain(places).collect();
+        let without = |line: String| all.iter().fold(line, |line, (place, word)| line.replace(place, word));
+        lines.into_iter().map(without).collect()
     }
 
     fn open(&self, access: Access) -> Result<(Arc<Target>, Option<Arc<Target>>), String> {

@@ -69,7 +69,7 @@ pub struct CgroupLimit {
 }
 
 /// What one rule says of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Says {
     /// It is granted as far as this rule goes.
