@@ -63,7 +63,7 @@ pub(crate) fn host() -> Inventory {
         }
     }
     if let (true, Some(first)) = (disks.is_empty(), of_others.first()) {
-        let why = NoVolumes::None(format!("the disks of this machine are not this system's to read ({first})"));
+        let why = NoVolumes::None(format!("this machine's disks belong to another system ({first})"));
         return by_udev(&names).unwrap_or_else(|| Inventory::without(why));
     }
     let mut placed = match volumes::describe(&disks, false) {
@@ -321,7 +321,7 @@ fn disks_below(root: &Root) -> Result<Vec<PathBuf>, NoVolumes> {
     }
     let id = sys::mount_id(root.as_dir()).map(|id| id.to_string());
     let mount = mounts().into_iter().find(|mount| Some(&mount.id) == id.as_ref());
-    let mount = mount.ok_or_else(|| NoVolumes::Unread("the mount that it belongs to cannot be told".into()))?;
+    let mount = mount.ok_or_else(|| NoVolumes::Unread("the mount it belongs to is undetermined".into()))?;
     // The uppermost directory of a subvolume has the number 256 (BTRFS_FIRST_FREE_OBJECTID).
     let is_subvolume = || mount.fstype == "btrfs" && root.stat("/").is_ok_and(|found| found.ino == 256);
     if mount.part != "/" && !is_subvolume() {
@@ -332,7 +332,7 @@ fn disks_below(root: &Root) -> Result<Vec<PathBuf>, NoVolumes> {
     let device = fs::canonicalize(&sys)
         .ok()
         .and_then(|dir| Some(dir.file_name()?.to_str()?.to_owned()))
-        .ok_or_else(|| NoVolumes::None(format!("it lies on {}, which is no disk of this machine", mount.source)))?;
+        .ok_or_else(|| NoVolumes::None(format!("it is on {}, which is not a disk of this machine", mount.source)))?;
     let mut whole = BTreeSet::new();
     descend(&device, &mut whole, 0);
     let mut paths = Vec::new();

@@ -152,7 +152,7 @@ impl Target {
         if path == Path::new("-") {
             return Target::of_logs(path, vec![LogFile::stdin()?], access);
         }
-        let metadata = std::fs::metadata(path).map_err(|e| OpenError::io(path, "looking at it", e))?;
+        let metadata = std::fs::metadata(path).map_err(|e| OpenError::io(path, "examining it", e))?;
         if !metadata.is_dir() {
             return match log::of_file(path, &metadata)? {
                 Some(log) => Target::of_logs(path, vec![log], access),
@@ -393,7 +393,7 @@ impl Target {
     pub fn give_packages(&mut self, files: &[PathBuf]) -> Result<(), OpenError> {
         for path in files {
             let absolute = std::path::absolute(path).map_err(|e| OpenError::io(path, "finding it", e))?;
-            let metadata = std::fs::metadata(&absolute).map_err(|e| OpenError::io(path, "looking at it", e))?;
+            let metadata = std::fs::metadata(&absolute).map_err(|e| OpenError::io(path, "examining it", e))?;
             if !metadata.is_file() {
                 return Err(OpenError::NotAPackage { path: path.clone() });
             }

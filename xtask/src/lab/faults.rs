@@ -242,7 +242,7 @@ for k in $(ls '$R'/lib/modules); do chroot '$R' mkinitramfs -o /boot/initrd.img-
     fault("kernel-empty", "the newest kernel is empty", r": >$(ls $R/boot/vmlinuz-* | sort -V | tail -n 1)", "kernel-missing"),
     fault(
         "kernel-init-shell",
-        "the kernel is told init=/bin/sh, in /etc/default/grub too",
+        "the kernel command line has init=/bin/sh, in /etc/default/grub too",
         r#"sed -i 's|\(linux.* ro\) |\1 init=/bin/sh |' $R/boot/grub/grub.cfg; sed -i 's|^GRUB_CMDLINE_LINUX="|&init=/bin/sh |' $R/etc/default/grub"#,
         "kernel-command-line",
     ),

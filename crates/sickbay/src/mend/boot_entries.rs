@@ -164,7 +164,7 @@ pub(crate) fn offer(
 
 /// Why the checks of the default entry have nothing to look at.
 pub(crate) fn no_entry() -> Skip {
-    Skip::NotApplicable(tr!("the boot configuration has no entry that starts Linux"))
+    Skip::NotApplicable(tr!("the boot configuration has no entry that boots Linux"))
 }
 
 /// Every file that must say the same as an entry when the configuration is made anew: the words of

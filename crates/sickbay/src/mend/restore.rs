@@ -82,13 +82,13 @@ pub fn restore_all(facts: &Facts, paths: &[PathBuf], most: Risk) -> (Option<Rest
         None => tr!("copy {count} {count?file|files} from the donor", count = from_donor),
         Some(found) if from_donor == 0 => {
             tr!(
-                "take {count} {count?file|files} from {sources}",
+                "restore {count} {count?file|files} from {sources}",
                 count = taken.len(),
                 sources = found.sources.join(", ")
             )
         }
         Some(found) => tr!(
-            "copy {count} {count?file|files} from the donor, and take {more} from {sources}",
+            "copy {count} {count?file|files} from the donor, and restore {more} from {sources}",
             count = from_donor,
             more = taken.len(),
             sources = found.sources.join(", ")
@@ -224,7 +224,7 @@ fn of_packages(facts: &Facts, paths: &[PathBuf]) -> Option<FromPackages> {
     }
     let (path, package) = first?;
     let title = tr!(
-        "take {path} of {package} {version} from {source}",
+        "restore {path} of {package} {version} from {source}",
         path,
         package = package.name,
         version = package.version,

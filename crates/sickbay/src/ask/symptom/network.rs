@@ -164,7 +164,7 @@ fn neighbours(facts: &Arc<Facts>) -> Vec<Cause> {
     let entries = read(facts, "/proc/net/arp").map(|text| (text.lines().count() as u64).saturating_sub(1));
     let max = parameter(facts, "net.ipv4.neigh.default.gc_thresh3").ok().flatten();
     let what =
-        tr!("more neighbours than net.ipv4.neigh.default.gc_thresh3 allows: a large flat network, or many containers");
+        tr!("more neighbors than net.ipv4.neigh.default.gc_thresh3 allows: a large flat network, or many containers");
     vec![nearly(what, entries, max, "gc_thresh3")]
 }
 

@@ -52,7 +52,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             let message = match entry.fstype().to_string().as_str() {
                 "tmpfs" => tr!("line {line} of fstab mounts an empty tmpfs over {place}", line, place),
                 _ => tr!(
-                    "line {line} of fstab mounts {device} over {place}, which hides the system's own",
+                    "line {line} of fstab mounts {device} over {place}, which hides the system's own files",
                     line,
                     device = entry.device(),
                     place

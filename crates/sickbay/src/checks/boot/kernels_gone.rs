@@ -67,7 +67,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let Some(newest) = versions.first() else { return Err(Skip::NotApplicable(tr!("no kernel is installed"))) };
 
     let image = PathBuf::from(format!("/boot/vmlinuz-{newest}"));
-    let finding = found.critical(tr!("/boot holds no kernel; installed: {versions}", versions = versions.join(", ")));
+    let finding = found.critical(tr!("/boot has no kernel; installed: {versions}", versions = versions.join(", ")));
     finding
         .at_path("/boot")
         .why(tr!("there is nothing to boot"))

@@ -31,7 +31,7 @@ check! {
     /// sysctl -w net.ipv4.neigh.default.gc_thresh2=4096
     /// sysctl -w net.ipv4.neigh.default.gc_thresh1=1024
     /// ```
-    "neighbour-table-full", Logs, seed = [], proves = [], "the neighbour (ARP) table overflowed"
+    "neighbour-table-full", Logs, seed = [], proves = [], "the neighbor (ARP) table overflowed"
 }
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
@@ -39,7 +39,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let Some(seen) = Seen::of(&log, Kind::Neighbours) else { return Ok(()) };
     let finding = found.add(
         log.severity(Severity::Error),
-        tr!("the neighbour (ARP) table overflowed: {tasks}", tasks = seen.subjects()),
+        tr!("the neighbor (ARP) table overflowed: {tasks}", tasks = seen.subjects()),
     );
     seen.describe(finding);
     finding.why(tr!("hosts on the same network that are not in it cannot be reached"));
