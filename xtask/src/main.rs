@@ -21,13 +21,13 @@ struct Xtask {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Make a check: a file, a story, both languages
+    /// Create a check: a file, a story, both languages
     NewCheck(new_check::NewCheck),
     /// Write the man page, the JSON Schema and the pages of the checks
     Docs(docs::Docs),
-    /// Measure what a look costs, as ratios to peers
+    /// Measure what a run costs, as ratios to peers
     Bench(bench::Bench),
-    /// Run sickbay on targets that mean no good
+    /// Run sickbay on malicious targets
     Hostile(hostile::Hostile),
     /// Break, repair and boot the disk of a real machine
     Lab(lab::Lab),

@@ -23,13 +23,13 @@ impl NewCheck {
         let well_formed =
             |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
         if !self.id.split('-').all(well_formed) || !self.id.starts_with(|c: char| c.is_ascii_lowercase()) {
-            return Err(format!("{} is no id: lower-case words joined by hyphens", self.id));
+            return Err(format!("{} is not a valid id: lower-case words joined by hyphens", self.id));
         }
         let module = self.id.replace('-', "_");
         let dir = src.join("checks").join(&self.area);
         let code = dir.join(format!("{module}.rs"));
         if code.exists() {
-            return Err(format!("{} is there already", code.display()));
+            return Err(format!("{} already exists", code.display()));
         }
         let area = self.area[..1].to_uppercase() + &self.area[1..];
         let story = workspace().join("crates/sickbay/tests/cases").join(&self.id).join("first.txt");
@@ -42,9 +42,9 @@ impl NewCheck {
             let at = text.rfind("];").unwrap_or(text.len());
             format!("{}    &{module}::CHECK,\n{}", &text[..at], &text[at..])
         })?;
-        println!("made {}, its .zh-CN.toml and {}", code.display(), story.display());
+        println!("created {}, its .zh-CN.toml and {}", code.display(), story.display());
         println!(
-            "next: say what it finds in the doc comment, write run(), and `cargo test -p sickbay --test cases {}`",
+            "next: write the page in the doc comment and run(), then `cargo test -p sickbay --test cases {}`",
             self.id
         );
         Ok(())
