@@ -16,13 +16,13 @@ use crate::lab::disk::output;
 /// What is to be measured.
 #[derive(Debug, clap::Args)]
 pub struct Bench {
-    /// How often each command is run; the median counts
+    /// How often to run each command; the median counts
     #[arg(long, default_value_t = 7)]
     runs: usize,
-    /// Measure this program instead of what is built from here: an older one, to compare with
+    /// Measure this program instead of the one built from here: an older one, to compare with
     #[arg(long, value_name = "FILE")]
     sickbay: Option<PathBuf>,
-    /// The program `ec2rl.py`, where it is
+    /// Path of the program `ec2rl.py`
     #[arg(long, value_name = "FILE")]
     ec2rl: Option<PathBuf>,
     /// Measure only this
@@ -49,7 +49,7 @@ enum Part {
     Packages,
     /// A kernel log of 1 GiB
     Log,
-    /// The ledger of the memory, with 600 processes more
+    /// The memory ledger, with 600 more processes
     Ledger,
 }
 
@@ -89,7 +89,7 @@ impl Bench {
         look.args(["check", "--only", "package-file-missing", "--only", "package-file-empty"]);
         let looks = (0..self.runs).map(|_| Cost::of(&mut look)).collect::<Result<Vec<_>, _>>()?;
         println!("packaged files of this machine");
-        println!("  looked at: wall {:.1} ms (at most 300)", cost::ms(median(&looks).wall));
+        println!("  checked: wall {:.1} ms (at most 300)", cost::ms(median(&looks).wall));
         let all = "cd / && cat /var/lib/dpkg/info/*.md5sums | cut -c35- | tr '\\n' '\\0' \
             | xargs -0 -P \"$(nproc)\" -n 200 md5sum >/dev/null 2>&1; true";
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
@@ -124,7 +124,7 @@ impl Bench {
                 let theirs = Cost::of(Command::new("python3").arg(program).args(["run", "--only-classes=diagnose"]))?;
                 cost::compare("sickbay check", ours, "ec2rl run, diagnose modules", theirs, |cost| cost.cpu, 0.1);
             }
-            None => println!("  ec2rl is not here: give its program with --ec2rl"),
+            None => println!("  ec2rl is missing: give its program with --ec2rl"),
         }
         if output(Command::new("lynis").arg("--version")).is_ok() {
             let mut lynis = Command::new("lynis");

@@ -15,29 +15,29 @@ use crate::new_check::workspace;
 /// The rows of boot and login, and what each is about.
 const ROWS: [(&str, &str); 24] = [
     ("B1", "a file system is damaged"),
-    ("B2", "no space or no inode is left"),
+    ("B2", "out of space or inodes"),
     ("B3", "an initramfs lacks the machine's drivers"),
     ("B4", "the default kernel cannot boot, an older one can"),
-    ("B5", "/boot lacks something of a kernel"),
+    ("B5", "/boot lacks parts of a kernel"),
     ("B6", "device.map names hda instead of vda"),
     ("B7", "fstab is wrong"),
-    ("B8", "the boot loader or its configuration is wrong, empty or gone"),
-    ("B9", "modes and owners were lost, 777 among them"),
-    ("B10", "top-level directories and links are gone"),
+    ("B8", "the boot loader or its configuration is wrong, empty or missing"),
+    ("B9", "lost modes and owners, 777 included"),
+    ("B10", "top-level directories and links are missing"),
     ("B11", "parameters and scripts that stop the boot"),
     ("B12", "SELinux"),
     ("B13", "init, its target, essential units, crypttab, auditd, the EFI entry"),
     ("L1", "passwd, shadow and group"),
-    ("L2", "PAM's files"),
-    ("L3", "modules, libraries and programs of the login"),
-    ("L4", "files that are empty"),
+    ("L2", "PAM files"),
+    ("L3", "modules, libraries and programs needed for logins"),
+    ("L4", "empty files"),
     ("L5", "the profile"),
     ("L6", "which kernels are installed, and which one boots"),
-    ("L7", "what the logs say of a refused login"),
+    ("L7", "what the logs say about a refused login"),
     ("L8", "login.defs"),
-    ("L9", "files that are missing against the package database"),
+    ("L9", "files missing according to the package database"),
     ("L10", "sshd_config and host keys"),
-    ("L11", "root's password is set anew"),
+    ("L11", "root's password is reset"),
 ];
 
 /// The list of what is repaired at one click, and the rows that it is made of.
@@ -52,7 +52,7 @@ const REPAIRS: [(&str, &str); 13] = [
     ("sshd's configuration", "L10"),
     ("passwd and shadow: format and users", "L1"),
     ("pam.d", "L2"),
-    ("files that are empty", "L4"),
+    ("empty files", "L4"),
     ("profile and bashrc", "L5"),
     ("several kernels", "B4, B5, L6"),
 ];
@@ -87,9 +87,9 @@ fn stories(check: &str) -> usize {
 
 /// The page.
 pub fn page() -> String {
-    let mut out = "# What shows that it works\n\nWritten by `cargo xtask docs`. The rows are those of the e-book's lists for systems that do not start (B) and \
-        that let nobody in (L). A fault is made on the disk of a real machine and undone ([lab.md](lab.md)); a story is a tree in `crates/sickbay/tests/cases/CHECK`, \
-        diagnosed, repaired and undone by every run of the tests.\n\n| row | what it is about | faults in the lab | checks |\n|---|---|---|---|\n"
+    let mut out = "# What shows that it works\n\nWritten by `cargo xtask docs`. The rows are those of the e-book's lists for systems that do not boot (B) and \
+        that nobody can log in to (L). A fault is injected into the disk of a real machine and undone ([lab.md](lab.md)); a story is a tree in `crates/sickbay/tests/cases/CHECK`, \
+        diagnosed, repaired and undone by every test run.\n\n| row | what it is about | faults in the lab | checks |\n|---|---|---|---|\n"
         .to_owned();
     for (row, about) in ROWS {
         let Shown { faults, checks } = shown(row);

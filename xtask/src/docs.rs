@@ -14,7 +14,7 @@ use crate::new_check::workspace;
 /// What is to be done.
 #[derive(Debug, clap::Args)]
 pub struct Docs {
-    /// Only tell whether the files are up to date
+    /// Only check whether the files are up to date
     #[arg(long)]
     check: bool,
     /// Only list the Chinese that is owed; fails when any is

@@ -15,22 +15,22 @@ use crate::new_check::workspace;
 /// What is to be run.
 #[derive(Debug, clap::Args)]
 pub struct Hostile {
-    /// Only those that are marked `# short`, as `./x test` does
+    /// Only those marked `# short`, as `./x test` does
     #[arg(long)]
     short: bool,
     /// Only these scenarios
     #[arg(long, num_args = 1..)]
     only: Vec<String>,
-    /// Tell which there are
+    /// List them
     #[arg(long)]
     list: bool,
     /// How many at a time
     #[arg(long, default_value_t = 2)]
     jobs: usize,
-    /// The bounds of time are multiplied by this: for a machine that does something else as well
+    /// Multiply the time limits by this: for a machine that is busy with something else
     #[arg(long, default_value_t = 1)]
     slowly: u32,
-    /// A release binary that is there, instead of one that is built
+    /// Use this release binary instead of building one
     #[arg(long, value_name = "FILE")]
     sickbay: Option<PathBuf>,
     /// For the suite itself: runs a command, and writes its status, milliseconds and KiB of memory to a file
@@ -98,7 +98,7 @@ impl Hostile {
         let failed = failed.into_inner().unwrap_or_default();
         println!("\n{} runs of sickbay on hostile targets", runs.into_inner());
         println!("{} passed, {} failed", scenarios.len() - failed.len(), failed.len());
-        if failed.is_empty() { Ok(()) } else { Err(format!("not withstood: {}", failed.join(", "))) }
+        if failed.is_empty() { Ok(()) } else { Err(format!("failed: {}", failed.join(", "))) }
     }
 
     /// Runs one scenario in a mount namespace of its own; gives how often it ran sickbay.

@@ -28,25 +28,25 @@ pub struct Lab {
     /// Only a chosen few, as CI does
     #[arg(long)]
     smoke: bool,
-    /// Only these faults; a name also stands for those that it begins: `pristine` for all of the disks, `cascade` for all twenty
+    /// Only these faults; a name also stands for those that begin with it: `pristine` for all disks, `cascade` for all twenty
     #[arg(long, num_args = 1..)]
     only: Vec<String>,
-    /// Tell which faults there are
+    /// List the faults
     #[arg(long)]
     list: bool,
-    /// Boot nothing: only make the faults, find, repair and undo them
+    /// Boot nothing: only inject the faults, find, repair and undo them
     #[arg(long, conflicts_with = "write")]
     no_boot: bool,
-    /// What the random triples of faults come from
+    /// Seed of the random groups of three faults
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// How many machines at a time; with more than two the consoles time out
     #[arg(long, default_value_t = 2)]
     jobs: usize,
-    /// A release binary that is there, instead of one that is built
+    /// Use this release binary instead of building one
     #[arg(long, value_name = "FILE")]
     sickbay: Option<PathBuf>,
-    /// Write the table into docs/lab.md; rows that are not tried, or that failed, stay as they are
+    /// Write the table to docs/lab.md; rows that were not run, or that failed, stay as they are
     #[arg(long)]
     write: bool,
 }

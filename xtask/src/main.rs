@@ -27,7 +27,7 @@ struct Xtask {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Make a check: a file, a story, both languages
+    /// Create a check: a file, a story, both languages
     NewCheck(new_check::NewCheck),
     /// Make a fact: a file for what is known of a target
     NewFact(new_fact::NewFact),
@@ -37,9 +37,9 @@ enum Task {
     Docs(docs::Docs),
     /// Check that dependencies are used, explained and of allowed licences
     Deps(deps::Deps),
-    /// Measure what a look costs, as ratios to peers
+    /// Measure what a run costs, as ratios to peers
     Bench(bench::Bench),
-    /// Run sickbay on targets that mean no good
+    /// Run sickbay on malicious targets
     Hostile(hostile::Hostile),
     /// Break, repair and boot the disk of a real machine
     Lab(lab::Lab),

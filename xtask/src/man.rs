@@ -6,57 +6,66 @@ use sickbay::model::text::Lang;
 
 /// What users ask for most.
 const EXAMPLES: [(&str, &str); 9] = [
-    ("sickbay check", "Look at this machine."),
-    ("sickbay check /mnt/sysroot", "Look at a system that is mounted there, as from a rescue medium."),
-    ("sickbay check broken.qcow2 /var/log/messages", "Look at an image and at a log, one report each."),
-    ("sickbay fix --dry-run /dev/vdb", "Show the repairs of a disk as differences; nothing is changed."),
-    ("sickbay fix --only fstab-bad-line /dev/vdb", "Make the repairs of one check, after asking."),
+    ("sickbay check", "Check this machine."),
+    ("sickbay check /mnt/sysroot", "Check a system that is mounted there, for example from a rescue system."),
+    ("sickbay check broken.qcow2 /var/log/messages", "Check an image and a log, one report each."),
+    ("sickbay fix --dry-run /dev/vdb", "Show the repairs of a disk as diffs; nothing is changed."),
+    ("sickbay fix --only fstab-bad-line /dev/vdb", "Apply the repairs of one check, after asking."),
     (
         "sickbay fix --reset-password root --boot-test broken.img",
-        "Set a password too, then boot a copy to see that it starts.",
+        "Also set a password, then boot a copy to see whether it comes up.",
     ),
-    ("sickbay undo broken.img", "Take everything back, to the byte."),
-    ("sickbay explain 'fork: Cannot allocate memory'", "What may cause an error, and what speaks for each cause here."),
-    ("sickbay check --format json --skip file-system-full", "For cron: a report for programs, without one check."),
+    ("sickbay undo broken.img", "Revert everything, byte for byte."),
+    (
+        "sickbay explain 'fork: Cannot allocate memory'",
+        "Possible causes of an error, and the evidence for each on this machine.",
+    ),
+    ("sickbay check --format json --skip file-system-full", "For cron: a report for programs, with one check skipped."),
 ];
 
 /// What it reads and keeps besides the target.
 const FILES: [(&str, &str); 3] = [
     (
         "/var/lib/sickbay",
-        "The journal, on the target: what every repair changed, as it was before. It is gone with the last entry that is taken back. fix --journal DIR keeps it in a directory of this machine.",
+        "The journal, on the target: the previous state of everything that a repair changed. It is removed with the last entry that is reverted. fix --journal DIR keeps it in a directory on this machine.",
     ),
     (
         "/var/lib/sickbay-disks",
-        "On this machine: what was on a disk (a device) before its file system was repaired. Of an image it is kept beside the image.",
+        "On this machine: what was on a disk (a device) before its file system was repaired. For an image it is kept next to the image.",
     ),
     (
         "/tmp",
-        "The console of a boot that was tried, and the copies that it ran on, unless TMPDIR names another directory.",
+        "The console output of a test boot, and the copies that it ran on, unless TMPDIR names another directory.",
     ),
 ];
 
 const STATUS: [(&str, &str); 3] = [
-    ("0", "Nothing was found; by fix: nothing is left; by boot: it comes to a login."),
-    ("1", "Something was found or is left; by boot: it stops on the way."),
+    ("0", "Nothing was found; for fix: nothing is left; for boot: it reaches a login."),
+    ("1", "Something was found or is left; for boot: it stops before a login."),
     (
         "2",
-        "Something could not be determined or done, was declined, or the report could not be written. This outweighs findings. Of several targets the highest counts.",
+        "Something could not be determined or done, was declined, or the report could not be written. This takes precedence over findings. With several targets the highest status counts.",
     ),
 ];
 
 const ENVIRONMENT: [(&str, &str); 6] = [
-    ("LC_ALL, LC_MESSAGES, LANG", "The language: Chinese if it begins with zh, else English. --lang overrides it."),
+    (
+        "LC_ALL, LC_MESSAGES, LANG",
+        "The language: Chinese if it begins with zh, otherwise English. --lang overrides it.",
+    ),
     (
         "LC_ALL, LC_CTYPE, LANG",
-        "Without UTF-8, reports use ASCII: ok, FAIL, ?, - in the place of marks. So they do if TERM is linux or dumb.",
+        "Without UTF-8, reports use ASCII: ok, FAIL, ?, - instead of symbols. The same if TERM is linux or dumb.",
     ),
-    ("NO_COLOR, TERM", "No colours if NO_COLOR is set to something, or TERM is dumb."),
-    ("COLUMNS", "The width of the report; else that of the terminal. What goes to a file or a pipe is not cut."),
+    ("NO_COLOR, TERM", "No colors if NO_COLOR is set to something, or TERM is dumb."),
+    (
+        "COLUMNS",
+        "The width of the report; otherwise that of the terminal. Output to a file or a pipe is not truncated.",
+    ),
     ("TMPDIR", "Where temporary files are kept."),
     (
         "PATH",
-        "Is not used: programs of this machine are started from /usr/local/sbin, /usr/local/bin, /usr/sbin, /usr/bin, /sbin and /bin only, and with an environment of their own.",
+        "Not used: programs of this machine are run from /usr/local/sbin, /usr/local/bin, /usr/sbin, /usr/bin, /sbin and /bin only, and with an environment of their own.",
     ),
 ];
 

@@ -21,9 +21,9 @@ impl NewCheck {
     /// Makes it.
     pub fn run(&self) -> Result<(), String> {
         let made = self.make(&workspace())?;
-        println!("made {}", made.join(", "));
+        println!("created {}", made.join(", "));
         println!(
-            "next: say what it finds in the doc comment, write run(), and `cargo nextest run -p sickbay --test cases {}`",
+            "next: write the page in the doc comment and run(), then `cargo nextest run -p sickbay --test cases {}`",
             self.id
         );
         Ok(())
@@ -203,6 +203,9 @@ use crate::model::repair::{Change, Risk};
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: what the user sees on the console or in a log.
+    ///
     /// ## What it finds
     /// A file `/etc/ID` that says `broken`.
     ///
@@ -210,7 +213,12 @@ check! {
     /// What happens to the user.
     ///
     /// ## What the repair does
-    /// Removes it. By hand: `rm /etc/ID`.
+    /// Removes it.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// rm ROOT/etc/ID
+    /// ```
     "ID", AREA, seed = [], proves = [], "a file says broken"
 }
 
@@ -230,6 +238,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
 
 const CHINESE: &str = r#"title = "某个文件写着 broken"
 page = """
+## 症状
+你会看到:用户在控制台或日志中看到的内容。
+
 ## 它发现什么
 内容为 `broken` 的文件 `/etc/ID`。
 
@@ -237,7 +248,12 @@ page = """
 用户会遇到什么。
 
 ## 修复做什么
-删除它。手工修复:`rm /etc/ID`。
+删除它。
+
+## 手工修复
+```sh
+rm ROOT/etc/ID
+```
 """
 
 [messages]

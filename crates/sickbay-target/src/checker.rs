@@ -171,8 +171,7 @@ impl Session<'_> {
             // What it says where it gives up a table of inodes, and all files in it.
             if said.contains("SEVERE DATA LOSS POSSIBLE") {
                 return Ok(Verdict::Beyond(
-                    "e2fsck could make it whole only by giving up files that may still be there: keep a copy of the disk, \
-                     then try its other superblocks (mke2fs -n tells where they are, e2fsck -b uses one)"
+                    "e2fsck could repair it only by giving up files that may still be there: keep a copy of the disk, then try its other superblocks (mke2fs -n shows where they are, e2fsck -b uses one)"
                         .into(),
                 ));
             }
@@ -212,8 +211,7 @@ impl Session<'_> {
             0 | 4 => {}
             2 => {
                 return Ok(Verdict::Beyond(
-                    "its log must be replayed first, and it cannot be mounted: keep a copy of the disk, then decide \
-                     whether to give the log up (xfs_repair -L)"
+                    "its log must be replayed first, and it cannot be mounted: keep a copy of the disk, then decide whether to discard the log (xfs_repair -L)"
                         .into(),
                 ));
             }
@@ -242,7 +240,7 @@ impl Session<'_> {
         }
         let (status, said) = self.run(BTRFS, &["check", "--readonly"])?;
         if said.contains("is missing") {
-            return Err(Verdict::Untold("it lies on several devices, of which not all are here".into()));
+            return Err(Verdict::Untold("it is on several devices, and not all of them are here".into()));
         }
         too_old(&said, "unsupported option", BTRFS)?;
         match (status, is_lost) {
@@ -251,8 +249,7 @@ impl Session<'_> {
             _ => {
                 self.complain(&said);
                 Ok(Verdict::Beyond(
-                    "there is no safe repair for the trees of btrfs: save the files (mount -o ro,rescue=all, or btrfs \
-                     restore), then make it anew"
+                    "there is no safe repair for the trees of btrfs: save the files (mount -o ro,rescue=all, or btrfs restore), then recreate it"
                         .into(),
                 ))
             }
@@ -293,7 +290,7 @@ impl Session<'_> {
 fn too_old(said: &str, words: &str, (program, package): (&str, &str)) -> Result<(), Verdict> {
     let Some(line) = said.lines().find(|line| line.contains(words)) else { return Ok(()) };
     let line = line.trim();
-    Err(Verdict::Untold(format!("{program} of this machine is too old for it: a newer {package} is needed ({line})")))
+    Err(Verdict::Untold(format!("this machine's {program} is too old for it: a newer {package} is needed ({line})")))
 }
 
 fn last_line(said: &str, program: &str, status: i32) -> String {

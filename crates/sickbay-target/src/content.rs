@@ -48,7 +48,7 @@ fn plain(head: &[u8]) -> &'static str {
     if text.iter().all(is_text) {
         return "a text file";
     }
-    "nothing known: neither a partition table nor a file system"
+    "nothing recognized: neither a partition table nor a file system"
 }
 
 /// Whether it is a tar archive, which holds texts between its headers.
@@ -77,7 +77,7 @@ mod tests {
         assert_eq!(name(b"\x7fELF\x02"), "a program or library (ELF)");
         assert_eq!(name("fstab\nänderung\n".as_bytes()), "a text file");
         assert_eq!(name(&[0; 100]), "blank, at least its first mebibyte");
-        assert_eq!(name(&[1, 2, 3]), "nothing known: neither a partition table nor a file system");
+        assert_eq!(name(&[1, 2, 3]), "nothing recognized: neither a partition table nor a file system");
         assert_eq!(name(b""), "empty");
         assert_eq!(name(b"BZh91AY&SY"), "compressed (bzip2): unpack it first");
     }

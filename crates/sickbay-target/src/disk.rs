@@ -57,7 +57,7 @@ impl Disk {
     /// Opens a block device or an image, with the other files that the image names as far as they are to be followed.
     pub(crate) fn open_with(path: &Path, access: Access, follow: Follow) -> Result<Disk, OpenError> {
         let fail = |what: &'static str| move |e: io::Error| OpenError::io(path, what, e);
-        let metadata = std::fs::metadata(path).map_err(fail("looking at it"))?;
+        let metadata = std::fs::metadata(path).map_err(fail("examining it"))?;
         let is_device = metadata.file_type().is_block_device();
         if !is_device && !metadata.is_file() {
             let what = kind_of(&metadata).to_string();
@@ -113,7 +113,7 @@ impl Disk {
     pub(crate) fn format_of(path: &Path) -> Result<Option<&'static str>, OpenError> {
         let file = File::options().read(true).custom_flags(libc::O_CLOEXEC).open(path);
         let file = file.map_err(|e| OpenError::io(path, "opening it", e))?;
-        let metadata = file.metadata().map_err(|e| OpenError::io(path, "looking at it", e))?;
+        let metadata = file.metadata().map_err(|e| OpenError::io(path, "examining it", e))?;
         if metadata.is_file() { Ok(image_of(path, &file, Follow::Nothing)?.format) } else { Ok(None) }
     }
 

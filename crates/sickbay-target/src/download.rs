@@ -108,7 +108,7 @@ fn fetch_with(program: &str, url: &str, limit: u64, watch: &mut dyn FnMut(u64)) 
     let limit = limit.min(LARGEST);
     if let Some(address) = link_local(url) {
         return Err(DownloadError::Unreachable(format!(
-            "its address {address} is one of the own link, which is not asked"
+            "its address {address} is link-local, and such addresses are not contacted"
         )));
     }
     let path = dir.join(vm::unique("sickbay-fetch"));

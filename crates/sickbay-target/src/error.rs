@@ -29,7 +29,7 @@ pub enum OpenError {
         what: String,
     },
     /// A package file was to be given, and it is something else.
-    #[error("{} is no package file: expected a .deb or .rpm", .path.display())]
+    #[error("{} is not a package file: expected a .deb or .rpm", .path.display())]
     NotAPackage {
         /// What was named.
         path: PathBuf,
@@ -51,7 +51,7 @@ pub enum OpenError {
         why: String,
     },
     /// An image that names another file of this machine, or something on the network.
-    #[error("{} reaches outside: it names {other}, which --follow-images lets it have", .path.display())]
+    #[error("{} names {other}, which is outside it; --follow-images allows that", .path.display())]
     Outside {
         /// What was named.
         path: PathBuf,
@@ -60,7 +60,7 @@ pub enum OpenError {
     },
     /// The system is on an encrypted volume.
     #[error(
-        "{}: {volume} is encrypted (LUKS); unlock it with `cryptsetup open DEVICE NAME` and point at /dev/mapper/NAME",
+        "{}: {volume} is encrypted (LUKS); unlock it with `cryptsetup open DEVICE NAME` and use /dev/mapper/NAME",
         .path.display()
     )]
     Encrypted {
@@ -70,7 +70,7 @@ pub enum OpenError {
         volume: String,
     },
     /// None of its file systems looks like the root of a Linux system.
-    #[error("{} holds no root file system of Linux: found {found}", .path.display())]
+    #[error("{} has no Linux root file system: found {found}", .path.display())]
     NoRoot {
         /// What was named.
         path: PathBuf,
@@ -112,19 +112,19 @@ pub enum OpenError {
         by: String,
     },
     /// It is mounted, but not for writing.
-    #[error("{} is mounted read-only: nothing can be written to it; `mount -o remount,rw` it first", .path.display())]
+    #[error("{} is mounted read-only: nothing can be written to it; run `mount -o remount,rw` on it first", .path.display())]
     MountedReadOnly {
         /// What was named.
         path: PathBuf,
     },
     /// It is a log, and was to be written.
-    #[error("{} is a log: it can be checked, and there is nothing in it to repair", .path.display())]
+    #[error("{} is a log: it can be checked, but there is nothing in it to repair", .path.display())]
     Log {
         /// What was named.
         path: PathBuf,
     },
     /// A program that is needed is not on this machine, or failed.
-    #[error("{} needs a tool of this machine: {why}", .path.display())]
+    #[error("{} needs a tool on this machine: {why}", .path.display())]
     Tool {
         /// What was named.
         path: PathBuf,
@@ -132,7 +132,7 @@ pub enum OpenError {
         why: String,
     },
     /// What is in the place of something of ours may be a stranger's.
-    #[error("{} is not used: {why}; look at it, and move it out of the way if it is not yours", .path.display())]
+    #[error("{} is not used: {why}; check it, and move it out of the way if it is not yours", .path.display())]
     NotOurs {
         /// What was found.
         path: PathBuf,

@@ -111,9 +111,9 @@ impl Target {
         std::thread::scope(|scope| {
             let work = || -> Result<Made, InsideError> {
                 let copy = Copy::of(self.root(), view).map_err(|(what, source)| failed(what)(source))?;
-                copy.furnish(&volumes).map_err(failed("making /dev"))?;
+                copy.furnish(&volumes).map_err(failed("creating /dev"))?;
                 copy.lend(&run.lent).map_err(failed("writing its settings"))?;
-                copy.clear(&run.outputs).map_err(failed("clearing the way for what it makes"))?;
+                copy.clear(&run.outputs).map_err(failed("clearing the way for what it creates"))?;
                 copy.run(run)
             };
             let thread = std::thread::Builder::new().name("inside".into()).spawn_scoped(scope, work);
@@ -137,7 +137,7 @@ fn attempt<T>(what: &'static str, result: Result<T, impl Into<io::Error>>) -> At
 
 impl Copy {
     fn of(root: &Root, view: Option<OwnedFd>) -> Attempt<Copy> {
-        attempt("leaving the view of the other threads", sys::own_root())?;
+        attempt("leaving the other threads' view", sys::own_root())?;
         if let Some(view) = view {
             let kind = Some(rustix::thread::LinkNameSpaceType::Mount);
             attempt(
@@ -148,7 +148,7 @@ impl Copy {
         // Only what is mounted in the own view can be overlaid: it is found there again by its path.
         let path = attempt("finding the target's root", rustix::fs::readlink(through(root.as_dir()), Vec::new()))?;
         let path = PathBuf::from(OsString::from_vec(path.into_bytes()));
-        attempt("making a view of its own", sys::own_everything())?;
+        attempt("creating its own view", sys::own_everything())?;
         attempt("making the mounts private", mounts::detach_from_others())?;
         let lower = attempt("finding the target's root", open(&path))?;
         let same = || -> Result<bool, Errno> {
@@ -170,13 +170,13 @@ impl Copy {
         let options = attempt("mounting a tmpfs", CString::new(format!("mode=0755,size={size},nr_inodes={FILES}")))?;
         attempt("mounting a tmpfs", mount("tmpfs", &place, "tmpfs", quiet, Some(options.as_c_str())))?;
         let copy = place.join("root");
-        attempt("making a directory", make_dir(&copy))?;
+        attempt("creating a directory", make_dir(&copy))?;
         for (number, (below, lower)) in layers.iter().enumerate() {
             let [upper, work] = ["upper", "work"].map(|kind| place.join(format!("{kind}{number}")));
-            attempt("making a directory", make_dir(&upper).and_then(|()| make_dir(&work)))?;
+            attempt("creating a directory", make_dir(&upper).and_then(|()| make_dir(&work)))?;
             // The mode of the root directory is that of the upper one.
-            let mode = attempt("looking at the target", rustix::fs::fstat(lower))?.st_mode & 0o7777;
-            attempt("making a directory", rustix::fs::chmod(&upper, Mode::from_raw_mode(mode)))?;
+            let mode = attempt("examining the target", rustix::fs::fstat(lower))?.st_mode & 0o7777;
+            attempt("creating a directory", rustix::fs::chmod(&upper, Mode::from_raw_mode(mode)))?;
             let layer = through(lower.as_fd());
             let options = format!("lowerdir={layer},upperdir={},workdir={}", upper.display(), work.display());
             let options = attempt("mounting an overlay", CString::new(options))?;

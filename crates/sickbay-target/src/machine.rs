@@ -67,7 +67,7 @@ pub(crate) fn host() -> Inventory {
         }
     }
     if let (true, Some(first)) = (disks.is_empty(), of_others.first()) {
-        let why = Lack::None(format!("the disks of this machine are not this system's to read ({first})"));
+        let why = Lack::None(format!("this machine's disks belong to another system ({first})"));
         return by_udev(&names).unwrap_or_else(|| Inventory::without(why));
     }
     let mut placed = match volumes::describe(&disks, false) {
@@ -288,7 +288,7 @@ fn disks_below(root: &Root) -> Result<Vec<PathBuf>, Lack> {
     }
     let id = sys::mount_id(root.as_dir());
     let mount = mounts().into_iter().find(|mount| Some(mount.id) == id);
-    let mount = mount.ok_or_else(|| Lack::Unread("the mount that it belongs to cannot be told".into()))?;
+    let mount = mount.ok_or_else(|| Lack::Unread("the mount it belongs to is undetermined".into()))?;
     // The uppermost directory of a subvolume has the number 256 (BTRFS_FIRST_FREE_OBJECTID).
     let is_subvolume = || mount.fstype == "btrfs" && root.stat("/").is_ok_and(|found| found.ino == 256);
     if mount.root != "/" && !is_subvolume() {
@@ -299,7 +299,7 @@ fn disks_below(root: &Root) -> Result<Vec<PathBuf>, Lack> {
     let device = fs::canonicalize(&sys)
         .ok()
         .and_then(|dir| Some(dir.file_name()?.to_str()?.to_owned()))
-        .ok_or_else(|| Lack::None(format!("it lies on {}, which is no disk of this machine", mount.source)))?;
+        .ok_or_else(|| Lack::None(format!("it is on {}, which is not a disk of this machine", mount.source)))?;
     let mut whole = BTreeSet::new();
     descend(&device, &mut whole, 0);
     let mut paths = Vec::new();

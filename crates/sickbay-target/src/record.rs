@@ -57,7 +57,7 @@ impl Record {
                     return Ok(record);
                 }
                 Some(_) if place.is_image() => {
-                    let why = "it is about another disk, which had this name".to_owned();
+                    let why = "it is for another disk that had this name".to_owned();
                     return Err(OpenError::NotOurs { path: record.path, why });
                 }
                 _ => {}
@@ -104,7 +104,7 @@ impl Record {
             return Ok(None);
         }
         if root.metadata(IDENTITY).is_err() && root.metadata(JOURNAL).is_err() {
-            return Err(not_ours("it is no directory of sickbay's"));
+            return Err(not_ours("it is not a sickbay directory"));
         }
         Record::of(path, root).map(Some)
     }
@@ -165,7 +165,7 @@ enum Place {
 
 impl Place {
     fn of(disk: &Path) -> Result<Place, OpenError> {
-        let look = |e| OpenError::io(disk, "looking at it", e);
+        let look = |e| OpenError::io(disk, "examining it", e);
         let path = std::fs::canonicalize(disk).map_err(look)?;
         if path.metadata().map_err(look)?.is_file() {
             let mut name = path.into_os_string();
@@ -199,7 +199,8 @@ impl Place {
             // Two disks of which nothing is known but the size have one each.
             Place::OfDevices(all) => (1..1000).map(|n| all.join(format!("{}-{n}", identity.name()))).collect(),
         };
-        let fail = |path: &Path, e: io::Error| OpenError::io(path, "making the directory for what was on the disk", e);
+        let fail =
+            |path: &Path, e: io::Error| OpenError::io(path, "creating the directory for what was on the disk", e);
         if let Place::OfDevices(all) = self
             && own_dir(all)?.is_none()
         {
@@ -242,16 +243,16 @@ fn own_dir(path: &Path) -> Result<Option<OwnedFd>, OpenError> {
         Err(Errno::NOTDIR | Errno::LOOP) => {
             let link = rustix::fs::statat(rustix::fs::CWD, path, AtFlags::SYMLINK_NOFOLLOW)
                 .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink);
-            return Err(not_ours(if link { "it is a symbolic link" } else { "it is no directory" }.to_owned()));
+            return Err(not_ours(if link { "it is a symbolic link" } else { "it is not a directory" }.to_owned()));
         }
         Err(errno) => return Err(OpenError::io(path, "opening it", errno)),
     };
-    let stat = rustix::fs::fstat(dir.as_fd()).map_err(|e| OpenError::io(path, "looking at it", e))?;
+    let stat = rustix::fs::fstat(dir.as_fd()).map_err(|e| OpenError::io(path, "examining it", e))?;
     if stat.st_uid != 0 && stat.st_uid != rustix::process::geteuid().as_raw() {
-        return Err(not_ours(format!("it belongs to user {}", stat.st_uid)));
+        return Err(not_ours(format!("it is owned by user {}", stat.st_uid)));
     }
     if stat.st_mode & 0o022 != 0 {
-        return Err(not_ours("others may write to it".to_owned()));
+        return Err(not_ours("other users can write to it".to_owned()));
     }
     Ok(Some(dir))
 }

@@ -39,7 +39,7 @@ pub enum SignatureError {
     #[error("gpgv is not installed on this machine")]
     NoProgram,
     /// It was signed by keys that nobody here knows, or by none.
-    #[error("no key that is known here signed it")]
+    #[error("it is not signed by a known key")]
     NoKey,
     /// The signature does not fit, or its key has expired or was revoked.
     #[error("its signature is not valid")]

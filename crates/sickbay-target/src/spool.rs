@@ -106,7 +106,7 @@ impl Read for Reader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.spool.file.read_at(buffer, self.at)?;
         if count == 0 && !buffer.is_empty() && self.spool.cut {
-            let why = "it is longer than what can be kept of standard input: give it as a file";
+            let why = "it is longer than what can be kept from standard input: give it as a file";
             return Err(io::Error::other(why));
         }
         self.at += count as u64;

@@ -112,7 +112,7 @@ impl System {
         }
         let device = system.device(disks, chosen.volume, place, access).map_err(|e| cannot(place, e.to_string()))?;
         let Some(recipe) = recipe(&place.volume.fstype, chosen.subvolume.as_deref(), access) else {
-            return Err(cannot(place, "its file system is not known".into()));
+            return Err(cannot(place, "its file system is unknown".into()));
         };
         let dir = system.mounts.mount(&device, &recipe).map_err(|e| cannot(place, why(&e, &place.volume.fstype)))?;
         place.volume.device = Some(device);
@@ -125,7 +125,7 @@ impl System {
         for (n, other) in candidates.iter().enumerate() {
             if n != root_at && other.looks.is_root() {
                 let name = placed.get(other.volume).map_or("", |placed| placed.volume.name.as_str());
-                notes.push(format!("{name} holds another root file system, which was left alone"));
+                notes.push(format!("{name} has another root file system, which was left alone"));
             }
         }
         system.join(disks, placed, &candidates, root_at, &root, access, notes);
@@ -214,7 +214,7 @@ impl System {
             }
             _ => {
                 return Err(io::Error::other(
-                    "it lies in several pieces, which are not put together here: activate it with `vgchange -ay` and point at its node",
+                    "it is in several pieces, which sickbay does not assemble: activate it with `vgchange -ay` and use its device node",
                 ));
             }
         };
@@ -272,7 +272,7 @@ impl System {
             let name = placed.get(index).map_or("", |placed| placed.volume.name.as_str());
             let place = place.display();
             notes.push(match result {
-                Ok(()) => format!("{name} was taken for {place} by its content: no line of fstab leads to it"),
+                Ok(()) => format!("{name} was taken to be {place} because of its content: no fstab line leads to it"),
                 Err(why) => format!("{name} looks like {place}, but was not mounted there: {why}"),
             });
         }
@@ -294,7 +294,7 @@ impl System {
             return Err(why.to_owned());
         }
         let fstype = placed.volume.fstype.clone();
-        let recipe = recipe(&fstype, subvolume, access).ok_or("its file system is not known")?;
+        let recipe = recipe(&fstype, subvolume, access).ok_or("its file system is unknown")?;
         let dir = root.resolve(place, OFlags::DIRECTORY).map_err(|e| e.to_string())?;
         let device = self.device(disks, index, placed, access).map_err(|e| e.to_string())?;
         self.mounts.mount_on(&device, &recipe, dir.as_fd()).map_err(|e| why(&e, &fstype))?;
@@ -395,7 +395,7 @@ fn no_root(path: &Path, placed: &[Placed], failures: &[Failure]) -> OpenError {
         .find(|placed| placed.extents.iter().map(|(_, window)| window.size).sum::<u64>() < placed.volume.size);
     if let (Some(cut), false) = (cut, failures.is_empty()) {
         let (there, size) = (cut.extents.iter().map(|(_, w)| w.size).sum::<u64>(), cut.volume.size);
-        let why = format!("{} has {size} bytes, and only {there} of them are there", cut.volume.name);
+        let why = format!("{} should have {size} bytes, but only {there} of them are there", cut.volume.name);
         return OpenError::Truncated { path, why };
     }
     if let Some(Failure { name, why, .. }) = failures.first() {
@@ -407,7 +407,7 @@ fn no_root(path: &Path, placed: &[Placed], failures: &[Failure]) -> OpenError {
     let found: Vec<String> = placed
         .iter()
         .map(|placed| match placed.volume.fstype.as_str() {
-            "" => format!("{} (nothing known)", placed.volume.name),
+            "" => format!("{} (nothing recognized)", placed.volume.name),
             fstype => format!("{} ({fstype})", placed.volume.name),
         })
         .collect();

@@ -152,7 +152,7 @@ impl Target {
         if path == Path::new("-") {
             return Target::of_logs(path, vec![LogFile::stdin()?], access);
         }
-        let metadata = std::fs::metadata(path).map_err(|e| OpenError::io(path, "looking at it", e))?;
+        let metadata = std::fs::metadata(path).map_err(|e| OpenError::io(path, "examining it", e))?;
         if !metadata.is_dir() {
             return match log::of_file(path, &metadata)? {
                 Some(log) => Target::of_logs(path, vec![log], access),
@@ -272,7 +272,7 @@ impl Target {
     pub fn running(&self) -> Result<&Root, Lack> {
         match self.kind {
             Kind::Host => Ok(&self.root),
-            _ => Err(Lack::None("the target does not run".to_owned())),
+            _ => Err(Lack::None("the target is not running".to_owned())),
         }
     }
 
@@ -391,7 +391,7 @@ impl Target {
     pub fn give_packages(&mut self, files: &[PathBuf]) -> Result<(), OpenError> {
         for path in files {
             let absolute = std::path::absolute(path).map_err(|e| OpenError::io(path, "finding it", e))?;
-            let metadata = std::fs::metadata(&absolute).map_err(|e| OpenError::io(path, "looking at it", e))?;
+            let metadata = std::fs::metadata(&absolute).map_err(|e| OpenError::io(path, "examining it", e))?;
             if !metadata.is_file() {
                 return Err(OpenError::NotAPackage { path: path.clone() });
             }

@@ -58,7 +58,7 @@ impl View {
     pub(crate) fn of(base: File, size: u64, mounts: &Mounts) -> io::Result<View> {
         let device =
             File::options().read(true).write(true).custom_flags(libc::O_CLOEXEC).open("/dev/fuse").map_err(|e| {
-                io::Error::new(e.kind(), format!("/dev/fuse, by which it is shown to the kernel: {e} (modprobe fuse)"))
+                io::Error::new(e.kind(), format!("/dev/fuse, needed to show it to the kernel: {e} (modprobe fuse)"))
             })?;
         let recipe = Recipe {
             fstype: "fuse",

@@ -150,7 +150,7 @@ impl Copies {
         qemu()?;
         let parent = spacious();
         let room =
-            rustix::fs::statvfs(&parent).map_err(|e| io_error(format!("looking at {}", parent.display()))(e.into()))?;
+            rustix::fs::statvfs(&parent).map_err(|e| io_error(format!("examining {}", parent.display()))(e.into()))?;
         let free = room.f_bavail.saturating_mul(room.f_frsize) >> 20;
         if free < ROOM {
             return Err(VmError::NoRoom { dir: parent, free, needed: ROOM });
@@ -161,7 +161,7 @@ impl Copies {
         let mut copies = Copies { dir, list: Vec::new() };
         for (index, disk) in disks.iter().enumerate() {
             let format = Disk::format_of(disk)?;
-            let disk = fs::canonicalize(disk).map_err(io_error(format!("looking at {}", disk.display())))?;
+            let disk = fs::canonicalize(disk).map_err(io_error(format!("examining {}", disk.display())))?;
             let copy = copies.dir.join(format!("disk{index}.qcow2"));
             let mut args: Vec<OsString> =
                 ["create", "-q", "-f", "qcow2", "-F", format.unwrap_or("raw"), "-b"].map(OsString::from).to_vec();

@@ -44,11 +44,11 @@ pub(crate) fn describe(disks: &[Disk], with_lvm: bool) -> std::io::Result<Descri
         for partition in table.iter().flat_map(|table| &table.list) {
             let name = format!("partition {}{of_disk}", partition.number);
             let Some(window) = within(partition, disk.size) else {
-                own.notes.push(format!("{name} lies beyond the end of the disk"));
+                own.notes.push(format!("{name} is beyond the end of the disk"));
                 continue;
             };
             if window.size < partition.size {
-                own.notes.push(format!("{name} ends beyond the end of the disk"));
+                own.notes.push(format!("{name} extends beyond the end of the disk"));
             }
             let mut volume = blank(name, index, window);
             volume.partuuid = partition.uuid.clone();
@@ -115,17 +115,16 @@ fn probe(disk: &Disk, mut volume: Volume, window: Window, found: &mut Described)
     let name = volume.name.clone();
     place(volume, window, None);
     let Some(content) = mirrored(disk, window)? else {
-        found.opaque.push(format!("{name} is a member of an md array that is no mirror"));
+        found.opaque.push(format!("{name} is a member of an md array that is not a mirror"));
         found.notes.push(format!(
-            "{name} is a member of an md array that is no mirror, and was not read: run `mdadm --assemble` and point at \
-             the array"
+            "{name} is a member of an md array that is not a mirror, and was not read: run `mdadm --assemble` and use the array"
         ));
         return Ok(());
     };
     let mut inner = blank(format!("mirror on {name}"), index, content);
     identify(&mut inner, superblock::probe(&read(disk, content, 0, HEAD)?, content.size));
     found.notes.push(format!("{name} is one half of an md mirror (RAID 1) and was read as it is"));
-    place(inner, content, Some("it is one half of an md mirror: run `mdadm --assemble` and point at the array"));
+    place(inner, content, Some("it is one half of an md mirror: run `mdadm --assemble` and use the array"));
     Ok(())
 }
 

@@ -288,9 +288,9 @@ impl Writer {
     /// # Errors
     /// The kernel's; `ENODATA` when it has none of that name.
     pub fn remove_xattr(&self, path: &Path, name: &OsStr) -> Done {
-        let entry = self.entry(path, "freed of an extended attribute")?;
+        let entry = self.entry(path, "stripped of an extended attribute")?;
         let remove = || entry.with_handle(|handle| handle.remove_xattr(name));
-        remove().map_err(|e| entry.error("freed of an extended attribute", e))
+        remove().map_err(|e| entry.error("stripped of an extended attribute", e))
     }
 
     /// Brings the names in a directory to the disk.

@@ -89,11 +89,11 @@ fn a_damaged_image_is_refused_with_the_reason() {
         std::fs::write(&cut, &whole[..length]).unwrap();
         open(&cut, Access::ReadOnly).unwrap_err().to_string()
     };
-    assert!(refused(50).ends_with("is truncated: it is 50 bytes long, and the header of a qcow2 alone has 104"));
+    assert!(refused(50).ends_with("is truncated: it is 50 bytes long, and a qcow2 header alone has 104"));
     let early = refused(whole.len() / 8);
     assert!(early.contains("is truncated: ") && early.contains("beyond its end"), "{early}");
     let late = refused(whole.len() - (256 << 10));
-    assert!(late.contains("clusters that its tables name lie beyond its end"), "{late}");
+    assert!(late.contains("clusters that its tables name are beyond its end"), "{late}");
 
     let orphan = lab.path("orphan.qcow2");
     let backing = lab.path("backing.qcow2");
@@ -297,7 +297,7 @@ fn chains_end_and_reach_nothing_but_files() {
         assert!(matches!(error, OpenError::Outside { .. }), "{name}: {error}");
     }
     let device = open(&image("device.qcow2", "/dev/null", "raw"), Access::ReadOnly).unwrap_err().to_string();
-    assert!(device.contains("/dev/null, which is no regular file"), "{device}");
+    assert!(device.contains("/dev/null, which is not a regular file"), "{device}");
     // A raw image below, whose guest wrote the header of an image to it, stays a raw image.
     let mut guest = std::fs::read(&itself).unwrap();
     guest.resize(1 << 20, 0);

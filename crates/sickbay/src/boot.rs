@@ -141,12 +141,12 @@ fn carried(
             // A guest that does no better emulated says nothing against KVM.
             let better = watch::worth(&emulated.console) > watch::worth(&by_kvm.console);
             let remark =
-                better.then(|| tr!("KVM is there but does not run guests: this one was started again, emulated"));
+                better.then(|| tr!("KVM exists but does not run guests: this one was started again, emulated"));
             Ok((emulated, remark))
         }
         Err(why) => {
             let emulated = start(Accelerator::Tcg, Trust::Full)?;
-            Ok((emulated, Some(tr!("KVM is there but cannot be used ({why}): the guest was emulated", why))))
+            Ok((emulated, Some(tr!("KVM exists but cannot be used ({why}): the guest was emulated", why))))
         }
     }
 }
@@ -170,7 +170,7 @@ fn start(
         Some(Ok(added)) => added,
         Some(Err(why)) => {
             remarks.push(tr!(
-                "the kernel could not be told to use the serial line, so only the screen is read: {why}",
+                "the kernel could not be made to use the serial line, so only the screen is read: {why}",
                 why
             ));
             None
@@ -274,9 +274,9 @@ impl Trial {
 pub fn why_not(target: &Target, path: &Path) -> Option<Text> {
     match target.kind {
         sickbay_target::Kind::Disk => None,
-        sickbay_target::Kind::Log => Some(tr!("{path} is a log: only a disk or an image of one can be started", path)),
+        sickbay_target::Kind::Log => Some(tr!("{path} is a log: only a disk or a disk image can be booted", path)),
         sickbay_target::Kind::Host | sickbay_target::Kind::Root => Some(tr!(
-            "{path} is a mounted system: only a disk or an image of one can be started; name the disk that it is on",
+            "{path} is a mounted system: only a disk or a disk image can be booted; name the disk it is on",
             path
         )),
     }

@@ -26,9 +26,12 @@ impl std::ops::Deref for Check {
 ///
 /// ```ignore
 /// check! {
+///     /// ## Symptom
+///     /// You see: …
+///     ///
 ///     /// ## What it finds
 ///     /// …
-///     "fstab-missing-device", Boot, seed = ["B7"], proves = [Mounts], "fstab waits for a device that is not there"
+///     "fstab-missing-device", Boot, seed = ["B7"], proves = [Mounts], "fstab waits for a device that does not exist"
 /// }
 /// fn run(facts: &Facts, found: &mut Findings) -> Verdict { … }
 /// ```

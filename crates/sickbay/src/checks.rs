@@ -38,7 +38,7 @@ pub fn chosen(ids: &[String]) -> Result<Vec<&'static Check>, Text> {
         .map(|id| {
             ALL.iter().find(|check| check.id == id).copied().ok_or_else(|| match meant(id) {
                 Some(near) => tr!("there is no check {id}: did you mean {near}?", id, near),
-                None => tr!("there is no check {id}: see sickbay list", id),
+                None => tr!("there is no check {id}: run sickbay list", id),
             })
         })
         .collect()
@@ -59,7 +59,7 @@ pub fn meant(word: &str) -> Option<&'static str> {
 pub fn chosen_for(ids: &[String], kind: Kind) -> Result<Vec<&'static Check>, Text> {
     let mut all = chosen(ids)?;
     if let Some(check) = all.iter().find(|check| !ids.is_empty() && !applies(check, kind)) {
-        return Err(tr!("{check} does not look at logs", check = check.id));
+        return Err(tr!("{check} does not read logs", check = check.id));
     }
     all.retain(|check| applies(check, kind));
     Ok(all)

@@ -35,13 +35,13 @@ use crate::report::text::{Style, printable};
 use crate::report::{Report, json_v1, text};
 use crate::tr;
 
-/// Finds out why a Linux system does not boot or lets nobody log in, and repairs it.
+/// Finds out why a Linux system won't boot or won't let anyone log in, and repairs it.
 ///
-/// TARGET is this machine when it is left out, else the directory on which a system is mounted, a disk, a partition or an image
-/// (raw, qcow2, ...). `check` also takes kernel logs. `check` never changes anything. `fix` shows what it found and what it
-/// will do, asks, and keeps a journal on the target, so that `undo` can take everything back.
+/// TARGET is a directory on which a system is mounted, a disk, a partition or an image (raw, qcow2, ...); without it,
+/// this machine. `check` also takes logs. `check` never changes anything. `fix` shows what it found and what it will
+/// do, asks, and keeps a journal on the target, so that `undo` can revert everything.
 ///
-/// Programs of this machine that it needs are started from the usual directories only, whatever PATH says: /usr/local/sbin,
+/// Programs of this machine are run from the usual directories only, whatever PATH says: /usr/local/sbin,
 /// /usr/local/bin, /usr/sbin, /usr/bin, /sbin, /bin.
 ///
 /// Exit status: 0 nothing found, 1 something found, 2 something could not be determined or done.
@@ -53,10 +53,10 @@ pub struct Cli {
     /// Format of the report
     #[arg(long, global = true, value_enum, default_value = "text", help_heading = OUTPUT)]
     format: Format,
-    /// Language of the report; that of the environment when left out
+    /// Language of the report [default: from the environment]
     #[arg(long, global = true, value_enum, help_heading = OUTPUT)]
     lang: Option<Lang>,
-    /// When to use colours
+    /// When to use colors
     #[arg(long, global = true, value_enum, default_value = "auto", help_heading = OUTPUT)]
     color: Color,
     /// Also show consequences, evidence, command lines, and checks that do not apply
@@ -71,10 +71,10 @@ enum Verb {
     /// Repair what was found: shows the plan, asks, repairs, checks again
     Fix(fix::Fix),
     Boot(boot::Boot),
-    /// Take back repairs; also cleans up after a repair that a power loss cut off
+    /// Revert repairs; also cleans up after a repair that a power loss interrupted
     Undo(undo::Undo),
     Explain(explain::Explain),
-    /// List every check, or those that have a word in their name or title
+    /// List all checks, or those with a word in their name or title
     List(list::List),
     Completions(completions::Completions),
 }
@@ -89,7 +89,7 @@ enum Format {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Color {
-    /// On a terminal that has them
+    /// On a terminal that supports them
     Auto,
     /// Always
     Always,
@@ -100,12 +100,12 @@ enum Color {
 /// Headings of `--help`.
 const OUTPUT: &str = "Output";
 /// What is looked at, and what helps with it.
-const LOOK: &str = "What is looked at";
+const LOOK: &str = "What to check";
 
 /// What to look at.
 #[derive(Clone, Debug, clap::Args)]
 struct TargetArgs {
-    /// A mounted system, disk, partition or image; this machine when left out
+    /// A mounted system, disk, partition or image [default: this machine]
     target: Option<PathBuf>,
     #[command(flatten)]
     aid: Aid,
@@ -115,17 +115,17 @@ struct TargetArgs {
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = LOOK)]
 struct Aid {
-    /// A further disk of the same machine, such as a data disk that its fstab names
+    /// Another disk of the same machine, such as a data disk named in its fstab
     #[arg(long, value_name = "DISK")]
     with: Vec<PathBuf>,
-    /// Let an image have the other files that it names: backing files, data files, extents. Without this such an image is
-    /// refused, since it could name any file of this machine
+    /// Let an image use the other files that it names: backing files, data files, extents. Without this option such an
+    /// image is refused, because it could name any file of this machine
     #[arg(long)]
     follow_images: bool,
-    /// A healthy root of the same release from which lost files are taken
+    /// A healthy root of the same release to restore lost files from
     #[arg(long, value_name = "ROOT")]
     donor: Option<PathBuf>,
-    /// A package file (.deb, .rpm) of this machine from which lost files are taken; can be given several times
+    /// A package file (.deb, .rpm) on this machine to restore lost files from; can be given several times
     #[arg(long, value_name = "FILE")]
     package: Vec<PathBuf>,
 }
@@ -206,7 +206,7 @@ fn enough_room() -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure(tr!(
-        "this process may open only {files} files at once, and {least} are needed: ulimit -n {least}",
+        "this process may open only {files} files at once, and at least {least} are needed: ulimit -n {least}",
         files,
         least
     )))
@@ -255,7 +255,7 @@ fn announce_programs(plan: &Plan) {
     for change in plan.steps.iter().flat_map(|step| &step.repair.changes) {
         if let Change::Rebuild(rebuild) = change {
             let (program, path) = (rebuild.name(), rebuild.path.as_path());
-            announce(&tr!("{program} of the target makes {path}, which may take a minute", program, path));
+            announce(&tr!("{program} of the target is building {path}, which may take a minute", program, path));
         }
     }
 }
@@ -375,7 +375,7 @@ impl Context {
         self.keep(std::io::stdout().lock().flush());
         match self.unwritten.take() {
             Some(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-                let why = tr!("standard output could not be written: {error}", error = error.to_string());
+                let why = tr!("cannot write to standard output: {error}", error = error.to_string());
                 self.complain_of(&why);
                 false
             }
@@ -489,7 +489,7 @@ impl TargetArgs {
         let open = self.disks().flat_map(of).filter(|(.., done)| !done);
         let say = |id: String| {
             context.say(&tr!(
-                "repair {id} was cut off while the disk was written: sickbay fix or undo puts back what was there",
+                "repair {id} was interrupted while it wrote to the disk: sickbay fix or undo restores what was there",
                 id
             ))
         };

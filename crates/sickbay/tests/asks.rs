@@ -93,12 +93,12 @@ fn nothing_is_touched_before_a_yes() {
         assert!(image.bytes() == before, "{typed:?} changed the image: {text}");
         assert_eq!(image.beside(), ["image"], "{typed:?}");
         // The cause, why it matters, what would be done, the question.
-        in_order(&text, &["fstab-bad-line", "it mounts nothing", "-see ticket", "make this repair? [y,n,a,q,?]"]);
+        in_order(&text, &["fstab-bad-line", "it mounts nothing", "-see ticket", "apply this repair? [y,n,a,q,?]"]);
         if typed != "\u{3}" {
             assert_eq!(code, Some(2), "{typed:?}: {text}");
             assert!(text.contains("nothing was changed"), "{typed:?}: {text}");
         }
-        assert_eq!(typed.contains('?'), text.contains("sickbay fix --only F1 makes this one alone"), "{text}");
+        assert_eq!(typed.contains('?'), text.contains("sickbay fix --only F1 applies this one alone"), "{text}");
     }
 }
 
@@ -115,8 +115,8 @@ fn each_repair_is_asked_for_and_told_how_to_take_back() {
     let answers = if number("fstab-bad-line") < number("mode-too-open") { "y\nn\n" } else { "n\ny\n" };
     let (code, text) = image.fix("", answers);
     assert_eq!(code, Some(1), "{text}");
-    let line = "repaired: make line 2 a comment [fstab-bad-line], journal entry 0001";
-    let undo = format!("sickbay undo {} takes this back", image.path().display());
+    let line = "repaired: comment out line 2 [fstab-bad-line], journal entry 0001";
+    let undo = format!("sickbay undo {} reverts this", image.path().display());
     in_order(&text, &["mode-too-open", line, &undo]);
     let (_, left) = run(["check"], &image.path());
     assert!(left.contains("mode-too-open") && !left.contains("fstab-bad-line"), "{left}");

@@ -102,7 +102,7 @@ fn a_machine_that_is_at_work_when_its_time_is_up_is_not_told_to_stand() {
     let output = sickbay(dir.path(), &["boot", "--timeout", "3"], &disk).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(2), "{said}");
-    assert!(said.contains("it could not be told whether it starts; it came to root=: after "), "{said}");
+    assert!(said.contains("whether it boots is undetermined; it got to root=: it is still busy after "), "{said}");
     // A pipe gets no progress.
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }
@@ -147,7 +147,7 @@ fn what_cannot_be_started_is_said() {
     }
     std::fs::write(root.join("etc/os-release"), "ID=debian\n").unwrap();
     std::fs::write(root.join("var/lib/dpkg/status"), "").unwrap();
-    assert!(said(&root).contains("is a mounted system: only a disk or an image of one can be started"));
+    assert!(said(&root).contains("is a mounted system: only a disk or a disk image can be booted"));
     let log = dir.path().join("console.txt");
     std::fs::write(&log, "GRUB loading.\nWelcome to GRUB!\nerror: no such partition.\ngrub rescue> ").unwrap();
     assert!(said(&log).contains("is a log"));

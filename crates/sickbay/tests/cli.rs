@@ -54,7 +54,7 @@ fn a_report_that_cannot_be_written_is_an_error() {
             let out = sickbay(verb).args(["--format", format]).stdout(full).output().expect("the program starts");
             let (code, text) = said(&out);
             assert_eq!(code, Some(2), "{verb:?} {format}: {text}");
-            assert!(text.contains("standard output could not be written"), "{verb:?} {format}: {text}");
+            assert!(text.contains("cannot write to standard output"), "{verb:?} {format}: {text}");
         }
     }
     for verb in [&["--help"] as &[&str], &["--version"], &["check", "--help"], &["completions", "bash"]] {
@@ -83,14 +83,17 @@ fn a_reader_that_has_read_enough_is_none() {
 #[test]
 fn what_was_meant_is_told() {
     for (words, wanted) in [
-        (&["/mnt/x"] as &[&str], "/mnt/x is no command; to look at a system, disk, image or log: sickbay check /mnt/x"),
+        (
+            &["/mnt/x"] as &[&str],
+            "/mnt/x is not a command; to check a system, disk, image or log: sickbay check /mnt/x",
+        ),
         (&["disk.img"], "sickbay check disk.img"),
-        (&["chekc"], "chekc is no command: did you mean check?"),
+        (&["chekc"], "chekc is not a command: did you mean check?"),
         (&["check", "--onyl", "x"], "there is no option --onyl here: did you mean --only?"),
         (&["check", "--nonsense"], "there is no option --nonsense here"),
         (&["check", "--only"], "--only <ID> needs a value"),
-        (&["check", "--format", "xml"], "xml is no value of --format <FORMAT>: text, json"),
-        (&["boot", "x", "--memory", "much"], "much is no value of --memory <MIB>"),
+        (&["check", "--format", "xml"], "xml is not a valid value for --format <FORMAT>: text, json"),
+        (&["boot", "x", "--memory", "much"], "much is not a valid value for --memory <MIB>"),
         (&["boot"], "<TARGET> is missing"),
         (&["fix", "a", "b"], "b is one argument too many"),
         (&["explain", "fstab-bad-lin"], "did you mean fstab-bad-line?"),
@@ -229,8 +232,8 @@ fn completions_know_verbs_options_and_checks() {
 fn fix_groups_its_options() {
     let (_, text) = run(&["fix", "--help"]);
     let place = |words: &str| text.find(words).unwrap_or_else(|| panic!("{words} in {text}"));
-    assert!(place("What is looked at:") < place("--donor"), "{text}");
-    assert!(place("What is repaired:") < place("--dry-run"), "{text}");
+    assert!(place("What to check:") < place("--donor"), "{text}");
+    assert!(place("What to repair:") < place("--dry-run"), "{text}");
     assert!(place("Boot test:") < place("--boot-test"), "{text}");
     assert!(place("Output:") < place("--format"), "{text}");
     for verb in ["fix", "undo", "boot"] {

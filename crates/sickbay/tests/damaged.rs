@@ -146,7 +146,7 @@ fn an_ext4_without_its_root_directory() {
     disk.tool(&["debugfs", "-w", "-R", "clri <2>"]);
     let before = disk.digest();
     let (_, text) = run(["fix", "--yes", "--fsck"], &disk.image());
-    assert!(text.contains("all that was in it goes to lost+found"), "{text}");
+    assert!(text.contains("everything that was in it goes to lost+found"), "{text}");
     assert_eq!(disk.digest(), before, "only with --risky: {text}");
 }
 
@@ -154,7 +154,7 @@ fn an_ext4_without_its_root_directory() {
 fn errors_on_record() {
     let disk = Disk::new("ext4");
     disk.tool(&["debugfs", "-w", "-R", "ssv error_count 3"]);
-    disk.is_mended(&[], "the ext4 on whole disk has errors on record, though it fits together");
+    disk.is_mended(&[], "the ext4 on whole disk has recorded errors, though it is consistent");
 }
 
 #[test]
@@ -222,13 +222,13 @@ fn what_was_cut_off_while_it_was_written_is_put_back() {
         disk.write(0, &first);
         assert_ne!(disk.digest(), before);
         let (_, text) = run(["check"], &disk.image());
-        assert!(text.contains("repair disk-0001 was cut off"), "{text}");
+        assert!(text.contains("repair disk-0001 was interrupted"), "{text}");
         let (_, text) = run([verb, "--yes"], &disk.image());
         assert!(kept.join("done").exists() == (verb == "fix"), "{text}");
         if verb == "undo" {
             assert_eq!(disk.digest(), before, "{text}");
         } else {
-            assert!(text.contains("taken back, since it was cut off: disk-0001"), "{text}");
+            assert!(text.contains("reverted, because it was interrupted: disk-0001"), "{text}");
             let (_, text) = run(["check", "--fsck"], &disk.image());
             assert!(!text.contains("file-system-damaged"), "{text}");
         }

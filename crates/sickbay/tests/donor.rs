@@ -40,7 +40,7 @@ fn another_architecture_is_no_donor() {
     fs::write(&program, bytes).expect("written");
     let (code, text) = check(&donor, &target);
     assert_eq!(code, Some(2), "{text}");
-    assert!(text.contains("the donor is of another architecture"), "{text}");
+    assert!(text.contains("the donor has a different architecture"), "{text}");
 }
 
 #[test]

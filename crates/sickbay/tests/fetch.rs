@@ -189,7 +189,7 @@ fn the_listed_package_comes_from_the_mirror() {
     let (code, text) = run(FIX, root);
     // The disks of the machine that runs the tests may be nobody's to read: 2.
     assert!(matches!(code, Some(0 | 2)), "{text}");
-    let words = format!("repaired: take /usr/bin/tool of tools 2.0-1 from {}/{DEB} [", mirror.uri);
+    let words = format!("repaired: restore /usr/bin/tool of tools 2.0-1 from {}/{DEB} [", mirror.uri);
     assert!(text.contains(&words) && !text.contains("not repaired"), "{text}");
     let tool = root.join("usr/bin/tool");
     assert_eq!(fs::read(&tool).expect("the tool"), b"the tool\n");
@@ -207,7 +207,7 @@ fn the_listed_package_comes_from_the_mirror() {
 fn another_sha256_is_refused() {
     let (built, mirror) = broken();
     list(built.root(), &mirror, "2.0-1", &"0".repeat(64));
-    refused(built.root(), &["gives has another SHA256 than the target's list of packages tells"]);
+    refused(built.root(), &["has a different SHA256 from the one in the target's package list"]);
 }
 
 #[test]
@@ -224,7 +224,7 @@ fn a_newer_version_in_the_list_is_not_taken() {
     fs::write(root.join("usr/bin/tool"), "not the tool\n").expect("written");
     packages::deb(root, &deb, "tools", "2.0-1", "/usr/bin/tool").expect("made");
     fs::remove_file(root.join("usr/bin/tool")).expect("removed");
-    refused(root, &["has another /usr/bin/tool than the target's database asks for"]);
+    refused(root, &["has a different /usr/bin/tool from what the target's database requires"]);
 
     // No longer listed, but still there and right. Nothing vouches for its mode.
     fs::rename(&aside, &deb).expect("moved");
@@ -260,10 +260,10 @@ fn what_is_no_mirror_is_not_followed() {
     let (built, mirror) = broken();
     let root = built.root();
     fs::remove_file(root.join("etc/apt/sources.list.d/debian.sources")).expect("removed");
-    refused(root, &["file:/srv/debian/ is no mirror that can be followed"]);
+    refused(root, &["file:/srv/debian/ is not a mirror that can be used"]);
     let hostile = "deb --output=/x a b\ndeb http://u:p@127.0.0.1/ x main\ndeb FILE:///etc/ x main\n";
     fs::write(root.join("etc/apt/sources.list"), hostile).expect("written");
-    refused(root, &["is no mirror that can be followed"]);
+    refused(root, &["is not a mirror that can be used"]);
     fs::remove_file(root.join("etc/apt/sources.list")).expect("removed");
     refused(root, &["the target's apt has no source"]);
     assert_eq!(mirror.asked(), Vec::<String>::new());

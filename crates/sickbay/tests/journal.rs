@@ -90,24 +90,24 @@ fn strange() -> Vec<(&'static str, Value, &'static str)> {
     let kept = |name: &str| json!({"file": {"content": {"kept": name}, "attributes": attributes(0o644)}});
     vec![
         ("a disk", disk, "not opened as a disk"),
-        ("a path with ..", path_op("/etc/../etc/passwd", plain(), plain()), "no path of a repair"),
-        ("a path that leads out", path_op("/../helper/sda", plain(), plain()), "no path of a repair"),
-        ("a path with two slashes", path_op("/etc//passwd", plain(), plain()), "no path of a repair"),
-        ("a path with a slash at its end", path_op("/etc/", plain(), plain()), "no path of a repair"),
-        ("a path with a dot", path_op("/etc/./passwd", plain(), plain()), "no path of a repair"),
-        ("a relative path", path_op("etc/passwd", plain(), plain()), "no path of a repair"),
-        ("no path", path_op("", json!("absent"), plain()), "no path of a repair"),
-        ("the root goes", path_op("/", json!("absent"), plain()), "no path of a repair"),
+        ("a path with ..", path_op("/etc/../etc/passwd", plain(), plain()), "not a path that a repair may touch"),
+        ("a path that leads out", path_op("/../helper/sda", plain(), plain()), "not a path that a repair may touch"),
+        ("a path with two slashes", path_op("/etc//passwd", plain(), plain()), "not a path that a repair may touch"),
+        ("a path with a slash at its end", path_op("/etc/", plain(), plain()), "not a path that a repair may touch"),
+        ("a path with a dot", path_op("/etc/./passwd", plain(), plain()), "not a path that a repair may touch"),
+        ("a relative path", path_op("etc/passwd", plain(), plain()), "not a path that a repair may touch"),
+        ("no path", path_op("", json!("absent"), plain()), "not a path that a repair may touch"),
+        ("the root goes", path_op("/", json!("absent"), plain()), "not a path that a repair may touch"),
         (
             "a new set-user-ID program",
             path_op("/usr/bin/evil", file(0o4755), json!("absent")),
-            "rights of another user",
+            "rights of a user other than",
         ),
-        ("a set-group-ID bit", path_op("/etc/passwd", file(0o2755), plain()), "rights of another user"),
+        ("a set-group-ID bit", path_op("/etc/passwd", file(0o2755), plain()), "rights of a user other than"),
         (
             "set-user-ID on what is there",
             path_op("/etc/passwd", json!({"attributes": {"attributes": attributes(0o4755)}}), plain()),
-            "rights of another user",
+            "rights of a user other than",
         ),
         (
             "a capability",
@@ -119,18 +119,22 @@ fn strange() -> Vec<(&'static str, Value, &'static str)> {
                 }}}),
                 plain(),
             ),
-            "rights of another user",
+            "rights of a user other than",
         ),
-        ("a mode that there is not", path_op("/etc/passwd", file(0o100_644), plain()), "a mode that there is not"),
+        ("a mode that does not exist", path_op("/etc/passwd", file(0o100_644), plain()), "a mode that does not exist"),
         ("a device", path_op("/dev/node", json!("absent"), json!("absent")), "not replaced"),
         ("the journal", path_op("/var/lib/sickbay/0001", json!("absent"), json!("absent")), "the journal itself"),
-        ("a content outside", path_op("/etc/passwd", kept("../../../../../helper/sda"), plain()), "no file of it"),
-        ("a content by path", path_op("/etc/passwd", kept("/etc/shadow"), plain()), "no file of it"),
+        (
+            "a content outside",
+            path_op("/etc/passwd", kept("../../../../../helper/sda"), plain()),
+            "not one of its files",
+        ),
+        ("a content by path", path_op("/etc/passwd", kept("/etc/shadow"), plain()), "not one of its files"),
         ("a content that is a link", path_op("/etc/passwd", kept("b7"), plain()), "not what sickbay keeps"),
         ("a content that is a directory", path_op("/etc/passwd", kept("b8"), plain()), "not what sickbay keeps"),
         ("a content without end", path_op("/etc/passwd", kept("b9"), plain()), "too large"),
-        ("a key that leads out", sysctl("kernel/../../../etc/passwd"), "no kernel parameter"),
-        ("a key with a line", sysctl("kernel.x\ny"), "no kernel parameter"),
+        ("a key that leads out", sysctl("kernel/../../../etc/passwd"), "not a kernel parameter"),
+        ("a key with a line", sysctl("kernel.x\ny"), "not a kernel parameter"),
     ]
 }
 
@@ -169,7 +173,7 @@ fn what_no_repair_leaves_is_not_done() {
             let (_, text) = run(["fix", "--yes", "--only", "mode-too-open"], &bed.root());
             assert!(text.contains("repaired: ") && (done || text.contains(why)), "{what}: {text}");
             let (_, text) = run(["undo", "--yes"], &bed.root());
-            assert!(text.contains("taken back 0002"), "{what}: {text}");
+            assert!(text.contains("reverted 0002"), "{what}: {text}");
             assert_eq!(difference(&before.1, &manifest(&bed.dir.path().join("helper"))), None, "{what}: the helper");
             assert!(fs::symlink_metadata(&node).is_ok());
         }
@@ -211,7 +215,7 @@ fn what_is_mounted_below_a_root_is_not_the_targets() {
 fn what_is_not_ours_is_no_journal() {
     type Change = fn(&Bed);
     let cases: [(&str, Change, &str); 6] = [
-        ("no mark", |bed| fs::remove_file(bed.home().join("parent")).expect("removed"), "no journal of sickbay"),
+        ("no mark", |bed| fs::remove_file(bed.home().join("parent")).expect("removed"), "not a sickbay journal"),
         (
             "a link",
             |bed| {
@@ -241,14 +245,14 @@ fn what_is_not_ours_is_no_journal() {
             |bed| {
                 std::os::unix::fs::chown(bed.home(), Some(1000), Some(1000)).expect("owned");
             },
-            "belongs to user 1000",
+            "owned by user 1000",
         ),
         (
             "open to others",
             |bed| {
                 fs::set_permissions(bed.home(), fs::Permissions::from_mode(0o777)).expect("set");
             },
-            "others may write",
+            "other users can write",
         ),
     ];
     for (what, change, why) in cases {
@@ -286,13 +290,13 @@ fn what_was_cut_off_is_asked_for() {
         let script = format!("printf 'n\\n' | script -qec '{line}' /dev/null");
         let out = Command::new("sh").args(["-c", &script]).env("LC_ALL", "C").output().expect("script");
         let (_, text) = said(&out);
-        assert!(text.contains("put back /etc/hosts-of-mine") && text.contains("[y/N]"), "{verb}: {text}");
+        assert!(text.contains("restore /etc/hosts-of-mine") && text.contains("[y/N]"), "{verb}: {text}");
         assert!(!text.contains("\u{1b}[2J"), "{verb}: {text:?}");
         assert_eq!(difference(&before, &manifest(&bed.root())), None, "{verb}: {text}");
     }
     let (_, text) = run(["fix", "--yes"], &bed.root());
     assert!(
-        text.contains("put back /etc/hosts-of-mine") && text.contains("taken back, since it was cut off: 0001"),
+        text.contains("restore /etc/hosts-of-mine") && text.contains("reverted, because it was interrupted: 0001"),
         "{text}"
     );
     assert_eq!(fs::read_to_string(&hosts).expect("readable"), "former");
@@ -343,8 +347,8 @@ fn an_entry_that_cannot_be_taken_back_holds_up_only_what_is_built_on_it() {
     bed.plant("0003", op("/etc/one", "b0", "b1"), &[("b0", "2"), ("b1", "somebody else's")], true);
     let (code, text) = run(["undo", "--yes"], &bed.root());
     assert_eq!(code, Some(2), "{text}");
-    assert!(text.contains("taken back 0002") && text.contains("/etc/one was changed after repair 0003"), "{text}");
-    assert!(text.contains("not taken back: 0001: repair 0003, which came after it"), "{text}");
+    assert!(text.contains("reverted 0002") && text.contains("/etc/one was changed after repair 0003"), "{text}");
+    assert!(text.contains("not reverted: 0001: repair 0003, which came after it"), "{text}");
     let now = |name: &str| fs::read_to_string(bed.root().join("etc").join(name)).expect("readable");
     assert_eq!((now("one").as_str(), now("two").as_str()), ("3", "1"));
     let (code, text) = run(["undo", "--yes", "--force"], &bed.root());
@@ -395,7 +399,7 @@ fn what_lies_beside_an_image_may_be_a_strangers() {
     fs::create_dir(&record).expect("made");
     fs::write(record.join("notes"), "mine").expect("written");
     let (code, text) = run(["undo", "--yes"], &image);
-    assert!(code == Some(2) && text.contains("no directory of sickbay's"), "{text}");
+    assert!(code == Some(2) && text.contains("not a sickbay directory"), "{text}");
     assert_eq!(fs::read(record.join("notes")).expect("readable"), b"mine");
 }
 
@@ -431,7 +435,7 @@ fn a_kernel_parameter_is_guarded_like_a_file() {
         |dir: &tempfile::TempDir, path: &str, text: &str| fs::write(dir.path().join(path), text).expect("written");
     // Changed since the look.
     let (dir, target) = running("61\n", "one\n");
-    assert!(set_swappiness(&target).is_err_and(|why| why.contains("changed since it was looked at")));
+    assert!(set_swappiness(&target).is_err_and(|why| why.contains("changed since it was checked")));
     assert_eq!(value(&dir), "61\n");
     // Changed since the repair.
     let (dir, target) = running("60\n", "one\n");
@@ -451,7 +455,7 @@ fn a_kernel_parameter_is_guarded_like_a_file() {
     let undone = take_back(&target, Force::No);
     let notes: Vec<String> =
         undone.taken.iter().flat_map(|(.., notes)| notes).map(|note| note.render(Lang::En)).collect();
-    assert!(undone.left.is_empty() && notes.join(" ").contains("a boot that is over"), "{notes:?}");
+    assert!(undone.left.is_empty() && notes.join(" ").contains("an earlier boot"), "{notes:?}");
     assert_eq!((value(&dir).as_str(), dir.path().join("etc/swap.conf").exists()), ("10\n", false));
     assert!(!dir.path().join("var/lib/sickbay").exists());
 }
@@ -496,7 +500,7 @@ fn a_flag_that_somebody_set_is_told_and_holds_up_nothing() {
     assert!(chattr("-i"));
     assert!(plain.contains("repaired: ") && !plain.contains("not finished"), "{plain}");
     assert!(!list.contains("not finished"), "{list}");
-    assert!(risky.contains("the flag of chattr on /etc/passwd is cleared"), "{risky}");
+    assert!(risky.contains("the chattr flag on /etc/passwd is cleared"), "{risky}");
     assert!(!fixed.contains('\r') && flags.contains(&b'i') && again.contains(&b'i'), "{fixed}");
     assert_eq!(code, Some(0), "{undone}");
     assert_eq!(difference(&before, &after), None);
@@ -533,6 +537,6 @@ fn a_value_below_sys_is_set_read_back_and_taken_back() {
     assert_eq!((undone.taken.len(), fs::read_to_string(&at).expect("readable").as_str()), (1, "0\n"));
     // What may not be set is refused before anything is written.
     fs::write(dir.path().join("sys/trigger"), "0\n").expect("written");
-    assert!(set("/sys/trigger", "1").is_err_and(|why| why.contains("is no kernel parameter")));
+    assert!(set("/sys/trigger", "1").is_err_and(|why| why.contains("is not a kernel parameter")));
     assert_eq!(fs::read_to_string(dir.path().join("sys/trigger")).expect("readable"), "0\n");
 }

@@ -500,7 +500,7 @@ fn what_was_kept_of_one_device_is_never_written_to_another() {
         }
         for arguments in [&["check"][..], &["fix", "--yes"], &["undo", "--list"], &["undo", "--yes", "--force"]] {
             let (_, text) = run(arguments, &other);
-            assert!(!text.contains("taken back: ") && !text.contains("taken back, since"), "{what}: {text}");
+            assert!(!text.contains("reverted: ") && !text.contains("reverted, because"), "{what}: {text}");
             let now = fs::read(&healthy).expect("readable");
             let same = now == twin;
             // A mount for writing is noted in the superblock, as `fix` of any healthy disk does.

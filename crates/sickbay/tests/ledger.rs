@@ -105,5 +105,5 @@ fn a_storm_of_look_ups_leads_to_who_makes_it() {
     let own = |seen: &&Watched| seen.pid == Some(guard.0.id());
     let named = looks.iter().flatten().find(own).unwrap_or_else(|| panic!("{looks:?}"));
     let text = named.text.render(sickbay::model::text::Lang::En);
-    assert!(text.starts_with(&format!("bash (PID {}) looks up names at the moment: ", guard.0.id())), "{text}");
+    assert!(text.starts_with(&format!("bash (PID {}) is looking up names right now: ", guard.0.id())), "{text}");
 }

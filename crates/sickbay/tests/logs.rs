@@ -330,7 +330,7 @@ fn nothing_in_a_log_is_repaired_and_other_checks_do_not_look_at_it() {
         let output = sickbay(arguments, &log).output().unwrap();
         assert_eq!(output.status.code(), Some(2));
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(said.contains("is a log") || said.contains("does not look at logs"), "{said}");
+        assert!(said.contains("is a log") || said.contains("does not read logs"), "{said}");
     }
 }
 

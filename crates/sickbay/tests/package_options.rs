@@ -22,7 +22,7 @@ fn a_given_package_restores_what_it_has() {
 
     for (wrong, words) in [
         (root.join("etc/passwd").display().to_string(), "is neither a .deb nor an .rpm package"),
-        (root.display().to_string(), "is no package file"),
+        (root.display().to_string(), "is not a package file"),
         (file("absent.deb"), "does not exist"),
     ] {
         let (code, text) = run(["check", "--package", &wrong, only[0], only[1]], root);
@@ -37,7 +37,7 @@ fn a_given_package_restores_what_it_has() {
 
     let (code, text) = run(["fix", "--yes", "--package", &file("right.deb"), only[0], only[1]], root);
     assert!(matches!(code, Some(0 | 2)), "{text}");
-    assert!(text.contains("take /usr/bin/tool of tools 2.0-1 from ") && text.contains("right.deb"), "{text}");
+    assert!(text.contains("restore /usr/bin/tool of tools 2.0-1 from ") && text.contains("right.deb"), "{text}");
     assert_eq!(fs::read(&tool).expect("the tool"), b"the tool\n");
     assert_eq!(fs::metadata(&tool).expect("the tool").permissions().mode() & 0o7777, 0o4755);
 
@@ -55,6 +55,6 @@ fn every_packaged_file_is_read_when_asked_for() {
     assert_eq!(code, Some(0), "{text}");
     let (code, text) = run(only, built.root());
     assert_eq!(code, Some(1), "{text}");
-    assert!(text.contains("/usr/share/tool/data is damaged: it is not what tool brought"), "{text}");
+    assert!(text.contains("/usr/share/tool/data is damaged: it is not what tool installed"), "{text}");
     assert!(!text.contains("/etc/tool/configuration"), "{text}");
 }

@@ -91,7 +91,7 @@ fn a_system_without_shadow_keeps_the_hash_in_passwd() {
 fn a_cleared_password_is_empty() {
     let built = built("");
     let (_, text) = run(["fix", "--yes", "--clear-password", "root"], built.root());
-    assert!(text.contains("whoever sits at the console can log in as root"), "{text}");
+    assert!(text.contains("anyone at the console can log in as root"), "{text}");
     assert_eq!(line(built.root(), "etc/shadow", "root")[1], "");
 }
 
@@ -108,7 +108,7 @@ fn what_nobody_could_type_is_refused() {
     refused("root", b"\n", "the password is empty");
     refused("root", b"", "the password is empty");
     refused("root", b"a\0b\n", "control character");
-    refused("root", b"\xff\xfe\n", "no UTF-8");
+    refused("root", b"\xff\xfe\n", "not valid UTF-8");
     refused("root", &[b'x'; 400], "longer than 256 bytes");
     refused("nobody-here", b"the password\n", "there is no account nobody-here");
     let (_, text) = run(["fix", "--dry-run", "--reset-password", "root"], built.root());

@@ -101,11 +101,11 @@ fn made_and_taken_back() {
 fn what_fails_or_is_no_better_is_not_taken() {
     let cases = [
         ("echo no space left >&2; exit 1", "mkinitramfs of the target failed: no space left"),
-        ("echo done", "mkinitramfs of the target did not make /boot/initrd.img-6.1.0-1-amd64: done"),
-        (r#"cat /poor > "$2""#, "what was made for /boot/initrd.img-6.1.0-1-amd64 lacks virtio_blk too"),
+        ("echo done", "mkinitramfs of the target did not create /boot/initrd.img-6.1.0-1-amd64: done"),
+        (r#"cat /poor > "$2""#, "what was created as /boot/initrd.img-6.1.0-1-amd64 lacks virtio_blk too"),
         (
             r#"cat /etc/hostname > "$2"; echo x > "$2""#,
-            "what was made for /boot/initrd.img-6.1.0-1-amd64 is no complete initramfs",
+            "what was created as /boot/initrd.img-6.1.0-1-amd64 is not a complete initramfs",
         ),
     ];
     for (script, wanted) in cases {

@@ -131,7 +131,7 @@ fn a_root_without_inodes_is_told() {
         &[],
     );
     let (_, text) = run(["check"], &disk.image());
-    assert!(headline(&text) == "error: / has no inodes left", "{text}");
+    assert!(headline(&text) == "error: / has run out of inodes", "{text}");
     assert!(text.contains("inodes by directory: /var/spool/clients"), "{text}");
     let (_, text) = run(["fix", "--yes"], &disk.image());
     assert!(text.contains("inodes free, the repair needs") && !text.contains("repaired: mode"), "{text}");
@@ -143,7 +143,7 @@ fn what_is_kept_for_root_counts() {
     let script = "mkdir -p -m 777 var/lib/app; setpriv --reuid=65534 --clear-groups sh -c 'cat /dev/zero > var/lib/app/big' 2>/dev/null || true";
     disk.shell(script, &[]);
     let (_, text) = run(["check"], &disk.image());
-    assert!(headline(&text) == "warning: / is full for everybody but root", "{text}");
+    assert!(headline(&text) == "warning: / is full for everyone but root", "{text}");
     // root writes into what is kept for it.
     let (_, text) = run(["fix", "--yes"], &disk.image());
     assert!(text.contains("[mode-too-open], journal entry"), "{text}");
@@ -171,6 +171,6 @@ fn a_running_system_tells_who_holds_deleted_files() {
         LC_ALL=C chroot . /sickbay check || true";
     let text = disk.shell(script, &[("PROGRAM", program)]);
     assert_eq!(headline(&text), "error: / is full", "{text}");
-    assert!(text.contains("deleted and still open: ") && text.contains("app.log"), "{text}");
+    assert!(text.contains("deleted but still open: ") && text.contains("app.log"), "{text}");
     assert!(text.contains("by sh (PID ") && text.contains("fd 7)"), "{text}");
 }

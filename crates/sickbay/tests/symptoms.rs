@@ -49,9 +49,9 @@ fn questions_that_are_none() {
     assert_eq!((code, out.as_str()), (2, ""));
     assert!(err.contains("neither a check"), "{err}");
     let (code, _, err) = explain(&["alloc"]);
-    assert!(code == 2 && err.contains("say how much"), "{err}");
+    assert!(code == 2 && err.contains("give a size"), "{err}");
     let (code, _, err) = explain(&["alloc", "4 apples"]);
-    assert!(code == 2 && err.contains("is no size"), "{err}");
+    assert!(code == 2 && err.contains("is not a size"), "{err}");
     let (code, _, err) = explain(&["alloc", "4G", "--pid", "4294967295"]);
     assert!(code == 2 && err.contains("/proc/4294967295"), "{err}");
     let (code, _, err) = explain(&["alloc", "4G", "--user", "no-such-user"]);

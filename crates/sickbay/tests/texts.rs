@@ -129,11 +129,14 @@ fn every_check_has_a_whole_page_in_both_languages_and_a_story() {
     let mut owed = Vec::new();
     for check in checks::ALL.iter() {
         let chinese: CheckCatalogue = toml::from_str(check.zh_cn).unwrap_or_else(|e| panic!("{}: {e}", check.id));
-        for heading in ["## What it finds", "## Why it matters", "## What the repair does"] {
-            assert!(check.page.contains(heading), "{} lacks {heading:?}", check.id);
-        }
-        for heading in ["## 它发现什么", "## 为什么重要", "## 修复做什么"] {
-            assert!(chinese.page.is_empty() || chinese.page.contains(heading), "{} lacks {heading:?}", check.id);
+        let english = check.explanation(Lang::En).1;
+        let sections = ["## Symptom", "## What it finds", "## Why it matters", "## What the repair does", "## By hand"];
+        assert_sections(check.id, &english, &sections);
+        assert!(english.starts_with("## Symptom\nYou see: "), "{}: what the user sees comes first", check.id);
+        if !chinese.page.is_empty() {
+            let sections = ["## 症状", "## 它发现什么", "## 为什么重要", "## 修复做什么", "## 手工修复"];
+            assert_sections(check.id, &chinese.page, &sections);
+            assert_eq!(english.contains("## By hand"), chinese.page.contains("## 手工修复"), "{}", check.id);
         }
         assert!(chinese.title.is_empty() || !chinese.title.is_ascii(), "{} has no Chinese title", check.id);
         let parts = [("title", chinese.title), ("page", chinese.page)];
@@ -142,6 +145,25 @@ fn every_check_has_a_whole_page_in_both_languages_and_a_story() {
         assert!(stories > 0 || check.id == "file-system-full", "{} has no story", check.id);
     }
     expect_nothing_owed(&owed);
+}
+
+/// A page has these sections and no others, in this order; the last, commands in a code block, may be missing.
+fn assert_sections(id: &str, page: &str, sections: &[&str]) {
+    let mut is_code = false;
+    let mut found = Vec::new();
+    for line in page.lines() {
+        is_code ^= line.starts_with("```");
+        if !is_code && line.starts_with("## ") {
+            found.push(line);
+        }
+    }
+    assert!(!is_code, "{id}: a code block has no end");
+    let (last, others) = sections.split_last().expect("there are some");
+    assert_eq!(found.strip_suffix(&[*last]).unwrap_or(&found), others, "{id}: other sections");
+    if let Some((_, commands)) = page.split_once(last) {
+        let is_block = commands.trim().strip_prefix("```sh\n").and_then(|rest| rest.strip_suffix("\n```"));
+        assert!(is_block.is_some_and(|block| !block.contains("```")), "{id}: {last} is not one code block");
+    }
 }
 
 #[test]

@@ -38,7 +38,7 @@ impl Lab {
     /// Boots each with the verb that is shipped.
     pub fn boots(&self, smoke: bool) -> Row {
         let begun = Instant::now();
-        let what = "sickbay boot of faults that stay: the stage, and the disk as it was";
+        let what = "sickbay boot with faults left in place: the stage, and the disk unchanged";
         let mut row = Row { name: "boot-stages".to_owned(), disk: BASE.name, what: what.to_owned(), ..Row::default() };
         let mut told = Vec::new();
         for (fault, stage) in STAGES.iter().filter(|(fault, _)| !smoke || OF_SMOKE.contains(fault)) {

@@ -45,7 +45,7 @@ pub const BASE: Disk = ext("base", "pristine", "Debian 12, GRUB in its MBR, ext4
 pub const XFS: Disk = Disk {
     options: ["rw,nouuid", "ro,nouuid,norecovery"],
     fourth: Fourth::Boot,
-    ..ext("xfs", "pristine-xfs", "an xfs root, /boot an ext4 of its own")
+    ..ext("xfs", "pristine-xfs", "an xfs root, with an ext4 of its own for /boot")
 };
 /// A root that is not the top of its file system.
 pub const BTRFS: Disk = Disk {
@@ -66,7 +66,7 @@ pub const TRIXIE: Disk = ext("trixie", "pristine-trixie", "Debian 13");
 /// What maintainers make of a system.
 pub const FULL: Disk = Disk {
     full: true,
-    ..ext("full", "pristine-full", "Debian 12 with more than 300 usual packages (`lab/packages.txt`)")
+    ..ext("full", "pristine-full", "Debian 12 with more than 300 common packages (`lab/packages.txt`)")
 };
 /// The same of the next generation.
 pub const TRIXIE_FULL: Disk =

@@ -160,21 +160,21 @@ const DEBIAN: &[Fault] = &[
     // fstab
     fault(
         "fstab-root-uuid",
-        "the root's UUID in fstab is another",
+        "fstab has a different UUID for the root",
         r#"sed -i "s|^UUID=[^ ]* / |UUID=$(cat /proc/sys/kernel/random/uuid) / |" $R/etc/fstab"#,
         "fstab-wrong-root",
     )
     .survived("the initramfs mounts what root= says"),
     fault(
         "fstab-data-uuid",
-        "a data disk's UUID in fstab is on no disk",
+        "a data disk's UUID in fstab is not on any disk",
         r#"sed -i "s|^UUID=[^ ]* /data |UUID=$(cat /proc/sys/kernel/random/uuid) /data |" $R/etc/fstab"#,
         "fstab-missing-device",
     )
     .smoke(),
-    fault("fstab-wrong-type", "xfs in fstab for an ext4", r"sed -i 's|/data ext4|/data xfs|' $R/etc/fstab", "fstab-wrong-type"),
+    fault("fstab-wrong-type", "fstab says xfs for an ext4", r"sed -i 's|/data ext4|/data xfs|' $R/etc/fstab", "fstab-wrong-type"),
     fault("fstab-garbage-line", "a line of prose in fstab", r"echo 'see ticket' >>$R/etc/fstab", "fstab-bad-line")
-        .survived("systemd leaves the line out"),
+        .survived("systemd skips the line"),
     // The boot loader, its configuration and its files
     fault("mbr-zeroed", "no code in the MBR", r#"dd if=/dev/zero of="$1" bs=440 count=1 conv=notrunc status=none"#, "boot-loader-missing")
         .smoke(),
@@ -197,17 +197,17 @@ const DEBIAN: &[Fault] = &[
         "partition-table-damaged",
     ),
     fault("grub-cfg-empty", "grub.cfg is empty", r": >$R/boot/grub/grub.cfg", "grub-config-missing").smoke(),
-    fault("grub-cfg-missing", "grub.cfg is gone", r"rm $R/boot/grub/grub.cfg", "grub-config-missing"),
+    fault("grub-cfg-missing", "grub.cfg is missing", r"rm $R/boot/grub/grub.cfg", "grub-config-missing"),
     fault(
         "grub-wrong-root",
-        "root= and search name another UUID",
+        "root= and search name a different UUID",
         r#"sed -i "s/$(sed -n 's/.*root=UUID=\([^ ]*\) .*/\1/p;T;q' $R/boot/grub/grub.cfg)/$(cat /proc/sys/kernel/random/uuid)/g" $R/boot/grub/grub.cfg"#,
         "grub-wrong-root",
     )
     .smoke(),
     fault(
         "initramfs-missing",
-        "the newest kernel's initramfs is gone, an older kernel is whole",
+        "the newest kernel's initramfs is missing, an older kernel is intact",
         r"rm $(ls $R/boot/initrd.img-* | sort -V | tail -n 1)",
         "initramfs-missing",
     ),
@@ -219,13 +219,13 @@ const DEBIAN: &[Fault] = &[
     ),
     fault(
         "initramfs-cut-off",
-        "the newest kernel's initramfs ends in the middle",
+        "the newest kernel's initramfs is truncated",
         r"truncate -s 9M $(ls $R/boot/initrd.img-* | sort -V | tail -n 1)",
         "initramfs-damaged",
     ),
     fault(
         "initramfs-without-drivers",
-        "every initramfs packed with MODULES=list and an empty list",
+        "every initramfs built with MODULES=list and an empty list",
         r#"sed -i 's/^MODULES=.*/MODULES=list/' $R/etc/initramfs-tools/initramfs.conf
 unshare -m sh -ec 'mount --bind /dev '$R'/dev; mount -t proc proc '$R'/proc
 for k in $(ls '$R'/lib/modules); do chroot '$R' mkinitramfs -o /boot/initrd.img-$k $k; done'"#,
@@ -234,7 +234,7 @@ for k in $(ls '$R'/lib/modules); do chroot '$R' mkinitramfs -o /boot/initrd.img-
     .risky(),
     fault(
         "kernel-missing",
-        "the newest kernel is gone, an older one is whole",
+        "the newest kernel is missing, an older one is intact",
         r"rm $(ls $R/boot/vmlinuz-* | sort -V | tail -n 1)",
         "kernel-missing",
     )
@@ -242,7 +242,7 @@ for k in $(ls '$R'/lib/modules); do chroot '$R' mkinitramfs -o /boot/initrd.img-
     fault("kernel-empty", "the newest kernel is empty", r": >$(ls $R/boot/vmlinuz-* | sort -V | tail -n 1)", "kernel-missing"),
     fault(
         "kernel-init-shell",
-        "the kernel is told init=/bin/sh, in /etc/default/grub too",
+        "the kernel command line has init=/bin/sh, in /etc/default/grub too",
         r#"sed -i 's|\(linux.* ro\) |\1 init=/bin/sh |' $R/boot/grub/grub.cfg; sed -i 's|^GRUB_CMDLINE_LINUX="|&init=/bin/sh |' $R/etc/default/grub"#,
         "kernel-command-line",
     ),

@@ -164,7 +164,7 @@ impl Guest {
         match answer {
             (true, said) if said.contains("marker-42") => {}
             (_, said) if said.contains("Permission denied") => return Err(self.stop("ssh: permission denied")),
-            (_, said) if said.contains("Connection") => return Err(self.stop("ssh: nobody answers")),
+            (_, said) if said.contains("Connection") => return Err(self.stop("ssh: no answer")),
             (_, said) => {
                 let last = said.lines().last().unwrap_or_default().to_owned();
                 return Err(self.stop(&format!("ssh: {last}")));
@@ -224,7 +224,7 @@ impl Guest {
                 }
                 Some(stop) => return Err(self.stop(STOPS.get(stop - 1).map_or("", |(_, name)| name))),
                 None if self.console.len() > before => quiet_since = Instant::now(),
-                None if matches!(self.child.try_wait(), Ok(Some(_))) => return Err(self.stop("it switches itself off")),
+                None if matches!(self.child.try_wait(), Ok(Some(_))) => return Err(self.stop("it powers itself off")),
                 None => {
                     let screen = self.screen();
                     if let Some((_, name)) = SCREEN.iter().find(|(text, _)| screen.contains(text)) {
@@ -247,7 +247,7 @@ impl Guest {
             Some(0) => {}
             Some(1) => return Err(self.stop("no password is asked for")),
             Some(_) => return Err(self.stop("refused before a password is asked for")),
-            None => return Err(self.stop("no question for a password")),
+            None => return Err(self.stop("no password prompt")),
         }
         self.send(&format!("{password}\n"));
         Ok(())

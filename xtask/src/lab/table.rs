@@ -36,10 +36,9 @@ pub fn write(path: &Path, rows: &[Row], names: &[String]) -> Result<(), String> 
         format!("{out}- `{}`: {}\n", disk.name, disk.what)
     });
     let text = format!(
-        "# The lab\n\nWritten by `cargo xtask lab --write`, which makes every fault on a copy of the disk of a real machine, boots it in QEMU without KVM, runs `sickbay check` and \
+        "# The lab\n\nWritten by `cargo xtask lab --write`, which injects every fault into a copy of a real machine's disk, boots it in QEMU without KVM, runs `sickbay check` and \
          `sickbay fix --yes` on the image, boots it again, logs in with a wrong and with the right password, runs `sickbay undo` \
-         and compares everything. The seconds are those of the whole row on two cores, two machines at a time. What `cargo xtask lab --list` names and the table \
-         does not have was not yet seen to go through as a whole.\n\n{disks}\n{table}"
+         and compares everything. The seconds are for the whole row on two cores, two machines at a time. What `cargo xtask lab --list` names and the table lacks has not yet been seen to pass as a whole.\n\n{disks}\n{table}"
     );
     std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
 }

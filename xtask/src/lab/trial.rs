@@ -127,7 +127,7 @@ impl Lab {
         command.args(["--mount", "--propagation", "private", "--", "sh", "-c", ALONE, "sh"]);
         succeed(command.arg(&self.sickbay).arg(&alone.path))?;
         let (all, left) = (healthy.lines().count(), differing(&alone.path)?.len());
-        Ok(format!("; {all} packaged paths have their modes and owners again, without a donor all but {left}"))
+        Ok(format!("; {all} packaged paths have their modes and owners back, without a donor all but {left}"))
     }
 
     /// The repaired disk boots and lets root in.

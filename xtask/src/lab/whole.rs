@@ -70,7 +70,7 @@ impl Lab {
 
     /// A `fix` that is killed leaves what `undo` restores and what another `fix` finishes.
     pub fn killed(&self, times: usize) -> Row {
-        row("killed", &BASE, &format!("SIGKILL of fix at {times} random moments"), |row| {
+        row("killed", &BASE, &format!("fix killed with SIGKILL at {times} random moments"), |row| {
             let broken = with_five("killed-before")?;
             let before = BASE.manifest(&broken.path)?;
             let fix = |disk: &Path| {
@@ -116,7 +116,7 @@ impl Lab {
             if cut_off < times / 2 {
                 return Err(format!("only {cut_off} of {times} were killed before their end"));
             }
-            row.repair = format!("{cut_off} cut off; every other one finished by another fix");
+            row.repair = format!("{cut_off} interrupted; every other one finished by another fix");
             row.undone = "identical";
             Ok(())
         })

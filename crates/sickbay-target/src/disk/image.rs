@@ -103,13 +103,13 @@ impl Image {
                 return Err(OpenError::Outside { path: path.to_owned(), other: in_words(other) });
             }
             if seen.len() > CHAIN && other.role == Role::Backing {
-                return Err(damaged(format!("more than {CHAIN} images lie on one another")));
+                return Err(damaged(format!("more than {CHAIN} images are stacked on one another")));
             }
             let missing = |e: io::Error| damaged(format!("{}: {e}", in_words(other)));
             let below = std::fs::canonicalize(&below).map_err(missing)?;
             // Whatever else is there might wait, or be a disk of this machine.
             if !std::fs::metadata(&below).map_err(missing)?.is_file() {
-                return Err(damaged(format!("{}, which is no regular file", in_words(other))));
+                return Err(damaged(format!("{}, which is not a regular file", in_words(other))));
             }
             let opened = File::open(&below).map_err(missing)?;
             match other.role {
@@ -118,7 +118,7 @@ impl Image {
                     let format = other.format.as_ref().map(|format| format.as_slice());
                     let head = self::read(&opened, 0, 1024).map_err(missing)?;
                     if format.is_none() && found != Format::Vmdk && Format::of(&head, b"").is_some() {
-                        let why = "does not say of which format that is: qemu-img rebase -u -F FORMAT tells it";
+                        let why = "does not say which format that has: qemu-img rebase -u -F FORMAT sets it";
                         return Err(damaged(format!("{}, and {why}", in_words(other))));
                     }
                     image.backing = Some(Box::new(Image::below(&below, &opened, format, follow, seen)?));
@@ -154,7 +154,7 @@ impl Image {
         let name = |path: &Path| {
             let text = path.to_str().ok_or_else(|| OpenError::Image {
                 path: path.to_owned(),
-                why: "its path is not UTF-8, which qemu asks for: rename it".into(),
+                why: "its path is not UTF-8, which qemu requires: rename it".into(),
             })?;
             let mut escaped = String::new();
             for c in text.chars() {
@@ -208,7 +208,7 @@ fn check_qcow2(path: &Path, file: &File, head: &[u8], size: u64) -> Result<(), O
     };
     let Some((bits, l1, l1_entries, refcounts)) = header() else {
         return if size < 104 {
-            truncated(format!("it is {size} bytes long, and the header of a qcow2 alone has 104"))
+            truncated(format!("it is {size} bytes long, and a qcow2 header alone has 104"))
         } else {
             Ok(()) // qemu says what is wrong with it
         };
@@ -216,7 +216,7 @@ fn check_qcow2(path: &Path, file: &File, head: &[u8], size: u64) -> Result<(), O
     // 32 MiB is the most that qemu accepts.
     let l1_size = u64::from(l1_entries.min(4 << 20)) * 8;
     if l1.saturating_add(l1_size) > size || refcounts >= size {
-        return truncated(format!("its tables lie beyond its end at {size} bytes"));
+        return truncated(format!("its tables are beyond its end at {size} bytes"));
     }
     const OFFSET: u64 = 0x00ff_ffff_ffff_fe00;
     let cluster = 1_u64 << bits;
@@ -248,7 +248,7 @@ fn check_qcow2(path: &Path, file: &File, head: &[u8], size: u64) -> Result<(), O
     if missing == 0 {
         return Ok(());
     }
-    truncated(format!("{missing} of the {} clusters that its tables name lie beyond its end", missing + present))
+    truncated(format!("{missing} of the {} clusters that its tables name are beyond its end", missing + present))
 }
 
 /// Starts a driver for the image; gives its content and the driver.

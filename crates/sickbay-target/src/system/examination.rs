@@ -94,7 +94,7 @@ impl System {
         let fstype = place.volume.fstype.clone();
         let Some(program) = checker::program(&fstype) else { return Ok(None) };
         if let Some(tell) = options.progress {
-            tell(&format!("{program} looks at the file system of {}", place.volume.name));
+            tell(&format!("{program} is checking the file system of {}", place.volume.name));
         }
         let Some(disk) = disks.get_mut(number) else { return Ok(None) };
         // Whatever was attached before was attached to the disk itself.

@@ -86,13 +86,13 @@ fn locate(lv: &Lv, vg: &Vg, places: &HashMap<String, (usize, Window)>) -> Result
                 Layout::Other(kind) => Some(kind.as_str()),
                 Layout::Striped { .. } => None,
             });
-            return Err(format!("is of a kind that is not put together here ({})", kind.unwrap_or("incomplete")));
+            return Err(format!("is of a kind that sickbay does not assemble ({})", kind.unwrap_or("incomplete")));
         };
         let place = vg.pvs.get(pv).and_then(|pv| places.get(&pv.uuid));
-        let (disk, on_disk) = place.ok_or("lies on a physical volume that is missing")?;
+        let (disk, on_disk) = place.ok_or("is on a physical volume that is missing")?;
         let is_there = at.checked_add(length).is_some_and(|end| end <= on_disk.size);
         if length == 0 || !is_there {
-            return Err("lies beyond the end of its physical volume".into());
+            return Err("is beyond the end of its physical volume".into());
         }
         let start = on_disk.start + at;
         match extents.last_mut() {
@@ -100,7 +100,7 @@ fn locate(lv: &Lv, vg: &Vg, places: &HashMap<String, (usize, Window)>) -> Result
             _ => extents.push((*disk, Window { start, size: length })),
         }
         if extents.len() > PIECES {
-            return Err("lies in too many pieces".into());
+            return Err("is in too many pieces".into());
         }
         offset += length;
     }

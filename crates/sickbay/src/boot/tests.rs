@@ -42,7 +42,7 @@ fn kvm_that_carries_the_guest_is_kept() {
 fn kvm_that_hangs_gives_way_and_is_named() {
     let (started, counts, remark) = tried(By::Auto, true, HANGS, STANDS);
     assert_eq!((started, counts), (vec![Accelerator::Kvm, Accelerator::Tcg], Accelerator::Tcg));
-    assert!(remark.unwrap().starts_with("KVM is there but does not run guests"));
+    assert!(remark.unwrap().starts_with("KVM exists but does not run guests"));
 }
 
 /// Then it is the disk that says nothing.

@@ -287,16 +287,16 @@ pub(super) fn verdict(console: &Console, seen: &Seen) -> (Outcome, Option<Text>)
     let (seconds, own) = (seen.took.wall.as_secs(), seen.took.own.as_secs());
     match &seen.end {
         End::Paused(why) => untold(tr!("QEMU stopped it ({why})", why)),
-        _ if cause.is_none() => untold(tr!("neither the serial line nor the screen says anything")),
-        End::Timeout => untold(tr!("after {seconds} s it is still at work: give it more --timeout", seconds)),
+        _ if cause.is_none() => untold(tr!("neither the serial line nor the screen shows anything")),
+        End::Timeout => untold(tr!("it is still busy after {seconds} s: allow more with --timeout", seconds)),
         End::Said | End::Halted | End::Off | End::Loop => (Outcome::Stopped, None),
-        End::Silence if console.stage == ConsoleStage::Kernel && console.kernel.is_none() => {
-            untold(tr!("the kernel was started and then says nothing, neither on the serial line nor on a text screen"))
-        }
+        End::Silence if console.stage == ConsoleStage::Kernel && console.kernel.is_none() => untold(tr!(
+            "the kernel was started and then prints nothing, neither on the serial line nor on a text screen"
+        )),
         // It printed a reason before it fell silent.
         End::Silence | End::NotCarried if cause != Some(Cause::Silence) => (Outcome::Stopped, None),
         End::Silence | End::NotCarried => {
-            untold(tr!("it says nothing more, after {seconds} s, in which it had {own} s of a processor", seconds, own))
+            untold(tr!("it prints nothing more, after {seconds} s, in which it used {own} s of CPU time", seconds, own))
         }
     }
 }
@@ -304,9 +304,9 @@ pub(super) fn verdict(console: &Console, seen: &Seen) -> (Outcome, Option<Text>)
 /// What is to be said of an end that no line of the console tells.
 pub(super) fn remark(end: &End) -> Option<Text> {
     match end {
-        End::Halted => Some(tr!("the guest's processor is halted, with interrupts off")),
-        End::Off => Some(tr!("the guest switched itself off")),
-        End::Loop => Some(tr!("the guest starts again and again")),
+        End::Halted => Some(tr!("the guest's CPU is halted, with interrupts off")),
+        End::Off => Some(tr!("the guest powered itself off")),
+        End::Loop => Some(tr!("the guest reboots over and over")),
         _ => None,
     }
 }

@@ -74,7 +74,7 @@ fn question(context: &Context, step: &Step, count: usize) -> Answer {
     let id = step.finding.map(finding_id).unwrap_or_else(|| step.check.to_owned());
     loop {
         let title = &step.repair.title;
-        let prompt = tr!("{id}: {title}: make this repair?", id, title);
+        let prompt = tr!("{id}: {title}: apply this repair?", id, title);
         aside(context, &format!("{} [y,n,a,q,?] ", context.say(&prompt)));
         let _ = std::io::stdout().flush();
         let mut answer = String::new();
@@ -93,15 +93,15 @@ fn question(context: &Context, step: &Step, count: usize) -> Answer {
             "q" | "Q" => return Answer::Quit,
             _ => {
                 for line in [
-                    tr!("y  make this repair"),
+                    tr!("y  apply this repair"),
                     tr!("n  leave this finding as it is"),
-                    tr!("a  make this repair and all that follow in this plan"),
-                    tr!("q  stop, and make none of this plan"),
+                    tr!("a  apply this repair and all that follow in this plan"),
+                    tr!("q  stop, and apply none of this plan"),
                 ] {
                     aside(context, &format!("  {}\n", context.say(&line)));
                 }
                 if count > 1 {
-                    let hint = tr!("sickbay fix --only {id} makes this one alone", id = id.as_str());
+                    let hint = tr!("sickbay fix --only {id} applies this one alone", id = id.as_str());
                     aside(context, &format!("  {}\n", context.say(&hint)));
                 }
             }

@@ -23,20 +23,20 @@ use crate::{boot, checks, tr};
 ///
 /// Without KVM it takes minutes. The guest has no network.
 ///
-/// Exit status: 0 it comes to a login, 1 it stops on the way, 2 undetermined.
+/// Exit status: 0 it reaches a login, 1 it stops before that, 2 undetermined.
 #[derive(Debug, clap::Args)]
 pub(super) struct Boot {
-    /// The disk, or an image of one (raw, qcow2, vmdk, vhd, ...)
+    /// The disk, or a disk image (raw, qcow2, vmdk, vhd, ...)
     target: PathBuf,
     #[command(flatten)]
     how: How,
-    /// A further disk of the same machine, such as a data disk that its fstab names
+    /// Another disk of the same machine, such as a data disk named in its fstab
     #[arg(long, value_name = "DISK")]
     with: Vec<PathBuf>,
-    /// Keep the console in this file [default: a new file in the temporary directory]
+    /// Save the console output to this file [default: a new file in the temporary directory]
     #[arg(long, value_name = "FILE")]
     console: Option<PathBuf>,
-    /// Firmware of the guest [default: what the disk is made for]
+    /// Firmware of the guest [default: what the disk is set up for]
     #[arg(long, value_enum)]
     firmware: Option<FirmwareArg>,
     /// How the disks are attached
@@ -60,11 +60,11 @@ pub(super) struct How {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum AccelArg {
-    /// KVM where it is there and carries the guest, else as tcg
+    /// KVM if it is available and runs the guest, otherwise like tcg
     Auto,
-    /// The processor, by KVM
+    /// The CPU, with KVM
     Kvm,
-    /// QEMU, which is slow
+    /// QEMU emulation, which is slow
     Tcg,
 }
 

@@ -18,8 +18,8 @@ use crate::{checks, tr};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Check {
-    /// A mounted system, disk, partition or image; or kernel logs: a file, plain or compressed, a directory of them, or `-`
-    /// for standard input. This machine when left out. Of several each is reported by itself, in JSON as one array
+    /// A mounted system, disk, partition or image; or a log: a file, plain or compressed, a directory of them, or `-`
+    /// for standard input [default: this machine]. With several targets each gets its own report, in JSON as one array
     #[arg(value_name = "TARGET")]
     targets: Vec<PathBuf>,
     #[command(flatten)]
@@ -27,21 +27,21 @@ pub(super) struct Check {
     /// Run only this check; can be given several times
     #[arg(long, value_name = "ID")]
     only: Vec<String>,
-    /// Leave this check out, and say so in the report; can be given several times
+    /// Skip this check, and say so in the report; can be given several times
     #[arg(long, value_name = "ID")]
     skip: Vec<String>,
-    /// Read every packaged file and compare digests, not only those that boot and login need; takes minutes
+    /// Read every packaged file and compare digests, not only those needed for boot and login; takes minutes
     #[arg(long, help_heading = LOOK)]
     digests: bool,
-    /// Fetch the packages of lost files that nothing at hand has, of exactly the installed versions, from the mirrors that the
-    /// target's apt names; with curl or wget of this machine
+    /// Download the packages of lost files that are not available locally, in exactly the installed versions, from the
+    /// mirrors of the target's apt; with this machine's curl or wget
     #[arg(long, help_heading = LOOK)]
     fetch: bool,
-    /// With --fetch, also believe lists of packages that no known key vouches for
+    /// With --fetch, also trust package lists that are not signed by a known key
     #[arg(long, requires = "fetch", help_heading = LOOK)]
     insecure: bool,
-    /// Let every file system of a disk or image be examined by its checker (e2fsck, xfs_repair, btrfs), not only those
-    /// that seem damaged; reads them as a whole
+    /// Run the checker (e2fsck, xfs_repair, btrfs) on every file system of a disk or image, not only on those that seem
+    /// damaged; reads all of them
     #[arg(long, help_heading = LOOK)]
     fsck: bool,
 }
@@ -61,7 +61,7 @@ impl Check {
     /// Each by itself: one that cannot be opened keeps nobody from the others.
     fn several(&self, context: &Context) -> Result<u8, Failure> {
         if !self.aid.with.is_empty() || !self.aid.package.is_empty() {
-            return Err(Failure(tr!("--with and --package say something of one machine: give one target only")));
+            return Err(Failure(tr!("--with and --package describe one machine: give only one target")));
         }
         if self.targets.iter().filter(|target| target.as_path() == Path::new("-")).count() > 1 {
             return Err(Failure(tr!("standard input can be read only once")));

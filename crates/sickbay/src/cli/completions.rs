@@ -8,7 +8,7 @@ use super::{Context, Failure};
 use crate::checks;
 use crate::model::text::Lang;
 
-/// Print a script by which a shell completes commands, options and the ids of checks
+/// Print a shell completion script for commands, options and check ids
 ///
 /// For bash: `sickbay completions bash >/etc/bash_completion.d/sickbay`.
 #[derive(Debug, clap::Args)]

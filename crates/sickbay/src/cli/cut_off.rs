@@ -31,7 +31,7 @@ fn of_disks(context: &Context, args: &TargetArgs, yes: bool) -> Result<bool, Fai
     for path in args.disks() {
         for (id, entry, _) in held::entries(path)?.into_iter().filter(|(.., done)| !done) {
             text.push_str(&line(context, &id, &entry.when, &entry.check, &entry.title));
-            text.push_str(&format!("  {}\n", context.say(&tr!("put back what was on {disk}", disk = path))));
+            text.push_str(&format!("  {}\n", context.say(&tr!("restore what was on {disk}", disk = path))));
         }
     }
     if !text.is_empty() && !may(context, &text, yes) {
@@ -40,7 +40,7 @@ fn of_disks(context: &Context, args: &TargetArgs, yes: bool) -> Result<bool, Fai
     for path in args.disks().filter(|_| !text.is_empty()) {
         for taken in held::take_back(path, Which::Unfinished, Force::No)? {
             match taken.left {
-                None => say(context, &tr!("taken back, since it was cut off: {id}", id = taken.id)),
+                None => say(context, &tr!("reverted, because it was interrupted: {id}", id = taken.id)),
                 Some(why) => left(context, &taken.id, &why),
             }
         }
@@ -64,7 +64,7 @@ fn of_target(context: &Context, args: &TargetArgs, journal: Option<&Path>, yes: 
     let ids: Vec<String> = open.into_iter().map(|entry| entry.id).collect();
     let undone = undo::undo(&target, donor.as_deref(), store.as_deref(), &ids, Force::No)?;
     for (id, _, notes) in &undone.taken {
-        say(context, &tr!("taken back, since it was cut off: {id}", id));
+        say(context, &tr!("reverted, because it was interrupted: {id}", id));
         notes.iter().for_each(|note| say(context, note));
     }
     undone.left.iter().for_each(|(id, why)| left(context, id, why));
@@ -79,9 +79,9 @@ fn of_target(context: &Context, args: &TargetArgs, journal: Option<&Path>, yes: 
 fn may(context: &Context, text: &str, yes: bool) -> bool {
     if context.format == Format::Text {
         context
-            .print(&format!("{}\n{text}", context.say(&tr!("These repairs were cut off and are taken back first:"))));
+            .print(&format!("{}\n{text}", context.say(&tr!("These repairs were interrupted and are reverted first:"))));
     }
-    yes || agree(context, &tr!("Take this back?"))
+    yes || agree(context, &tr!("Revert this one?"))
 }
 
 /// What was cut off on the target itself and can be taken back. What cannot be is named; it holds up nothing but what it changed.
@@ -111,7 +111,7 @@ pub(super) fn shown(context: &Context, listed: &Listed) -> String {
         None => format!("{}\n", listed.id),
     };
     match &listed.refused {
-        Some(why) => out.push_str(&format!("  {}\n", context.say(&tr!("cannot be taken back: {why}", why)))),
+        Some(why) => out.push_str(&format!("  {}\n", context.say(&tr!("cannot be reverted: {why}", why)))),
         None => {
             for effect in listed.effects.iter().take(LINES) {
                 out.push_str(&format!("  {}\n", context.say(effect)));
@@ -147,7 +147,7 @@ fn say(context: &Context, text: &Text) {
 
 /// Says why an entry is left.
 pub(super) fn left(context: &Context, id: &str, why: &Text) {
-    remark(context, &tr!("not taken back: {id}: {why}", id, why));
+    remark(context, &tr!("not reverted: {id}: {why}", id, why));
 }
 
 /// Says something beside the report.

@@ -15,26 +15,26 @@ use crate::facts::Facts;
 use crate::report::documents::{ExplainedCheckV1, ListedCheckV1};
 use crate::{checks, tr};
 
-/// Explain a check, a finding, an error message, or where the memory is
+/// Explain a check, a finding, an error message, or where memory goes
 ///
 /// A check's id: what it means, why it matters, how to repair it by hand.
 ///
-/// A check's id or the number of a finding (F1), and the TARGET that it was found in: all that is known of it, such as the whole
-/// table of an OOM report.
+/// A check's id or a finding's number (F1), and the TARGET it was found in: everything that is known about it, such as
+/// the full table of an OOM report.
 ///
-/// `memory`: where the memory of this machine is. `alloc SIZE`: whether a program can get that much.
+/// `memory`: where this machine's memory goes. `alloc SIZE`: whether a program can get that much.
 ///
-/// The text of an error: what may cause it, and what on this machine speaks for and against each cause.
+/// The text of an error message: possible causes, and the evidence on this machine for and against each.
 #[derive(Debug, clap::Args)]
 pub(super) struct Explain {
-    /// A check's id, alone or with a TARGET; the number of a finding and its TARGET; `memory`, `alloc SIZE`, or the text of
-    /// an error
+    /// A check's id, alone or with a TARGET; a finding's number and its TARGET; `memory`, `alloc SIZE`, or the text of
+    /// an error message
     #[arg(required = true)]
     what: Vec<String>,
-    /// `alloc`: asked for by this process
+    /// `alloc`: requested by this process
     #[arg(long, value_name = "PID", conflicts_with = "user")]
     pid: Option<u32>,
-    /// `alloc`: asked for by a new process of this user
+    /// `alloc`: requested by a new process of this user
     #[arg(long)]
     user: Option<String>,
     /// `memory`: also the exact share of every process (PSS); takes longer
@@ -47,7 +47,7 @@ impl Explain {
         let words: Vec<&str> = self.what.iter().map(String::as_str).collect();
         match words.as_slice() {
             ["memory"] => memory::explain(context, self.pss || context.style.verbose),
-            ["alloc"] => Err(Failure(tr!("say how much: sickbay explain alloc 4G"))),
+            ["alloc"] => Err(Failure(tr!("give a size: sickbay explain alloc 4G"))),
             ["alloc", size] => alloc::explain(context, size, self.pid, self.user.as_deref()),
             [number] if finding::number(number).is_some() => finding::numbered(context, number, None),
             [number, target] if finding::number(number).is_some() => finding::numbered(context, number, Some(target)),
@@ -64,11 +64,25 @@ impl Explain {
                 let check = ListedCheckV1 { check: check.id, area: check.area, seed: check.seed, title };
                 context.print_json(&ExplainedCheckV1 { check, page })?;
             } else {
-                context.print(&format!("# {}: {title}\n\n{}\n", check.id, page.trim()));
+                context.print(&format!("# {}: {title}\n\n{}\n", check.id, without_fences(page.trim())));
             }
         }
         Ok(0)
     }
+}
+
+/// A page as it is read on a terminal: commands stand indented, without the fences that Markdown puts around them.
+fn without_fences(page: &str) -> String {
+    let mut lines = Vec::new();
+    let mut is_code = false;
+    for line in page.lines() {
+        match line.starts_with("```") {
+            true => is_code = !is_code,
+            false if is_code => lines.push(format!("    {line}")),
+            false => lines.push(line.to_owned()),
+        }
+    }
+    lines.join("\n")
 }
 
 /// Facts of this machine.
@@ -101,7 +115,7 @@ fn within<T: Send + 'static>(work: impl FnOnce() -> Result<T, Failure> + Send + 
     let beside = move || drop(sender.send(work()));
     std::thread::Builder::new()
         .spawn(beside)
-        .map_err(|error| Failure(tr!("no thread can be started: {error}", error = error.to_string())))?;
+        .map_err(|error| Failure(tr!("cannot start a thread: {error}", error = error.to_string())))?;
     receiver
         .recv_timeout(DEADLINE)
         .map_err(|_| Failure(tr!("it took longer than {seconds} s", seconds = DEADLINE.as_secs())))?

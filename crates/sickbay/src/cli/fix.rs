@@ -26,7 +26,7 @@ use crate::report::{Report, text};
 use crate::{boot, checks, tr};
 
 /// Headings of `--help`.
-const REPAIR: &str = "What is repaired";
+const REPAIR: &str = "What to repair";
 const PASSWORD: &str = "Passwords";
 const BOOT_TEST: &str = "Boot test";
 
@@ -34,44 +34,44 @@ const BOOT_TEST: &str = "Boot test";
 pub(super) struct Fix {
     #[command(flatten)]
     target: TargetArgs,
-    /// Show what would be done first, and do nothing
+    /// Show what would be done first, and change nothing
     #[arg(long, help_heading = REPAIR)]
     dry_run: bool,
-    /// Do it without asking
+    /// Do not ask
     #[arg(long, short = 'y', help_heading = REPAIR)]
     yes: bool,
     /// Repair only findings of this check, or only this finding (F2); can be given several times
     #[arg(long, value_name = "ID", help_heading = REPAIR)]
     only: Vec<String>,
-    /// Also make repairs marked risky: right most of the time, not always
+    /// Also apply repairs marked risky: right most of the time, but not always
     #[arg(long, help_heading = REPAIR)]
     risky: bool,
-    /// Read every packaged file and compare digests, not only those that boot and login need; takes minutes
+    /// Read every packaged file and compare digests, not only those needed for boot and login; takes minutes
     #[arg(long, help_heading = LOOK)]
     digests: bool,
-    /// Fetch the packages of lost files that nothing at hand has, of exactly the installed versions, from the mirrors that the
-    /// target's apt names; with curl or wget of this machine
+    /// Download the packages of lost files that are not available locally, in exactly the installed versions, from the
+    /// mirrors of the target's apt; with this machine's curl or wget
     #[arg(long, help_heading = LOOK)]
     fetch: bool,
-    /// With --fetch, also believe lists of packages that no known key vouches for
+    /// With --fetch, also trust package lists that are not signed by a known key
     #[arg(long, requires = "fetch", help_heading = LOOK)]
     insecure: bool,
-    /// Let every file system of a disk or image be examined by its checker (e2fsck, xfs_repair, btrfs), not only those
-    /// that seem damaged; reads them as a whole
+    /// Run the checker (e2fsck, xfs_repair, btrfs) on every file system of a disk or image, not only on those that seem
+    /// damaged; reads all of them
     #[arg(long, help_heading = LOOK)]
     fsck: bool,
-    /// Keep the journal in this directory of this machine, not on the target: for a target whose disk is full. `undo` needs
-    /// the same
+    /// Keep the journal in this directory on this machine instead of on the target: for a target whose disk is full.
+    /// `undo` needs the same option
     #[arg(long, value_name = "DIR", help_heading = REPAIR)]
     journal: Option<PathBuf>,
-    /// Set a new password of this user and unlock it. It is asked for twice, or read as one line where standard input is no
-    /// terminal. `--only reset-password` does nothing besides
+    /// Set a new password for this user and unlock the account. The password is asked for twice, or read as one line if
+    /// standard input is not a terminal. With `--only reset-password` nothing else is repaired
     #[arg(long, value_name = "USER", conflicts_with = "clear_password", help_heading = PASSWORD)]
     reset_password: Option<String>,
-    /// Let this user in at the console without any password, where PAM allows it (nullok)
+    /// Let this user log in on the console without a password, where PAM allows it (nullok)
     #[arg(long, value_name = "USER", help_heading = PASSWORD)]
     clear_password: Option<String>,
-    /// Afterwards boot a copy of the disk in QEMU and see whether it comes to a login
+    /// Afterwards boot a copy of the disk in QEMU and see whether it reaches a login
     #[arg(long, help_heading = BOOT_TEST)]
     boot_test: bool,
     #[command(flatten, next_help_heading = BOOT_TEST)]
@@ -103,7 +103,9 @@ impl Fix {
             return self.show(context);
         }
         if !self.yes && !std::io::stdin().is_terminal() {
-            return Err(Failure(tr!("standard input is no terminal to ask on: give --yes, or --dry-run to only look")));
+            return Err(Failure(tr!(
+                "standard input is not a terminal to ask on: give --yes, or --dry-run to change nothing"
+            )));
         }
         let started = jiff::Timestamp::now();
         if !super::cut_off::take_back(context, &self.target, self.journal.as_deref(), self.yes)? {
@@ -163,7 +165,7 @@ impl Fix {
                 }
                 report.target.notes.extend(kept.iter().map(|(id, place)| {
                     context.say(&tr!(
-                        "what was on the disk before, and what the checker said, is kept in {place} ({id}); sickbay undo puts it back as long as nothing else writes to the disk",
+                        "what was on the disk before, and the checker's output, are kept in {place} ({id}); sickbay undo restores it as long as nothing else writes to the disk",
                         place = place.as_path(),
                         id
                     ))
@@ -172,7 +174,7 @@ impl Fix {
                 target.close().map_err(|error| Failure(Text::verbatim(error.to_string())))?;
             }
         } else if is_held {
-            return Err(Failure(tr!("a check that hangs still uses the target: nothing was written to the disks")));
+            return Err(Failure(tr!("a hung check is still using the target: nothing was written to the disks")));
         }
         let summary = self.summary(context, &applied);
         report.applied = Some(applied);
@@ -253,14 +255,14 @@ impl Fix {
                     tr!("repaired: {title} [{check}], journal entry {journal}", title, check, journal)
                 }
                 (Some(journal), None) => {
-                    tr!("repaired in part: {title} [{check}], journal entry {journal}", title, check, journal)
+                    tr!("partly repaired: {title} [{check}], journal entry {journal}", title, check, journal)
                 }
                 (None, None) => continue,
             };
             out.push_str(&format!("{}\n", context.say(&line)));
         }
         if applied.iter().any(|repair| repair.journal.is_some()) {
-            let command = tr!("sickbay undo{arguments} takes this back", arguments = self.undo_arguments());
+            let command = tr!("sickbay undo{arguments} reverts this", arguments = self.undo_arguments());
             out.push_str(&format!("{}\n", context.say(&command)));
         } else {
             out.push_str(&format!("{}\n", context.say(&tr!("nothing was changed"))));

@@ -135,7 +135,7 @@ pub(super) fn answer(context: &Context, error: &Error) -> Result<u8, Failure> {
             if let Some(ContextValue::StyledStr(usage)) = error.get(ContextKind::Usage) {
                 let usage = usage.to_string();
                 let usage = usage.trim().strip_prefix("Usage: ").unwrap_or(usage.trim()).to_owned();
-                complain(&format!("{}\n", context.say(&tr!("usage: {usage}; --help tells more", usage))));
+                complain(&format!("{}\n", context.say(&tr!("usage: {usage}; see --help", usage))));
             }
             Ok(UNTOLD)
         }
@@ -155,9 +155,9 @@ fn mistake(error: &Error) -> Text {
             let word = about(ContextKind::InvalidSubcommand);
             let near = about(ContextKind::SuggestedSubcommand);
             if near.is_empty() || word.contains('/') || Path::new(&word).symlink_metadata().is_ok() {
-                tr!("{word} is no command; to look at a system, disk, image or log: sickbay check {word}", word)
+                tr!("{word} is not a command; to check a system, disk, image or log: sickbay check {word}", word)
             } else {
-                tr!("{word} is no command: did you mean {near}?", word, near)
+                tr!("{word} is not a command: did you mean {near}?", word, near)
             }
         }
         ErrorKind::UnknownArgument => match about(ContextKind::SuggestedArg) {
@@ -170,13 +170,13 @@ fn mistake(error: &Error) -> Text {
             match value.is_empty() {
                 true if list.is_empty() => tr!("{argument} needs a value", argument),
                 true => tr!("{argument} needs a value: {list}", argument, list),
-                false => tr!("{value} is no value of {argument}: {list}", value, argument, list),
+                false => tr!("{value} is not a valid value for {argument}: {list}", value, argument, list),
             }
         }
         ErrorKind::ValueValidation => {
             let why = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
             tr!(
-                "{value} is no value of {argument}: {list}",
+                "{value} is not a valid value for {argument}: {list}",
                 value = about(ContextKind::InvalidValue),
                 argument,
                 list = why
@@ -184,8 +184,8 @@ fn mistake(error: &Error) -> Text {
         }
         ErrorKind::MissingRequiredArgument => tr!("{argument} is missing", argument),
         ErrorKind::ArgumentConflict => match about(ContextKind::PriorArg) {
-            other if other == argument => tr!("{argument} can be given once only", argument),
-            other => tr!("{argument} cannot be given together with {other}", argument, other),
+            other if other == argument => tr!("{argument} can only be given once", argument),
+            other => tr!("{argument} cannot be combined with {other}", argument, other),
         },
         _ => {
             let said = error.to_string();

@@ -18,10 +18,10 @@ pub(super) fn ask(context: &Context, user: &str) -> Result<String, Failure> {
     }
     let first = hidden(&context.say(&tr!("New password of {user}: ", user)))?;
     if first.chars().count() < SHORT {
-        complain(&format!("{}\n", context.say(&tr!("That is short: others will guess it."))));
+        complain(&format!("{}\n", context.say(&tr!("That is short: it is easy to guess."))));
     }
     if hidden(&context.say(&tr!("Once more: ")))? != first {
-        return Err(Failure(tr!("the two are not the same: nothing was done")));
+        return Err(Failure(tr!("the two do not match: nothing was changed")));
     }
     Ok(first)
 }
@@ -38,7 +38,7 @@ impl Drop for Hidden {
 
 fn hidden(prompt: &str) -> Result<String, Failure> {
     let cannot =
-        |errno: rustix::io::Errno| Failure(tr!("the terminal shows what is typed: {why}", why = errno.to_string()));
+        |errno: rustix::io::Errno| Failure(tr!("the terminal echoes what is typed: {why}", why = errno.to_string()));
     let before = tcgetattr(std::io::stdin()).map_err(cannot)?;
     let mut quiet = before.clone();
     // Without signals, so that Ctrl-C cannot leave the terminal mute; it is seen in the line instead, as getpass(3) does it.
@@ -48,7 +48,7 @@ fn hidden(prompt: &str) -> Result<String, Failure> {
     complain(prompt);
     let text = line()?;
     if text.contains('\u{3}') {
-        return Err(Failure(tr!("nothing was done")));
+        return Err(Failure(tr!("nothing was changed")));
     }
     Ok(text)
 }
@@ -58,12 +58,13 @@ fn line() -> Result<String, Failure> {
     let mut bytes = Vec::new();
     let mut input = std::io::stdin().lock();
     let read = std::io::Read::take(&mut input, LONGEST as u64 + 2).read_until(b'\n', &mut bytes);
-    read.map_err(|error| Failure(tr!("standard input could not be read: {why}", why = error.to_string())))?;
+    read.map_err(|error| Failure(tr!("cannot read standard input: {why}", why = error.to_string())))?;
     if bytes.last() == Some(&b'\n') {
         bytes.pop();
     }
     if bytes.last() == Some(&b'\r') {
         bytes.pop();
     }
-    String::from_utf8(bytes).map_err(|_| Failure(tr!("the password is no UTF-8: its bytes depend on the terminal")))
+    String::from_utf8(bytes)
+        .map_err(|_| Failure(tr!("the password is not valid UTF-8: its bytes depend on the terminal")))
 }

@@ -18,19 +18,19 @@ use crate::tr;
 pub(super) struct Undo {
     #[command(flatten)]
     target: TargetArgs,
-    /// Take back only this journal entry; can be given several times. All when left out
+    /// Revert only this journal entry; can be given several times [default: all]
     #[arg(value_name = "ID")]
     ids: Vec<String>,
     /// Only list the journal
     #[arg(long)]
     list: bool,
-    /// Do it without asking
+    /// Do not ask
     #[arg(long, short = 'y')]
     yes: bool,
-    /// Restore also what somebody has changed since the repair; that change is lost
+    /// Also restore what was changed after the repair; that change is lost
     #[arg(long)]
     force: bool,
-    /// The journal is in this directory of this machine, as `fix --journal` kept it
+    /// The journal is in this directory on this machine, where `fix --journal` kept it
     #[arg(long, value_name = "DIR")]
     journal: Option<PathBuf>,
 }
@@ -86,16 +86,18 @@ impl Undo {
         if !self.yes {
             if !std::io::stdin().is_terminal() {
                 return Err(Failure(tr!(
-                    "standard input is no terminal to ask on: give --yes, or --list to only look"
+                    "standard input is not a terminal to ask on: give --yes, or --list to change nothing"
                 )));
             }
             if found.may_hold_more {
                 cut_off::remark(
                     context,
-                    &tr!("a file system of the target was not unmounted: what its own log holds is not shown here"),
+                    &tr!(
+                        "a file system of the target was not unmounted cleanly: what its own log contains is not shown here"
+                    ),
                 );
             }
-            if !cut_off::agree(context, &tr!("Take this back?")) {
+            if !cut_off::agree(context, &tr!("Revert this one?")) {
                 context.print(&format!("{}\n", context.say(&tr!("nothing was changed"))));
                 return Ok(super::UNTOLD);
             }
@@ -172,7 +174,7 @@ impl Undo {
                 };
                 context.print(&line);
                 if let Some(why) = &listed.refused {
-                    context.print(&format!("  {}\n", context.say(&tr!("cannot be taken back: {why}", why))));
+                    context.print(&format!("  {}\n", context.say(&tr!("cannot be reverted: {why}", why))));
                 }
             }
             if found.of_disks.is_empty() && found.of_target.is_empty() {
@@ -182,7 +184,9 @@ impl Undo {
             if found.may_hold_more {
                 cut_off::remark(
                     context,
-                    &tr!("a file system of the target was not unmounted: what its own log holds is not shown here"),
+                    &tr!(
+                        "a file system of the target was not unmounted cleanly: what its own log contains is not shown here"
+                    ),
                 );
             }
         }
@@ -235,7 +239,7 @@ impl Undo {
         } else {
             for (id, entry, notes) in &result.taken {
                 let title = context.say(&Text::verbatim(&entry.title));
-                context.print(&format!("{} {id}: {title}\n", context.say(&tr!("taken back"))));
+                context.print(&format!("{} {id}: {title}\n", context.say(&tr!("reverted"))));
                 notes.iter().for_each(|note| context.print(&format!("  {}\n", context.say(note))));
             }
             result.left.iter().for_each(|(id, why)| cut_off::left(context, id, why));

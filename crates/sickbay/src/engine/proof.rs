@@ -101,7 +101,7 @@ fn state(stage: Stage, diagnosis: &Diagnosis) -> State {
             Outcome::Unknown(why) | Outcome::Broken(why) | Outcome::Found(Some(why)) => {
                 return State::Unknown(why.clone());
             }
-            Outcome::Skipped => return State::Unknown(tr!("{check} was left out (--skip)", check = check.id)),
+            Outcome::Skipped => return State::Unknown(tr!("{check} was skipped (--skip)", check = check.id)),
             Outcome::NotApplicable(why) => not_applicable = Some(why.clone()),
             // That a disk has room says nothing of an initramfs that may not be there at all.
             Outcome::Clear | Outcome::Found(None) => judged |= check.proves.contains(&stage),
@@ -110,7 +110,7 @@ fn state(stage: Stage, diagnosis: &Diagnosis) -> State {
     match not_applicable {
         _ if judged => State::Ok,
         Some(why) => State::NotApplicable(why),
-        None => State::Unknown(tr!("no check judges this")),
+        None => State::Unknown(tr!("no check covers this")),
     }
 }
 
@@ -124,9 +124,9 @@ pub fn of_console(seen: &Console, finding: Option<usize>) -> Proof {
     let mut behind = false;
     let stages = BOOT.iter().map(|&each| {
         let state = match (behind, stop == Some(each), finding) {
-            (true, ..) => State::Unknown(tr!("the boot did not come so far")),
+            (true, ..) => State::Unknown(tr!("the boot did not get this far")),
             (false, true, Some(index)) => State::Broken(index),
-            (false, true, None) => State::Unknown(tr!("the boot did not come further")),
+            (false, true, None) => State::Unknown(tr!("the boot did not get any further")),
             (false, false, _) => State::Ok,
         };
         behind |= stop == Some(each);

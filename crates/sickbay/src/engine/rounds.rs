@@ -368,15 +368,15 @@ impl Session<'_> {
                 self.refused.insert(made.applied.identity.clone());
                 made.applied.failure = Some(match (made.unproven.take(), made.applied.verdict) {
                     (Some(why), _) => {
-                        tr!("whether it helped could not be told, so the repair was taken back: {why}", why)
+                        tr!("whether it helped is undetermined, so the repair was reverted: {why}", why)
                     }
-                    (None, Some(Verdict::Worse)) => tr!("it was worse afterwards, so the repair was taken back"),
-                    _ => tr!("the finding was still there afterwards, so the repair was taken back"),
+                    (None, Some(Verdict::Worse)) => tr!("things were worse afterwards, so the repair was reverted"),
+                    _ => tr!("the finding was still there afterwards, so the repair was reverted"),
                 });
             }
             // Never by force: what does not hold what the repair wrote is somebody else's by now.
             let result = match share(&stuck, &made.touched) {
-                true => Err(Error::Refused(tr!("what was built on it could not be taken back"))),
+                true => Err(Error::Refused(tr!("what was built on it could not be reverted"))),
                 false => undo::take_back(&self.shop, &mut self.journal, &id, Force::No),
             };
             match result {
@@ -386,7 +386,7 @@ impl Session<'_> {
                 }
                 Err(error) => {
                     stuck.extend(made.touched.iter().cloned());
-                    made.applied.failure = Some(tr!("it could not be taken back: {why}", why = error.text()));
+                    made.applied.failure = Some(tr!("it could not be reverted: {why}", why = error.text()));
                 }
             }
         }

@@ -62,7 +62,7 @@ impl Fact for Memory {
                 return Ok(Memory { total, source: path, words, huge_page: None });
             }
         }
-        Err(Skip::Unknown(tr!("how much memory the machine has is in none of its logs")))
+        Err(Skip::Unknown(tr!("none of the machine's logs says how much memory it has")))
     }
 }
 

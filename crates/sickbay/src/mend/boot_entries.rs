@@ -81,12 +81,12 @@ pub(crate) fn boot_another(
         let kernel = kernels.complete().next()?;
         let changes = crate::mend::boot_config::changes(facts, config, kernels, loader)?;
         let title = tr!(
-            "write the configuration anew, with the complete kernel {version} first",
+            "write a new configuration, with the complete kernel {version} first",
             version = kernel.version.as_str()
         );
         return Some((Risk::Risky, title, changes));
     };
-    let title = tr!("boot {version} by default, the newest kernel that is complete", version = kernel.version.as_str());
+    let title = tr!("boot {version}, the newest complete kernel, by default", version = kernel.version.as_str());
     Some((Risk::Safe, title, vec![choose(facts, loader, entry)?]))
 }
 
@@ -157,14 +157,14 @@ pub(crate) fn offer(
     }
     if nothing {
         finding.by_hand(tr!(
-            "no kernel is complete: give a donor of the same release with --donor, or reinstall the kernel's package in a chroot"
+            "no kernel is complete: supply a donor of the same release with --donor, or reinstall the kernel's package in a chroot"
         ));
     }
 }
 
 /// Why the checks of the default entry have nothing to look at.
 pub(crate) fn no_entry() -> Skip {
-    Skip::NotApplicable(tr!("the boot configuration has no entry that starts Linux"))
+    Skip::NotApplicable(tr!("the boot configuration has no entry that boots Linux"))
 }
 
 /// Every file that must say the same as an entry when the configuration is made anew: the words of

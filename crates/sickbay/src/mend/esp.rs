@@ -80,7 +80,7 @@ pub fn onto_disk(target: &Target, changes: &[Change]) -> Result<Vec<Change>, Tex
             // They come with their files.
             (Change::MakeDir { .. }, _) => {}
             (_, Err(error)) => return Err(cannot(error)),
-            _ => return Err(tr!("{path} has changed since it was looked at", path = Path::new(PLACE).join(below))),
+            _ => return Err(tr!("{path} has changed since it was checked", path = Path::new(PLACE).join(below))),
         }
     }
     if let Some(volume) = esp.filter(|_| !files.is_empty()) {

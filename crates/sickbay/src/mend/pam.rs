@@ -213,7 +213,7 @@ pub fn replacements(facts: &Facts, pam: &Pam, path: &Path) -> Result<Vec<Replace
         if let Ok(Some(file)) = facts.file(&copy)
             && good(&file.bytes)?
         {
-            let title = tr!("put the content of {copy} there", copy = copy.as_path());
+            let title = tr!("replace it with the content of {copy}", copy = copy.as_path());
             all.push(Replacement { risk: Risk::Safe, title, changes: vec![put(file.bytes.clone())] });
         }
     }
@@ -221,7 +221,7 @@ pub fn replacements(facts: &Facts, pam: &Pam, path: &Path) -> Result<Vec<Replace
     if let Some(text) = defaults::text(facts, pam, name)?
         && good(text.as_bytes())?
     {
-        let title = tr!("write {path} as the distribution ships it", path);
+        let title = tr!("write {path} as shipped by the distribution", path);
         all.push(Replacement { risk: Risk::Safe, title, changes: vec![put(text.into_bytes())] });
     }
     all.extend(last);

@@ -26,7 +26,7 @@ pub fn offer(facts: &Facts, version: &str, path: &Path) -> Option<(Text, Change)
 pub fn with_drivers(facts: &Facts, version: &str, path: &Path, drivers: &[String]) -> Option<(Text, Change)> {
     let rebuild = rebuild(facts, version, path, drivers)?;
     let program = rebuild.name();
-    let title = tr!("make the initramfs of kernel {version} again with the target's own {program}", version, program);
+    let title = tr!("rebuild the initramfs of kernel {version} with the target's own {program}", version, program);
     Some((title, Change::Rebuild(Box::new(rebuild))))
 }
 
@@ -49,7 +49,7 @@ pub fn host_key(facts: &Facts, path: &Path) -> Option<(Text, Change)> {
         mode: 0o600,
         wanted: Wanted::HostKey,
     };
-    let title = tr!("make a new {path} with the target's own ssh-keygen: clients will warn of it", path);
+    let title = tr!("create a new {path} with the target's own ssh-keygen: clients will warn about it", path);
     Some((title, Change::Rebuild(Box::new(rebuild))))
 }
 
@@ -85,7 +85,7 @@ pub fn modules(facts: &Facts, version: &str) -> Option<(Text, Change)> {
         mode: 0o644,
         wanted: Wanted::Modules,
     };
-    let title = tr!("list the modules of kernel {version} again with the target's own depmod", version);
+    let title = tr!("rebuild the module list of kernel {version} with the target's own depmod", version);
     Some((title, Change::Rebuild(Box::new(rebuild))))
 }
 
@@ -163,24 +163,24 @@ pub fn objection(rebuild: &Rebuild, content: &[u8]) -> Option<Text> {
     let drivers = match &rebuild.wanted {
         Wanted::Initramfs(drivers) => drivers,
         Wanted::HostKey => {
-            return (!is_host_key(content)).then(|| tr!("what was made for {path} is no private key", path));
+            return (!is_host_key(content)).then(|| tr!("what was created as {path} is not a private key", path));
         }
         Wanted::Modules => {
             let names_none = Dependencies::parse(content).is_empty();
-            return names_none.then(|| tr!("what was made for {path} names no module", path));
+            return names_none.then(|| tr!("what was created as {path} lists no modules", path));
         }
     };
     let Ok(contents) = Contents::read(&mut &*content) else {
-        return Some(tr!("what was made for {path} cannot be read", path));
+        return Some(tr!("what was created as {path} cannot be read", path));
     };
     if contents.damage().is_some() || !contents.has_init {
-        return Some(tr!("what was made for {path} is no complete initramfs", path));
+        return Some(tr!("what was created as {path} is not a complete initramfs", path));
     }
     let missing: Vec<String> = drivers.iter().filter(|driver| !contents.modules.contains(*driver)).cloned().collect();
     if missing.is_empty() || contents.is_squashed {
         return None;
     }
-    Some(tr!("what was made for {path} lacks {drivers} too", path, drivers = missing.join(", ")))
+    Some(tr!("what was created as {path} lacks {drivers} too", path, drivers = missing.join(", ")))
 }
 
 /// Whether a file holds a private key that sshd reads: from its first line to its last, or of SSH 1.

@@ -82,13 +82,13 @@ pub fn restore_all(facts: &Facts, paths: &[PathBuf], most: Risk) -> (Option<Rest
         None => tr!("copy {count} {count?file|files} from the donor", count = from_donor),
         Some(found) if from_donor == 0 => {
             tr!(
-                "take {count} {count?file|files} from {sources}",
+                "restore {count} {count?file|files} from {sources}",
                 count = taken.len(),
                 sources = found.sources.join(", ")
             )
         }
         Some(found) => tr!(
-            "copy {count} {count?file|files} from the donor, and take {more} from {sources}",
+            "copy {count} {count?file|files} from the donor, and restore {more} from {sources}",
             count = from_donor,
             more = taken.len(),
             sources = found.sources.join(", ")
@@ -100,19 +100,19 @@ pub fn restore_all(facts: &Facts, paths: &[PathBuf], most: Risk) -> (Option<Rest
 /// What a person is told to do when nothing at hand has the files.
 pub fn by_hand(facts: &Facts, package: &BStr, version: &BStr) -> Text {
     if let Some(why) = facts.mirror().and_then(|mirror| mirror.failure(package, version)) {
-        return tr!("{why}; give the package of version {version} with --package", why, version);
+        return tr!("{why}; supply the package of version {version} with --package", why, version);
     }
     let given = facts.get::<Archives>().ok().and_then(|archives| archives.other_version(package));
     match given {
         Some((file, theirs)) => tr!(
-            "{file} has {package} {theirs}, the target has {version}: give the package of that version with --package",
+            "{file} has {package} {theirs}, the target has {version}: supply the package of that version with --package",
             file,
             package,
             theirs,
             version
         ),
         None => tr!(
-            "reinstall {package}, or give its package of version {version} with --package, or a root of the same release with --donor",
+            "reinstall {package}, or supply its package of version {version} with --package, or a root of the same release with --donor",
             package,
             version
         ),
@@ -149,7 +149,7 @@ fn of_donor(facts: &Facts, path: &Path) -> Option<Restoration> {
     };
     let path = file.as_path();
     let Some(name) = name else {
-        let title = tr!("copy {path} from the donor; its package is not known", path);
+        let title = tr!("copy {path} from the donor; its package is unknown", path);
         return Some(Restoration { risk: Risk::Risky, title, changes });
     };
     let version = |package: Option<&crate::facts::packages::Package>| package.map(|package| package.version.clone());
@@ -224,7 +224,7 @@ fn of_packages(facts: &Facts, paths: &[PathBuf]) -> Option<FromPackages> {
     }
     let (path, package) = first?;
     let title = tr!(
-        "take {path} of {package} {version} from {source}",
+        "restore {path} of {package} {version} from {source}",
         path,
         package = package.name,
         version = package.version,

@@ -19,7 +19,7 @@ pub(crate) fn permissive(facts: &Facts, finding: &mut Finding, selinux: &Selinux
         changes.push(Change::create("/.autorelabel", "", 0o644));
     }
     let title = tr!(
-        "set SELINUX=permissive and label all files again at the next boot; it stays permissive until you write SELINUX=enforcing again"
+        "set SELINUX=permissive and relabel all files at the next boot; it stays permissive until you set SELINUX=enforcing again"
     );
     finding.repair(Risk::Safe, title, changes);
     disabled(finding, selinux);

@@ -241,7 +241,7 @@ impl Change {
             ),
             Change::CopyFromDonor { path } => tr!("copy {path} from the donor", path),
             Change::Rebuild(rebuild) => tr!(
-                "run {program}, a program of the target, in a sandbox on a copy of it, and take over {path}",
+                "run {program}, a program of the target, in a sandbox on a copy of it, and keep {path}",
                 program = rebuild.name(),
                 path = rebuild.path.as_path()
             ),

@@ -76,7 +76,7 @@ pub(crate) fn apply(shop: &Workshop<'_>, journal: &mut Journal<'_>, step: &Step)
     }
     if let Some(volume) = shop.target.not_accepted() {
         return Err(Error::Refused(tr!(
-            "the file system of {volume} must be mended first",
+            "the file system of {volume} must be repaired first",
             volume = volume.name.as_str()
         )));
     }
@@ -109,7 +109,7 @@ pub(crate) fn apply(shop: &Workshop<'_>, journal: &mut Journal<'_>, step: &Step)
         return match super::undo::take_back(shop, journal, &id, super::undo::Force::Yes) {
             Ok(()) => Err(error),
             Err(other) => Err(Error::Refused(tr!(
-                "{why}; and what was done of it could not be taken back ({id}): {other}",
+                "{why}; and what had been done of it could not be reverted ({id}): {other}",
                 why = error.text(),
                 id = id.as_str(),
                 other = other.text()
@@ -229,10 +229,10 @@ pub fn mind_flags(root: &Root, repairs: &mut [Repair]) {
             repair.risk = repair.risk.max(Risk::Risky);
             repair.title = match flagged.len() {
                 1 => {
-                    tr!("{title}; the flag of chattr on {path} is cleared for that and set again", title, path = first)
+                    tr!("{title}; the chattr flag on {path} is cleared for this and set again", title, path = first)
                 }
                 more => tr!(
-                    "{title}; the flags of chattr on {path} and {others} more are cleared for that and set again",
+                    "{title}; the chattr flags on {path} and {others} more are cleared for this and set again",
                     title,
                     path = first,
                     others = more - 1
@@ -250,7 +250,7 @@ pub(crate) fn boot_id(root: &Root) -> Option<String> {
 
 /// A value of the running kernel, in the form in which two are compared.
 pub(crate) fn kernel_value(root: &Root, name: &str) -> Result<String, Error> {
-    let path = kernel_path(name).ok_or_else(|| Error::Refused(tr!("{key} is no kernel parameter", key = name)))?;
+    let path = kernel_path(name).ok_or_else(|| Error::Refused(tr!("{key} is not a kernel parameter", key = name)))?;
     Ok(plain_value(&String::from_utf8_lossy(&root.read(&path)?)))
 }
 
@@ -279,9 +279,7 @@ fn part_from_other_names(root: &Root, work: &mut [Work]) -> Result<(), Error> {
 pub(crate) fn only_on_the_target(target: &Target, path: &Path) -> Result<(), Error> {
     match target.owns(path)? {
         true => Ok(()),
-        false => {
-            Err(Error::Refused(tr!("{path} is on a mount that is not the target's own; nothing is done to it", path)))
-        }
+        false => Err(Error::Refused(tr!("{path} is on a mount that is not the target's own; it is left alone", path))),
     }
 }
 
@@ -303,7 +301,7 @@ fn not_onto_what_was_cut_off(target: &Target, journal: &Journal<'_>, work: &[Wor
             if entry.ops.iter().any(is_built_on) {
                 let id = id.as_str();
                 return Err(Error::Refused(tr!(
-                    "repair {id}, which was cut off, is to be taken back first: it changed {path}",
+                    "repair {id}, which was interrupted, must be reverted first: it changed {path}",
                     id,
                     path
                 )));
@@ -343,7 +341,7 @@ enum New {
 
 fn expand(shop: &Workshop<'_>, change: &Change, work: &mut Vec<Work>) -> Result<(), Error> {
     let root = shop.target.root();
-    let stale = |path: &Path| Error::Refused(tr!("{path} has changed since it was looked at", path));
+    let stale = |path: &Path| Error::Refused(tr!("{path} has changed since it was checked", path));
     let push = |work: &mut Vec<Work>, path: &Path, kind: Touch, after: New| {
         work.push(Work::Path { path: path.to_owned(), kind, after });
     };
@@ -359,7 +357,7 @@ fn expand(shop: &Workshop<'_>, change: &Change, work: &mut Vec<Work>) -> Result<
         }
         Change::Create { path, content, mode, owner } => {
             if root.metadata(path).is_ok_and(|found| found.kind != FileKind::Symlink) {
-                return Err(Error::Refused(tr!("{path} is there already", path)));
+                return Err(Error::Refused(tr!("{path} already exists", path)));
             }
             let attributes = fresh(root, path, *mode, *owner)?;
             push(work, path, Touch::All, New::File { content: content.clone(), attributes });
@@ -375,7 +373,7 @@ fn expand(shop: &Workshop<'_>, change: &Change, work: &mut Vec<Work>) -> Result<
                 Ok(_) => true,
             };
             if in_the_way {
-                return Err(Error::Refused(tr!("{path} is there already", path)));
+                return Err(Error::Refused(tr!("{path} already exists", path)));
             }
             let attributes = fresh(root, path, 0o777, (0, 0))?;
             push(work, path, Touch::All, New::Node(Node::Link { target: Name::of(target), attributes }));
@@ -404,20 +402,20 @@ fn expand(shop: &Workshop<'_>, change: &Change, work: &mut Vec<Work>) -> Result<
         }
         Change::Rebuild(rebuild) => run(shop, rebuild, work)?,
         Change::CheckFileSystem { .. } => {
-            return Err(Error::Refused(tr!("a file system is mended by itself, not together with anything else")));
+            return Err(Error::Refused(tr!("a file system is repaired by itself, not together with anything else")));
         }
         Change::Kernel { name, before, after } => {
             if kernel_value(root, name)? != plain_value(before) {
-                return Err(Error::Refused(tr!("{key} has changed since it was looked at", key = name)));
+                return Err(Error::Refused(tr!("{key} has changed since it was checked", key = name)));
             }
             work.push(Work::Kernel { name: name.clone(), before: before.clone(), after: after.clone() });
         }
         Change::WriteDisk { disk, offset, before, after } => {
             if before.len() != after.len() {
-                return Err(Error::Refused(tr!("boot code of another size than what it replaces")));
+                return Err(Error::Refused(tr!("the boot code is not the same size as what it replaces")));
             }
             if disk_bytes(shop.target, *disk, *offset, before.len())? != *before {
-                return Err(Error::Refused(tr!("disk {disk} has changed since it was looked at", disk)));
+                return Err(Error::Refused(tr!("disk {disk} has changed since it was checked", disk)));
             }
             work.push(Work::Disk { disk: *disk, offset: *offset, before: before.clone(), after: after.clone() });
         }
@@ -474,7 +472,7 @@ fn run(shop: &Workshop<'_>, rebuild: &Rebuild, work: &mut Vec<Work>) -> Result<(
                 continue;
             }
             return Err(Error::Refused(tr!(
-                "{program} of the target did not make {path}: {said}",
+                "{program} of the target did not create {path}: {said}",
                 program,
                 path,
                 said = said()
@@ -678,7 +676,7 @@ fn check_room(root: &Root, journal: &Journal<'_>, work: &[Work]) -> Result<(), E
         };
         return Err(Error::Refused(match journal.is_elsewhere() {
             true => why,
-            false => tr!("{why}; --journal DIR keeps the former contents elsewhere", why),
+            false => tr!("{why}; --journal DIR keeps the previous contents elsewhere", why),
         }));
     }
     Ok(())

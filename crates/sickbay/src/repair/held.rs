@@ -43,7 +43,7 @@ pub fn write_out(target: Target) -> Result<Vec<Kept>, Error> {
             let names: Vec<&str> = mine.iter().map(|(volume, _)| volume.name.as_str()).collect();
             let names = names.join(", ");
             let title =
-                tr!("file systems mended ({volumes}), with everything that was repaired after that", volumes = names);
+                tr!("file systems repaired ({volumes}), with everything that was repaired after that", volumes = names);
             let entry = Entry {
                 check: "file-system-damaged".to_owned(),
                 pieces: changes.iter().map(|extent| (extent.offset, extent.after.len() as u64)).collect(),
@@ -144,17 +144,17 @@ pub fn take_back(path: &Path, which: Which<'_>, force: Force) -> Result<Vec<Take
             };
             let before = journal.kept(&id, BEFORE)?;
             let left = match compare(disk, &journal, &id, &entry)? {
-                _ if is_blocked => Some(tr!("what came after it could not be taken back")),
+                _ if is_blocked => Some(tr!("what came after it could not be reverted")),
                 Found::Ours => None,
                 Found::Changed if record.is_certain() && force == Force::Yes => None,
                 Found::Changed if record.is_certain() => Some(tr!(
-                    "the disk was changed after {id}, most likely by starting from it; undo it with --force to lose that change, or remove {place}",
+                    "the disk was changed after {id}, most likely by booting from it; undo it with --force to lose that change, or remove {place}",
                     id = name.as_str(),
                     place = record.path()
                 )),
                 // Nothing says that it is this disk, and it does not look like it.
                 Found::Changed | Found::Other => Some(tr!(
-                    "what is kept in {place} is of another disk, or of this one as it is no more",
+                    "what is kept in {place} is from another disk, or from an earlier state of this one",
                     place = record.path()
                 )),
             };

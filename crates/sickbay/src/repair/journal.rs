@@ -411,7 +411,7 @@ impl<'a> Journal<'a> {
             match locked.lock(Path::new("/")) {
                 Ok(lock) => break lock,
                 Err(_) if Instant::now() < until => std::thread::sleep(Duration::from_millis(20)),
-                Err(_) => return Err(Error::Refused(tr!("another sickbay is at work on this target"))),
+                Err(_) => return Err(Error::Refused(tr!("another sickbay is working on this target"))),
             }
         };
         self.pen = Some(Pen { writer, _lock: lock });
@@ -420,7 +420,7 @@ impl<'a> Journal<'a> {
 
     fn writer(&self) -> Result<&'a Writer, Error> {
         let pen = self.pen.as_ref().map(|pen| pen.writer);
-        pen.ok_or_else(|| Error::Refused(tr!("the target was opened for reading only")))
+        pen.ok_or_else(|| Error::Refused(tr!("the target was opened read-only")))
     }
 
     /// What was found in the place of a journal and is none of ours, a sentence each.
@@ -579,7 +579,7 @@ impl<'a> Journal<'a> {
     fn kept_file(&self, id: &str, name: &str) -> Result<PathBuf, Error> {
         match is_numbered(name, 'b') {
             true => self.file(id, name),
-            false => Err(Error::Refused(tr!("the journal entry is damaged: {name} is no file of it", name))),
+            false => Err(Error::Refused(tr!("the journal entry is damaged: {name} is not one of its files", name))),
         }
     }
 
@@ -783,10 +783,10 @@ fn not_plain(path: &Path) -> Error {
 /// Why something in the place of our own is not: it belongs to somebody else, or somebody else may write to it.
 fn why_not_ours(found: &Metadata) -> Option<Text> {
     if found.uid != 0 && found.uid != sickbay_target::user() {
-        return Some(tr!("it belongs to user {uid}", uid = found.uid));
+        return Some(tr!("it is owned by user {uid}", uid = found.uid));
     }
     let others_write = found.mode & 0o022 != 0 && found.kind != FileKind::Symlink;
-    others_write.then(|| tr!("others may write to it (mode {mode})", mode = format!("{:04o}", found.mode)))
+    others_write.then(|| tr!("other users can write to it (mode {mode})", mode = format!("{:04o}", found.mode)))
 }
 
 /// Whether a directory is there to which no link leads.
@@ -806,14 +806,14 @@ fn is_ours(root: &Root, home: &Path, name: &str) -> Result<bool, Text> {
     let Ok(found) = root.metadata(home) else { return Ok(false) };
     let not_used = |why: Text| Err(tr!("{path} is not used: {why}", path = home, why));
     if !is_dir_without_links(root, home).unwrap_or(false) {
-        return not_used(tr!("a symbolic link leads to it, or it is no directory"));
+        return not_used(tr!("a symbolic link leads to it, or it is not a directory"));
     }
     if let Some(why) = why_not_ours(&found) {
         return not_used(why);
     }
     match times_in(root, home, name) {
         Some(_) => Ok(true),
-        None => not_used(tr!("it is no journal of sickbay")),
+        None => not_used(tr!("it is not a sickbay journal")),
     }
 }
 
@@ -827,7 +827,7 @@ fn times_in(root: &Root, home: &Path, name: &str) -> Option<Times> {
 
 /// What may be written; it was opened for that.
 pub(crate) fn writer_of(target: &Target) -> Result<&Writer, Error> {
-    target.writer().ok_or_else(|| Error::Refused(tr!("the target was opened for reading only")))
+    target.writer().ok_or_else(|| Error::Refused(tr!("the target was opened read-only")))
 }
 
 /// By what a target is known again: the UUID of its root file system, else its name.

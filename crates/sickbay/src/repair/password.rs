@@ -43,15 +43,15 @@ impl Order {
     /// When it is empty, too long, or has characters in it that cannot be typed.
     pub fn set(user: &str, password: &str) -> Result<Order, Text> {
         if password.is_empty() {
-            return Err(tr!("the password is empty: --clear-password {user} is the way to have none", user));
+            return Err(tr!("the password is empty: to have none, use --clear-password {user}", user));
         }
         if password.len() > LONGEST {
             return Err(tr!("the password is longer than {bytes} bytes", bytes = LONGEST));
         }
         if password.chars().any(char::is_control) {
-            return Err(tr!("the password has a control character in it, which nobody can type"));
+            return Err(tr!("the password contains a control character, which nobody can type"));
         }
-        let failed = |why: String| tr!("the hash of the password could not be made: {why}", why);
+        let failed = |why: String| tr!("the password hash could not be computed: {why}", why);
         let salt = sickbay_target::random::<SALT>().map_err(|error| failed(error.to_string()))?;
         let hash = ShaCrypt::SHA512.hash_password_with_salt(password.as_bytes(), &salt);
         let field = hash.map_err(|error| failed(error.to_string()))?.as_str().to_owned();
@@ -87,7 +87,7 @@ impl Order {
     pub fn title(&self) -> Text {
         let user = self.user.as_str();
         if self.field.is_empty() {
-            tr!("clear {user}'s password: whoever sits at the console can log in as {user}", user)
+            tr!("clear {user}'s password: anyone at the console can log in as {user}", user)
         } else {
             tr!("set {user}'s password", user)
         }

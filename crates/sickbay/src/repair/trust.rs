@@ -25,7 +25,7 @@ const PATH_MAX: usize = 4096;
 /// Refuses an entry that a repair of ours cannot have left.
 pub(crate) fn judge(target: &Target, journal: &Journal<'_>, id: &str, entry: &Entry) -> Result<(), Error> {
     if entry.version != 1 {
-        return refuse(tr!("it is of another version of sickbay ({version})", version = entry.version));
+        return refuse(tr!("it is from another version of sickbay ({version})", version = entry.version));
     }
     for op in &entry.ops {
         match op {
@@ -47,7 +47,7 @@ pub(crate) fn judge(target: &Target, journal: &Journal<'_>, id: &str, entry: &En
                 let plain = |text: &str| text.len() < 1024 && !text.bytes().any(|byte| byte == 0);
                 let is_key = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-/:*".contains(&byte));
                 if !is_key || kernel_path(name).is_none() || !plain(before) || !plain(after) {
-                    return refuse(tr!("{key} is no kernel parameter", key = name));
+                    return refuse(tr!("{key} is not a kernel parameter", key = name));
                 }
             }
             Op::Disk { disk, before, after, .. } => {
@@ -80,7 +80,7 @@ fn is_plain(path: &Path) -> Result<(), Error> {
         && !path.as_os_str().as_bytes().contains(&0);
     match is_one {
         true => Ok(()),
-        false => refuse(tr!("{path} is no path of a repair", path)),
+        false => refuse(tr!("{path} is not a path that a repair may touch", path)),
     }
 }
 
@@ -101,17 +101,19 @@ fn on_the_target(target: &Target, journal: &Journal<'_>, path: &Path) -> Result<
 /// Whether a path can become that.
 fn can_be(journal: &Journal<'_>, id: &str, path: &Path, node: &Node) -> Result<(), Error> {
     if path == Path::new("/") && !matches!(node, Node::Attributes { .. } | Node::Dir { .. }) {
-        return refuse(tr!("{path} is no path of a repair", path));
+        return refuse(tr!("{path} is not a path that a repair may touch", path));
     }
     match node {
         Node::File { content: Content::Kept(name), .. } => journal.has(id, name)?,
         Node::Link { target, .. } if target.0.is_empty() || target.0.len() >= PATH_MAX || target.0.contains(&0) => {
-            return refuse(tr!("{path} would be a link that cannot be made", path));
+            return refuse(tr!("{path} would be a link that cannot be created", path));
         }
         _ => {}
     }
     match node.attributes() {
-        Some(attributes) if attributes.mode > 0o7777 => refuse(tr!("{path} would get a mode that there is not", path)),
+        Some(attributes) if attributes.mode > 0o7777 => {
+            refuse(tr!("{path} would get a mode that does not exist", path))
+        }
         _ => Ok(()),
     }
 }
@@ -160,7 +162,7 @@ fn gives_no_rights(
     match now {
         Some(now) if keeps(&now) || only_took_them(&now) => Ok(()),
         _ => refuse(tr!(
-            "{path} would run with the rights of another user than who starts it, which it does not now",
+            "{path} would run with the rights of a user other than the one who starts it, which it does not do now",
             path
         )),
     }
@@ -173,11 +175,11 @@ pub(crate) fn effects(target: &Target, entry: &Entry) -> Vec<Text> {
             let path = path.path();
             match before {
                 Node::Absent => tr!("remove {path}", path),
-                Node::File { .. } => tr!("put back {path} with its former content", path),
-                Node::Dir { .. } => tr!("put back the directory {path}", path),
+                Node::File { .. } => tr!("restore {path} with its former content", path),
+                Node::Dir { .. } => tr!("restore the directory {path}", path),
                 Node::Link { target, .. } => tr!("link {path} -> {target}", path, target = target.path()),
                 Node::Attributes { attributes } => tr!(
-                    "give {path} its former attributes: mode {mode}, owner {owner}",
+                    "restore the former attributes of {path}: mode {mode}, owner {owner}",
                     path,
                     mode = format!("{:04o}", attributes.mode),
                     owner = format!("{}:{}", attributes.uid, attributes.gid)

@@ -92,7 +92,7 @@ pub fn undo(
     }
     // What is done to a view is only kept when it begins with the file system.
     if target.is_held() && !entries.is_empty() {
-        return Err(Error::Refused(tr!("a file system of the target is damaged: mend it first with sickbay fix")));
+        return Err(Error::Refused(tr!("a file system of the target is damaged: repair it first with sickbay fix")));
     }
     let mut undone = Undone::default();
     let is_chosen = |id: &String| ids.is_empty() || ids.contains(id);
@@ -111,12 +111,12 @@ pub fn undo(
         let result = match (entry, kept, later) {
             // Former states are whole: under a later repair of the same path none of them is right.
             (Ok(_), Some((later, _)), _) => Err(Error::Refused(tr!(
-                "repair {later} came after {id} and changed the same: take it back first, or both together",
+                "repair {later} came after {id} and changed the same: revert it first, or both together",
                 later = later.as_str(),
                 id = id.as_str()
             ))),
             (Ok(_), _, Some((later, _))) => Err(Error::Refused(tr!(
-                "repair {later}, which came after it and changed the same, could not be taken back",
+                "repair {later}, which came after it and changed the same, could not be reverted",
                 later = later.as_str()
             ))),
             (Ok(entry), None, None) => take_back_noted(&shop, &mut journal, &id, force).map(|notes| (entry, notes)),
@@ -190,10 +190,7 @@ fn put_back(
     for op in entry.ops.iter().rev() {
         match op {
             Op::Kernel { name, .. } if is_of_another_boot(shop.target, entry, op) => {
-                notes.push(tr!(
-                    "{key} was set for a boot that is over: the running kernel has its own value",
-                    key = name
-                ));
+                notes.push(tr!("{key} was set for an earlier boot: the running kernel has its own value", key = name));
             }
             Op::Kernel { name, before, .. } if kernel_value(root, name).is_ok_and(|now| now == plain_value(before)) => {
             }

@@ -36,7 +36,7 @@ fn word(says: Says) -> Text {
     match says {
         Says::Grants => tr!("granted"),
         Says::Refuses => tr!("refused (ENOMEM)"),
-        Says::Unsure => tr!("cannot be told"),
-        Says::Later => tr!("granted, but not to be had"),
+        Says::Unsure => tr!("undetermined"),
+        Says::Later => tr!("granted, but not available"),
     }
 }

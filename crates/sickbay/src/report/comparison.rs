@@ -33,14 +33,14 @@ pub(super) fn render(comparison: &Comparison, style: &Style) -> String {
         }
     };
     if let Some(kernel) = &comparison.kernel {
-        group(tr!("another kernel: its modules and /boot are not compared"), vec![row(kernel, |it| it.clone())], 1);
+        group(tr!("a different kernel: its modules and /boot are not compared"), vec![row(kernel, |it| it.clone())], 1);
     }
     let mut counts: Vec<&Difference<usize>> = comparison.counts.iter().filter(|one| one.ours != one.theirs).collect();
     counts.sort_by_key(|one| !is_far_fewer(one));
     let mark = |one: &Difference<usize>| if is_far_fewer(one) { " !" } else { "" };
     let rows: Vec<String> =
         counts.iter().map(|one| format!("{}{}", row(one, |it| it.to_string()), mark(one))).collect();
-    group(tr!("directories with another number of files"), rows, counts.len());
+    group(tr!("directories with a different number of files"), rows, counts.len());
     let texts = |list: &[Difference<String>]| {
         // What the donor has and the target has not comes first.
         let mut list: Vec<&Difference<String>> = list.iter().collect();
@@ -54,7 +54,7 @@ pub(super) fn render(comparison: &Comparison, style: &Style) -> String {
     group(tr!("packages"), texts(&comparison.packages), comparison.packages.len());
     group(tr!("kernel parameters in files"), texts(&comparison.sysctl), comparison.sysctl.len());
     if comparison.incomplete {
-        let _ = writeln!(out, "  {}", say(tr!("the trees are too large: not all of them was compared")));
+        let _ = writeln!(out, "  {}", say(tr!("the trees are too large: they were compared only in part")));
     }
     out.push('\n');
     out

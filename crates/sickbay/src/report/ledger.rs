@@ -61,7 +61,7 @@ pub fn render(told: &Told<'_>, style: &Style) -> String {
             line("  ", signed(part.kib), &say(&part.what));
         }
     }
-    line("", ledger.unaccounted, &say(&tr!("nothing accounts for")));
+    line("", ledger.unaccounted, &say(&tr!("unaccounted for")));
     line("", signed(ledger.total), "MemTotal");
     out.push('\n');
     if let Some(shares) = shares {
@@ -116,7 +116,7 @@ fn remarks(told: &Told<'_>) -> Vec<Text> {
     let mut all = ledger.remarks.clone();
     all.extend_from_slice(told.watched);
     all.push(tr!(
-        "MemFree {free} is what nobody uses; MemAvailable {available} is what programs can still get: free memory and caches, less what the kernel keeps ({reserve})",
+        "MemFree {free} is memory that nothing uses; MemAvailable {available} is what programs can still get: free memory and caches, minus what the kernel reserves ({reserve})",
         free = size(memory.kib("MemFree")),
         available = size(memory.available()),
         reserve = memory.total_reserve().map_or("?".to_owned(), size),
@@ -124,12 +124,14 @@ fn remarks(told: &Told<'_>) -> Vec<Text> {
     let reclaimable = memory.kib("SReclaimable");
     if reclaimable > ledger.total / 10 {
         all.push(tr!(
-            "{size} of the kernel objects are caches that give way by themselves; emptying them by drop_caches costs their content and helps for as long as they take to fill again",
+            "{size} of the kernel objects are caches that shrink by themselves; emptying them with drop_caches loses their content and helps only until they fill up again",
             size = size(reclaimable)
         ));
     }
     if ledger.rows.iter().any(|row| row.name == "processes" && row.parts.len() > 1) {
-        all.push(tr!("by process: resident less shared pages; what forked processes share is counted in each of them"));
+        all.push(tr!(
+            "by process: resident memory minus shared pages; what forked processes share is counted in each of them"
+        ));
     }
     for group in *limits {
         let (name, used, limit) = (group.name.as_path(), size(group.used / 1024), size(group.limit / 1024));

@@ -11,13 +11,15 @@ use crate::tr;
 /// The causes, ranked.
 pub fn render(symptom: &Symptom, causes: &[Cause], style: &Style) -> String {
     let say = |text: &Text| printable(&text.render(style.lang));
-    let mut out =
-        format!("{}\n\n", say(&tr!("what may cause \"{error}\", and what this machine says", error = name(symptom))));
+    let mut out = format!(
+        "{}\n\n",
+        say(&tr!("possible causes of \"{error}\", and what this machine shows", error = name(symptom)))
+    );
     for (index, cause) in causes.iter().enumerate() {
         let (mark, word) = match cause.says {
-            Says::For => ("✗", tr!("it is so here")),
-            Says::Open => ("?", tr!("cannot be told")),
-            Says::Against => ("–", tr!("not so here")),
+            Says::For => ("✗", tr!("true here")),
+            Says::Open => ("?", tr!("undetermined")),
+            Says::Against => ("–", tr!("not true here")),
         };
         let _ = writeln!(out, "{:>2}. {mark} {}", index + 1, say(&cause.what));
         let _ = writeln!(out, "      {}: {}", say(&word), say(&cause.seen));

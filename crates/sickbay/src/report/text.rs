@@ -184,14 +184,14 @@ fn tried(out: &mut String, trial: &Trial, report: &Report, style: &Style) {
     let stop = trial.console.stands_at();
     let at = stage(stop.map_or(trial.console.stage, |stop| stop.stage)).title();
     let verdict = match (trial.outcome, stop) {
-        (Outcome::Login, _) => tr!("it comes to a login, after {seconds} s", seconds),
+        (Outcome::Login, _) => tr!("it reaches a login after {seconds} s", seconds),
         (Outcome::Stopped, Some(stop)) => tr!("it stops at {stage}: {why}", stage = at, why = why(stop)),
         (Outcome::Stopped, None) | (Outcome::Untold, _) => {
-            let reason = trial.untold.clone().unwrap_or_else(|| tr!("it says nothing more"));
-            tr!("it could not be told whether it starts; it came to {stage}: {reason}", stage = at, reason)
+            let reason = trial.untold.clone().unwrap_or_else(|| tr!("it prints nothing more"));
+            tr!("whether it boots is undetermined; it got to {stage}: {reason}", stage = at, reason)
         }
     };
-    style.titled(out, &tr!("started"), &style.say(&verdict));
+    style.titled(out, &tr!("booted"), &style.say(&verdict));
     let mut line = |said: &Said| {
         style.titled(out, &tr!("line"), &format!("{}: {}", said.line, printable(&said.text)));
     };
@@ -205,10 +205,14 @@ fn tried(out: &mut String, trial: &Trial, report: &Report, style: &Style) {
         Firmware::Uefi => "UEFI",
     };
     let accelerator = if trial.kvm { "KVM" } else { "TCG" };
-    let how =
-        tr!("on a copy that is gone again, {firmware}, {accelerator}, {seconds} s", firmware, accelerator, seconds);
+    let how = tr!(
+        "on a copy that has since been deleted, {firmware}, {accelerator}, {seconds} s",
+        firmware,
+        accelerator,
+        seconds
+    );
     style.titled(out, &tr!("how"), &style.say(&how));
-    let added = trial.added.map(|added| tr!("the kernel was told {added} besides, on the copy only", added));
+    let added = trial.added.map(|added| tr!("{added} was added to the kernel command line, on the copy only", added));
     for remark in trial.remarks.iter().chain(&added) {
         style.titled(out, &tr!("note"), &style.say(remark));
     }
@@ -216,7 +220,7 @@ fn tried(out: &mut String, trial: &Trial, report: &Report, style: &Style) {
     let repaired = report.applied.iter().flatten().any(|applied| applied.journal.is_some());
     if repaired && trial.outcome != Outcome::Login {
         let target = report.target.name.as_str();
-        let undo = tr!("the repairs stay; sickbay undo {target} takes them back", target);
+        let undo = tr!("the repairs stay; sickbay undo {target} reverts them", target);
         style.titled(out, &tr!("note"), &style.say(&undo));
     }
     out.push('\n');
@@ -226,7 +230,7 @@ fn tried(out: &mut String, trial: &Trial, report: &Report, style: &Style) {
 fn untold(out: &mut String, report: &Report, style: &Style) {
     let mut lines: Vec<(String, String, Vec<&str>)> = Vec::new();
     for (check, outcome) in &report.diagnosis.outcomes {
-        let left_out = tr!("as was asked for (--skip)");
+        let left_out = tr!("as requested (--skip)");
         let (word, why) = match outcome {
             CheckOutcome::Unknown(why) | CheckOutcome::Found(Some(why)) => (tr!("undetermined"), why),
             CheckOutcome::Broken(why) => (tr!("check failed"), why),

@@ -7,25 +7,25 @@ use super::{Fault, fault};
 pub const FAMILIES: &[Fault] = &[
     fault(
         "xfs-boot-emptied",
-        "everything in /boot of its own is gone",
+        "everything on the separate /boot is gone",
         r"rm -r $R/boot/*",
         "boot-loader-modules-missing, kernels-gone",
     ).on(&XFS).with_donor(),
     fault(
         "xfs-boot-uuid",
-        "the UUID of /boot in fstab is on no disk",
+        "the UUID of /boot in fstab is not on any disk",
         r#"sed -i "s|^UUID=[^ ]* /boot |UUID=$(cat /proc/sys/kernel/random/uuid) /boot |" $R/etc/fstab"#,
         "fstab-missing-device",
     ).on(&XFS),
     fault(
         "xfs-root-type",
-        "ext4 in fstab for an xfs root",
+        "fstab says ext4 for an xfs root",
         r"sed -i 's|/ xfs|/ ext4|' $R/etc/fstab",
         "fstab-wrong-type",
     ).on(&XFS).survived("the root is mounted by the initramfs, which asks the disk"),
     fault(
         "xfs-initramfs-missing",
-        "the newest kernel's initramfs is gone from a /boot of its own",
+        "the newest kernel's initramfs is missing from a separate /boot",
         r"rm $(ls $R/boot/initrd.img-* | sort -V | tail -n 1)",
         "initramfs-missing",
     ).on(&XFS),
@@ -37,25 +37,25 @@ pub const FAMILIES: &[Fault] = &[
     ).on(&BTRFS),
     fault(
         "btrfs-fstab-subvol",
-        "fstab names a subvolume that is not there",
+        "fstab names a subvolume that does not exist",
         r"sed -i 's|subvol=@|subvol=@root|' $R/etc/fstab",
         "fstab-wrong-root",
     ).on(&BTRFS).survived("the initramfs mounts what rootflags= says"),
     fault(
         "btrfs-rootflags",
-        "rootflags= names a subvolume that is not there",
+        "rootflags= names a subvolume that does not exist",
         r"sed -i 's|rootflags=subvol=@|rootflags=subvol=@root|' $R/boot/grub/grub.cfg",
         "grub-wrong-root",
     ).on(&BTRFS),
     fault(
         "lvm-fstab-volume",
-        "fstab names a logical volume that is not there",
+        "fstab names a logical volume that does not exist",
         r"sed -i 's|/dev/mapper/lab-root|/dev/mapper/lab-system|' $R/etc/fstab",
         "fstab-wrong-root",
     ).on(&LVM).survived("the initramfs mounts what root= says"),
     fault(
         "lvm-grub-root",
-        "root= names a logical volume that is not there",
+        "root= names a logical volume that does not exist",
         r"sed -i 's|root=/dev/mapper/lab-root|root=/dev/mapper/lab-system|' $R/boot/grub/grub.cfg",
         "grub-wrong-root",
     ).on(&LVM),
@@ -67,7 +67,7 @@ pub const FAMILIES: &[Fault] = &[
     ).on(&LVM),
     fault(
         "lvm-initramfs-without-lvm",
-        "every initramfs made without LVM",
+        "every initramfs built without LVM",
         r"mv $R/usr/share/initramfs-tools/hooks/lvm2 $R/root/lvm2; mv $R/usr/share/initramfs-tools/hooks/dmsetup $R/root/dmsetup || true
 unshare -m sh -ec 'mount --bind /dev '$R'/dev; mount -t proc proc '$R'/proc; for k in $(ls '$R'/lib/modules); do chroot '$R' mkinitramfs -o /boot/initrd.img-$k $k; done'
 mv $R/root/lvm2 $R/usr/share/initramfs-tools/hooks/lvm2; mv $R/root/dmsetup $R/usr/share/initramfs-tools/hooks/dmsetup || true",
@@ -99,7 +99,7 @@ mv $R/root/lvm2 $R/usr/share/initramfs-tools/hooks/lvm2; mv $R/root/dmsetup $R/u
     ).on(&UEFI),
     fault(
         "uefi-stub-wrong-root",
-        "the grub.cfg in the EFI system partition looks for a file system that is on no disk",
+        "the grub.cfg in the EFI system partition looks for a file system that is not on any disk",
         r#"mtype -i "$ESP" ::/EFI/debian/grub.cfg | sed "s/fs_uuid [^ ]*/fs_uuid $(cat /proc/sys/kernel/random/uuid)/" |
 mcopy -o -i "$ESP" - ::/EFI/debian/grub.cfg"#,
         "grub-config-missing",
@@ -126,7 +126,7 @@ mtype -i "$ESP" ::/EFI/debian/grub.cfg | sed "s/fs_uuid [^ ]*/fs_uuid $uuid/" | 
     .risky(),
     fault(
         "legacy-wrong-root",
-        "root= in menu.lst is on no disk",
+        "root= in menu.lst is not on any disk",
         r#"sed -i "s/root=UUID=[^ ]*/root=UUID=$(cat /proc/sys/kernel/random/uuid)/" $R/boot/grub/menu.lst"#,
         "grub-wrong-root",
     ).on(&LEGACY),
@@ -135,7 +135,7 @@ mtype -i "$ESP" ::/EFI/debian/grub.cfg | sed "s/fs_uuid [^ ]*/fs_uuid $uuid/" | 
         "device.map of GRUB legacy names /dev/hda",
         r"echo '(hd0) /dev/hda' >$R/boot/grub/device.map",
         "device-map-stale",
-    ).on(&LEGACY).survived("nothing reads it at the start"),
+    ).on(&LEGACY).survived("nothing reads it at boot"),
     fault(
         "inittab-empty",
         "inittab is empty",
@@ -150,7 +150,7 @@ mtype -i "$ESP" ::/EFI/debian/grub.cfg | sed "s/fs_uuid [^ ]*/fs_uuid $uuid/" | 
     ).on(&LEGACY),
     fault(
         "inittab-runlevel",
-        "inittab begins with runlevel 6",
+        "inittab has runlevel 6 as the default",
         r"sed -i s/^id:.*/id:6:initdefault:/ $R/etc/inittab",
         "inittab-broken",
     ).on(&LEGACY),
@@ -168,13 +168,13 @@ mtype -i "$ESP" ::/EFI/debian/grub.cfg | sed "s/fs_uuid [^ ]*/fs_uuid $uuid/" | 
     ).on(&LEGACY).by_ssh().with_donor().risky(),
     fault(
         "dracut-initramfs-missing",
-        "the newest kernel's initramfs, made by dracut, is gone",
+        "the newest kernel's initramfs, built by dracut, is missing",
         r"rm $(ls $R/boot/initrd.img-* | sort -V | tail -n 1)",
         "initramfs-missing",
     ).on(&DRACUT),
     fault(
         "dracut-without-drivers",
-        "every initramfs made by dracut without virtio_blk",
+        "every initramfs built by dracut without virtio_blk",
         r#"echo 'omit_drivers+=" virtio_blk "' >$R/etc/dracut.conf.d/omit.conf
 unshare -m sh -ec 'mount --bind /dev '$R'/dev; mount -t proc proc '$R'/proc; mount -t sysfs sys '$R'/sys; for k in $(ls '$R'/lib/modules); do chroot '$R' dracut --force --quiet /boot/initrd.img-$k $k; done'"#,
         "initramfs-lacks-drivers",
@@ -199,13 +199,13 @@ unshare -m sh -ec 'mount --bind /dev '$R'/dev; mount -t proc proc '$R'/proc; mou
     ).on(&TRIXIE).with_donor(),
     fault(
         "trixie-pam-library-missing",
-        "the library behind libcrypt.so.1 is gone, which pam_unix.so and sshd need, and init of Debian 13 does not",
+        "the library behind libcrypt.so.1 is gone, which pam_unix.so and sshd need, but init of Debian 13 does not",
         r"rm $R/usr/lib/x86_64-linux-gnu/libcrypt.so.1.1.0",
         "login-program-broken",
     ).on(&TRIXIE).with_donor(),
     fault(
         "trixie-sshd-allow-users",
-        "AllowUsers for another on Debian 13",
+        "AllowUsers with another user on Debian 13",
         r"echo AllowUsers alice >>$R/etc/ssh/sshd_config",
         "sshd-refuses-root",
     ).on(&TRIXIE).by_ssh().risky(),

@@ -18,10 +18,10 @@ pub const DEBIAN: &[Fault] = &[
     ).by_ssh(),
     fault(
         "unit-cycle",
-        "a service is ordered before sysinit.target, for which it waits",
+        "a service is ordered before sysinit.target, and waits for it",
         r"printf '[Unit]\nBefore=sysinit.target\n[Service]\nExecStart=/bin/true\n[Install]\nWantedBy=sysinit.target\n' >$R/etc/systemd/system/agent.service; mkdir -p $R/etc/systemd/system/sysinit.target.wants; ln -s ../agent.service $R/etc/systemd/system/sysinit.target.wants/",
         "unit-ordering-cycle",
-    ).risky().survived("systemd drops one of the jobs, which here is not one that a login needs"),
+    ).risky().survived("systemd drops one of the jobs, here not one that a login needs"),
     fault(
         "selinux-without-policy",
         "SELinux enforcing, and no policy is installed",
@@ -33,7 +33,7 @@ pub const DEBIAN: &[Fault] = &[
         "the directory /data is gone",
         r"rmdir $R/data",
         "fstab-missing-mount-point",
-    ).survived("systemd makes the directory"),
+    ).survived("systemd creates the directory"),
     fault(
         "nologin-left",
         "/etc/nologin was left by somebody",
@@ -93,7 +93,7 @@ pub const DEBIAN: &[Fault] = &[
         "a value of login.defs that login cannot read",
         r"sed -i 's/^ERASECHAR.*/ERASECHAR 0x7Q/' $R/etc/login.defs",
         "login-defs-invalid",
-    ).survived("login says so and goes on"),
+    ).survived("login reports it and continues"),
     fault(
         "profile-path",
         "profile sets an empty PATH",
@@ -105,7 +105,7 @@ pub const DEBIAN: &[Fault] = &[
         "profile has an if without an end",
         r"echo 'if [ x ]; then' >>$R/etc/profile",
         "profile-syntax-error",
-    ).survived("bash says so and goes on").risky(),
+    ).survived("bash reports it and continues").risky(),
     fault(
         "bashrc-exec",
         "root's .bashrc becomes another program",

@@ -6,20 +6,20 @@ use super::{Fault, fault};
 pub const FULL: &[Fault] = &[
     fault(
         "root-full",
-        "no block of the root is free: a package cache, old logs, and somebody's file",
+        "the root has no free blocks: a package cache, old logs, and a user's file",
         r"for number in $(seq 40); do fallocate -l 10M $R/var/cache/apt/archives/package-$number.deb; fallocate -l 5M $R/var/log/syslog.$number; done
 fallocate -l 4G $R/srv/dump 2>/dev/null || cat /dev/zero >$R/srv/rest 2>/dev/null || true",
         "file-system-full",
     )
     .full()
-    .survived("root's login writes nothing that it needs"),
+    .survived("root's login does not depend on anything it writes"),
     fault(
         "inodes-used-up",
-        "no inode of the root is free: session files, and a package cache",
+        "the root has no free inodes: session files, and a package cache",
         r"mkdir $R/var/lib/sessions; for number in $(seq 600); do echo $number >$R/var/cache/apt/archives/package-$number.deb; done
 seq -f $R/var/lib/sessions/%.0f 200000 | xargs touch 2>/dev/null || true",
         "file-system-full",
     )
     .full()
-    .survived("root's login makes no file that it needs"),
+    .survived("root's login does not depend on any file it creates"),
 ];

@@ -8,21 +8,21 @@ use super::{Fault, fault};
 pub const DAMAGED: &[Fault] = &[
     fault(
         "ext4-superblock",
-        "the superblock of the root is overwritten, its copies are whole",
+        "the root's superblock is overwritten, its copies are intact",
         r"dd if=/dev/zero of=$ROOT bs=4096 count=1 conv=notrunc status=none",
         "file-system-damaged",
     )
     .unmounted(),
     fault(
         "ext4-group-descriptors",
-        "the group descriptors of the root are overwritten, their copies are whole",
+        "the root's group descriptors are overwritten, their copies are intact",
         r"dd if=/dev/zero of=$ROOT bs=4096 seek=1 count=1 conv=notrunc status=none",
         "file-system-damaged",
     )
     .unmounted(),
     fault(
         "ext4-directory-lost",
-        "the inode of a directory is cleared, and what was in it hangs nowhere",
+        "a directory's inode is cleared, and what was in it is orphaned",
         r"debugfs -w -R 'clri /usr/share/locale' $ROOT; debugfs -w -R 'ssv state 2' $ROOT",
         "file-system-damaged",
     )
@@ -37,12 +37,12 @@ pub const DAMAGED: &[Fault] = &[
     .with_donor(),
     fault(
         "ext4-error-flag",
-        "an error is on record, and the number of free blocks is wrong",
+        "an error is recorded, and the number of free blocks is wrong",
         r"debugfs -w -R 'ssv free_blocks_count 1000' $ROOT; debugfs -w -R 'ssv state 2' $ROOT",
         "file-system-damaged",
     )
     .unmounted()
-    .survived("the initramfs has its own e2fsck mend that"),
+    .survived("the initramfs has its own e2fsck repair that"),
     fault(
         "ext4-journal-lost",
         "the inode of the journal is cleared",
@@ -50,7 +50,7 @@ pub const DAMAGED: &[Fault] = &[
         "file-system-damaged",
     )
     .unmounted()
-    .survived("the initramfs has its own e2fsck make another"),
+    .survived("the initramfs has its own e2fsck create a new one"),
     fault(
         "ext4-data-superblock",
         "the superblock of /data is overwritten",
@@ -68,7 +68,7 @@ pub const DAMAGED: &[Fault] = &[
     .on(&XFS),
     fault(
         "xfs-pam-lost",
-        "the block in which the names of /etc/pam.d are is overwritten",
+        "the block with the names in /etc/pam.d is overwritten",
         r#"inode=$(xfs_db -r -c 'path /etc/pam.d' -c inode $ROOT | sed -n 's/.*inode number is //p')
 at=$(xfs_db -r -c "inode $inode" -c 'dblock 0' -c daddr $ROOT | sed -n 's/.*daddr is //p')
 dd if=/dev/zero of=$ROOT bs=512 seek="$at" count=8 conv=notrunc status=none"#,

@@ -56,11 +56,15 @@ fn no_space(facts: &Arc<Facts>) -> Vec<Cause> {
     };
     let mut causes = vec![
         fullest(tr!("a file system is full"), space),
-        fullest(tr!("a file system has no inode left: too many small files"), inodes),
+        fullest(tr!("a file system has no inodes left: too many small files"), inodes),
     ];
     if !kept.is_empty() {
         let places = kept.join(", ");
-        causes.push(cause(tr!("what is left is kept for root"), true, tr!("nothing for others on {places}", places)));
+        causes.push(cause(
+            tr!("what is left is reserved for root"),
+            true,
+            tr!("nothing left for other users on {places}", places),
+        ));
     }
     let accounting = ["memory-min-free", "memory-overcommit-refuses", "memory-low"];
     causes.push(by_checks(
@@ -70,13 +74,13 @@ fn no_space(facts: &Arc<Facts>) -> Vec<Cause> {
     ));
     let watches = parameter(facts, "fs.inotify.max_user_watches").ok().flatten();
     causes.push(open(
-        tr!("a program that watches files has no watch left: fs.inotify.max_user_watches"),
-        tr!("{value} for each user here", value = watches.map_or("?".to_owned(), |watches| watches.to_string())),
+        tr!("a program that watches files has no watches left: fs.inotify.max_user_watches"),
+        tr!("{value} per user here", value = watches.map_or("?".to_owned(), |watches| watches.to_string())),
     ));
     let semaphores = read(facts, "/proc/sysvipc/sem").map(|text| (text.lines().count() as u64).saturating_sub(1));
     let sets =
         read(facts, "/proc/sys/kernel/sem").and_then(|text| sickbay_formats::procfs::numbers(&text).get(3).copied());
-    causes.push(nearly(tr!("no System V semaphore is left: kernel.sem"), semaphores, sets, "kernel.sem"));
+    causes.push(nearly(tr!("there are no System V semaphores left: kernel.sem"), semaphores, sets, "kernel.sem"));
     causes
 }
 
@@ -107,7 +111,7 @@ fn too_many(facts: &Arc<Facts>) -> Vec<Cause> {
                     what,
                     false,
                     tr!(
-                        "the most, {fds}, are of {name} (PID {pid})",
+                        "{name} (PID {pid}) has the most: {fds}",
                         fds = most.fds,
                         name = most.comm.as_str(),
                         pid = most.pid
@@ -122,11 +126,8 @@ fn too_many(facts: &Arc<Facts>) -> Vec<Cause> {
         process,
         memory::open_files(facts),
         open(
-            tr!("a user has no inotify instance left: fs.inotify.max_user_instances"),
-            tr!(
-                "{value} for each user here",
-                value = instances.map_or("?".to_owned(), |instances| instances.to_string())
-            ),
+            tr!("a user has no inotify instances left: fs.inotify.max_user_instances"),
+            tr!("{value} per user here", value = instances.map_or("?".to_owned(), |instances| instances.to_string())),
         ),
     ]
 }
@@ -138,7 +139,7 @@ fn cannot_raise(facts: &Arc<Facts>) -> Vec<Cause> {
     let number = |value: Option<u64>| value.map_or("?".to_owned(), |value| value.to_string());
     vec![
         open(
-            tr!("only root may raise a hard limit: set it in limits.conf or the unit, and log in anew"),
+            tr!("only root may raise a hard limit: set it in limits.conf or the unit, and log in again"),
             tr!("the hard limit on open files is {limit} for programs started from here", limit = number(hard)),
         ),
         open(tr!("not even root may exceed fs.nr_open"), tr!("it is {limit} here", limit = number(most))),
@@ -149,18 +150,18 @@ fn libraries(facts: &Arc<Facts>) -> Vec<Cause> {
     vec![
         by_checks(
             facts,
-            tr!("a library that programs need is gone, or a link to it"),
+            tr!("a library that programs need, or a link to it, is missing"),
             &["login-program-broken", "top-level-missing"],
         ),
         open(
-            tr!("the library is there and not in the cache: run ldconfig, look at /etc/ld.so.conf"),
+            tr!("the library exists but is not in the cache: run ldconfig, check /etc/ld.so.conf"),
             match facts.root().exists("/etc/ld.so.cache") {
-                Ok(true) => tr!("{path} is there", path = "/etc/ld.so.cache"),
+                Ok(true) => tr!("{path} exists", path = "/etc/ld.so.cache"),
                 _ => tr!("{path} does not exist", path = "/etc/ld.so.cache"),
             },
         ),
         open(
-            tr!("the library may not be read, or is of another architecture"),
+            tr!("the library cannot be read, or is for another architecture"),
             tr!("the rest of the message says which"),
         ),
     ]
@@ -175,12 +176,12 @@ fn read_only(facts: &Arc<Facts>) -> Vec<Cause> {
         places = read_only.map(|mount| mount.place.to_string()).collect();
     }
     let seen = match places.is_empty() {
-        true => tr!("no file system of a disk is mounted so"),
+        true => tr!("no disk file system is mounted read-only"),
         false => tr!("mounted read-only: {places}", places = places.join(", ")),
     };
     vec![
         cause(
-            tr!("the file system was damaged, and the kernel made it read-only: see its log, then fsck"),
+            tr!("the file system was damaged, and the kernel made it read-only: read its log, then run fsck"),
             !places.is_empty(),
             seen,
         ),
@@ -198,7 +199,7 @@ fn mounts_fail(facts: &Arc<Facts>) -> Vec<Cause> {
         "fstab-missing-mount-point",
     ];
     vec![
-        by_checks(facts, tr!("fstab names a device that is not there, or of another kind"), &ids),
+        by_checks(facts, tr!("fstab names a device that does not exist, or is of another kind"), &ids),
         super::by_area(facts, tr!("something else that the boot needs is broken"), Area::Boot),
     ]
 }
@@ -206,14 +207,14 @@ fn mounts_fail(facts: &Arc<Facts>) -> Vec<Cause> {
 fn not_found(facts: &Arc<Facts>) -> Vec<Cause> {
     let ids = ["top-level-missing", "login-program-broken", "mode-too-strict"];
     vec![
-        by_checks(facts, tr!("directories, links or programs of the system are gone or closed"), &ids),
+        by_checks(facts, tr!("system directories, links or programs are missing or inaccessible"), &ids),
         open(
             tr!("PATH lacks the directory, or the package is not installed"),
             tr!("only the user's shell knows its PATH"),
         ),
         open(
-            tr!("the program is there and its loader is not: it is of another architecture"),
-            tr!("sickbay check names loaders that are gone"),
+            tr!("the program exists but its loader does not: it is for another architecture"),
+            tr!("sickbay check names missing loaders"),
         ),
     ]
 }

@@ -32,16 +32,16 @@ fn refused(facts: &Arc<Facts>) -> Vec<Cause> {
     ];
     vec![
         by_checks(facts, tr!("the account is locked, expired, damaged or has no shell"), &ids),
-        by_area(facts, tr!("PAM, sshd or a program of the login refuses"), Area::Login),
+        by_area(facts, tr!("PAM, sshd or a program needed for the login refuses it"), Area::Login),
         by_checks(
             facts,
-            tr!("files of the login have wrong modes"),
+            tr!("files needed for the login have wrong modes"),
             &["mode-too-open", "mode-too-strict", "setuid-lost"],
         ),
         open(
-            tr!("the password is wrong, or the keyboard's layout"),
+            tr!("the password is wrong, or the keyboard layout"),
             tr!(
-                "nobody can tell from here; the log of sshd says which user, and sickbay fix --reset-password USER sets a new one"
+                "this cannot be determined from here; sshd's log says which user, and sickbay fix --reset-password USER sets a new password"
             ),
         ),
     ]
@@ -49,8 +49,8 @@ fn refused(facts: &Arc<Facts>) -> Vec<Cause> {
 
 fn module(facts: &Arc<Facts>) -> Vec<Cause> {
     vec![
-        by_area(facts, tr!("a file of PAM names a module that is not there, or cannot be loaded"), Area::Login),
-        by_checks(facts, tr!("the directory of the modules is gone"), &["top-level-missing"]),
+        by_area(facts, tr!("a PAM file names a module that does not exist or cannot be loaded"), Area::Login),
+        by_checks(facts, tr!("the module directory is missing"), &["top-level-missing"]),
     ]
 }
 
@@ -67,7 +67,7 @@ fn no_user(facts: &Arc<Facts>) -> Vec<Cause> {
         ),
         by_checks(
             facts,
-            tr!("a library that looks names up is gone (libnss_*)"),
+            tr!("a name service library is missing (libnss_*)"),
             &["login-program-broken", "top-level-missing"],
         ),
     ]

@@ -43,7 +43,7 @@ fn refused(facts: &Arc<Facts>) -> Vec<Cause> {
     vec![
         by_checks(
             facts,
-            tr!("strict overcommit refuses what is there: vm.overcommit_memory = 2"),
+            tr!("strict overcommit refuses memory that is available: vm.overcommit_memory = 2"),
             &["memory-overcommit-refuses"],
         ),
         by_checks(
@@ -57,28 +57,28 @@ fn refused(facts: &Arc<Facts>) -> Vec<Cause> {
             tr!("the cgroup of a container or service has used up its memory limit"),
             &["memory-cgroup-limit"],
         ),
-        by_checks(facts, tr!("no further process or thread may be made"), &["memory-limits-fork"]),
+        by_checks(facts, tr!("no more processes or threads may be created"), &["memory-limits-fork"]),
         by_checks(
             facts,
-            tr!("huge pages hold the memory and nobody uses them"),
+            tr!("huge pages hold the memory and nothing uses them"),
             &["memory-hugepages-unused", "sysctl-hugepages"],
         ),
         address_space(facts),
         open(
             tr!("one program asks for more than there is"),
-            tr!("sickbay explain alloc SIZE --pid PID tells whether a request is granted, with the formula"),
+            tr!("sickbay explain alloc SIZE --pid PID shows whether a request is granted, with the formula"),
         ),
     ]
 }
 
 fn no_process(facts: &Arc<Facts>) -> Vec<Cause> {
     vec![
-        by_checks(facts, tr!("no further process or thread may be made"), &["memory-limits-fork"]),
+        by_checks(facts, tr!("no more processes or threads may be created"), &["memory-limits-fork"]),
         user_limit(facts),
         address_space(facts),
         by_checks(
             facts,
-            tr!("strict overcommit refuses what is there: vm.overcommit_memory = 2"),
+            tr!("strict overcommit refuses memory that is available: vm.overcommit_memory = 2"),
             &["memory-overcommit-refuses"],
         ),
         by_checks(
@@ -88,8 +88,8 @@ fn no_process(facts: &Arc<Facts>) -> Vec<Cause> {
         ),
         by_checks(facts, tr!("memory is used up"), &["memory-low"]),
         open(
-            tr!("a call that does not wait had nothing to give (a socket, a lock): no fault by itself"),
-            tr!("only the program that says it knows"),
+            tr!("a non-blocking call had nothing to return (a socket, a lock): not a fault in itself"),
+            tr!("only the program that reports it knows"),
         ),
     ]
 }
@@ -101,7 +101,7 @@ fn address_space(facts: &Arc<Facts>) -> Cause {
         .and_then(|limit| limit.soft);
     match soft {
         Some(bytes) => cause(what, true, tr!("{size} for programs started from here", size = size(bytes / 1024))),
-        None => cause(what, false, tr!("unlimited for programs started from here; of others see /proc/PID/limits")),
+        None => cause(what, false, tr!("unlimited for programs started from here; for others see /proc/PID/limits")),
     }
 }
 
@@ -112,9 +112,9 @@ fn user_limit(facts: &Arc<Facts>) -> Cause {
     match soft {
         Some(limit) => open(
             what,
-            tr!("{limit} for programs started from here; it counts all processes and threads of the user", limit),
+            tr!("{limit} for programs started from here; it counts all of the user's processes and threads", limit),
         ),
-        None => cause(what, false, tr!("unlimited for programs started from here; of others see /proc/PID/limits")),
+        None => cause(what, false, tr!("unlimited for programs started from here; for others see /proc/PID/limits")),
     }
 }
 
@@ -123,6 +123,6 @@ pub(super) fn open_files(facts: &Arc<Facts>) -> Cause {
     let numbers =
         read(facts, "/proc/sys/fs/file-nr").map(|text| sickbay_formats::procfs::numbers(&text)).unwrap_or_default();
     let max = parameter(facts, "fs.file-max").ok().flatten().or(number_in(facts, "/proc/sys/fs/file-max"));
-    let what = tr!("the whole machine has no file handle left: fs.file-max");
+    let what = tr!("the whole machine has no file handles left: fs.file-max");
     nearly(what, numbers.first().copied(), max, "fs.file-max")
 }

@@ -57,10 +57,8 @@ fn route_exists(facts: &Arc<Facts>) -> Vec<Cause> {
     vec![
         first,
         open(
-            tr!(
-                "the address or route is there already, from an earlier start: no harm; ip addr flush before a restart"
-            ),
-            tr!("ip addr and ip route show what is there"),
+            tr!("the address or route already exists, from an earlier start: harmless; ip addr flush before a restart"),
+            tr!("ip addr and ip route show what exists"),
         ),
     ]
 }
@@ -91,8 +89,8 @@ fn no_address(facts: &Arc<Facts>) -> Vec<Cause> {
     vec![
         ports(facts),
         open(
-            tr!("a program binds to an address that is on no interface of this machine"),
-            tr!("ip addr shows those that are"),
+            tr!("a program binds to an address that no interface of this machine has"),
+            tr!("ip addr shows the addresses there are"),
         ),
     ]
 }
@@ -106,7 +104,7 @@ fn timed_out(facts: &Arc<Facts>) -> Vec<Cause> {
         Some(_) => tr!("there is a default route"),
         None => tr!("{name} cannot be read", name = "/proc/net/route"),
     };
-    causes.push(cause(tr!("this machine has no way out"), none, seen));
+    causes.push(cause(tr!("this machine has no route out"), none, seen));
     // Gone since 4.12; before, it drops connections of clients behind one address.
     if let Some(value) = number_in(facts, "/proc/sys/net/ipv4/tcp_tw_recycle") {
         let what = tr!("net.ipv4.tcp_tw_recycle drops clients behind NAT: set it to 0");
@@ -122,12 +120,12 @@ fn timed_out(facts: &Arc<Facts>) -> Vec<Cause> {
     let list = if tables.is_empty() { "-".to_owned() } else { tables.join(", ") };
     causes.push(open(
         tr!("a firewall drops it, on the way, at the other end, or here (nft list ruleset, iptables-save; the cloud's security group)"),
-        tr!("tables of iptables that are loaded here: {list}", list),
+        tr!("iptables tables loaded here: {list}", list),
     ));
     let overflows = read(facts, "/proc/net/netstat").and_then(|text| of_netstat(&text, "ListenOverflows"));
     causes.push(open(
         tr!("a service here accepts too slowly and its queue overflows: net.core.somaxconn, and its own backlog"),
-        tr!("{count} since the machine started", count = overflows.map_or("?".to_owned(), |count| count.to_string())),
+        tr!("{count} since boot", count = overflows.map_or("?".to_owned(), |count| count.to_string())),
     ));
     causes
 }
@@ -157,7 +155,7 @@ fn time_wait(facts: &Arc<Facts>) -> Vec<Cause> {
     let stat = read(facts, "/proc/net/sockstat").unwrap_or_default();
     let max = parameter(facts, "net.ipv4.tcp_max_tw_buckets").ok().flatten();
     let what = tr!(
-        "more connections end than net.ipv4.tcp_max_tw_buckets keeps: raise it; keep connections open; never tcp_tw_recycle"
+        "more connections end than net.ipv4.tcp_max_tw_buckets keeps: raise it; keep connections open; never use tcp_tw_recycle"
     );
     vec![nearly(what, sockstat::value(&stat, "TCP", "tw"), max, "net.ipv4.tcp_max_tw_buckets")]
 }
@@ -166,7 +164,7 @@ fn neighbours(facts: &Arc<Facts>) -> Vec<Cause> {
     let entries = read(facts, "/proc/net/arp").map(|text| (text.lines().count() as u64).saturating_sub(1));
     let max = parameter(facts, "net.ipv4.neigh.default.gc_thresh3").ok().flatten();
     let what =
-        tr!("more neighbours than net.ipv4.neigh.default.gc_thresh3 allows: a large flat network, or many containers");
+        tr!("more neighbors than net.ipv4.neigh.default.gc_thresh3 allows: a large flat network, or many containers");
     vec![nearly(what, entries, max, "gc_thresh3")]
 }
 
@@ -183,16 +181,16 @@ fn no_name(facts: &Arc<Facts>) -> Vec<Cause> {
         cause(tr!("no name server is set in /etc/resolv.conf"), servers.is_empty(), tr!("name servers: {list}", list)),
         super::by_checks(
             facts,
-            tr!("a library that looks names up is gone (libnss_*)"),
+            tr!("a name service library is missing (libnss_*)"),
             &["login-program-broken", "top-level-missing"],
         ),
-        open(tr!("the name server does not answer"), tr!("dig @SERVER NAME tells")),
+        open(tr!("the name server does not answer"), tr!("dig @SERVER NAME shows whether it does")),
     ]
 }
 
 fn module_off(_facts: &Arc<Facts>) -> Vec<Cause> {
     vec![open(
-        tr!("modprobe says so of a line `alias NAME off`: harmless, the fault is what stands beside it"),
-        tr!("look at /etc/modprobe.d"),
+        tr!("modprobe prints this for a line `alias NAME off`: harmless, the fault is what is reported next to it"),
+        tr!("check /etc/modprobe.d"),
     )]
 }

@@ -13,18 +13,30 @@ use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: the machine powers off or drops to single-user mode soon after it has booted; the last line on the
+    /// console is from auditd, such as "The audit daemon is now halting the system".
+    ///
     /// ## What it finds
-    /// An action of `/etc/audit/auditd.conf` that halts the machine or takes it to single-user mode (`HALT`, `SINGLE`), where its
-    /// condition holds now: `admin_space_left_action` with less free on the file system of the log than `admin_space_left`,
-    /// or `disk_full_action` with that file system full. The action alone is a choice, and no fault.
+    /// An action in `/etc/audit/auditd.conf` that halts the machine or switches it to single-user mode (`HALT`,
+    /// `SINGLE`), where its condition is met right now: `admin_space_left_action` with less space free on the log's
+    /// file system than `admin_space_left`, or `disk_full_action` with that file system full. The action alone is a
+    /// choice, not a fault.
     ///
     /// ## Why it matters
-    /// The machine goes down as soon as auditd runs, at every start, with nothing on the console but a line of auditd's.
+    /// The machine goes down as soon as auditd runs, at every boot, with nothing on the console but a line from auditd.
     ///
     /// ## What the repair does
-    /// Writes `SUSPEND` in its place: auditd stops to write and the machine runs on. Then make room (`file-system-full`), and
-    /// put the action back if your rules ask for it. By hand: edit `auditd.conf` the same way.
-    "auditd-halts", Boot, seed = ["B13", "B2"], proves = [], may_stop = [Services], "auditd halts the machine, for want of space"
+    /// Writes `SUSPEND` instead: auditd stops logging, and the system keeps running. Then free some space
+    /// (`file-system-full`), and restore the action if your policy requires it.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # in ROOT/etc/audit/auditd.conf
+    /// sed -i 's/^\(admin_space_left_action\|disk_full_action\) *=.*/\1 = SUSPEND/' ROOT/etc/audit/auditd.conf
+    /// df -h ROOT/var/log/audit
+    /// ```
+    "auditd-halts", Boot, seed = ["B13", "B2"], proves = [], may_stop = [Services], "auditd halts the machine because disk space is low"
 }
 
 const PATH: &str = "/etc/audit/auditd.conf";
@@ -49,7 +61,7 @@ fn lines_of(file: &SourceFile) -> Vec<Line> {
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let file = facts.required(PATH)?;
     if !is_enabled(facts) {
-        return Err(Skip::NotApplicable(tr!("auditd is not started")));
+        return Err(Skip::NotApplicable(tr!("auditd does not start at boot")));
     }
     let all = lines_of(&file);
     let value = |key: &str| all.iter().rev().find(|line| line.key == key).map(|line| line.value.as_str());
@@ -79,9 +91,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             - String::from_utf8_lossy(whole.text).split_once('=').map_or(0, |(_, rest)| rest.trim_start().len());
         let span = whole.span(at..at + line.value.len());
         let finding = found.critical(match action.as_str() {
-            "HALT" => tr!("auditd halts the machine: {key}, and too little is free on {place}", key, place = dir),
+            "HALT" => tr!("auditd halts the machine: {key}, and {place} has too little free space", key, place = dir),
             _ => tr!(
-                "auditd takes the machine to single-user mode: {key}, and too little is free on {place}",
+                "auditd switches the machine to single-user mode: {key}, and {place} has too little free space",
                 key,
                 place = dir
             ),
@@ -89,16 +101,16 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         finding
             .at(&file, span)
             .note(tr!(
-                "{free} are free there, of {size}",
+                "{free} of {size} is free there",
                 free = size(told.available >> 10),
                 size = size(told.size >> 10)
             ))
-            .why(tr!("that happens at every start, as soon as auditd runs"))
+            .why(tr!("this happens at every boot, as soon as auditd starts"))
             .stops(Stage::Services)
             .detail("available", told.available)
             .repair(
                 Risk::Safe,
-                tr!("write SUSPEND: auditd stops to write, and the machine runs on"),
+                tr!("set SUSPEND: auditd stops logging; the system keeps running"),
                 [Change::edit(&file, lines::with_words(&file.bytes, span, b"SUSPEND"))],
             );
         if let Some(full) = full {

@@ -12,27 +12,37 @@ use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: the machine stops after "Booting from Hard Disk", at the word "GRUB", or with "No bootable device". No
+    /// menu appears.
+    ///
     /// ## What it finds
-    /// A disk that a BIOS starts, on which GRUB 2 was installed, and on which its code is gone: the first sector (MBR)
-    /// holds no code or that of another program, or the core image behind it (or in the BIOS boot partition) is damaged.
-    /// That GRUB was there is told by what is left of it: the core image, or `core.img` in `/boot/grub/i386-pc`, which
-    /// only grub-install writes. Codes that GRUB writes with the core image tell whether it is whole.
+    /// A disk booted by a BIOS on which GRUB 2 was installed but its code is gone: the first sector (MBR) contains no
+    /// code or that of another program, or the core image after it (or in the BIOS boot partition) is damaged. What is
+    /// left shows that GRUB was there: the core image, or `core.img` in `/boot/grub/i386-pc`, which only grub-install
+    /// writes. The error-correction codes that GRUB writes with the core image show whether it is intact.
     ///
     /// ## Why it matters
-    /// The machine stops after "Booting from Hard Disk", at "GRUB", or says that there is no bootable device.
+    /// The machine stops after "Booting from Hard Disk", at "GRUB", or reports that there is no bootable device.
     ///
     /// ## What the repair does
-    /// What grub-install's last step does, without running anything: `boot.img` into the first 440 bytes (disk signature
-    /// and partition table stay), `core.img` with its list of blocks and its codes into its place. Never into a sector
-    /// that a partition has. Code of another boot manager is replaced only with `--risky`. By hand, from a rescue system:
-    /// `grub-install --boot-directory=ROOT/boot /dev/DISK`.
-    "boot-loader-missing", Boot, seed = ["B8"], proves = [BootLoader], "GRUB's code on the disk is gone"
+    /// Does what grub-install does as its last step, without running anything: writes `boot.img` to the first 440 bytes
+    /// (disk signature and partition table stay), and `core.img` with its block list and error-correction codes to its
+    /// place. It never writes to a sector that belongs to a partition. The code of another boot manager is replaced
+    /// only with `--risky`.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # from a rescue system, the root mounted on ROOT
+    /// grub-install --target=i386-pc --boot-directory=ROOT/boot /dev/DISK
+    /// ```
+    "boot-loader-missing", Boot, seed = ["B8"], proves = [BootLoader], "GRUB's boot code is missing from the disk"
 }
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let loader = facts.get::<BootLoader>()?;
     if loader.disks.iter().any(|disk| matches!(disk.code, BootCode::GrubLegacy { .. } | BootCode::Lilo)) {
-        return Err(Skip::NotApplicable(tr!("another boot loader than GRUB 2 is installed")));
+        return Err(Skip::NotApplicable(tr!("a boot loader other than GRUB 2 is installed")));
     }
     if let Some(disk) = loader.with_grub2() {
         return core(facts, &loader, disk, found);
@@ -43,11 +53,11 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         return Ok(());
     }
     let Some(disk) = loader.of_boot(facts) else {
-        return Err(Skip::NotApplicable(tr!("no boot loader for a BIOS is installed")));
+        return Err(Skip::NotApplicable(tr!("no boot loader for BIOS is installed")));
     };
     need_boot(facts)?;
     let Some(traces) = traces(facts, &loader, disk) else {
-        return Err(Skip::NotApplicable(tr!("no boot loader for a BIOS is installed")));
+        return Err(Skip::NotApplicable(tr!("no boot loader for BIOS is installed")));
     };
     let severity = severity(&loader, disk)?;
     code(facts, &loader, disk, traces, severity, found);
@@ -63,8 +73,8 @@ fn severity(loader: &BootLoader, disk: &BootDisk) -> Result<Severity, Skip> {
     match loader.starts_with_uefi {
         Some(false) => Ok(Severity::Critical),
         Some(true) if disk.is_prepared() => Ok(Severity::Warning),
-        Some(true) => Err(Skip::NotApplicable(tr!("the disk is started by UEFI alone"))),
-        None => Err(Skip::Unknown(tr!("whether UEFI starts this disk could not be told"))),
+        Some(true) => Err(Skip::NotApplicable(tr!("the disk is booted by UEFI only"))),
+        None => Err(Skip::Unknown(tr!("whether UEFI boots this disk is undetermined"))),
     }
 }
 
@@ -97,23 +107,23 @@ fn traces(facts: &Facts, loader: &BootLoader, disk: &BootDisk) -> Option<Traces>
 /// No GRUB in the first sector, although it was there.
 fn code(facts: &Facts, loader: &BootLoader, disk: &BootDisk, traces: Traces, severity: Severity, found: &mut Findings) {
     let message = match disk.code {
-        BootCode::None => tr!("the first sector of {disk} holds no boot code", disk = disk.name),
+        BootCode::None => tr!("the first sector of {disk} contains no boot code", disk = disk.name),
         BootCode::ActivePartition if disk.active().is_some_and(|code| *code != BootCode::None) => {
             tr!(
-                "the first sector of {disk} starts another system in the active partition, and no longer GRUB",
+                "the first sector of {disk} boots another system from the active partition, and no longer GRUB",
                 disk = disk.name
             )
         }
         BootCode::ActivePartition => tr!(
-            "the first sector of {disk} starts the active partition, where no boot loader is, and no longer GRUB",
+            "the first sector of {disk} boots the active partition, which has no boot loader, and no longer GRUB",
             disk = disk.name
         ),
-        _ => tr!("the first sector of {disk} holds code that is not GRUB's", disk = disk.name),
+        _ => tr!("the boot code in the first sector of {disk} is not GRUB's", disk = disk.name),
     };
     let finding = found.add(severity, message);
     finding
         .at_device(disk.name.clone())
-        .why(tr!("a BIOS runs what is there: it does not come to GRUB, and the machine does not start"))
+        .why(tr!("a BIOS runs the code that is there: it never reaches GRUB, and the machine does not boot"))
         .evidence(format!("{}, sector 0", disk.name), hex(&disk.mbr))
         .detail("disk", disk.index);
     if let Some(core) = &disk.core {
@@ -149,7 +159,7 @@ fn first(disk: &BootDisk) -> u64 {
 
 fn by_hand(finding: &mut Finding, disk: &BootDisk) {
     finding.by_hand(tr!(
-        "start a rescue system, mount the root file system on ROOT and run: grub-install --target=i386-pc --boot-directory=ROOT/boot DEVICE, where DEVICE is {disk}",
+        "boot a rescue system, mount the root file system on ROOT and run: grub-install --target=i386-pc --boot-directory=ROOT/boot DEVICE, where DEVICE is {disk}",
         disk = disk.name
     ));
 }
@@ -158,7 +168,7 @@ fn by_hand(finding: &mut Finding, disk: &BootDisk) {
 fn core(facts: &Facts, loader: &BootLoader, disk: &BootDisk, found: &mut Findings) -> Verdict {
     let first = match disk.code {
         BootCode::Grub2 { drive: Some(_), .. } => {
-            return Err(Skip::Unknown(tr!("{disk} starts GRUB from another disk", disk = disk.name)));
+            return Err(Skip::Unknown(tr!("{disk} boots GRUB from another disk", disk = disk.name)));
         }
         BootCode::Grub2 { kernel_sector, .. } => kernel_sector,
         _ => first(disk),
@@ -173,7 +183,7 @@ fn core(facts: &Facts, loader: &BootLoader, disk: &BootDisk, found: &mut Finding
             disk,
             first,
             tr!(
-                "sector {sector} of {disk}, where the boot code looks for GRUB's core image, holds none",
+                "sector {sector} of {disk}, where the boot code looks for GRUB's core image, does not contain one",
                 sector = first,
                 disk = disk.name
             ),
@@ -221,7 +231,7 @@ fn core(facts: &Facts, loader: &BootLoader, disk: &BootDisk, found: &mut Finding
         && different(&before, &after) * 2 > after.len() / SECTOR
     {
         found.could_not_tell(tr!(
-            "the core image on {disk} is another than {file}, and has no codes that tell whether it is whole",
+            "the core image on {disk} differs from {file}, and has no error-correction codes to verify it with",
             disk = disk.name,
             file = file.path.as_path()
         ));
@@ -229,7 +239,7 @@ fn core(facts: &Facts, loader: &BootLoader, disk: &BootDisk, found: &mut Finding
     }
     let Some(whole) = Core::of_disk(&after) else { return Ok(()) };
     let message = tr!(
-        "GRUB's core image on {disk} is damaged: {wrong} of {sectors} sectors from sector {first} on {wrong?is|are} not as grub-install wrote {wrong?it|them}",
+        "GRUB's core image on {disk} is damaged: {wrong} of {sectors} sectors starting at sector {first} {wrong?is|are} not as grub-install wrote {wrong?it|them}",
         disk = disk.name,
         wrong = different(&before, &after),
         sectors = after.len() / SECTOR,
@@ -240,7 +250,7 @@ fn core(facts: &Facts, loader: &BootLoader, disk: &BootDisk, found: &mut Finding
         found
             .warning(message)
             .at_device(disk.name.clone())
-            .why(tr!("GRUB still restores it from its codes at every start; a few sectors more and it cannot"))
+            .why(tr!("GRUB still repairs it from its error-correction codes at every boot; a few more damaged sectors and it no longer can"))
     } else {
         damaged(loader, disk, first, message, found)?
     };
@@ -254,7 +264,7 @@ fn core(facts: &Facts, loader: &BootLoader, disk: &BootDisk, found: &mut Finding
         return Ok(());
     }
     let title = tr!(
-        "write {file} to sector {first} of {disk}, with its list of blocks and its codes",
+        "write {file} to sector {first} of {disk}, with its block list and its error-correction codes",
         file = file.path.as_path(),
         first,
         disk = disk.name
@@ -280,7 +290,7 @@ fn damaged<'a>(
     let finding = found.add(severity, message);
     finding
         .at_device(disk.name.clone())
-        .why(tr!("the machine stops at \"GRUB\", or restarts again and again, before any menu"))
+        .why(tr!("the machine stops at \"GRUB\" or reboots over and over, before any menu appears"))
         .detail("disk", disk.index)
         .detail("sector", first);
     if severity == Severity::Critical {
@@ -300,12 +310,14 @@ fn without_file(
     let message = match (&disk.core, codes) {
         // Before GRUB 2.00 the numbers were elsewhere.
         (Some(_), None | Some(Codes::None)) => {
-            found.could_not_tell(tr!("the core image on {disk} has no codes that tell whether it is whole, and there is no core.img to compare it with", disk = disk.name));
+            found.could_not_tell(tr!("the core image on {disk} has no error-correction codes to verify it with, and there is no core.img to compare it with", disk = disk.name));
             return Ok(());
         }
-        (Some(_), Some(_)) => tr!("GRUB's core image on {disk} is damaged: its codes do not fit", disk = disk.name),
+        (Some(_), Some(_)) => {
+            tr!("GRUB's core image on {disk} is damaged: its error-correction codes do not match", disk = disk.name)
+        }
         (None, _) => tr!(
-            "sector {sector} of {disk}, where the boot code looks for GRUB's core image, holds none",
+            "sector {sector} of {disk}, where the boot code looks for GRUB's core image, does not contain one",
             sector = first,
             disk = disk.name
         ),

@@ -19,18 +19,26 @@ use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "error: file '/boot/grub/i386-pc/normal.mod' not found." and the prompt "grub rescue>".
+    ///
     /// ## What it finds
-    /// GRUB 2's code is on the disk, but a module that it loads before it can show a menu or start Linux is missing or
-    /// empty in `/boot/grub/i386-pc` (`/boot/grub2/i386-pc`): `normal.mod`, `linux.mod` and what they need in turn.
+    /// GRUB 2's code is on the disk, but a module that it loads before it can show a menu or boot Linux is missing or
+    /// empty in `/boot/grub/i386-pc` (`/boot/grub2/i386-pc`): `normal.mod`, `linux.mod` and the modules they depend on.
     ///
     /// ## Why it matters
-    /// GRUB stops with "error: file '/boot/grub/i386-pc/normal.mod' not found" at the prompt `grub rescue>`.
+    /// GRUB stops at the prompt `grub rescue>`, which has hardly any commands. Nothing boots.
     ///
     /// ## What the repair does
-    /// Copies the modules from where the target's own package keeps them (`/usr/lib/grub/i386-pc`), else from the donor,
-    /// and writes `core.img` back from the disk. The package must be the one that the code on the disk was made of: where
-    /// that shows, the repair is safe. By hand: `grub-install --boot-directory=ROOT/boot /dev/DISK`.
-    "boot-loader-modules-missing", Boot, seed = ["B8"], proves = [BootLoader], "GRUB's modules are gone"
+    /// Copies the modules from where the target's own package keeps them (`/usr/lib/grub/i386-pc`), otherwise from the
+    /// donor, and writes `core.img` back from the disk. The package must be the one that the code on the disk was built
+    /// from; where this can be verified, the repair is safe.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// grub-install --target=i386-pc --boot-directory=ROOT/boot /dev/DISK
+    /// ```
+    "boot-loader-modules-missing", Boot, seed = ["B8"], proves = [BootLoader], "GRUB's modules are missing"
 }
 
 /// What GRUB must be able to load to start Linux from its menu.
@@ -52,7 +60,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let dir = directory(facts, &loader).join("i386-pc");
     let core = disk.core.as_ref().and_then(|core| Core::of_disk(&core.bytes));
     if core.is_some_and(|core| core.content_size() > WITH_NORMAL) && !root.exists(&dir)? {
-        return Err(Skip::NotApplicable(tr!("GRUB's core image on {disk} holds all modules", disk = disk.name)));
+        return Err(Skip::NotApplicable(tr!("GRUB's core image on {disk} contains all modules", disk = disk.name)));
     }
     let source = GRUB_SOURCES.iter().map(Path::new).find(|dir| is_sound(facts.root(), &dir.join("normal.mod")));
     let donor_dir = facts.donor().and_then(|donor| {
@@ -67,7 +75,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let Some(one) = broken.first() else { return Ok(()) };
     let gone = root.metadata(&dir).is_err();
     let finding = if gone {
-        found.critical(tr!("{dir}, the directory of GRUB's modules, is not there", dir = dir.as_path()))
+        found.critical(tr!("{dir}, GRUB's module directory, does not exist", dir = dir.as_path()))
     } else {
         found.critical(tr!(
             "{count} modules that GRUB needs are missing or damaged in {dir}: {one} …",
@@ -78,7 +86,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     };
     finding
         .at_path(if gone { dir.clone() } else { dir.join(one) })
-        .why(tr!("GRUB stops at \"grub rescue>\" before any menu"))
+        .why(tr!("GRUB stops at the \"grub rescue>\" prompt before any menu"))
         .explains(&dir)
         .stops(Stage::BootLoader);
 
@@ -106,7 +114,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         }
         _ => {
             finding.by_hand(tr!(
-                "reinstall the package of GRUB for a BIOS (grub-pc, grub2-pc-modules) and run grub-install on {disk}",
+                "reinstall the GRUB package for BIOS (grub-pc, grub2-pc-modules) and run grub-install on {disk}",
                 disk = disk.name
             ));
         }

@@ -14,21 +14,31 @@ use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: the console shows the GRUB menu without a countdown, or asks "Enter username:". The machine answers
+    /// neither ping nor ssh.
+    ///
     /// ## What it finds
-    /// A configuration of GRUB, run as GRUB runs it, that does not come to start its default entry by itself: `timeout` is -1, is no
-    /// number, or is not set at all; the default entry asks for a password (`superusers` is set, and the entry is not
-    /// `--unrestricted`; `lock` of GRUB legacy); `halt`, `reboot`, `exit` or a long `sleep` comes before the menu. As a warning, a
-    /// menu that stands for two minutes or longer.
+    /// A GRUB configuration, run the way GRUB runs it, that never boots its default entry by itself: `timeout` is -1,
+    /// is not a number, or is not set at all; the default entry asks for a password (`superusers` is set and the entry
+    /// is not `--unrestricted`; `lock` in GRUB legacy); `halt`, `reboot`, `exit` or a long `sleep` comes before the
+    /// menu. As a warning: a menu that is shown for two minutes or longer.
     ///
     /// ## Why it matters
-    /// Nobody sits at the console of a server: the machine "does not start", and its screen shows a menu, or asks
-    /// "Enter username:".
+    /// Nobody sits at the console of a server: the machine "does not boot" while its screen waits for a key press or a
+    /// user name.
     ///
     /// ## What the repair does
-    /// Writes a timeout of 5 s, also in `/etc/default/grub`; writes `true` in the place of the command. Makes the entry
-    /// `--unrestricted`, which is risky: somebody may want to be asked. The password then still guards the menu's editor. By hand:
-    /// the same, and for Debian add `--unrestricted` to `CLASS=` of `/etc/grub.d/10_linux`, from which the entries are made anew.
-    "boot-loader-waits", Boot, seed = ["B8"], proves = [BootConfig], "the boot loader waits for somebody at the console"
+    /// Sets a timeout of 5 s, also in `/etc/default/grub`; replaces the command with `true`. Makes the entry
+    /// `--unrestricted`, which is risky: the password prompt may be intended. The password then still protects the
+    /// menu's editor.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # /etc/default/grub: GRUB_TIMEOUT=5; Debian with a password: add --unrestricted to CLASS= in /etc/grub.d/10_linux
+    /// grub-mkconfig -o /boot/grub/grub.cfg
+    /// ```
+    "boot-loader-waits", Boot, seed = ["B8"], proves = [BootConfig], "the boot loader waits for input at the console"
 }
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
@@ -55,9 +65,9 @@ fn report(facts: &Facts, found: &mut Findings, loader: &Loader, hold: &Hold) {
         Hold::NoTimeout(word) => {
             let text = word.as_ref().map_or("", |word| word.text.as_str());
             let message = if text.is_empty() {
-                tr!("{path} sets no timeout: its menu waits for a key", path)
+                tr!("{path} sets no timeout: the menu waits for a key press", path)
             } else {
-                tr!("the timeout of {path} is {text}: its menu waits for a key", path, text)
+                tr!("the timeout in {path} is {text}: the menu waits for a key press", path, text)
             };
             // Somebody sits at a desk, and nobody at a server.
             let finding = if is_a_desk(facts) {
@@ -65,7 +75,7 @@ fn report(facts: &Facts, found: &mut Findings, loader: &Loader, hold: &Hold) {
             } else {
                 found.critical(message).stops(Stage::BootConfig)
             };
-            finding.why(tr!("nothing is started until somebody presses Enter at the console"));
+            finding.why(tr!("nothing boots until somebody presses Enter at the console"));
             let edit = match word {
                 Some(word) => {
                     finding.at(&word.file, word.span());
@@ -78,17 +88,17 @@ fn report(facts: &Facts, found: &mut Findings, loader: &Loader, hold: &Hold) {
                 }
             };
             let changes = edits(vec![edit]).into_iter().chain(in_default_grub(facts, text));
-            finding.repair(Risk::Safe, tr!("let the menu stand for {seconds} s", seconds = TIMEOUT), changes);
+            finding.repair(Risk::Safe, tr!("show the menu for {seconds} s", seconds = TIMEOUT), changes);
         }
         Hold::LongTimeout(word, seconds) => {
             let edit = (Arc::clone(&word.file), word.range.clone(), TIMEOUT.to_owned());
             found
-                .warning(tr!("the menu of {path} stands for {seconds} s", path, seconds = *seconds))
+                .warning(tr!("the menu of {path} is shown for {seconds} s", path, seconds = *seconds))
                 .at(&word.file, word.span())
-                .why(tr!("for so long nothing is started, and it looks as if the machine hung"))
+                .why(tr!("nothing boots during that time, and the machine looks hung"))
                 .repair(
                     Risk::Safe,
-                    tr!("let the menu stand for {seconds} s", seconds = TIMEOUT),
+                    tr!("show the menu for {seconds} s", seconds = TIMEOUT),
                     edits(vec![edit]).into_iter().chain(in_default_grub(facts, &word.text)),
                 );
         }
@@ -98,7 +108,7 @@ fn report(facts: &Facts, found: &mut Findings, loader: &Loader, hold: &Hold) {
             let finding = found
                 .add(Severity::Critical, tr!("the default entry {title} asks for a password", title))
                 .at(&entry.title.file, entry.title.span())
-                .why(tr!("nothing is started until somebody gives a name and a password at the console"))
+                .why(tr!("nothing boots until somebody enters a user name and a password at the console"))
                 .stops(Stage::BootConfig);
             if let Some(setting) = setting {
                 finding.at(&setting.file, setting.span());
@@ -108,22 +118,18 @@ fn report(facts: &Facts, found: &mut Findings, loader: &Loader, hold: &Hold) {
                 _ => (" --unrestricted", |word| word.range.end..word.range.end),
             };
             let edit = |word: &Word| (Arc::clone(&word.file), at(word), new.to_owned());
-            let title = tr!("let {title} start without being asked", title);
+            let title = tr!("let {title} boot without asking for a password", title);
             finding.repair(Risk::Risky, title, edits(words.iter().map(edit).collect()));
         }
         Hold::Command(word) => {
             let command = word.text.as_str();
             let edit = (Arc::clone(&word.file), word.range.clone(), "true".to_owned());
             found
-                .critical(tr!("{path} does {command} before it shows a menu", path, command))
+                .critical(tr!("{path} runs {command} before it shows a menu", path, command))
                 .at(&word.file, word.span())
-                .why(tr!("it never comes to start anything"))
+                .why(tr!("it never gets as far as booting anything"))
                 .stops(Stage::BootConfig)
-                .repair(
-                    Risk::Safe,
-                    tr!("write {new} in the place of {word}", new = "true", word = command),
-                    edits(vec![edit]),
-                );
+                .repair(Risk::Safe, tr!("replace {word} with {new}", new = "true", word = command), edits(vec![edit]));
         }
     }
 }

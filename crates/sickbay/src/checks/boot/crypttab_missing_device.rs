@@ -15,18 +15,28 @@ use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "A start job is running for /dev/disk/by-uuid/… (1min 30s)", then "Dependency failed for Cryptography
+    /// Setup" and "You are in emergency mode".
+    ///
     /// ## What it finds
-    /// Lines of `/etc/crypttab` whose device is on none of the target's disks, unless both the line and what fstab mounts from
-    /// it are marked `nofail` or `noauto`.
+    /// Lines of `/etc/crypttab` whose device is not on any of the target's disks, unless both the line and whatever
+    /// fstab mounts from it are marked `nofail` or `noauto`.
     ///
     /// ## Why it matters
-    /// systemd waits 90 seconds for the device at every start. Where fstab mounts what the line opens, it then stops in
-    /// emergency mode: no network, no ssh.
+    /// systemd waits 90 seconds for the device at every boot. If fstab mounts what the line opens, the boot then stops
+    /// in emergency mode: no network, no ssh.
     ///
     /// ## What the repair does
-    /// Adds `nofail` to the line, and to the line of fstab, so that the system starts without it; never for `/`, `/usr` and
-    /// `/var`. By hand: `blkid -t TYPE=crypto_LUKS`, and write the right UUID into the line.
-    "crypttab-missing-device", Boot, seed = ["B13"], proves = [Mounts], "crypttab waits for a device that is not there"
+    /// Adds `nofail` to the line, and to the line in fstab, so that the system boots without the device; never for `/`,
+    /// `/usr` and `/var`.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # then put the right UUID into ROOT/etc/crypttab
+    /// blkid -t TYPE=crypto_LUKS
+    /// ```
+    "crypttab-missing-device", Boot, seed = ["B13"], proves = [Mounts], "crypttab waits for a device that does not exist"
 }
 
 const PATH: &str = "/etc/crypttab";
@@ -37,7 +47,7 @@ const OPTIONAL: [&[u8]; 3] = [b"nofail", b"noauto", b"_netdev"];
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let file = facts.required(PATH)?;
     if facts.get::<System>()?.init != Init::Systemd {
-        return Err(Skip::NotApplicable(tr!("only systemd waits for the devices of crypttab")));
+        return Err(Skip::NotApplicable(tr!("only systemd waits for crypttab devices")));
     }
     let devices = facts.get::<Devices>()?;
     let fstab = facts.get::<Fstab>();
@@ -64,16 +74,15 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         }
         let needed = mounts.iter().find(|entry| !entry.is_swap());
         let (name, device) = (name.to_str_lossy(), device.to_str_lossy());
-        let message = tr!("{name} is opened from {device}, which no disk of this system has", name, device);
+        let message = tr!("{name} is opened from {device}, which is not on any disk of this system", name, device);
         let finding = if needed.is_some() { found.critical(message) } else { found.warning(message) };
         finding.at(&file, line.span(place.clone()));
         match needed {
-            Some(_) => finding.stops(Stage::Mounts).why(tr!("systemd waits 90 s for it, then stops in emergency mode")),
-            None => finding.why(tr!("systemd waits 90 s for it at every start")),
+            Some(_) => finding.stops(Stage::Mounts).why(tr!("systemd waits 90 s for it, then drops to emergency mode")),
+            None => finding.why(tr!("systemd waits 90 s for it at every boot")),
         };
         if let Some(place) = mounts.iter().map(|entry| mount_point(entry)).find(is_vital) {
-            finding
-                .by_hand(tr!("write the right device into the line: the system does not work without {place}", place));
+            finding.by_hand(tr!("put the right device into the line: the system does not work without {place}", place));
             continue;
         }
         let mut changes = Vec::new();
@@ -89,7 +98,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             });
             changes.push(Change::edit(&fstab.file, text));
         }
-        let title = tr!("add nofail to line {line}: the system starts without it", line = line.number);
+        let title = tr!("add nofail to line {line}: the system boots without it", line = line.number);
         finding.repair(Risk::Safe, title, changes);
     }
     Ok(())

@@ -12,19 +12,28 @@ use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "Failed to load default.target", or "systemd[1]: Falling back to rescue.target", and then the rescue
+    /// shell; or the machine powers off or reboots over and over.
+    ///
     /// ## What it finds
-    /// `default.target`, the unit that systemd starts when the kernel names no other, leads to no unit file: the link
-    /// in `/etc/systemd/system` dangles or is empty, or neither `/etc` nor `/usr/lib` has one; or one that is no system to
-    /// work with: `rescue.target`, `emergency.target`, or `reboot.target` and others that end it at once.
+    /// `default.target`, the unit that systemd starts when the kernel command line names no other, does not lead to a
+    /// unit file: the link in `/etc/systemd/system` dangles or is empty, or neither `/etc` nor `/usr/lib` has one. Or
+    /// it leads to a target that is not a working system: `rescue.target`, `emergency.target`, or `reboot.target` and
+    /// others that end it at once.
     ///
     /// ## Why it matters
-    /// systemd says "Failed to load default.target", tries `rescue.target`, and stops there: no login prompt, no network. With
-    /// `reboot.target` the machine starts over and over.
+    /// systemd reports "Failed to load default.target", tries `rescue.target`, and stops there: no login prompt, no
+    /// network. With `reboot.target` the machine reboots over and over.
     ///
     /// ## What the repair does
-    /// Points the link at `graphical.target` where a display manager is set up, else at `multi-user.target`. By hand:
-    /// `systemctl --root=ROOT set-default multi-user.target`.
-    "default-target-missing", Boot, seed = ["B13"], proves = [Services], "systemd's default target is not there, or leads to no login"
+    /// Points the link to `graphical.target` where a display manager is set up, otherwise to `multi-user.target`.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// systemctl --root=ROOT set-default multi-user.target
+    /// ```
+    "default-target-missing", Boot, seed = ["B13"], proves = [Services], "systemd's default target is missing or does not lead to a login"
 }
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
@@ -62,28 +71,28 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let unit = UNIT_DIRS.iter().map(|dir| format!("{dir}/{target}")).find(|unit| root.exists(unit).unwrap_or(false));
     let finding = match link.as_deref().map(|link| root.read_link(link)) {
         _ if ends => found.critical(tr!(
-            "{link} is {target}: the machine ends as soon as it has started",
+            "{link} is {target}: the machine goes down as soon as it has booted",
             link = at,
             target = name
         )),
         _ if stops => found.error(tr!("{link} is {target}", link = at, target = name)),
         Some(Ok(text)) => found
-            .critical(tr!("{link} points at {text}, which is not there", link = at, text))
+            .critical(tr!("{link} points to {text}, which does not exist", link = at, text))
             .evidence(at.display().to_string(), text.display().to_string()),
         _ => found.critical(tr!("there is no default.target")),
     };
     finding
         .at_path(at)
         .why(if ends {
-            tr!("it never comes to a login")
+            tr!("the boot never reaches a login")
         } else {
-            tr!("systemd starts rescue mode instead: no network, no login on the other consoles")
+            tr!("systemd boots into rescue mode instead: no network, no login on the other consoles")
         })
         .stops(Stage::Services);
     match unit {
         Some(unit) => {
             let link = "/etc/systemd/system/default.target";
-            finding.repair(Risk::Safe, tr!("point {link} at {target}", link, target), [Change::link(link, unit)]);
+            finding.repair(Risk::Safe, tr!("point {link} to {target}", link, target), [Change::link(link, unit)]);
         }
         None => {
             finding.by_hand(tr!("{target} is missing too: reinstall systemd", target));

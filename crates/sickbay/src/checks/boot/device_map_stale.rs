@@ -16,19 +16,29 @@ use crate::model::repair::{Change, Risk};
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: grub-install fails with "does not have any corresponding BIOS drive" or "Could not find device for
+    /// /dev/hda". The boot itself is not affected.
+    ///
     /// ## What it finds
-    /// `/boot/grub/device.map` gives a drive of the BIOS a device that the system does not have: `/dev/hda` under a kernel
-    /// that names no disk so, or `/dev/sda` where the system's other files name `/dev/vda`. Looked at from outside, a
-    /// device is only judged where such a contradiction shows; on a running system it is looked up.
+    /// `/boot/grub/device.map` maps a BIOS drive to a device that the system does not have: `/dev/hda` under a kernel
+    /// that uses no such disk names, or `/dev/sda` where the system's other files name `/dev/vda`. When the system is
+    /// checked from outside, a device is only judged where such a contradiction shows; on a running system it is looked
+    /// up.
     ///
     /// ## Why it matters
-    /// The file is not read at the start. GRUB legacy's `grub-install` needs it and fails; the one of GRUB 2 passes over
-    /// devices that are not there.
+    /// The file is not read at boot. GRUB legacy's `grub-install` needs it and fails; that of GRUB 2 skips devices that
+    /// do not exist.
     ///
     /// ## What the repair does
     /// Writes the device that the system's other files name. Where they name none, removes the file: `grub-install` and
-    /// `update-grub` then write one with the devices that are there. By hand: `grub-install --recheck /dev/DISK`.
-    "device-map-stale", Boot, seed = ["B6"], proves = [], "GRUB's device.map names devices that are not there"
+    /// `update-grub` then write a new one with the devices that exist.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// grub-install --recheck /dev/DISK
+    /// ```
+    "device-map-stale", Boot, seed = ["B6"], proves = [], "GRUB's device.map names devices that do not exist"
 }
 
 const PATHS: [&str; 2] = ["/boot/grub/device.map", "/boot/grub2/device.map"];
@@ -51,16 +61,16 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         let finding = found.add(
             severity,
             tr!(
-                "{path} names {device} for {drive}, which is not there",
+                "{path} maps {drive} to {device}, which does not exist",
                 path,
                 device = stale.device,
                 drive = stale.name
             ),
         );
         finding.at(&file, stale.span).why(if legacy {
-            tr!("grub-install fails until it is right; the start does not need it")
+            tr!("grub-install fails until it is corrected; booting does not need it")
         } else {
-            tr!("nothing reads it at the start; grub-install looks at the devices itself")
+            tr!("nothing reads it at boot; grub-install probes the devices itself")
         });
         let mut others = named.iter();
         match (others.next(), others.next()) {
@@ -68,7 +78,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
                 let text = device_map::with_device(&file.bytes, stale, format!("/dev/{device}").as_bytes());
                 finding.repair(
                     Risk::Safe,
-                    tr!("write /dev/{device} for {drive}", device, drive = stale.name),
+                    tr!("map {drive} to /dev/{device}", device, drive = stale.name),
                     [Change::edit(&file, text)],
                 );
             }
@@ -76,7 +86,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
                 // As grub-install does for --recheck.
                 finding.repair(
                     Risk::Safe,
-                    tr!("remove {path}: grub-install writes it anew", path),
+                    tr!("remove {path}: grub-install writes a new one", path),
                     [Change::Remove { path: path.into() }],
                 );
             }

@@ -15,19 +15,32 @@ use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: the firmware reports "No bootable device", "BdsDxe: No bootable option or device was found", or drops
+    /// to its setup screen or the UEFI shell.
+    ///
     /// ## What it finds
-    /// A system that UEFI starts, whose EFI system partition holds no boot loader; or, on a disk that is looked at from
-    /// outside, one that holds a boot loader in a directory of its distribution, but none at `\EFI\BOOT\BOOTX64.EFI`
-    /// (`BOOTAA64.EFI` on ARM), where firmware looks that was never told of the other.
+    /// A system booted by UEFI whose EFI system partition contains no boot loader; or, on a disk that is checked from
+    /// outside, one with a boot loader in its distribution's directory but none at `\EFI\BOOT\BOOTX64.EFI`
+    /// (`BOOTAA64.EFI` on ARM), where firmware looks that has no entry for the other one.
     ///
     /// ## Why it matters
-    /// Without a boot loader the firmware finds nothing to start. Without the second name the disk starts only on the
-    /// machine that it was installed on, as long as that keeps its settings: not on a new instance, nor after a reset.
+    /// Without a boot loader the firmware finds nothing to boot. Without the fallback path the disk boots only on the
+    /// machine it was installed on, and only as long as that machine keeps its firmware settings: not on a new
+    /// instance, nor after a reset.
     ///
     /// ## What the repair does
-    /// Copies the boot loader (shim with GRUB, GRUB, or systemd-boot) to that name, or GRUB's `core.efi` from `/boot/grub`
-    /// where nothing is left. By hand: `grub-install --target=x86_64-efi --removable`, or reinstall shim and grub2-efi.
-    "efi-boot-files-missing", Boot, seed = ["B8", "B13"], proves = [BootLoader], "the EFI system partition starts nothing"
+    /// Copies the boot loader (shim with GRUB, GRUB, or systemd-boot) to that path, or GRUB's `core.efi` from
+    /// `/boot/grub` where nothing else is left.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # in a chroot, the partition mounted on /boot/efi
+    /// grub-install --target=x86_64-efi --removable
+    /// # Fedora, RHEL
+    /// dnf reinstall 'shim-*' 'grub2-efi-*'
+    /// ```
+    "efi-boot-files-missing", Boot, seed = ["B8", "B13"], proves = [BootLoader], "the EFI system partition has nothing to boot"
 }
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
@@ -55,12 +68,13 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         return Ok(());
     }
     if !is_meant(facts) {
-        return Err(Skip::NotApplicable(tr!("nothing says that UEFI starts this system")));
+        return Err(Skip::NotApplicable(tr!("nothing indicates that UEFI boots this system")));
     }
-    let finding = found.critical(tr!("{esp}, the EFI system partition, holds no boot loader", esp = first.volume.name));
+    let finding =
+        found.critical(tr!("{esp}, the EFI system partition, contains no boot loader", esp = first.volume.name));
     finding
         .at_device(first.volume.name.clone())
-        .why(tr!("the firmware finds nothing to start"))
+        .why(tr!("the firmware finds nothing to boot"))
         .stops(Stage::BootLoader);
     let Some(suffix) = suffix(facts) else { return Ok(()) };
     let dir = match suffix {
@@ -166,7 +180,7 @@ fn fallback(facts: &Facts, esp: &Esp, by_bios: bool, found: &mut Findings) {
     finding
         .at_device(esp.volume.name.clone())
         .why(tr!(
-            "the disk starts only where the firmware was told of {loader}: not on another machine, nor after its settings are lost",
+            "the disk boots only where the firmware has an entry for {loader}: not on another machine, nor after the firmware's settings are lost",
             loader = shown(&main.path)
         ))
         .evidence(esp.volume.name.clone(), shown(&main.path));

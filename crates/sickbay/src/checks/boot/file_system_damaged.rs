@@ -19,31 +19,42 @@ use crate::model::text::Text;
 use crate::{check, tr};
 
 check! {
-    /// ## What it finds
-    /// An ext2, ext3, ext4, XFS or btrfs whose superblock is lost or says that there were errors, that cannot be mounted, or
-    /// whose own checker (`e2fsck -n`, `xfs_repair -n`, `btrfs check`) complains. A journal that only waits for its replay,
-    /// as after a power loss, is none of that.
+    /// ## Symptom
+    /// You see: "UNEXPECTED INCONSISTENCY; RUN fsck MANUALLY", "Structure needs cleaning", "Unable to mount root fs",
+    /// or a file system that suddenly is read-only.
     ///
-    /// The superblocks are always read. A checker, which reads the whole file system, is run when the superblock, a mount
-    /// or a file that cannot be read hints at damage, or when `--fsck` asks for it; never on a mounted file system. Of what a
-    /// running system has mounted the kernel itself is asked: the errors that it counted, and whether it made a file system
-    /// read-only; for that the device need not be readable.
+    /// ## What it finds
+    /// An ext2, ext3, ext4, XFS or btrfs file system whose superblock is lost or records errors, that cannot be
+    /// mounted, or about which its own checker (`e2fsck -n`, `xfs_repair -n`, `btrfs check`) complains. A journal that
+    /// only needs to be replayed, as after a power loss, does not count.
+    ///
+    /// The superblocks are always read. A checker, which reads the whole file system, is run when the superblock, a
+    /// mount or an unreadable file hints at damage, or when `--fsck` asks for it; never on a mounted file system. For
+    /// file systems that a running system has mounted, the kernel itself is asked: for the errors it counted, and
+    /// whether it made a file system read-only; the device need not be readable for that.
     ///
     /// ## Why it matters
-    /// The kernel panics without its root file system; a checker at boot that finds more than it may mend by itself stops
-    /// in emergency mode ("UNEXPECTED INCONSISTENCY; RUN fsck MANUALLY"); what is mounted nevertheless grows worse.
+    /// The kernel panics without its root file system; a checker at boot that finds more than it may repair by itself
+    /// stops in emergency mode ("UNEXPECTED INCONSISTENCY; RUN fsck MANUALLY"); a damaged file system that is mounted
+    /// anyway gets worse.
     ///
     /// ## What the repair does
-    /// The checker works on a copy-on-write view of the disk: it replays the journal, mends, and must find nothing
-    /// afterwards. Everything else is looked at and repaired on that view too. Only at the end is the disk written, after
-    /// what was there has been kept on this machine: beside an image in `IMAGE.sickbay`, for a device in
-    /// `/var/lib/sickbay-disks`. `sickbay undo` puts that back byte for byte, as long as nothing else has written to the disk
-    /// since. A checker that has to make the root directory anew, so that all that was in it loses its name, is only run
-    /// with `--risky`. A lost superblock is restored from its copies. The log of an XFS is never thrown away, and the trees of a
-    /// btrfs are not touched, since no tool mends them without danger.
+    /// The checker works on a copy-on-write view of the disk: it replays the journal, repairs, and must find nothing
+    /// afterwards. Everything else is checked and repaired on that view too. The disk itself is written only at the
+    /// end, after its previous content has been saved on this machine: next to an image in `IMAGE.sickbay`, for a
+    /// device in `/var/lib/sickbay-disks`. `sickbay undo` restores that byte for byte, as long as nothing else has
+    /// written to the disk since. A checker that has to recreate the root directory, so that everything in it loses its
+    /// name, is only run with `--risky`. A lost superblock is restored from its copies. The log of an XFS file system
+    /// is never thrown away, and the trees of a btrfs are not touched, because no tool repairs them without danger.
     ///
-    /// By hand, unmounted: `e2fsck -f DEVICE` (`e2fsck -b 32768` when the superblock is lost), `xfs_repair DEVICE`,
-    /// `btrfs rescue super-recover DEVICE`, `btrfs check --readonly DEVICE`.
+    /// ## By hand
+    /// ```sh
+    /// # unmounted; e2fsck -b 32768 when the superblock is lost
+    /// e2fsck -f DEVICE
+    /// xfs_repair DEVICE
+    /// btrfs rescue super-recover DEVICE
+    /// btrfs check --readonly DEVICE
+    /// ```
     "file-system-damaged", Boot, seed = ["B1"], proves = [RootDevice, Mounts], looks_at_disks_alone = true, "a file system is damaged"
 }
 
@@ -67,7 +78,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Looked {
             continue;
         }
         let finding = found.warning(tr!(
-            "the {fstype} of {volume} met errors, and nothing has mended them since",
+            "the {fstype} on {volume} ran into errors and has not been repaired since",
             fstype = volume.fstype.as_str(),
             volume = volume.name.as_str()
         ));
@@ -76,9 +87,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Looked {
         explain_kernel_names(finding, volume);
         match &volume.mounted_on {
             Some(place) if place == Path::new("/") => finding.by_hand(tr!(
-                "save what matters, then let the next start check it: fsck.mode=force fsck.repair=yes on the kernel's command line"
+                "save what matters, then let the next boot check it: fsck.mode=force fsck.repair=yes on the kernel command line"
             )),
-            _ => finding.by_hand(tr!("save what matters, unmount it, and run its checker")),
+            _ => finding.by_hand(tr!("save what matters, unmount it and run its checker")),
         };
     }
     let Ok(mounted) = facts.get::<Mounted>() else { return read };
@@ -97,9 +108,9 @@ fn by_kernel(mounted: &OnDisk, found: &mut Findings) {
     let counted = mounted.counted.iter().flatten().filter(|counter| counter.errors > 0);
     let finding = match &mounted.shut_down {
         Some(why) => {
-            let finding = found.error(tr!("the {fstype} on {place} was shut down by the kernel", fstype, place));
+            let finding = found.error(tr!("the kernel shut down the {fstype} on {place}", fstype, place));
             finding.evidence(format!("stat {}", place.display()), why.clone());
-            finding.why(tr!("nothing on it can be read or written until it is mounted anew"));
+            finding.why(tr!("nothing on it can be read or written until it is unmounted and mounted again"));
             finding
         }
         None if mounted.made_read_only => {
@@ -108,11 +119,11 @@ fn by_kernel(mounted: &OnDisk, found: &mut Findings) {
                 format!("/proc/self/mountinfo: {}", place.display()),
                 "mounted rw, the file system is ro".to_owned(),
             );
-            finding.why(tr!("it does so after an error (errors=remount-ro): nothing can be written any more"));
+            finding.why(tr!("it does this after an error (errors=remount-ro): nothing can be written any more"));
             finding
         }
         None if counted.clone().next().is_some() => found.warning(tr!(
-            "the {fstype} of {volume} met errors, and nothing has mended them since",
+            "the {fstype} on {volume} ran into errors and has not been repaired since",
             fstype,
             volume = device
         )),
@@ -125,9 +136,9 @@ fn by_kernel(mounted: &OnDisk, found: &mut Findings) {
     match (place == Path::new("/"), fstype) {
         (_, "btrfs") => finding.by_hand(tr!("save what matters, then run btrfs scrub start {place}", place)),
         (true, _) => finding.by_hand(tr!(
-            "save what matters, then let the next start check it: fsck.mode=force fsck.repair=yes on the kernel's command line"
+            "save what matters, then let the next boot check it: fsck.mode=force fsck.repair=yes on the kernel command line"
         )),
-        (false, _) => finding.by_hand(tr!("save what matters, unmount it, and run its checker")),
+        (false, _) => finding.by_hand(tr!("save what matters, unmount it and run its checker")),
     };
 }
 
@@ -163,7 +174,7 @@ fn judge(facts: &Facts, examined: &Examined, volume: &Volume, found: &mut Findin
         Verdict::Sound => {
             if let Some(why) = &examined.refused {
                 found.could_not_tell(tr!(
-                    "{volume} cannot be mounted ({why}), though {program} finds nothing wrong with it",
+                    "{volume} cannot be mounted ({why}), though {program} finds no fault in it",
                     volume = name,
                     why,
                     program
@@ -173,7 +184,7 @@ fn judge(facts: &Facts, examined: &Examined, volume: &Volume, found: &mut Findin
         }
         Verdict::Mended { was_sound: true, .. } => (
             Severity::Warning,
-            tr!("the {fstype} on {volume} has errors on record, though it fits together", fstype, volume = name),
+            tr!("the {fstype} on {volume} has recorded errors, though it is consistent", fstype, volume = name),
         ),
         Verdict::Untold(why) if examined.signs.is_empty() => {
             found.could_not_tell(match &examined.refused {
@@ -199,10 +210,10 @@ fn judge(facts: &Facts, examined: &Examined, volume: &Volume, found: &mut Findin
     if !matches!(examined.verdict, Verdict::Mended { was_sound: true, .. }) {
         match role.stops {
             Some(Stage::RootDevice) => {
-                finding.why(tr!("the kernel does not start without its root file system, or loses files on it"));
+                finding.why(tr!("the system does not boot without its root file system, or loses files on it"));
             }
             Some(_) => {
-                finding.why(tr!("its check at boot fails, and the start stops in emergency mode"));
+                finding.why(tr!("its check at boot fails, and the boot stops in emergency mode"));
             }
             None => {}
         }
@@ -224,13 +235,13 @@ fn judge(facts: &Facts, examined: &Examined, volume: &Volume, found: &mut Findin
             let change = Change::CheckFileSystem { volume: examined.volume, name: name.to_owned(), program };
             if *root_made_anew {
                 let title = tr!(
-                    "let {program} mend {volume}: it makes the root directory anew, and all that was in it goes to lost+found",
+                    "let {program} repair {volume}: it recreates the root directory, and everything that was in it goes to lost+found",
                     program,
                     volume = name
                 );
                 finding.repair(Risk::Risky, title, [change]);
             } else {
-                let title = tr!("let {program} mend {volume}", program, volume = name);
+                let title = tr!("let {program} repair {volume}", program, volume = name);
                 finding.repair(Risk::Safe, title, [change]);
             }
             None

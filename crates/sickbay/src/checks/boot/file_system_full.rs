@@ -19,27 +19,43 @@ use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {
-    /// ## What it finds
-    /// A file system on which `/`, `/var`, `/tmp`, `/home`, `/boot` or another directory that boot and login write to has no
-    /// space left, or no inode. It names the directories and files that hold most and, on a running system, files that were
-    /// deleted while a process has them open.
+    /// ## Symptom
+    /// You see: "No space left on device", services that fail at boot, a network that gets no address, or a graphical
+    /// login that returns to its prompt.
     ///
-    /// How full is asked of the file system itself: what ext keeps for root counts as free for root (5 % as a rule), which is a
-    /// finding of its own, less grave: everybody else can write nothing. btrfs says that nothing is available once data or
-    /// metadata has no chunk to grow into, whatever `df` shows as free. Media that are written once (squashfs, ISO), tmpfs, overlays, `/usr` and
-    /// data disks are not looked at, and 98 % full is no finding.
+    /// ## What it finds
+    /// A file system with `/`, `/var`, `/tmp`, `/home`, `/boot` or another directory that boot and login write to, with
+    /// no space or no inodes left. It names the directories and files that take up the most and, on a running system,
+    /// files that were deleted while a process still has them open.
+    ///
+    /// How full it is comes from the file system itself: what ext reserves for root counts as free for root (5 % by
+    /// default); that case is a separate, less severe finding: everyone but root can no longer write. btrfs reports
+    /// that nothing is available once data or metadata has no chunk to grow into, whatever `df` shows as free.
+    /// Write-once media (squashfs, ISO), tmpfs, overlays, `/usr` and data disks are not checked, and 98 % full is not a
+    /// finding.
     ///
     /// ## Why it matters
-    /// The system mostly still starts, but what must write a file fails: the network's lease, databases, logs, cloud-init,
-    /// graphical logins; files that are written anew in this state end up empty. With auditd it may even halt
-    /// (`auditd-halts`). On `/boot` the next kernel gets an initramfs that is cut off.
+    /// The system usually still boots, but anything that has to write a file fails: the network's lease, databases,
+    /// logs, cloud-init, graphical logins; files rewritten in this state end up empty. With auditd the machine may even
+    /// halt (`auditd-halts`). On `/boot`, the next kernel gets a truncated initramfs.
     ///
     /// ## What the repair does
-    /// Removes what can be spared and no more: packages that apt, dnf, yum or zypper keep after their installation, rotated
-    /// logs of the distribution's own rules, closed journals, initramfses of kernels that are gone. The journal of the repair
-    /// keeps all of it, so it cannot lie on the same file system: `--journal DIR` names a directory elsewhere. By hand:
-    /// `apt-get clean` or `dnf clean all`, `journalctl --vacuum-size=100M`, restart what holds deleted files open; for btrfs
-    /// `btrfs balance start -dusage=10 /`; then delete what is yours to delete.
+    /// Removes what can be spared and nothing else: packages that apt, dnf, yum or zypper keep after installing them,
+    /// logs rotated by the distribution's own rules, archived journals, initramfs images of kernels that are gone. The
+    /// repair's journal keeps all of it, so it cannot be on the same file system: `--journal DIR` names a directory
+    /// elsewhere.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// du -xh --max-depth=2 / | sort -h | tail -20
+    /// apt-get clean
+    /// dnf clean all
+    /// journalctl --vacuum-size=100M
+    /// # btrfs
+    /// btrfs balance start -dusage=10 /
+    /// # then restart whatever holds deleted files open
+    /// lsof +L1
+    /// ```
     "file-system-full", Boot, seed = ["B2"], proves = [], may_stop = [Initramfs], "a file system that boot and login write to is full"
 }
 
@@ -54,7 +70,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         }
     }
     if space.borrowed && space.list.len() < 2 {
-        return Err(Skip::NotApplicable(tr!("the target is a directory and no file system of its own")));
+        return Err(Skip::NotApplicable(tr!("the target is a directory, not a file system of its own")));
     }
     Ok(())
 }
@@ -65,14 +81,14 @@ fn report(facts: &Facts, found: &mut Findings, of: &FileSystem, lack: Lack) -> R
     // What is left differs from look to look: it is no part of the sentence by which a finding is known again.
     let message = match lack {
         Lack::Space => tr!("{place} is full", place),
-        Lack::SpaceForOthers => tr!("{place} is full for everybody but root", place),
-        Lack::Inodes => tr!("{place} has no inodes left", place),
+        Lack::SpaceForOthers => tr!("{place} is full for everyone but root", place),
+        Lack::Inodes => tr!("{place} has run out of inodes", place),
     };
     let left = match lack {
         Lack::Inodes => tr!("{left} of {total} inodes are left", left = told.inodes_free, total = told.inodes),
         _ => {
             let left = if lack == Lack::Space { told.for_root() } else { told.free };
-            tr!("{left} of {total} are left", left = size(left / 1024), total = size(told.size / 1024))
+            tr!("{left} of {total} is left", left = size(left / 1024), total = size(told.size / 1024))
         }
     };
     // Without /boot and /home the system runs.
@@ -101,11 +117,11 @@ fn report(facts: &Facts, found: &mut Findings, of: &FileSystem, lack: Lack) -> R
         .detail("inodes", told.inodes)
         .detail("inodes_free", told.inodes_free);
     match lack {
-        Lack::SpaceForOthers => finding.why(tr!("services and users that are not root can write nothing")),
+        Lack::SpaceForOthers => finding.why(tr!("services and users other than root cannot write anything")),
         _ if place.starts_with("/boot") => {
-            finding.why(tr!("the initramfs of the next kernel ends where the space does"))
+            finding.why(tr!("the initramfs of the next kernel will be truncated where the space runs out"))
         }
-        _ => finding.why(tr!("whatever must write a file fails, root's programs too")),
+        _ => finding.why(tr!("anything that has to write a file fails, root's programs included")),
     };
     let seen_all = match &usage {
         Ok(usage) => {
@@ -148,7 +164,7 @@ fn report(facts: &Facts, found: &mut Findings, of: &FileSystem, lack: Lack) -> R
     offer(facts, finding, of, lack);
     if !seen_all {
         found.could_not_tell(tr!(
-            "{place} could not be walked through wholly: what holds the space is told in part",
+            "{place} could not be scanned completely: the account of what uses the space is partial",
             place
         ));
     }
@@ -170,7 +186,7 @@ fn hidden(finding: &mut Finding, of: &FileSystem, seen: u64, whole: bool) {
     let hidden = used.saturating_sub(seen);
     if whole && hidden > used / 5 && of.told.magic != FileSystemUse::XFS {
         finding.note(tr!(
-            "{hidden} of {used} have no name here: files that were deleted while open, snapshots, or what lies below a mount point",
+            "{hidden} of {used} have no name here: files deleted while open, snapshots, or files hidden below a mount point",
             hidden = size(hidden / 1024),
             used = size(used / 1024)
         ));
@@ -205,7 +221,7 @@ fn deleted(facts: &Facts, finding: &mut Finding, of: &FileSystem) {
         if index < NAMED {
             let comm = facts.root().read(format!("/proc/{pid}/comm")).unwrap_or_default();
             finding.note(tr!(
-                "deleted and still open: {path}, {size}, by {command} (PID {pid}, fd {fd})",
+                "deleted but still open: {path}, {size}, by {command} (PID {pid}, fd {fd})",
                 path = path.as_str(),
                 size = size(bytes / 1024),
                 command = comm.trim_ascii_end().to_str_lossy(),
@@ -232,7 +248,7 @@ fn offer(facts: &Facts, finding: &mut Finding, of: &FileSystem, lack: Lack) {
     if helps {
         let amount = size(bytes / 1024);
         let title = tr!(
-            "remove {count} {count?file|files} that can be spared, {amount}: packages that were installed, rotated logs, closed journals",
+            "remove {count} {count?file|files} that can be spared, {amount}: downloaded packages that are already installed, rotated logs, archived journals",
             count = spare.len(),
             amount
         );
@@ -240,16 +256,16 @@ fn offer(facts: &Facts, finding: &mut Finding, of: &FileSystem, lack: Lack) {
     }
     if of.told.magic == FileSystemUse::BTRFS {
         finding.note(tr!(
-            "btrfs shares space out in chunks: {free} are free in those of the other kind (btrfs filesystem usage)",
+            "btrfs allocates space in chunks: {free} is free in chunks of the other kind (btrfs filesystem usage)",
             free = size(of.told.free / 1024)
         ));
         finding.by_hand(tr!(
-            "free chunks that are nearly empty: btrfs balance start -dusage=10 {place}",
+            "reclaim chunks that are nearly empty: btrfs balance start -dusage=10 {place}",
             place = of.place.as_path()
         ));
     } else {
         finding.by_hand(tr!(
-            "delete or move what is not needed from the directories named, restart what holds deleted files open"
+            "delete or move what is not needed from these directories, and restart whatever holds deleted files open"
         ));
     }
 }

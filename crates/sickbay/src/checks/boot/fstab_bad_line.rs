@@ -15,19 +15,30 @@ use crate::spelling::nearest;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "mount: /etc/fstab: parse error at line 3 -- ignored", a file system that is not mounted, or on SysV
+    /// systems a repair shell during boot.
+    ///
     /// ## What it finds
-    /// Lines of `/etc/fstab` that are no entry: fewer than three fields, a mount point that is no absolute path, dump or
-    /// pass fields that are no numbers, more than six fields, NUL bytes, lines that end in CR LF, and misspelt
-    /// options: `default`, `noatme`, `errors=remount-r0`.
+    /// Lines of `/etc/fstab` that are not valid entries: fewer than three fields, a mount point that is not an absolute
+    /// path, dump or pass fields that are not numbers, more than six fields, NUL bytes, lines that end in CR LF, and
+    /// misspelled options: `default`, `noatme`, `errors=remount-r0`.
     ///
     /// ## Why it matters
-    /// What the line was to mount is not mounted, and `mount -a` fails. Systems with SysV init or Upstart stop at a repair
-    /// shell; systemd passes over most such lines, but not over one that became an option that the file system refuses.
+    /// What the line should mount is not mounted, and `mount -a` fails. Systems with SysV init or Upstart stop at a
+    /// repair shell; systemd skips most such lines, but not one that turned into an option that the file system
+    /// rejects.
     ///
     /// ## What the repair does
-    /// Takes the carriage return away, spells the option right, or puts a `#` before a line that mounts nothing anyway.
-    /// Every other line stays as it is. By hand: correct the line, then `findmnt --verify`.
-    "fstab-bad-line", Boot, seed = ["B7"], proves = [Mounts], "a line of fstab cannot be read"
+    /// Removes the carriage return, corrects the spelling of the option, or comments out a line that mounts nothing
+    /// anyway. Every other line stays as it is.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # correct the line, then
+    /// findmnt --verify
+    /// ```
+    "fstab-bad-line", Boot, seed = ["B7"], proves = [Mounts], "fstab has a line that cannot be parsed"
 }
 
 /// More damaged lines than this are one finding.
@@ -43,11 +54,15 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     {
         let path = file.path.as_path();
         found
-            .critical(tr!("{path} is damaged: {count} {count?line holds|lines hold} NUL bytes", path, count = damaged))
+            .critical(tr!(
+                "{path} is damaged: {count} {count?line contains|lines contain} NUL bytes",
+                path,
+                count = damaged
+            ))
             .at(file, first.whole)
-            .why(tr!("the file was damaged, perhaps by a crash while it was written"))
+            .why(tr!("the file was damaged, perhaps by a crash during a write"))
             .stops(Stage::Mounts)
-            .by_hand(tr!("write it anew: a line for the root, and one for each disk that is to be mounted"));
+            .by_hand(tr!("rewrite it: one line for the root file system, and one for each disk to be mounted"));
         return Ok(());
     }
     for entry in &fstab.entries {
@@ -56,36 +71,38 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             continue;
         };
         let comment = || [Change::edit(file, lines::with_comment(&file.bytes, entry.line))];
-        let put_comment = tr!("make line {line} a comment", line = entry.line);
+        let put_comment = tr!("comment out line {line}", line = entry.line);
         match defect {
             Defect::CarriageReturn => {
                 let text = without_carriage_returns(&file.bytes);
                 // One finding for the whole file: it was saved by an editor of another system.
                 found
-                    .error(tr!("lines of {path} end in CR LF", path = file.path.as_path()))
+                    .error(tr!("{path} has lines that end in CR LF", path = file.path.as_path()))
                     .at(file, entry.whole)
-                    .why(tr!("the carriage return becomes part of the last field, which may be an option or the type"))
-                    .repair(Risk::Safe, tr!("end the lines in LF"), [Change::edit(file, text)]);
+                    .why(tr!(
+                        "the carriage return becomes part of the last field, which may be the options or the type"
+                    ))
+                    .repair(Risk::Safe, tr!("change the line endings to LF"), [Change::edit(file, text)]);
                 return Ok(());
             }
             Defect::TooFewFields => {
                 found
-                    .warning(tr!("a line has {count} of the three fields that it needs", count = entry.fields.len()))
+                    .warning(tr!("the line has only {count} of the 3 required fields", count = entry.fields.len()))
                     .at(file, entry.whole)
                     .why(tr!("it mounts nothing; SysV init and Upstart stop at it"))
                     .repair(Risk::Safe, put_comment, comment());
             }
             Defect::Nul => {
                 found
-                    .error(tr!("a line holds NUL bytes"))
+                    .error(tr!("a line contains NUL bytes"))
                     .at(file, entry.whole)
-                    .why(tr!("the file was damaged, perhaps by a crash while it was written"))
+                    .why(tr!("the file was damaged, perhaps by a crash during a write"))
                     .repair(Risk::Safe, put_comment, comment());
             }
             Defect::NoMountPoint => {
                 let place = entry.mount_point();
                 found
-                    .error(tr!("the mount point {place} is no absolute path", place))
+                    .error(tr!("the mount point {place} is not an absolute path", place))
                     .at(file, entry.span(1))
                     .why(tr!("it mounts nothing; SysV init and Upstart stop at it"))
                     .repair(Risk::Safe, put_comment, comment());
@@ -96,20 +113,17 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
                 let value = entry.fields.get(field).map(|field| field.value.clone()).unwrap_or_default();
                 let text = fstab::with_field(&file.bytes, entry, field, "0");
                 found
-                    .warning(tr!("{value} stands where a number is needed", value))
+                    .warning(tr!("{value} is in a field that must be a number", value))
                     .at(file, entry.span(field))
-                    .why(tr!("mount reads the line no further"))
+                    .why(tr!("mount stops reading the line there"))
                     .repair(Risk::Safe, tr!("write 0"), [Change::edit(file, text)]);
             }
             Defect::TooManyFields => {
                 found
-                    .warning(tr!(
-                        "a line has {count} fields, more than the six that there are",
-                        count = entry.fields.len()
-                    ))
+                    .warning(tr!("the line has {count} fields, but 6 is the maximum", count = entry.fields.len()))
                     .at(file, entry.whole)
-                    .why(tr!("a blank in a name or path has cut it in two: it is written \\040"))
-                    .by_hand(tr!("write \\040 for a blank in a name or path"));
+                    .why(tr!("a space splits a name or path in two; it must be written as \\040"))
+                    .by_hand(tr!("write a space in a name or path as \\040"));
             }
         }
     }
@@ -129,15 +143,15 @@ fn misspelt(found: &mut Findings, file: &SourceFile, entry: &Entry) {
     let fstype = entry.fstype();
     let message = match wrong.len() {
         0 => return,
-        1 => tr!("{fstype} knows no mount option {option}: {meant} is meant", fstype, option = options, meant),
-        _ => tr!("{fstype} knows none of the mount options {options}: {meant} are meant", fstype, options, meant),
+        1 => tr!("{fstype} has no mount option {option} (meant: {meant})", fstype, option = options, meant),
+        _ => tr!("{fstype} has no mount options {options} (meant: {meant})", fstype, options, meant),
     };
     // With one of them right the line is refused as before: they are one fault.
     let words: Vec<String> =
         all.iter().map(|(option, meant)| meant.clone().unwrap_or_else(|| option.to_string())).collect();
     let text = fstab::with_field(&file.bytes, entry, 3, &words.join(","));
     let finding = found.error(message);
-    finding.at(file, field.span).why(tr!("file systems refuse options that they do not know"));
+    finding.at(file, field.span).why(tr!("file systems reject options that they do not know"));
     if !entry.is_optional() && !entry.is_swap() {
         finding.stops(Stage::Mounts);
     }

@@ -15,20 +15,29 @@ use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: the boot stops in the middle, "No such file or directory" or "Permission denied" for programs that are
+    /// on the disk, shortly after the local file systems are mounted.
+    ///
     /// ## What it finds
-    /// A line of fstab that mounts a disk or a tmpfs over `/etc`, `/bin`, `/sbin`, `/lib` or `/lib64`, which are read before
-    /// anything is mounted; a tmpfs over `/usr`; a file system over `/usr` or `/var` that has nothing of what belongs there,
-    /// where the root itself has it. Also `noexec` on `/` or `/usr`.
+    /// An fstab line that mounts a disk or a tmpfs over `/etc`, `/bin`, `/sbin`, `/lib` or `/lib64`, which are needed
+    /// before anything is mounted; a tmpfs over `/usr`; a file system over `/usr` or `/var` that has none of what
+    /// belongs there, where the root itself has it. Also `noexec` on `/` or `/usr`.
     ///
     /// ## Why it matters
-    /// As soon as it is mounted, the programs, units and settings of the system are gone: the boot stops in the middle, or
-    /// nothing that starts next finds what it needs. A new disk for `/var` that was put into fstab before anything was copied to it
-    /// does this.
+    /// As soon as it is mounted, the system's programs, units and settings are gone: the boot stops in the middle, or
+    /// whatever starts next does not find what it needs. A new disk for `/var` that was added to fstab before anything
+    /// was copied to it does this.
     ///
     /// ## What the repair does
-    /// Makes the line a comment: the system starts from what the root has. Takes `noexec` out. By hand: the same; then copy
-    /// what belongs there to the new disk, and put the line back.
-    "fstab-hides-system", Boot, seed = ["B7"], proves = [Mounts], "fstab mounts something over what the system needs"
+    /// Comments out the line: the system boots from what the root has. Removes `noexec`.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # comment out the line, boot, copy the data over, then put the line back
+    /// mount DEVICE /mnt && cp -a /var/. /mnt/
+    /// ```
+    "fstab-hides-system", Boot, seed = ["B7"], proves = [Mounts], "fstab mounts something over directories the system needs"
 }
 
 /// Read before fstab is, or by what reads it.
@@ -43,7 +52,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             let message = match entry.fstype().to_string().as_str() {
                 "tmpfs" => tr!("line {line} of fstab mounts an empty tmpfs over {place}", line, place),
                 _ => tr!(
-                    "line {line} of fstab mounts {device} over {place}, which hides the system's own",
+                    "line {line} of fstab mounts {device} over {place}, which hides the system's own files",
                     line,
                     device = entry.device(),
                     place
@@ -52,11 +61,11 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             found
                 .critical(message)
                 .at(&fstab.file, entry.span(1))
-                .why(tr!("what the system keeps in {place} is gone as soon as it is mounted", place))
+                .why(tr!("what the system needs from {place} disappears as soon as it is mounted", place))
                 .stops(Stage::Mounts)
                 .repair(
                     Risk::Safe,
-                    tr!("make line {line} a comment", line),
+                    tr!("comment out line {line}", line),
                     [Change::edit(&fstab.file, with_comment(&fstab.file.bytes, line))],
                 );
         }
@@ -71,7 +80,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             found
                 .critical(tr!("line {line} of fstab mounts {place} with noexec", line = entry.line, place))
                 .at(&fstab.file, entry.span(3))
-                .why(tr!("no program can be started any more"))
+                .why(tr!("no program can be executed any more"))
                 .stops(Stage::Mounts)
                 .repair(Risk::Safe, tr!("write {options}", options), [Change::edit(&fstab.file, text)]);
         }

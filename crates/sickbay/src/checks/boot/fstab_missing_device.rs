@@ -21,23 +21,35 @@ use crate::model::subject::Subject;
 use crate::{check, tr};
 
 check! {
-    /// ## What it finds
-    /// Lines of `/etc/fstab` whose UUID, label or device is on none of the target's disks, unless the line is marked
-    /// `nofail`, `noauto` or `x-systemd.automount`; images of file systems that are not there, and where there is
-    /// no systemd to make them, directories (`bind`). The line of the root file system is the matter of `fstab-wrong-root`.
+    /// ## Symptom
+    /// You see: "A start job is running for /dev/disk/by-uuid/… (1min 30s)", then "Timed out waiting for device",
+    /// "Dependency failed for /data" and "You are in emergency mode".
     ///
-    /// Names are looked up on the target's own disks, never on those of the machine that sickbay runs on. A data disk that
-    /// is not attached to that machine is missing too: give it with `--with`.
+    /// ## What it finds
+    /// Lines of `/etc/fstab` whose UUID, label or device is not on any of the target's disks, unless the line is marked
+    /// `nofail`, `noauto` or `x-systemd.automount`; file system images that do not exist, and, where there is no
+    /// systemd to create them, directories (`bind`). The line for the root file system is covered by
+    /// `fstab-wrong-root`.
+    ///
+    /// Names are looked up on the target's own disks, never on those of the machine that sickbay runs on. A data disk
+    /// that is not attached to that machine counts as missing too: add it with `--with`.
     ///
     /// ## Why it matters
-    /// systemd waits 90 seconds for the device, then stops in emergency mode: no network, no ssh. System V systems stop at
+    /// systemd waits 90 seconds for the device, then stops in emergency mode: no network, no ssh. SysV systems stop at
     /// a repair shell. A missing swap device only costs the 90 seconds.
     ///
     /// ## What the repair does
-    /// Names the device that was meant, when the disks prove which one: it says itself that it was last mounted there, or
-    /// it is the only swap that no line names, or the line of `/` names the same wrong device (subvolumes). Else adds `nofail`, so that the system starts without it, and says which services will find an empty directory. Never touches `/`
-    /// and `/usr`. By hand: `lsblk -f`, and write the right UUID into the line.
-    "fstab-missing-device", Boot, seed = ["B7"], proves = [Mounts], "fstab waits for a device that is not there"
+    /// Names the device that was meant, when the disks prove which one it is: it records that it was last mounted
+    /// there, or it is the only swap that no line uses, or the line for `/` has the same wrong device (subvolumes).
+    /// Otherwise adds `nofail`, so that the system boots without it, and lists the services that will find an empty
+    /// directory. Never touches `/` and `/usr`.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # then put the right UUID into ROOT/etc/fstab
+    /// lsblk -f
+    /// ```
+    "fstab-missing-device", Boot, seed = ["B7"], proves = [Mounts], "fstab waits for a device that does not exist"
 }
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
@@ -79,9 +91,9 @@ fn report(facts: &Facts, found: &mut Findings, fstab: &Fstab, devices: &Devices,
     let Some(first) = lines.first() else { return };
     let (place, device) = (first.mount_point(), first.device());
     let finding = if first.is_swap() {
-        let finding = found.warning(tr!("swap is on {device}, which no disk of this system has", device));
+        let finding = found.warning(tr!("swap is on {device}, which is not on any disk of this system", device));
         if waits {
-            finding.why(tr!("systemd waits 90 s for it at every start"));
+            finding.why(tr!("systemd waits 90 s for it at every boot"));
         }
         finding
     } else {
@@ -91,9 +103,9 @@ fn report(facts: &Facts, found: &mut Findings, fstab: &Fstab, devices: &Devices,
         places.sort();
         places.dedup();
         let message = match places.len() {
-            1 => tr!("{place} is mounted from {device}, which no disk of this system has", place, device),
+            1 => tr!("{place} is mounted from {device}, which is not on any disk of this system", place, device),
             count => tr!(
-                "{place} and {others} more {others?place|places} are mounted from {device}, which no disk of this system has",
+                "{place} and {others} more {others?place|places} are mounted from {device}, which is not on any disk of this system",
                 place,
                 others = count - 1,
                 device
@@ -101,9 +113,9 @@ fn report(facts: &Facts, found: &mut Findings, fstab: &Fstab, devices: &Devices,
         };
         let finding = found.add(severity, message);
         if waits {
-            finding.why(tr!("systemd waits 90 s for it, then stops in emergency mode"));
+            finding.why(tr!("systemd waits 90 s for it, then drops to emergency mode"));
         } else if stops {
-            finding.why(tr!("fsck fails, and the start stops at a repair shell"));
+            finding.why(tr!("fsck fails, and the boot stops at a repair shell"));
         }
         if stops {
             finding.stops(Stage::Mounts);
@@ -120,7 +132,8 @@ fn report(facts: &Facts, found: &mut Findings, fstab: &Fstab, devices: &Devices,
     let root = devices.root().filter(|root| is_roots && root.fstype == first.fstype());
     match root.and_then(|root| Some((root, tag(root)?))) {
         Some((root, tag)) => {
-            let title = tr!("mount {volume}, the root's, as the line of / means it: {tag}", volume = root.name, tag);
+            let title =
+                tr!("mount the root volume {volume}, as the line for / intends: {tag}", volume = root.name, tag);
             finding.repair(Risk::Safe, title, [renamed(fstab, lines, &tag)]);
         }
         None => repair(facts, finding, lines, fstab, &fstab.unclaimed(facts, devices)),
@@ -157,12 +170,12 @@ fn missing_path(facts: &Facts, found: &mut Findings, fstab: &Fstab, entry: &Entr
         found.critical(tr!("{place} is mounted from {path}, which does not exist", place, path = path.as_ref()));
     finding
         .at(&fstab.file, entry.span(0))
-        .why(tr!("the mount fails, and the start stops in emergency mode"))
+        .why(tr!("the mount fails, and the boot stops in emergency mode"))
         .stops(Stage::Mounts)
         .repair(
             Risk::Safe,
             tr!(
-                "add nofail to line {line}: the system starts without it, and who uses {place} finds it empty",
+                "add nofail to line {line}: the system boots without it, and whatever uses {place} finds it empty",
                 line,
                 place
             ),
@@ -196,42 +209,46 @@ fn repair(facts: &Facts, finding: &mut Finding, lines: &[&Entry], fstab: &Fstab,
     let proven = only(&meant);
     if let Some((volume, tag)) = &proven {
         let title = if entry.is_swap() {
-            tr!("swap on {volume}, the only swap that no line names: {tag}", volume, tag)
+            tr!("swap on {volume}, the only swap that no line uses: {tag}", volume, tag)
         } else {
-            tr!("mount {volume}, which was mounted on {place} before: {tag}", volume, place, tag)
+            tr!("mount {volume}, which was previously mounted on {place}: {tag}", volume, place, tag)
         };
         finding.repair(Risk::Safe, title, [renamed(fstab, lines, tag)]);
     }
     let needed = [Path::new("/usr"), Path::new("/var")];
     if let Some(place) = lines.iter().map(|entry| mount_point(entry)).find(|place| needed.contains(place)) {
-        finding.by_hand(tr!("write the right device into the line: the system does not work without {place}", place));
+        finding.by_hand(tr!("put the right device into the line: the system does not work without {place}", place));
         return;
     }
     let text = lines.iter().fold(fstab.file.bytes.clone(), |text, entry| fstab::with_option(&text, entry, "nofail"));
     let numbers: Vec<String> = lines.iter().map(|entry| entry.line.to_string()).collect();
     let line = numbers.join(", ");
     let title = if entry.is_swap() {
-        tr!("add nofail to line {line}: the system starts without it", line)
+        tr!("add nofail to line {line}: the system boots without it", line)
     } else {
         for entry in lines {
             let place = mount_point(entry);
             let users = users_of(facts, place);
             finding.note(if users.is_empty() {
-                tr!("until the disk is back, what uses {place} will find it empty", place)
+                tr!("until the disk is back, whatever uses {place} will find it empty", place)
             } else {
                 tr!(
-                    "until the disk is back, {place} will be empty: {units} start without what is on it",
+                    "until the disk is back, {place} will be empty: {units} will start without its contents",
                     place,
                     units = users.join(", ")
                 )
             });
         }
-        tr!("add nofail to line {line}: the system starts without it, and who uses {place} finds it empty", line, place)
+        tr!(
+            "add nofail to line {line}: the system boots without it, and whatever uses {place} finds it empty",
+            line,
+            place
+        )
     };
     finding.repair(Risk::Safe, title, [Change::edit(&fstab.file, text)]);
     if let (None, Some((volume, tag))) = (&proven, only(&of_type)) {
         let title =
-            tr!("mount {volume}, the only {fstype} that no line names: {tag}", volume, fstype = entry.fstype(), tag);
+            tr!("mount {volume}, the only {fstype} that no line uses: {tag}", volume, fstype = entry.fstype(), tag);
         finding.repair(Risk::Risky, title, [renamed(fstab, lines, &tag)]);
     }
 }

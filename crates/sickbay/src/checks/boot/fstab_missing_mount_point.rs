@@ -15,16 +15,27 @@ use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "mount: /data: mount point does not exist." or "is not a directory", and a boot that stops in emergency
+    /// mode or continues without the file system.
+    ///
     /// ## What it finds
-    /// Mount points of `/etc/fstab` that are no directories, or that do not exist where nobody makes them.
+    /// Mount points in `/etc/fstab` that are not directories, or that do not exist on systems where nothing creates
+    /// them.
     ///
     /// ## Why it matters
-    /// Nothing can be mounted on what is not there ("mount point does not exist"). systemd makes missing directories itself
-    /// when it mounts, so that there nothing is wrong with them; a file in the place of the directory stops it too.
+    /// Nothing can be mounted on a directory that does not exist ("mount point does not exist"). systemd creates
+    /// missing directories itself when it mounts, so this is not a fault there; but a file in place of the directory
+    /// stops systemd too.
     ///
     /// ## What the repair does
-    /// Makes the directory, mode 0755. By hand: `mkdir -p DIRECTORY`.
-    "fstab-missing-mount-point", Boot, seed = ["B7"], proves = [Mounts], "a mount point of fstab is not there"
+    /// Creates the directory, mode 0755.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// mkdir -p ROOT/DIRECTORY
+    /// ```
+    "fstab-missing-mount-point", Boot, seed = ["B7"], proves = [Mounts], "an fstab mount point does not exist"
 }
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
@@ -50,10 +61,10 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         }
         let (message, severity, there) = match facts.root().stat(place) {
             Ok(metadata) if metadata.is_dir() || metadata.is_file() && entry.has_option("bind") => continue,
-            Ok(_) => (tr!("{place} is mounted on, but is no directory", place), Severity::Critical, true),
+            Ok(_) => (tr!("{place} is used as a mount point but is not a directory", place), Severity::Critical, true),
             // A link that leads nowhere is in the way as a file is.
             Err(error) if matches!(error.reason, Reason::NotFound) && facts.root().metadata(place).is_ok() => {
-                (tr!("{place} is mounted on, but is no directory", place), Severity::Critical, true)
+                (tr!("{place} is used as a mount point but is not a directory", place), Severity::Critical, true)
             }
             // systemd makes the directory when it mounts (src/core/mount.c).
             Err(error) if matches!(error.reason, Reason::NotFound) && init == Init::Systemd => continue,
@@ -69,7 +80,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         let finding = found.add(severity, message);
         finding.at(&fstab.file, entry.span(1));
         if there {
-            finding.why(tr!("the mount fails, and what needs it does not start"));
+            finding.why(tr!("the mount fails, and whatever needs it does not start"));
         } else {
             finding.why(tr!("the mount fails"));
         }
@@ -77,7 +88,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             finding.stops(Stage::Mounts);
         }
         if there {
-            finding.by_hand(tr!("move {place} away and make a directory in its place", place));
+            finding.by_hand(tr!("move {place} aside and create a directory in its place", place));
             continue;
         }
         // From the top down, every directory that is missing.
@@ -86,7 +97,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             .take_while(|dir| facts.root().metadata(dir).is_err())
             .map(|dir| Change::make_dir(dir, 0o755))
             .collect();
-        finding.repair(Risk::Safe, tr!("make the directory {place}", place), missing.into_iter().rev());
+        finding.repair(Risk::Safe, tr!("create the directory {place}", place), missing.into_iter().rev());
     }
     Ok(())
 }

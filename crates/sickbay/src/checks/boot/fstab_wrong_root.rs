@@ -17,16 +17,29 @@ use crate::model::source::SourceFile;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: the boot stops at "Give root password for maintenance" after a failed fsck of the root, or the system
+    /// runs with "Read-only file system" errors.
+    ///
     /// ## What it finds
-    /// The line of `/etc/fstab` for `/` names a device that is not there, or one that is not the root file system, or a
-    /// subvolume of a btrfs that is not the root; or there is no line for it at all, and the kernel is told `ro`.
+    /// The entry for `/` in `/etc/fstab` names a device that does not exist, or one that is not the root file system,
+    /// or a btrfs subvolume that is not the root; or there is no entry for it at all, and the kernel command line has
+    /// `ro`.
     ///
     /// ## Why it matters
-    /// The kernel mounts the root by `root=` of its command line, read-only; fstab's line is what it is checked and
-    /// remounted writable by. Where that fails, some systems stop at a repair shell; Debian 12 runs on.
+    /// The kernel mounts the root by the `root=` parameter on its command line, read-only; the fstab entry is used to
+    /// check it and to remount it read-write. Where that fails, some systems stop at a repair shell; Debian 12 carries
+    /// on.
     ///
     /// ## What the repair does
-    /// Writes the UUID of the root file system, or its subvolume, into the line, or a line for it; other options and numbers stay. By hand: `blkid`, and write it.
+    /// Writes the UUID of the root file system, or its subvolume, into the entry, or adds an entry; other options and
+    /// numbers stay.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # then put the root's UUID into ROOT/etc/fstab
+    /// blkid
+    /// ```
     "fstab-wrong-root", Boot, seed = ["B7"], proves = [Mounts], "the fstab entry for / does not name the root file system"
 }
 
@@ -40,7 +53,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         {
             return Ok(());
         }
-        return Err(Skip::NotApplicable(tr!("fstab has no line for the root file system")));
+        return Err(Skip::NotApplicable(tr!("fstab has no entry for the root file system")));
     };
     let devices = facts.get::<Devices>()?;
     let Some(root) = devices.root() else {
@@ -48,7 +61,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     };
     let device = entry.device();
     let message = match devices.find(facts, &entry.source()) {
-        Lookup::Missing => tr!("the root is mounted from {device}, which no disk of this system has", device),
+        Lookup::Missing => tr!("the root is mounted from {device}, which is not on any disk of this system", device),
         // One btrfs can be on several devices.
         Lookup::Volume(volume) if volume == root || (volume.uuid == root.uuid && volume.fstype == root.fstype) => {
             return subvolume(&fstab, entry, root, found);
@@ -64,14 +77,14 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     finding
         .at(&fstab.file, entry.span(0))
         .label(tr!("the root is on {volume}", volume = root.name))
-        .why(tr!("it is not checked and not remounted by its line: some systems stop there, others run on"));
+        .why(tr!("its entry neither checks nor remounts it: some systems stop there, others carry on"));
     match tag(root) {
         Some(tag) => {
             let text = fstab::with_field(&fstab.file.bytes, entry, 0, &tag);
             finding.repair(Risk::Safe, tr!("write {tag}", tag), [Change::edit(&fstab.file, text)]);
         }
         None => {
-            finding.by_hand(tr!("write the device of the root into the line"));
+            finding.by_hand(tr!("put the device of the root file system into the line"));
         }
     }
     Ok(())
@@ -90,14 +103,14 @@ fn stays_read_only(facts: &Facts, found: &mut Findings, file: Option<&Arc<Source
     let volume = devices.as_ref().and_then(|devices| devices.root());
     let is_gpt = volume.is_some_and(|volume| volume.table == Some(Table::Gpt));
     let (Some(word), false, false) = (last.filter(|word| word.text == "ro"), is_meant, is_gpt) else { return false };
-    let finding = found.error(tr!("fstab has no line for the root, and the kernel is told ro"));
+    let finding = found.error(tr!("fstab has no entry for the root, and the kernel command line has ro"));
     match file {
         Some(file) => finding.at_path(&file.path),
         None => finding.at_path(Fstab::PATH),
     };
     finding
         .at(&word.file, word.span())
-        .why(tr!("nothing remounts the root writable: services that write fail, and so do logins that need them"));
+        .why(tr!("nothing remounts the root read-write: services that write fail, and so do logins that need them"));
     let named = entry.argument("root").map(|(_, value)| value.to_owned());
     let Some(device) = volume.and_then(tag).or(named) else { return true };
     let fstype = volume.map_or("auto", |volume| volume.fstype.as_str());
@@ -106,7 +119,7 @@ fn stays_read_only(facts: &Facts, found: &mut Findings, file: Option<&Arc<Source
         Some(file) => Change::edit(file, [line.as_bytes(), file.bytes.as_slice()].concat()),
         None => Change::create(Fstab::PATH, line.clone(), 0o644),
     };
-    finding.repair(Risk::Safe, tr!("write the root's line: {line}", line = line.trim_end()), [change]);
+    finding.repair(Risk::Safe, tr!("add the entry for the root: {line}", line = line.trim_end()), [change]);
     true
 }
 
@@ -129,7 +142,7 @@ fn subvolume(fstab: &Fstab, entry: &Entry, root: &Volume, found: &mut Findings) 
     let new = fstab::with_field(&fstab.file.bytes, entry, 3, &options.to_str_lossy());
     finding
         .at(&fstab.file, entry.span(3))
-        .why(tr!("it is not checked and not remounted by its line: some systems stop there, others run on"))
+        .why(tr!("its entry neither checks nor remounts it: some systems stop there, others carry on"))
         .repair(Risk::Safe, tr!("write subvol={is}", is), [Change::edit(&fstab.file, new)]);
     Ok(())
 }

@@ -13,16 +13,26 @@ use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "wrong fs type, bad option, bad superblock on /dev/vdb1" or "unknown filesystem type 'exf4'", then "You
+    /// are in emergency mode".
+    ///
     /// ## What it finds
-    /// Lines of `/etc/fstab` whose type is not that of the file system on the device: `xfs` for an ext4, a misspelt
+    /// Lines of `/etc/fstab` whose type is not that of the file system on the device: `xfs` for an ext4, a misspelled
     /// `exf4`, swap for a data partition.
     ///
     /// ## Why it matters
     /// The mount fails ("wrong fs type, bad option, bad superblock"), and systemd stops in emergency mode.
     ///
     /// ## What the repair does
-    /// Writes the type that is on the device. By hand: `blkid DEVICE`, and write what it says.
-    "fstab-wrong-type", Boot, seed = ["B7"], proves = [Mounts], "fstab gives a file system the wrong type"
+    /// Writes the type that is on the device.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # then write the TYPE it prints into ROOT/etc/fstab
+    /// blkid DEVICE
+    /// ```
+    "fstab-wrong-type", Boot, seed = ["B7"], proves = [Mounts], "fstab has the wrong type for a file system"
 }
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
@@ -44,12 +54,12 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         finding
             .at(&fstab.file, entry.span(2))
             .evidence(volume.name.clone(), format!("TYPE={real}"))
-            .why(tr!("the mount fails, and what needs it does not start"));
+            .why(tr!("the mount fails, and whatever needs it does not start"));
         if severity == Severity::Critical {
             finding.stops(Stage::Mounts);
         }
         if is_container(real) || (entry.is_swap() != (real == "swap")) {
-            finding.by_hand(tr!("find out what is to be mounted here, and name its device"));
+            finding.by_hand(tr!("find out what should be mounted here, and name its device"));
         } else {
             let text = fstab::with_field(&fstab.file.bytes, entry, 2, real);
             finding.repair(Risk::Safe, tr!("write {real}", real), [Change::edit(&fstab.file, text)]);

@@ -17,22 +17,34 @@ use crate::model::text::Text;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: the prompt "grub>" and no menu, on a console that on a cloud server nobody watches.
+    ///
     /// ## What it finds
-    /// The configuration that the installed GRUB reads is missing, is empty, or is read without coming to one entry:
-    /// `grub.cfg` of GRUB 2 (in `/boot/grub`, `/boot/grub2` or on the EFI partition), `grub.conf` or `menu.lst` of GRUB
-    /// legacy, `/boot/loader/entries` where the menu is made of it; or the stub on the EFI partition looks for a volume or
-    /// a file that is not there.
+    /// The configuration that the installed GRUB reads is missing, is empty, or yields no entry: `grub.cfg` of GRUB 2
+    /// (in `/boot/grub`, `/boot/grub2` or on the EFI partition), `grub.conf` or `menu.lst` of GRUB legacy,
+    /// `/boot/loader/entries` where the menu is built from it; or the stub on the EFI partition looks for a volume or a
+    /// file that does not exist.
     ///
     /// ## Why it matters
     /// GRUB stops at its own prompt (`grub>`), on a cloud server where nobody sits at the console.
     ///
     /// ## What the repair does
-    /// Writes a configuration with an entry for each kernel that is complete, newest first: the volume is found by its
-    /// UUID, the words for the kernel are those of `/etc/default/grub` (or of grubenv, `/etc/kernel/cmdline`, other
-    /// entries), and `root=` names the root of this disk. No program of the target is run. By hand, once and from the
-    /// prompt: `set root=(hd0,msdos1)`, `linux /boot/vmlinuz-… root=/dev/vda1 ro`, `initrd /boot/initrd.img-…`, `boot`
-    /// (GRUB legacy: `root (hd0,0)`, `kernel …`, `initrd …`, `boot`); then `grub-mkconfig -o /boot/grub/grub.cfg`.
-    "grub-config-missing", Boot, seed = ["B8", "C1"], proves = [BootConfig], "the boot loader's configuration is missing, empty, or has no entry"
+    /// Writes a configuration with an entry for each complete kernel, newest first: the volume is found by its UUID,
+    /// the kernel parameters are those of `/etc/default/grub` (or of grubenv, `/etc/kernel/cmdline`, other entries),
+    /// and `root=` names the root of this disk. No program of the target is run.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # once, at the grub> prompt (GRUB legacy: root (hd0,0), kernel …, initrd …, boot)
+    /// set root=(hd0,msdos1)
+    /// linux /boot/vmlinuz-VERSION root=/dev/vda1 ro
+    /// initrd /boot/initrd.img-VERSION
+    /// boot
+    /// # then, on the booted system
+    /// grub-mkconfig -o /boot/grub/grub.cfg
+    /// ```
+    "grub-config-missing", Boot, seed = ["B8", "C1"], proves = [BootConfig], "the boot loader's configuration is missing, empty or has no entries"
 }
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
@@ -47,8 +59,8 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         };
         finding
             .why(match loader.kind {
-                Kind::Grub2 => tr!("GRUB finds nothing to boot and stops at its own prompt, grub>"),
-                Kind::Legacy => tr!("GRUB legacy finds nothing to boot and stops at its own prompt, grub>"),
+                Kind::Grub2 => tr!("GRUB finds nothing to boot and stops at its grub> prompt"),
+                Kind::Legacy => tr!("GRUB legacy finds nothing to boot and stops at its grub> prompt"),
             })
             .detail("kernels", kernels.complete().map(|kernel| kernel.version.clone()).collect::<Vec<_>>())
             .stops(Stage::BootConfig);
@@ -62,7 +74,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
                     _ => false,
                 });
                 let title = if stub {
-                    tr!("write the stub that leads to the configuration")
+                    tr!("write the stub that points to the configuration")
                 } else {
                     tr!("write a configuration with entries for the complete kernels ({count})", count)
                 };
@@ -73,7 +85,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             }
             None => {
                 finding.by_hand(tr!(
-                    "the root has no UUID by which it could be named: write {path} with grub-mkconfig",
+                    "the root has no UUID to refer to it by: write {path} with grub-mkconfig",
                     path = loader.main.as_path()
                 ));
             }
@@ -106,14 +118,14 @@ fn fault(loader: &Loader) -> Option<Text> {
     }
     if let Some(lost) = &loader.lost {
         let what = lost.text.as_str();
-        return Some(tr!("{path} leads to {what}, which is not there", path, what));
+        return Some(tr!("{path} points to {what}, which does not exist", path, what));
     }
     if !loader.entries.is_empty() {
         return None;
     }
     Some(if loader.loader_entries {
-        tr!("{path} shows the entries of /boot/loader/entries, and there are none", path)
+        tr!("{path} shows the entries in /boot/loader/entries, and there are none", path)
     } else {
-        tr!("{path} has no entry", path)
+        tr!("{path} has no entries", path)
     })
 }

@@ -15,17 +15,28 @@ use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: the machine stops after "Booting from Hard Disk", at "GRUB", or with "Error 15: File not found".
+    ///
     /// ## What it finds
-    /// GRUB legacy (0.97: RHEL 5 and 6, SUSE 11, Amazon Linux 1) is installed in `/boot/grub`, but its stage 1 is not in
-    /// the first sector of the disk, or the sectors that it loads next, or the file `stage2`, are gone.
+    /// GRUB legacy (0.97: RHEL 5 and 6, SUSE 11, Amazon Linux 1) is installed in `/boot/grub`, but its stage 1 is not
+    /// in the first sector of the disk, or the sectors that it loads next, or the file `stage2`, are gone.
     ///
     /// ## Why it matters
-    /// The machine stops after "Booting from Hard Disk", at "GRUB", or with "Error 15".
+    /// The boot ends before any menu, and no kernel is loaded.
     ///
     /// ## What the repair does
-    /// Writes `stage1` into the first sector and stage 1.5 for the file system of `/boot` behind it, as GRUB's `embed` and
-    /// `install` do; copies `stage2` from `/usr/share/grub` (`--risky`). By hand, in GRUB's shell: `root (hd0,0)` and `setup (hd0)`.
-    "grub-legacy-missing", Boot, seed = ["B8"], proves = [BootLoader], "a stage of GRUB legacy is gone"
+    /// Writes `stage1` to the first sector, and stage 1.5 for the file system of `/boot` after it, as GRUB's `embed`
+    /// and `install` do; copies `stage2` from `/usr/share/grub` (`--risky`).
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # in the shell of GRUB 0.97, started from a rescue system
+    /// device (hd0) /dev/DISK
+    /// root (hd0,0)
+    /// setup (hd0)
+    /// ```
+    "grub-legacy-missing", Boot, seed = ["B8"], proves = [BootLoader], "a stage of GRUB legacy is missing"
 }
 
 const STAGE1: &str = "/boot/grub/stage1";
@@ -42,7 +53,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     }
     need_boot(facts)?;
     if loader.with_grub2().is_some() || loader.starts_with_uefi == Some(true) {
-        return Err(Skip::NotApplicable(tr!("another boot loader starts this disk")));
+        return Err(Skip::NotApplicable(tr!("another boot loader boots this disk")));
     }
     // Started by the boot sector of its partition.
     if loader.disks.iter().any(|disk| disk.code != BootCode::None && disk.bootable().next().is_some()) {
@@ -63,7 +74,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             return Ok(());
         }
         let finding = found.critical(tr!(
-            "sector {sector} of {disk}, where stage 1 of GRUB looks for the next stage, holds none",
+            "sector {sector} of {disk}, where stage 1 of GRUB looks for the next stage, does not contain one",
             sector,
             disk = disk.name
         ));
@@ -72,7 +83,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             Some((path, change)) => {
                 finding.repair(
                     Risk::Safe,
-                    tr!("write {path} behind the first sector of {disk}", path, disk = disk.name),
+                    tr!("write {path} after the first sector of {disk}", path, disk = disk.name),
                     [change],
                 );
             }
@@ -80,10 +91,10 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         }
         return Ok(());
     }
-    let finding = found.critical(tr!("the first sector of {disk} does not hold stage 1 of GRUB", disk = disk.name));
+    let finding = found.critical(tr!("the first sector of {disk} does not contain stage 1 of GRUB", disk = disk.name));
     finding
         .at_device(disk.name.clone())
-        .why(tr!("a BIOS runs what is there: it does not come to GRUB, and the machine does not start"))
+        .why(tr!("a BIOS runs the code that is there: it never reaches GRUB, and the machine does not boot"))
         .stops(Stage::BootLoader);
     let code = stage1.as_ref().and_then(|stage1| stage1_code(&stage1.bytes, &disk.mbr));
     let next = read(raw, 1, 1)?;
@@ -96,7 +107,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             let title = match &behind {
                 None => tr!("write {stage1} into the first 440 bytes of {disk}", stage1 = STAGE1, disk = disk.name),
                 Some((path, _)) => tr!(
-                    "write {stage1} into the first 440 bytes of {disk}, and {path} behind its first sector",
+                    "write {stage1} into the first 440 bytes of {disk}, and {path} after its first sector",
                     stage1 = STAGE1,
                     disk = disk.name,
                     path
@@ -118,17 +129,17 @@ fn damaged(facts: &Facts, disk: &BootDisk, found: &mut Findings) {
         return;
     }
     let finding =
-        found.critical(tr!("stage 1.5 of GRUB behind the first sector of {disk} is damaged", disk = disk.name));
+        found.critical(tr!("stage 1.5 of GRUB after the first sector of {disk} is damaged", disk = disk.name));
     finding.at_device(disk.name.clone()).why(tr!("the machine stops at \"GRUB\"")).stops(Stage::BootLoader).repair(
         Risk::Safe,
-        tr!("write {path} behind the first sector of {disk}", path, disk = disk.name),
+        tr!("write {path} after the first sector of {disk}", path, disk = disk.name),
         [change],
     );
 }
 
 fn by_hand(finding: &mut crate::model::finding::Finding) {
     finding.by_hand(tr!(
-        "start a rescue system that has GRUB 0.97 and run in its shell: device (hd0) DISK, root (hd0,0), setup (hd0)"
+        "boot a rescue system that has GRUB 0.97 and run in its shell: device (hd0) DISK, root (hd0,0), setup (hd0)"
     ));
 }
 
@@ -168,7 +179,7 @@ fn stage2(facts: &Facts, found: &mut Findings) -> Verdict {
     let finding = found.critical(if there {
         tr!("{path} is empty", path = STAGE2)
     } else {
-        tr!("{path} is not there", path = STAGE2)
+        tr!("{path} does not exist", path = STAGE2)
     });
     finding.at_path(STAGE2).why(tr!("GRUB stops with \"Error 15: File not found\"")).stops(Stage::BootLoader);
     let sources = [

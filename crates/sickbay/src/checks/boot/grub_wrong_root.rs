@@ -15,21 +15,32 @@ use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "ALERT! UUID=… does not exist. Dropping to a shell!", "dracut-initqueue timeout", "VFS: Unable to mount
+    /// root fs", or in GRUB "error: no such device".
+    ///
     /// ## What it finds
-    /// An entry of the boot loader's configuration that looks for its kernel on a volume that no disk of this system has
-    /// (`search --fs-uuid`, `root (hd0,0)`), or that gives the kernel a `root=` which is on no disk or is not the root file
-    /// system: as after a disk was copied, restored or formatted anew. Entries of other systems are left alone.
-    /// Also a `rootflags=subvol=` that is not the subvolume in which the root is.
-    /// Where dracut makes the initramfs, also an `rd.lvm.lv=` that names a logical volume which is not there.
+    /// An entry in the boot loader's configuration that looks for its kernel on a volume that no disk of this system
+    /// has (`search --fs-uuid`, `root (hd0,0)`), or that passes the kernel a `root=` that is not on any disk or is not
+    /// the root file system: typical after a disk was copied, restored or reformatted. Entries of other systems are
+    /// left alone. Also a `rootflags=subvol=` that is not the subvolume the root is in and, where dracut builds the
+    /// initramfs, an `rd.lvm.lv=` that names a logical volume that does not exist.
     ///
     /// ## Why it matters
-    /// With a wrong `root=` the initramfs waits for the device and ends in its own shell (`(initramfs)`, `dracut:/#`), or the
-    /// kernel panics. A `search` that fails is survived where GRUB's own volume holds the kernel too.
+    /// With a wrong `root=` the initramfs waits for the device and ends in its own shell (`(initramfs)`, `dracut:/#`),
+    /// or the kernel panics. A failed `search` is harmless where GRUB's own volume has the kernel too.
     ///
     /// ## What the repair does
-    /// Writes the UUID that is right into the words at fault, in every entry, and nothing else; where `/etc/default/grub` or
-    /// `/etc/kernel/cmdline` have the same word, there too. By hand: compare `blkid` with the configuration.
-    "grub-wrong-root", Boot, seed = ["B8"], proves = [BootConfig, RootDevice], "the boot configuration names a wrong volume or root"
+    /// Puts the right UUID into the parameters at fault, in every entry, and nothing else; where `/etc/default/grub` or
+    /// `/etc/kernel/cmdline` have the same parameter, there too.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # compare the UUIDs with those in the configuration
+    /// blkid
+    /// grep -rn -e root= -e fs-uuid ROOT/boot/grub*/grub.cfg ROOT/boot/loader/entries
+    /// ```
+    "grub-wrong-root", Boot, seed = ["B8"], proves = [BootConfig, RootDevice], "the boot configuration names the wrong volume or root"
 }
 
 /// The words that have one fault.
@@ -191,26 +202,26 @@ fn report(facts: &Facts, config: &BootConfig, loader: &Loader, value: &str, faul
     let Some(root) = config.paths.devices().and_then(|devices| devices.root()) else { return };
     let path = first.file.path.as_path();
     let message = if fault.there {
-        tr!("{path} starts the kernel with {word}, which is not the root file system", path, word = first.text.as_str())
+        tr!("{path} boots the kernel with {word}, which is not the root file system", path, word = first.text.as_str())
     } else if fault.roots.is_empty() && fault.searches.is_empty() && first.text.starts_with("rd.") {
         tr!(
-            "{path} lets the initramfs wait for {word}, which no disk of this system has",
+            "{path} makes the initramfs wait for {word}, which is not on any disk of this system",
             path,
             word = first.text.as_str()
         )
     } else if fault.roots.is_empty() && !fault.searches.is_empty() {
-        tr!("{path} looks for the volume {value}, which no disk of this system has", path, value)
+        tr!("{path} looks for the volume {value}, which is not on any disk of this system", path, value)
     } else {
         tr!("{path} passes {word}, but no disk of this system has it", path, word = first.text.as_str())
     };
     let finding = found.add(severity, message);
     finding.at(&first.file, first.span()).label(tr!("the root is on {volume}", volume = root.name)).why(
         if stops_root {
-            tr!("the initramfs waits for the root in vain and stops in its own shell, or the kernel panics")
+            tr!("the initramfs waits for the root in vain and drops to its own shell, or the kernel panics")
         } else if fault.kernel_lost {
             tr!("GRUB finds no kernel to load")
         } else if fault.default {
-            tr!("GRUB prints an error and goes on with its own volume, where the kernel happens to be")
+            tr!("GRUB prints an error and continues with its own volume, where the kernel happens to be")
         } else {
             tr!("entries other than the default cannot be booted")
         },
@@ -225,13 +236,13 @@ fn report(facts: &Facts, config: &BootConfig, loader: &Loader, value: &str, faul
     match changes(facts, config, loader, value, fault) {
         Some((tag, changes)) if tag.is_empty() => {
             let word = first.text.as_str();
-            finding.repair(Risk::Safe, tr!("take {word} out", word), changes);
+            finding.repair(Risk::Safe, tr!("remove {word}", word), changes);
         }
         Some((tag, changes)) => {
-            finding.repair(Risk::Safe, tr!("write {tag} in its place", tag), changes);
+            finding.repair(Risk::Safe, tr!("replace it with {tag}", tag), changes);
         }
         None => {
-            finding.by_hand(tr!("write the volume that is right into {path}", path));
+            finding.by_hand(tr!("put the right volume into {path}", path));
         }
     }
 }

@@ -15,19 +15,31 @@ use crate::model::text::Text;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "Initramfs unpacking failed: …", then "VFS: Unable to mount root fs on unknown-block(0,0)" and a kernel
+    /// panic.
+    ///
     /// ## What it finds
-    /// An initramfs that is cut off, overwritten, full of zeros, no initramfs at all, without the program `/init`, or
-    /// compressed in a way that its kernel was not built to unpack. It is opened and read to its end, as the kernel does:
-    /// every archive in it, early microcode and the main part, by gzip, bzip2, lzma, xz, lzo, lz4 and zstd.
+    /// An initramfs that is truncated, overwritten, full of zeros, not an initramfs at all, without the program
+    /// `/init`, or compressed in a way that its kernel was not built to unpack. It is opened and read to its end, as
+    /// the kernel does: every archive in it, early microcode and the main part, compressed with gzip, bzip2, lzma, xz,
+    /// lzo, lz4 or zstd.
     ///
     /// ## Why it matters
-    /// A disk that was full, or a machine that was switched off, while an update packed it, leaves half of it. The kernel
-    /// says "Initramfs unpacking failed", has no drivers and no `/init`, and stops: "Unable to mount root fs".
+    /// A full disk, or a machine that was switched off during an update, leaves half of it. The kernel reports
+    /// "Initramfs unpacking failed", has no drivers and no `/init`, and stops: "Unable to mount root fs".
     ///
     /// ## What the repair does
-    /// Runs the target's own mkinitramfs, dracut, mkinitcpio or mkinitfs, without network and on a copy that is thrown
-    /// away, opens what it makes, and puts it in place when it is whole and has the drivers of the disk and of the root
-    /// file system. By hand, in a chroot: `update-initramfs -u -k VERSION` or `dracut --force --no-hostonly FILE VERSION`.
+    /// Runs the target's own mkinitramfs, dracut, mkinitcpio or mkinitfs, without a network and on a copy that is
+    /// thrown away, opens the result, and installs it when it is intact and has the drivers for the disk and the root
+    /// file system.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # in a chroot
+    /// update-initramfs -u -k VERSION
+    /// dracut --force --no-hostonly FILE VERSION
+    /// ```
     "initramfs-damaged", Boot, seed = ["B3", "B5"], proves = [Initramfs], "an initramfs cannot be unpacked"
 }
 
@@ -46,7 +58,10 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         let finding = found.add(severity, message);
         finding
             .at_path(&kernel.path)
-            .why(tr!("kernel {version} finds no drivers and no /init in it, cannot mount the root and stops", version))
+            .why(tr!(
+                "kernel {version} finds neither drivers nor /init in it, cannot mount the root and stops",
+                version
+            ))
             .detail("kernel", version)
             .detail("size", kernel.size);
         if kernel.is_default {
@@ -61,7 +76,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         match rebuild::offer(facts, version, &kernel.path) {
             Some((title, change)) => finding.repair(Risk::Safe, title, [change]),
             None => finding.by_hand(tr!(
-                "bring back the modules of kernel {version} and the program that packs its initramfs, then pack it again",
+                "restore the modules of kernel {version} and the program that builds its initramfs, then rebuild it",
                 version
             )),
         };
@@ -72,14 +87,14 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
 fn fault(facts: &Facts, kernel: &OfKernel, contents: &Contents) -> Option<Text> {
     let path = kernel.path.as_path();
     match contents.damage() {
-        Some(Damage::Blank) => return Some(tr!("{path} holds nothing but zeros", path)),
-        Some(Damage::Unknown(0)) => return Some(tr!("{path} is no initramfs", path)),
+        Some(Damage::Blank) => return Some(tr!("{path} contains nothing but zeros", path)),
+        Some(Damage::Unknown(0)) => return Some(tr!("{path} is not an initramfs", path)),
         Some(Damage::Unknown(at)) => {
             return Some(tr!("{path} is corrupt: there is no cpio archive at offset {at}", path, at));
         }
         Some(Damage::Truncated(_, how)) => {
             return Some(tr!(
-                "{path} is cut off: its {compression} archive has no end",
+                "{path} is truncated: its {compression} archive has no end",
                 path,
                 compression = how.name()
             ));

@@ -18,26 +18,36 @@ use crate::model::text::Text;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "ALERT! UUID=… does not exist", "dracut-initqueue timeout", "Warning: /dev/… does not exist", and the
+    /// shell of the initramfs.
+    ///
     /// ## What it finds
     /// An initramfs that lacks a module without which its kernel does not reach the root: the root's file system, the
-    /// device mapper or RAID below it, the driver of the disk, or one that these need (`modules.dep`); or that holds the
-    /// modules of another kernel. What is part of the kernel itself (`modules.builtin`) is not missed.
+    /// device mapper or RAID below it, the disk driver, or a module these need (`modules.dep`); or one with the modules
+    /// of another kernel. Modules that are built into the kernel itself (`modules.builtin`) are not required.
     ///
-    /// Which driver the disk needs is read from the running machine, and of a system that does not run from the names of
-    /// its disks and from its logs. Where they say that it is a guest of KVM, a disk driver of such guests must be there.
-    /// Where nothing tells, a missing `virtio_blk` is only a warning: it does not start on KVM, the usual cloud.
+    /// Which driver the disk needs is read from the running machine and, for a system that is not running, from the
+    /// names of its disks and from its logs. Where they show a KVM guest, a disk driver for such guests must be there.
+    /// Where nothing shows it, a missing `virtio_blk` is only a warning: the system does not boot on KVM, which most
+    /// clouds use.
     ///
     /// ## Why it matters
-    /// The kernel waits for the root device, gives up, and stops in the shell of the initramfs ("ALERT! UUID=… does not
-    /// exist", "dracut-initqueue timeout", "Warning: /dev/… does not exist"). So it goes after a move from other hardware
-    /// or another cloud, and with `MODULES=list` or `hostonly` made elsewhere.
+    /// The kernel waits for the root device, gives up, and stops in the shell of the initramfs. This happens after a
+    /// move from other hardware or another cloud, and with `MODULES=list` or `hostonly` images built elsewhere.
     ///
     /// ## What the repair does
-    /// As for `initramfs-damaged`: packs it again with the target's own program, with the drivers of every machine, and
-    /// takes it only when the missing ones are in it. By hand, in a chroot: `update-initramfs -u -k VERSION` with
-    /// `MODULES=most`, `dracut --force --no-hostonly --add-drivers "virtio_blk virtio_pci" FILE VERSION`, or
-    /// `mkinitrd -f --with=virtio_blk --with=virtio_pci FILE VERSION`.
-    "initramfs-lacks-drivers", Boot, seed = ["B3"], proves = [Initramfs], "an initramfs lacks drivers of the root's disk"
+    /// As for `initramfs-damaged`: rebuilds it with the target's own program, with the drivers for every machine, and
+    /// uses it only when it has the missing ones.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # in a chroot; for update-initramfs set MODULES=most first
+    /// update-initramfs -u -k VERSION
+    /// dracut --force --no-hostonly --add-drivers "virtio_blk virtio_pci" FILE VERSION
+    /// mkinitrd -f --with=virtio_blk --with=virtio_pci FILE VERSION
+    /// ```
+    "initramfs-lacks-drivers", Boot, seed = ["B3"], proves = [Initramfs], "an initramfs lacks drivers for the root disk"
 }
 
 /// Something that is lacking.
@@ -69,7 +79,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             }
             let path = format!("/lib/modules/{version}/modules.dep");
             found.could_not_tell(tr!(
-                "which drivers kernel {version} needs: {path} is missing or empty",
+                "which drivers kernel {version} needs is undetermined: {path} is missing or empty",
                 version,
                 path
             ));
@@ -92,7 +102,7 @@ fn report(facts: &Facts, found: &mut Findings, kernel: &OfKernel, contents: &Con
     }
     let other = contents.versions.iter().next().filter(|_| !contents.versions.contains(version));
     let message = match other {
-        Some(other) => tr!("the initramfs of kernel {version} holds the modules of kernel {other}", version, other),
+        Some(other) => tr!("the initramfs of kernel {version} contains the modules of kernel {other}", version, other),
         None => tr!("the initramfs of kernel {version} lacks {drivers}", version, drivers = names.join(", ")),
     };
     let severity = if kernel.is_default { worst.severity } else { Severity::Warning };
@@ -112,7 +122,7 @@ fn report(facts: &Facts, found: &mut Findings, kernel: &OfKernel, contents: &Con
     match rebuild::with_drivers(facts, version, &kernel.path, &names) {
         Some((title, change)) => finding.repair(risk, title, [change]),
         None => finding.by_hand(tr!(
-            "the target has no program that packs an initramfs: install initramfs-tools or dracut, then pack it again"
+            "the target has no program that builds an initramfs: install initramfs-tools or dracut, then rebuild it"
         )),
     };
 }
@@ -200,7 +210,7 @@ fn lacks_of_disk(platform: &Platform, kernel: &OfKernel, contents: &Contents) ->
     for (driver, clue) in &platform.certain {
         let names = lacking(&with_bus(driver));
         if !names.is_empty() {
-            let why = tr!("the kernel does not see the disk of the root: it needs {module}", module = *driver);
+            let why = tr!("the kernel does not see the root disk: it needs {module}", module = *driver);
             all.push(Lack { names, severity: Severity::Critical, why, clue: Some(clue.clone()) });
         }
     }
@@ -211,7 +221,7 @@ fn lacks_of_disk(platform: &Platform, kernel: &OfKernel, contents: &Contents) ->
     let seen: Vec<_> = platform.seen.iter().map(|(driver, clue)| (lacking(&with_bus(driver)), driver, clue)).collect();
     if let Some((names, driver, clue)) = seen.first() {
         if seen.iter().all(|(names, ..)| !names.is_empty()) {
-            let why = tr!("the kernel does not see the disk of the root: it needs {module}", module = **driver);
+            let why = tr!("the kernel does not see the root disk: it needs {module}", module = **driver);
             let clue = Some((*clue).clone());
             all.push(Lack { names: names.clone(), severity: Severity::Critical, why, clue });
         }
@@ -227,7 +237,7 @@ fn lacks_of_disk(platform: &Platform, kernel: &OfKernel, contents: &Contents) ->
             let is_complete = |driver: &'static str| kernel.knows(driver) && lacking(&with_bus(driver)).is_empty();
             if !usual.into_iter().any(is_complete) {
                 let why = tr!(
-                    "this is a guest of KVM, and the kernel does not see its disk without {module}",
+                    "this is a KVM guest, and the kernel does not see its disk without {module}",
                     module = "virtio_blk"
                 );
                 all.push(Lack { names, severity: Severity::Error, why, clue: Some(clue.clone()) });
@@ -235,7 +245,7 @@ fn lacks_of_disk(platform: &Platform, kernel: &OfKernel, contents: &Contents) ->
         }
         None if kernel.is_default => {
             let why = tr!(
-                "on KVM, the usual cloud, the kernel does not see a disk of virtio; nothing tells on what machine the target ran"
+                "on KVM, which most clouds use, the kernel does not see a virtio disk; nothing shows what kind of machine the target ran on"
             );
             all.push(Lack { names, severity: Severity::Warning, why, clue: None });
         }

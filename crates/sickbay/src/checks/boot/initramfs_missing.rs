@@ -15,18 +15,29 @@ use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: GRUB prints "error: file '/boot/initrd.img-…' not found", then the kernel panics with "VFS: Unable to
+    /// mount root fs".
+    ///
     /// ## What it finds
     /// An initramfs that the default entry names is missing or empty; or the default entry loads none although only an
-    /// initramfs can find what its `root=` names. What is in one is `initramfs-damaged`'s matter.
+    /// initramfs can find what its `root=` names. The content of the file is checked by `initramfs-damaged`.
     ///
     /// ## Why it matters
-    /// GRUB says "file not found" and starts the kernel all the same; without an initramfs the kernel panics: "VFS:
-    /// Unable to mount root fs".
+    /// GRUB reports "file not found" and boots the kernel anyway; without an initramfs the kernel panics: "VFS: Unable
+    /// to mount root fs".
     ///
     /// ## What the repair does
-    /// Makes the initramfs again with the target's own program, on a copy of the target, and takes it when it is whole and
-    /// holds the drivers that are needed; else takes the file of the same version from a donor; else makes the newest kernel
-    /// that is complete the default. By hand: boot the other kernel, then `update-initramfs -c -k VERSION` or `dracut -f --kver VERSION`.
+    /// Rebuilds the initramfs with the target's own program, on a copy of the target, and uses it when it is intact and
+    /// has the required drivers; otherwise copies the file of the same version from a donor; otherwise makes the newest
+    /// complete kernel the default.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # boot the other kernel, then
+    /// update-initramfs -c -k VERSION
+    /// dracut -f --kver VERSION
+    /// ```
     "initramfs-missing", Boot, seed = ["B5", "B4", "B8"], proves = [Initramfs], "the initramfs of the default entry is missing or empty"
 }
 
@@ -65,14 +76,14 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
                 _ => continue,
             };
             let what = state.words();
-            let finding = found.critical(tr!("{path}, the initramfs that boots by default, {what}", path, what));
+            let finding = found.critical(tr!("{path}, the initramfs of the default entry, {what}", path, what));
             finding
                 .at(&named.word.file, named.word.span())
                 .about(path)
                 .explains(path)
                 .why(match state {
-                    PartState::Missing => tr!("GRUB goes on without it after an error, and the kernel, with no drivers and no program to find its root with, panics"),
-                    _ => tr!("the kernel has no drivers and no program to find its root with, and panics"),
+                    PartState::Missing => tr!("GRUB reports an error and continues without it, and the kernel, with no drivers and no program to find its root, panics"),
+                    _ => tr!("the kernel has no drivers and no program to find its root, and panics"),
                 })
                 .stops(Stage::Initramfs);
             rebuild(facts, &kernels, entry, path, finding);
@@ -100,7 +111,7 @@ fn not_loaded(
     ));
     finding
         .at(&named.word.file, named.word.span())
-        .why(tr!("the kernel has no drivers and no program to find its root with, and panics"))
+        .why(tr!("the kernel has no drivers and no program to find its root, and panics"))
         .stops(Stage::Initramfs);
     let initramfs = kernel_of(facts, kernels, entry).and_then(|kernel| kernel.initramfs.clone());
     match initramfs {

@@ -15,22 +15,32 @@ use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "Enter runlevel:" or "INIT: No inittab file found", a machine that halts or reboots as soon as it has
+    /// booted, or a boot that ends without a login prompt.
+    ///
     /// ## What it finds
-    /// On a system with System V init an `/etc/inittab` without any entry, one that begins with runlevel 0 or 6, one that starts
-    /// no getty in the runlevel that it begins with, no `sysinit`, or a script that is not there; and a directory of links to
-    /// what is started (`/etc/rcS.d`, `/etc/rc2.d`) that is gone or empty.
+    /// On a system with SysV init: an `/etc/inittab` without any entries, with runlevel 0 or 6 as the default, with no
+    /// getty in the default runlevel, without `sysinit`, or with a script that does not exist; and a directory of start
+    /// links (`/etc/rcS.d`, `/etc/rc2.d`) that is gone or empty.
     ///
     /// ## Why it matters
-    /// init starts what this file lists and nothing else. Without entries it asks for a runlevel on the console and starts a bare
-    /// shell at best; with runlevel 0 or 6 the machine stops or restarts as soon as it has started; without a getty no terminal
-    /// asks for a name.
+    /// init starts what this file lists and nothing else. Without entries it asks for a runlevel on the console and
+    /// starts a bare shell at best; with runlevel 0 or 6 the machine halts or reboots as soon as it has booted; without
+    /// a getty no terminal shows a login prompt.
     ///
     /// ## What the repair does
-    /// Brings the file back from a donor or a package, or from the pattern in `/usr/share/sysvinit` that Debian's package
-    /// makes it of, with a getty on the serial console where the kernel is told to use one; writes the runlevel that full
-    /// multi-user mode has; adds a getty for tty1, or the line for `sysinit`; takes scripts from a package or the donor, and links
-    /// from the donor. By hand: `1:2345:respawn:/sbin/getty 38400 tty1`.
-    "inittab-broken", Boot, seed = ["B13"], proves = [Services], "inittab starts no system or no terminal"
+    /// Restores the file from a donor or a package, or from the template in `/usr/share/sysvinit` that Debian's package
+    /// builds it from, with a getty on the serial console where the kernel uses one; sets the runlevel of full
+    /// multi-user mode; adds a getty for tty1, or the `sysinit` line; restores scripts from a package or the donor, and
+    /// links from the donor.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # a getty in ROOT/etc/inittab
+    /// echo '1:2345:respawn:/sbin/getty 38400 tty1' >> ROOT/etc/inittab
+    /// ```
+    "inittab-broken", Boot, seed = ["B13"], proves = [Services], "inittab does not bring up the system or a terminal"
 }
 
 const PATH: &str = "/etc/inittab";
@@ -39,7 +49,7 @@ const PATTERN: &str = "/usr/share/sysvinit/inittab";
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     if facts.get::<System>()?.init != Init::SysV {
-        return Err(Skip::NotApplicable(tr!("System V init is not installed")));
+        return Err(Skip::NotApplicable(tr!("SysV init is not installed")));
     }
     let file = facts.required(PATH)?;
     let Some(first) = inittab::entries(&file.bytes).find(|entry| entry.action == "initdefault") else {
@@ -53,9 +63,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let Some(runlevel) = first.runlevels.iter().copied().max() else { return Ok(()) };
     if matches!(runlevel, b'0' | b'6') {
         let usual = if facts.root().exists("/etc/debian_version")? { "2" } else { "3" };
-        let ends = if runlevel == b'0' { tr!("stops") } else { tr!("restarts") };
+        let ends = if runlevel == b'0' { tr!("halts") } else { tr!("reboots") };
         found
-            .critical(tr!("the system begins with runlevel {level}", level = char::from(runlevel)))
+            .critical(tr!("the default runlevel is {level}", level = char::from(runlevel)))
             .at(&file, first.span)
             .why(tr!("in this runlevel the machine {ends}", ends))
             .stops(Stage::Services)
@@ -71,7 +81,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         return Ok(());
     }
     let finding = found.critical(tr!("no getty is started in runlevel {level}", level = char::from(runlevel)));
-    finding.at(&file, first.span).why(tr!("no terminal asks for a name")).stops(Stage::Services);
+    finding.at(&file, first.span).why(tr!("no terminal shows a login prompt")).stops(Stage::Services);
     match gettys(facts)? {
         Some(gettys) => {
             let mut text = file.bytes.to_vec();
@@ -82,7 +92,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             finding.repair(Risk::Safe, tr!("add a getty"), [Change::edit(&file, text)]);
         }
         None => {
-            finding.by_hand(tr!("reinstall the package of getty"));
+            finding.by_hand(tr!("reinstall the package that provides getty"));
         }
     }
     Ok(())
@@ -104,16 +114,16 @@ fn scripts(facts: &Facts, found: &mut Findings, file: &std::sync::Arc<SourceFile
             .at(file, entry.span)
             .explains(program)
             .about(program)
-            .why(tr!("the root stays read-only, and no service is started"))
+            .why(tr!("the root stays read-only, and no service starts"))
             .stops(Stage::Services);
         match restore(facts, program) {
             Some(restoration) => finding.repair(restoration.risk, restoration.title, restoration.changes),
-            None => finding.by_hand(tr!("reinstall the package that has {program}", program)),
+            None => finding.by_hand(tr!("reinstall the package that provides {program}", program)),
         };
     }
     if !starts.iter().any(is_sysinit) {
         let finding = found.critical(tr!("no line of inittab has the action sysinit"));
-        finding.at_path(PATH).why(tr!("the root stays read-only, and no service is started")).stops(Stage::Services);
+        finding.at_path(PATH).why(tr!("the root stays read-only, and no service starts")).stops(Stage::Services);
         let pattern = facts.file(PATTERN)?;
         let line = pattern
             .iter()
@@ -124,7 +134,7 @@ fn scripts(facts: &Facts, found: &mut Findings, file: &std::sync::Arc<SourceFile
                 let text = [line.text, b"\n", file.bytes.as_slice()].concat();
                 finding.repair(
                     Risk::Safe,
-                    tr!("add the line of {pattern}", pattern = PATTERN),
+                    tr!("add the line for {pattern}", pattern = PATTERN),
                     [Change::edit(file, text)],
                 );
             }
@@ -147,8 +157,8 @@ fn scripts(facts: &Facts, found: &mut Findings, file: &std::sync::Arc<SourceFile
         }
         let dir = dirs.iter().find(|dir| root.stat(dir).is_ok()).unwrap_or(&dirs[0]);
         let severity = if level == 'S' { Severity::Critical } else { Severity::Error };
-        let finding = found.add(severity, tr!("{dir} links to no script that is to be started", dir = dir.as_str()));
-        finding.at_path(dir).why(tr!("none of the services of this runlevel is started"));
+        let finding = found.add(severity, tr!("{dir} has no links to scripts to start", dir = dir.as_str()));
+        finding.at_path(dir).why(tr!("none of the services of this runlevel starts"));
         if severity == Severity::Critical {
             finding.stops(Stage::Services);
         }
@@ -158,14 +168,14 @@ fn scripts(facts: &Facts, found: &mut Findings, file: &std::sync::Arc<SourceFile
             let title = tr!("copy {path} from the donor", path = dir.as_str());
             finding.repair(Risk::Risky, title, [Change::copy_from_donor(dir)]);
         }
-        finding.by_hand(tr!("make the links again: insserv, update-rc.d NAME defaults, or chkconfig NAME on"));
+        finding.by_hand(tr!("recreate the links: insserv, update-rc.d NAME defaults, or chkconfig NAME on"));
     }
     Ok(())
 }
 
 fn empty(facts: &Facts, found: &mut Findings, file: &std::sync::Arc<SourceFile>) -> Verdict {
-    let finding = found.critical(tr!("{path} has no entry", path = PATH));
-    finding.at_path(PATH).why(tr!("init starts what this file lists, and nothing else")).stops(Stage::Services);
+    let finding = found.critical(tr!("{path} has no entries", path = PATH));
+    finding.at_path(PATH).why(tr!("init starts what this file lists and nothing else")).stops(Stage::Services);
     let pattern = facts.file(PATTERN)?.filter(|pattern| inittab::entries(&pattern.bytes).next().is_some());
     match (restore(facts, PATH), pattern) {
         (Some(restoration), _) => {
@@ -179,7 +189,7 @@ fn empty(facts: &Facts, found: &mut Findings, file: &std::sync::Arc<SourceFile>)
             {
                 text.extend_from_slice(format!("{line}\n").as_bytes());
             }
-            finding.repair(Risk::Safe, tr!("write {pattern} into it", pattern = PATTERN), [Change::edit(file, text)]);
+            finding.repair(Risk::Safe, tr!("add {pattern} to it", pattern = PATTERN), [Change::edit(file, text)]);
         }
         (None, None) => {
             finding.by_hand(tr!("copy it from a machine with the same release"));

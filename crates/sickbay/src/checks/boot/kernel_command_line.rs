@@ -14,22 +14,35 @@ use crate::model::text::Text;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: the machine boots to a shell or to "You are in rescue mode" on the console, without a network; or the
+    /// kernel panics for lack of a root or an init.
+    ///
     /// ## What it finds
-    /// Words of the default entry's kernel command line with which the system does not start as usual: `init=` that is a
-    /// shell or is not there; `single`, `rescue`, `emergency`, `rd.break`, `break`; `systemd.unit=` of a rescue mode or of
-    /// a unit that is not there; `systemd.mask=` of a unit on the way to a login; a `mem=` of less than 192 MiB; `hugepages=`
-    /// that leave too little memory; `module_blacklist=`, `modprobe.blacklist=` or `rd.driver.blacklist=` with a driver of the
-    /// root's disk or of the network; a `rootfstype=` that the root is not; no `root=` at all, or one that is misspelt.
+    /// Parameters on the default entry's kernel command line that prevent a normal boot: an `init=` that is a shell or
+    /// does not exist; `single`, `rescue`, `emergency`, `rd.break`, `break`; a `systemd.unit=` with a rescue mode or a
+    /// unit that does not exist; a `systemd.mask=` of a unit needed for a login; a `mem=` of less than 192 MiB; a
+    /// `hugepages=` that leaves too little memory; `module_blacklist=`, `modprobe.blacklist=` or `rd.driver.blacklist=`
+    /// with a driver for the root disk or the network; a `rootfstype=` other than the root's; no `root=` at all, or a
+    /// misspelled one.
     ///
     /// ## Why it matters
-    /// Such words are typed once to get in, and forgotten. The machine then starts to a shell on a console that nobody
-    /// sees, without network.
+    /// Such parameters are typed once to get in, and then forgotten. The machine boots to a shell without a network, on
+    /// a console that nobody sees.
     ///
     /// ## What the repair does
-    /// Takes out or corrects that one word, also in `/etc/default/grub` and `/etc/kernel/cmdline` from which the
-    /// configuration is made anew; all other words stay. Where the default is a rescue entry, the same kernel's
-    /// normal entry becomes the default. By hand: edit the word, and run `grub-mkconfig`, or `grubby --remove-args=`.
-    "kernel-command-line", Boot, seed = ["B8", "B13"], proves = [RootDevice], may_stop = [Init, Services], "the kernel is told something that stops a normal start"
+    /// Removes or corrects that one parameter, also in `/etc/default/grub` and `/etc/kernel/cmdline`, from which the
+    /// configuration is regenerated; all other parameters stay. Where the default is a rescue entry, the same kernel's
+    /// normal entry becomes the default.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # edit GRUB_CMDLINE_LINUX in /etc/default/grub, then
+    /// grub-mkconfig -o /boot/grub/grub.cfg
+    /// # Fedora, RHEL
+    /// grubby --update-kernel=ALL --remove-args=PARAMETER
+    /// ```
+    "kernel-command-line", Boot, seed = ["B8", "B13"], proves = [RootDevice], may_stop = [Init, Services], "the kernel command line prevents a normal boot"
 }
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
@@ -52,7 +65,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
                     finding.repair(Risk::Safe, title, changes);
                 }
                 None => {
-                    finding.by_hand(tr!("correct the word in {path}", path = stop.word.file.path.as_path()));
+                    finding.by_hand(tr!("correct the parameter in {path}", path = stop.word.file.path.as_path()));
                 }
             }
         }
@@ -102,8 +115,8 @@ fn changes(
     let word = stop.word.text.as_str();
     let title = match (stop.behind, stop.new.is_empty()) {
         (true, _) => tr!("add {new}", new = stop.new.as_str()),
-        (false, true) => tr!("take {word} out", word),
-        (false, false) => tr!("write {new} in the place of {word}", new = stop.new.as_str(), word),
+        (false, true) => tr!("remove {word}", word),
+        (false, false) => tr!("replace {word} with {new}", new = stop.new.as_str(), word),
     };
     Some((title, all))
 }

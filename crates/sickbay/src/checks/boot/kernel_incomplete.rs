@@ -11,19 +11,29 @@ use crate::model::repair::{Change, Risk};
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: a system that comes up without a network or without some of its file systems; "modprobe: FATAL: Module
+    /// … not found in directory /lib/modules/…".
+    ///
     /// ## What it finds
-    /// The modules of the kernel that boots by default are gone (`/lib/modules/VERSION`, or `modules.dep` in it); or a kernel
-    /// that does not boot by default lacks its file, its initramfs or its modules, or has an empty or damaged one.
+    /// The modules of the default kernel are gone (`/lib/modules/VERSION`, or `modules.dep` in it); or a kernel that is
+    /// not the default lacks its image, its initramfs or its modules, or has an empty or damaged one.
     ///
     /// ## Why it matters
-    /// Without modules the boot may end at a system without network, without further file systems, or without a screen. A
-    /// kernel that is not the default only matters when one wants to fall back on it.
+    /// Without modules the boot may end with a system that has no network, no other file systems, or no screen. A
+    /// kernel that is not the default only matters when you need it as a fallback.
     ///
     /// ## What the repair does
-    /// Takes the modules from a donor; where only `modules.dep` is missing, runs the target's own `depmod` on a copy of it; else
-    /// makes the newest complete kernel the default. By hand: `depmod VERSION`, or reinstall the kernel's package. For a kernel that is not the default nothing is
+    /// Copies the modules from a donor; where only `modules.dep` is missing, runs the target's own `depmod` on a copy
+    /// of it; otherwise makes the newest complete kernel the default. For a kernel that is not the default nothing is
     /// done: reinstall or remove its package.
-    "kernel-incomplete", Boot, seed = ["B5", "B4", "L6"], proves = [], "a kernel that is installed is not complete"
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # if only modules.dep is missing; otherwise reinstall the kernel's package
+    /// depmod -b ROOT VERSION
+    /// ```
+    "kernel-incomplete", Boot, seed = ["B5", "B4", "L6"], proves = [], "an installed kernel is incomplete"
 }
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
@@ -41,14 +51,14 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         defaults.push(kernel);
         let Some(modules) = kernel.modules.as_ref().filter(|modules| modules.state.is_bad()) else { continue };
         let finding = found.error(tr!(
-            "{path} of {version}, the kernel that boots by default, {what}",
+            "{path} of {version}, the default kernel, {what}",
             path = modules.path.as_path(),
             version = kernel.version.as_str(),
             what = modules.state.words()
         ));
         finding
             .at_path(&modules.path)
-            .why(tr!("no module can be loaded once the root is mounted: no network card, no further file system"));
+            .why(tr!("no module can be loaded once the root is mounted: no network card, no other file system"));
         let donor = crate::mend::restore::restore(facts, modules.path.join("modules.dep"));
         if let (Some(donor), PartState::Missing) = (donor, &modules.state)
             && facts.root().stat(&modules.path).is_err()
@@ -77,7 +87,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         let is_default = defaults.iter().any(|known| known.version == kernel.version);
         let Some(part) = kernel.parts().find(|part| part.state.is_bad()).filter(|_| !is_default) else { continue };
         let finding = found.note(tr!(
-            "{version}, which does not boot by default, is not complete: {path} {what}",
+            "{version}, which is not the default kernel, is incomplete: {path} {what}",
             version = kernel.version.as_str(),
             path = part.path.as_path(),
             what = part.state.words()
@@ -87,7 +97,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             .at_path(&part.path)
             .detail("version", kernel.version.clone())
             .detail("empty", empty)
-            .why(tr!("it cannot be fallen back on"))
+            .why(tr!("it cannot serve as a fallback"))
             .by_hand(tr!("reinstall its package, or remove it"));
     }
     Ok(())

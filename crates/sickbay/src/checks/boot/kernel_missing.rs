@@ -11,19 +11,29 @@ use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: GRUB prints "error: file '/boot/vmlinuz-…' not found" and "error: you need to load the kernel first",
+    /// then returns to its menu.
+    ///
     /// ## What it finds
-    /// The entry that boots by default names a kernel's file that is missing, is empty, ends before its own header says, or
-    /// is no kernel; also one that is named with or without `/boot` where it should be the other way, as when `/boot` became
-    /// a volume of its own.
+    /// The default entry names a kernel image that is missing, is empty, ends before the length in its own header, or
+    /// is not a kernel; also one that is named with or without `/boot` where it should be the other way around, as when
+    /// `/boot` became a volume of its own.
     ///
     /// ## Why it matters
-    /// GRUB says "file not found" and stays at its menu: it does not go on to the older kernel's entry by itself.
+    /// GRUB reports "file not found" and stays at its menu: it does not try the older kernel's entry by itself.
     ///
     /// ## What the repair does
-    /// Takes the file of the same version from a donor; else makes the newest kernel that is complete the default, by
-    /// `saved_entry` of grubenv or by `default` of the configuration, whichever this system goes by. By hand: choose the
-    /// older kernel in the menu, then reinstall the package of the damaged one.
-    "kernel-missing", Boot, seed = ["B5", "B4", "B8"], proves = [Kernel], "the kernel that boots by default is missing or damaged"
+    /// Copies the file of the same version from a donor; otherwise makes the newest complete kernel the default, with
+    /// `saved_entry` in grubenv or `default` in the configuration, whichever this system uses.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # choose the older kernel in the menu, then reinstall the damaged one
+    /// apt-get install --reinstall linux-image-VERSION
+    /// dnf reinstall kernel-core-VERSION
+    /// ```
+    "kernel-missing", Boot, seed = ["B5", "B4", "B8"], proves = [Kernel], "the default kernel is missing or damaged"
 }
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
@@ -58,18 +68,18 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             continue;
         }
         let what = state.words();
-        let finding = found.critical(tr!("{path}, the kernel that boots by default, {what}", path, what));
+        let finding = found.critical(tr!("{path}, the default kernel, {what}", path, what));
         finding
             .at(&named.word.file, named.word.span())
             .about(path)
             .explains(path)
-            .why(tr!("GRUB cannot load it and stays at its menu; it does not try the other entries by itself"))
+            .why(tr!("GRUB cannot load it and stays at its menu; it does not try other entries by itself"))
             .stops(Stage::Kernel);
         if let Some(kernel) = kernel_of(facts, &kernels, entry) {
             finding.detail("version", kernel.version.clone());
         }
         if let Some((prefix, changes)) = other_prefix(facts, &config, loader, entry, &kernels) {
-            finding.repair(Risk::Safe, tr!("name the files as they are on their volume: {prefix}", prefix), changes);
+            finding.repair(Risk::Safe, tr!("give the paths as they are on their volume: {prefix}", prefix), changes);
         }
         offer(facts, &config, &kernels, loader, path, finding);
     }

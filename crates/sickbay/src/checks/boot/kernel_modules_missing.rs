@@ -14,19 +14,29 @@ use crate::model::repair::Risk;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: the system boots but has no network card, firewall or container support; "modprobe: ERROR: could not
+    /// insert …: No such file or directory".
+    ///
     /// ## What it finds
-    /// Files of modules that `/lib/modules/VERSION/modules.dep` names and that are not there, for the kernel that starts by
-    /// default: all of them where the directory `kernel` was removed or a disk was copied in part, or single ones.
+    /// Module files that `/lib/modules/VERSION/modules.dep` lists and that do not exist, for the default kernel: all of
+    /// them where the directory `kernel` was removed or a disk was copied only in part, or single ones.
     ///
     /// ## Why it matters
-    /// The initramfs has modules of its own, so the root is mounted; then `modprobe` fails for everything else: no network
-    /// card, no further file system, no firewall, no containers. With a driver of the disk or of the root among them the
-    /// machine stops at the first initramfs that is packed without it.
+    /// The initramfs has modules of its own, so the root is mounted; after that `modprobe` fails for everything else:
+    /// no network card, no other file system, no firewall, no containers. If a driver for the disk or the root is among
+    /// them, the machine stops at the first initramfs that is built without it.
     ///
     /// ## What the repair does
-    /// Brings the files back from a donor, from a package that is kept on the target or given (`--package`), or with `--fetch`
-    /// from a mirror. By hand: reinstall the kernel's package; where files were removed on purpose, run `depmod VERSION`.
-    "kernel-modules-missing", Boot, seed = ["B5", "B3"], proves = [], "modules of the kernel are listed and not there"
+    /// Restores the files from a donor, from a package that is kept on the target or supplied (`--package`), or with
+    /// `--fetch` from a mirror.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # reinstall the kernel's package; if the files were removed on purpose
+    /// depmod -b ROOT VERSION
+    /// ```
+    "kernel-modules-missing", Boot, seed = ["B5", "B3"], proves = [], "kernel modules are listed but missing"
 }
 
 /// Modules without which a cloud's machine does not come back, or not to the network.
@@ -71,7 +81,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let finding = found.add(
         severity,
         tr!(
-            "{count} of the {total} modules of kernel {version} are missing, {few} among them",
+            "{count} of the {total} modules of kernel {version} {count?is|are} missing, including {few}",
             count,
             total,
             version,
@@ -89,14 +99,14 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         }
     }
     finding
-        .why(tr!("what needs them does not come up: a network card, a further file system, a firewall"))
+        .why(tr!("whatever needs them does not come up: a network card, another file system, a firewall"))
         .detail("missing", names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
     let (restoration, left) = restore_all(facts, &paths, Risk::Risky);
     if let Some(restoration) = restoration {
         finding.repair(restoration.risk, restoration.title, restoration.changes);
     }
     if !left.is_empty() {
-        finding.by_hand(tr!("reinstall the package of kernel {version}, or give it with --package", version));
+        finding.by_hand(tr!("reinstall the package of kernel {version}, or supply it with --package", version));
     }
     Ok(())
 }

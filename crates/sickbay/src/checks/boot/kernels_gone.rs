@@ -17,17 +17,27 @@ use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: GRUB's prompt or a menu whose entries all fail with "file not found"; `/boot` is empty.
+    ///
     /// ## What it finds
-    /// Kernels whose packages and modules are installed, while `/boot` holds the file of none of them and no boot
-    /// configuration names one: somebody has emptied `/boot`, or its file system was made anew.
+    /// Kernels whose packages and modules are installed, while `/boot` has none of their images and no boot
+    /// configuration names one: somebody emptied `/boot`, or its file system was recreated.
     ///
     /// ## Why it matters
-    /// There is nothing to start.
+    /// There is nothing to boot.
     ///
     /// ## What the repair does
-    /// Brings the newest kernel back from the copy that its package keeps beside the modules (`/lib/modules/VERSION/vmlinuz`), from
-    /// a donor or from a package file, and makes its initramfs with the target's own program on a copy of the target. The
-    /// boot configuration follows. By hand: reinstall the kernel's package in a chroot.
+    /// Restores the newest kernel from the copy that its package keeps with the modules
+    /// (`/lib/modules/VERSION/vmlinuz`), from a donor or from a package file, and builds its initramfs with the
+    /// target's own program on a copy of the target. The boot configuration follows.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # in a chroot
+    /// apt-get install --reinstall linux-image-VERSION
+    /// dnf reinstall kernel-core
+    /// ```
     "kernels-gone", Boot, seed = ["B5", "B10"], proves = [Kernel], "no kernel is left in /boot"
 }
 
@@ -57,10 +67,10 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let Some(newest) = versions.first() else { return Err(Skip::NotApplicable(tr!("no kernel is installed"))) };
 
     let image = PathBuf::from(format!("/boot/vmlinuz-{newest}"));
-    let finding = found.critical(tr!("/boot holds no kernel; installed: {versions}", versions = versions.join(", ")));
+    let finding = found.critical(tr!("/boot has no kernel; installed: {versions}", versions = versions.join(", ")));
     finding
         .at_path("/boot")
-        .why(tr!("there is nothing to start"))
+        .why(tr!("there is nothing to boot"))
         .detail("versions", versions.clone())
         .stops(Stage::Kernel);
     for version in &versions {
@@ -83,14 +93,14 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
                 rebuild.lent.extend(changes.iter().filter_map(|change| content(facts, change)));
             }
             changes.push(rebuild);
-            finding.repair(risk, tr!("bring kernel {version} back and make its initramfs", version = newest), changes);
+            finding.repair(risk, tr!("restore kernel {version} and build its initramfs", version = newest), changes);
         }
         (Some((risk, changes)), None) => {
-            finding.repair(risk, tr!("bring kernel {version} back", version = newest), changes);
+            finding.repair(risk, tr!("restore kernel {version}", version = newest), changes);
         }
         (None, _) => {
             finding.by_hand(tr!(
-                "reinstall the package of kernel {version} in a chroot, or give it with --package, or a donor with --donor",
+                "reinstall the package of kernel {version} in a chroot, or supply it with --package, or a donor with --donor",
                 version = newest
             ));
         }

@@ -16,31 +16,43 @@ use crate::model::repair::{Change, Risk};
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: the system boots to a login prompt on the console, but `ip link` shows only `lo`, and ssh does not
+    /// answer.
+    ///
     /// ## What it finds
-    /// Where logs or programs of the system say that it is a guest of KVM: a kernel, the one that starts by default, with neither
-    /// `virtio_net` in itself nor a module of that name, or whose module file, or one that it needs, is gone from
-    /// `/lib/modules`. Also a line of `modprobe.d` that keeps `virtio_net` from being loaded, unless it is another machine.
+    /// Where logs or programs of the system show that it is a KVM guest: a default kernel with neither a built-in
+    /// `virtio_net` nor a module of that name, or whose module file, or one that it needs, is gone from `/lib/modules`.
+    /// Also a line in `modprobe.d` that prevents `virtio_net` from being loaded, unless the system is from another kind
+    /// of machine.
     ///
     /// ## Why it matters
-    /// The system starts, without a network: ssh does not answer, and on most clouds that is the only way in.
+    /// The system boots without a network: ssh does not answer, and on most clouds that is the only way in.
     ///
     /// ## What the repair does
-    /// Makes a comment of the line of `modprobe.d`. A missing driver it does not bring: where the file was in a package, `package-file-missing` brings it back. By hand: install the
-    /// package with the rest of the modules (`linux-modules-extra-VERSION`, `kernel-modules`), or start another kernel.
-    "network-driver-missing", Boot, seed = ["C1"], proves = [], "the kernel has no driver for the network of a guest of KVM"
+    /// Comments out the line in `modprobe.d`. It does not supply a missing driver: where the file belongs to a package,
+    /// `package-file-missing` restores it.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # in a chroot, or boot another kernel
+    /// apt-get install linux-modules-extra-VERSION
+    /// dnf install kernel-modules
+    /// ```
+    "network-driver-missing", Boot, seed = ["C1"], proves = [], "the kernel has no network driver for a KVM guest"
 }
 
 const DRIVER: &str = "virtio_net";
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     if facts.is_host() {
-        return Err(Skip::NotApplicable(tr!("a running machine shows what it lacks itself")));
+        return Err(Skip::NotApplicable(tr!("a running machine shows by itself what it lacks")));
     }
     let platform = facts.get::<Platform>()?;
     let clue = match &platform.kind {
         Some((Kind::Kvm, clue)) => Some(clue),
         None => None,
-        Some((Kind::Other, _)) => return Err(Skip::NotApplicable(tr!("it is no guest of KVM"))),
+        Some((Kind::Other, _)) => return Err(Skip::NotApplicable(tr!("it is not a KVM guest"))),
     };
     let all = facts.get::<Initramfses>()?;
     let Some(kernel) = all.all.iter().find(|kernel| kernel.is_default) else { return Ok(()) };
@@ -53,7 +65,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let is_banned = banned(facts, found, clue)?;
     let Some(clue) = clue else {
         return if !is_banned {
-            Err(Skip::NotApplicable(tr!("nothing says that it is a guest of KVM")))
+            Err(Skip::NotApplicable(tr!("nothing indicates that it is a KVM guest")))
         } else {
             Ok(())
         };
@@ -72,8 +84,8 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     finding
         .at_path(gone.as_deref().unwrap_or(&dir))
         .evidence(clue.source.clone(), clue.words.clone())
-        .why(tr!("it starts without a network: ssh does not answer"))
-        .by_hand(tr!("install the package with the rest of this kernel's modules, or start another kernel"));
+        .why(tr!("it boots without a network: ssh does not answer"))
+        .by_hand(tr!("install the package with the rest of this kernel's modules, or boot another kernel"));
     Ok(())
 }
 
@@ -86,11 +98,11 @@ fn banned(facts: &Facts, found: &mut Findings, clue: Option<&Clue>) -> Result<bo
     for (file, ban) in modprobe.of(DRIVER) {
         let path = file.path.as_path();
         let severity = if clue.is_some() { Severity::Error } else { Severity::Warning };
-        let finding = found.add(severity, tr!("{path} keeps virtio_net from being loaded", path));
+        let finding = found.add(severity, tr!("{path} prevents virtio_net from being loaded", path));
         if let Some(clue) = clue {
             finding.evidence(clue.source.clone(), clue.words.clone());
         }
-        finding.at(file, ban.span).why(tr!("a guest of KVM starts without a network: ssh does not answer"));
+        finding.at(file, ban.span).why(tr!("a KVM guest boots without a network: ssh does not answer"));
         let title = tr!("comment out line {line} of {path}", line = ban.span.line, path);
         finding.repair(Risk::Safe, title, [Change::edit(file, with_comment(&file.bytes, ban.span.line))]);
     }

@@ -13,17 +13,28 @@ use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "Missing operating system", "No bootable device", GRUB's "error: no such partition", or a rescue system
+    /// in which the disk has no partitions.
+    ///
     /// ## What it finds
-    /// The first sector of a disk does not end in 55 AA, or lost the entry that protects a GPT; the first of the two
-    /// copies of a GPT is damaged; or the boot code starts the active partition and none is active.
+    /// The first sector of a disk does not end in 55 AA, or lost the entry that protects a GPT; the primary GPT is
+    /// damaged; or the boot code boots the active partition and none is active.
     ///
     /// ## Why it matters
-    /// A BIOS passes over a disk without 55 AA. Linux and GRUB read only the first copy of a GPT, and none without its
-    /// protection: they see a disk without partitions.
+    /// A BIOS skips a disk without 55 AA. Linux and GRUB read only the primary GPT, and none without its protective
+    /// entry: they see a disk without partitions.
     ///
     /// ## What the repair does
-    /// Writes 55 AA, the protection, or the first copy of the GPT as the backup at the end of the disk has it; or sets the
-    /// flag of the only partition that has a boot loader. By hand: `gdisk` (commands r, d, w), `sfdisk --activate`.
+    /// Writes 55 AA, the protective entry, or the primary GPT from the backup at the end of the disk; or sets the
+    /// active flag on the only partition that has a boot loader.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # gdisk: r (recovery), b (use backup header), c (use backup table), w (write)
+    /// gdisk /dev/DISK
+    /// sfdisk --activate /dev/DISK NUMBER
+    /// ```
     "partition-table-damaged", Boot, seed = ["B8"], proves = [PartitionTable], "the partition table cannot be read by firmware, GRUB or Linux"
 }
 
@@ -62,13 +73,13 @@ fn first_sector(disk: &Disk, index: usize, mbr: &[u8], table: Table, severity: S
     }
     let (message, why) = if at == 446 {
         (
-            tr!("the first sector of {disk} does not announce its GPT", disk = disk.name),
-            tr!("neither the firmware nor GRUB nor Linux then looks for the partitions"),
+            tr!("the first sector of {disk} does not announce the disk's GPT", disk = disk.name),
+            tr!("without that, neither the firmware nor GRUB nor Linux looks for the partitions"),
         )
     } else {
         (
             tr!("the first sector of {disk} does not end in 55 AA", disk = disk.name),
-            tr!("a BIOS does not start the disk, and Linux does not see its partitions"),
+            tr!("a BIOS does not boot the disk, and Linux does not see its partitions"),
         )
     };
     let finding = found.add(severity, message);
@@ -82,11 +93,11 @@ fn first_sector(disk: &Disk, index: usize, mbr: &[u8], table: Table, severity: S
     }
     // Partitions of an MBR beside a GPT: which of them is right, only a person knows.
     if at == 446 && !before.iter().take(64).all(|byte| *byte == 0) {
-        finding.by_hand(tr!("look at {disk} with gdisk: it holds an MBR and a GPT", disk = disk.name));
+        finding.by_hand(tr!("inspect {disk} with gdisk: it has both an MBR and a GPT", disk = disk.name));
         return;
     }
     let change = Change::WriteDisk { disk: index, offset: at as u64, before: before.to_vec(), after };
-    finding.repair(Risk::Safe, tr!("write the end of the first sector of {disk}", disk = disk.name), [change]);
+    finding.repair(Risk::Safe, tr!("rewrite the end of the first sector of {disk}", disk = disk.name), [change]);
 }
 
 /// The four entries of a protective MBR and 55 AA (UEFI specification, chapter 5.2.3).
@@ -118,11 +129,11 @@ fn first_copy(disk: &Disk, index: usize, severity: Severity, found: &mut Finding
         let Some((backup, entries)) = whole(last)? else { continue };
         let finding = found.add(
             severity,
-            tr!("the first copy of the GPT of {disk} is damaged; the backup at its end is whole", disk = disk.name),
+            tr!("the primary GPT of {disk} is damaged; the backup at the end of the disk is intact", disk = disk.name),
         );
         finding
             .at_device(disk.name.clone())
-            .why(tr!("Linux and GRUB read only the first copy: they see no partitions"))
+            .why(tr!("Linux and GRUB read only the primary GPT: they see no partitions"))
             .detail("disk", index);
         if severity == Severity::Critical {
             finding.stops(Stage::PartitionTable);
@@ -141,7 +152,7 @@ fn first_copy(disk: &Disk, index: usize, severity: Severity, found: &mut Finding
         } else {
             finding.repair(
                 Risk::Safe,
-                tr!("write the first copy of the GPT of {disk} from the backup", disk = disk.name),
+                tr!("restore the primary GPT of {disk} from the backup", disk = disk.name),
                 changes,
             );
         }
@@ -163,11 +174,11 @@ fn active(loader: &BootLoader, found: &mut Findings) {
         let severity = if uefi { Severity::Warning } else { Severity::Critical };
         let finding = found.add(
             severity,
-            tr!("no partition of {disk} is active, and its boot code starts the active one", disk = disk.name),
+            tr!("no partition of {disk} is active, and its boot code boots the active one", disk = disk.name),
         );
         finding
             .at_device(disk.name.clone())
-            .why(tr!("the machine stops with \"Missing operating system\" or without a word"))
+            .why(tr!("the machine stops with \"Missing operating system\" or without any message"))
             .detail("disk", disk.index);
         if !uefi {
             finding.stops(Stage::PartitionTable);

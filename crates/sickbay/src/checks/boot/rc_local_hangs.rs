@@ -18,22 +18,32 @@ use crate::model::text::Text;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "A start job is running for /etc/rc.local Compatibility (… / no limit)" and no login prompt on the
+    /// console, while ssh may work.
+    ///
     /// ## What it finds
-    /// An `/etc/rc.local` (`/etc/rc.d/rc.local`, SUSE's `boot.local`) that is run at every start and does not come to its end: a
-    /// loop without an end, `sleep infinity` or one of an hour and more, a program that stays in the foreground (`tail -f`,
-    /// `sshd -D`, `nginx -g 'daemon off;'`), `reboot`. Only what happens for sure counts: what is behind a condition
-    /// that cannot be told, in a function or in the background is no finding, nor is `read`, which has no input there.
+    /// An `/etc/rc.local` (`/etc/rc.d/rc.local`, SUSE's `boot.local`) that runs at every boot and does not finish: an
+    /// endless loop, `sleep infinity` or a sleep of an hour or more, a program that stays in the foreground (`tail -f`,
+    /// `sshd -D`, `nginx -g 'daemon off;'`), `reboot`. Only what is certain to happen counts: anything behind a
+    /// condition that cannot be evaluated, in a function or in the background is not a finding, nor is `read`, which
+    /// has no input there.
     ///
     /// ## Why it matters
-    /// systemd takes the script for started only when it ends, and waits for that without a limit (`Type=forking`,
-    /// `TimeoutSec=infinity`). The gettys of the consoles begin after it, so that no console ever asks for a name; sshd does not
-    /// wait for it. System V init and Upstart start no getty before the scripts of the runlevel are through.
+    /// systemd considers the script started only when it ends, and waits for that without a limit (`Type=forking`,
+    /// `TimeoutSec=infinity`). The consoles' gettys start after it, so no console ever shows a login prompt; sshd does
+    /// not wait for it. SysV init and Upstart start no getty before the runlevel's scripts are done.
     ///
     /// ## What the repair does
-    /// Puts an `&` behind a program that stays in the foreground; puts `:`, which does nothing, in the place of another
-    /// command, or a condition by which the loop does not begin. By hand: log in over ssh, or start with
-    /// `systemd.mask=rc-local.service` on the kernel's command line, and mend the script.
-    "rc-local-hangs", Boot, seed = ["B11"], proves = [], may_stop = [Services], "rc.local does not come to its end"
+    /// Appends `&` to a program that stays in the foreground; replaces another command with `:`, which does nothing, or
+    /// disables the loop with a condition.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # log in over ssh, or boot once with systemd.mask=rc-local.service on the kernel command line; then correct the script
+    /// vi ROOT/etc/rc.local
+    /// ```
+    "rc-local-hangs", Boot, seed = ["B11"], proves = [], may_stop = [Services], "rc.local never finishes"
 }
 
 /// Nobody waits that long for a login prompt.
@@ -55,11 +65,11 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         Init::SysV | Init::Upstart => by_scripts(facts),
         Init::Other | Init::None => None,
     };
-    let none = || Skip::NotApplicable(tr!("no rc.local is run at the start"));
+    let none = || Skip::NotApplicable(tr!("no rc.local is run at boot"));
     let started = started.ok_or_else(none)?;
     let file = facts.required(facts.root().canonical(&started.script)?)?;
     if !is_of_shell(&file, facts.get::<System>()?.init != Init::Systemd) {
-        return Err(Skip::NotApplicable(tr!("{path} is no script of a shell", path = started.script.as_path())));
+        return Err(Skip::NotApplicable(tr!("{path} is not a shell script", path = started.script.as_path())));
     }
     let script = unattended(facts, &file.path);
     if let Some(why) = script.untold {
@@ -75,9 +85,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         let stops = goes_down || started.consoles_wait;
         let finding = found.add(if stops { Severity::Critical } else { Severity::Error }, message);
         finding.at(&event.file, event.span).why(match (goes_down, started.consoles_wait) {
-            (true, _) => tr!("every start of the machine ends here"),
+            (true, _) => tr!("every boot ends here"),
             (false, true) => tr!("no console shows a login prompt before it ends; sshd does not wait for it"),
-            (false, false) => tr!("the start is never over: what comes after multi-user.target is not started"),
+            (false, false) => tr!("the boot never completes: whatever comes after multi-user.target is not started"),
         });
         if stops {
             finding.stops(Stage::Services);
@@ -86,18 +96,18 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         let behind =
             matches!(event.kind, EventKind::Serves(_)).then(|| shell::in_background(&event.file.bytes, event.span));
         if let (Some(text), true) = (behind.flatten(), event.one_line) {
-            let title = tr!("put the command of line {line} into the background", line);
+            let title = tr!("run the command at line {line} in the background", line);
             finding.repair(Risk::Safe, title, [Change::edit(&event.file, text)]);
         } else if event.one_line {
             let text = shell::without(&event.file.bytes, event.span);
-            let title = tr!("make the command of line {line} a comment", line);
+            let title = tr!("comment out the command at line {line}", line);
             finding.repair(Risk::Safe, title, [Change::edit(&event.file, text)]);
         } else if let Some((span, condition)) = event.passed {
             let text = shell::with(&event.file.bytes, span, condition);
             let title = tr!("disable the loop at line {line}", line);
             finding.repair(Risk::Safe, title, [Change::edit(&event.file, text)]);
         } else {
-            finding.by_hand(tr!("make comments of the lines of this command"));
+            finding.by_hand(tr!("comment out the lines of this command"));
         }
     }
     Ok(())
@@ -105,9 +115,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
 
 fn say(kind: &EventKind, path: &Path) -> Option<Text> {
     Some(match kind {
-        EventKind::Endless => tr!("{path} has a loop without an end", path),
-        EventKind::Serves(program) => tr!("{path} waits for {program}, which never ends", path, program),
-        EventKind::Sleeps(u64::MAX) => tr!("{path} sleeps for ever", path),
+        EventKind::Endless => tr!("{path} has an endless loop", path),
+        EventKind::Serves(program) => tr!("{path} waits for {program}, which never exits", path, program),
+        EventKind::Sleeps(u64::MAX) => tr!("{path} sleeps forever", path),
         EventKind::Sleeps(seconds) if *seconds >= TOO_LONG => tr!("{path} sleeps for {seconds} s", path, seconds),
         EventKind::Down => tr!("{path} shuts the machine down", path),
         _ => return None,

@@ -10,19 +10,29 @@ use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "systemd[1]: Failed to load SELinux policy. Freezing." and nothing after it.
+    ///
     /// ## What it finds
-    /// `/etc/selinux/config` with `SELINUX=enforcing` and a `SELINUXTYPE=` for which `/etc/selinux` has no policy (`disabled` or
-    /// a misspelt `targetd`, or a policy file that is gone or empty), and a `SELINUX=` that is none of enforcing, permissive
-    /// and disabled.
+    /// `/etc/selinux/config` with `SELINUX=enforcing` and a `SELINUXTYPE=` for which `/etc/selinux` has no policy
+    /// (`disabled` or a misspelled `targetd`, or a policy file that is gone or empty), and a `SELINUX=` that is not one
+    /// of enforcing, permissive and disabled.
     ///
     /// ## Why it matters
-    /// systemd says "Failed to load SELinux policy. Freezing." and stands still. A value of `SELINUX=` that is not known is
-    /// taken for permissive, which is hardly what was meant.
+    /// systemd prints "Failed to load SELinux policy. Freezing." and hangs. An unknown value of `SELINUX=` is treated
+    /// as permissive, which is hardly what was intended.
     ///
     /// ## What the repair does
-    /// Names the policy that is there, when there is only one. Among several, sets `SELINUX=permissive` and has all files
-    /// labelled again at the next boot (`/.autorelabel`). Where there is none at all, sets `SELINUX=disabled`, a risky repair: without a
-    /// policy a permissive system does not start either. It stays permissive: after that boot write `SELINUX=enforcing` again. By hand: correct the word, or reinstall selinux-policy-targeted.
+    /// Names the installed policy, when there is only one. With several, sets `SELINUX=permissive` and has all files
+    /// relabeled at the next boot (`/.autorelabel`). Where there is none at all, sets `SELINUX=disabled`, a risky
+    /// repair: without a policy a permissive system does not boot either. It stays permissive: after that boot set
+    /// `SELINUX=enforcing` again.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # correct the value in ROOT/etc/selinux/config, or in a chroot
+    /// dnf reinstall selinux-policy-targeted
+    /// ```
     "selinux-policy-missing", Boot, seed = ["B12", "D8"], proves = [], may_stop = [Init], "SELinux has no policy to load"
 }
 
@@ -31,11 +41,12 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let config = &selinux.config;
     match &selinux.written {
         Some((value, span)) if selinux.mode.is_none() => {
-            let finding = found.warning(tr!("SELINUX={value} is not known and taken for permissive", value));
-            finding.at(config, *span).why(tr!("SELinux forbids nothing, whatever was meant"));
+            let finding =
+                found.warning(tr!("SELINUX={value} is not a known value and is treated as permissive", value));
+            finding.at(config, *span).why(tr!("SELinux denies nothing, whatever was intended"));
             finding.repair(
                 Risk::Safe,
-                tr!("write permissive, as it is taken"),
+                tr!("write permissive, which is how it is treated"),
                 [Change::edit(config, with_word(config, *span, "permissive"))],
             );
         }
@@ -54,7 +65,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     finding.detail("policies", selinux.loadable.clone());
     if let ([only], Some(span)) = (selinux.loadable.as_slice(), span) {
         let change = Change::edit(config, with_word(config, *span, only));
-        finding.repair(Risk::Safe, tr!("write {policy}, the only policy that is there", policy = only), [change]);
+        finding.repair(Risk::Safe, tr!("write {policy}, the only policy installed", policy = only), [change]);
     }
     if selinux.loadable.is_empty() {
         // Without any policy permissive is no way out: systemd 252 then cannot label its own sockets, the journal's and

@@ -13,19 +13,29 @@ use crate::model::subject::Subject;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: the OOM killer during boot ("Out of memory: Killed process …"), services that fail, or a panic, right
+    /// after the sysctl settings are applied.
+    ///
     /// ## What it finds
-    /// `vm.nr_hugepages` in a sysctl file that reserves more than nine tenths of the machine's memory, or leaves less than
-    /// 256 MiB of it. The memory of a machine that does not run is read from its logs; where they do not tell, only a
-    /// reservation of a tebibyte or more is a finding. A database that has 60 % of the memory in huge pages is well.
+    /// A `vm.nr_hugepages` in a sysctl file that reserves more than nine tenths of the machine's memory, or leaves less
+    /// than 256 MiB of it. The memory size of a machine that is not running is read from its logs; where they do not
+    /// have it, only a reservation of a tebibyte or more is a finding. A database that has 60 % of memory in huge pages
+    /// is fine.
     ///
     /// ## Why it matters
-    /// What is reserved is taken at once and can be used for nothing else. The kernel takes as much as it can get; then
-    /// the programs that start next find no memory, the OOM killer ends them, and the boot stops or panics.
+    /// What is reserved is taken at once and cannot be used for anything else. The kernel takes as much as it can get;
+    /// then the programs that start next find no memory, the OOM killer ends them, and the boot stops or panics.
     ///
     /// ## What the repair does
-    /// Makes a comment of the line that wins, and of every line that would win after it and is as large. By hand:
-    /// comment the line, or lower it to what the database needs, at most some 70 % of the memory.
-    "sysctl-hugepages", Boot, seed = ["B11"], proves = [], may_stop = [Services], "huge pages leave no memory to start with"
+    /// Comments out the line that takes effect, and every line that would take effect after it and is as large.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # or lower it to what the database needs, at most about 70 % of memory
+    /// grep -rn nr_hugepages ROOT/etc/sysctl.conf ROOT/etc/sysctl.d
+    /// ```
+    "sysctl-hugepages", Boot, seed = ["B11"], proves = [], may_stop = [Services], "huge pages leave too little memory to boot"
 }
 
 const KEY: &str = "vm.nr_hugepages";
@@ -55,7 +65,11 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             && pages.saturating_mul(page) > 1 << 20
         {
             let reserved = size(pages.saturating_mul(page));
-            found.could_not_tell(tr!("whether {reserved} of huge pages are too many: {why}", reserved, why));
+            found.could_not_tell(tr!(
+                "whether {reserved} of huge pages is too much is undetermined: {why}",
+                reserved,
+                why
+            ));
         }
         return Ok(());
     }

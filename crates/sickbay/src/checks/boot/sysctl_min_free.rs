@@ -11,18 +11,28 @@ use crate::model::subject::Subject;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "fork: Cannot allocate memory" and the OOM killer while `free` shows gigabytes free, or a boot that
+    /// stops after the sysctl settings.
+    ///
     /// ## What it finds
-    /// `vm.min_free_kbytes` in a sysctl file that is more than a fifth of the machine's memory. The memory of a machine that
-    /// does not run is read from its logs; where they do not tell, only 8 GiB or more are a finding.
+    /// A `vm.min_free_kbytes` in a sysctl file that is more than a fifth of the machine's memory. The memory size of a
+    /// machine that is not running is read from its logs; where they do not have it, only 8 GiB or more is a finding.
     ///
     /// ## Why it matters
-    /// The kernel keeps this much free for itself and lets programs have only what is above it; its other watermarks are
-    /// larger still. "fork: Cannot allocate memory" and the OOM killer come while `free` shows plenty, and with nearly
-    /// all of the memory kept free the machine does not start at all.
+    /// The kernel keeps this much free for itself and gives programs only what is above it; its other watermarks are
+    /// even higher. "fork: Cannot allocate memory" and the OOM killer occur while `free` shows plenty, and with nearly
+    /// all memory kept free the machine does not boot at all.
     ///
     /// ## What the repair does
-    /// Makes a comment of the line that wins, and of every line that would win after it and is as large: the kernel then
-    /// chooses by itself. By hand: comment the line, or lower it to 1 % to 3 % of the memory.
+    /// Comments out the line that takes effect, and every line that would take effect after it and is as large: the
+    /// kernel then chooses a value itself.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # or lower it to 1 % to 3 % of memory
+    /// grep -rn min_free_kbytes ROOT/etc/sysctl.conf ROOT/etc/sysctl.d
+    /// ```
     "sysctl-min-free", Boot, seed = ["B11", "C17"], proves = [], may_stop = [Services], "the kernel keeps too much memory free"
 }
 
@@ -48,7 +58,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             && kept > 256 << 10
         {
             let kept = size(kept);
-            found.could_not_tell(tr!("whether {kept} kept free are too much: {why}", kept, why));
+            found.could_not_tell(tr!("whether keeping {kept} free is too much is undetermined: {why}", kept, why));
         }
         return Ok(());
     }

@@ -15,21 +15,31 @@ use crate::model::text::Text;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "fork: Resource temporarily unavailable", "Cannot allocate memory", "226/NAMESPACE" or "PTY allocation
+    /// request failed", at boot or at login, for root too.
+    ///
     /// ## What it finds
-    /// In a sysctl file: a limit with which no system starts (`kernel.threads-max` below 300, `user.max_mnt_namespaces` below 5),
-    /// or that is so low that a server meets it at once (`kernel.threads-max` and `kernel.pid_max` below 1000,
-    /// `user.max_mnt_namespaces` below 30, `kernel.pty.max` below 10); and `vm.overcommit_memory = 2` with so
-    /// small a `vm.overcommit_ratio` or `vm.overcommit_kbytes` that all programs together may ask for less than 192 MiB,
-    /// swap included.
+    /// In a sysctl file: a limit with which no system boots (`kernel.threads-max` below 300, `user.max_mnt_namespaces`
+    /// below 5), or one so low that a server reaches it at once (`kernel.threads-max` and `kernel.pid_max` below 1000,
+    /// `user.max_mnt_namespaces` below 30, `kernel.pty.max` below 10); and `vm.overcommit_memory = 2` with a
+    /// `vm.overcommit_ratio` or `vm.overcommit_kbytes` so small that all programs together may commit less than 192
+    /// MiB, swap included.
     ///
     /// ## Why it matters
-    /// The limits count for the whole machine, the kernel's own threads among them, and for root. udev, mount and sshd cannot
-    /// fork ("Resource temporarily unavailable", "Cannot allocate memory"): devices never come up, and the boot ends in
-    /// emergency mode or nowhere.
+    /// The limits apply to the whole machine, including the kernel's own threads, and to root. udev, mount and sshd
+    /// cannot fork ("Resource temporarily unavailable", "Cannot allocate memory"): devices never come up, and the boot
+    /// ends in emergency mode or nowhere.
     ///
     /// ## What the repair does
-    /// Makes comments of the lines that win, so that the kernel chooses by itself. By hand: the same.
-    "sysctl-too-low", Boot, seed = ["B11", "C16"], proves = [], may_stop = [Services], "a kernel parameter leaves too little to start with"
+    /// Comments out the lines that take effect, so that the kernel chooses values itself.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # find the lines, then comment them out
+    /// grep -rnE 'threads-max|pid_max|max_mnt_namespaces|pty.max|overcommit' ROOT/etc/sysctl.conf ROOT/etc/sysctl.d
+    /// ```
+    "sysctl-too-low", Boot, seed = ["B11", "C16"], proves = [], may_stop = [Services], "a kernel parameter leaves too little to boot with"
 }
 
 /// A limit of the whole machine.
@@ -60,13 +70,13 @@ const LIMITS: [Limit; 4] = [
         key: "kernel.pty.max",
         stops: 0,
         least: 10,
-        what: || tr!("terminals of ssh"),
+        what: || tr!("ssh terminals"),
         why: || tr!("a login over ssh gets no terminal: PTY allocation request failed"),
     },
 ];
 
 fn cannot_fork() -> Text {
-    tr!("the kernel's own threads count too: what starts next cannot fork")
+    tr!("the kernel's own threads count too: whatever starts next cannot fork")
 }
 
 /// What the programs of a small system ask for while it starts, in KiB.
@@ -82,7 +92,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         let lines = unbearable(&files, key, |value| value >= least);
         let Some((file, assignment, _)) = lines.first() else { continue };
         let severity = if value < stops { Severity::Critical } else { Severity::Warning };
-        let finding = found.add(severity, tr!("{key} allows no more than {value} {what}", key, value, what = what()));
+        let finding = found.add(severity, tr!("{key} allows only {value} {what}", key, value, what = what()));
         finding.at(file, assignment.span).why(why()).detail(key, value);
         if severity == Severity::Critical {
             finding.stops(Stage::Services);
@@ -123,7 +133,7 @@ fn overcommit(facts: &Facts, found: &mut Findings, files: &SysctlFiles) -> Verdi
     let Some(of_memory) = share(first) else {
         // Six percent of four gibibytes would do.
         if let (true, Err(Skip::Unknown(why) | Skip::NotApplicable(why))) = (*value < 6, memory) {
-            found.could_not_tell(tr!("how much {value} % of the memory are: {why}", value = *value, why));
+            found.could_not_tell(tr!("undetermined how much {value} % of memory is: {why}", value = *value, why));
         }
         return Ok(());
     };
@@ -144,11 +154,8 @@ fn overcommit(facts: &Facts, found: &mut Findings, files: &SysctlFiles) -> Verdi
     let too_low = |line: &Setting<'_>| share(line).is_some_and(|share| share.saturating_add(swap) < LEAST_COMMIT);
     let lines: Vec<Setting<'_>> = lines.iter().copied().take_while(too_low).collect();
     let key = assignment.key.to_string();
-    let message = tr!(
-        "{key} lets all programs together ask for {allowed} of memory",
-        key = key.as_str(),
-        allowed = size(allowed)
-    );
+    let message =
+        tr!("{key} limits all programs together to {allowed} of memory", key = key.as_str(), allowed = size(allowed));
     let finding = found
         .critical(message)
         .at(file, assignment.span)

@@ -24,27 +24,37 @@ use crate::model::text::Text;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "Unit … is masked", "Failed to start … not found", or a boot that ends without a login prompt, or with
+    /// ssh refusing connections.
+    ///
     /// ## What it finds
-    /// Units on the way to a login prompt that are masked (a link to `/dev/null`, or an empty file), missing, or left without
-    /// a command by a drop-in, or whose command is a program that is not there, or that read variables from a file which is gone
-    /// (`EnvironmentFile=` without a `-`): the targets of the boot, udev, the journal, D-Bus, logind, the consoles' getty where
-    /// none is left, and sshd. Containers mask some of these on purpose and are not judged.
+    /// Units needed for a login prompt that are masked (a link to `/dev/null`, or an empty file), missing, left without
+    /// a command by a drop-in, whose command is a program that does not exist, or that read their environment from a
+    /// file that does not exist (`EnvironmentFile=` without a `-`): the boot targets, udev, the journal, D-Bus, logind,
+    /// the consoles' getty where none is left, and sshd. Containers mask some of these on purpose and are not judged.
     ///
     /// ## Why it matters
-    /// What needs a masked unit is not started either: with `local-fs.target` or `basic.target` masked nothing is, with
-    /// `getty@.service` masked no console asks for a name, with `systemd-user-sessions.service` masked only root may log in.
+    /// Whatever needs a masked unit is not started either: with `local-fs.target` or `basic.target` masked, nothing is;
+    /// with `getty@.service` masked, no console shows a login prompt; with `systemd-user-sessions.service` masked, only
+    /// root can log in.
     ///
     /// ## What the repair does
-    /// Removes the mask, as `systemctl unmask` does; makes comments of the `ExecStart=` of drop-ins, so that the packaged command
-    /// counts again; brings the unit or the file with variables back from its package or a donor, or makes an empty file of
-    /// variables, with which the unit starts with its defaults. By hand: `systemctl --root=ROOT unmask UNIT`.
-    "unit-masked", Boot, seed = ["B13"], proves = [Services], "a unit on the way to a login prompt cannot be started"
+    /// Removes the mask, as `systemctl unmask` does; comments out the `ExecStart=` of drop-ins, so that the packaged
+    /// command applies again; restores the unit or the environment file from its package or a donor, or creates an
+    /// empty environment file, with which the unit starts with its defaults.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// systemctl --root=ROOT unmask UNIT
+    /// ```
+    "unit-masked", Boot, seed = ["B13"], proves = [Services], "a unit needed for a login prompt cannot start"
 }
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let units = facts.get::<Units>()?;
     if !has_kernel(facts.root()) {
-        return Err(Skip::NotApplicable(tr!("no kernel is installed: a container, which may mask what it likes")));
+        return Err(Skip::NotApplicable(tr!("no kernel is installed: a container, which may mask whatever it likes")));
     }
     // That it leads nowhere is `default-target-missing`'s matter.
     if units.get("default.target").is_none_or(|unit| unit.state == State::Missing) {
@@ -74,7 +84,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     consoles.extend((console.is_some() || !is_told).then_some(&serial.1));
     if screen_is_shut && !is_told && !all_shut(&consoles) {
         found.could_not_tell(tr!(
-            "no getty of the screen can be started; whether a serial console is meant instead is not known, for no boot entry tells the kernel's console="
+            "no getty can start on the screen; whether a serial console is meant instead is undetermined, because no boot entry has console= on the kernel command line"
         ));
     }
     if screen_is_shut && all_shut(&consoles) {
@@ -157,7 +167,7 @@ fn judge(facts: &Facts, found: &mut Findings, name: &str, unit: &Unit, severity:
     let finding = match &fault {
         Fault::Masked(path) => found.add(severity, tr!("{unit} is masked", unit = name)).at_path(path),
         Fault::Missing => found
-            .add(severity, tr!("{unit}, which is to be started, does not exist", unit = name))
+            .add(severity, tr!("{unit}, which should be started, does not exist", unit = name))
             .at_path(packaged(facts, name))
             .explains(packaged(facts, name)),
         Fault::NoCommand(file, span) => found
@@ -168,22 +178,22 @@ fn judge(facts: &Facts, found: &mut Findings, name: &str, unit: &Unit, severity:
             let real = path.parent().and_then(|dir| Some(facts.root().canonical(dir).ok()?.join(path.file_name()?)));
             let real = real.as_deref().unwrap_or(path);
             found
-                .add(severity, tr!("{unit} is to start {path}, which does not exist", unit = name, path))
+                .add(severity, tr!("{unit} is to run {path}, which does not exist", unit = name, path))
                 .at(file, *span)
                 .about(*path)
                 .about(real)
                 .explains(real)
         }
         Fault::NoVariables(file, span, path) => found
-            .add(severity, tr!("{unit} reads its variables from {path}, which is gone", unit = name, path))
+            .add(severity, tr!("{unit} reads its environment from {path}, which does not exist", unit = name, path))
             .at(file, *span)
             .about(*path),
     };
     finding.subject(Subject::Named(name.to_owned()));
     finding.detail("unit", name).why(match severity {
-        Severity::Critical => tr!("no login prompt is reached"),
-        Severity::Warning => tr!("no console asks for a name: ssh is the only way in"),
-        _ => tr!("what needs it does not start: logins fail or wait for it"),
+        Severity::Critical => tr!("the boot never reaches a login prompt"),
+        Severity::Warning => tr!("no console shows a login prompt: ssh is the only way in"),
+        _ => tr!("whatever needs it does not start: logins fail or wait for it"),
     });
     if severity == Severity::Critical {
         finding.stops(Stage::Services);
@@ -203,7 +213,7 @@ fn judge(facts: &Facts, found: &mut Findings, name: &str, unit: &Unit, severity:
                 };
                 finding.repair(Risk::Safe, title, masks.into_iter().map(|path| Change::Remove { path }));
             } else {
-                finding.by_hand(tr!("reinstall the package that has {path}", path));
+                finding.by_hand(tr!("reinstall the package that provides {path}", path));
             }
         }
         Fault::NoCommand(file, span) => {
@@ -224,7 +234,7 @@ fn judge(facts: &Facts, found: &mut Findings, name: &str, unit: &Unit, severity:
             if let Some(restoration) = restore(facts, packaged(facts, name)) {
                 finding.repair(restoration.risk, restoration.title, restoration.changes);
             } else {
-                finding.by_hand(tr!("reinstall the package that has {unit}", unit = name));
+                finding.by_hand(tr!("reinstall the package that provides {unit}", unit = name));
             }
         }
         Fault::NoVariables(_, _, path) => {
@@ -234,10 +244,10 @@ fn judge(facts: &Facts, found: &mut Findings, name: &str, unit: &Unit, severity:
             let dir = path.parent().filter(|dir| facts.root().metadata(dir).is_err());
             let changes =
                 dir.map(|dir| Change::make_dir(dir, 0o755)).into_iter().chain([Change::create(path, "", 0o644)]);
-            finding.repair(Risk::Safe, tr!("make {path} without a variable in it", path), changes);
+            finding.repair(Risk::Safe, tr!("create {path} with no variables in it", path), changes);
         }
         Fault::Masked(_) => {
-            finding.by_hand(tr!("reinstall the package that has {unit}", unit = name));
+            finding.by_hand(tr!("reinstall the package that provides {unit}", unit = name));
         }
     }
 }

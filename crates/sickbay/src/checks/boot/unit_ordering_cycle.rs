@@ -16,20 +16,29 @@ use crate::model::source::SourceFile;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "systemd[1]: …: Found ordering cycle on …" and "Job … deleted to break ordering cycle"; now and then
+    /// sshd, the network or a mount is missing after a boot.
+    ///
     /// ## What it finds
-    /// Units of the boot whose `After=` and `Before=`, with the dependencies that systemd adds by itself, form a ring: a
-    /// service ordered before `basic.target` that by default also waits for it, say. Rings through mounts that only fstab
-    /// names are not seen.
+    /// Units needed for the boot whose `After=` and `Before=`, with the dependencies that systemd adds by itself, form
+    /// a cycle: for example a service ordered before `basic.target` that by default also waits for it. Cycles through
+    /// mounts that only fstab names are not detected.
     ///
     /// ## Why it matters
-    /// systemd breaks the ring by not starting one of its units ("Found ordering cycle … Job deleted to break ordering
-    /// cycle"), and which one it is can change from boot to boot: now and then sshd, the network or a mount is missing.
+    /// systemd breaks the cycle by not starting one of its units, and which one that is can change from boot to boot:
+    /// now and then sshd, the network or a mount is missing.
     ///
     /// ## What the repair does
-    /// Takes the name out of the `After=` or `Before=` that somebody has written in `/etc`; whether that or another one was
-    /// wrong only its author knows, so it is risky. By hand: `systemd-analyze verify default.target`, and
-    /// `DefaultDependencies=no` for a unit that must run early.
-    "unit-ordering-cycle", Boot, seed = ["B13"], proves = [], "units wait for each other in a ring"
+    /// Removes the name from the `After=` or `Before=` that somebody wrote in `/etc`; whether that one or another was
+    /// wrong only its author knows, so this is risky.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # a unit that must run early needs DefaultDependencies=no
+    /// systemd-analyze verify default.target
+    /// ```
+    "unit-ordering-cycle", Boot, seed = ["B13"], proves = [], "units form an ordering cycle"
 }
 
 /// Why one unit waits for another.
@@ -58,15 +67,15 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         let written = |(file, _, _): &&(&Arc<SourceFile>, &Setting, &String)| file.path.starts_with("/etc");
         let culprit = lines.iter().find(written).or(lines.first());
         let names: Vec<&str> = ring.iter().chain(ring.first()).copied().collect();
-        let finding = found.error(tr!("these units wait for each other: {ring}", ring = names.join(" → ")));
+        let finding = found.error(tr!("these units form an ordering cycle: {ring}", ring = names.join(" → ")));
         finding
-            .why(tr!("systemd leaves one of them out at every boot, and not always the same one"))
+            .why(tr!("systemd drops one of them at every boot, and not always the same one"))
             .detail("units", ring.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
         let Some((file, setting, word)) = culprit else { continue };
         finding.at(file, setting.span);
         if file.path.starts_with("/etc") {
             let title = tr!(
-                "take {unit} out of line {line} of {path}",
+                "remove {unit} from line {line} of {path}",
                 unit = *word,
                 line = setting.span.line,
                 path = file.path.as_path()

@@ -21,22 +21,33 @@ use crate::model::subject::Subject;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "Permissions 0777 for '/etc/ssh/ssh_host_rsa_key' are too open", "sudo: /etc/sudoers is world
+    /// writable", "Authentication refused: bad ownership or modes".
+    ///
     /// ## What it finds
-    /// System directories and files that everybody may write (a `chmod 777` on `/`, `/etc` or `/usr`, often with `-R`),
-    /// password files that everybody may read, `/tmp` without its sticky bit, and such paths that do not belong to root.
+    /// System directories and files that are world-writable (a `chmod 777` on `/`, `/etc` or `/usr`, often with `-R`),
+    /// password files that are world-readable, `/tmp` without its sticky bit, and such paths that root does not own.
     ///
     /// ## Why it matters
-    /// Anybody on the machine becomes root by replacing a file. And the system notices: sshd, sudo, cron, logrotate,
-    /// systemd-tmpfiles and the key files of ssh refuse to work with such modes, so that logins fail while nothing else
-    /// seems wrong.
+    /// Anyone on the machine can become root by replacing a file. And the system notices: sshd, sudo, cron, logrotate,
+    /// systemd-tmpfiles and ssh's key files refuse to work with such modes, so logins fail while nothing else seems
+    /// wrong.
     ///
     /// ## What the repair does
-    /// Gives every such path the mode that rpm's database knows, that a package at hand brings (one in apt's cache or given
-    /// with `--package`) or that it has on the donor, else the one that the distributions ship: 0755 for directories and
-    /// programs, 0644 for files, 0640 or 0600 for password files, and their set-user-ID bits. When many paths are
-    /// open, all packaged files are looked at, below `/var` too, root's home, and everything that a donor has. By hand: `rpm --setperms -a` on RPM
-    /// systems; `chmod 755 / /etc /usr` and reinstalling the packages elsewhere.
-    "mode-too-open", Files, seed = ["B9"], proves = [], "everybody may write system files"
+    /// Gives every such path the mode recorded in rpm's database, the one in a package at hand (in apt's cache or
+    /// supplied with `--package`) or the one it has on the donor, otherwise the one that the distributions ship: 0755
+    /// for directories and programs, 0644 for files, 0640 or 0600 for password files, and their set-user-ID bits. When
+    /// many paths are too open, all packaged files are checked, below `/var` too, as well as root's home and everything
+    /// that a donor has.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// chmod 755 ROOT/ ROOT/etc ROOT/usr
+    /// # rpm systems; elsewhere reinstall the packages
+    /// rpm --root ROOT --setperms -a
+    /// ```
+    "mode-too-open", Files, seed = ["B9"], proves = [], "system files are writable by everyone"
 }
 
 /// Directories below which a writable directory is followed, as a recursive chmod would have gone.
@@ -95,7 +106,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             tr!("{first} has mode {mode}", first = first.as_path(), mode)
         } else {
             tr!(
-                "{first} has mode {mode}, and {others} more system {others?path is|paths are} as open",
+                "{first} has mode {mode}, and {others} more system {others?path is|paths are} just as open",
                 first = first.as_path(),
                 mode,
                 others = open.len() - 1
@@ -103,9 +114,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         };
         let finding = found.error(message);
         finding.why(if open.values().all(|(_, after)| after & 0o1000 != 0) {
-            tr!("anybody can rename and remove the files of others in it")
+            tr!("anyone can rename and remove other users' files in it")
         } else {
-            tr!("anybody can replace what root runs, and sshd, sudo and cron refuse to work with it")
+            tr!("anyone can replace what root runs, and sshd, sudo and cron refuse to work with it")
         });
         finding.subject(Subject::Named("modes".to_owned())).extent(open.len()).detail("paths", open.len());
         for (path, (metadata, _)) in open.iter().take(5) {
@@ -122,16 +133,16 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             .iter()
             .map(|(path, (metadata, after))| Change::Mode { path: path.clone(), before: metadata.mode, after: *after })
             .collect();
-        let title = tr!("give {count} {count?path its usual mode|paths their usual modes}", count = changes.len());
+        let title = tr!("restore the usual mode of {count} {count?path|paths}", count = changes.len());
         finding.repair(Risk::Safe, title, changes);
     }
     if let Some((first, metadata, after)) = owned.first() {
         let owner = format!("{}:{}", metadata.uid, metadata.gid);
         let finding = found.error(if *after == metadata.mode {
-            tr!("{path} belongs to user {owner} instead of root", path = first.as_path(), owner)
+            tr!("{path} is owned by user {owner} instead of root", path = first.as_path(), owner)
         } else {
             tr!(
-                "{path} belongs to user {owner} instead of root, and has mode {mode}",
+                "{path} is owned by user {owner} instead of root, and has mode {mode}",
                 path = first.as_path(),
                 owner,
                 mode = format!("{:04o}", metadata.mode)
@@ -154,16 +165,20 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
                 changes.push(Change::Mode { path: path.clone(), before: metadata.mode, after: *after });
             }
         }
-        finding.repair(Risk::Safe, tr!("give {count} {count?path|paths} back to root", count = owned.len()), changes);
+        finding.repair(
+            Risk::Safe,
+            tr!("give ownership of {count} {count?path|paths} back to root", count = owned.len()),
+            changes,
+        );
     }
     if let Some((first, metadata, _)) = readable.first() {
         let finding = found.error(tr!(
-            "{path} may be read by group {group}, which is none of the system's",
+            "{path} can be read by group {group}, which is not one of the system's groups",
             path = first.as_path(),
             group = metadata.gid
         ));
         finding.subject(Subject::Named("hashes".to_owned())).extent(readable.len());
-        finding.why(tr!("whoever reads the hashes can try passwords as fast as a machine can"));
+        finding.why(tr!("whoever reads the hashes can try passwords as fast as their hardware allows"));
         let mut changes = Vec::new();
         for (path, metadata, group) in &readable {
             finding.at_path(path);
@@ -172,7 +187,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         }
         finding.repair(
             Risk::Safe,
-            tr!("give {count} {count?path its usual group|paths their usual group}", count = changes.len()),
+            tr!("restore the usual group of {count} {count?path|paths}", count = changes.len()),
             changes,
         );
     }

@@ -9,18 +9,27 @@ use crate::model::repair::{Change, Risk};
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "I have no name!", "bash: /etc/profile: Permission denied", services that fail at boot, while root
+    /// notices nothing.
+    ///
     /// ## What it finds
-    /// System directories that others than root cannot enter, and files such as `/etc/passwd` that they cannot read: a
-    /// `chmod 700 /` or `chmod 600 /etc/passwd` by mistake, or an `umask` in an unpacked archive.
+    /// System directories that only root can enter, and files such as `/etc/passwd` that only root can read: a
+    /// `chmod 700 /` or `chmod 600 /etc/passwd` by mistake, or a strict `umask` when an archive was unpacked.
     ///
     /// ## Why it matters
-    /// root can still do everything, so all looks well; but sshd's unprivileged part, dbus, polkit, chrony and every user's shell
-    /// run as others: "I have no name!", "No such file or directory", services that fail at start.
+    /// root can still do everything, so all looks well; but sshd's unprivileged process, dbus, polkit, chrony and every
+    /// user's shell run as other users: "I have no name!", "No such file or directory", services that fail to start.
     ///
     /// ## What the repair does
-    /// Gives each path the mode that it has on the donor, else the one that the distributions ship. By hand:
-    /// `chmod 755 /`, `chmod 644 /etc/passwd`.
-    "mode-too-strict", Files, seed = ["B9"], proves = [], "others than root cannot use system files"
+    /// Gives each path the mode that it has on the donor, otherwise the one that the distributions ship.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// chmod 755 ROOT/
+    /// chmod 644 ROOT/etc/passwd
+    /// ```
+    "mode-too-strict", Files, seed = ["B9"], proves = [], "only root can use some system files"
 }
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
@@ -47,9 +56,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         let after = right_mode(facts, rule, &metadata);
         let (now, wanted) = (format!("{:04o}", metadata.mode), format!("{after:04o}"));
         found
-            .error(tr!("{path} has mode {now}, so that only some can use it", path = path.as_path(), now))
+            .error(tr!("{path} has mode {now}, which locks out users who need it", path = path.as_path(), now))
             .at_path(&path)
-            .why(tr!("services and shells of other users than root need it"))
+            .why(tr!("services and shells that run as other users than root need it"))
             .evidence(path.display().to_string(), format!("mode {:04o}", metadata.mode))
             .repair(
                 Risk::Safe,

@@ -16,21 +16,32 @@ use crate::model::text::Text;
 use crate::{check, tr};
 
 check! {
-    /// ## What it finds
-    /// dpkg: `/var/lib/dpkg/status` missing, empty or damaged, a list of files in `/var/lib/dpkg/info` that is cut off, or all of
-    /// those lists gone. rpm: a database (`rpmdb.sqlite`, `Packages.db` or `Packages`) that is missing, empty, or has pages or
-    /// entries that cannot be read.
+    /// ## Symptom
+    /// You see: "dpkg: error: parsing file '/var/lib/dpkg/status' near line …", "error: rpmdb: …", or a dnf that thinks
+    /// nothing is installed.
     ///
-    /// Leftovers of a process that was killed are no damage: locks, `__db.001`, a write-ahead log.
+    /// ## What it finds
+    /// dpkg: `/var/lib/dpkg/status` missing, empty or damaged, a file list in `/var/lib/dpkg/info` that is truncated,
+    /// or all of those lists gone. rpm: a database (`rpmdb.sqlite`, `Packages.db` or `Packages`) that is missing,
+    /// empty, or has pages or entries that cannot be read.
+    ///
+    /// Leftovers of a killed process are not damage: locks, `__db.001`, a write-ahead log.
     ///
     /// ## Why it matters
-    /// apt, dnf and yum refuse to install, update or remove anything. The system itself goes on running, until it needs a
+    /// apt, dnf and yum refuse to install, update or remove anything. The system itself keeps running, until it needs a
     /// security update.
     ///
     /// ## What the repair does
-    /// Takes the status file from the copy that dpkg keeps (`status-old`), or from the daily ones in `/var/backups`, if it knows
-    /// the packages whose lists are there. By hand: `cp /var/lib/dpkg/status-old /var/lib/dpkg/status`, then `apt-get -f
-    /// install`; for rpm a copy of the database, then `rpm --rebuilddb`.
+    /// Restores the status file from the copy that dpkg keeps (`status-old`), or from the daily ones in `/var/backups`,
+    /// if it covers the packages whose lists exist.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// cp /var/lib/dpkg/status-old /var/lib/dpkg/status
+    /// apt-get -f install
+    /// # rpm: make a copy of the database first
+    /// cp -a /var/lib/rpm /var/lib/rpm.copy && rpm --rebuilddb
+    /// ```
     "package-database-damaged", Files, seed = ["L9"], proves = [], "the package database is damaged"
 }
 
@@ -67,17 +78,17 @@ fn of_dpkg(facts: &Facts, found: &mut Findings) -> Verdict {
     let first_error = text.as_deref().and_then(dpkg::first_error);
     let message = match (&text, first_error) {
         // Images are built that have dpkg and no package.
-        _ if count == 0 && listed.is_empty() => return Err(Skip::NotApplicable(tr!("dpkg has installed no package"))),
+        _ if count == 0 && listed.is_empty() => return Err(Skip::NotApplicable(tr!("dpkg has no package installed"))),
         (None, _) => Some(tr!("{path} is missing", path)),
         (Some(text), _) if text.is_empty() => Some(tr!("{path} is empty", path)),
-        (Some(_), Some(line)) => Some(tr!("{path} is damaged from line {line} on", path, line)),
-        (Some(_), None) if count == 0 => Some(tr!("{path} holds no package", path)),
+        (Some(_), Some(line)) => Some(tr!("{path} is damaged from line {line} onward", path, line)),
+        (Some(_), None) if count == 0 => Some(tr!("{path} contains no packages", path)),
         _ => None,
     };
     if let Some(message) = message {
         let finding = found.error(message);
         finding.at_path(&path).explains(&path);
-        finding.why(tr!("apt and dpkg can install, update and remove nothing"));
+        finding.why(tr!("apt and dpkg cannot install, update or remove anything"));
         finding
             .evidence(path.display().to_string(), format!("{count} packages, {} lists in {DPKG}/info", listed.len()));
         offer_copy(facts, finding, text, &listed);
@@ -86,9 +97,9 @@ fn of_dpkg(facts: &Facts, found: &mut Findings) -> Verdict {
     if listed.is_empty() {
         let info = Path::new(DPKG).join("info");
         found
-            .error(tr!("{dir} holds no list of files: dpkg no longer knows which files its packages have", dir = info))
+            .error(tr!("{dir} has no file lists: dpkg no longer knows which files belong to its packages", dir = info))
             .at_path(Path::new(DPKG).join("info"))
-            .why(tr!("an update leaves old files behind, and nothing can be removed or verified"))
+            .why(tr!("updates leave old files behind, and nothing can be removed or verified"))
             .by_hand(tr!("restore it from a backup, or reinstall every package: apt-get install --reinstall"));
         return Ok(());
     }
@@ -97,10 +108,12 @@ fn of_dpkg(facts: &Facts, found: &mut Findings) -> Verdict {
     if let Some(first) = packages.damage.first() {
         let finding = match packages.damage.len() - 1 {
             0 => found.warning(first.clone()),
-            more => found.warning(tr!("{first}, and {more} more {more?package has|packages have} none", first, more)),
+            more => {
+                found.warning(tr!("{first} and {more} more {more?package|packages} have no file list", first, more))
+            }
         };
         finding.at_path(Path::new(DPKG).join("info"));
-        finding.why(tr!("an update leaves old files behind, and nothing can be removed or verified"));
+        finding.why(tr!("updates leave old files behind, and nothing can be removed or verified"));
         finding.by_hand(tr!("reinstall these packages: apt-get install --reinstall"));
     }
     Ok(())
@@ -113,11 +126,11 @@ fn lists(facts: &Facts, found: &mut Findings, packages: &Packages) {
         let Ok(list) = root.read(path) else { continue };
         let empty = list.is_empty();
         let finding = if empty {
-            let finding = found.warning(tr!("the list of files of {package} is empty", package = name));
-            finding.why(tr!("an update leaves old files behind, and nothing can be removed or verified"))
+            let finding = found.warning(tr!("the file list of {package} is empty", package = name));
+            finding.why(tr!("updates leave old files behind, and nothing can be removed or verified"))
         } else {
-            let finding = found.error(tr!("the list of files of {package} is cut off or damaged", package = name));
-            finding.why(tr!("dpkg refuses to work as long as it cannot read one of its lists"))
+            let finding = found.error(tr!("the file list of {package} is truncated or damaged", package = name));
+            finding.why(tr!("dpkg refuses to work as long as it cannot read one of its file lists"))
         };
         finding.at_path(path);
         let theirs = |root: &Root| {
@@ -136,9 +149,13 @@ fn lists(facts: &Facts, found: &mut Findings, packages: &Packages) {
             let end = list.rfind_byte(b'\n').map_or(0, |at| at + 1);
             let whole = list.get(..end).unwrap_or_default().to_vec();
             let file = SourceFile { path: path.clone(), bytes: list };
-            finding.repair(Risk::Risky, tr!("cut the list after its last whole line"), [Change::edit(&file, whole)]);
+            finding.repair(
+                Risk::Risky,
+                tr!("cut the file list after its last complete line"),
+                [Change::edit(&file, whole)],
+            );
         } else {
-            finding.by_hand(tr!("move the list away, then apt-get install --reinstall {package}", package = name));
+            finding.by_hand(tr!("move the file list away, then apt-get install --reinstall {package}", package = name));
         }
     }
 }
@@ -175,7 +192,7 @@ fn offer_copy(facts: &Facts, finding: &mut crate::model::finding::Finding, text:
         finding.repair(
             risk,
             tr!(
-                "take {path} from the copy {copy}, which knows {known} of {all} packages",
+                "restore {path} from the copy {copy}, which has {known} of {all} packages",
                 path = status(),
                 copy,
                 known,
@@ -185,22 +202,22 @@ fn offer_copy(facts: &Facts, finding: &mut crate::model::finding::Finding, text:
         );
         return;
     }
-    finding.by_hand(tr!("no copy of {path} can be used: restore it from a backup", path = status()));
+    finding.by_hand(tr!("no copy of {path} is usable: restore it from a backup", path = status()));
 }
 
 fn of_rpm(facts: &Facts, found: &mut Findings) -> Verdict {
     let root = facts.root();
     let by_hand: fn(PathBuf) -> Text =
-        |path| tr!("copy {path} away, then rpm --rebuilddb; if that fails, restore it from a backup", path);
+        |path| tr!("make a copy of {path}, then rpm --rebuilddb; if that fails, restore it from a backup", path);
     let Some(database) = find_rpm(root) else {
         if !uses_rpm(facts)? {
-            return Err(Skip::NotApplicable(tr!("there is no package database of dpkg or rpm")));
+            return Err(Skip::NotApplicable(tr!("there is no dpkg or rpm package database")));
         }
         let path = Path::new("/var/lib/rpm");
         found
-            .error(tr!("{path} holds no package database", path))
+            .error(tr!("{path} is not a package database", path))
             .at_path(path)
-            .why(tr!("dnf, yum and zypper take the system for one without any package"))
+            .why(tr!("to dnf, yum and zypper the system looks as if it had no packages"))
             .by_hand(tr!("restore it from a backup"));
         return Ok(());
     };
@@ -218,7 +235,7 @@ fn of_rpm(facts: &Facts, found: &mut Findings) -> Verdict {
         .error(message)
         .at_path(&database.path)
         .explains(&database.path)
-        .why(tr!("rpm, dnf and yum can install, update and remove nothing, or forget packages; {left} {left?package|packages} can still be read", left))
+        .why(tr!("rpm, dnf and yum cannot install, update or remove anything, or lose track of packages; {left} {left?package|packages} can still be read", left))
         .by_hand(by_hand(database.path));
     Ok(())
 }

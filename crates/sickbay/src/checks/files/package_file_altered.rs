@@ -9,23 +9,34 @@ use crate::model::repair::Risk;
 use crate::{check, tr};
 
 check! {
-    /// ## What it finds
-    /// The programs between power-on and a prompt, their libraries, and the modules of PAM and of the name service, where the
-    /// content has not the digest of the package database. With `--digests`, every packaged file. Configuration is
-    /// left out: it is there to be changed.
+    /// ## Symptom
+    /// You see: programs that crash with "Segmentation fault" or "Illegal instruction" for no apparent reason, or
+    /// nothing at all.
     ///
-    /// The time of the last change tells two cases apart. If it is that of the package, nobody wrote the file: the disk or
-    /// the memory damaged it. If it is later, somebody replaced the file: a build of one's own, a copy from another machine,
-    /// or an intruder.
+    /// ## What it finds
+    /// The programs needed between power-on and a login prompt, their libraries, and the PAM and name service modules,
+    /// where the content does not match the digest in the package database. With `--digests`, every packaged file.
+    /// Configuration is left out: it is there to be changed.
+    ///
+    /// The modification time tells two cases apart. If it is that of the package, nobody wrote to the file: the disk or
+    /// the memory damaged it. If it is later, somebody replaced the file: with a local build, a copy from another
+    /// machine, or as an intruder.
     ///
     /// ## Why it matters
-    /// A library with a few wrong bytes makes programs crash that nobody would connect with it. A replaced sshd or
+    /// A library with a few wrong bytes crashes programs that nobody would connect with it. A replaced sshd or
     /// pam_unix.so may let in whoever replaced it.
     ///
     /// ## What the repair does
-    /// Brings a damaged file back from a donor or a package of the same version. A file that somebody replaced is brought back
-    /// only with `--risky`. By hand: `debsums -s` or `rpm -Va`, then reinstall the package.
-    "package-file-altered", Files, seed = ["L9"], proves = [], "programs or libraries are not what their package brought"
+    /// Restores a damaged file from a donor or a package of the same version. A file that somebody replaced is restored
+    /// only with `--risky`.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # find the files, then reinstall their packages
+    /// debsums -s
+    /// rpm -Va
+    /// ```
+    "package-file-altered", Files, seed = ["L9"], proves = [], "programs or libraries differ from what their package installed"
 }
 
 /// Files of more packages than this changed together.
@@ -69,31 +80,31 @@ fn report(facts: &Facts, found: &mut Findings, packages: &Packages, files: &[&Pa
         (
             Severity::Note,
             match more {
-                0 => tr!("{path} was replaced: it is not the one of {package}", path, package = of),
+                0 => tr!("{path} was replaced: it is not the file from {package}", path, package = of),
                 _ => tr!(
-                    "{path} and {more} more {more?file|files} were replaced: they are not those of {package}",
+                    "{path} and {more} more {more?file|files} were replaced: they are not the files from {package}",
                     path,
                     more,
                     package = of
                 ),
             },
-            tr!("it was written after the package was installed: a build of one's own, or an intruder's"),
+            tr!("it was written after the package was installed: a local build, or an intruder"),
             Risk::Risky,
         )
     } else {
         (
             Severity::Error,
             match more {
-                0 => tr!("{path} is damaged: it is not what {package} brought", path, package = of),
+                0 => tr!("{path} is damaged: it is not what {package} installed", path, package = of),
                 _ => tr!(
-                    "{path} and {more} more {more?file|files} are damaged: they are not what {package} brought",
+                    "{path} and {more} more {more?file|files} are damaged: they are not what {package} installed",
                     path,
                     more,
                     package = of
                 ),
             },
             tr!(
-                "nobody has written it since it was installed, so the disk or the memory is at fault: look at the kernel's log"
+                "nothing has written to it since it was installed, so the disk or the memory is at fault: check the kernel log"
             ),
             Risk::Safe,
         )

@@ -9,19 +9,29 @@ use crate::model::repair::Risk;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "error while loading shared libraries: …: file too short", "Exec format error", or programs that do
+    /// nothing at all.
+    ///
     /// ## What it finds
-    /// Programs, libraries and configuration of the login that have no content although the package database says that they
-    /// must have some (rpm knows the size, dpkg the digest), and what is something else than the file that the package brought,
+    /// Programs, libraries and configuration needed for logins that are empty although the package database says they
+    /// must not be (rpm records the size, dpkg the digest), and anything that is not the file the package installed,
     /// such as a directory in its place.
     ///
     /// ## Why it matters
-    /// After a power loss, a full disk or a redirection gone wrong (`> file`), files are there by name and empty. A program then
-    /// does nothing and reports success; a library is "file too short".
+    /// After a power loss, a full disk or a redirection gone wrong (`> file`), files exist by name but are empty. An
+    /// empty program does nothing and reports success; an empty library is "file too short".
     ///
     /// ## What the repair does
-    /// Brings the content back from a donor, or from a package of the same version that the target has kept or that is given
-    /// with `--package`. By hand: `find /etc /lib64 /bin /sbin /usr/bin /usr/sbin -size 0`, then reinstall the packages.
-    "package-file-empty", Files, seed = ["L4"], proves = [], "files of a package are empty"
+    /// Restores the content from a donor, or from a package of the same version that the target has kept or that is
+    /// supplied with `--package`.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # then reinstall the packages of these files
+    /// find /etc /lib64 /bin /sbin /usr/bin /usr/sbin -size 0
+    /// ```
+    "package-file-empty", Files, seed = ["L4"], proves = [], "packaged files are empty"
 }
 
 /// Files of more packages than this lost their content together.
@@ -43,7 +53,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
                 let path = file.as_path();
                 let finding = found.error(tr!("{path} is {kind} instead of a file", path, kind = kind.to_string()));
                 point(finding, &packages, &[file]);
-                finding.by_hand(tr!("move what is there away, then run sickbay again"));
+                finding.by_hand(tr!("move what is there aside, then run sickbay again"));
             }
             _ => {}
         }
@@ -55,17 +65,17 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         let Some(first) = files.first() else { continue };
         let of = by_package(&packages, files.iter().copied());
         let message = if files.len() == 1 {
-            tr!("{path} of {package} is empty", path = first.as_path(), package = names(&of))
+            tr!("{path} from {package} is empty", path = first.as_path(), package = names(&of))
         } else {
             tr!(
-                "{path} and {more} more {more?file|files} of {package} are empty",
+                "{path} and {more} more {more?file|files} from {package} are empty",
                 path = first.as_path(),
                 more = files.len() - 1,
                 package = names(&of)
             )
         };
         let finding = found.add(Severity::Error, message);
-        finding.why(tr!("a program without content does nothing and reports success; a library cannot be loaded"));
+        finding.why(tr!("an empty program does nothing and reports success; an empty library cannot be loaded"));
         point(finding, &packages, &files);
         finding.subject(of_package(&of));
         offer(facts, finding, &packages, &files, Risk::Safe);

@@ -16,25 +16,35 @@ use crate::model::subject::Subject;
 use crate::{check, tr};
 
 check! {
-    /// ## What it finds
-    /// Programs, shared libraries, PAM modules and configuration of the login that the package database (dpkg or rpm) lists and
-    /// that are not there; also a directory of `/usr/lib`, `/usr/lib64` or `/usr/libexec` that is gone as a whole. What one
-    /// mistake took away is one finding: a directory, or the files of one package.
+    /// ## Symptom
+    /// You see: "command not found", "cannot open shared object file: No such file or directory", or "Authentication
+    /// failure" for everyone.
     ///
-    /// What is missing on purpose is no finding: documentation and translations, what dpkg's `path-exclude` or rpm's
-    /// `--excludedocs` left out, files marked `%ghost` or `missingok`, diverted files, kernels, caches, configuration that the
-    /// system starts without, and modules of languages that have package managers of their own.
+    /// ## What it finds
+    /// Programs, shared libraries, PAM modules and configuration needed for logins that the package database (dpkg or
+    /// rpm) lists and that do not exist; also a directory in `/usr/lib`, `/usr/lib64` or `/usr/libexec` that is gone as
+    /// a whole. What one mistake removed is one finding: a directory, or the files of one package.
+    ///
+    /// What is missing on purpose is not a finding: documentation and translations, what dpkg's `path-exclude` or rpm's
+    /// `--excludedocs` left out, files marked `%ghost` or `missingok`, diverted files, kernels, caches, configuration
+    /// that the system starts without, and modules of languages that have their own package managers.
     ///
     /// ## Why it matters
-    /// A file that is not there shows only when it is needed: at the next boot, at the next login. `/etc/pam.d/login` gone means
-    /// "Authentication failure" for everybody on the console.
+    /// A missing file shows only when it is needed: at the next boot, at the next login. A missing `/etc/pam.d/login`
+    /// means "Authentication failure" for everyone on the console.
     ///
     /// ## What the repair does
-    /// Brings the files back from a donor of the same release (`--donor ROOT`), from a package that apt, dnf, yum or zypper has
-    /// kept on the target, or from one that is given (`--package FILE`). The package must have the version that the target
-    /// has, and what comes back the digest that its database asks for. By hand: `apt-get install --reinstall PACKAGE`,
-    /// `dnf reinstall PACKAGE`, in a chroot if it does not boot.
-    "package-file-missing", Files, seed = ["L9"], proves = [], "files of a package are missing"
+    /// Restores the files from a donor of the same release (`--donor ROOT`), from a package that apt, dnf, yum or
+    /// zypper has kept on the target, or from one that is supplied (`--package FILE`). The package must have the
+    /// version that the target has, and the restored files must match the digests in its database.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # in a chroot if it does not boot
+    /// apt-get install --reinstall PACKAGE
+    /// dnf reinstall PACKAGE
+    /// ```
+    "package-file-missing", Files, seed = ["L9"], proves = [], "packaged files are missing"
 }
 
 /// When files of more packages than this are missing from one directory, it is the directory that something happened to.
@@ -68,22 +78,22 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         let Some(first) = files.first() else { continue };
         let message = match &cause {
             Cause::Gone(dir) => tr!(
-                "{dir} is gone, with {count} {count?file|files} of {packages}",
+                "{dir} is missing, with {count} {count?file|files} from {packages}",
                 dir = dir.as_path(),
                 count,
                 packages = of_packages
             ),
             Cause::From(dir) => tr!(
-                "{count} {count?file|files} of {packages} {count?is|are} missing from {dir}",
+                "{count} {count?file|files} from {packages} {count?is|are} missing in {dir}",
                 dir = dir.as_path(),
                 count,
                 packages = of_packages
             ),
             Cause::Package(_) if count == 1 => {
-                tr!("{path} of {package} is missing", path = first.as_path(), package = of_packages)
+                tr!("{path} from {package} is missing", path = first.as_path(), package = of_packages)
             }
             Cause::Package(_) => tr!(
-                "{path} and {more} more {more?file|files} of {package} are missing",
+                "{path} and {more} more {more?file|files} from {package} are missing",
                 path = first.as_path(),
                 more = count - 1,
                 package = of_packages
@@ -124,7 +134,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
                 }
             }
         }
-        finding.why(tr!("what needs them fails the next time it is started, or the next time somebody logs in"));
+        finding.why(tr!("whatever needs them fails the next time it is started, or the next time somebody logs in"));
         offer(facts, finding, &packages, &files, Risk::Safe);
     }
     if let Some(why) = &survey.untold {

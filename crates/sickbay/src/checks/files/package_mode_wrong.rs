@@ -18,29 +18,40 @@ use crate::model::subject::Subject;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "Permission denied" for programs that everyone should be able to run, services that fail with
+    /// "Permission denied", while root can do everything.
+    ///
     /// ## What it finds
-    /// The system given to somebody: packaged paths that belong to a user or a group that is no account of the system, or
-    /// so many to one that is, as after `chown -R` that went one directory too high; and many programs and libraries that only
-    /// root can use any more. They are counted, and told as one.
+    /// A system that was given away: packaged paths owned by a user or group that is not an account of the system, or a
+    /// great many owned by one that is, as after a `chown -R` one directory too high; and many programs and libraries
+    /// that only root can still use. They are counted, and reported as one.
     ///
-    /// On systems of rpm, whose database knows mode and owner of every file, also: programs that nobody may execute any more,
-    /// libraries and their directories that others than root cannot read, programs and libraries that belong to another
-    /// user than the package says, and many modes that changed at once.
+    /// On rpm systems, whose database records mode and owner of every file, also: programs that nobody can execute any
+    /// more, libraries and their directories that only root can read, programs and libraries owned by a user other than
+    /// the package says, and many modes that changed at once.
     ///
-    /// A program that an administrator made unusable for ordinary users, or took the set-user-ID bit from, is no finding; nor is
-    /// configuration. What everybody may write is `mode-too-open`'s to say, su and sudo are `setuid-lost`'s.
+    /// A program that an administrator closed to ordinary users, or stripped of its set-user-ID bit, is not a finding;
+    /// nor is configuration. World-writable files are covered by `mode-too-open`, su and sudo by `setuid-lost`.
     ///
     /// ## Why it matters
-    /// A `chmod -R` or `chown -R` that went one directory too high, or a copy without attributes, leaves a system that works
-    /// for root and fails for every service; and whoever owns a program or a library that root uses is root.
+    /// A `chmod -R` or `chown -R` one directory too high, or a copy without attributes, leaves a system that works for
+    /// root and fails for every service; and whoever owns a program or a library that root uses is root.
     ///
     /// ## What the repair does
-    /// Gives every file of every package the owner and the mode that rpm's database has for it, wherever they differ, set-user-ID
-    /// bits included. dpkg's database has none: there every path gets the owner that `dpkg-statoverride`, tmpfiles.d, or the
-    /// same package on the donor gives it, or that the distribution's scripts set, else root, and the set-user-ID and
-    /// set-group-ID bits that chown(2) took away. What lies beside them in directories of the system is given back, too;
-    /// homes, `/srv`, `/opt`, and data below `/var` that a service made are left as they are. By hand: `rpm --setugids -a; rpm
-    /// --setperms -a`, in this order.
+    /// Gives every file of every package the owner and the mode recorded in rpm's database, wherever they differ,
+    /// set-user-ID bits included. dpkg's database has none: there every path gets the owner that `dpkg-statoverride`,
+    /// tmpfiles.d or the same package on the donor gives it, or that the distribution's scripts set, otherwise root,
+    /// and the set-user-ID and set-group-ID bits that chown(2) cleared. Whatever lies next to them in system
+    /// directories is given back too; home directories, `/srv`, `/opt`, and data below `/var` that a service created
+    /// stay as they are.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # rpm systems, in this order
+    /// rpm --root ROOT --setugids -a
+    /// rpm --root ROOT --setperms -a
+    /// ```
     "package-mode-wrong", Files, seed = ["B9"], proves = [], "packaged files have wrong modes or owners"
 }
 
@@ -100,17 +111,17 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         let (path, more) = (first.as_path(), files.len() - 1);
         let what = if by_owner { format!("{}:{}", now.uid, now.gid) } else { format!("{:04o}", now.mode) };
         let message = match (by_owner, more) {
-            (true, 0) => tr!("{path} of {package} belongs to {owner}", path, package = of, owner = what),
+            (true, 0) => tr!("{path} from {package} is owned by {owner}", path, package = of, owner = what),
             (true, _) => tr!(
-                "{path} belongs to {owner}, and {more} more {more?file|files} of {package} {more?has a wrong owner|have wrong owners}",
+                "{path} is owned by {owner}, and {more} more {more?file|files} from {package} {more?has the wrong owner|have the wrong owner}",
                 path,
                 owner = what,
                 more,
                 package = of
             ),
-            (false, 0) => tr!("{path} of {package} has mode {mode}", path, package = of, mode = what),
+            (false, 0) => tr!("{path} from {package} has mode {mode}", path, package = of, mode = what),
             (false, _) => tr!(
-                "{path} has mode {mode}, and {more} more {more?file|files} of {package} {more?has a wrong mode|have wrong modes}",
+                "{path} has mode {mode}, and {more} more {more?file|files} from {package} {more?has the wrong mode|have the wrong mode}",
                 path,
                 mode = what,
                 more,
@@ -120,9 +131,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         let needed = more + 1 >= MANY || files.iter().any(|file| basic.contains(&file.package));
         let finding = found.add(if needed { Severity::Error } else { Severity::Warning }, message);
         finding.why(if by_owner {
-            tr!("that user can replace what root runs, and services refuse files that are not root's")
+            tr!("that user can replace what root runs, and services reject files that root does not own")
         } else {
-            tr!("root can still use everything, services and users cannot")
+            tr!("root can still use everything; services and users cannot")
         });
         point(finding, &packages, &files);
         finding.subject(Subject::Named(if by_owner { "owners" } else { "modes" }.to_owned()));
@@ -133,7 +144,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         }
         let changes = if more == 0 { changes_of(first, &now) } else { all_changes(facts, &packages, by_owner) };
         let title = tr!(
-            "give {count} {count?path|paths} the mode and owner of {count?its package|their packages}",
+            "restore the mode and owner of {count} {count?path|paths} from {count?its package|their packages}",
             count = paths(&changes)
         );
         finding.repair(Risk::Safe, title, changes);
@@ -146,8 +157,8 @@ fn tell_given_away(facts: &Facts, found: &mut Findings, owners: &Owners) {
     let Some(first) = owners.packaged.first() else { return };
     let to = whose(facts, first, owners);
     let count = owners.packaged.len();
-    let finding = found.error(tr!("{count} packaged paths belong to {owner}", count, owner = to));
-    finding.why(tr!("that user can replace what root runs, and services refuse files that are not root's"));
+    let finding = found.error(tr!("{count} packaged paths are owned by {owner}", count, owner = to));
+    finding.why(tr!("that user can replace what root runs, and services reject files that root does not own"));
     finding.subject(Subject::Named("given away".to_owned())).extent(count);
     finding.detail("paths", count).detail("besides", owners.besides.len());
     let programs = owners.packaged.iter().filter(|taken| needs_setuid(&taken.path));
@@ -169,12 +180,12 @@ fn tell_given_away(facts: &Facts, found: &mut Findings, owners: &Owners) {
     if !unknown.is_empty() {
         let paths: Vec<String> = unknown.iter().take(SAMPLES).map(|path| path.display().to_string()).collect();
         finding.note(tr!(
-            "left alone, since it is not known whose {count?it was|they were}: {count} {count?path|paths}, with all that is inside: {paths}",
+            "left alone, because the former owner is unknown: {count} {count?path|paths}, with everything inside: {paths}",
             count = unknown.len(),
             paths = paths.join(" ")
         ));
     }
-    finding.note(tr!("homes and what is in /srv, /opt, /mnt and /media are left alone, too"));
+    finding.note(tr!("home directories and everything in /srv, /opt, /mnt and /media are also left alone"));
     let mut changes = Vec::new();
     for taken in owners.all() {
         changes.extend(changes_back(facts, taken));
@@ -189,7 +200,7 @@ fn tell_closed(facts: &Facts, found: &mut Findings, packages: &Packages, survey:
     let files: Vec<&PackagedFile> = closed().map(|(file, _)| file).collect();
     let Some((first, now)) = closed().next() else { return };
     let message = tr!(
-        "{path} has mode {mode}, and {more} more {more?file|files} of {package} {more?has a wrong mode|have wrong modes}",
+        "{path} has mode {mode}, and {more} more {more?file|files} from {package} {more?has the wrong mode|have the wrong mode}",
         path = first.as_path(),
         mode = format!("{:04o}", now.mode),
         more = files.len() - 1,
@@ -197,7 +208,7 @@ fn tell_closed(facts: &Facts, found: &mut Findings, packages: &Packages, survey:
     );
     let finding = found.error(message);
     finding.subject(Subject::Named("closed".to_owned())).extent(files.len());
-    finding.why(tr!("root can still use everything, services and users cannot"));
+    finding.why(tr!("root can still use everything; services and users cannot"));
     point(finding, packages, &files);
     for file in files.iter().filter(|file| needs_setuid(file.as_path())) {
         finding.explains(file.as_path());
@@ -221,7 +232,7 @@ fn tell_closed(facts: &Facts, found: &mut Findings, packages: &Packages, survey:
         }
     }
     let title = tr!(
-        "give {count} {count?path|paths} the mode and owner of {count?its package|their packages}",
+        "restore the mode and owner of {count} {count?path|paths} from {count?its package|their packages}",
         count = paths(&changes)
     );
     finding.repair(Risk::Safe, title, changes);
@@ -234,10 +245,10 @@ fn tell_some(facts: &Facts, found: &mut Findings, packages: &Packages, some: &[&
     let package = packages.file(path).and_then(|file| packages.package(file));
     let package = package.map(|package| package.name.to_string()).unwrap_or_default();
     let finding = found.error(match some.len() {
-        1 => tr!("{path} of {package} belongs to {owner}", path, package, owner),
-        count => tr!("{count} packaged paths belong to {owner}", count, owner),
+        1 => tr!("{path} from {package} is owned by {owner}", path, package, owner),
+        count => tr!("{count} packaged paths are owned by {owner}", count, owner),
     });
-    finding.why(tr!("that user can replace what root runs, and services refuse files that are not root's"));
+    finding.why(tr!("that user can replace what root runs, and services reject files that root does not own"));
     finding.subject(Subject::Named("given away".to_owned())).extent(some.len());
     for taken in some {
         finding.at_path(&taken.path);

@@ -12,17 +12,28 @@ use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "ERROR: ld.so: object '…' from /etc/ld.so.preload cannot be preloaded" from every command, or "Bus
+    /// error" and a panic when init dies.
+    ///
     /// ## What it finds
-    /// A library in `/etc/ld.so.preload` that is not there, is no ELF file, or is cut off.
+    /// A library in `/etc/ld.so.preload` that does not exist, is not an ELF file, or is truncated.
     ///
     /// ## Why it matters
-    /// ld.so loads these into every program, and for one that it cannot load every program says "ERROR: ld.so: object '…'
-    /// from /etc/ld.so.preload cannot be preloaded". One that is cut off it loads: every program, init too, then dies of a
-    /// bus error. Scripts that read what programs say go wrong, and so do tools that copy
-    /// files over ssh. An agent that was removed leaves such a line, and so does an intruder whose library was cleaned away.
+    /// ld.so loads these into every program, and for one that it cannot load every program prints "ERROR: ld.so: object
+    /// '…' from /etc/ld.so.preload cannot be preloaded". A truncated one it does load: every program, init included,
+    /// then dies of a bus error. Scripts that parse the output of programs go wrong, and so do tools that copy files
+    /// over ssh. A removed agent leaves such a line behind, and so does an intruder whose library was cleaned away.
     ///
     /// ## What the repair does
-    /// Takes the name out. By hand: edit the file; where you know nothing of such a library, ask how it came there.
+    /// Removes the name.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # if you do not recognize the library, find out how it got there
+    /// cat ROOT/etc/ld.so.preload
+    /// sed -i '\|PATH-OF-LIBRARY|d' ROOT/etc/ld.so.preload
+    /// ```
     "preloaded-library-missing", Files, seed = ["C2", "L3"], proves = [], may_stop = [Init, Shell, PamLogin, Sshd], "/etc/ld.so.preload lists a library that cannot be loaded"
 }
 
@@ -43,12 +54,12 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
                 Body::Elf(_) => continue,
                 Body::Unknown(why) => return Err(Skip::Unknown(why.clone())),
                 Body::Broken(Fault::Missing | Fault::Dangling(_)) => {
-                    (tr!("{path}, which every program is to load, does not exist", path = path.as_path()), false)
+                    (tr!("{path}, which every program has to load, does not exist", path = path.as_path()), false)
                 }
                 // ld.so maps it without a look at its length.
                 Body::Broken(Fault::CutOff { size, wanted }) => (
                     tr!(
-                        "{path}, which every program is to load, is cut off: it has {size} of at least {wanted} bytes",
+                        "{path}, which every program has to load, is truncated: it has {size} of at least {wanted} bytes",
                         path = path.as_path(),
                         size = *size,
                         wanted = *wanted
@@ -56,7 +67,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
                     true,
                 ),
                 Body::Broken(_) | Body::Script(_) => {
-                    (tr!("{path}, which every program is to load, is no library", path = path.as_path()), false)
+                    (tr!("{path}, which every program has to load, is not a library", path = path.as_path()), false)
                 }
             };
             let start = word.as_ptr() as usize - line.text.as_ptr() as usize;
@@ -71,13 +82,13 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
                 finding.stops(stage);
             }
             finding.at(&file, span).about(&path).explains(&path).why(if kills {
-                tr!("every program dies of a bus error when it is started, init first of all")
+                tr!("every program dies of a bus error when it starts, init first of all")
             } else {
-                tr!("every program complains of it, and who reads what programs say goes wrong")
+                tr!("every program prints an error about it, and whatever parses the output of programs goes wrong")
             });
             finding.repair(
                 Risk::Safe,
-                tr!("take {path} out of {file}", path = path.as_path(), file = PATH),
+                tr!("remove {path} from {file}", path = path.as_path(), file = PATH),
                 [Change::edit(&file, rest)],
             );
         }

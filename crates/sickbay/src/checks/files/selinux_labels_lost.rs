@@ -14,22 +14,32 @@ use crate::model::subject::Subject;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "Permission denied" after the right password, a login that ends at once, or "Failed to load default
+    /// target: Permission denied" during boot.
+    ///
     /// ## What it finds
-    /// On a system whose SELinux is enforcing: files that init, login, sshd and PAM need and that have no label, or the label of
-    /// something else, as they get it when files are copied or edited from a rescue system. Where `/.autorelabel` asks for new
-    /// labels at the next boot, all is well, unless systemd does not come so far: from RHEL 8.4 on it may not read units
-    /// that have no label.
+    /// On a system with SELinux enforcing: files that init, login, sshd and PAM need and that have no label, or the
+    /// label of something else, as happens when files are copied or edited from a rescue system. Where `/.autorelabel`
+    /// requests new labels at the next boot, all is well, unless systemd does not get that far: from RHEL 8.4 on it may
+    /// not read units that have no label.
     ///
     /// ## Why it matters
-    /// What has no label is `unlabeled_t`, which hardly a service may read: "Permission denied" for a right password, a login
-    /// that ends at once, a system that stops while it starts.
+    /// What has no label is `unlabeled_t`, which hardly any service may read: "Permission denied" after the right
+    /// password, a login that ends at once, a system that stops during boot.
     ///
     /// ## What the repair does
-    /// Sets `SELINUX=permissive` and has all files labelled again at the next boot. It stays permissive: after that boot write
-    /// `SELINUX=enforcing` again. By hand, without that: `setfiles -r ROOT
-    /// /etc/selinux/targeted/contexts/files/file_contexts ROOT` from a chroot, or `touch /.autorelabel` and `enforcing=0` for
-    /// one boot.
-    "selinux-labels-lost", Files, seed = ["B12", "D8"], proves = [], may_stop = [Init], "files on the way to a prompt have lost their SELinux labels"
+    /// Sets `SELINUX=permissive` and has all files relabeled at the next boot. It stays permissive: after that boot set
+    /// `SELINUX=enforcing` again.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # without staying permissive: relabel from a rescue system
+    /// setfiles -r ROOT ROOT/etc/selinux/targeted/contexts/files/file_contexts ROOT
+    /// # or at the next boot, with enforcing=0 on the kernel command line once
+    /// touch ROOT/.autorelabel
+    /// ```
+    "selinux-labels-lost", Files, seed = ["B12", "D8"], proves = [], may_stop = [Init], "files needed for a login prompt have lost their SELinux labels"
 }
 
 /// Files and the types that the reference policies of the last fifteen years give them (`matchpathcon`).
@@ -74,7 +84,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let finding = if wrong.len() == 1 {
         found.error(tr!("{path} has the SELinux label {label}", path = *first, label = name))
     } else {
-        found.error(tr!("{count} {count?file|files} on the way to a prompt {count?has a wrong SELinux label|have wrong SELinux labels}", count = wrong.len()))
+        found.error(tr!("{count} {count?file|files} needed for a login prompt {count?has a wrong SELinux label|have wrong SELinux labels}", count = wrong.len()))
     };
     for (path, name, types) in &wrong {
         finding
@@ -82,7 +92,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             .evidence(*path, format!("{name}, and not {}", types.first().copied().unwrap_or_default()));
     }
     finding.subject(Subject::Named("labels".to_owned())).extent(wrong.len());
-    finding.why(tr!("what is labelled so is refused to init, login and sshd while SELinux enforces"));
+    finding.why(tr!("while SELinux is enforcing, init, login and sshd are denied access to files with such labels"));
     permissive(facts, finding, &selinux);
     Ok(())
 }
@@ -127,8 +137,8 @@ fn stops_before_relabel(facts: &Facts, found: &mut Findings, selinux: &Selinux) 
         finding.at_path(path).evidence(*path, "unlabeled_t");
     }
     finding
-        .why(tr!("systemd stops before it comes to /.autorelabel: Failed to load default target: Permission denied"))
-        .note(tr!("enforcing=0 on the kernel's command line, for one boot, does the same without staying permissive"))
+        .why(tr!("systemd stops before it gets to /.autorelabel: Failed to load default target: Permission denied"))
+        .note(tr!("enforcing=0 on the kernel command line, for one boot, has the same effect without leaving SELinux permissive"))
         .stops(Stage::Init);
     permissive(facts, finding, selinux);
     Ok(())

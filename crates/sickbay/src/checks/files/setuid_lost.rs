@@ -14,19 +14,28 @@ use crate::model::subject::Subject;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "sudo must be owned by uid 0 and have the setuid bit set", "su: Authentication failure" with the right
+    /// password, "passwd: Authentication token manipulation error".
+    ///
     /// ## What it finds
-    /// `su`, `sudo` or `passwd` without their set-user-ID bit or no longer owned by root; and with them `mount`, `umount`,
-    /// `newgrp`, `chsh`, `chfn`, `gpasswd`, `pkexec`, and the helpers of PAM, dbus and polkit, `ssh-agent` and `crontab`,
-    /// when they have lost it, their set-group-ID bit or their group, too.
+    /// `su`, `sudo` or `passwd` without their set-user-ID bit or no longer owned by root; and along with them `mount`,
+    /// `umount`, `newgrp`, `chsh`, `chfn`, `gpasswd`, `pkexec`, the helpers of PAM, dbus and polkit, `ssh-agent` and
+    /// `crontab`, when they have lost that bit, their set-group-ID bit or their group too.
     ///
     /// ## Why it matters
-    /// A `chown -R` or `chmod -R` over `/usr`, or a copy without attributes, takes these bits away: "sudo must be owned by
-    /// uid 0 and have the setuid bit set", "su: Authentication failure" with the right password, users who cannot
-    /// change their passwords.
+    /// A `chown -R` or `chmod -R` over `/usr`, or a copy without attributes, clears these bits. Users can no longer
+    /// become root or change their passwords.
     ///
     /// ## What the repair does
-    /// Sets owner and mode as rpm's database or the donor has them, else as the distributions ship them. What `dpkg-statoverride`
-    /// took away stays away. By hand: `chmod u+s /usr/bin/su`, or `rpm --setperms util-linux`.
+    /// Sets owner and mode to those in rpm's database or on the donor, otherwise to those that the distributions ship.
+    /// What `dpkg-statoverride` removed stays removed.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// chmod u+s ROOT/usr/bin/su ROOT/usr/bin/sudo ROOT/usr/bin/passwd
+    /// rpm --root ROOT --setperms util-linux sudo passwd
+    /// ```
     "setuid-lost", Files, seed = ["B9"], proves = [], "su or sudo has lost its set-user-ID bit"
 }
 
@@ -75,16 +84,16 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let message = match (metadata.uid, lost.len()) {
         (0, 1) => tr!("{path} has mode {mode}, without the set-user-ID bit", path = first.as_path(), mode),
         (0, more) => tr!(
-            "{path} has mode {mode}, without the set-user-ID bit, and {more} more {more?program has lost its own|programs have lost theirs}",
+            "{path} has mode {mode}, without the set-user-ID bit, and {more} more {more?program has|programs have} lost theirs",
             path = first.as_path(),
             mode,
             more = more - 1
         ),
-        (uid, _) => tr!("{path} belongs to user {uid} instead of root", path = first.as_path(), uid),
+        (uid, _) => tr!("{path} is owned by user {uid} instead of root", path = first.as_path(), uid),
     };
     let finding = found.error(message);
     finding.subject(Subject::Named("set-user-ID bits".to_owned())).extent(lost.len());
-    finding.why(tr!("it cannot act for other users: su and sudo refuse everybody, passwd changes nothing"));
+    finding.why(tr!("it cannot act for other users: su and sudo refuse everyone, passwd changes nothing"));
     let mut changes = Vec::new();
     for (path, metadata, mode, owner) in &lost {
         finding.at_path(path);
@@ -105,7 +114,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     }
     finding.repair(
         Risk::Safe,
-        tr!("give {count} {count?program its|programs their} set-user-ID bit", count = lost.len()),
+        tr!("restore the set-user-ID bit of {count} {count?program|programs}", count = lost.len()),
         changes,
     );
     Ok(())

@@ -13,18 +13,28 @@ use crate::model::text::Text;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "Kernel panic - not syncing: No working init found", or "No such file or directory" for every command
+    /// although its file exists.
+    ///
     /// ## What it finds
-    /// A directory at the top of the tree, or a link such as `/lib64 -> usr/lib64`, that is missing, leads nowhere, or is
-    /// an empty directory where the programs of a merged `/usr` expect a link.
+    /// A directory at the top of the tree, or a link such as `/lib64 -> usr/lib64`, that is missing, leads nowhere, or
+    /// is an empty directory where the programs of a merged `/usr` expect a link.
     ///
     /// ## Why it matters
-    /// Every program names its loader by `/lib64/ld-linux-x86-64.so.2` or `/lib/ld-…`, every script its shell by
-    /// `/bin/sh`. Without the link nothing starts: the kernel says "No working init found", a login "No such file or
-    /// directory" about a file that is there. Without `/dev`, `/proc`, `/sys` or `/run` systemd has nothing to mount on.
+    /// Every program names its loader as `/lib64/ld-linux-x86-64.so.2` or `/lib/ld-…`, every script its shell as
+    /// `/bin/sh`. Without the link nothing starts: the kernel reports "No working init found", a login "No such file or
+    /// directory" about a file that exists. Without `/dev`, `/proc`, `/sys` or `/run` systemd has nothing to mount on.
     ///
     /// ## What the repair does
-    /// Makes the link again where `/usr` holds the directory, and missing empty directories with their usual modes.
-    /// Directories that held files come back from a donor (`--donor ROOT`). By hand: `ln -s usr/lib64 ROOT/lib64`.
+    /// Recreates the link where `/usr` has the directory, and missing empty directories with their usual modes.
+    /// Directories that contained files are restored from a donor (`--donor ROOT`).
+    ///
+    /// ## By hand
+    /// ```sh
+    /// ln -s usr/lib64 ROOT/lib64
+    /// mkdir -p ROOT/dev ROOT/proc ROOT/sys ROOT/run
+    /// ```
     "top-level-missing", Files, seed = ["B10"], proves = [], may_stop = [Init, Shell], "a top-level directory or link is missing"
 }
 
@@ -63,7 +73,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             State::Dir { .. } => continue,
             State::Missing if wanted || matches!(name, "bin" | "sbin" | "lib") => tr!("{path} is missing", path),
             State::Missing => continue,
-            State::Dangling(text) => tr!("{path} points at {text}, which is not there", path, text),
+            State::Dangling(text) => tr!("{path} points to {text}, which does not exist", path, text),
             State::Other(kind) => tr!("{path} is {kind}", path, kind = kind.to_string()),
         };
         let link = wanted.then(|| PathBuf::from(format!("usr/{name}")));
@@ -84,7 +94,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
                 if text.starts_with("/run") || text.starts_with("/dev") {
                     continue;
                 }
-                tr!("{path} points at {text}, which is not there", path, text)
+                tr!("{path} points to {text}, which does not exist", path, text)
             }
             State::Other(kind) => tr!("{path} is {kind}", path, kind = kind.to_string()),
         };
@@ -157,7 +167,7 @@ fn report(
     let finding = found.add(severity, message).at_path(path).explains(path);
     if severity == Severity::Critical {
         finding
-            .why(tr!("programs are started by their path: without it init or the shell cannot be"))
+            .why(tr!("init and shells are started by absolute path; without it one of them cannot be started"))
             .stops(Stage::Init)
             .stops(Stage::Shell);
     }
@@ -170,20 +180,21 @@ fn report(
         return;
     }
     if there {
-        finding.by_hand(tr!("move what is there away and make {path} again", path));
+        finding.by_hand(tr!("move what is there aside and recreate {path}", path));
         return;
     }
     let on_donor = facts.donor().is_some_and(|donor| donor.root().metadata(path).is_ok());
     match mode {
         Some(mode) => {
-            finding.repair(Risk::Safe, tr!("make the directory {path}", path), [Change::make_dir(path, mode)]);
+            finding.repair(Risk::Safe, tr!("create the directory {path}", path), [Change::make_dir(path, mode)]);
         }
         None if on_donor => {
             // Another machine's /etc or /var is not this machine's.
             finding.repair(Risk::Risky, tr!("copy {path} from the donor", path), [Change::copy_from_donor(path)]);
         }
         None => {
-            finding.by_hand(tr!("restore {path} from a backup, or give a root of the same release with --donor", path));
+            finding
+                .by_hand(tr!("restore {path} from a backup, or supply a root of the same release with --donor", path));
         }
     }
 }

@@ -15,24 +15,34 @@ use crate::model::subject::Subject;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "Login incorrect" for everyone, "I have no name!", "No passwd entry for user 'root'", or services that
+    /// fail with "217/USER".
+    ///
     /// ## What it finds
-    /// `/etc/passwd`, `/etc/shadow` or `/etc/group` missing, empty, no file, with lines that end in CR LF or a byte order mark, or
-    /// with lines that have the wrong number of fields or letters where a number belongs.
+    /// `/etc/passwd`, `/etc/shadow` or `/etc/group` missing, empty, not a file, with lines that end in CR LF or a byte
+    /// order mark, or with lines that have the wrong number of fields or letters where a number belongs.
     ///
     /// ## Why it matters
-    /// Without passwd nobody exists; without shadow no password is right; a carriage return makes `/bin/bash` a shell that
-    /// is not there. The C library passes over a damaged line, so that its account is gone.
+    /// Without passwd no account exists; without shadow no password works; a carriage return makes `/bin/bash` a shell
+    /// that does not exist. The C library skips a damaged line, so its account is gone.
     ///
     /// ## What the repair does
-    /// Takes the file, or the damaged line, from the copy that the system's own tools keep (`/etc/passwd-`,
-    /// `/var/backups/passwd.bak`), ends lines as Unix does. It never makes an account that needs no password. By hand:
-    /// `pwck`, `grpck`, or the copy.
+    /// Restores the file, or the damaged line, from the copy that the system's own tools keep (`/etc/passwd-`,
+    /// `/var/backups/passwd.bak`), and ends lines as Unix does. It never creates an account that needs no password.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// pwck -R ROOT
+    /// grpck -R ROOT
+    /// cp -a ROOT/etc/passwd- ROOT/etc/passwd
+    /// ```
     "account-file-damaged", Login, seed = ["L1"], proves = [Account], "an account file is empty or damaged"
 }
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     if facts.get::<System>()?.init == Init::None {
-        return Err(Skip::NotApplicable(tr!("no init is installed: a container, into which nobody logs in")));
+        return Err(Skip::NotApplicable(tr!("no init is installed: a container, which nobody logs in to")));
     }
     let accounts = facts.get::<Accounts>()?;
     for kind in [Kind::Passwd, Kind::Shadow, Kind::Group] {
@@ -63,7 +73,10 @@ fn severity(kind: Kind) -> Severity {
 fn no_file(found: &mut Findings, kind: Kind, there: FileKind) {
     let path = kind.path();
     let finding = found.add(severity(kind), tr!("{path} is {kind} instead of a file", path, kind = there.to_string()));
-    finding.at_path(path).explains(path).by_hand(tr!("move what is there away and restore {path} from a backup", path));
+    finding
+        .at_path(path)
+        .explains(path)
+        .by_hand(tr!("move what is there aside and restore {path} from a backup", path));
     if severity(kind) == Severity::Critical {
         finding.stops(Stage::Account);
     }
@@ -74,8 +87,8 @@ fn lost(facts: &Facts, found: &mut Findings, accounts: &Accounts, kind: Kind, is
     let message = if is_there { tr!("{path} is empty", path) } else { tr!("{path} is missing", path) };
     let finding = found.add(severity(kind), message).at_path(path).explains(path);
     match kind {
-        Kind::Passwd => finding.why(tr!("no account exists: nobody can log in, and services do not start")),
-        Kind::Shadow => finding.why(tr!("no password is right any more")),
+        Kind::Passwd => finding.why(tr!("there are no accounts: nobody can log in, and services do not start")),
+        Kind::Shadow => finding.why(tr!("no password works any more")),
         _ => finding.why(tr!("no group has a name: services that need one do not start")),
     };
     if severity(kind) == Severity::Critical {
@@ -83,7 +96,7 @@ fn lost(facts: &Facts, found: &mut Findings, accounts: &Accounts, kind: Kind, is
     }
     let Some((copy, backup)) = Accounts::backup(facts, kind) else {
         if kind == Kind::Shadow {
-            finding.by_hand(tr!("no copy holds root's password: set a new one with sickbay fix --reset-password root"));
+            finding.by_hand(tr!("no copy has root's password: set a new one with sickbay fix --reset-password root"));
         } else {
             finding.by_hand(tr!("restore {path} from a backup", path));
         }
@@ -103,7 +116,7 @@ fn lost(facts: &Facts, found: &mut Findings, accounts: &Accounts, kind: Kind, is
         }
     };
     finding.evidence(copy.display().to_string(), format!("{} lines", lines::lines(&backup.bytes).count()));
-    finding.repair(Risk::Safe, tr!("take {path} from the copy {copy}", path, copy), [change]);
+    finding.repair(Risk::Safe, tr!("restore {path} from the copy {copy}", path, copy), [change]);
 }
 
 fn damaged(facts: &Facts, found: &mut Findings, accounts: &Accounts, parsed: &AccountFile<'_>) {
@@ -124,7 +137,11 @@ fn damaged(facts: &Facts, found: &mut Findings, accounts: &Accounts, parsed: &Ac
         if severity(kind) == Severity::Critical {
             finding.stops(Stage::Account);
         }
-        finding.repair(Risk::Safe, tr!("end the lines in LF"), [Change::edit(file, with_unix_ends(&file.bytes))]);
+        finding.repair(
+            Risk::Safe,
+            tr!("change the line endings to LF"),
+            [Change::edit(file, with_unix_ends(&file.bytes))],
+        );
         return;
     }
     let bad: Vec<&Entry<'_>> = parsed.entries.iter().filter(|entry| entry.defect.is_some()).collect();
@@ -140,9 +157,11 @@ fn damaged(facts: &Facts, found: &mut Findings, accounts: &Accounts, parsed: &Ac
                 right = kind.fields()
             )
         }
-        Some(Defect::Number(field)) => tr!("field {field} of a line of {path} is no number", field, path = kind.path()),
-        Some(Defect::Nul) => tr!("a line of {path} holds NUL bytes", path = kind.path()),
-        _ => tr!("a line of {path} begins with no name", path = kind.path()),
+        Some(Defect::Number(field)) => {
+            tr!("field {field} of a line of {path} is not a number", field, path = kind.path())
+        }
+        Some(Defect::Nul) => tr!("a line of {path} contains NUL bytes", path = kind.path()),
+        _ => tr!("a line of {path} does not begin with a name", path = kind.path()),
     };
     let finding = found.add(severity, message);
     for entry in &bad {
@@ -155,7 +174,7 @@ fn damaged(facts: &Facts, found: &mut Findings, accounts: &Accounts, parsed: &Ac
         finding.places.clear();
         finding.at_path(kind.path());
     }
-    finding.why(tr!("the C library passes over the line: its account or group does not exist"));
+    finding.why(tr!("the C library skips the line: its account or group does not exist"));
     if severity == Severity::Critical {
         finding.stops(Stage::Account);
     }
@@ -172,9 +191,9 @@ fn damaged(facts: &Facts, found: &mut Findings, accounts: &Accounts, parsed: &Ac
     match restored {
         Some((copy, text)) => finding.repair(
             Risk::Safe,
-            tr!("take the line from the copy {copy}", copy = copy.as_path()),
+            tr!("restore the line from the copy {copy}", copy = copy.as_path()),
             [Change::edit(file, text)],
         ),
-        None => finding.by_hand(tr!("correct or remove the line: pwck and grpck tell what is wrong with it")),
+        None => finding.by_hand(tr!("correct or remove the line: pwck and grpck report what is wrong with it")),
     };
 }

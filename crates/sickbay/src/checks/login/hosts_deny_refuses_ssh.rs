@@ -14,17 +14,26 @@ use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "kex_exchange_identification: read: Connection reset by peer" or "ssh_exchange_identification:
+    /// Connection closed by remote host"; in the server's log "refused connect from".
+    ///
     /// ## What it finds
-    /// A rule of `/etc/hosts.deny` that refuses every client for sshd (`ALL: ALL`, `sshd: ALL`), with no rule for sshd in
-    /// `/etc/hosts.allow`, on a system whose sshd is started at boot and linked with libwrap, which reads these files
-    /// (Debian, Ubuntu, RHEL up to 7). Where hosts.allow has any rule for sshd, somebody has thought of it.
+    /// A rule in `/etc/hosts.deny` that refuses every client of sshd (`ALL: ALL`, `sshd: ALL`), with no rule for sshd
+    /// in `/etc/hosts.allow`, on a system whose sshd starts at boot and is linked with libwrap, which reads these files
+    /// (Debian, Ubuntu, RHEL up to 7). Where hosts.allow has any rule for sshd, somebody has thought about it.
     ///
     /// ## Why it matters
-    /// sshd closes every connection before it has asked for a name: "ssh_exchange_identification: Connection closed by remote
-    /// host", "kex_exchange_identification: read: Connection reset by peer". In the log: "refused connect from".
+    /// sshd closes every connection before it asks for a user name. No password and no key helps.
     ///
     /// ## What the repair does
-    /// Adds `sshd: ALL` to hosts.allow, which is read first. Risky: hosts.deny was written to keep somebody out. By hand: the same with only the addresses that shall come in.
+    /// Adds `sshd: ALL` to hosts.allow, which is read first. Risky: hosts.deny was written to keep somebody out.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # better: only the addresses that should get in
+    /// echo 'sshd: 192.0.2.0/24' >> ROOT/etc/hosts.allow
+    /// ```
     "hosts-deny-refuses-ssh", Login, seed = ["L10"], proves = [SshdPolicy], "hosts.deny refuses every ssh client"
 }
 
@@ -53,7 +62,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let finding = found.error(tr!("{path} refuses every ssh client: {rule}", path = DENY, rule = text.trim()));
     finding
         .at(&deny, Span { line: rule.line, column: 1, len: text.chars().count() })
-        .why(tr!("sshd closes every connection before it asks for a name"))
+        .why(tr!("sshd closes every connection before it asks for a user name"))
         .stops(Stage::SshdPolicy);
     let rule = b"sshd: ALL\n";
     let change = match &allow {

@@ -9,16 +9,27 @@ use crate::model::repair::{Change, Risk};
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "configuration error - cannot parse ERASECHAR value", or a login prompt that comes back before the
+    /// password can be typed.
+    ///
     /// ## What it finds
-    /// Settings of `/etc/login.defs` that take a number and have none, such as `ERASECHAR ^H`; a `LOGIN_TIMEOUT` of less than 5 s.
+    /// Settings in `/etc/login.defs` that take a number and have something else, such as `ERASECHAR ^H`; a
+    /// `LOGIN_TIMEOUT` of less than 5 s.
     ///
     /// ## Why it matters
-    /// login says "configuration error - cannot parse ERASECHAR value" and, by its version, goes on with the default or
-    /// ends: the prompt comes again and again.
+    /// login reports "configuration error - cannot parse ERASECHAR value" and, depending on its version, continues with
+    /// the default or exits: the prompt comes back again and again.
     ///
     /// ## What the repair does
-    /// Makes the line a comment, so that the default counts. By hand: write the number, octal with a leading 0.
-    "login-defs-invalid", Login, seed = ["L8"], proves = [], "login.defs has values that login cannot work with"
+    /// Comments out the line, so that the default applies.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # or write the number, octal with a leading 0
+    /// sed -i 's/^ERASECHAR/#&/; s/^LOGIN_TIMEOUT/#&/' ROOT/etc/login.defs
+    /// ```
+    "login-defs-invalid", Login, seed = ["L8"], proves = [], "login.defs has values that login cannot handle"
 }
 
 /// Settings that take a number (login.defs(5)).
@@ -64,10 +75,10 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         }
         let text = lines::with_comment(&file.bytes, setting.line);
         found
-            .error(tr!("{key} is {value}, which is no number", key = setting.key, value = setting.value))
+            .error(tr!("{key} is {value}, which is not a number", key = setting.key, value = setting.value))
             .at(&file, setting.span)
-            .why(tr!("login cannot parse it, and some versions end there"))
-            .repair(Risk::Safe, tr!("make line {line} a comment", line = setting.line), [Change::edit(&file, text)]);
+            .why(tr!("login cannot parse it, and some versions exit there"))
+            .repair(Risk::Safe, tr!("comment out line {line}", line = setting.line), [Change::edit(&file, text)]);
     }
     let last = login_defs::settings(&file.bytes).filter(|setting| setting.key == "LOGIN_TIMEOUT").last();
     if let Some(setting) = last
@@ -75,10 +86,10 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     {
         let text = lines::with_comment(&file.bytes, setting.line);
         found
-            .error(tr!("LOGIN_TIMEOUT leaves {seconds} s to type name and password", seconds))
+            .error(tr!("LOGIN_TIMEOUT leaves {seconds} s to type a user name and password", seconds))
             .at(&file, setting.span)
-            .why(tr!("login on a console ends before a password can be typed"))
-            .repair(Risk::Safe, tr!("make line {line} a comment", line = setting.line), [Change::edit(&file, text)]);
+            .why(tr!("login on a console times out before a password can be typed"))
+            .repair(Risk::Safe, tr!("comment out line {line}", line = setting.line), [Change::edit(&file, text)]);
     }
     Ok(())
 }

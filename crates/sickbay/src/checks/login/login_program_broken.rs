@@ -18,24 +18,35 @@ use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "No working init found", "error while loading shared libraries: …", or an ssh connection that is closed
+    /// before the prompt.
+    ///
     /// ## What it finds
-    /// A program between power-on and a prompt (init, agetty, login, root's shell, `/bin/sh`, sshd, unix_chkpwd, su, sudo) that
-    /// cannot be started: its file, its loader (`/lib64/ld-linux-x86-64.so.2`), or a library that it needs, directly or through
-    /// another library, is missing, empty, cut off, damaged or for another machine, or nobody may execute it. Libraries are
-    /// looked for where ld.so would: RPATH, RUNPATH, `/etc/ld.so.conf`, the directories built in; as musl does where that is
-    /// the C library. Every broken file is one finding that lists the programs it stops.
+    /// A program needed between power-on and a login prompt (init, agetty, login, root's shell, `/bin/sh`, sshd,
+    /// unix_chkpwd, su, sudo) that cannot be started: its file, its loader (`/lib64/ld-linux-x86-64.so.2`), or a
+    /// library that it needs, directly or through another library, is missing, empty, truncated, damaged or for another
+    /// architecture, or nobody can execute it. Libraries are searched where ld.so would: RPATH, RUNPATH,
+    /// `/etc/ld.so.conf`, the built-in directories; the way musl does where that is the C library. Every broken file is
+    /// one finding that lists the programs it stops.
     ///
     /// ## Why it matters
-    /// The kernel panics without init ("No working init found"), a login ends in "error while loading shared libraries", an ssh
-    /// connection is closed before it begins. An empty libc.so.6 stops all of them at once.
+    /// The kernel panics without init ("No working init found"), a login ends in "error while loading shared
+    /// libraries", an ssh connection is closed before it begins. An empty libc.so.6 stops all of them at once.
     ///
     /// ## What the repair does
-    /// Copies the file from a donor (`--donor ROOT`), with the links that lead to it. Moves a library away that no package brought
-    /// and that stands before the system's own, and takes it out of ld.so's cache. Makes `/sbin/init` lead to systemd again,
-    /// and gives programs back the right to be executed. By hand: reinstall the package from a chroot, or copy the file from a
-    /// machine of the same release.
+    /// Copies the file from a donor (`--donor ROOT`), with the links that lead to it. Moves aside a library that no
+    /// package installed and that takes precedence over the system's own, and removes it from ld.so's cache. Makes
+    /// `/sbin/init` lead to systemd again, and makes programs executable again.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # reinstall the package from a chroot, or copy the file from a machine of the same release
+    /// ldd ROOT/usr/bin/login
+    /// chroot ROOT apt-get install --reinstall PACKAGE
+    /// ```
     "login-program-broken", Login, seed = ["L3", "C2"], proves = [Init, Shell, PamLogin, Sshd],
-    "a program on the way to a prompt cannot be started"
+    "a program needed for a login prompt cannot be started"
 }
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
@@ -60,7 +71,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         finding.why(match culprit.programs.first() {
             Some((program, _)) if itself => why(program),
             _ if stops_all(&programs, culprit) => {
-                tr!("no program starts: the kernel finds no process 1 to start and panics")
+                tr!("no program starts: the kernel finds nothing to run as process 1 and panics")
             }
             _ => tr!("these programs do not start: {programs}", programs = names.join(", ")),
         });
@@ -103,14 +114,14 @@ fn severity(program: &Program) -> Severity {
 
 fn why(program: &Program) -> crate::model::text::Text {
     match program.role {
-        Role::Init => tr!("the kernel finds no process 1 to start and panics"),
-        Role::Getty => tr!("no terminal asks for a name"),
-        Role::Login => tr!("the console asks for a name but cannot ask for a password"),
-        Role::Shell => tr!("root's login ends as soon as the password was right"),
-        Role::Sh => tr!("scripts, and commands that programs start through a shell, do not run"),
-        Role::Sshd => tr!("there is no login by ssh"),
+        Role::Init => tr!("the kernel finds nothing to run as process 1 and panics"),
+        Role::Getty => tr!("no terminal shows a login prompt"),
+        Role::Login => tr!("the console asks for a user name but cannot ask for a password"),
+        Role::Shell => tr!("root's login ends as soon as the right password is entered"),
+        Role::Sh => tr!("scripts, and commands that programs run through a shell, do not work"),
+        Role::Sshd => tr!("there is no login over ssh"),
         Role::UnixChkpwd => tr!("PAM cannot check passwords for programs that may not read /etc/shadow"),
-        Role::Su => tr!("nobody can change to another user with it"),
+        Role::Su => tr!("nobody can switch to another user with it"),
     }
 }
 
@@ -187,12 +198,12 @@ impl Shadow {
         let root = facts.root();
         match &self.conf {
             Some(conf) => finding.note(tr!(
-                "no package has it; ld.so takes it and not {right}, since {conf} names its directory first",
+                "no package owns it; ld.so picks it instead of {right}, because {conf} lists its directory first",
                 right = self.right.as_path(),
                 conf = conf.as_path()
             )),
             None => {
-                finding.note(tr!("no package has it; ld.so takes it and not {right}", right = self.right.as_path()))
+                finding.note(tr!("no package owns it; ld.so picks it instead of {right}", right = self.right.as_path()))
             }
         };
         let mut changes = Vec::new();
@@ -229,7 +240,7 @@ fn offer(facts: &Facts, finding: &mut Finding, path: &Path, fault: &Fault) {
     if let Fault::NotExecutable(mode) = fault {
         let donor = facts.donor().and_then(|donor| donor.root().stat(path).ok());
         let after = donor.map_or(0o755, |donor| donor.mode);
-        let text = tr!("give {path} mode {mode}", path, mode = format!("{after:04o}"));
+        let text = tr!("set the mode of {path} to {mode}", path, mode = format!("{after:04o}"));
         finding.repair(Risk::Safe, text, [Change::Mode { path: path.to_owned(), before: *mode, after }]);
         return;
     }
@@ -263,7 +274,7 @@ fn offer(facts: &Facts, finding: &mut Finding, path: &Path, fault: &Fault) {
         }
         None => {
             finding.by_hand(tr!(
-                "reinstall the package that has {path}, or give a root of the same release with --donor",
+                "reinstall the package that provides {path}, or supply a root of the same release with --donor",
                 path
             ));
         }

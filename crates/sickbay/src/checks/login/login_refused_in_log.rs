@@ -9,23 +9,33 @@ use crate::model::outcome::Verdict;
 use crate::{check, tr};
 
 check! {
-    /// ## What it finds
-    /// Lines of sshd, login and PAM in `/var/log/secure`, `auth.log`, `messages`, `syslog` or the journal that say why root was
-    /// refused since root last came in, of the last week of that log. Each is told as evidence of the finding that explains
-    /// it: sshd's rules, modes on the way to keys, a locked or expired account, a rule or a module of PAM, host keys, shadow,
-    /// login.defs, the shell.
+    /// ## Symptom
+    /// You see: logins as root are refused, and `/var/log/secure`, `auth.log` or the journal says why, such as "User
+    /// root from … not allowed because not listed in AllowUsers".
     ///
-    /// Where nothing explains it any more it was mended, or is a rule that is meant, and nothing is said; but a limit on logins
-    /// at a time, and a system that could make no process or terminal, are told by the log alone, as a note. Wrong passwords
-    /// are told only where root's is locked or damaged: strangers type those all day.
+    /// ## What it finds
+    /// Lines from sshd, login and PAM in `/var/log/secure`, `auth.log`, `messages`, `syslog` or the journal that say
+    /// why root was refused since root last logged in, from the last week of that log. Each is reported as evidence of
+    /// the finding that explains it: sshd's rules, modes of the directories above the keys, a locked or expired
+    /// account, a PAM rule or module, host keys, shadow, login.defs, the shell.
+    ///
+    /// Where nothing explains it any more, it was repaired or is an intended rule, and nothing is reported; but a limit
+    /// on concurrent logins, and a system that could create no process or terminal, are known from the log alone and
+    /// reported as a note. Wrong passwords are reported only where root's is locked or damaged: strangers try those all
+    /// day.
     ///
     /// ## Why it matters
-    /// The log says what really happened, where files only say what would.
+    /// The log shows what really happened; files only show what would.
     ///
     /// ## What the repair does
-    /// Nothing by itself: the finding that explains it has the repair. Records of logins (wtmp, btmp, lastlog, and the
-    /// databases of wtmpdb and lastlog2) hold no reasons and are not read.
-    "login-refused-in-log", Login, seed = ["L7"], proves = [], "the log says why root was refused"
+    /// Nothing by itself: the finding that explains it has the repair. Login records (wtmp, btmp, lastlog, and the
+    /// databases of wtmpdb and lastlog2) contain no reasons and are not read.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// journalctl -D ROOT/var/log/journal -t sshd -t login | grep -i root | tail
+    /// ```
+    "login-refused-in-log", Login, seed = ["L7"], proves = [], "the log shows why root was refused"
 }
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
@@ -48,17 +58,17 @@ fn report(found: &mut Findings, reason: Reason, refusal: &Refusal) {
     let source = refusal.source.as_path();
     finding.at_path(source).evidence(source.display().to_string(), said).detail("count", refusal.count);
     if refusal.count > 1 {
-        finding.note(tr!("{count} {count?time|times} since root last came in", count = refusal.count));
+        finding.note(tr!("{count} {count?time|times} since root last logged in", count = refusal.count));
     }
     match causes(reason) {
         Some(causes) => {
             finding.only_under(causes);
         }
         None if reason == Reason::TooManyLogins => {
-            finding.by_hand(tr!("end sessions that hang (loginctl), or raise maxlogins in limits.conf"));
+            finding.by_hand(tr!("end hung sessions (loginctl), or raise maxlogins in limits.conf"));
         }
         None => {
-            finding.by_hand(tr!("see what used up processes, memory or terminals: the limits, pid_max, /dev/pts"));
+            finding.by_hand(tr!("find out what used up processes, memory or terminals: the limits, pid_max, /dev/pts"));
         }
     }
 }

@@ -11,17 +11,26 @@ use crate::model::repair::{Change, Risk};
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "System is going down. Unprivileged users are not permitted to log in anymore." or another text, and
+    /// the connection closes. root can log in.
+    ///
     /// ## What it finds
-    /// The file `/etc/nologin`, or `/run/nologin` on a system that does not run.
+    /// The file `/etc/nologin`, or `/run/nologin` on a system that is not running.
     ///
     /// ## Why it matters
-    /// While it is there only root is let in (nologin(5)); everybody else reads its text and is sent away. systemd makes
-    /// `/run/nologin` at the beginning of a start and of a shutdown and removes it itself; `/etc/nologin` stays until somebody
-    /// removes it.
+    /// While it exists only root can log in (nologin(5)); everyone else is shown its text and disconnected. systemd
+    /// creates `/run/nologin` early in a boot and at shutdown and removes it itself; `/etc/nologin` stays until
+    /// somebody removes it.
     ///
     /// ## What the repair does
-    /// Removes the file, if risky repairs are accepted: it may be there for maintenance. By hand: `rm /etc/nologin`.
-    "nologin-file", Login, seed = ["L2"], proves = [], "a nologin file keeps everybody but root out"
+    /// Removes the file, if risky repairs are accepted: it may be there for maintenance.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// rm ROOT/etc/nologin
+    /// ```
+    "nologin-file", Login, seed = ["L2"], proves = [], "a nologin file keeps out everyone but root"
 }
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
@@ -41,14 +50,14 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     for path in paths {
         let Some(file) = facts.file(path)? else { continue };
         let severity = if concerned { Severity::Warning } else { Severity::Note };
-        let finding = found.add(severity, tr!("{path} keeps everybody but root out", path = *path));
+        let finding = found.add(severity, tr!("{path} keeps out everyone but root", path = *path));
         finding.at_path(path);
         if !file.bytes.is_empty() {
             finding.evidence(*path, file.line_text(1));
         }
         finding.why(match concerned {
-            true => tr!("users other than root read its text and are sent away"),
-            false => tr!("there is no user with a password or a key whom it would stop now"),
+            true => tr!("users other than root are shown its text and disconnected"),
+            false => tr!("no user with a password or a key would be kept out by it now"),
         });
         finding.repair(Risk::Risky, tr!("remove {path}", path = *path), [Change::Remove { path: path.into() }]);
     }

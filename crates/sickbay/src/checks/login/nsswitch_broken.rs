@@ -13,18 +13,27 @@ use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "I have no name!", "whoami: cannot find name for user ID 0", "who are you?", and no password works.
+    ///
     /// ## What it finds
-    /// A line for passwd, shadow or group in `/etc/nsswitch.conf` that does not ask `files` (or `compat`), or asks them only after
-    /// another service whose "not found" ends the search, and a line that asks nobody. A line or a file that is
-    /// missing is no fault: glibc asks the files then.
+    /// A line for passwd, shadow or group in `/etc/nsswitch.conf` that does not use `files` (or `compat`), or uses them
+    /// only after another service whose "not found" ends the search, and a line without any source. A missing line or
+    /// file is not a fault: glibc then uses the files.
     ///
     /// ## Why it matters
-    /// root is in `/etc/passwd` and `/etc/shadow` only. Without the files no program finds root ("I have no name!", "who are you?"), and no
-    /// password can be right.
+    /// root is only in `/etc/passwd` and `/etc/shadow`. Without the files no program finds root, and no password can be
+    /// right.
     ///
     /// ## What the repair does
-    /// Puts `files` first on the line. By hand: the same; `getent passwd root` shows what is found.
-    "nsswitch-broken", Login, seed = ["L3", "C2"], proves = [Account], "nsswitch.conf does not ask the files that hold root"
+    /// Puts `files` first on the line.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # passwd: files …, shadow: files …, group: files …
+    /// getent passwd root
+    /// ```
+    "nsswitch-broken", Login, seed = ["L3", "C2"], proves = [Account], "nsswitch.conf does not use the files that contain root"
 }
 
 /// Services that know the users of the machine itself.
@@ -54,10 +63,10 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             })
         });
         let message = match (local, first_end) {
-            (None, _) if database.sources.is_empty() => tr!("the line for {name} asks nobody", name),
-            (None, _) => tr!("the line for {name} does not ask the files of the system", name),
+            (None, _) if database.sources.is_empty() => tr!("the line for {name} has no sources", name),
+            (None, _) => tr!("the line for {name} does not use the system's files", name),
             (Some(local), Some(end)) if end < local => {
-                tr!("the line for {name} ends before it asks the files of the system", name)
+                tr!("the line for {name} stops before it gets to the system's files", name)
             }
             _ => continue,
         };
@@ -67,7 +76,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         };
         finding.at(&file, database.span);
         finding.why(match name {
-            "passwd" => tr!("no program finds root: every login ends"),
+            "passwd" => tr!("no program finds root: every login ends at once"),
             "shadow" => tr!("no password can be checked"),
             _ => tr!("groups have no names"),
         });
@@ -75,7 +84,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             finding.stops(Stage::Account);
         }
         let text = lines::with_line(&file.bytes, database.span.line, |line| Some(with_files(line)));
-        finding.repair(Risk::Safe, tr!("ask files first"), [Change::edit(&file, text)]);
+        finding.repair(Risk::Safe, tr!("put files first"), [Change::edit(&file, text)]);
     }
     Ok(())
 }

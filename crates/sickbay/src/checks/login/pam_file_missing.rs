@@ -13,21 +13,32 @@ use crate::model::stage::Stage;
 use crate::{check, mend, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "login: PAM Failure, aborting: Critical error - immediate abort", "Authentication failure" or
+    /// "Permission denied" for everyone; or a login without a password.
+    ///
     /// ## What it finds
-    /// A PAM file that is missing or empty: that of `login`, `sshd`, `su` or `sudo`, or one that these include (`common-auth`,
-    /// `system-auth`). What follows is worked out as libpam does it: where `login` has no file, `other` decides, which lets in
-    /// on Debian and refuses on RHEL; a file that `@include` names and that is not there stops every call to libpam. Links into
-    /// one directory that lost its files (`/etc/authselect`) are one finding.
+    /// A PAM file that is missing or empty: that of `login`, `sshd`, `su` or `sudo`, or one that these include
+    /// (`common-auth`, `system-auth`). The consequences are worked out the way libpam does it: where `login` has no
+    /// file, `other` applies, which accepts on Debian and refuses on RHEL; a file named by `@include` that does not
+    /// exist makes every call to libpam fail. Links into one directory that lost its files (`/etc/authselect`) are one
+    /// finding.
     ///
     /// ## Why it matters
-    /// Nobody can log in, on the console ("Authentication failure", "Permission denied", "login: PAM Failure, aborting") or over ssh.
-    /// An empty file of `auth` rules can also let everybody in.
+    /// Nobody can log in, on the console or over ssh. An empty file of `auth` rules can also let everyone in.
     ///
     /// ## What the repair does
-    /// Where a rule names a file that differs from one that is there by a letter or two, writes that name. Else puts the donor's file there, a copy that lies beside it (`.dpkg-dist`, `.rpmnew`, `.rpmsave`), or the file as the
-    /// distribution ships it; on Debian put together from `/usr/share/pam-configs`. Each is judged before it is offered: root is
-    /// let in with the right password and refused with a wrong one. By hand: reinstall the package, `pam-auth-update --force`
-    /// or `authselect apply-changes -b`.
+    /// Where a rule names a file that differs by a letter or two from one that exists, writes that name. Otherwise
+    /// installs the donor's file, a copy that lies next to it (`.dpkg-dist`, `.rpmnew`, `.rpmsave`), or the file as
+    /// shipped by the distribution; on Debian assembled from `/usr/share/pam-configs`. Each is evaluated before it is
+    /// offered: root gets in with the right password and is refused with a wrong one.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # in a chroot: reinstall the package, or
+    /// pam-auth-update --force
+    /// authselect apply-changes -b
+    /// ```
     "pam-file-missing", Login, seed = ["L2", "L9", "C3"], proves = [PamLogin, PamSshd],
     "a PAM file is missing or empty"
 }
@@ -60,7 +71,7 @@ fn of_links(facts: &Facts, found: &mut Findings, pam: &Pam, root: &User, links: 
     let count = links.len();
     let finding = found.add(
         severity,
-        tr!("{count} PAM files are links into {dir}, where nothing of that name is", count, dir = dir.as_path()),
+        tr!("{count} PAM files are links into {dir}, which has no files of those names", count, dir = dir.as_path()),
     );
     finding.at_path(&dir).explains(&dir);
     for link in links {
@@ -69,7 +80,7 @@ fn of_links(facts: &Facts, found: &mut Findings, pam: &Pam, root: &User, links: 
     let names: Vec<&str> = stopped.iter().map(|(_, name)| *name).collect();
     finding.why(match names.is_empty() {
         true => tr!("the rules of these files are lost"),
-        false => tr!("nobody is let in by {services}", services = names.join(", ")),
+        false => tr!("every login through {services} is rejected", services = names.join(", ")),
     });
     finding.detail("links", links.iter().map(|link| link.display().to_string()).collect::<Vec<_>>());
     for (stage, _) in &stopped {
@@ -95,11 +106,11 @@ fn of_links(facts: &Facts, found: &mut Findings, pam: &Pam, root: &User, links: 
         .collect();
     let whole = changes.len() == count && mend::pam::effect_of_all(facts, pam, &texts)?.is_harmless();
     if whole {
-        let title = tr!("write the {count} files as the distribution ships them", count);
+        let title = tr!("write the {count} files as shipped by the distribution", count);
         finding.repair(risk, title, changes.into_iter().flat_map(|(_, changes)| changes));
     } else {
         finding.by_hand(tr!(
-            "restore {dir}: authselect apply-changes, or a root of the same release with --donor",
+            "restore {dir}: authselect apply-changes, or supply a root of the same release with --donor",
             dir = dir.as_path()
         ));
     }
@@ -162,15 +173,15 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             finding.evidence(format!("{}:{}", file.path.display(), span.line), file.line_text(span.line));
         }
         finding.why(if !opens.is_empty() {
-            tr!("everybody is let in without a password by {services}", services = opens.join(", "))
+            tr!("anyone can log in through {services} without a password", services = opens.join(", "))
         } else if stops.is_empty() && gap.by.is_none() {
             let other = format!("{}/other", DIRS[0]);
-            tr!("{other} decides for {services} instead", other, services)
+            tr!("{other} applies to {services} instead", other, services)
         } else if stops.is_empty() {
             tr!("rules of {services} are lost", services)
         } else {
             let stopped: Vec<&str> = stops.iter().map(|(_, name)| name.as_str()).collect();
-            tr!("nobody is let in by {services}", services = stopped.join(", "))
+            tr!("every login through {services} is rejected", services = stopped.join(", "))
         });
         finding.detail("services", names);
         for stage in [Stage::PamLogin, Stage::PamSshd]
@@ -186,7 +197,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         }
         if repairs.is_empty() {
             finding.by_hand(tr!(
-                "reinstall the package that has {path}, or give a root of the same release with --donor",
+                "reinstall the package that provides {path}, or supply a root of the same release with --donor",
                 path = path.as_path()
             ));
         }

@@ -14,18 +14,26 @@ use crate::model::source::SourceFile;
 use crate::{check, mend, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: nothing unusual; but root can log in with any password, or with none.
+    ///
     /// ## What it finds
-    /// Rules of `login` or `sshd` by which a wrong password of root is as good as the right one, found by going through them as
-    /// libpam does: `auth sufficient pam_permit.so`, `pam_rootok.so` (which asks who runs the program: root), a
-    /// `pam_succeed_if.so` that is `sufficient`, or no rule left that asks for the password.
+    /// Rules of `login` or `sshd` by which a wrong password for root is as good as the right one, found by evaluating
+    /// them the way libpam does: `auth sufficient pam_permit.so`, `pam_rootok.so` (which asks who runs the program:
+    /// root), a `pam_succeed_if.so` that is `sufficient`, or no rule left that asks for the password.
     ///
     /// ## Why it matters
-    /// Whoever reaches the console or the ssh port is root. Such rules are what is left of attempts to get in again.
+    /// Whoever reaches the console or the ssh port is root. Such rules are leftovers of attempts to get back in.
     ///
     /// ## What the repair does
-    /// Makes the rule a comment if the right password is let in then and a wrong one refused; else the file is put back as the
-    /// distribution ships it. By hand: the same.
-    "pam-lets-anyone-in", Login, seed = ["L2"], proves = [], "a rule of PAM lets root in with any password"
+    /// Comments out the rule if after that the right password is accepted and a wrong one refused; otherwise restores
+    /// the file as shipped by the distribution.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// grep -n -e pam_permit -e pam_rootok -e pam_succeed_if ROOT/etc/pam.d/*
+    /// ```
+    "pam-lets-anyone-in", Login, seed = ["L2"], proves = [], "a PAM rule lets root in with any password"
 }
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
@@ -58,11 +66,11 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     }
     for (rule, services) in cases {
         let names = services.iter().map(|service| service.name.as_str()).collect::<Vec<_>>().join(", ");
-        let finding = found.critical(tr!("root is let in with any password by {services}", services = names));
-        finding.why(tr!("whoever comes to it is root"));
+        let finding = found.critical(tr!("root can log in through {services} with any password", services = names));
+        finding.why(tr!("whoever gets to its prompt is root"));
         match rule {
             Some((entry, text)) => {
-                let title = tr!("make line {line} of {path} a comment", line = entry.1, path = entry.0.as_path());
+                let title = tr!("comment out line {line} of {path}", line = entry.1, path = entry.0.as_path());
                 let file = services.iter().flat_map(|service| service.files()).find(|file| file.path == entry.0);
                 let rules = services.iter().flat_map(|service| service.stack(Kind::Auth));
                 let span = rules.map(|entry| &entry.rule).find(|rule| rule.span.line == entry.1);
@@ -111,6 +119,6 @@ fn whole_file(facts: &Facts, pam: &Pam, services: &[&Service], finding: &mut Fin
             finding.at_path(&file.path);
         }
     }
-    finding.by_hand(tr!("let a rule that asks for the password decide, and none before it refuse"));
+    finding.by_hand(tr!("make a rule that asks for the password decide, with no earlier rule refusing"));
     Ok(())
 }

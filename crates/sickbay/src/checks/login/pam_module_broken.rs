@@ -24,24 +24,36 @@ use crate::model::text::Text;
 use crate::{check, mend, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "Authentication failure" with the right password; in the log "PAM unable to dlopen(pam_unix.so)" and
+    /// "PAM adding faulty module".
+    ///
     /// ## What it finds
-    /// A module that the PAM files of `login`, `sshd`, `su` or `sudo` name (`pam_unix.so`), or one that `/etc/nsswitch.conf` needs for
-    /// users (`libnss_files.so.2`), that is missing, empty, cut off, damaged, for another machine, or whose own libraries are. Modules
-    /// are looked for where libpam does: `/lib64/security`, `/lib/x86_64-linux-gnu/security`, absolute paths. What may be missing is
-    /// no finding: rules with a `-` before them, `optional` ones, `module_unknown=ignore`, name services that are not installed.
+    /// A module named in the PAM files of `login`, `sshd`, `su` or `sudo` (`pam_unix.so`), or one that
+    /// `/etc/nsswitch.conf` needs for users (`libnss_files.so.2`), that is missing, empty, truncated, damaged, for
+    /// another architecture, or whose own libraries are. Modules are searched where libpam does: `/lib64/security`,
+    /// `/lib/x86_64-linux-gnu/security`, absolute paths. What may be missing is not a finding: rules with a `-` before
+    /// them, `optional` ones, `module_unknown=ignore`, name services that are not installed.
     ///
     /// ## Why it matters
-    /// libpam fails the rule ("PAM unable to dlopen", "adding faulty module"), and with pam_unix every login. sshd and login
-    /// say nothing of it but "Authentication failure".
+    /// libpam fails the rule, and with pam_unix every login. sshd and login report nothing but "Authentication
+    /// failure".
     ///
     /// ## What the repair does
-    /// Copies the file from a donor (`--donor ROOT`), with the links that lead to it. A name that is one or two letters from that of a
-    /// module is written as that. Where no installed package has the module (pam_tally2 left with Linux-PAM 1.5, one of another
-    /// vendor whose library is gone), its rules are made comments: a rule of a module that cannot be loaded guards nothing. That
-    /// is safe where the rule keeps everybody out, and risky where it only fails now and then. By hand: reinstall the package
-    /// (libpam-modules, pam, glibc) from a chroot.
+    /// Copies the file from a donor (`--donor ROOT`), with the links that lead to it. A name that differs by one or two
+    /// letters from that of a module is corrected. Where no installed package has the module (pam_tally2 left over with
+    /// Linux-PAM 1.5, or one from another vendor whose library is gone), its rules are commented out: a rule whose
+    /// module cannot be loaded protects nothing. That is safe where the rule keeps everyone out, and risky where it
+    /// only fails now and then.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # from a chroot
+    /// apt-get install --reinstall libpam-modules
+    /// dnf reinstall pam glibc
+    /// ```
     "pam-module-broken", Login, seed = ["L3", "C2"], proves = [PamLogin, PamSshd, Account],
-    "a module of PAM or of the name service cannot be loaded"
+    "a PAM or name service module cannot be loaded"
 }
 
 /// What a broken file does.
@@ -94,7 +106,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             true => damage.why,
             false => {
                 let all: Vec<&str> = damage.shut.iter().chain(&damage.also).map(String::as_str).collect();
-                tr!("nobody is let in by {services}", services = all.join(", "))
+                tr!("every login through {services} is rejected", services = all.join(", "))
             }
         });
         for (source, text) in damage.asked_by.into_iter().take(8) {
@@ -114,14 +126,14 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
                 } else if let Some(changes) = without_rules(facts, &damage.rules)? {
                     let module = damage.rules.iter().find_map(|entry| entry.rule.module.as_ref());
                     let module = module.map(|word| word.text.clone()).unwrap_or_default();
-                    let title = tr!("make the rules that name {module} comments: no package has it", module);
+                    let title = tr!("comment out the rules that name {module}: no package has it", module);
                     // What cannot be loaded guards nothing; only where it keeps everybody out is that worse than nothing.
                     let risk =
                         if damage.stops.is_empty() || is_of_linux_pam(&module) { Risk::Risky } else { Risk::Safe };
                     finding.repair(risk, title, changes);
                 } else {
                     finding.by_hand(tr!(
-                        "reinstall the package that has {path}, or give a root of the same release with --donor",
+                        "reinstall the package that provides {path}, or supply a root of the same release with --donor",
                         path = path.as_path()
                     ));
                 }
@@ -208,8 +220,8 @@ fn no_directory(facts: &Facts, found: &mut Findings, all: &BTreeMap<PathBuf, Dam
     let Some((path, _)) = all.first_key_value() else { return Ok(()) };
     let dir = path.parent().unwrap_or(path);
     let on_donor = facts.donor().is_some_and(|donor| donor.root().stat(dir).is_ok_and(|it| it.is_dir()));
-    let finding = found.critical(tr!("there is no PAM module on the system"));
-    finding.at_path(dir).why(tr!("no rule can be followed: nobody can log in"));
+    let finding = found.critical(tr!("there are no PAM modules on the system"));
+    finding.at_path(dir).why(tr!("no rule can be evaluated: nobody can log in"));
     // They may have gone with a directory above.
     for searched in &facts.get::<Modules>()?.searched {
         finding.about(searched);
@@ -224,7 +236,7 @@ fn no_directory(facts: &Facts, found: &mut Findings, all: &BTreeMap<PathBuf, Dam
         finding.repair(Risk::Risky, title, [Change::copy_from_donor(dir)]);
     } else {
         finding.by_hand(tr!(
-            "reinstall the package that has {path}, or give a root of the same release with --donor",
+            "reinstall the package that provides {path}, or supply a root of the same release with --donor",
             path = dir
         ));
     }

@@ -17,27 +17,38 @@ use crate::model::stage::Stage;
 use crate::{check, mend, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "Login incorrect" or "Authentication failure" with root's correct password, on the console or over ssh.
+    ///
     /// ## What it finds
-    /// A rule that refuses root at the console (`login`) or over ssh (`sshd`) although the password is right, found by
-    /// going through the rules as libpam does: `pam_succeed_if.so user != root`, `pam_deny` in front, root in a pam_listfile or
-    /// access.conf, a terminal that is not in `/etc/securetty`, a shell that is not in `/etc/shells`, failed attempts counted by
-    /// pam_faillock or pam_tally2 with `even_deny_root`, a second factor that root never set up (pam_google_authenticator), a
-    /// pam_unix that was commented out, more open files in limits.conf than `fs.nr_open` lets any process have (`unlimited`
-    /// too, for a pam_limits that does not know what to make of it; Debian's goes on). The first rule that refuses is named.
-    /// `maxlogins`, `maxsyslogins` and `nproc` of limits.conf keep no root out. Limits with which no shell can be started (`as`
-    /// below 6000, `stack` below 32, `nofile` below 4) do.
+    /// A rule that refuses root on the console (`login`) or over ssh (`sshd`) although the password is right, found by
+    /// evaluating the rules the way libpam does: `pam_succeed_if.so user != root`, a leading `pam_deny`, root in a
+    /// pam_listfile or access.conf, a terminal that is not in `/etc/securetty`, a shell that is not in `/etc/shells`,
+    /// failed attempts counted by pam_faillock or pam_tally2 with `even_deny_root`, a second factor that root never set
+    /// up (pam_google_authenticator), a pam_unix that was commented out, more open files in limits.conf than
+    /// `fs.nr_open` allows any process (`unlimited` too, for a pam_limits that cannot handle it; Debian's carries on).
+    /// The first rule that refuses is named. `maxlogins`, `maxsyslogins` and `nproc` in limits.conf do not keep root
+    /// out. Limits with which no shell can be started (`as` below 6000, `stack` below 32, `nofile` below 4) do.
     ///
     /// ## Why it matters
-    /// The console says "Login incorrect" or "Authentication failure" to the right password. Where another account can log
-    /// in and become root it may be meant so: then it is a warning, and nothing where securetty or access.conf says it.
+    /// The console answers "Login incorrect" or "Authentication failure" to the right password. Where another account
+    /// can log in and become root, this may be intended: then it is a warning, and nothing where securetty or
+    /// access.conf does it.
     ///
     /// ## What the repair does
-    /// Makes the rule, or the line of the list, a comment; adds the terminal or the shell to its list; removes the count. It is judged
-    /// before it is offered: a wrong password is still refused. Where no rule lets anybody in, one that was made a comment
-    /// becomes a rule again, else the file is put back as the distribution ships it. Risky where a list, a condition or a second
-    /// factor keeps root out over ssh alone, as hardening guides want it, or where others administer the machine. By hand: the same, from a rescue system; `faillock --user root --reset`.
+    /// Comments out the rule, or the line in the list; adds the terminal or the shell to its list; removes the counter.
+    /// The result is evaluated before it is offered: a wrong password is still refused. Where no rule lets anyone in,
+    /// one that was commented out is uncommented; otherwise the file is restored as shipped by the distribution. Risky
+    /// where a list, a condition or a second factor keeps root out over ssh only, as hardening guides recommend, or
+    /// where others administer the machine.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # from a rescue system, in a chroot: correct the rule, and
+    /// faillock --user root --reset
+    /// ```
     "pam-refuses-root", Login, seed = ["L2", "C3"], proves = [PamLogin, PamSshd],
-    "a rule of PAM keeps root out"
+    "a PAM rule keeps root out"
 }
 
 /// Services with the same culprit.
@@ -123,7 +134,7 @@ fn report(facts: &Facts, found: &mut Findings, pam: &Pam, case: Case, console: b
         }
         (Some(Because::Starves(file, span)), _) => {
             let line = span.line;
-            tr!("line {line} of {path} leaves root's shell too little to run", line, path = file.path.as_path())
+            tr!("line {line} of {path} leaves root's shell too few resources to run", line, path = file.path.as_path())
         }
         (Some(Because::NotListed(file, value)), _) => {
             tr!("{value} is not in {path}: root is kept out", value, path = file.path.as_path())
@@ -131,12 +142,12 @@ fn report(facts: &Facts, found: &mut Findings, pam: &Pam, case: Case, console: b
         (Some(Because::Tally(path)), _) => {
             tr!("root is locked after failed attempts: {path} counts them", path = path.as_path())
         }
-        (Some(Because::Unfit(path)), _) => tr!("{path} is writable for all: root is kept out", path = path.as_path()),
+        (Some(Because::Unfit(path)), _) => tr!("{path} is world-writable: root is kept out", path = path.as_path()),
         (Some(Because::NoSecret(path)), _) if facts.root().exists(path)? => {
-            tr!("root has set up no second factor: {path} does not name root", path = path.as_path())
+            tr!("root has no second factor set up: {path} has no entry for root", path = path.as_path())
         }
         (Some(Because::NoSecret(path)), _) => {
-            tr!("root has set up no second factor: there is no {path}", path = path.as_path())
+            tr!("root has no second factor set up: there is no {path}", path = path.as_path())
         }
         (None, Some(module)) => tr!("a rule of {module} keeps root out", module = module.text),
         (None, None) => tr!("no rule of {services} lets root in", services = names),
@@ -167,16 +178,16 @@ fn report(facts: &Facts, found: &mut Findings, pam: &Pam, case: Case, console: b
     let code = pam::CODES.get(refusal.status).copied().unwrap_or("perm_denied");
     finding.why(match all {
         _ if matches!(refusal.because, Some(Because::Starves(..))) => {
-            tr!("{services} takes the password, and the session ends at once", services = names)
+            tr!("the password is accepted by {services}, and the session ends at once", services = names)
         }
         true => tr!(
-            "{services} refuses the right password of root: {kind} ends with {code}",
+            "root's correct password is rejected by {services}: {kind} ends with {code}",
             services = names,
             kind = refusal.kind.name(),
             code
         ),
         false => tr!(
-            "{services} refuses the right password of root: {kind} ends with {code}; other administrators are let in",
+            "root's correct password is rejected by {services}: {kind} ends with {code}; other administrators can log in",
             services = names,
             kind = refusal.kind.name(),
             code
@@ -208,13 +219,13 @@ fn offer(
     if let (Some(_), Some(entry)) = (&refusal.because, &refusal.entry)
         && mend::pam::opens_when_passed(facts, pam, entry)?
     {
-        finding.by_hand(tr!("let a rule that asks for the password decide, and none before it refuse"));
+        finding.by_hand(tr!("make a rule that asks for the password decide, with no earlier rule refusing"));
         return Ok(());
     }
     match &refusal.because {
         Some(Because::Line(file, span) | Because::Starves(file, span)) => {
             let text = lines::with_comment(&file.bytes, span.line);
-            let title = tr!("make line {line} of {path} a comment", line = span.line, path = file.path.as_path());
+            let title = tr!("comment out line {line} of {path}", line = span.line, path = file.path.as_path());
             // pam_listfile knows no comments, but no user is called so either.
             finding.repair(risk, title, [Change::edit(file, text)]);
             return Ok(());
@@ -237,7 +248,8 @@ fn offer(
         Some(Because::Unfit(path)) => {
             if let Ok(metadata) = facts.root().stat(path) {
                 let after = metadata.mode & !0o022;
-                let title = tr!("give {path} mode {mode}", path = path.as_path(), mode = format!("{after:04o}"));
+                let title =
+                    tr!("set the mode of {path} to {mode}", path = path.as_path(), mode = format!("{after:04o}"));
                 let change = Change::Mode { path: path.clone(), before: metadata.mode, after };
                 finding.repair(risk, title, [change]);
             }
@@ -250,7 +262,7 @@ fn offer(
         let text = pam::without(&entry.file.bytes, &entry.rule);
         let effect = mend::pam::effect(facts, pam, path, &text)?;
         if effect.is_harmless() && (!effect.mends.is_empty() || refuses_elsewhere(facts, pam, refusal, path, &text)?) {
-            let title = tr!("make line {line} of {path} a comment", line = entry.rule.span.line, path = path.as_path());
+            let title = tr!("comment out line {line} of {path}", line = entry.rule.span.line, path = path.as_path());
             finding.repair(risk, title, [Change::edit(&entry.file, text)]);
             return Ok(());
         }
@@ -259,7 +271,7 @@ fn offer(
         for (line, text) in pam::with_rules_again(&file.bytes, refusal.kind) {
             let effect = mend::pam::effect(facts, pam, &file.path, &text)?;
             if effect.is_harmless() && !effect.mends.is_empty() {
-                let title = tr!("make line {line} of {path} a rule again", line, path = file.path.as_path());
+                let title = tr!("uncomment the rule in line {line} of {path}", line, path = file.path.as_path());
                 finding.repair(risk, title, [Change::edit(file, text)]);
                 return Ok(());
             }
@@ -285,7 +297,7 @@ fn offer(
             }
         }
     }
-    finding.by_hand(tr!("let a rule that asks for the password decide, and none before it refuse"));
+    finding.by_hand(tr!("make a rule that asks for the password decide, with no earlier rule refusing"));
     Ok(())
 }
 

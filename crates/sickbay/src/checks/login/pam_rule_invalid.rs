@@ -19,21 +19,30 @@ use crate::model::text::Text;
 use crate::{check, mend, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "Authentication failure" or "Login incorrect" for everyone; in the log "PAM (login) illegal module
+    /// type: …" or "unable to dlopen".
+    ///
     /// ## What it finds
-    /// Lines of the PAM files of `login`, `sshd`, `su` and `sudo` that libpam cannot read: a first word that is none of auth,
-    /// account, password and session, an unknown control word, a wrong pair in brackets, no module, NUL bytes, and files whose
-    /// lines end in CR LF, down to a single blank line.
+    /// Lines in the PAM files of `login`, `sshd`, `su` and `sudo` that libpam cannot parse: a first word that is not
+    /// one of auth, account, password and session, an unknown control value, a wrong pair in brackets, no module, NUL
+    /// bytes, and files whose lines end in CR LF, down to a single blank line.
     ///
     /// ## Why it matters
-    /// libpam does not pass over such a line: the rule fails everybody. After CR LF even the names of modules and of included
-    /// files are others, and there are no files of these names.
+    /// libpam does not skip such a line: the rule fails everyone. With CR LF even the names of modules and included
+    /// files change, and files of those names do not exist.
     ///
     /// ## What the repair does
-    /// Takes the carriage returns away, or spells the word right. A line that cannot be read otherwise becomes a comment, if
-    /// a wrong password is still refused then; else the file is put back as the distribution ships it. By hand:
-    /// correct the line; `journalctl -t login` says what libpam thinks of it.
+    /// Removes the carriage returns, or corrects the spelling. A line that cannot be parsed otherwise is commented out,
+    /// if a wrong password is still refused after that; otherwise the file is restored as shipped by the distribution.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # correct the line; what libpam says about it
+    /// journalctl -t login -t sshd | grep -i pam
+    /// ```
     "pam-rule-invalid", Login, seed = ["L2", "C3"], proves = [PamLogin, PamSshd],
-    "a line of a PAM file cannot be read"
+    "a PAM file has a line that cannot be parsed"
 }
 
 /// A file, what is wrong in it, and the services that come to it.
@@ -79,7 +88,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             // A line with something on it shows better what is meant.
             let rule = returns.find(|rule| rule.module.is_some()).unwrap_or(first);
             let text = pam::without_carriage_returns(&file.bytes);
-            let finding = found.add(severity, tr!("lines of {path} end in CR LF", path = path.as_path()));
+            let finding = found.add(severity, tr!("{path} has lines that end in CR LF", path = path.as_path()));
             finding.at(file, rule.span).why(tr!("the carriage return becomes part of the name of a module or file"));
             mark(finding);
             offer(
@@ -87,7 +96,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
                 &pam,
                 finding,
                 path,
-                vec![(tr!("end the lines in LF"), Change::edit(file, text.clone()), text)],
+                vec![(tr!("change the line endings to LF"), Change::edit(file, text.clone()), text)],
             )?;
         }
         let unreadable = |rule: &&Rule| rule.faults.iter().any(|fault| *fault != Fault::CarriageReturn);
@@ -95,10 +104,10 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         if is_damaged && let Some(first) = rules.iter().find(unreadable) {
             let finding = found.add(
                 severity,
-                tr!("{count} {count?line|lines} of {path} cannot be read", count, path = path.as_path()),
+                tr!("{count} {count?line|lines} of {path} cannot be parsed", count, path = path.as_path()),
             );
             finding.subject(Subject::Path(path.clone())).extent(count);
-            finding.at(file, first.span).why(tr!("the file was damaged, or it is no PAM file"));
+            finding.at(file, first.span).why(tr!("the file was damaged, or it is not a PAM file"));
             mark(finding);
             offer(facts, &pam, finding, path, Vec::new())?;
             continue;
@@ -106,21 +115,22 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         for rule in rules {
             let Some(fault) = rule.faults.iter().find(|fault| **fault != Fault::CarriageReturn) else { continue };
             let (message, span) = match fault {
-                Fault::Kind(word) => {
-                    (tr!("{word} is none of auth, account, password and session", word = shown(&word.text)), word.span)
-                }
+                Fault::Kind(word) => (
+                    tr!("{word} is not one of auth, account, password and session", word = shown(&word.text)),
+                    word.span,
+                ),
                 Fault::Control(word) => {
                     (tr!("the control value {word} is unknown", word = shown(&word.text)), word.span)
                 }
                 Fault::NoControl => (tr!("a rule has no control value"), rule.span),
                 Fault::NoModule => (tr!("a rule names no module"), rule.span),
-                Fault::Nul => (tr!("a line holds NUL bytes"), rule.span),
+                Fault::Nul => (tr!("a line contains NUL bytes"), rule.span),
                 Fault::CarriageReturn => continue,
             };
             let finding = found.add(severity, message);
             finding.at(file, span).why(match stops.is_empty() {
-                true => tr!("libpam does not pass over it: the rule fails"),
-                false => tr!("libpam does not pass over it: the rule fails, and with it every login"),
+                true => tr!("libpam does not skip it: the rule fails"),
+                false => tr!("libpam does not skip it: the rule fails, and with it every login"),
             });
             mark(finding);
             let mut texts = Vec::new();
@@ -129,7 +139,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
                 texts.push((tr!("write {word}", word = right), Change::edit(file, text.clone()), text));
             }
             let text = pam::without(&file.bytes, rule);
-            let title = tr!("make line {line} a comment", line = rule.span.line);
+            let title = tr!("comment out line {line}", line = rule.span.line);
             texts.push((title, Change::edit(file, text.clone()), text));
             offer(facts, &pam, finding, path, texts)?;
         }
@@ -161,7 +171,7 @@ fn offer(
         }
     }
     if finding.repairs.is_empty() {
-        finding.by_hand(tr!("correct the line: as a comment it would let in whoever comes"));
+        finding.by_hand(tr!("correct the line: commented out, it would let anyone in"));
     }
     Ok(())
 }

@@ -10,17 +10,26 @@ use crate::model::repair::{Change, Risk};
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: a prompt, and "bash: ls: command not found" for every command.
+    ///
     /// ## What it finds
-    /// A start-up file that sets PATH, for sure and for good, to something with neither `/usr/bin` nor `/bin` in it: empty, unset,
-    /// only a directory of its own, or `PATH` where `$PATH` was meant.
+    /// A start-up file that sets PATH, unconditionally and permanently, to something with neither `/usr/bin` nor `/bin`
+    /// in it: empty, unset, only one other directory, or `PATH` where `$PATH` was intended.
     ///
     /// ## Why it matters
     /// root gets a prompt, and every command is "not found".
     ///
     /// ## What the repair does
-    /// Writes `$PATH` where `PATH` was meant, else puts `:` in the place of the command and keeps the line as a comment. By hand:
-    /// `export PATH=/usr/sbin:/usr/bin:/sbin:/bin`, then correct the line.
-    "profile-path-lost", Login, seed = ["L5"], proves = [], "PATH leads to no command after login"
+    /// Writes `$PATH` where `PATH` was written by mistake, otherwise replaces the command with `:` and keeps the line
+    /// as a comment.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # then correct the line
+    /// export PATH=/usr/sbin:/usr/bin:/sbin:/bin
+    /// ```
+    "profile-path-lost", Login, seed = ["L5"], proves = [], "PATH finds no commands after login"
 }
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
@@ -32,20 +41,20 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             value => tr!("{path} sets PATH to {value}", path = event.file.path.as_path(), value),
         };
         let finding = found.error(message);
-        finding.at(&event.file, event.span).why(tr!("no command is found after login, except by its whole path"));
+        finding.at(&event.file, event.span).why(tr!("after login no command is found, except by its full path"));
         let misspelt = value.split(':').any(|entry| entry == "PATH");
         if misspelt {
             let text = event.file.line_text(event.span.line);
             let after = text.replace("=PATH:", "=$PATH:").replace(":PATH", ":$PATH");
             let text =
                 sickbay_formats::lines::with_line(&event.file.bytes, event.span.line, |_| Some(after.into_bytes()));
-            finding.repair(Risk::Safe, tr!("write $PATH for PATH"), [Change::edit(&event.file, text)]);
+            finding.repair(Risk::Safe, tr!("write $PATH instead of PATH"), [Change::edit(&event.file, text)]);
         } else if event.one_line {
             let text = shell::without(&event.file.bytes, event.span);
-            let title = tr!("make the command of line {line} a comment", line = event.span.line);
+            let title = tr!("comment out the command at line {line}", line = event.span.line);
             finding.repair(Risk::Safe, title, [Change::edit(&event.file, text)]);
         } else {
-            finding.by_hand(tr!("make comments of the lines of this command"));
+            finding.by_hand(tr!("comment out the lines of this command"));
         }
     }
     Ok(())

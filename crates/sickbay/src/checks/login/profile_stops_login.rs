@@ -12,23 +12,33 @@ use crate::model::text::Text;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: the password is accepted, and then nothing, or the connection closes; or "Argument list too long" for
+    /// every command. Ctrl-C may still get you a prompt.
+    ///
     /// ## What it finds
-    /// In the files that a login shell of root reads (`/etc/profile`, `/etc/profile.d`, bashrc, `~/.bash_profile`, `~/.profile` and all
-    /// that they source): files that source themselves or each other without an end, `exit`, `exec` of something that ends at
-    /// once, `kill -9 $$`, a shell that starts itself again, endless loops, long sleeps, programs that never end (`tail -f`), `read` and others that wait for input,
-    /// `set -e`, a `TMOUT` of a few seconds, `reboot`, an exported variable that is longer than the kernel gives to a program
-    /// (128 KiB with pages of 4 KiB). Only what happens for sure counts: a command behind a condition
-    /// that cannot be told, such as a guard variable or a test for tmux, is no finding.
+    /// In the files that a login shell of root reads (`/etc/profile`, `/etc/profile.d`, bashrc, `~/.bash_profile`,
+    /// `~/.profile` and everything they source): files that source themselves or each other endlessly, `exit`, `exec`
+    /// of something that ends at once, `kill -9 $$`, a shell that starts itself again, endless loops, long sleeps,
+    /// programs that never exit (`tail -f`), `read` and others that wait for input, `set -e`, a `TMOUT` of a few
+    /// seconds, `reboot`, an exported variable longer than the kernel passes to a program (128 KiB with pages of 4
+    /// KiB). Only what is certain to happen counts: a command behind a condition that cannot be evaluated, such as a
+    /// guard variable or a test for tmux, is not a finding.
     ///
     /// ## Why it matters
-    /// The password is right, and then nothing comes, or the connection closes. A profile that sources itself makes PATH
-    /// longer each time, until every command fails with "Argument list too long"; Ctrl-C may still get in.
+    /// The password is right, and then nothing comes, or the connection closes. A profile that sources itself makes
+    /// PATH longer each time, until every command fails with "Argument list too long".
     ///
     /// ## What the repair does
-    /// Puts `:`, which does nothing, in the place of the command, or a condition by which the loop does not begin, and keeps
-    /// the line as a comment. By hand: log in with
-    /// `ssh HOST /bin/bash --noprofile --norc` or `init=/bin/bash`, and make the line a comment.
-    "profile-stops-login", Login, seed = ["L5", "C4", "B11"], proves = [Profile], "a start-up file of the shell stops the login"
+    /// Replaces the command with `:`, which does nothing, or disables the loop with a condition, and keeps the line as
+    /// a comment.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # or boot with init=/bin/bash; then comment out the line
+    /// ssh HOST /bin/bash --noprofile --norc
+    /// ```
+    "profile-stops-login", Login, seed = ["L5", "C4", "B11"], proves = [Profile], "a shell start-up file stops the login"
 }
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
@@ -52,14 +62,14 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         }
         if event.one_line {
             let text = shell::without(&event.file.bytes, event.span);
-            let title = tr!("make the command of line {line} a comment", line = event.span.line);
+            let title = tr!("comment out the command at line {line}", line = event.span.line);
             finding.repair(Risk::Safe, title, [Change::edit(&event.file, text)]);
         } else if let Some((span, condition)) = event.passed {
             let text = shell::with(&event.file.bytes, span, condition);
             let title = tr!("disable the loop at line {line}", line = event.span.line);
             finding.repair(Risk::Safe, title, [Change::edit(&event.file, text)]);
         } else {
-            finding.by_hand(tr!("make comments of the lines of this command"));
+            finding.by_hand(tr!("comment out the lines of this command"));
         }
     }
     Ok(())
@@ -70,13 +80,13 @@ fn say(kind: &EventKind, path: &std::path::Path) -> Option<(Severity, Text, Text
     Some(match kind {
         EventKind::Loop(ring) if ring.len() < 2 => (
             Critical,
-            tr!("{path} sources itself without an end", path),
+            tr!("{path} sources itself endlessly", path),
             tr!("the login hangs, and its environment grows until no command can be started"),
         ),
         EventKind::Loop(ring) => (
             Critical,
             tr!(
-                "{path} sources {other}, which sources it, without an end",
+                "{path} sources {other}, which sources it, endlessly",
                 path,
                 other = ring.first().cloned().unwrap_or_default()
             ),
@@ -84,26 +94,26 @@ fn say(kind: &EventKind, path: &std::path::Path) -> Option<(Severity, Text, Text
         ),
         EventKind::Shells => (
             Critical,
-            tr!("{path} starts a shell that reads it again, without an end", path),
+            tr!("{path} starts a shell that reads it again, endlessly", path),
             tr!("the login hangs, and shells pile up"),
         ),
         EventKind::Endless => {
-            (Critical, tr!("{path} has a loop without an end", path), tr!("the login hangs before the prompt"))
+            (Critical, tr!("{path} has an endless loop", path), tr!("the login hangs before the prompt"))
         }
-        EventKind::Ends => (Critical, tr!("{path} ends the shell", path), tr!("every login is closed at once")),
+        EventKind::Ends => (Critical, tr!("{path} exits the shell", path), tr!("every login is closed at once")),
         EventKind::Down => {
-            (Critical, tr!("{path} shuts the machine down", path), tr!("every login takes the machine down"))
+            (Critical, tr!("{path} shuts the machine down", path), tr!("every login shuts the machine down"))
         }
         EventKind::Waits => {
             (Error, tr!("{path} waits for input", path), tr!("the login seems to hang, and copying over ssh fails"))
         }
         EventKind::Serves(program) => (
             Critical,
-            tr!("{path} waits for {program}, which never ends", path, program),
+            tr!("{path} waits for {program}, which never exits", path, program),
             tr!("the login hangs before the prompt"),
         ),
         EventKind::Sleeps(seconds) if *seconds == u64::MAX => {
-            (Critical, tr!("{path} sleeps for ever", path), tr!("the login hangs before the prompt"))
+            (Critical, tr!("{path} sleeps forever", path), tr!("the login hangs before the prompt"))
         }
         EventKind::Sleeps(seconds) => {
             (Error, tr!("{path} sleeps for {seconds} s", path, seconds), tr!("the login seems to hang"))
@@ -111,7 +121,7 @@ fn say(kind: &EventKind, path: &std::path::Path) -> Option<(Severity, Text, Text
         EventKind::TooLong(name, length) => (
             Critical,
             tr!("{path} makes {name} at least {length} bytes long", path, name, length),
-            tr!("no program can be started with it: Argument list too long"),
+            tr!("no program can be started with it in the environment: Argument list too long"),
         ),
         EventKind::ErrorsEnd => (
             Error,
@@ -120,7 +130,7 @@ fn say(kind: &EventKind, path: &std::path::Path) -> Option<(Severity, Text, Text
         ),
         EventKind::TimesOut(seconds) => (
             Error,
-            tr!("{path} ends the shell after {seconds} s without input", path, seconds),
+            tr!("{path} exits the shell after {seconds} s without input", path, seconds),
             tr!("nobody types that fast"),
         ),
         EventKind::PathLost(_) | EventKind::Syntax(_) => return None,

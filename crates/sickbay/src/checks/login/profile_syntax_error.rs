@@ -11,18 +11,27 @@ use crate::model::repair::{Change, Risk};
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "bash: /etc/profile: line 12: unexpected EOF while looking for matching
+    /// `\"'" or "syntax error near unexpected token" at login, and commands that are not found.
+    ///
     /// ## What it finds
-    /// A syntax error in a file that root's login shell reads: a quote without another, an `if` without `fi`, a `done` that
-    /// belongs to nothing.
+    /// A syntax error in a file that root's login shell reads: an unclosed quote, an `if` without `fi`, a stray `done`.
     ///
     /// ## Why it matters
-    /// The shell reads no further: everything from the command with the error to the end of the file, often PATH and
-    /// what it takes to find the programs of the machine, is not set.
+    /// The shell stops reading there: everything from the command with the error to the end of the file, often PATH and
+    /// other settings that the machine's programs need, is not set.
     ///
     /// ## What the repair does
-    /// If risky repairs are accepted: makes comments of the lines that the shell does not read anyway, so that the error is gone
-    /// and nothing else changes. Only a person knows what was meant: `bash -n FILE` names the line.
-    "profile-syntax-error", Login, seed = ["L5"], proves = [], "the shell reads a start-up file only in part"
+    /// If risky repairs are accepted: comments out the lines that the shell does not read anyway, so that the error is
+    /// gone and nothing else changes. Only a person knows what was intended.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # names the line
+    /// bash -n FILE
+    /// ```
+    "profile-syntax-error", Login, seed = ["L5"], proves = [], "the shell reads only part of a start-up file"
 }
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
@@ -31,7 +40,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         let EventKind::Syntax(error) = &event.kind else { continue };
         let file = &event.file;
         let message = match &error.kind {
-            ErrorKind::Open(sign) => tr!("{path} has a {sign} that does not end", path = file.path.as_path(), sign),
+            ErrorKind::Open(sign) => tr!("{path} has an unclosed {sign}", path = file.path.as_path(), sign),
             ErrorKind::Without(word) => {
                 tr!("{path} has a command without its {word}", path = file.path.as_path(), word)
             }
@@ -39,7 +48,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
                 tr!("{path} ends in the middle of a command", path = file.path.as_path())
             }
             ErrorKind::Unexpected(word) => {
-                tr!("{path} has a {word} where none may be", path = file.path.as_path(), word)
+                tr!("{path} has a misplaced {word}", path = file.path.as_path(), word)
             }
         };
         let last = lines::lines(&file.bytes).last().map_or(0, |line| line.number);
@@ -48,7 +57,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             if blank { text } else { lines::with_comment(&text, number) }
         });
         let title =
-            tr!("make comments of lines {first} to {last}, which are not read anyway", first = error.unread_from, last);
+            tr!("comment out lines {first} to {last}, which are not read anyway", first = error.unread_from, last);
         found
             .error(message)
             .at(file, event.span)

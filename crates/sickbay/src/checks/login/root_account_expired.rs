@@ -13,15 +13,25 @@ use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "Your account has expired; please contact your system administrator", with the right password and with
+    /// a key.
+    ///
     /// ## What it finds
-    /// An expiry date of root in `/etc/shadow` that has passed, or a password that is older than its maximum age and the
-    /// days of grace after it. A warning where another account becomes root without root's password: then it may be meant so.
+    /// An expiry date for root in `/etc/shadow` that has passed, or a password that is older than its maximum age plus
+    /// the grace days after it. A warning where another account can become root without root's password: then it may be
+    /// intended.
     ///
     /// ## Why it matters
-    /// "Your account has expired": root is refused with the right password and with a key, and cron starts nothing of root's.
+    /// root is refused even with the right password or a key, and cron runs none of root's jobs.
     ///
     /// ## What the repair does
-    /// Empties the field, so that the account does not expire; the password stays. By hand: `chage -E -1 -I -1 root`.
+    /// Empties the field, so that the account does not expire; the password stays.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// chage -R ROOT -E -1 -I -1 root
+    /// ```
     "root-account-expired", Login, seed = ["L1"], proves = [Account], "root's account has expired"
 }
 
@@ -39,7 +49,13 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         && changed > 0
         && today - changed > maximum + inactive
     {
-        (tr!("root's password is {days} {days?day|days} old, and the account closed for it", days = today - changed), 6)
+        (
+            tr!(
+                "root's password is {days} {days?day|days} old, and the account has expired because of it",
+                days = today - changed
+            ),
+            6,
+        )
     } else {
         return Ok(());
     };
@@ -55,7 +71,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             format!("{}:{}", Kind::Shadow.path(), root.line),
             format!("field {}: {}", field + 1, root.field(field)),
         )
-        .why(tr!("root is refused with the right password and with a key"))
+        .why(tr!("root is refused even with the right password or a key"))
         .stops(Stage::Account)
         .repair(risk, tr!("empty the field, so that root does not expire"), [Change::edit(file, text)]);
     Ok(())

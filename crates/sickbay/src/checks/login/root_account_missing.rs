@@ -12,20 +12,30 @@ use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "Login incorrect" for root, "No passwd entry for user 'root'", "unknown user root", or a root who gets
+    /// "Permission denied" everywhere.
+    ///
     /// ## What it finds
-    /// No account named root in `/etc/passwd`, a root there whose number is not 0, or one whose hash is in `/etc/shadow`, which
-    /// has no line for it.
+    /// No account named root in `/etc/passwd`, a root there whose UID is not 0, or a root whose hash should be in
+    /// `/etc/shadow`, which has no line for it.
     ///
     /// ## Why it matters
-    /// root cannot log in, and what is started as root by name fails. A root with another number is nobody in particular: it
-    /// cannot even read its own files. systemd-sysusers adds the account again when it
-    /// boots, without a password; other systems do not.
+    /// root cannot log in, and anything started as root by name fails. A root with another UID has no privileges: it
+    /// cannot even read its own files. systemd-sysusers adds the account again when it boots, without a password; other
+    /// systems do not.
     ///
     /// ## What the repair does
-    /// Puts the line back, from the copy that the system's own tools keep (`/etc/passwd-`, `/etc/shadow-`), else with the
-    /// values that every system has. A lost password is only ever taken from a copy. Writes 0, which is risky
-    /// when another account has that number: somebody may have given root's name away. By hand: copy the line.
-    "root-account-missing", Login, seed = ["L1"], proves = [Account], "root is not in the account files, or not number 0"
+    /// Restores the line from the copy that the system's own tools keep (`/etc/passwd-`, `/etc/shadow-`), otherwise
+    /// with the values that every system has. A lost password is only ever taken from a copy. Sets the UID to 0, which
+    /// is risky when another account has UID 0: somebody may have renamed root.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # copy root's line from the backups
+    /// grep '^root:' ROOT/etc/passwd- ROOT/etc/shadow-
+    /// ```
+    "root-account-missing", Login, seed = ["L1"], proves = [Account], "root is missing from the account files, or its UID is not 0"
 }
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
@@ -40,7 +50,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         let finding = found.critical(tr!("{path} has no line for root", path));
         finding
             .at_path(path)
-            .why(tr!("root cannot log in, and what is started as root by name fails"))
+            .why(tr!("root cannot log in, and anything started as root by name fails"))
             .stops(Stage::Account);
         let backup = Accounts::backup(facts, Kind::Passwd);
         let line = backup
@@ -48,19 +58,19 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             .and_then(|(_, copy)| Some(AccountFile::parse(Kind::Passwd, &copy.bytes).find(b"root")?.text.to_owned()))
             .unwrap_or_else(|| format!("root:x:0:0:root:/root:{}", shell(facts)).into_bytes());
         let text = [line.as_slice(), b"\n", &file.bytes].concat();
-        finding.repair(Risk::Safe, tr!("put root's line first into {path}", path), [Change::edit(file, text)]);
+        finding.repair(Risk::Safe, tr!("add root's line at the top of {path}", path), [Change::edit(file, text)]);
         return Ok(());
     };
     if let Some(number) = root.number(2).filter(|number| *number != 0) {
         let finding = found.critical(tr!("root has UID {number} in {path}", number, path = file.path.as_path()));
         finding
             .at(file, root.span(2))
-            .why(tr!("the kernel knows root by the number 0 alone: this one may do nothing"))
+            .why(tr!("the kernel recognizes root only by UID 0: this root has no privileges"))
             .stops(Stage::Account);
         let other = passwd.good().any(|entry| entry.number(2) == Some(0));
         let text = lines::with_line(&file.bytes, root.line, |_| Some(root.with_field(2, b"0")));
         let risk = if other { Risk::Risky } else { Risk::Safe };
-        finding.repair(risk, tr!("give root the number 0"), [Change::edit(file, text)]);
+        finding.repair(risk, tr!("set root's UID to 0"), [Change::edit(file, text)]);
     }
     if Password::of(root.field(1)) != Password::Shadowed {
         return Ok(());
@@ -71,14 +81,18 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     }
     let path = file.path.as_path();
     let finding = found.critical(tr!("{path} has no line for root", path));
-    finding.at_path(path).why(tr!("no password of root is right")).stops(Stage::Account);
+    finding.at_path(path).why(tr!("no password works for root")).stops(Stage::Account);
     match Accounts::root_of_copy(facts) {
         Some((copy, line)) => {
             let text = with_line_added(&file.bytes, &line);
-            finding.repair(Risk::Safe, tr!("take root's line from the copy {copy}", copy), [Change::edit(file, text)]);
+            finding.repair(
+                Risk::Safe,
+                tr!("restore root's line from the copy {copy}", copy),
+                [Change::edit(file, text)],
+            );
         }
         None => {
-            finding.by_hand(tr!("no copy holds root's password: set a new one with sickbay fix --reset-password root"));
+            finding.by_hand(tr!("no copy has root's password: set a new one with sickbay fix --reset-password root"));
         }
     }
     Ok(())

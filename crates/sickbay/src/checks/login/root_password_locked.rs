@@ -16,17 +16,26 @@ use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "Login incorrect" for root with the right password, and no other account that could become root.
+    ///
     /// ## What it finds
-    /// A `!` before root's hash in `/etc/shadow`, as `usermod -L` and `passwd -l` put it there, on a system where root has
-    /// no ssh key and no other account with a password or a key may become root. A root that never had a password (`*` or
-    /// `!` alone), as cloud images ship it, is no fault; the proof of the console says so all the same.
+    /// A `!` before root's hash in `/etc/shadow`, as `usermod -L` and `passwd -l` put it there, on a system where root
+    /// has no ssh key and no other account with a password or a key can become root. A root that never had a password
+    /// (just `*` or `!`), as cloud images ship it, is not a fault; the login proof for the console mentions it all the
+    /// same.
     ///
     /// ## Why it matters
     /// Nobody can administer the machine any more.
     ///
     /// ## What the repair does
-    /// Takes the `!` away: the password is the one that it was before. By hand: `usermod -U root` in a chroot.
-    "root-password-locked", Login, seed = ["L1"], proves = [Password], "root's password is locked, and nobody else is root"
+    /// Removes the `!`: the password is what it was before.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// usermod -R ROOT -U root
+    /// ```
+    "root-password-locked", Login, seed = ["L1"], proves = [Password], "root's password is locked, and nobody else can become root"
 }
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
@@ -36,9 +45,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     match accounts.root_password() {
         Password::Locked => found.closed(Stage::Password, tr!("root's password is locked")),
         Password::None => found.closed(Stage::Password, tr!("root has no password")),
-        Password::Invalid => found.closed(Stage::Password, tr!("no password is right for root")),
+        Password::Invalid => found.closed(Stage::Password, tr!("no password works for root")),
         Password::Empty if !takes_none(facts)? => {
-            found.closed(Stage::Password, tr!("root's password is empty, and login takes none that is"));
+            found.closed(Stage::Password, tr!("root's password is empty, and login accepts no empty passwords"));
         }
         Password::Empty | Password::Hash | Password::Shadowed => {}
     }
@@ -57,7 +66,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         .evidence(format!("{}:{}", Kind::Shadow.path(), root.line), "root:!…")
         .why(tr!("nobody can administer the machine"))
         .stops(Stage::Password)
-        .repair(Risk::Safe, tr!("take the ! from root's hash away"), [Change::edit(file, text)]);
+        .repair(Risk::Safe, tr!("remove the ! from root's hash"), [Change::edit(file, text)]);
     Ok(())
 }
 

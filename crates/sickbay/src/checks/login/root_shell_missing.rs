@@ -16,16 +16,25 @@ use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: after the right password the session ends at once: "Cannot execute /bin/zsh: No such file or directory"
+    /// or "This account is currently not available."
+    ///
     /// ## What it finds
-    /// A shell of root in `/etc/passwd` that does not exist, or one that lets nobody in (`nologin`, `false`) where no other
-    /// account can become root.
+    /// A shell for root in `/etc/passwd` that does not exist, or one that rejects every login (`nologin`, `false`)
+    /// where no other account can become root.
     ///
     /// ## Why it matters
-    /// The password is right and the session ends at once: "No such file or directory", on the console and over ssh.
+    /// The password is right, and the session ends at once, on the console and over ssh.
     ///
     /// ## What the repair does
-    /// Writes a shell that is there: `/bin/bash`, else `/bin/sh`. By hand: `usermod -s /bin/bash root`.
-    "root-shell-missing", Login, seed = ["L1"], proves = [Shell], "root's shell is not there"
+    /// Sets a shell that exists: `/bin/bash`, otherwise `/bin/sh`.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// usermod -R ROOT -s /bin/bash root
+    /// ```
+    "root-shell-missing", Login, seed = ["L1"], proves = [Shell], "root's shell does not exist"
 }
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
@@ -40,11 +49,11 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let message = if !facts.root().exists(shell)? {
         tr!("root's shell {shell} does not exist", shell)
     } else if matches!(name, "nologin" | "false") {
-        found.closed(Stage::Shell, tr!("root's shell {shell} lets nobody in", shell));
+        found.closed(Stage::Shell, tr!("root's shell {shell} rejects every login", shell));
         if facts.get::<Administrators>()?.any() {
             return Ok(());
         }
-        tr!("root's shell {shell} lets nobody in, and no other account can become root", shell)
+        tr!("root's shell {shell} rejects every login, and no other account can become root", shell)
     } else {
         return Ok(());
     };
@@ -52,17 +61,17 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     finding
         .at(file, root.span(6))
         .about(shell)
-        .why(tr!("the session ends as soon as the password was right"))
+        .why(tr!("the session ends as soon as the right password is entered"))
         .stops(Stage::Shell);
     let there = |path: &&&str| facts.root().exists(path).unwrap_or(false);
     match ["/bin/bash", "/bin/sh"].iter().find(there) {
         Some(shell) => {
             let line = root.with_field(6, shell.as_bytes());
             let text = lines::with_line(&file.bytes, root.line, |_| Some(line));
-            finding.repair(Risk::Safe, tr!("give root the shell {shell}", shell), [Change::edit(file, text)]);
+            finding.repair(Risk::Safe, tr!("set root's shell to {shell}", shell), [Change::edit(file, text)]);
         }
         None => {
-            finding.by_hand(tr!("no shell is there: reinstall bash"));
+            finding.by_hand(tr!("no shell is installed: reinstall bash"));
         }
     }
     Ok(())

@@ -21,19 +21,29 @@ use crate::model::repair::{Change, Risk};
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "status=217/USER" and "Failed to determine user credentials: No such process"; with D-Bus affected,
+    /// logins that take 25 seconds.
+    ///
     /// ## What it finds
     /// A user or group that is in none of the account files, although a unit that starts at boot runs as it (`User=`,
-    /// `Group=`), D-Bus is set up to run as it (`<user>messagebus</user>`), or polkitd, where it is installed, is built to.
+    /// `Group=`), D-Bus is set up to run as it (`<user>messagebus</user>`), or polkitd, where it is installed, is built
+    /// to.
     ///
     /// ## Why it matters
-    /// The service ends at once with `status=217/USER` ("Failed to determine user credentials"). Without D-Bus there is no
-    /// systemd-logind: every login waits 25 seconds, and `systemctl` and the network's services fail.
+    /// The service exits at once with `status=217/USER`. Without D-Bus there is no systemd-logind: every login waits 25
+    /// seconds, and `systemctl` and the network services fail.
     ///
     /// ## What the repair does
-    /// Puts the line back from the copy that the system's own tools keep (`/etc/passwd-`, `/etc/group-`), else from the
-    /// donor, where its number is still free. By hand: `systemd-sysusers --root=ROOT`, or reinstall the package, whose script
-    /// makes the account again.
-    "service-account-missing", Login, seed = ["L1"], proves = [], may_stop = [Services], "an account that a service runs as is gone"
+    /// Restores the line from the copy that the system's own tools keep (`/etc/passwd-`, `/etc/group-`), otherwise from
+    /// the donor, where its number is still free.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # or reinstall the package, whose script creates the account
+    /// systemd-sysusers --root=ROOT
+    /// ```
+    "service-account-missing", Login, seed = ["L1"], proves = [], may_stop = [Services], "an account that a service runs as is missing"
 }
 
 /// Who needs an account.
@@ -87,15 +97,15 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             need.services.dedup();
             let (path, services) = (kind.path(), need.services.join(", "));
             let finding = if kind == Kind::Passwd {
-                found.error(tr!("the user {name} is not in {path}: {services} runs as it", name, path, services))
+                found.error(tr!("{path} has no user {name}, the account of {services}", name, path, services))
             } else {
-                found.error(tr!("the group {name} is not in {path}: {services} runs as it", name, path, services))
+                found.error(tr!("{path} has no group {name}, the group of {services}", name, path, services))
             };
             finding
                 .at_path(path)
                 .detail("account", name.as_str())
                 .detail("services", need.services.clone())
-                .why(tr!("the service ends at once: no such user or group"));
+                .why(tr!("the service exits at once: no such user or group"));
             restore(facts, finding, &accounts, kind, &name);
         }
     }
@@ -229,11 +239,11 @@ fn restore(facts: &Facts, finding: &mut Finding, accounts: &Accounts, kind: Kind
     let from_donor = || facts.donor().and_then(|donor| line_of(&donor.root().read(kind.path()).ok()?));
     if let Some(line) = from_copy {
         let text = with_line_added(&file.bytes, &line);
-        finding.repair(Risk::Safe, tr!("take the line from the copy {copy}", copy), [Change::edit(file, text)]);
+        finding.repair(Risk::Safe, tr!("restore the line from the copy {copy}", copy), [Change::edit(file, text)]);
     } else if let Some(line) = from_donor() {
         let text = with_line_added(&file.bytes, &line);
-        finding.repair(Risk::Risky, tr!("take the line from the donor"), [Change::edit(file, text)]);
+        finding.repair(Risk::Risky, tr!("copy the line from the donor"), [Change::edit(file, text)]);
     } else {
-        finding.by_hand(tr!("make the account again: systemd-sysusers --root=ROOT, or reinstall the package"));
+        finding.by_hand(tr!("recreate the account: systemd-sysusers --root=ROOT, or reinstall the package"));
     }
 }

@@ -10,17 +10,26 @@ use crate::model::repair::{Change, Risk};
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "Permission denied" or "Login incorrect" for some users, even with an ssh key.
+    ///
     /// ## What it finds
     /// Accounts with a shell and an `x` in `/etc/passwd`, which says that the password is in `/etc/shadow`, and no line
-    /// there. root's is the matter of `root-account-missing`.
+    /// there. root is covered by `root-account-missing`.
     ///
     /// ## Why it matters
-    /// These users cannot log in: no password is right, and over ssh not even a key helps, since the account is taken for
-    /// one without rights (`pam_unix` in the account phase).
+    /// These users cannot log in: no password works, and over ssh not even a key helps, because the account is treated
+    /// as one without access (`pam_unix` in the account phase).
     ///
     /// ## What the repair does
-    /// Takes the lines from the copy that the system's own tools keep (`/etc/shadow-`), where it has them. By hand: `pwconv`
-    /// makes the lines, then set passwords with `passwd`.
+    /// Restores the lines from the copy that the system's own tools keep (`/etc/shadow-`), where it has them.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # in a chroot: creates the lines; then set the passwords
+    /// pwconv
+    /// passwd USER
+    /// ```
     "shadow-line-missing", Login, seed = ["L1"], proves = [], "accounts have no line in shadow"
 }
 
@@ -51,7 +60,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             names = missing.join(", ")
         ))
     };
-    finding.at_path(path).detail("accounts", missing.clone()).why(tr!("they cannot log in, by whatever way"));
+    finding.at_path(path).detail("accounts", missing.clone()).why(tr!("they cannot log in by any means"));
     let copy = format!("{}-", Kind::Shadow.path());
     let mut text = file.bytes.clone();
     if let Some(backup) = facts.file(&copy)? {
@@ -64,7 +73,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     if missing.iter().all(|name| restored.find(name.as_bytes()).is_some()) {
         finding.repair(
             Risk::Safe,
-            tr!("take the lines from the copy {copy}", copy),
+            tr!("restore the lines from the copy {copy}", copy),
             [Change::edit(file, text.clone())],
         );
     } else {

@@ -19,21 +19,31 @@ use crate::spelling::nearest;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "Connection refused" over ssh; in the log "/etc/ssh/sshd_config: line 12: Bad configuration option: …"
+    /// and "terminating, 1 bad configuration options".
+    ///
     /// ## What it finds
-    /// Lines of `/etc/ssh/sshd_config`, and of the files that it includes, that the installed sshd refuses: a keyword that
-    /// it does not know (misspelt, or of another release), a value that is none, one that is missing or too many, a
-    /// keyword that may not stand in a Match block, algorithms that were removed, authentication methods that are all
-    /// switched off, NUL bytes; and a configuration that is not there or has nothing in it. Which release it is, and which keywords and
+    /// Lines in `/etc/ssh/sshd_config`, and in the files that it includes, that the installed sshd rejects: an unknown
+    /// keyword (misspelled, or from another release), an invalid value, a missing value or one too many, a keyword that
+    /// is not allowed in a Match block, algorithms that were removed, authentication methods that are all switched off,
+    /// NUL bytes; and a configuration that does not exist or is empty. Which release it is, and which keywords and
     /// algorithms it knows, is read from the program itself.
     ///
     /// ## Why it matters
-    /// sshd does not start with such a line, and nobody can log in over ssh. A running one goes on until it is restarted,
-    /// so that the fault shows at the next boot.
+    /// sshd does not start with such a line, and nobody can log in over ssh. A running sshd keeps working until it is
+    /// restarted, so the fault shows at the next boot.
     ///
     /// ## What the repair does
-    /// Writes the value that was meant where that is plain, takes removed algorithms out of a list, and else makes the line
-    /// a comment (with a Match line, its whole block). By hand: `sshd -t` names the line.
-    "sshd-config-invalid", Login, seed = ["L10"], proves = [Sshd], "sshd refuses its configuration and does not start"
+    /// Writes the intended value where that is plain, removes algorithms that no longer exist from a list, and
+    /// otherwise comments out the line (for a Match line, its whole block).
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # names the line
+    /// sshd -t
+    /// ```
+    "sshd-config-invalid", Login, seed = ["L10"], proves = [Sshd], "sshd rejects its configuration and does not start"
 }
 
 /// More faults than this, and more than half of all lines: the file is no configuration any more.
@@ -58,7 +68,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         let finding = found.add(severity.max(Severity::Error), tr!("{path} is empty", path = file.path.as_path()));
         finding
             .at_path(&file.path)
-            .why(tr!("what is built into sshd counts: root comes in only with a key, and PAM is not asked"));
+            .why(tr!("sshd uses its compiled-in defaults: root logs in by key only, and PAM is not used"));
         restore(facts, &sshd, finding);
         return Ok(());
     }
@@ -70,7 +80,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         let finding = found.add(
             severity,
             tr!(
-                "{path} is damaged: sshd refuses {count} {count?line|lines}",
+                "{path} is damaged: sshd rejects {count} {count?line|lines}",
                 path = sshd.config.as_path(),
                 count = in_main
             ),
@@ -96,7 +106,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         if fault == Fault::Keyword
             && let Some(meant) = meant(&directive.keyword.text)
         {
-            finding.label(tr!("perhaps {meant} is meant", meant));
+            finding.label(tr!("{meant} may be meant", meant));
         }
         let all = sshd.tree.sources.get(source).map(|source| source.directives.as_slice()).unwrap_or_default();
         repair(finding, file, directive, fault, &reader, all);
@@ -117,7 +127,7 @@ fn whole(sshd: &Sshd, found: &mut Findings, severity: Severity) {
     {
         let (_, line) = setting;
         found
-            .add(severity, tr!("every list of AuthenticationMethods has a method that is switched off"))
+            .add(severity, tr!("every list in AuthenticationMethods contains a method that is switched off"))
             .at(file, line.whole)
             .why(tr!("sshd does not start, and nobody can log in over ssh"))
             .stops(Stage::Sshd)
@@ -135,7 +145,7 @@ fn whole(sshd: &Sshd, found: &mut Findings, severity: Severity) {
             Some([text, b"\nAuthorizedKeysCommandUser nobody"].concat())
         });
         found
-            .add(severity, tr!("AuthorizedKeysCommand needs AuthorizedKeysCommandUser, which is nowhere"))
+            .add(severity, tr!("AuthorizedKeysCommand needs AuthorizedKeysCommandUser, which is not set anywhere"))
             .at(file, line.whole)
             .why(tr!("sshd does not start, and nobody can log in over ssh"))
             .stops(Stage::Sshd)
@@ -156,7 +166,7 @@ fn message(directive: &Directive, fault: Fault, reader: &Reader<'_>) -> Text {
             }
             None => tr!("sshd does not know the keyword {keyword}", keyword),
         },
-        Fault::Missing => tr!("{keyword} lacks a value", keyword),
+        Fault::Missing => tr!("{keyword} has no value", keyword),
         Fault::Value(index) => {
             tr!(
                 "{keyword} cannot be {value}",
@@ -166,16 +176,16 @@ fn message(directive: &Directive, fault: Fault, reader: &Reader<'_>) -> Text {
         }
         Fault::TooMany(index) => {
             tr!(
-                "{keyword} takes no {value} behind its value",
+                "{keyword} does not allow {value} after its value",
                 keyword,
                 value = directive.args.get(index).map(|word| word.text.clone()).unwrap_or_default()
             )
         }
-        Fault::InMatch => tr!("{keyword} may not stand in a Match block", keyword),
-        Fault::Quotes => tr!("{keyword} has a quote without another", keyword),
-        Fault::Nul => tr!("a line holds NUL bytes"),
-        Fault::Twice => tr!("the subsystem {name} is there twice", name = String::from_utf8_lossy(directive.arg(0))),
-        Fault::Loop => tr!("{keyword} includes the file that it stands in", keyword),
+        Fault::InMatch => tr!("{keyword} is not allowed in a Match block", keyword),
+        Fault::Quotes => tr!("{keyword} has an unclosed quote", keyword),
+        Fault::Nul => tr!("a line contains NUL bytes"),
+        Fault::Twice => tr!("the subsystem {name} is defined twice", name = String::from_utf8_lossy(directive.arg(0))),
+        Fault::Loop => tr!("{keyword} includes the file it is in", keyword),
     }
 }
 
@@ -213,14 +223,14 @@ fn repair(
         let end = all.iter().find(|other| other.line > directive.line && other.is("Match")).map(|other| other.line);
         let block = all.iter().filter(|other| other.line >= directive.line && end.is_none_or(|end| other.line < end));
         let text = block.fold(file.bytes.clone(), |text, line| lines::with_comment(&text, line.line));
-        finding.repair(Risk::Safe, tr!("make comments of the block"), [Change::edit(file, text)]);
+        finding.repair(Risk::Safe, tr!("comment out the block"), [Change::edit(file, text)]);
         return;
     }
     finding.repair(Risk::Safe, comment_title(directive), [comment(file, directive)]);
 }
 
 fn comment_title(directive: &Directive) -> Text {
-    tr!("make line {line} a comment", line = directive.line)
+    tr!("comment out line {line}", line = directive.line)
 }
 
 fn comment(file: &Arc<SourceFile>, directive: &Directive) -> Change {
@@ -267,11 +277,11 @@ fn restore(facts: &Facts, sshd: &Sshd, finding: &mut Finding) {
             Some(file) => Change::edit(file, shipped.bytes.clone()),
             None => Change::create(&sshd.config, shipped.bytes.clone(), 0o644),
         };
-        finding.repair(Risk::Risky, tr!("put the shipped configuration there, {path}", path = SHIPPED), [change]);
+        finding.repair(Risk::Risky, tr!("install the shipped configuration, {path}", path = SHIPPED), [change]);
     } else if facts.donor().is_some_and(|donor| donor.root().metadata(&sshd.config).is_ok_and(|it| it.is_file())) {
         let title = tr!("copy {path} from the donor", path = sshd.config.as_path());
         finding.repair(Risk::Risky, title, [Change::copy_from_donor(&sshd.config)]);
     } else {
-        finding.by_hand(tr!("take the file from a backup, or from the package openssh-server"));
+        finding.by_hand(tr!("restore the file from a backup, or from the package openssh-server"));
     }
 }

@@ -18,19 +18,29 @@ use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "Connection refused" over ssh; in the log "sshd: no hostkeys available -- exiting." or "UNPROTECTED
+    /// PRIVATE KEY FILE".
+    ///
     /// ## What it finds
-    /// A machine none of whose host keys sshd can use: they are missing or empty, hold no whole key, or may be read by others
-    /// than root. Systems that make the keys when sshd starts, or at the first boot as cloud images do, are left alone when
-    /// the keys are just not there yet.
+    /// A machine where sshd cannot use any host key: they are missing or empty, contain no complete key, or are
+    /// readable by users other than root. Systems that create the keys when sshd starts, or at the first boot as cloud
+    /// images do, are left alone when the keys simply do not exist yet.
     ///
     /// ## Why it matters
-    /// sshd ends with "no hostkeys available", and nobody can log in over ssh. A key that others may read is passed over, which
-    /// is how a `chmod -R` on `/etc` locks everybody out.
+    /// sshd exits with "no hostkeys available", and nobody can log in over ssh. A key that others can read is ignored,
+    /// which is how a `chmod -R` on `/etc` locks everyone out.
     ///
     /// ## What the repair does
-    /// Gives the keys their mode 0600 back. A new key, of which every client will warn, is a risky repair: the target's own
-    /// `ssh-keygen` makes it, an RSA key, which every release takes. By hand: `ssh-keygen -A`.
-    "sshd-host-key-missing", Login, seed = ["L10", "D7"], proves = [Sshd], "sshd has no host key that it can use"
+    /// Restores mode 0600 on the keys. A new key, about which every client will warn, is a risky repair: the target's
+    /// own `ssh-keygen` creates it, an RSA key, which every release accepts.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// chmod 600 ROOT/etc/ssh/ssh_host_*_key
+    /// chroot ROOT ssh-keygen -A
+    /// ```
+    "sshd-host-key-missing", Login, seed = ["L10", "D7"], proves = [Sshd], "sshd has no usable host key"
 }
 
 /// Where keys are when no line says otherwise (servconf.c).
@@ -98,13 +108,13 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         return Err(Skip::NotApplicable(tr!("the host keys are kept by an agent")));
     }
     if let (Some(maker), true) = (&service.key_maker, open.is_empty()) {
-        return Err(Skip::NotApplicable(tr!("{maker} makes the host keys", maker = maker.as_path())));
+        return Err(Skip::NotApplicable(tr!("{maker} creates the host keys", maker = maker.as_path())));
     }
     let severity = if service.enabled { Severity::Critical } else { Severity::Warning };
     if let Some((first, mode)) = open.first() {
         let mode = format!("{mode:04o}");
         let finding = found
-            .add(severity, tr!("sshd passes over its host keys: {path} has mode {mode}", path = first.as_path(), mode));
+            .add(severity, tr!("sshd ignores its host keys: {path} has mode {mode}", path = first.as_path(), mode));
         let changes: Vec<Change> = open
             .iter()
             .map(|(path, mode)| Change::Mode { path: (*path).clone(), before: *mode, after: 0o600 })
@@ -113,13 +123,13 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             finding.at_path(path).evidence(path.display().to_string(), format!("mode {mode:04o}"));
         }
         finding.why(tr!("sshd does not start, and nobody can log in over ssh")).stops(Stage::Sshd);
-        finding.repair(Risk::Safe, tr!("give the keys mode 0600"), changes);
+        finding.repair(Risk::Safe, tr!("set the mode of the keys to 0600"), changes);
         return Ok(());
     }
     let damaged = defects.iter().find(|(_, defect)| matches!(defect, Defect::Damaged));
     let message = match damaged {
-        Some((path, _)) => tr!("sshd has no host key: {path} holds none", path = path.as_path()),
-        None => tr!("sshd has no host key: there is none of {count}", count = paths.len()),
+        Some((path, _)) => tr!("sshd has no host key: {path} has none", path = path.as_path()),
+        None => tr!("sshd has no host key: none of the {count} exists", count = paths.len()),
     };
     let finding = found.add(severity, message);
     finding.at_path(damaged.map(|(path, _)| *path).or(paths.first()).unwrap_or(&sshd.config));
@@ -133,7 +143,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         }
         None => {
             finding.by_hand(tr!(
-                "remove what is left of them and make new ones: ssh-keygen -A (with chroot on a mounted root)"
+                "remove what is left of them and create new ones: ssh-keygen -A (with chroot on a mounted root)"
             ));
         }
     }

@@ -15,17 +15,27 @@ use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "Permission denied (publickey)"; in the server's log "Authentication refused: bad ownership or modes
+    /// for directory /root".
+    ///
     /// ## What it finds
-    /// Keys of root that sshd ignores because the file that holds them, or a directory from it up to root's home, may be
-    /// written by the group or by others, or belongs to somebody else than root (`StrictModes`, which is on by default).
+    /// Keys of root that sshd ignores because the file that contains them, or a directory from it up to root's home, is
+    /// writable by the group or by others, or is not owned by root (`StrictModes`, which is on by default).
     ///
     /// ## Why it matters
-    /// The login with a key fails with "bad ownership or modes" in the log only; with `PermitRootLogin prohibit-password` that is
+    /// The login with a key fails, and only the server's log says why; with `PermitRootLogin prohibit-password` that is
     /// the only way in.
     ///
     /// ## What the repair does
-    /// Takes the right to write from group and others, and gives the path back to root. By hand: `chmod go-w` and `chown root`.
-    "sshd-ignores-keys", Login, seed = ["D7"], proves = [Sshd], "sshd ignores root's keys: others may write them"
+    /// Removes write permission from group and others, and gives the path back to root.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// chown -R root: ROOT/root/.ssh
+    /// chmod go-w ROOT/root ROOT/root/.ssh ROOT/root/.ssh/authorized_keys
+    /// ```
+    "sshd-ignores-keys", Login, seed = ["D7"], proves = [Sshd], "sshd ignores root's keys: other users can write to them"
 }
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
@@ -33,7 +43,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let root = facts.get::<RootOverSsh>()?;
     let effective = sshd.tree.effective(&sshd.reader(), &root.connection());
     if effective.value("StrictModes", "yes") == "no" || !effective.is_enabled("publickey") {
-        return Err(Skip::NotApplicable(tr!("sshd does not look at the modes of keys")));
+        return Err(Skip::NotApplicable(tr!("sshd does not check the modes of keys")));
     }
     let keys = root.keys(facts, &effective);
     if keys.files.is_empty() {
@@ -64,15 +74,15 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         let mode = format!("{:04o}", metadata.mode);
         tr!("sshd ignores root's keys: {path} has mode {mode}", path = first.as_path(), mode)
     } else {
-        tr!("sshd ignores root's keys: {path} belongs to user {uid}", path = first.as_path(), uid = metadata.uid)
+        tr!("sshd ignores root's keys: {path} is owned by user {uid}", path = first.as_path(), uid = metadata.uid)
     };
     let finding = found.error(message);
     for (path, metadata) in &culprits {
         let what = format!("{}:{} {:04o}", metadata.uid, metadata.gid, metadata.mode);
         finding.at_path(path).evidence(path.display().to_string(), what);
     }
-    finding.why(tr!("a login as root with a key is refused")).stops(Stage::Sshd);
-    finding.repair(Risk::Safe, tr!("let only root write the keys"), changes);
+    finding.why(tr!("root cannot log in with a key")).stops(Stage::Sshd);
+    finding.repair(Risk::Safe, tr!("make the keys writable by root only"), changes);
     Ok(())
 }
 

@@ -15,19 +15,29 @@ use crate::model::text::Text;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: connections that are closed while you type the password, "Too many authentication failures", "Exceeded
+    /// MaxStartups", or "Connection refused" from other machines.
+    ///
     /// ## What it finds
-    /// `LoginGraceTime` so short that nobody can type a password, `MaxAuthTries 0`, `MaxSessions 0`, `MaxStartups` that
-    /// lets one or two connections wait for a password at a time, and `ListenAddress` with none but loopback addresses.
+    /// A `LoginGraceTime` too short to type a password, `MaxAuthTries 0`, `MaxSessions 0`, a `MaxStartups` that lets
+    /// only one or two connections wait for a password at a time, and a `ListenAddress` with nothing but loopback
+    /// addresses.
     ///
     /// ## Why it matters
-    /// Connections are cut before a login is complete, or a log-in gets no shell. With `MaxStartups 1` any scanner that holds
-    /// a connection open keeps everybody else out.
+    /// Connections are closed before a login is complete, or a login gets no shell. With `MaxStartups 1` any scanner
+    /// that holds a connection open keeps everyone else out.
     ///
     /// ## What the repair does
-    /// Makes the line a comment, so that the default holds: two minutes, six tries, ten sessions, ten connections. Risky for
-    /// `MaxSessions 0` and `ListenAddress`, which may be meant so. By hand:
-    /// write a greater value.
-    "sshd-limits", Login, seed = ["L10"], proves = [Sshd], "limits of sshd let nobody through"
+    /// Comments out the line, so that the default applies: two minutes, six tries, ten sessions, ten connections. Risky
+    /// for `MaxSessions 0` and `ListenAddress`, which may be intended.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # raise the value in sshd_config, then
+    /// sshd -t && systemctl reload sshd
+    /// ```
+    "sshd-limits", Login, seed = ["L10"], proves = [Sshd], "sshd's limits let nobody log in"
 }
 
 /// Less time than this is too little to type a password over a slow line.
@@ -51,14 +61,14 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             finding.stops(Stage::Sshd);
         }
         let text = lines::with_comment(&file.bytes, line.line);
-        finding.repair(risk, tr!("make line {line} a comment", line = line.line), [Change::edit(file, text)]);
+        finding.repair(risk, tr!("comment out line {line}", line = line.line), [Change::edit(file, text)]);
     };
     // 0 is no limit.
     if let Some(seconds) = effective.seconds("LoginGraceTime").filter(|seconds| (1..SECONDS).contains(seconds)) {
         report(
             effective.setting("LoginGraceTime"),
-            tr!("sshd gives {seconds} s for a login", seconds),
-            tr!("nobody types a password in that time"),
+            tr!("sshd allows {seconds} s for a login", seconds),
+            tr!("nobody can type a password in that time"),
             seconds < 3,
             Risk::Safe,
         );
@@ -66,8 +76,8 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     if effective.value("MaxAuthTries", "6") == "0" {
         report(
             effective.setting("MaxAuthTries"),
-            tr!("sshd allows no try to log in: MaxAuthTries 0"),
-            tr!("every connection is cut before a password is asked for"),
+            tr!("sshd allows no login attempts: MaxAuthTries 0"),
+            tr!("every connection is closed before a password is asked for"),
             true,
             Risk::Safe,
         );
@@ -75,8 +85,8 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     if effective.value("MaxSessions", "10") == "0" {
         report(
             effective.setting("MaxSessions"),
-            tr!("sshd opens no session: MaxSessions 0"),
-            tr!("a login succeeds and gets no shell"),
+            tr!("sshd allows no sessions: MaxSessions 0"),
+            tr!("a login succeeds but gets no shell"),
             true,
             // sshd_config(5) has it for who may only forward connections.
             Risk::Risky,
@@ -88,10 +98,10 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         report(
             effective.setting("MaxStartups"),
             tr!(
-                "sshd lets {count} {count?connection|connections} log in at a time",
+                "sshd lets only {count} {count?connection|connections} log in at a time",
                 count = if full <= 2 { full } else { start }
             ),
-            tr!("whoever holds a connection open keeps everybody else out"),
+            tr!("whoever holds a connection open keeps everyone else out"),
             false,
             Risk::Safe,
         );
@@ -101,10 +111,10 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         report(
             addresses.first().copied(),
             tr!(
-                "sshd listens on {address} alone",
+                "sshd listens only on {address}",
                 address = bstr::BStr::new(addresses.first().map_or(&b""[..], |(_, line)| line.arg(0)))
             ),
-            tr!("nobody reaches it from another machine"),
+            tr!("it cannot be reached from another machine"),
             false,
             // Nothing is opened to a network that was not.
             Risk::Risky,

@@ -19,19 +19,30 @@ use crate::model::text::Text;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "ssh: connect to host … port 22: Connection refused", while the machine answers to ping.
+    ///
     /// ## What it finds
-    /// A machine with sshd and its host keys whose boot starts it in no way: no unit, socket, init script, or line of inittab
-    /// or xinetd, though the presets of the distribution (`/usr/lib/systemd/system-preset`) do not say that it shall be off.
-    /// Not where it is off on purpose: its unit is masked, `/etc/ssh/sshd_not_to_be_run` is there (Debian), or another ssh server
-    /// is started (dropbear, tinyssh).
+    /// A machine with sshd and its host keys whose boot does not start it in any way: no unit, socket, init script, or
+    /// line in inittab or xinetd, though the distribution's presets (`/usr/lib/systemd/system-preset`) do not disable
+    /// it. Not where it is off on purpose: its unit is masked, `/etc/ssh/sshd_not_to_be_run` exists (Debian), or
+    /// another ssh server is started (dropbear, tinyssh).
     ///
     /// ## Why it matters
-    /// ssh answers "Connection refused", and on most clouds it is the only way in. `systemctl disable ssh` and a copy without
-    /// links (`cp` without `-a`, an archive that lost them) both look like this.
+    /// ssh answers "Connection refused", and on most clouds it is the only way in. `systemctl disable ssh` and a copy
+    /// without links (`cp` without `-a`, an archive that lost them) both look like this.
     ///
     /// ## What the repair does
-    /// Makes the link that `systemctl enable` makes. Risky: who does not want ssh has it like this on purpose. By hand:
-    /// `systemctl --root=ROOT enable ssh` (`sshd` where it is not Debian), `chkconfig sshd on`, `update-rc.d ssh defaults`.
+    /// Creates the link that `systemctl enable` creates. Risky: somebody who does not want ssh has it this way on
+    /// purpose.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # ssh on Debian and Ubuntu, sshd elsewhere
+    /// systemctl --root=ROOT enable sshd
+    /// chkconfig sshd on
+    /// update-rc.d ssh defaults
+    /// ```
     "sshd-not-started", Login, seed = ["L10", "D1"], proves = [Sshd], "nothing starts sshd"
 }
 
@@ -39,7 +50,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let sshd = facts.get::<Sshd>()?;
     let root = facts.root();
     if !has_kernel(root) {
-        return Err(Skip::NotApplicable(tr!("no kernel is installed: a container, where others start what runs")));
+        return Err(Skip::NotApplicable(tr!(
+            "no kernel is installed: a container, where what runs is started from outside"
+        )));
     }
     // Who made keys wanted it to run.
     let has_keys = root.read_dir("/etc/ssh").unwrap_or_default().iter().any(|entry| {
@@ -68,10 +81,10 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         Ok(())
     };
     if preset(facts, name) == Some(false) {
-        return closed(found, tr!("the presets of the distribution do not start {unit}", unit = name));
+        return closed(found, tr!("the distribution's presets do not enable {unit}", unit = name));
     }
     if root.exists(NOT_TO_BE_RUN)? {
-        return closed(found, tr!("{path} says that sshd shall not run", path = NOT_TO_BE_RUN));
+        return closed(found, tr!("{path} says that sshd is not to run", path = NOT_TO_BE_RUN));
     }
     if let Some(other) = other_server(facts)? {
         return closed(found, tr!("another ssh server is started: {unit}", unit = other));

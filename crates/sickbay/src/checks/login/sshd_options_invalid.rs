@@ -20,17 +20,26 @@ use crate::model::text::Text;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "Connection refused" over ssh; the log has sshd's usage message, although `sshd -t` reports nothing.
+    ///
     /// ## What it finds
-    /// In `SSHD_OPTS` of `/etc/default/ssh`, or `OPTIONS` of `/etc/sysconfig/sshd`, where the unit or the init script of sshd
-    /// gives it to sshd: an option that sshd does not know, a word that belongs to none, a port that is none, a configuration
-    /// (`-f`) that is not there, a setting (`-o`) that sshd would refuse in its configuration.
+    /// In `SSHD_OPTS` in `/etc/default/ssh`, or `OPTIONS` in `/etc/sysconfig/sshd`, where the unit or the init script
+    /// of sshd passes it to sshd: an option that sshd does not have, a word that does not belong to any, an invalid
+    /// port, a configuration (`-f`) that does not exist, a setting (`-o`) that sshd would reject in its configuration.
     ///
     /// ## Why it matters
-    /// sshd prints its usage and ends; `sshd -t`, which does not see these options, says that all is well.
+    /// sshd prints its usage and exits; `sshd -t`, which does not see these options, reports that all is well.
     ///
     /// ## What the repair does
-    /// Empties the variable: sshd starts with its configuration alone. By hand: correct the option.
-    "sshd-options-invalid", Login, seed = ["L10"], proves = [Sshd], "sshd is started with options that it does not take"
+    /// Empties the variable: sshd starts with its configuration alone.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # correct the options here
+    /// grep -n OPT ROOT/etc/default/ssh ROOT/etc/sysconfig/sshd
+    /// ```
+    "sshd-options-invalid", Login, seed = ["L10"], proves = [Sshd], "sshd is started with invalid options"
 }
 
 /// Where distributions keep them, and under what name.
@@ -107,14 +116,14 @@ fn objection(facts: &Facts, reader: &Reader<'_>, value: &[u8]) -> Result<Option<
     while let Some(word) = words.next() {
         let said = word.to_str_lossy().into_owned();
         let Some(letters) = word.strip_prefix(b"-").filter(|letters| !letters.is_empty()) else {
-            return Ok(Some(tr!("{word} belongs to no option", word = said)));
+            return Ok(Some(tr!("{word} does not belong to any option", word = said)));
         };
         for (at, letter) in letters.iter().enumerate() {
             if WITHOUT_VALUE.contains(letter) {
                 continue;
             }
             if !WITH_VALUE.contains(letter) {
-                return Ok(Some(tr!("sshd knows no option {word}", word = format!("-{}", char::from(*letter)))));
+                return Ok(Some(tr!("sshd has no option {word}", word = format!("-{}", char::from(*letter)))));
             }
             let attached = letters.get(at + 1..).filter(|rest| !rest.is_empty());
             let Some(value) = attached.or_else(|| words.next()) else {
@@ -133,13 +142,13 @@ fn value_objection(facts: &Facts, reader: &Reader<'_>, letter: u8, value: &[u8])
     let said = value.to_str_lossy().into_owned();
     Ok(match letter {
         b'p' if value.to_str().ok().and_then(|text| text.parse::<u16>().ok()).is_none_or(|port| port == 0) => {
-            Some(tr!("{value} is no port", value = said))
+            Some(tr!("{value} is not a port", value = said))
         }
         b'f' if !facts.root().exists(Path::new(&said))? => Some(tr!("{path} does not exist", path = said)),
         b'o' => {
             let line = value.replacen("=", " ", 1);
             let refused = directives(&line, reader).iter().any(|directive| directive.fault(reader, false).is_some());
-            refused.then(|| tr!("sshd does not take {value}", value = said))
+            refused.then(|| tr!("sshd does not accept {value}", value = said))
         }
         _ => None,
     })

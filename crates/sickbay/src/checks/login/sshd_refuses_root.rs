@@ -21,24 +21,34 @@ use crate::model::text::Text;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "Permission denied, please try again." for root with the right password or key; or "Please login as the
+    /// user "debian" rather than the user "root"."
+    ///
     /// ## What it finds
-    /// Lines of sshd_config by which root is refused whatever root shows: `PermitRootLogin no` (or only with a key, where
-    /// root has none), `DenyUsers` and `DenyGroups` that name root, `AllowUsers` and `AllowGroups` that name only others,
-    /// `AuthenticationMethods` that root cannot fulfil, `PasswordAuthentication no` where root has no key, a `ForceCommand`
-    /// that gives no shell, a `ChrootDirectory` that is not there; and, where root has no password either, a key that only
-    /// runs a command, as cloud-init gives root one ("Please login as the user …"). Match blocks are
-    /// evaluated as sshd does. Such lines are a policy on most systems, and then no fault: it is one only where no other
-    /// account with a password or a key may become root by sudo, doas, or su. Where such an account may exist and cannot be
-    /// seen (in LDAP or Active Directory, with keys that a program or a certificate authority tells), nothing is said.
+    /// Lines in sshd_config that refuse root no matter what: `PermitRootLogin no` (or only with a key, where root has
+    /// none), `DenyUsers` and `DenyGroups` that name root, `AllowUsers` and `AllowGroups` that name only others,
+    /// `AuthenticationMethods` that root cannot satisfy, `PasswordAuthentication no` where root has no key, a
+    /// `ForceCommand` that gives no shell, a `ChrootDirectory` that does not exist; and, where root has no password
+    /// either, a key that only runs a command, as cloud-init gives root one. Match blocks are evaluated the way sshd
+    /// does. On most systems such lines are a policy, and not a fault: they are one only where no other account with a
+    /// password or a key can become root with sudo, doas, or su. Where such an account may exist and cannot be seen (in
+    /// LDAP or Active Directory, with keys from a program or a certificate authority), nothing is reported.
     ///
     /// ## Why it matters
-    /// Nobody can administer the machine over ssh. Whoever sits at its console and knows root's password still can.
+    /// Nobody can administer the machine over ssh. Anyone at its console who knows root's password still can.
     ///
     /// ## What the repair does
-    /// Changes the one line that refuses root, no further than needed: `PermitRootLogin` becomes `prohibit-password` where
-    /// root has a key and `yes` where root has only a password; root is added to `AllowUsers` or `AllowGroups`, or taken out of
-    /// `DenyUsers`; the command is taken off root's key. Risky, all of it: somebody closed this door.
-    /// By hand: edit the line, `sshd -t`, `systemctl reload ssh`.
+    /// Changes the one line that refuses root, no further than needed: `PermitRootLogin` becomes `prohibit-password`
+    /// where root has a key and `yes` where root has only a password; root is added to `AllowUsers` or `AllowGroups`,
+    /// or removed from `DenyUsers`; the command is removed from root's key. All of it is risky: somebody closed this
+    /// door.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # edit the line in sshd_config, then
+    /// sshd -t && systemctl reload sshd
+    /// ```
     "sshd-refuses-root", Login, seed = ["L10"], proves = [SshdPolicy], "sshd refuses root, and nobody else can become root"
 }
 
@@ -64,9 +74,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let severity = if root.password { Severity::Error } else { Severity::Critical };
     let why = match severity {
         Severity::Critical => {
-            tr!("no other account may become root, and root has no password: nobody administers the machine")
+            tr!("no other account can become root, and root has no password: nobody can administer the machine")
         }
-        _ => tr!("no other account may become root, so nobody can administer the machine over ssh"),
+        _ => tr!("no other account can become root, so nobody can administer the machine over ssh"),
     };
     if let Refusal::OnlyCommand(forced) = &refusal {
         // With a password root has the console, and the key is what it is meant to be.
@@ -78,7 +88,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         let key = keys(&forced.file.bytes).into_iter().find(|key| key.span == forced.span);
         if let Some(key) = key {
             let text = lines::with_line(&forced.file.bytes, forced.span.line, |_| Some(key.freed()));
-            let title = tr!("take the command off the key in line {line}", line = forced.span.line);
+            let title = tr!("remove the command from the key in line {line}", line = forced.span.line);
             finding.repair(Risk::Risky, title, [Change::edit(&forced.file, text)]);
         }
         return Ok(());
@@ -135,11 +145,11 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
                 });
                 finding.repair(
                     Risk::Risky,
-                    tr!("take root out of line {line}", line = line.line),
+                    tr!("remove root from line {line}", line = line.line),
                     [Change::edit(file, text)],
                 );
             } else {
-                finding.by_hand(tr!("write what is meant without root"));
+                finding.by_hand(tr!("write what is intended without locking out root"));
             }
         }
         Refusal::SwitchedOff(_) => write(finding, file, setting, 0, "yes"),
@@ -167,7 +177,7 @@ fn describe<'a>(refusal: &Refusal<'a>) -> (Text, Option<Setting<'a>>) {
         Refusal::RootLogin(None, value) => (tr!("PermitRootLogin {value} by default", value), None),
         Refusal::SwitchedOff(settings) => match settings.first() {
             Some(setting) => (said(setting), Some(*setting)),
-            None => (tr!("no method that root could use is switched on"), None),
+            None => (tr!("no method that root could use is enabled"), None),
         },
         Refusal::OnlyCommand(forced) => {
             let command: String = forced.command.chars().take(60).collect();
@@ -186,7 +196,7 @@ fn write(finding: &mut Finding, file: &Arc<SourceFile>, setting: Setting<'_>, in
 }
 
 fn comment_title(line: usize) -> Text {
-    tr!("make line {line} a comment", line)
+    tr!("comment out line {line}", line)
 }
 
 fn comment(file: &Arc<SourceFile>, line: usize) -> Change {

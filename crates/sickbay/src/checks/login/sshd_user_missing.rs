@@ -16,18 +16,30 @@ use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "Connection refused" over ssh; in the log "Privilege separation user sshd does not exist" or "Missing
+    /// privilege separation directory: /run/sshd".
+    ///
     /// ## What it finds
-    /// The user `sshd`, gone from `/etc/passwd`, and the empty directory that sshd locks its unprivileged part into
-    /// (`/var/empty/sshd`, `/usr/share/empty.sshd`, `/var/lib/empty`, as compiled into the program), gone or writable by
-    /// others. A user that systemd-sysusers makes again at boot, and a directory below `/run`, are no fault.
+    /// The user `sshd`, missing from `/etc/passwd`, and the empty directory that sshd confines its unprivileged process
+    /// to (`/var/empty/sshd`, `/usr/share/empty.sshd`, `/var/lib/empty`, as compiled into the program), missing or
+    /// writable by others. A user that systemd-sysusers recreates at boot, and a directory below `/run`, are not a
+    /// fault.
     ///
     /// ## Why it matters
-    /// sshd does not start: "Privilege separation user sshd does not exist", "Missing privilege separation directory".
+    /// sshd does not start, and nobody can log in over ssh.
     ///
     /// ## What the repair does
-    /// Puts the user's line back as it stands in `/etc/passwd-`, else adds one with a free number, as the package does; makes
-    /// the directory. By hand: reinstall the package openssh-server.
-    "sshd-user-missing", Login, seed = ["L1", "L10"], proves = [Sshd], "the user or the directory of sshd is missing"
+    /// Restores the user's line as it is in `/etc/passwd-`, otherwise adds one with a free UID, as the package does;
+    /// creates the directory.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # in a chroot
+    /// apt-get install --reinstall openssh-server
+    /// dnf reinstall openssh-server
+    /// ```
+    "sshd-user-missing", Login, seed = ["L1", "L10"], proves = [Sshd], "sshd's user or directory is missing"
 }
 
 /// What is compiled in (the configure option --with-privsep-path of the distributions).
@@ -70,11 +82,11 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
                 let mode = format!("{:04o}", metadata.mode);
                 let change = Change::Mode { path: dir.into(), before: metadata.mode, after: 0o711 };
                 found
-                    .add(severity, tr!("{dir} of sshd has mode {mode}", dir, mode))
+                    .add(severity, tr!("sshd's directory {dir} has mode {mode}", dir, mode))
                     .at_path(dir)
                     .why(tr!("sshd does not start, and nobody can log in over ssh"))
                     .stops(Stage::Sshd)
-                    .repair(Risk::Safe, tr!("give it mode 0711"), [change]);
+                    .repair(Risk::Safe, tr!("set its mode to 0711"), [change]);
             }
             Err(error) if matches!(error.reason, sickbay_target::Reason::NotFound) && !facts.root().exists(dir)? => {
                 let mut changes = Vec::new();
@@ -83,11 +95,11 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
                 changes.extend(parent.map(|parent| Change::make_dir(parent, 0o755)));
                 changes.push(Change::make_dir(dir, 0o711));
                 found
-                    .add(severity, tr!("{dir} of sshd is missing", dir))
+                    .add(severity, tr!("sshd's directory {dir} is missing", dir))
                     .at_path(dir)
                     .why(tr!("sshd does not start, and nobody can log in over ssh"))
                     .stops(Stage::Sshd)
-                    .repair(Risk::Safe, tr!("make it"), changes);
+                    .repair(Risk::Safe, tr!("create it"), changes);
             }
             _ => {}
         }

@@ -13,26 +13,36 @@ use crate::model::subject::Subject;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: a serial console or a cloud's "get console output" that ends before a login prompt, often in emergency
+    /// mode or the shell of the initramfs.
+    ///
     /// ## What it finds
-    /// The text of a console (a serial line, a cloud's "get console output") whose last boot does not come to a login: at
-    /// which stage it stops, which line says so, and what is to blame. Firmware, GRUB, kernel, initramfs, systemd and
-    /// sysvinit are understood. What was said before the last power-on does not count: it may be older than the repair.
+    /// The text of a console (a serial line, a cloud's "get console output") whose last boot does not reach a login: at
+    /// which stage it stops, which line shows it, and what is to blame. Firmware, GRUB, kernel, initramfs, systemd and
+    /// sysvinit are understood. Anything before the last power-on does not count: it may be older than the repair.
     ///
     /// ## Why it matters
-    /// The line that stops a boot often stands far above the last one: emergency mode is the end of a story that begins with
-    /// a device that is not there.
+    /// The line that stops a boot is often far above the last one: emergency mode is the end of a story that begins
+    /// with a device that does not exist.
     ///
     /// ## What the repair does
-    /// Nothing: a console has nothing to repair. Point `sickbay check` at the disk, which names the file at fault and offers
-    /// the repair; `sickbay boot` shows whether it starts.
-    "boot-stopped", Logs, seed = [], proves = [], "the last boot on the console does not come to a login"
+    /// Nothing: there is nothing to repair in a console. Run `sickbay check` on the disk, which names the file at fault
+    /// and offers the repair; `sickbay boot` shows whether it boots.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// sickbay check DISK
+    /// sickbay boot DISK
+    /// ```
+    "boot-stopped", Logs, seed = [], proves = [], "the last boot on the console does not reach a login"
 }
 
 fn run(facts: &Facts, found: &mut Findings) -> Told {
     let log = facts.get::<KernelLog>()?;
     log.tell_unread(found);
     if log.consoles.is_empty() {
-        return Err(Skip::NotApplicable(tr!("it is no console of a boot")));
+        return Err(Skip::NotApplicable(tr!("it is not the console of a boot")));
     }
     for (source, console) in &log.consoles {
         let path = log.source(*source);
@@ -42,7 +52,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Told {
                 Cause::Silence | Cause::Waiting | Cause::UnitFailed | Cause::OutOfMemory => {
                     let (line, words) = (stop.said.line, stop.said.text.as_str());
                     found.could_not_tell(tr!(
-                        "{path} ends before a login, and does not say whether the boot went on; line {line}: {words}",
+                        "{path} ends before a login, and does not show whether the boot continued; line {line}: {words}",
                         path,
                         line,
                         words
@@ -66,7 +76,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Told {
         }
         if console.boots > 1 {
             let (boots, begin) = (console.boots, console.begin);
-            finding.note(tr!("of {boots} boots the last is judged, which begins in line {begin}", boots, begin));
+            finding.note(tr!("of {boots} boots, only the last is judged; it begins at line {begin}", boots, begin));
         }
         finding
             .detail("stage", serde_json::to_value(stage(stop.stage)).unwrap_or_default())
@@ -94,8 +104,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Told {
         ) {
             finding.explains("/dev");
         }
-        finding
-            .by_hand(tr!("point sickbay check at the disk itself: it may name the file at fault and offer the repair"));
+        finding.by_hand(tr!("run sickbay check on the disk itself: it may name the file at fault and offer a repair"));
     }
     Ok(())
 }

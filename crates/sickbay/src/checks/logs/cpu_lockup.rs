@@ -9,28 +9,37 @@ use crate::model::outcome::Verdict;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "watchdog: BUG: soft lockup - CPU#2 stuck for 22s!" or "hard LOCKUP", and a machine that freezes for
+    /// seconds.
+    ///
     /// ## What it finds
-    /// `BUG: soft lockup` (a processor did not schedule for twice `kernel.watchdog_thresh`) and `hard LOCKUP` (it took
-    /// no interrupts either).
+    /// `BUG: soft lockup` (a CPU did not schedule for twice `kernel.watchdog_thresh`) and `hard LOCKUP` (it took no
+    /// interrupts either).
     ///
     /// ## Why it matters
-    /// Everything that runs on that processor stands still, network packets too. In a virtual machine the cause is
-    /// often the host: it did not give the processor time. Else it is a loop or a lock in the kernel or a driver;
-    /// reading `/proc/slabinfo` with very many slabs was one.
+    /// Everything that runs on that CPU hangs, network packets too. On a virtual machine the cause is often the host:
+    /// it did not give the CPU any time. Otherwise it is a loop or a lock in the kernel or a driver; reading
+    /// `/proc/slabinfo` with a great many slabs was one.
     ///
     /// ## What the repair does
-    /// Nothing. Compare the time with steal time and with the host; the stack in the log names the function, a newer
-    /// kernel may have it mended.
-    "cpu-lockup", Logs, seed = [], proves = [], "a processor was stuck in the kernel"
+    /// Nothing. Compare the time with steal time and with the host; the stack trace in the log names the function, and
+    /// a newer kernel may have it fixed.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # %steal
+    /// sar -u -f FILE
+    /// vmstat 1
+    /// ```
+    "cpu-lockup", Logs, seed = [], proves = [], "a CPU was stuck in the kernel"
 }
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let log = kernel_log(facts, found)?;
     let Some(seen) = Seen::of(&log, Kind::Lockup) else { return Ok(()) };
-    let finding = found.add(
-        log.severity(Severity::Error),
-        tr!("a processor was stuck in the kernel: {tasks}", tasks = seen.subjects()),
-    );
+    let finding = found
+        .add(log.severity(Severity::Error), tr!("a CPU was stuck in the kernel: {tasks}", tasks = seen.subjects()));
     seen.describe(finding);
     let lockups: Vec<serde_json::Value> = seen
         .each
@@ -52,7 +61,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     if let Some(function) = seen.each.iter().find_map(|one| one.function.as_deref()) {
         finding.note(tr!("it was in {function}", function));
     }
-    finding.why(tr!("nothing else ran on it meanwhile; in a virtual machine the host may have withheld it"));
-    finding.by_hand(tr!("compare the time with steal time and with the host; else try a newer kernel"));
+    finding.why(tr!("nothing else ran on it meanwhile; on a virtual machine the host may have withheld the CPU"));
+    finding.by_hand(tr!("compare the time with steal time and with the host; otherwise try a newer kernel"));
     Ok(())
 }

@@ -10,18 +10,31 @@ use crate::model::subject::Subject;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "EXT4-fs error (device vda1): …", "XFS (vda1): Corruption detected", "BTRFS error", and then "Read-only
+    /// file system" from everything that writes.
+    ///
     /// ## What it finds
-    /// Errors of ext2, ext3, ext4, XFS and btrfs, a journal that was given up, and a file system that was made
-    /// read-only because of them.
+    /// Errors of ext2, ext3, ext4, XFS and btrfs, an aborted journal, and a file system that was made read-only because
+    /// of them.
     ///
     /// ## Why it matters
-    /// What the file system says of itself no longer fits together: files may be lost, and it grows worse with each write.
-    /// Read-only, everything that writes fails with "Read-only file system". When the disk itself reports errors they are
-    /// the cause.
+    /// The file system is no longer consistent: files may be lost, and it gets worse with every write. Read-only,
+    /// everything that writes fails with "Read-only file system". If the disk itself reports errors, they are the
+    /// cause.
     ///
     /// ## What the repair does
-    /// Nothing: it must be unmounted to be mended. Save what matters, look at the disk first, then
-    /// `fsck -f`, `xfs_repair -n`, `btrfs check` on the unmounted file system or on a copy of it.
+    /// Nothing: it must be unmounted to be repaired. Save what matters and check the disk first, then the unmounted
+    /// file system or a copy of it.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// smartctl -a /dev/DISK
+    /// # unmounted
+    /// fsck -f DEVICE
+    /// xfs_repair -n DEVICE
+    /// btrfs check --readonly DEVICE
+    /// ```
     "file-system-errors", Logs, seed = [], proves = [], "a file system is damaged"
 }
 
@@ -37,9 +50,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     devices.dedup();
     let list = devices.join(", ");
     let text = if read_only.is_empty() {
-        tr!("the file system on {devices} found itself damaged", devices = list)
+        tr!("the file system on {devices} detected that it is damaged", devices = list)
     } else {
-        tr!("the file system on {devices} found itself damaged and was made read-only", devices = list)
+        tr!("the file system on {devices} detected that it is damaged, and was made read-only", devices = list)
     };
     let finding = found.add(log.severity(Severity::Error), text);
     seen.describe(finding);
@@ -48,7 +61,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         finding.about(Subject::Device(format!("/dev/{}", disk_of(device))));
     }
     finding.why(tr!(
-        "files may be lost, and whatever writes there fails; look at the disk first, then check it unmounted"
+        "files may be lost, and whatever writes there fails; check the disk first, then the unmounted file system"
     ));
     finding.by_hand(tr!("save what matters, unmount it, and check it: fsck -f, xfs_repair -n, btrfs check"));
     Ok(())

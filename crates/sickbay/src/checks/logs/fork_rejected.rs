@@ -9,17 +9,27 @@ use crate::model::outcome::Verdict;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "fork: Cannot allocate memory" or "Resource temporarily unavailable" with plenty of memory free;
+    /// "cgroup: fork rejected by pids controller in …" in the kernel log.
+    ///
     /// ## What it finds
     /// `cgroup: fork rejected by pids controller in PATH`.
     ///
     /// ## Why it matters
-    /// "fork: Cannot allocate memory" or "Resource temporarily unavailable" while memory is plenty: the limit is
-    /// `pids.max` of that cgroup (TasksMax= of a unit, `--pids-limit` of a container). The kernel says it once a
-    /// cgroup, so one line may stand for very many failures.
+    /// Nothing new starts while there is plenty of memory: the limit is `pids.max` of that cgroup (TasksMax= of a unit,
+    /// `--pids-limit` of a container). The kernel logs it once per cgroup, so one line may stand for a great many
+    /// failures.
     ///
     /// ## What the repair does
-    /// Nothing in a log. Find what makes so many threads (`systemd-cgtop`, `cat PATH/pids.current`), or raise
-    /// TasksMax=.
+    /// Nothing in a log. Find what creates so many threads, or raise TasksMax=.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// systemd-cgtop
+    /// cat /sys/fs/cgroup/PATH/pids.current /sys/fs/cgroup/PATH/pids.max
+    /// systemctl set-property UNIT TasksMax=8192
+    /// ```
     "fork-rejected", Logs, seed = ["C17"], proves = [], "a cgroup reached its pids limit, and fork failed"
 }
 
@@ -32,6 +42,6 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     );
     seen.describe(finding);
     finding.why(tr!("the limit is pids.max of that cgroup, not memory"));
-    finding.by_hand(tr!("find what makes so many threads there, or raise TasksMax= or the container's limit of PIDs"));
+    finding.by_hand(tr!("find what creates so many threads there, or raise TasksMax= or the container's PID limit"));
     Ok(())
 }

@@ -13,18 +13,27 @@ use crate::model::text::Text;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "There is insufficient memory for the Java Runtime Environment to continue." or "unable to create
+    /// native thread", and a file hs_err_pidNNNN.log.
+    ///
     /// ## What it finds
-    /// `hs_err_pid*.log`, given by itself or, of the last seven days, where Java virtual machines leave them, that tells of memory or a thread
-    /// that could not be had. From the `/proc/meminfo` and the limits that are in the report it reckons which limit refused:
-    /// `RLIMIT_AS` or `RLIMIT_DATA`, the kernel's guess (`vm.overcommit_memory` 0, by the rule of that kernel), the commit
-    /// limit of mode 2 with its reserves, or a limit on processes.
+    /// `hs_err_pid*.log`, given explicitly or, from the last seven days, where Java virtual machines leave them, that
+    /// reports memory or a thread that could not be obtained. From the `/proc/meminfo` and the limits in the report it
+    /// computes which limit refused: `RLIMIT_AS` or `RLIMIT_DATA`, the kernel's heuristic (`vm.overcommit_memory` 0, by
+    /// the rule of that kernel), the commit limit of mode 2 with its reserves, or a limit on processes.
     ///
     /// ## Why it matters
-    /// "There is insufficient memory for the Java Runtime Environment to continue" comes with all memory free as well as with
-    /// none. What the report itself proposes is the same in every case.
+    /// The message appears with all memory free as well as with none. What the report itself suggests is the same in
+    /// every case.
     ///
     /// ## What the repair does
-    /// Nothing by itself. For this machine as it is now see `memory-overcommit-refuses` and `sickbay explain alloc SIZE`.
+    /// Nothing by itself. For this machine as it is now see `memory-overcommit-refuses`.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// sickbay explain alloc SIZE
+    /// ```
     "jvm-out-of-memory", Logs, seed = ["C16"], proves = [], "a Java virtual machine could not get memory"
 }
 
@@ -44,7 +53,7 @@ fn tell(found: &mut Findings, severity: Severity, jvm: &JvmReport) {
         None => return,
         Some(wanted) if let System::Other(name) = &report.system => {
             let finding = found.note(tr!(
-                "Java was refused memory on {system}: what is judged here are the rules of Linux",
+                "Java was refused memory on {system}; only the rules of Linux are judged here",
                 system = name.as_str()
             ));
             finding.at_path(&file.path).detail("system", name.as_str());
@@ -106,14 +115,14 @@ struct Judged {
 fn raise(rule: &str) -> Text {
     match rule {
         "RLIMIT_AS" => tr!(
-            "raise or drop the limit where it is set: ulimit -v in the shell or script that starts it, /etc/security/limits.conf (as), LimitAS= of its unit"
+            "raise or remove the limit where it is set: ulimit -v in the shell or script that starts it, /etc/security/limits.conf (as), LimitAS= of its unit"
         ),
         "RLIMIT_DATA" => tr!(
-            "raise or drop the limit where it is set: ulimit -d in the shell or script that starts it, /etc/security/limits.conf (data), LimitDATA= of its unit"
+            "raise or remove the limit where it is set: ulimit -d in the shell or script that starts it, /etc/security/limits.conf (data), LimitDATA= of its unit"
         ),
-        "max_map_count" => tr!("raise vm.max_map_count, or find what makes so many mappings"),
+        "max_map_count" => tr!("raise vm.max_map_count, or find what creates so many mappings"),
         "cgroup" => tr!(
-            "give the cgroup more (docker run -m, limits.memory of the pod, MemoryMax= of the unit), or Java less: -Xmx or -XX:MaxRAMPercentage, with room for what is not heap"
+            "give the cgroup more (docker run -m, limits.memory of the pod, MemoryMax= of the unit), or Java less: -Xmx or -XX:MaxRAMPercentage, leaving room for non-heap memory"
         ),
         _ => tr!("ask for less (-Xms, -Xmx), or add memory or swap"),
     }
@@ -163,8 +172,8 @@ fn memory(report: &Report, bytes: u64) -> Judged {
         return Judged { why: rule.text, formula: Some(rule.formula), by_hand: raise(rule.name) };
     }
     if report.meminfo.is_empty() {
-        let why = tr!("the report has no /proc/meminfo: which limit refused cannot be told");
-        let by_hand = tr!("ask on the machine itself: sickbay explain alloc {bytes}", bytes);
+        let why = tr!("the report has no /proc/meminfo: which limit refused it is undetermined");
+        let by_hand = tr!("run this on the machine itself: sickbay explain alloc {bytes}", bytes);
         return Judged { why, formula: None, by_hand };
     }
     // The kernel writes these in this order: what is missing behind them this kernel does not count.
@@ -178,17 +187,17 @@ fn memory(report: &Report, bytes: u64) -> Judged {
     if guess && let Some(rule) = refusing(&accounting(0, (0, 0)), &asker(true, mapped), false) {
         let text = match version >= (5, 2) {
             true => {
-                tr!("it is more than all memory and swap together; no setting but vm.overcommit_memory = 1 grants that")
+                tr!("it is more than all memory and swap together; only vm.overcommit_memory = 1 would grant that")
             }
             false => tr!(
-                "it is more than was free or easily freed, which this kernel does not grant: use a smaller heap, or vm.overcommit_memory = 1"
+                "it is more than was free or easily freed, and this kernel does not grant that: use a smaller heap, or vm.overcommit_memory = 1"
             ),
         };
         return Judged { why: text, formula: Some(rule.formula), by_hand: less() };
     }
-    let on_the_machine = || tr!("ask on the machine itself: sickbay explain alloc {bytes}", bytes);
+    let on_the_machine = || tr!("run this on the machine itself: sickbay explain alloc {bytes}", bytes);
     let (Some(limit), Some(committed)) = (report.meminfo.get("CommitLimit"), report.meminfo.get("Committed_AS")) else {
-        let why = tr!("the report ends inside its copy of /proc/meminfo: which limit refused cannot be told");
+        let why = tr!("the report ends within its copy of /proc/meminfo: which limit refused it is undetermined");
         return Judged { why, formula: None, by_hand: on_the_machine() };
     };
     let short = Shortage::of(report, bytes);
@@ -196,7 +205,7 @@ fn memory(report: &Report, bytes: u64) -> Judged {
     let refuses_when_short = version > (0, 0) && version < (5, 2) && version != (4, 18);
     if refuses_when_short && let Some(short) = &short {
         let why = tr!(
-            "memory was short: {available} of {wanted} were available, and this kernel grants only what is free or easily freed, less what it keeps for itself",
+            "memory was short: {available} of {wanted} was available, and this kernel grants only what is free or easily freed, minus its reserves",
             available = size(short.available),
             wanted = size(short.wanted)
         );
@@ -211,7 +220,7 @@ fn memory(report: &Report, bytes: u64) -> Judged {
     if limit > 0 && committed <= limit {
         if let Some(rule) = refusing(&accounting(2, (0, 0)), &asker(true, 0), false) {
             let text = tr!(
-                "vm.overcommit_memory was 2: what all programs had been promised would have risen above CommitLimit, however much was free"
+                "vm.overcommit_memory was 2: the total committed to all programs would have exceeded CommitLimit, no matter how much was free"
             );
             return Judged { why: text, formula: Some(rule.formula), by_hand: promise_more() };
         }
@@ -233,12 +242,12 @@ fn memory(report: &Report, bytes: u64) -> Judged {
         let (available, wanted) = (size(short.available), size(short.wanted));
         let why = match version >= (5, 2) {
             true => tr!(
-                "memory was short ({available} of {wanted} were available), but since Linux 5.2 a request is not refused for that: what refused it is not in the report; look at vm.max_map_count and at the limits of the process",
+                "memory was short ({available} of {wanted} was available), but since Linux 5.2 that alone does not refuse a request: what refused it is not in the report; check vm.max_map_count and the limits of the process",
                 available,
                 wanted
             ),
             false => tr!(
-                "memory was short ({available} of {wanted} were available); whether this kernel refuses for that is not known",
+                "memory was short ({available} of {wanted} was available); whether this kernel refuses for that reason is undetermined",
                 available,
                 wanted
             ),
@@ -246,11 +255,11 @@ fn memory(report: &Report, bytes: u64) -> Judged {
         return Judged { why, formula: Some(short.formula), by_hand: less() };
     }
     if available(report).is_none() {
-        let why = tr!("the report lacks fields of /proc/meminfo: which limit refused cannot be told");
+        let why = tr!("the report lacks fields of /proc/meminfo: which limit refused it is undetermined");
         return Judged { why, formula: None, by_hand: on_the_machine() };
     }
     let why = tr!(
-        "there was memory and no limit in the report refuses it: look at vm.max_map_count, at vm.min_free_kbytes, and at limits of its cgroup"
+        "there was memory, and no limit in the report refuses it: check vm.max_map_count, vm.min_free_kbytes and the limits of its cgroup"
     );
     Judged { why, formula: None, by_hand: on_the_machine() }
 }
@@ -298,7 +307,7 @@ fn thread(report: &Report) -> Judged {
     ];
     let known: Vec<String> = limits.iter().filter_map(|(name, limit)| Some(format!("{name} {}", (*limit)?))).collect();
     let why = tr!(
-        "a limit on processes and threads, or no memory for its stack; -Xss is what each takes of the address space"
+        "a limit on processes and threads, or no memory for its stack; -Xss is the address space that each thread takes"
     );
     let by_hand = tr!(
         "raise the limit that its threads reach: ulimit -u or nproc in /etc/security/limits.conf, TasksMax= or pids.max, kernel.threads-max, kernel.pid_max; or find what starts so many"
@@ -355,8 +364,8 @@ mod tests {
         assert_eq!(why("6.18.44", 16 << 20, &group), "its cgroup was at its memory limit");
         let calm = format!("{meminfo}\nSwapFree: 0 kB\nCached: 100 kB\nShmem: 0 kB");
         assert!(why("6.18.44", 16 << 20, &calm).contains("max_map_count"));
-        assert!(why("6.18.44", 16 << 20, meminfo).contains("cannot be told"));
-        assert!(why("6.18.44", 16 << 20, "").contains("cannot be told"));
+        assert!(why("6.18.44", 16 << 20, meminfo).contains("undetermined"));
+        assert!(why("6.18.44", 16 << 20, "").contains("undetermined"));
     }
 
     /// 39 MiB are available: whether that is why depends on the kernel.
@@ -369,7 +378,7 @@ mod tests {
             assert!(why(old, 128 << 20, meminfo).starts_with("memory was short: "), "{old}");
         }
         for unknown in ["4.18.0-305.el8.x86_64", ""] {
-            assert!(why(unknown, 128 << 20, meminfo).ends_with("is not known"), "{unknown}");
+            assert!(why(unknown, 128 << 20, meminfo).ends_with("is undetermined"), "{unknown}");
         }
         for new in ["5.2.0", "5.15.0-1-generic", "6.8.0"] {
             assert!(why(new, 128 << 20, meminfo).contains("since Linux 5.2"), "{new}");
@@ -390,7 +399,7 @@ mod tests {
         let ends: Vec<usize> = meminfo.match_indices('\n').map(|(at, _)| at).collect();
         for release in [EL7, "4.18.0-372.el8.x86_64", "5.15.0-1-generic"] {
             for end in &ends {
-                assert!(why(release, 256 << 20, &meminfo[..*end]).contains("cannot be told"), "{release} {end}");
+                assert!(why(release, 256 << 20, &meminfo[..*end]).contains("undetermined"), "{release} {end}");
             }
         }
     }

@@ -9,16 +9,27 @@ use crate::model::outcome::Verdict;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "Kernel panic - not syncing: …" as the last line on the console, or "BUG: unable to handle …" in the
+    /// kernel log.
+    ///
     /// ## What it finds
-    /// `Kernel panic - not syncing: REASON`, and bugs that the kernel survived: `BUG: unable to handle …`, `kernel BUG at …`.
+    /// `Kernel panic - not syncing: REASON`, and bugs that the kernel survived: `BUG: unable to handle …`,
+    /// `kernel BUG at …`.
     ///
     /// ## Why it matters
-    /// A panic stops the machine at once; whether it starts again by itself depends on `kernel.panic`. After a bug that
-    /// was survived one process is dead and locks may stay taken: the machine should be restarted.
+    /// A panic stops the machine at once; whether it reboots by itself depends on `kernel.panic`. After a bug that was
+    /// survived, one process is dead and locks may never be released: the machine should be restarted.
     ///
     /// ## What the repair does
-    /// Nothing. The reason decides: out of memory with `vm.panic_on_oom`, no root file system, an init that died, a driver.
-    /// A newer kernel is the first thing to try for a bug; kdump keeps what is needed to find it.
+    /// Nothing. The reason decides: out of memory with `vm.panic_on_oom`, no root file system, an init that died, a
+    /// driver. For a bug, a newer kernel is the first thing to try; kdump keeps what is needed to find it.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// sysctl -w kernel.panic=10
+    /// systemctl enable --now kdump
+    /// ```
     "kernel-panic", Logs, seed = ["C17"], proves = [], "the kernel stopped"
 }
 
@@ -28,11 +39,12 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let Some(seen) = Seen::of(&log, Kind::Panic) else {
         if let Some(seen) = bugs {
             let bug = seen.subjects();
-            let finding = found.add(log.severity(Severity::Error), tr!("the kernel hit a bug and went on: {bug}", bug));
+            let finding =
+                found.add(log.severity(Severity::Error), tr!("the kernel hit a bug and continued: {bug}", bug));
             seen.describe(finding);
-            finding.why(tr!("one process is dead and locks may stay taken: restart the machine"));
+            finding.why(tr!("one process was killed, and locks may never be released: restart the machine"));
             finding.by_hand(tr!(
-                "mend the cause that the reason names; for a bug try a newer kernel, and keep a dump with kdump"
+                "fix the cause that the reason names; for a bug, try a newer kernel, and save a dump with kdump"
             ));
         }
         return Ok(());
@@ -48,7 +60,6 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     if reason.contains("emory") {
         finding.about(panic_on_oom());
     }
-    finding
-        .why(tr!("the machine stands still until it is restarted; kernel.panic decides whether it does that itself"));
+    finding.why(tr!("the machine hangs until it is restarted; kernel.panic decides whether it does that by itself"));
     Ok(())
 }

@@ -11,26 +11,36 @@ use crate::model::outcome::Verdict;
 use crate::{check, tr};
 
 check! {
-    /// ## What it finds
-    /// Reports of the kernel's OOM killer, read whole, from 2.6.32 to today: who asked for memory (which is rarely who used
-    /// it up), for how much and with which flags, in the words of that kernel; whether the machine, a cgroup or some nodes
-    /// had none left; what held most of it: processes, slab, shared memory and tmpfs, huge pages, or pages that the kernel
-    /// books nowhere; for each zone what was free, what the watermark and `lowmem_reserve` demanded, and how much was
-    /// lacking; who had the memory, by command; who was killed, and what that gave back. Reports that follow each other
-    /// within an hour are one incident.
+    /// ## Symptom
+    /// You see: "Out of memory: Killed process 1234 (java)" in the kernel log, and a service that is gone, or that
+    /// systemd reports as "killed, status=9/KILL" or "oom-kill".
     ///
-    /// A zone serves a request only while more is free than its `min` watermark and what it keeps from requests that may
-    /// go to a higher zone (`lowmem_reserve`, in pages). That is why memory may be "free" in DMA and DMA32 while a request
-    /// for Normal is refused.
+    /// ## What it finds
+    /// Reports of the kernel's OOM killer, read in full, from 2.6.32 to today: who asked for memory (which is rarely
+    /// who used it up), for how much and with which flags, in that kernel's terms; whether the machine, a cgroup or
+    /// some nodes had none left; what held most of it: processes, slab, shared memory and tmpfs, huge pages, or pages
+    /// that the kernel does not account for; for each zone what was free, what the watermark and `lowmem_reserve`
+    /// required, and how much was lacking; who had the memory, by command; who was killed, and what that gave back.
+    /// Reports that follow each other within an hour are one incident.
+    ///
+    /// A zone serves a request only while it has more free than its `min` watermark plus what it protects from requests
+    /// that may use a higher zone (`lowmem_reserve`, in pages). That is why memory may be "free" in DMA and DMA32 while
+    /// a request for Normal is refused.
     ///
     /// ## Why it matters
-    /// A service is gone, and it will happen again. A processor that is busy at the same moment is an effect: before it kills,
-    /// the kernel searches for memory again and again, and none of that is the work of programs.
+    /// A service is gone, and it will happen again. A CPU that is busy at the same moment is an effect: before it
+    /// kills, the kernel searches for memory again and again, and none of that is the work of programs.
     ///
     /// ## What the repair does
-    /// Nothing can be repaired in a log. Give the machine or the cgroup more memory, or its largest user less; swap gives
-    /// time; `OOMScoreAdjust=` of a unit says who should die last.
-    "oom-killer", Logs, seed = ["C6", "C17"], proves = [], "the kernel ran out of memory and killed"
+    /// Nothing can be repaired in a log. Give the machine or the cgroup more memory, or its largest user less; swap
+    /// buys time; `OOMScoreAdjust=` of a unit sets who should die last.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// sickbay explain oom-killer LOG
+    /// sickbay explain memory
+    /// ```
+    "oom-killer", Logs, seed = ["C6", "C17"], proves = [], "the kernel ran out of memory and killed processes"
 }
 
 /// Reports further apart than this are incidents of their own.

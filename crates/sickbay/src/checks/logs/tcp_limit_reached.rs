@@ -9,18 +9,32 @@ use crate::model::outcome::Verdict;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "TCP: out of memory -- consider tuning tcp_mem" or "TCP: too many orphaned sockets" in the kernel log,
+    /// with resets and stalls on connections.
+    ///
     /// ## What it finds
-    /// `TCP: out of memory -- consider tuning tcp_mem`: the buffers of all connections together are at the third number of
-    /// `net.ipv4.tcp_mem`. `TCP: too many orphaned sockets`: more connections than `net.ipv4.tcp_max_orphans` were closed
-    /// by their programs and wait for their last bytes to be acknowledged; while memory is short one counts for up to four.
+    /// `TCP: out of memory -- consider tuning tcp_mem`: the buffers of all connections together have reached the third
+    /// value of `net.ipv4.tcp_mem`. `TCP: too many orphaned sockets`: more connections than `net.ipv4.tcp_max_orphans`
+    /// were closed by their programs and wait for their last bytes to be acknowledged; while memory is short, one
+    /// counts for up to four.
     ///
     /// ## Why it matters
-    /// The kernel resets such connections and drops packets: peers see resets and stalls, although the machine has memory.
+    /// The kernel resets such connections and drops packets: peers see resets and stalls, although the machine has
+    /// memory.
     ///
     /// ## What the repair does
-    /// Nothing in a log. `/proc/net/sockstat` shows `mem` and `orphan`. Find the connections whose queues are full (`ss -tm`): a
-    /// peer or a program that does not read; raise the limit where the load is real.
-    "tcp-limit-reached", Logs, seed = [], proves = [], "TCP reached a limit on its memory or its orphaned sockets"
+    /// Nothing in a log. Find the connections whose queues are full: a peer or a program that does not read; raise the
+    /// limit if the load is real.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # mem and orphan
+    /// cat /proc/net/sockstat
+    /// ss -tm
+    /// ss -tn state fin-wait-1
+    /// ```
+    "tcp-limit-reached", Logs, seed = [], proves = [], "TCP reached its limit on memory or on orphaned sockets"
 }
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
@@ -38,11 +52,13 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             },
         );
         seen.describe(finding);
-        finding.why(tr!("the kernel resets connections and drops packets, whatever memory the machine has left"));
+        finding.why(tr!(
+            "the kernel resets connections and drops packets, no matter how much memory the machine has left"
+        ));
         finding.by_hand(if memory {
-            tr!("find the connections with full queues (ss -tm): who does not read; raise the third number of net.ipv4.tcp_mem where the load is real")
+            tr!("find the connections with full queues (ss -tm): which program does not read; raise the third value of net.ipv4.tcp_mem if the load is real")
         } else {
-            tr!("find the peers that do not acknowledge (ss -tn state fin-wait-1, last-ack); raise net.ipv4.tcp_max_orphans where the load is real")
+            tr!("find the peers that do not acknowledge (ss -tn state fin-wait-1, last-ack); raise net.ipv4.tcp_max_orphans if the load is real")
         });
     }
     Ok(())

@@ -9,16 +9,25 @@ use crate::model::outcome::Verdict;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "TCP: time wait bucket table overflow" in the kernel log.
+    ///
     /// ## What it finds
     /// `TCP: time wait bucket table overflow`: there were more than `net.ipv4.tcp_max_tw_buckets`.
     ///
     /// ## Why it matters
-    /// The kernel then closes sockets without TIME_WAIT. Connections go on; a late packet of the old one may disturb a
-    /// new one with the same ports. It shows that very many short connections are made.
+    /// The kernel then closes sockets without TIME_WAIT. Connections continue; a late packet of an old one may disturb
+    /// a new one with the same ports. It shows that a great many short connections are made.
     ///
     /// ## What the repair does
-    /// Nothing in a log. Raise `net.ipv4.tcp_max_tw_buckets` where memory allows (about 250 bytes each), better keep
-    /// connections open (keepalive, pools). `tcp_tw_recycle` breaks clients behind NAT and is gone since 4.12.
+    /// Nothing in a log. Raise `net.ipv4.tcp_max_tw_buckets` where memory allows (about 250 bytes each), or better,
+    /// keep connections open (keepalive, pools). `tcp_tw_recycle` breaks clients behind NAT and was removed in 4.12.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// ss -s
+    /// sysctl -w net.ipv4.tcp_max_tw_buckets=262144
+    /// ```
     "time-wait-overflow", Logs, seed = ["C12"], proves = [], "more sockets in TIME_WAIT than allowed"
 }
 
@@ -30,7 +39,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         tr!("more sockets were in TIME_WAIT than net.ipv4.tcp_max_tw_buckets allows"),
     );
     seen.describe(finding);
-    finding.why(tr!("very many short connections are made; the kernel cut TIME_WAIT short"));
+    finding.why(tr!("a great many short connections are made; the kernel cut TIME_WAIT short"));
     finding.by_hand(tr!(
         "keep connections open (keepalive, pools), or raise net.ipv4.tcp_max_tw_buckets; never set tcp_tw_recycle"
     ));

@@ -9,15 +9,25 @@ use crate::model::outcome::Verdict;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "vmalloc: allocation failure: … bytes" or "vmap allocation for size … failed" in the kernel log, and a
+    /// module or a firewall that does not load.
+    ///
     /// ## What it finds
     /// `vmalloc: allocation failure`, `vmalloc error: size` and `vmap allocation for size … failed`.
     ///
     /// ## Why it matters
     /// A module, a firewall table or a BPF program was not loaded. On 32-bit systems the address space for vmalloc is
-    /// small; on 64-bit ones it is memory that lacks.
+    /// small; on 64-bit ones the memory itself is lacking.
     ///
     /// ## What the repair does
-    /// Nothing. 32-bit: boot with `vmalloc=` larger, as the sentence itself says. 64-bit: see what asked, and how much.
+    /// Nothing. 32-bit: boot with a larger `vmalloc=`, as the message itself suggests. 64-bit: check what asked, and
+    /// for how much.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// grep Vmalloc /proc/meminfo
+    /// ```
     "vmalloc-failed", Logs, seed = [], proves = [], "vmalloc failed"
 }
 
@@ -27,6 +37,6 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let finding = found.add(log.severity(Severity::Warning), tr!("vmalloc failed"));
     seen.describe(finding);
     finding.why(tr!("what asked for it was not loaded or not started"));
-    finding.by_hand(tr!("32-bit: boot with a larger vmalloc=; 64-bit: see who asked, and for how much"));
+    finding.by_hand(tr!("32-bit: boot with a larger vmalloc=; 64-bit: check what asked, and for how much"));
     Ok(())
 }

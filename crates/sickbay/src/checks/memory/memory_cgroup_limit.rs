@@ -12,18 +12,28 @@ use crate::model::outcome::Verdict;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: a container or service whose processes are killed ("Memory cgroup out of memory: Killed process …")
+    /// while the machine has memory free.
+    ///
     /// ## What it finds
-    /// A cgroup of version 1 or 2 (a container, a service) with a memory limit of which 95 % are memory that cannot
-    /// be reclaimed: of processes, shared memory and tmpfs, kernel objects that stay; without swap for it. That a cgroup
-    /// is filled to its limit with cached files is well: these give way.
+    /// A cgroup of version 1 or 2 (a container, a service) with a memory limit of which 95 % is memory that cannot be
+    /// reclaimed: of processes, shared memory and tmpfs, kernel objects that stay; without swap for it. A cgroup that
+    /// is filled to its limit with cached files is fine: these are reclaimed.
     ///
     /// ## Why it matters
-    /// What it asks for next is refused: its processes are killed, however much memory the machine has. Requests are
-    /// granted at first, since the limit counts pages when they are touched.
+    /// Its next requests are refused: its processes are killed, however much memory the machine has. Requests are
+    /// granted at first, because the limit counts pages when they are touched.
     ///
     /// ## What the repair does
-    /// Nothing by itself: raise the limit where it was set (`MemoryMax=` of the unit, the container's definition), or make
-    /// the program take less.
+    /// Nothing by itself: raise the limit where it was set (`MemoryMax=` of the unit, the container's definition), or
+    /// make the program use less.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// cat /sys/fs/cgroup/PATH/memory.stat
+    /// systemctl set-property UNIT MemoryMax=2G
+    /// ```
     "memory-cgroup-limit", Memory, seed = ["C6", "C7"], proves = [], "a cgroup has nearly used up its memory limit"
 }
 
@@ -54,9 +64,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         ));
         finding
             .at_path(&group.file)
-            .why(tr!(
-                "what it asks for next is refused, and its processes are killed while the machine has memory left"
-            ))
+            .why(tr!("its next requests are refused, and its processes are killed while the machine has memory left"))
             .evidence(group.file.display().to_string(), group.limit.to_string())
             .measured("memory.current", group.used as f64, Unit::Bytes, Some(group.limit as f64))
             .detail("limit", group.limit)

@@ -13,19 +13,29 @@ use crate::model::subject::Subject;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: `free` shows most memory as used, but the processes in `top` account for only a small part of it.
+    ///
     /// ## What it finds
-    /// Huge pages of any size that are neither in use nor promised to a program, of a tenth of the memory or more and at
-    /// least 128 MiB. A note; a warning while less than a tenth of the memory is available.
+    /// Huge pages of any size that are neither in use nor promised to a program, amounting to a tenth of memory or more
+    /// and at least 128 MiB. A note; a warning while less than a tenth of memory is available.
     ///
     /// ## Why it matters
-    /// Memory that is set aside as huge pages can be had only by programs that ask for such pages (databases, virtual
-    /// machines, DPDK). To all others it is lost: `free` shows it as used, and it belongs to no process. It is also taken
-    /// off the commit limit of `vm.overcommit_memory = 2`.
+    /// Memory that is reserved as huge pages is available only to programs that ask for such pages (databases, virtual
+    /// machines, DPDK). To all others it is lost: `free` shows it as used, and it belongs to no process. It is also
+    /// subtracted from the commit limit of `vm.overcommit_memory = 2`.
     ///
     /// ## What the repair does
-    /// Lowers `vm.nr_hugepages` to what is in use, and makes comments of the sysctl lines that set it when none is.
-    /// Risky: a program that is about to start may need them. By hand: start what they are for, or lower the number.
-    "memory-hugepages-unused", Memory, seed = ["D9"], proves = [], "huge pages are set aside and used by nobody"
+    /// Lowers `vm.nr_hugepages` to what is in use, and comments out the sysctl lines that set it when none is. Risky: a
+    /// program that is about to start may need them.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # start what they are for, or lower the number
+    /// grep Huge /proc/meminfo
+    /// sysctl -w vm.nr_hugepages=NUMBER
+    /// ```
+    "memory-hugepages-unused", Memory, seed = ["D9"], proves = [], "huge pages are reserved but unused"
 }
 
 const KEY: &str = "vm.nr_hugepages";
@@ -50,7 +60,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let finding = found.add(
         severity,
         tr!(
-            "{unused} of {total} of memory are set aside as huge pages that nobody uses",
+            "{unused} of {total} of memory is reserved as huge pages that nothing uses",
             unused = size(unused),
             total = size(total)
         ),
@@ -59,7 +69,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         .at_parameter(KEY)
         .about(Subject::Parameter("vm.nr_hugepages".to_owned()))
         .explains(Subject::Machine)
-        .why(tr!("no program gets them unless it asks for huge pages; free shows them as used"))
+        .why(tr!("programs get them only if they ask for huge pages; free shows them as used"))
         .detail("unused", unused.saturating_mul(1024))
         .detail("MemTotal", total.saturating_mul(1024));
     for pool in pools.iter().filter(|pool| pool.unused > 0) {
@@ -69,7 +79,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     }
     let default = memory.kib("Hugepagesize");
     let Some(pool) = pools.iter().find(|pool| pool.size == default && pool.unused > 0) else {
-        finding.by_hand(tr!("lower their number: nr_hugepages in /sys/kernel/mm/hugepages, hugepages= of the kernel"));
+        finding.by_hand(tr!(
+            "lower their number: nr_hugepages in /sys/kernel/mm/hugepages, hugepages= on the kernel command line"
+        ));
         return Ok(());
     };
     let used = pool.total.saturating_sub(pool.unused);

@@ -15,19 +15,28 @@ use crate::model::text::Text;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "fork: Cannot allocate memory" or "fork: retry: Resource temporarily unavailable" while memory is free.
+    ///
     /// ## What it finds
-    /// Processes and threads that have used nine tenths of a limit: `kernel.pid_max`, `kernel.threads-max`, `pids.max` of
-    /// a cgroup (`TasksMax=` of a service, a container's limit), or `RLIMIT_NPROC` of a user. It names the process with
-    /// the most threads.
+    /// Processes and threads that have used up nine tenths of a limit: `kernel.pid_max`, `kernel.threads-max`,
+    /// `pids.max` of a cgroup (`TasksMax=` of a service, a container's limit), or a user's `RLIMIT_NPROC`. It names the
+    /// process with the most threads.
     ///
     /// ## Why it matters
-    /// At the limit nothing new starts: "fork: Cannot allocate memory" or "fork: retry: Resource temporarily
-    /// unavailable", although memory is free. A thread is counted like a process everywhere.
+    /// At the limit nothing new starts, although memory is free. A thread counts like a process everywhere.
     ///
     /// ## What the repair does
-    /// Nothing by itself: a program that makes ever more threads reaches every limit. Mend it, or raise the limit that it
-    /// has good reason to reach: `sysctl kernel.pid_max`, `TasksMax=` of the unit, `nproc` in limits.conf.
-    "memory-limits-fork", Memory, seed = ["C17"], proves = [], "nearly as many processes and threads as are allowed"
+    /// Nothing by itself: a program that creates more and more threads reaches every limit. Fix it, or raise a limit
+    /// that it reaches for good reason.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// ps -eLf | awk '{ n[$2]++ } END { for (p in n) print n[p], p }' | sort -n | tail
+    /// sysctl -w kernel.pid_max=4194304
+    /// systemctl set-property UNIT TasksMax=16384
+    /// ```
+    "memory-limits-fork", Memory, seed = ["C17"], proves = [], "the number of processes and threads is close to the limit"
 }
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
@@ -44,7 +53,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         if let Some((key, limit)) = known.into_iter().min_by_key(|(_, limit)| *limit)
             && near(threads, limit)
         {
-            let text = tr!("{threads} processes and threads of {limit} that {key} allows", threads, limit, key);
+            let text = tr!("{threads} processes and threads of the {limit} that {key} allows", threads, limit, key);
             report(found, text, threads, limit, most).at_parameter(key).evidence("/proc/loadavg", threads.to_string());
         }
     }
@@ -52,7 +61,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         for group in mounts.limited(facts, PIDS).iter().filter(|group| near(group.used, group.limit)) {
             let (used, limit, name) = (group.used, group.limit, group.name.as_path());
             let text =
-                tr!("{used} processes and threads of {limit} that the cgroup {name} may have", used, limit, name);
+                tr!("{used} processes and threads of the {limit} that the cgroup {name} may have", used, limit, name);
             report(found, text, used, limit, None).at_path(&group.file);
         }
     }
@@ -73,15 +82,15 @@ fn report<'a>(found: &'a mut Findings, text: Text, used: u64, limit: u64, most: 
             let (name, pid, threads) = (holder.comm.as_str(), holder.pid, holder.threads);
             finding.detail("pid", pid);
             finding.why(tr!(
-                "then fork fails although memory is free; the most threads, {threads}, are of {name} (PID {pid})",
+                "at the limit, fork fails although memory is free; {name} (PID {pid}) has the most threads, {threads}",
                 threads,
                 name,
                 pid
             ))
         }
-        None => finding.why(tr!("then fork fails although memory is free")),
+        None => finding.why(tr!("at the limit, fork fails although memory is free")),
     };
-    finding.by_hand(tr!("end what makes so many, or raise the limit if it is needed"))
+    finding.by_hand(tr!("end what creates so many, or raise the limit if they are needed"))
 }
 
 /// All processes and threads, from the fourth field of `/proc/loadavg`: "running/all".
@@ -111,7 +120,7 @@ fn of_users(facts: &Facts, found: &mut Findings, holders: &[Holder]) {
         let Some(allowed) = limit(&text, "Max processes").and_then(|limit| limit.soft) else { continue };
         if near(threads, allowed) {
             let text = tr!(
-                "user {uid} has {threads} processes and threads of {allowed} that are allowed",
+                "user {uid} has {threads} processes and threads of the {allowed} that are allowed",
                 uid,
                 threads,
                 allowed

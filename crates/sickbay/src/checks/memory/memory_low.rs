@@ -11,16 +11,26 @@ use crate::model::subject::Subject;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: everything is slow, "Cannot allocate memory", or processes that the OOM killer ends; `free` shows
+    /// little available and no swap left.
+    ///
     /// ## What it finds
-    /// Less than a twentieth of the memory, and less than a gibibyte, available (`MemAvailable`, not `MemFree`: free memory
-    /// is memory that serves nobody), and no swap left. It names what holds the most, and its details book every page;
-    /// `sickbay explain memory` shows the same as a table.
+    /// Less than a twentieth of memory, and less than a gibibyte, available (`MemAvailable`, not `MemFree`: free memory
+    /// is memory that serves nobody), and no swap left. It names what uses the most, and its details account for every
+    /// page; `sickbay explain memory` shows the same as a table.
     ///
     /// ## Why it matters
     /// The next program that asks makes the kernel reclaim what is in use, which slows everything down, and then kill.
     ///
     /// ## What the repair does
-    /// Nothing by itself: end or limit what holds the most, or give the machine more memory.
+    /// Nothing by itself: end or limit what uses the most, or give the machine more memory.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// sickbay explain memory
+    /// ps -eo pid,rss,comm --sort=-rss | head
+    /// ```
     "memory-low", Memory, seed = ["C7"], proves = [], "memory is nearly used up"
 }
 
@@ -35,12 +45,12 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let holds = |row: &&Row| !matches!(row.name, "free" | "page-cache");
     let Some(most) = ledger.rows.iter().filter(holds).max_by_key(|row| row.kib) else { return Ok(()) };
     let severity = if available < (total / 50).min(256 << 10) { Severity::Error } else { Severity::Warning };
-    let mut holder = tr!("{what} hold {size}", what = most.title.clone(), size = size(most.kib));
+    let mut holder = tr!("the largest use is {what}, {size}", what = most.title.clone(), size = size(most.kib));
     if let Some(part) = most.parts.first().filter(|part| part.kib >= most.kib / 4) {
-        holder = tr!("{holder}, {size} of it {part}", holder, size = size(part.kib), part = part.what.clone());
+        holder = tr!("{holder} ({part}: {size})", holder, size = size(part.kib), part = part.what.clone());
     }
     let text = tr!(
-        "only {available} of {total} of memory are left: {holder}",
+        "only {available} of {total} of memory is left; {holder}",
         available = size(available),
         total = size(total),
         holder
@@ -57,8 +67,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         .detail("MemTotal", total.saturating_mul(1024))
         .detail("MemAvailable", available.saturating_mul(1024))
         .detail("ledger", ledger.details());
-    finding.by_hand(tr!(
-        "sickbay explain memory accounts for every page; end or limit what holds the most, or add memory"
-    ));
+    finding
+        .by_hand(tr!("sickbay explain memory accounts for every page; end or limit what uses the most, or add memory"));
     Ok(())
 }

@@ -12,20 +12,28 @@ use crate::model::subject::Subject;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "fork: Cannot allocate memory", "No space left on device" on a nearly empty tmpfs, or the OOM killer,
+    /// while `free` shows gigabytes free; or "page allocation failure" and lost packets.
+    ///
     /// ## What it finds
-    /// A running kernel whose `vm.min_free_kbytes` is more than a fifth of the memory, or less than a quarter of what the
-    /// kernel would choose by itself (4 × the square root of the memory in KiB: 16 MiB on a machine of 16 GiB), or less
-    /// than what the sysctl files say. That the kernel raises the value for transparent huge pages is well.
+    /// A running kernel whose `vm.min_free_kbytes` is more than a fifth of memory, or less than a quarter of what the
+    /// kernel would choose itself (4 × the square root of the memory in KiB: 16 MiB on a machine with 16 GiB), or less
+    /// than what the sysctl files say. It is fine that the kernel raises the value for transparent huge pages.
     ///
     /// ## Why it matters
-    /// What is kept counts as free in `MemFree`, but nobody gets it: `MemAvailable` is smaller by half as much again.
-    /// "fork: Cannot allocate memory", "No space left on device" on a tmpfs that is nearly empty, and the OOM killer come
-    /// while `free` shows gibibytes. With too little kept, bursts of network packets find no page: "page allocation
-    /// failure", lost packets.
+    /// What is kept free counts in `MemFree`, but nobody can get it: `MemAvailable` is smaller by half as much again.
+    /// With too little kept free, bursts of network packets find no page: "page allocation failure", lost packets.
     ///
     /// ## What the repair does
-    /// Sets what the kernel would choose by itself. A sysctl file that sets too much is the matter of `sysctl-min-free`,
-    /// and is repaired before.
+    /// Sets the value that the kernel would choose itself. A sysctl file that sets too much is covered by
+    /// `sysctl-min-free`, and is repaired first.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # 1 % to 3 % of memory, in KiB
+    /// sysctl -w vm.min_free_kbytes=KIB
+    /// ```
     "memory-min-free", Memory, seed = ["C17"], proves = [], "the running kernel keeps the wrong amount of memory free"
 }
 
@@ -49,27 +57,28 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let finding = if kept > total / 5 {
         let severity = if kept > total / 5 * 2 { Severity::Critical } else { Severity::Error };
         let text = tr!(
-            "the kernel keeps {kept} of {total} of memory free, which no program gets",
+            "the kernel keeps {kept} of {total} of memory free, which no program can get",
             kept = size(kept),
             total = size(total)
         );
         let finding = found.add(severity, text);
         finding.why(tr!(
-            "free shows them as free: forks fail, tmpfs says it is full, and the OOM killer comes while they lie idle"
+            "free shows them as free: forks fail, tmpfs reports that it is full, and the OOM killer runs while they lie idle"
         ));
         finding.explains(Subject::Machine)
     } else if kept < chosen / 4 {
         let text = tr!(
-            "the kernel keeps only {kept} of memory free; by itself it would keep {chosen}",
+            "the kernel keeps only {kept} of memory free; its own default would be {chosen}",
             kept = size(kept),
             chosen = size(chosen)
         );
         let finding = found.note(text);
-        finding.why(tr!("what may not wait, packets from the network first of all, finds no page when memory is full"))
+        finding
+            .why(tr!("requests that cannot wait, network packets first of all, find no free page when memory is full"))
     } else if let Some(set) = set.filter(|set| kept < *set && *set <= total / 5 && !tuned) {
         let (kept, set) = (size(kept), size(set));
         let text = tr!(
-            "the kernel keeps {kept} of memory free, and the sysctl files say {set}: it changes with the next boot",
+            "the kernel keeps {kept} of memory free, and the sysctl files say {set}: it changes at the next boot",
             kept,
             set
         );

@@ -13,23 +13,31 @@ use crate::model::repair::{Change, Risk};
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "fork: Cannot allocate memory" or Java's "Native memory allocation (mmap) failed" while `free` shows
+    /// plenty available.
+    ///
     /// ## What it finds
-    /// `vm.overcommit_memory = 2` with so little left below the commit limit that a program is refused memory although at
-    /// least twice as much is available: what is left is below half of `MemAvailable` and free swap, and below a quarter
-    /// of the memory.
+    /// `vm.overcommit_memory = 2` with so little left below the commit limit that a program is refused memory although
+    /// at least twice as much is available: what is left is less than half of `MemAvailable` and free swap, and less
+    /// than a quarter of memory.
     ///
     /// ## Why it matters
     /// In this mode the kernel adds up what programs have been promised, used or not (`Committed_AS`), and refuses what
-    /// would exceed `CommitLimit` = (memory - huge pages) × `vm.overcommit_ratio` % + swap, less a reserve for root and
-    /// one for the user. Without swap and with the default ratio of 50 half of the memory can never be used by programs:
-    /// Java stops with "Native memory allocation (mmap) failed" and shells with "fork: Cannot allocate memory" while
-    /// `free` shows plenty. `sickbay explain alloc SIZE` does the sum for one request.
+    /// would exceed `CommitLimit` = (memory - huge pages) × `vm.overcommit_ratio` % + swap, minus a reserve for root
+    /// and one for the user. Without swap and with the default ratio of 50, half of memory can never be used by
+    /// programs. `sickbay explain alloc SIZE` does the sum for one request.
     ///
     /// ## What the repair does
-    /// Sets `vm.overcommit_memory` to 0, the kernel's default, now and in the sysctl files, by making comments of the
-    /// lines that set 2. Risky: whoever chose 2 wanted programs to be refused rather than killed. By hand, to keep it:
-    /// raise `vm.overcommit_ratio` (to 80 or 90 on a machine without swap), or add swap.
-    "memory-overcommit-refuses", Memory, seed = ["C16"], proves = [], "memory is refused although it is there"
+    /// Sets `vm.overcommit_memory` to 0, the kernel's default, now and in the sysctl files, by commenting out the lines
+    /// that set 2. Risky: whoever chose 2 wanted programs to be refused rather than killed.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # to keep the mode: raise the ratio (80 or 90 on a machine without swap), or add swap
+    /// sysctl -w vm.overcommit_ratio=80
+    /// ```
+    "memory-overcommit-refuses", Memory, seed = ["C16"], proves = [], "memory is refused although it is available"
 }
 
 const KEY: &str = "vm.overcommit_memory";
@@ -50,11 +58,11 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let severity = if left < memory.total() / 50 { Severity::Error } else { Severity::Warning };
     let text = match left {
         0 => tr!(
-            "every further request for memory is refused although {available} are available",
+            "every further request for memory is refused although {available} is available",
             available = size(available)
         ),
         _ => tr!(
-            "requests for more than {left} of memory are refused although {available} are available",
+            "requests for more than {left} of memory are refused although {available} is available",
             left = size(left),
             available = size(available)
         ),
@@ -64,7 +72,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let finding = found
         .add(severity, text)
         .at_parameter(KEY)
-        .why(tr!("vm.overcommit_memory is 2: all programs together are promised at most CommitLimit, and what they never use counts too"))
+        .why(tr!("vm.overcommit_memory is 2: the total committed to all programs is limited to CommitLimit, and what they never use counts too"))
         .evidence(
             "/proc/meminfo",
             format!("CommitLimit: {} kB, Committed_AS: {} kB", value("CommitLimit"), value("Committed_AS")),

@@ -10,18 +10,26 @@ use crate::model::repair::{Change, Risk};
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: the machine reboots by itself now and then, with nothing in its logs; on the console "Kernel panic -
+    /// not syncing: Out of memory: … panic_on_oom is enabled".
+    ///
     /// ## What it finds
-    /// `vm.panic_on_oom` that is not 0. A note at 1; a warning at 2, where even a container that reaches its own limit
-    /// panics the whole machine.
+    /// A `vm.panic_on_oom` that is not 0. A note at 1; a warning at 2, where even a container that reaches its own
+    /// limit panics the whole machine.
     ///
     /// ## Why it matters
-    /// When memory runs out the kernel does not kill the process that takes too much but stops, or reboots after
-    /// `kernel.panic` seconds: users see "the machine restarts by itself" and find nothing in the logs. Members of a
-    /// cluster are set so on purpose, to have another member take over.
+    /// When memory runs out, the kernel does not kill the process that takes too much but stops, or reboots after
+    /// `kernel.panic` seconds. Cluster nodes are set this way on purpose, so that another node takes over.
     ///
     /// ## What the repair does
-    /// Sets `vm.panic_on_oom` to 0, the kernel's default, now and in the sysctl files, by making comments of the lines
-    /// that set it. Risky: it may be wanted.
+    /// Sets `vm.panic_on_oom` to 0, the kernel's default, now and in the sysctl files, by commenting out the lines that
+    /// set it. Risky: it may be intended.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// sysctl -w vm.panic_on_oom=0
+    /// ```
     "memory-panic-on-oom", Memory, seed = ["C17"], proves = [], "the machine panics when memory runs out"
 }
 

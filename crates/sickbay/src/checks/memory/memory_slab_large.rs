@@ -11,22 +11,33 @@ use crate::model::subject::Subject;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: `free` shows memory as used that no process in `top` has; `slabtop` or `Slab:` in `/proc/meminfo` is
+    /// large.
+    ///
     /// ## What it finds
-    /// Kernel objects that cannot be reclaimed (`SUnreclaim`) of an eighth of the memory or more, at least 512 MiB; or
-    /// reclaimable ones of a quarter of the memory, at least 512 MiB, most of which are no cache of files but inodes of
-    /// `/proc` or names of files that do not exist. It names who holds them: processes with many sockets, descriptors or
-    /// threads, and, watched for a moment, whoever reads `/proc` or looks for files in vain: of these the kernel keeps no
-    /// owner afterwards. A large cache of inodes on a file server is well.
+    /// Kernel objects that cannot be reclaimed (`SUnreclaim`) amounting to an eighth of memory or more, at least 512
+    /// MiB; or reclaimable ones amounting to a quarter of memory, at least 512 MiB, most of which are not a cache of
+    /// files but inodes of `/proc` or names of files that do not exist. It names who holds them: processes with many
+    /// sockets, descriptors or threads, and, observed for a moment, whatever reads `/proc` or looks up files in vain:
+    /// the kernel keeps no owner of these afterwards. A large inode cache on a file server is fine.
     ///
     /// ## Why it matters
-    /// This memory belongs to no process: `top` does not show it. Objects that cannot be reclaimed stay until their owner
-    /// closes or ends; with a leak they grow until the OOM killer kills processes that are not to blame.
+    /// This memory belongs to no process: `top` does not show it. Objects that cannot be reclaimed stay until their
+    /// owner closes them or exits; with a leak they grow until the OOM killer kills processes that are not to blame.
     ///
     /// ## What the repair does
-    /// Nothing by itself: the owner must close what it holds. `echo 2 > /proc/sys/vm/drop_caches` empties reclaimable
-    /// caches only; it can take minutes of CPU time, and they fill again. It is no answer to a leak. How it was read matters
-    /// too: `/proc/slabinfo` stops a CPU while it counts millions of objects on old kernels, so counters are read instead.
-    "memory-slab-large", Memory, seed = ["C7"], proves = [], "kernel objects take a large part of the memory"
+    /// Nothing by itself: the owner must close what it holds. Emptying the reclaimable caches with `drop_caches` can
+    /// take minutes of CPU time, and they fill up again: it does not help against a leak. How the numbers are read
+    /// matters too: on old kernels `/proc/slabinfo` stops a CPU while it counts millions of objects, so counters are
+    /// read instead.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// slabtop -o -s c | head -20
+    /// echo 2 > /proc/sys/vm/drop_caches
+    /// ```
+    "memory-slab-large", Memory, seed = ["C7"], proves = [], "kernel objects take up a large part of memory"
 }
 
 /// The size of a dentry in bytes on 64-bit machines, in every kernel from 2.6.32 on.
@@ -53,23 +64,23 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let total_text = size(total);
     let text = match (leak, first) {
         (true, Some(owner)) => tr!(
-            "{amount} of {total} of memory are kernel objects that stay until their owner lets go: {owner}",
+            "kernel objects that stay until their owner releases them take {amount} of {total} of memory: {owner}",
             amount,
             total = total_text,
             owner = owner.text.clone()
         ),
         (true, None) => tr!(
-            "{amount} of {total} of memory are kernel objects that cannot be reclaimed, and no process holds enough to explain them",
+            "kernel objects that cannot be reclaimed take {amount} of {total} of memory, and no process holds enough to explain them",
             amount,
             total = total_text
         ),
         (false, Some(owner)) => tr!(
-            "{amount} of {total} of memory are kernel objects: {owner}",
+            "kernel objects take {amount} of {total} of memory: {owner}",
             amount,
             total = total_text,
             owner = owner.text.clone()
         ),
-        (false, None) => tr!("{amount} of {total} of memory are kernel objects", amount, total = total_text),
+        (false, None) => tr!("kernel objects take {amount} of {total} of memory", amount, total = total_text),
     };
     let finding = found.add(if leak { Severity::Warning } else { Severity::Note }, text);
     finding
@@ -92,11 +103,11 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             }
         }
         Err(Skip::Unknown(why) | Skip::NotApplicable(why)) => {
-            finding.why(tr!("kernel objects are not told apart: {why}", why));
+            finding.why(tr!("kernel objects cannot be broken down: {why}", why));
         }
     }
     if let Some(second) = suspects.next() {
-        finding.why(tr!("next after that: {owner}", owner = second.text.clone()));
+        finding.why(tr!("the next largest: {owner}", owner = second.text.clone()));
     }
     for (index, seen) in watched(facts).into_iter().enumerate() {
         if let Some(pid) = seen.pid.filter(|_| index == 0 && first.is_none_or(|owner| owner.pid.is_none())) {
@@ -105,8 +116,10 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         finding.note(seen.text);
     }
     finding.by_hand(match leak {
-        true => tr!("have the owner close them, or end it; drop_caches does not free them"),
-        false => tr!("find who makes them; drop_caches frees them at the cost of CPU time, until they fill again"),
+        true => tr!("have the owner close them, or end the owner; drop_caches does not free them"),
+        false => {
+            tr!("find what creates them; drop_caches frees them at the cost of CPU time, until they fill up again")
+        }
     });
     Ok(())
 }

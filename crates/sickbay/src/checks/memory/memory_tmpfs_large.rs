@@ -15,17 +15,27 @@ use crate::model::subject::Subject;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: `free` shows a large `shared` and `buff/cache` that dropping caches does not free; `df -t tmpfs` shows
+    /// a well-filled tmpfs.
+    ///
     /// ## What it finds
-    /// A tmpfs, also one that only a container sees, that holds a quarter of the memory or more. A note; a warning while
-    /// less than a tenth of the memory is available. The largest file on it is named.
+    /// A tmpfs, even one that only a container sees, that takes up a quarter of memory or more. A note; a warning while
+    /// less than a tenth of memory is available. The largest file on it is named.
     ///
     /// ## Why it matters
-    /// Files on a tmpfs lie in memory, and no reclaim frees them: without swap they stay until somebody deletes them.
+    /// Files on a tmpfs are in memory, and no reclaim frees them: without swap they stay until somebody deletes them.
     /// `free` counts them as `shared` and as `buff/cache`, and they belong to no process.
     ///
     /// ## What the repair does
-    /// Nothing by itself: files are the user's. Delete what is not needed, and give the mount a `size=`.
-    "memory-tmpfs-large", Memory, seed = ["C7", "C17"], proves = [], "files on a tmpfs take a large part of the memory"
+    /// Nothing by itself: the files belong to the user. Delete what is not needed, and give the mount a `size=`.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// df -h -t tmpfs
+    /// mount -o remount,size=1G MOUNT-POINT
+    /// ```
+    "memory-tmpfs-large", Memory, seed = ["C7", "C17"], proves = [], "files on a tmpfs take up a large part of memory"
 }
 
 /// So many names of a tmpfs are looked at for its largest file.
@@ -43,7 +53,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         let (used, place) = (size(tmpfs.used), tmpfs.place.as_str());
         let finding = found.add(
             severity,
-            tr!("files on the tmpfs {place} hold {used} of {total} of memory", place, used, total = size(total)),
+            tr!("files on the tmpfs {place} take up {used} of {total} of memory", place, used, total = size(total)),
         );
         finding
             .at_path(place)
@@ -59,7 +69,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             finding.evidence(path.display().to_string(), size(bytes / 1024));
             finding.detail("largest", path.display().to_string());
         }
-        finding.by_hand(tr!("delete what is not needed there; a mount option size= keeps it small"));
+        finding.by_hand(tr!("delete what is not needed there; the mount option size= limits it"));
     }
     Ok(())
 }

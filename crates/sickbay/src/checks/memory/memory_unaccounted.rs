@@ -13,20 +13,30 @@ use crate::model::subject::Subject;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: `free` shows memory as used that neither processes, caches, tmpfs nor slab account for.
+    ///
     /// ## What it finds
-    /// A tenth of the memory or more, at least 512 MiB, that is neither free nor in any counter of the kernel: not with
-    /// processes, in caches, tmpfs, huge pages, kernel objects, page tables, stacks, vmalloc, per-CPU variables,
+    /// A tenth of memory or more, at least 512 MiB, that is neither free nor in any of the kernel's counters: not in
+    /// processes, caches, tmpfs, huge pages, kernel objects, page tables, stacks, vmalloc, per-CPU variables,
     /// compressed memory or a balloon that Linux counts.
     ///
     /// ## Why it matters
-    /// Some driver took pages straight from the page allocator: the balloon of a hypervisor, which has given the memory
-    /// to another guest (VMware's among them), a graphics or network driver, or a module that leaks. No process shows it,
+    /// Some driver took pages straight from the page allocator: a hypervisor's balloon, which has given the memory to
+    /// another guest (VMware's, for example), a graphics or network driver, or a leaking module. No process shows it,
     /// and no cache gives it back.
     ///
     /// ## What the repair does
-    /// Nothing by itself. Look at the balloon in the hypervisor, at modules that are not part of the kernel, and at the
-    /// buffers of the network; a kernel started with `page_owner=on` tells who took which page.
-    "memory-unaccounted", Memory, seed = ["C7"], proves = [], "a large part of the memory is nowhere accounted for"
+    /// Nothing by itself. Check the balloon in the hypervisor, modules that are not part of the kernel, and the network
+    /// buffers; a kernel booted with `page_owner=on` shows who took which page.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// lsmod
+    /// cat /proc/net/sockstat
+    /// cat /sys/kernel/debug/page_owner > FILE
+    /// ```
+    "memory-unaccounted", Memory, seed = ["C7"], proves = [], "a large part of memory is unaccounted for"
 }
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
@@ -38,7 +48,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         return Ok(());
     }
     let text =
-        tr!("{lost} of {total} of memory are in no counter of the kernel", lost = size(lost), total = size(total));
+        tr!("{lost} of {total} of memory is in none of the kernel's counters", lost = size(lost), total = size(total));
     let finding = found.warning(text);
     finding.at_path(MEMINFO).explains(Subject::Machine).detail("ledger", ledger.details());
     let modules = facts.file("/proc/modules").ok().flatten();
@@ -48,12 +58,12 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     if let Some(line) = balloon {
         let module = line.split(u8::is_ascii_whitespace).next().unwrap_or_default().to_str_lossy().into_owned();
         finding.why(tr!(
-            "{module} is loaded: most likely the hypervisor took it back, and gave it to another guest",
+            "{module} is loaded: most likely the hypervisor took it back and gave it to another guest",
             module
         ));
         finding
             .evidence("/proc/modules", module)
-            .by_hand(tr!("look at the balloon in the hypervisor, and reserve this guest's memory"));
+            .by_hand(tr!("check the balloon in the hypervisor, and reserve this guest's memory"));
         return Ok(());
     }
     // "(OE)": not part of the kernel's own tree.
@@ -65,17 +75,17 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let buffers = pages.saturating_mul(memory.page);
     if buffers >= lost / 4 {
         finding.why(tr!(
-            "TCP holds {size} in the buffers of sockets, part of it in pages that nothing else counts",
+            "TCP holds {size} in socket buffers, part of it in pages that nothing else counts",
             size = size(buffers)
         ));
         finding.evidence("/proc/net/sockstat", format!("TCP mem {pages}"));
     } else if facts.get::<Kernel>()?.version < (5, 3) {
-        finding.why(tr!("before Linux 5.3 the kernel does not count vmalloc: it is among what is unaccounted for"));
+        finding.why(tr!("before Linux 5.3 the kernel does not count vmalloc: it is part of what is unaccounted for"));
     } else {
         finding.why(tr!("a driver took it straight from the page allocator"));
     }
     finding.by_hand(tr!(
-        "update or unload the driver; page_owner=on on the kernel's command line tells who took which page"
+        "update or unload the driver; page_owner=on on the kernel command line shows who took which page"
     ));
     Ok(())
 }

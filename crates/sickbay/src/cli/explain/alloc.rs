@@ -17,7 +17,7 @@ use crate::tr;
 
 pub(super) fn explain(context: &Context, wanted: &str, pid: Option<u32>, user: Option<&str>) -> Result<u8, Failure> {
     let Some(bytes) = procfs::size(wanted).filter(|bytes| *bytes > 0) else {
-        return Err(Failure(tr!("{text} is no size: 4G, 512M, 4294967296", text = wanted)));
+        return Err(Failure(tr!("{text} is not a size: 4G, 512M, 4294967296", text = wanted)));
     };
     let facts = host_without_disks()?;
     let user = user.map(str::to_owned);
@@ -61,7 +61,7 @@ fn new_process(facts: &Facts, user: &str) -> Result<(Text, Asker), Failure> {
     asker.maps = None;
     let who = match model {
         Some(pid) => tr!("a new process of {user}, with the limits of its process {pid}", user, pid),
-        None => tr!("a new process of {user}, who runs none: with the limits of this one", user),
+        None => tr!("a new process of {user}, who has none running: with the limits of this one", user),
     };
     Ok((who, asker))
 }

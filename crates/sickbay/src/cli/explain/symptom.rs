@@ -10,8 +10,8 @@ pub(super) fn explain(context: &Context, text: &str) -> Result<u8, Failure> {
     let found = matching(text);
     let Some(first) = found.first() else {
         return Err(Failure(match checks::meant(text) {
-            Some(near) => tr!("{text} is no check: did you mean {near}?", text, near),
-            None => tr!("{text} is neither a check (see sickbay list) nor an error that is known", text),
+            Some(near) => tr!("{text} is not a check: did you mean {near}?", text, near),
+            None => tr!("{text} is neither a check (see sickbay list) nor a known error", text),
         }));
     };
     let causes = first.ranked(&host()?);

@@ -190,7 +190,7 @@ impl Fact for BootConfig {
             if let Some(why) = boot_is_elsewhere(facts) {
                 return Err(Skip::Unknown(why));
             }
-            return Err(Skip::NotApplicable(tr!("no GRUB is installed")));
+            return Err(Skip::NotApplicable(tr!("GRUB is not installed")));
         }
         Ok(BootConfig { loaders, paths })
     }

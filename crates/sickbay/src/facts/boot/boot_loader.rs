@@ -92,7 +92,7 @@ impl Fact for BootLoader {
         let target = facts.target();
         let devices = disks_of_start(facts)?;
         if facts.is_host() && facts.root().exists("/sys/firmware/efi")? {
-            return Err(Skip::NotApplicable(tr!("this machine starts with UEFI")));
+            return Err(Skip::NotApplicable(tr!("this machine boots with UEFI")));
         }
         if target.disks.is_empty() {
             return Err(Skip::NotApplicable(no_disks()));
@@ -109,7 +109,7 @@ impl Fact for BootLoader {
             }
         }
         if disks.is_empty() {
-            return Err(Skip::NotApplicable(tr!("no disk has partitions: what starts them is elsewhere")));
+            return Err(Skip::NotApplicable(tr!("no disk has partitions: they are booted from elsewhere")));
         }
         Ok(BootLoader {
             disks,
@@ -136,7 +136,7 @@ pub fn disks_of_start(facts: &Facts) -> Result<Arc<Devices>, Skip> {
 }
 
 fn no_disks() -> crate::model::text::Text {
-    tr!("the root file system is on no disk that is known: a container, or a directory")
+    tr!("the root file system is not on any known disk: a container, or a directory")
 }
 
 fn grub_directory(facts: &Facts) -> Option<PathBuf> {

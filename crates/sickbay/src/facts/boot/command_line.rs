@@ -43,7 +43,7 @@ pub(crate) fn stops(facts: &Facts, config: &BootConfig, entry: &Entry) -> Vec<St
         all.push(Stop { word, severity, message, why, stage, new: String::new(), behind: false, clue: None });
     };
     let there = |path: &str| facts.root().exists(path).unwrap_or(true);
-    let shell = || tr!("it starts to a shell without network, on a console that nobody may see");
+    let shell = || tr!("it boots to a shell without a network, on a console that nobody may see");
     // What follows `--` is for init.
     for word in entry.arguments.iter().take_while(|word| word.text != "--") {
         let text = word.text.as_str();
@@ -55,12 +55,13 @@ pub(crate) fn stops(facts: &Facts, config: &BootConfig, entry: &Entry) -> Vec<St
                     add(
                         word,
                         Severity::Critical,
-                        tr!("the kernel is told to start {program} in the place of init", program),
+                        tr!("the kernel command line starts {program} instead of init", program),
                         shell(),
                         Stage::Init,
                     );
                 } else if !there(program) {
-                    let message = tr!("the kernel is told to start {program} as init, which is not there", program);
+                    let message =
+                        tr!("the kernel command line starts {program} as init, which does not exist", program);
                     add(
                         word,
                         Severity::Critical,
@@ -74,32 +75,38 @@ pub(crate) fn stops(facts: &Facts, config: &BootConfig, entry: &Entry) -> Vec<St
                 add(
                     word,
                     Severity::Critical,
-                    tr!("the kernel is told {text}: it starts in rescue mode", text),
+                    tr!("the kernel command line has {text}: it boots into rescue mode", text),
                     shell(),
                     Stage::Services,
                 );
             }
             ("rd.break" | "rdbreak" | "break", _) => {
                 let why = tr!("the initramfs stops in its own shell before the root is in use");
-                add(word, Severity::Critical, tr!("the initramfs is told to stop: {text}", text), why, Stage::Init);
+                add(
+                    word,
+                    Severity::Critical,
+                    tr!("the kernel command line makes the initramfs stop: {text}", text),
+                    why,
+                    Stage::Init,
+                );
             }
             ("systemd.unit", Some(unit)) => {
                 if matches!(unit, "rescue.target" | "emergency.target" | "rescue" | "emergency") {
                     add(
                         word,
                         Severity::Critical,
-                        tr!("systemd is told to start {unit}", unit),
+                        tr!("the kernel command line makes systemd start {unit}", unit),
                         shell(),
                         Stage::Services,
                     );
                 } else if is_systemd(facts) && !unit_exists(facts, unit) {
-                    let message = tr!("systemd is told to start {unit}, which is not there", unit);
+                    let message = tr!("the kernel command line makes systemd start {unit}, which does not exist", unit);
                     add(word, Severity::Critical, message, shell(), Stage::Services);
                 }
             }
             ("mem", Some(amount)) if bytes(amount).is_some_and(|bytes| bytes < LEAST_MEMORY) => {
-                let message = tr!("the kernel is told to use no more memory than {amount}", amount);
-                let why = tr!("programs are killed or the kernel panics for want of memory before anybody can log in");
+                let message = tr!("the kernel command line limits the kernel to {amount} of memory", amount);
+                let why = tr!("programs are killed or the kernel panics for lack of memory before anybody can log in");
                 add(word, Severity::Critical, message, why, Stage::Services);
             }
             ("rootfstype", Some(types)) => {
@@ -111,7 +118,8 @@ pub(crate) fn stops(facts: &Facts, config: &BootConfig, entry: &Entry) -> Vec<St
                 };
                 if let Some(root) = root.filter(|root| !root.fstype.is_empty() && !is(&root.fstype)) {
                     let fstype = root.fstype.as_str();
-                    let message = tr!("the kernel is told that the root is {types}, and it is {fstype}", types, fstype);
+                    let message =
+                        tr!("the kernel command line says that the root is {types}, but it is {fstype}", types, fstype);
                     add(word, Severity::Critical, message, tr!("the root cannot be mounted"), Stage::RootDevice);
                 }
             }
@@ -143,24 +151,30 @@ fn forbids(facts: &Facts, word: &Word) -> Option<Stop> {
             }
             let drivers = bad.join(", ");
             let (severity, why, stage) = if clue.is_none() {
-                (Severity::Warning, tr!("a guest of KVM starts without a network, or not at all"), None)
+                (Severity::Warning, tr!("a KVM guest boots without a network, or not at all"), None)
             } else if is_network {
-                (Severity::Error, tr!("it starts without a network: ssh does not answer"), None)
+                (Severity::Error, tr!("it boots without a network: ssh does not answer"), None)
             } else {
-                let why =
-                    tr!("the kernel does not see the disk of the root: it needs {module}", module = driver.as_str());
+                let why = tr!("the kernel does not see the root disk: it needs {module}", module = driver.as_str());
                 (Severity::Critical, why, Some(Stage::RootDevice))
             };
             let new = if rest.is_empty() { String::new() } else { format!("{name}={}", rest.join(",")) };
-            stop(severity, tr!("the kernel is told not to load {drivers}", drivers), why, stage, new, clue.clone())
+            stop(
+                severity,
+                tr!("the kernel command line keeps {drivers} from being loaded", drivers),
+                why,
+                stage,
+                new,
+                clue.clone(),
+            )
         }
         "systemd.mask" if is_systemd(facts) => {
             let full = if list.contains('.') { list.to_owned() } else { format!("{list}.service") };
             let units = facts.get::<Units>().ok()?;
             let severity = severity_without(units.name(&full))?;
             let stage = (severity == Severity::Critical).then_some(Stage::Services);
-            let why = tr!("what needs it does not start: logins fail or wait for it");
-            stop(severity, tr!("systemd is told to mask {unit}", unit = full), why, stage, String::new(), None)
+            let why = tr!("whatever needs it does not start: logins fail or wait for it");
+            stop(severity, tr!("the kernel command line masks {unit}", unit = full), why, stage, String::new(), None)
         }
         _ => None,
     }
@@ -245,7 +259,7 @@ fn no_root(config: &BootConfig, entry: &Entry) -> Option<Stop> {
                 && (value.starts_with("UUID=") || value.starts_with("LABEL=") || value.starts_with("/dev/"))
         })
     });
-    let why = tr!("the initramfs does not know which file system is the root, and stops in its own shell");
+    let why = tr!("the initramfs does not know which file system is the root, and drops to its own shell");
     let stop = |word: &Word, message, new, behind| Stop {
         word: word.clone(),
         severity: Severity::Critical,

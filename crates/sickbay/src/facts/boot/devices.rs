@@ -159,7 +159,7 @@ impl Devices {
 
 fn untold(path: &str) -> Lookup<'static> {
     Lookup::Untold(tr!(
-        "whether {device} is there shows only when the system runs: give all of its disks with --with, or name it by UUID",
+        "whether {device} exists shows only on the running system: give all of its disks with --with, or name it by UUID",
         device = path
     ))
 }

@@ -75,11 +75,11 @@ impl PartState {
     /// What is wrong, in words that follow a path: "is missing".
     pub fn words(&self) -> Text {
         match self {
-            PartState::Sound => tr!("is there"),
+            PartState::Sound => tr!("exists"),
             PartState::Missing => tr!("is missing"),
             PartState::Empty => tr!("is empty"),
-            PartState::Truncated { size } => tr!("ends after {size} bytes, before its own header says", size),
-            PartState::Foreign => tr!("holds something else"),
+            PartState::Truncated { size } => tr!("ends after {size} bytes, before the length in its own header", size),
+            PartState::Foreign => tr!("has other content"),
             PartState::Unread(why) => tr!("could not be read ({why})", why = why),
         }
     }

@@ -91,7 +91,7 @@ impl Fact for Administrators {
                 WayIn::Unseen => {
                     all.unseen.get_or_insert_with(|| {
                         tr!(
-                            "{name} may have keys that a program or a certificate authority tells sshd of",
+                            "{name} may have keys that sshd gets from a program or a certificate authority",
                             name = &who.name
                         )
                     });
@@ -573,7 +573,7 @@ fn elsewhere(facts: &Facts, sudo: Option<&Sudo>, su: bool) -> Result<Option<Text
     let of_sudo = |(name, source): &&(String, String)| name == "sudoers" && source != "files" && is_set_up(source);
     if let Some((_, source)) = sources.iter().find(of_sudo).filter(|_| sudo.is_some()) {
         return Ok(Some(tr!(
-            "rules of sudo come from {source} too, which is not on this disk",
+            "sudo also takes rules from {source}, which is not on this disk",
             source = source.as_str()
         )));
     }
@@ -595,5 +595,5 @@ fn elsewhere(facts: &Facts, sudo: Option<&Sudo>, su: bool) -> Result<Option<Text
         }
     }
     let open = su && is_set_up(&source);
-    Ok(open.then(|| tr!("accounts of {source} are not on this disk, and su is open to them", source)))
+    Ok(open.then(|| tr!("accounts from {source} are not on this disk, and su is open to them", source)))
 }

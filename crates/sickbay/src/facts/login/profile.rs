@@ -102,7 +102,7 @@ impl Fact for Profile {
             // bash that is called sh reads as sh does.
             "sh" | "dash" | "ash" | "ksh" | "mksh" => Shell::Sh,
             "zsh" => Shell::Zsh,
-            _ => return Err(Skip::NotApplicable(tr!("what {shell} reads is not known", shell = shell.as_path()))),
+            _ => return Err(Skip::NotApplicable(tr!("what {shell} reads is unknown", shell = shell.as_path()))),
         };
         let home = facts.get::<RootOverSsh>()?.home.clone();
         let mut walk = walk::Walk::new(facts, kind, real, home.clone());

@@ -109,60 +109,60 @@ pub fn why(stop: &Stop) -> Text {
     let culprit = stop.culprit.as_str();
     let named = !culprit.is_empty();
     match stop.cause {
-        Cause::NothingToBoot => tr!("the firmware finds nothing to start"),
-        Cause::FirmwareEntry if named => tr!("the firmware cannot start {culprit}", culprit),
-        Cause::FirmwareEntry => tr!("the firmware starts nothing of this disk"),
+        Cause::NothingToBoot => tr!("the firmware finds nothing to boot"),
+        Cause::FirmwareEntry if named => tr!("the firmware cannot boot {culprit}", culprit),
+        Cause::FirmwareEntry => tr!("the firmware boots nothing from this disk"),
         Cause::PartitionTable => tr!("the disk's partition table or its signature is damaged"),
         Cause::LoaderCode => tr!("the boot loader's own code does not work"),
-        Cause::LoaderFile => tr!("the boot loader lacks a part of its own: {culprit}", culprit),
-        Cause::LoaderDevice => tr!("the boot loader cannot read what it is told to: {culprit}", culprit),
+        Cause::LoaderFile => tr!("a part of the boot loader is missing: {culprit}", culprit),
+        Cause::LoaderDevice => tr!("the boot loader cannot read a file it needs: {culprit}", culprit),
         Cause::LoaderConfig if named => {
-            tr!("the boot loader's configuration is not there or wrong: {culprit}", culprit)
+            tr!("the boot loader's configuration is missing or wrong: {culprit}", culprit)
         }
         Cause::LoaderConfig => tr!("the boot loader has no configuration and stops at its prompt"),
-        Cause::KernelMissing if named => tr!("the kernel {culprit} is not there", culprit),
-        Cause::KernelMissing => tr!("a file that the boot entry names is not there"),
-        Cause::KernelDamaged => tr!("the kernel cannot be started: {culprit}", culprit),
-        Cause::EntriesFailed => tr!("the boot loader can start none of its entries"),
-        Cause::InitramfsMissing => tr!("the initramfs {culprit} is not there", culprit),
+        Cause::KernelMissing if named => tr!("the kernel {culprit} does not exist", culprit),
+        Cause::KernelMissing => tr!("a file that the boot entry names does not exist"),
+        Cause::KernelDamaged => tr!("the kernel cannot be booted: {culprit}", culprit),
+        Cause::EntriesFailed => tr!("the boot loader cannot boot any of its entries"),
+        Cause::InitramfsMissing => tr!("the initramfs {culprit} does not exist", culprit),
         Cause::InitramfsDamaged => tr!("the initramfs cannot be unpacked or started"),
         Cause::InitramfsNotUsed => {
             tr!("the kernel got no usable initramfs, and without one it cannot find {culprit}", culprit)
         }
-        Cause::RootMissing if named => tr!("the root device {culprit} is not there", culprit),
-        Cause::RootMissing => tr!("the root device is not there"),
+        Cause::RootMissing if named => tr!("the root device {culprit} does not exist", culprit),
+        Cause::RootMissing => tr!("the root device does not exist"),
         Cause::StorageDriver => {
-            tr!("the driver {culprit}, which the disks hang on, failed, so that the root device is not there", culprit)
+            tr!("the driver {culprit}, which the disks depend on, failed, so the root device does not exist", culprit)
         }
         Cause::LvmDevices => {
-            tr!("LVM's devices file is of another disk, and hides the volumes of this one: {culprit}", culprit)
+            tr!("LVM's devices file is from another disk, and hides the volumes of this one: {culprit}", culprit)
         }
         Cause::RootOverNetwork => tr!("the root file system could not be mounted over NFS"),
         Cause::RootUnnamed => tr!("the kernel command line does not say which device is the root"),
         Cause::RootUnmountable if named => tr!("the root file system on {culprit} cannot be mounted", culprit),
         Cause::RootUnmountable => tr!("the root file system cannot be mounted"),
-        Cause::InitMissing if named => tr!("{culprit}, the first program, is not there or cannot be run", culprit),
+        Cause::InitMissing if named => tr!("{culprit}, the first program, does not exist or cannot be run", culprit),
         Cause::InitMissing => tr!("there is no init that can be run"),
         Cause::InitLibrary => tr!("process 1 lacks the library {culprit}", culprit),
         Cause::InitDied => tr!("process 1 ended, exit code {culprit}", culprit),
         Cause::InitFrozen if named => tr!("process 1 gave up: {culprit}", culprit),
         Cause::InitFrozen => tr!("process 1 gave up"),
-        Cause::TargetMissing => tr!("systemd does not find its default target"),
-        Cause::InitShell => tr!("a shell was started in the place of init"),
+        Cause::TargetMissing => tr!("systemd cannot find its default target"),
+        Cause::InitShell => tr!("a shell was started instead of init"),
         Cause::SelinuxPolicy => tr!("SELinux is enforcing, and its policy cannot be loaded"),
-        Cause::DeviceMissing => tr!("the device {culprit}, which is to be mounted, is not there", culprit),
+        Cause::DeviceMissing => tr!("the device {culprit}, which is to be mounted, does not exist", culprit),
         Cause::MountFailed => tr!("{culprit} cannot be mounted", culprit),
         Cause::CheckFailed if named => tr!("the file system on {culprit} must be checked by hand", culprit),
         Cause::CheckFailed => tr!("a file system must be checked by hand"),
         Cause::FileSystemDamaged => tr!("the file system on {culprit} is damaged", culprit),
-        Cause::EmergencyMode => tr!("it is in emergency mode, and the console does not say why"),
-        Cause::RescueMode => tr!("it is in rescue mode, as somebody asked for"),
+        Cause::EmergencyMode => tr!("it is in emergency mode, and the console does not show why"),
+        Cause::RescueMode => tr!("it is in rescue mode, as requested"),
         Cause::InitramfsShell => tr!("the initramfs stopped in its shell and does not say why"),
         Cause::UnitFailed => tr!("{culprit} does not start", culprit),
         Cause::OutOfMemory => tr!("there is not enough memory"),
         Cause::GettyLoop => tr!("the programs that show a login prompt do not run"),
         Cause::KernelPanic => tr!("the kernel panicked: {culprit}", culprit),
         Cause::Waiting => tr!("it waits for {culprit}", culprit),
-        Cause::Silence => tr!("it says nothing more"),
+        Cause::Silence => tr!("it prints nothing more"),
     }
 }

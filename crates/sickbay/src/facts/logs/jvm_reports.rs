@@ -103,7 +103,7 @@ fn of_logs(facts: &Facts) -> Result<JvmReports, Skip> {
     let mut copies = copies.into_iter();
     list.retain(|_| !copies.next().unwrap_or(false));
     if list.is_empty() {
-        return Err(Skip::NotApplicable(tr!("no report of a Java virtual machine is in it")));
+        return Err(Skip::NotApplicable(tr!("it has no report from a Java virtual machine")));
     }
     Ok(JvmReports { list })
 }

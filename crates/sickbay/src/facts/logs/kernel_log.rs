@@ -70,7 +70,7 @@ fn given(facts: &Facts) -> Result<KernelLog, Skip> {
             Ok(console) => log.consoles.extend(console.map(|console| (index, console))),
             Err(error) => {
                 let why = error.to_string();
-                log.unread.push(tr!("{path} could not be read to its end: {why}", path = file.path(), why));
+                log.unread.push(tr!("{path} could not be read to the end: {why}", path = file.path(), why));
             }
         }
     }
@@ -103,28 +103,28 @@ fn not_understood(path: &Path, census: &Census) -> Text {
     let what = match foreign::recognise(&census.head) {
         Some(Foreign::Output(name)) => tr!("it looks like the output of {name}", name),
         Some(Foreign::File(name)) => tr!("it looks like {name}", name),
-        Some(Foreign::LogOf(name)) => tr!("it looks like a log of {name}", name),
-        Some(Foreign::Unit) => tr!("it looks like a unit of systemd"),
+        Some(Foreign::LogOf(name)) => tr!("it looks like a {name} log", name),
+        Some(Foreign::Unit) => tr!("it looks like a systemd unit"),
         Some(Foreign::Script) => tr!("it looks like a script"),
         Some(Foreign::Markup) => tr!("it looks like HTML or XML"),
-        Some(Foreign::Json) => tr!("it is JSON, but no line of a log is in it"),
+        Some(Foreign::Json) => tr!("it is JSON, but has no log lines"),
         Some(Foreign::Archive) => tr!("it is an archive: unpack it first"),
-        Some(Foreign::Utf16) => tr!("it is text in UTF-16: make UTF-8 of it first (iconv)"),
-        Some(Foreign::Binary) => tr!("it is no text"),
+        Some(Foreign::Utf16) => tr!("it is UTF-16 text: convert it to UTF-8 first (iconv)"),
+        Some(Foreign::Binary) => tr!("it is not text"),
         None if census.others > 0 => {
             let mut programs: Vec<(&String, &u64)> = census.programs.iter().collect();
             programs.sort_by_key(|(_, lines)| std::cmp::Reverse(**lines));
             let names: Vec<&str> = programs.into_iter().take(5).map(|(name, _)| name.as_str()).collect();
             if names.is_empty() {
-                tr!("it has lines of other programs alone")
+                tr!("it only has lines from other programs")
             } else {
-                tr!("it has lines of other programs alone ({names})", names = names.join(", "))
+                tr!("it only has lines from other programs ({names})", names = names.join(", "))
             }
         }
-        None => tr!("no line of it has a form that is known here"),
+        None => tr!("no line of it is in a known format"),
     };
     tr!(
-        "{path} is not a log that sickbay knows: {what}. It reads what a kernel, systemd, PAM, sshd or a boot's console writes, and hs_err files of Java",
+        "{path} is not a log that sickbay knows: {what}. It reads logs of the kernel, systemd, PAM and sshd, the console of a boot, and hs_err files of Java",
         path,
         what
     )
@@ -174,7 +174,7 @@ fn own(facts: &Facts) -> Result<KernelLog, Skip> {
         log.sources.push(path);
     }
     if log.sources.is_empty() {
-        return Err(Skip::NotApplicable(tr!("the system keeps no text of what its kernel said")));
+        return Err(Skip::NotApplicable(tr!("the system keeps no kernel log as text")));
     }
     log.said = scanner.finish();
     if facts.is_host() {

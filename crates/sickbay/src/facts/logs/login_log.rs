@@ -69,7 +69,7 @@ impl Fact for LoginLog {
         } else {
             let files = journals(facts);
             if files.is_empty() {
-                return Err(Skip::NotApplicable(tr!("the system keeps no log of its logins that is read here")));
+                return Err(Skip::NotApplicable(tr!("the system keeps no login log that sickbay reads")));
             }
             for path in files {
                 log.journal(facts, &path, &mut newest);

@@ -17,7 +17,7 @@ const FEW: usize = 5;
 pub(crate) fn message(oom: &Oom, incident: &[&Oom]) -> Text {
     let kills: Vec<&Kill> = incident.iter().flat_map(|oom| &oom.kills).collect();
     let who = match kills.as_slice() {
-        [] if oom.panicked => tr!("nobody was killed, the kernel stopped as vm.panic_on_oom says"),
+        [] if oom.panicked => tr!("nobody was killed; the kernel stopped as vm.panic_on_oom requires"),
         [] if oom.no_victim => tr!("nobody could be killed"),
         [] => tr!("who was killed is not in the log"),
         [one] => tr!("{comm} ({pid}) was killed", comm = one.comm.as_str(), pid = one.pid),
@@ -35,7 +35,7 @@ pub(crate) fn message(oom: &Oom, incident: &[&Oom]) -> Text {
                 Limit::Memory(Some(limit)) => {
                     tr!("cgroup {path} reached its limit of {limit}: {who}", path, limit = size(limit), who)
                 }
-                Limit::Memory(None) => tr!("cgroup {path} reached its limit of memory: {who}", path, who),
+                Limit::Memory(None) => tr!("cgroup {path} reached its memory limit: {who}", path, who),
                 Limit::WithSwap(limit) => tr!(
                     "cgroup {path} reached its limit of {limit} for memory and swap together: {who}",
                     path,
@@ -43,20 +43,20 @@ pub(crate) fn message(oom: &Oom, incident: &[&Oom]) -> Text {
                     who
                 ),
                 Limit::Kernel(limit) => tr!(
-                    "cgroup {path} reached its limit of {limit} for the kernel's own memory: {who}",
+                    "cgroup {path} reached its limit of {limit} for kernel memory: {who}",
                     path,
                     limit = size(limit),
                     who
                 ),
             }
         }
-        (Constraint::Manual, _) => tr!("somebody told the kernel to kill (SysRq f): {who}", who),
+        (Constraint::Manual, _) => tr!("somebody made the kernel kill (SysRq f): {who}", who),
         (Constraint::Cpuset, _) => tr!("the nodes of a cpuset were out of memory: {who}", who),
         (Constraint::MemoryPolicy, _) => tr!("the nodes of a memory policy were out of memory: {who}", who),
         _ => match oom.lack() {
             Lack::Memory => tr!("the machine was out of memory: {who}", who),
             Lack::Blocks => tr!(
-                "free memory was in pieces too small for a request of order {order}: {who}",
+                "free memory was too fragmented for a request of order {order}: {who}",
                 order = oom.order.unwrap_or(0),
                 who
             ),
@@ -71,7 +71,7 @@ pub(crate) fn message(oom: &Oom, incident: &[&Oom]) -> Text {
             }
             Lack::KernelMemory("") => tr!("a page fault got no memory, although memory was free: {who}", who),
             Lack::KernelMemory(cgroup) => tr!(
-                "the kernel's memory of cgroup {cgroup} was at its limit, although the machine had memory: {who}",
+                "the kernel memory of cgroup {cgroup} was at its limit, although the machine had memory: {who}",
                 cgroup,
                 who
             ),
@@ -83,20 +83,20 @@ pub(crate) fn message(oom: &Oom, incident: &[&Oom]) -> Text {
 /// Why a processor may have been busy, where the kernel searched for memory.
 pub(crate) fn why(oom: &Oom) -> Text {
     match (&oom.constraint, oom.lack()) {
-        (Constraint::Manual, _) => tr!("no memory was lacking: order -1 is what SysRq f asks for"),
+        (Constraint::Manual, _) => tr!("there was no lack of memory: order -1 is what SysRq f asks for"),
         (Constraint::Memcg | Constraint::Cpuset | Constraint::MemoryPolicy, _) | (_, Lack::Memory | Lack::Blocks) => {
             tr!(
-                "the kernel searched for memory in vain before it killed: a CPU peak at that moment is the effect of the lack of memory, not its cause"
+                "the kernel searched for memory in vain before it killed: a CPU peak at that moment is the effect of the memory shortage, not its cause"
             )
         }
         (_, Lack::LowMemory(zone, ..)) => {
-            tr!("such a request may use no zone above {zone}: what is free above it does not help", zone)
+            tr!("such a request may not use any zone above {zone}: memory that is free above it does not help", zone)
         }
         (_, Lack::KernelMemory(_)) => tr!(
-            "the allocator of pages was not asked, or had enough: the limit on kernel memory of a cgroup refused, and who was killed has nothing to do with it"
+            "the page allocator was not asked, or had enough: a cgroup's limit on kernel memory refused, and the killed process has nothing to do with it"
         ),
         (_, Lack::Nothing) => tr!(
-            "each zone that the request may use had more than it needed when the report was written: memory came free meanwhile, or a limit elsewhere refused"
+            "each zone that the request may use had more than it needed when the report was written: memory was freed meanwhile, or a limit elsewhere refused"
         ),
     }
 }
@@ -117,7 +117,7 @@ pub(crate) fn tell(oom: &Oom, incident: &[&Oom], finding: &mut Finding) {
 
 fn request(oom: &Oom, finding: &mut Finding) {
     let Some(comm) = oom.trigger_comm.as_deref() else {
-        finding.note(tr!("the beginning of the report is missing: who asked is not known"));
+        finding.note(tr!("the beginning of the report is missing: who asked is unknown"));
         return;
     };
     let pid = oom.trigger_pid.map_or_else(|| "?".to_owned(), |pid| pid.to_string());
@@ -126,7 +126,7 @@ fn request(oom: &Oom, finding: &mut Finding) {
     let flags = oom.gfp_flags.join("|");
     let kernel = oom.kernel.as_deref().unwrap_or("?");
     finding.note(tr!(
-        "{comm} ({pid}) asked for {bytes} (order {order}, {flags}; kernel {kernel}): it came at the wrong moment, and need not be who used the memory up",
+        "{comm} ({pid}) asked for {bytes} (order {order}, {flags}; kernel {kernel}): it asked at the wrong moment, and is not necessarily what used up the memory",
         comm,
         pid,
         bytes,
@@ -177,10 +177,10 @@ fn name(oom: &Oom, zone: &Zone) -> String {
 fn verdict(oom: &Oom, zone: &Zone, judgement: &Judgement, asked: &str) -> Text {
     let (free, min, deficit) = (judgement.usable_kb, zone.min_kb.unwrap_or(0), judgement.deficit_kb);
     match judgement.verdict {
-        Verdict::NotAsked => tr!("is above {asked}, where such a request may go at most", asked),
+        Verdict::NotAsked => tr!("is above {asked}, the highest zone that such a request may use", asked),
         // More than the sum must be free.
         Verdict::BelowMin | Verdict::Reserved if deficit == 0 => tr!(
-            "{free} kB free, and just that is kept: min {min} kB and lowmem_reserve {reserve} kB",
+            "{free} kB free, all of it reserved: min {min} kB and lowmem_reserve {reserve} kB",
             free,
             min,
             reserve = judgement.reserve_kb
@@ -199,7 +199,7 @@ fn verdict(oom: &Oom, zone: &Zone, judgement: &Judgement, asked: &str) -> Text {
         Verdict::Fragmented(largest) => {
             let wanted = oom.page_kb << u32::try_from(oom.order.unwrap_or(0)).unwrap_or(0).min(20);
             tr!(
-                "{free} kB free, but in pieces: the largest is {largest} kB, {wanted} kB were asked for",
+                "{free} kB free, but fragmented: the largest block is {largest} kB, {wanted} kB were requested",
                 free,
                 largest,
                 wanted
@@ -221,7 +221,7 @@ fn memory(oom: &Oom, finding: &mut Finding) {
         && !memcg.parts.is_empty()
     {
         let parts: Vec<String> = memcg.parts.iter().map(|(name, kb)| format!("{name} {}", size(*kb))).collect();
-        finding.note(tr!("what the cgroup's memory is: {parts}", parts = parts.join(", ")));
+        finding.note(tr!("composition of the cgroup's memory: {parts}", parts = parts.join(", ")));
     }
     if let Some(memcg) = &oom.memcg
         && let (Some(usage), Some(limit)) = (memcg.usage_kb, memcg.limit_kb)
@@ -247,7 +247,7 @@ fn memory(oom: &Oom, finding: &mut Finding) {
     }));
     parts.extend(sum(&["pagetables"]).map(|kb| tr!("page tables {size}", size = size(kb))));
     parts.extend((oom.huge_pages_kb > 0).then(|| tr!("huge pages {size}", size = size(oom.huge_pages_kb))));
-    parts.extend(oom.unaccounted_kb().map(|kb| tr!("booked nowhere {size}", size = size(kb))));
+    parts.extend(oom.unaccounted_kb().map(|kb| tr!("unaccounted for {size}", size = size(kb))));
     if let Some(all) = parts.into_iter().reduce(|all, part| tr!("{all}, {part}", all, part)) {
         finding.note(all);
     }
@@ -299,23 +299,23 @@ fn who(oom: &Oom) -> Option<Text> {
             let caches: Vec<String> =
                 oom.slabs.iter().take(3).map(|(name, kb)| format!("{name} {}", size(*kb))).collect();
             if caches.is_empty() {
-                tr!("most of it was the kernel's own, in slab: no process to kill gives that back")
+                tr!("most of it was the kernel's own, in slab: killing a process does not give that back")
             } else {
                 tr!(
-                    "most of it was the kernel's own, in slab: no process to kill gives that back; most in {caches}",
+                    "most of it was the kernel's own, in slab: killing a process does not give that back; most in {caches}",
                     caches = caches.join(", ")
                 )
             }
         }
         Holder::Shmem => {
-            tr!("most of it was shared memory or files in a tmpfs: no process to kill gives that back")
+            tr!("most of it was shared memory or files in a tmpfs: killing a process does not give that back")
         }
-        Holder::HugePages => tr!("most of it was set aside as huge pages"),
+        Holder::HugePages => tr!("most of it was reserved as huge pages"),
         Holder::Unbooked => tr!(
-            "most of it is booked nowhere: the kernel took it page by page, as for what waits in pipes and sockets, for a driver, or for the balloon of the host"
+            "most of it is unaccounted for: the kernel took it page by page, for example for data waiting in pipes and sockets, for a driver, or for the host's balloon"
         ),
         Holder::Lost(tasks, anon) => tr!(
-            "the table of tasks explains only {tasks} of {anon} anonymous memory: it is cut, and who had the rest is not in the log",
+            "the task table explains only {tasks} of {anon} anonymous memory: it is truncated, and who had the rest is not in the log",
             tasks = size(tasks),
             anon = size(anon)
         ),
@@ -367,56 +367,56 @@ pub(crate) fn advice(oom: &Oom) -> Text {
         }
         (Constraint::Memcg, _) => match oom.memcg.as_ref().map(|memcg| memcg.reached()) {
             Some(Limit::Kernel(_)) => tr!(
-                "drop the limit on kernel memory of the cgroup (memory.kmem.limit_in_bytes, docker --kernel-memory), and limit its processes in its place"
+                "remove the cgroup's limit on kernel memory (memory.kmem.limit_in_bytes, docker --kernel-memory), and limit its processes instead"
             ),
             _ if matches!(holder, Some(Holder::Shmem)) => tr!(
                 "remove files from the cgroup's tmpfs (/dev/shm, an emptyDir in memory) or limit their size, since they count in the cgroup; or raise its limit"
             ),
             Some(Limit::WithSwap(_)) => tr!(
-                "raise the limit of memory and swap together (memory.memsw.limit_in_bytes, docker --memory-swap), or let the largest user of the cgroup take less"
+                "raise the limit on memory and swap together (memory.memsw.limit_in_bytes, docker --memory-swap), or make the largest user in the cgroup take less"
             ),
             _ => tr!(
-                "raise the limit of the cgroup (memory.max, MemoryMax=, the container's limit), or let its largest user take less"
+                "raise the cgroup's limit (memory.max, MemoryMax=, the container's limit), or make its largest user take less"
             ),
         },
-        (Constraint::Cpuset | Constraint::MemoryPolicy, _) => tr!("let the task use more nodes, or take less"),
+        (Constraint::Cpuset | Constraint::MemoryPolicy, _) => tr!("let the task use more nodes, or make it take less"),
         (_, Lack::KernelMemory(_)) => tr!(
-            "drop the limit on kernel memory of that container (docker --kernel-memory), and limit its number of processes in its place (--pids-limit)"
+            "remove that container's limit on kernel memory (docker --kernel-memory), and limit its number of processes instead (--pids-limit)"
         ),
         (_, Lack::Nothing) => {
-            tr!("look for a limit that refused: those of cgroups, of the nodes allowed, of the process")
+            tr!("look for a limit that refused: the limits of cgroups, of the allowed nodes, of the process")
         }
         (_, Lack::LowMemory("Normal", "HighMem", _)) => tr!(
-            "take a 64-bit kernel: the kernel's own data fits only below HighMem; until then raise vm.min_free_kbytes and vm.lowmem_reserve_ratio, and keep fewer files cached"
+            "use a 64-bit kernel: the kernel's own data fits only below HighMem; until then raise vm.min_free_kbytes and vm.lowmem_reserve_ratio, and keep fewer files cached"
         ),
         (_, Lack::LowMemory(zone, ..)) => tr!(
-            "find what asks for memory in {zone} alone (a driver with a narrow DMA mask), and keep more of it free: vm.lowmem_reserve_ratio, vm.min_free_kbytes",
+            "find what allocates only from {zone} (a driver with a narrow DMA mask), and keep more of it free: vm.lowmem_reserve_ratio, vm.min_free_kbytes",
             zone
         ),
         (_, Lack::Blocks) => {
             tr!(
-                "find what asks for such large blocks and let it take smaller ones, and compact memory earlier (vm.compact_memory, vm.min_free_kbytes)"
+                "find what asks for such large blocks and make it use smaller ones, and compact memory earlier (vm.compact_memory, vm.min_free_kbytes)"
             )
         }
         _ if matches!(holder, Some(Holder::Slab)) => match oom.slabs.first() {
             Some((cache, _)) => tr!(
-                "find what in the kernel fills the cache {cache}: a driver, a file system, too many files or connections; a newer kernel may have the leak mended",
+                "find what in the kernel fills the cache {cache}: a driver, a file system, too many files or connections; a newer kernel may have the leak fixed",
                 cache = cache.as_str()
             ),
             None => tr!("find what in the kernel fills slab: slabtop -sc on the running machine"),
         },
         _ if matches!(holder, Some(Holder::Shmem)) => tr!(
-            "remove files from the tmpfs that holds them (df -t tmpfs) or limit its size=, and look at shared memory (ipcs -m)"
+            "remove files from the tmpfs that holds them (df -t tmpfs) or limit its size=, and check shared memory (ipcs -m)"
         ),
         _ if oom.order.unwrap_or(0) > 3 => {
             tr!(
-                "find what asks for such large blocks and let it take smaller ones, and compact memory earlier (vm.compact_memory, vm.min_free_kbytes)"
+                "find what asks for such large blocks and make it use smaller ones, and compact memory earlier (vm.compact_memory, vm.min_free_kbytes)"
             )
         }
         _ if oom.swap_total_kb == Some(0) => {
-            tr!("give the machine more memory or swap, or let its largest user take less")
+            tr!("give the machine more memory or swap, or make its largest user take less")
         }
-        _ => tr!("give the machine more memory, or let its largest user take less"),
+        _ => tr!("give the machine more memory, or make its largest user take less"),
     }
 }
 

@@ -104,7 +104,7 @@ pub(crate) fn kernel_log(facts: &Facts, found: &mut Findings) -> Result<std::syn
     let log = facts.get::<KernelLog>()?;
     log.tell_unread(found);
     if !log.has_kernel() {
-        return Err(Skip::NotApplicable(tr!("no line of a kernel is in it")));
+        return Err(Skip::NotApplicable(tr!("it has no lines from a kernel")));
     }
     Ok(log)
 }

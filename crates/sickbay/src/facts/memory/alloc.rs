@@ -206,11 +206,11 @@ impl Accounting {
     fn overcommit(&self, request: u64, asker: &Asker) -> Rule {
         let rule = |says, formula, text| Rule { name: "overcommit", says, formula, text };
         match self.mode {
-            None => rule(Says::Unsure, String::new(), tr!("vm.overcommit_memory is not known")),
+            None => rule(Says::Unsure, String::new(), tr!("vm.overcommit_memory is unknown")),
             Some(1) => rule(
                 Says::Grants,
                 "vm.overcommit_memory = 1".to_owned(),
-                tr!("the kernel grants everything and kills when memory runs out"),
+                tr!("the kernel grants everything and kills processes when memory runs out"),
             ),
             Some(2) => {
                 let (allowed, formula) = self.allowed(asker);
@@ -225,12 +225,12 @@ impl Accounting {
                     return rule(
                         Says::Unsure,
                         formula,
-                        tr!("at the limit: the kernel's own sum is only exact to {inaccuracy}", inaccuracy),
+                        tr!("at the limit: the kernel's own sum is only accurate to {inaccuracy}", inaccuracy),
                     );
                 }
                 match wanted < allowed {
-                    true => rule(Says::Grants, formula, tr!("all that is promised stays below the limit")),
-                    false => rule(Says::Refuses, formula, tr!("more would be promised than the limit allows")),
+                    true => rule(Says::Grants, formula, tr!("the total committed stays below the limit")),
+                    false => rule(Says::Refuses, formula, tr!("the total committed would exceed the limit")),
                 }
             }
             Some(_) => self.guess(request, asker),
@@ -268,7 +268,7 @@ impl Accounting {
         // Whether the kernels of RHEL 8 took the change over is not known.
         let may_be_either = self.version == (4, 18) && self.release.contains(".el8");
         if may_be_either && old.says != new.says {
-            let text = tr!("this kernel may have the rule of before or after Linux 5.2, and they differ");
+            let text = tr!("this kernel may follow the rule from before or after Linux 5.2, and they differ");
             return Rule { says: Says::Unsure, formula: format!("{}; {}", old.formula, new.formula), text, ..new };
         }
         old
@@ -282,7 +282,7 @@ impl Accounting {
             return rule(
                 Says::Unsure,
                 "vm.overcommit_memory = 0".to_owned(),
-                tr!("before Linux 5.2 this depends on the watermarks, which are not known"),
+                tr!("before Linux 5.2 this depends on the watermarks, which are unknown"),
             );
         };
         let sum = |values: &[u64]| values.iter().copied().fold(0, u64::saturating_add);
@@ -307,12 +307,12 @@ impl Accounting {
         let sign = if left > signed(request) { ">" } else { "<=" };
         formula.push_str(&format!(" = {left} {sign} {request} kB"));
         match left > signed(request) {
-            true => rule(Says::Grants, formula, tr!("so much is free or easily freed")),
+            true => rule(Says::Grants, formula, tr!("that much is free or easily freed")),
             false => rule(
                 Says::Refuses,
                 formula,
                 tr!(
-                    "before Linux 5.2 what is free or easily freed, less what the kernel keeps, must exceed the request"
+                    "before Linux 5.2, what is free or easily freed, minus what the kernel reserves, must exceed the request"
                 ),
             ),
         }
@@ -324,7 +324,7 @@ impl Accounting {
         let sign = if maps > max { ">" } else { "<=" };
         let text = match says {
             Says::Refuses => tr!("the process has as many mappings as it may have"),
-            _ => tr!("a further mapping is allowed"),
+            _ => tr!("one more mapping is allowed"),
         };
         Some(Rule { name: "max_map_count", says, formula: format!("{maps} {sign} vm.max_map_count {max}"), text })
     }
@@ -343,7 +343,7 @@ impl Accounting {
             name: "memory",
             says: Says::Later,
             formula: format!("{request} > MemAvailable {available} + SwapFree {swap} kB"),
-            text: tr!("there is not so much: using all of it calls the OOM killer"),
+            text: tr!("there is not that much: using all of it invokes the OOM killer"),
         })
     }
 }
@@ -362,7 +362,7 @@ fn limited(name: &'static str, what: &str, used: u64, request: u64, limit: u64) 
         says: if refuses { Says::Refuses } else { Says::Grants },
         formula: format!("{what} {used} + {request} = {wanted} {sign} {} kB", limit / 1024),
         text: match refuses {
-            true => tr!("the process's own limit {name} refuses", name),
+            true => tr!("the process's own limit {name} refuses it", name),
             false => tr!("within the process's own limit {name}", name),
         },
     }

@@ -102,7 +102,7 @@ impl Fact for Ledger {
         ));
         rows.push(row(
             "kernel-stacks",
-            tr!("stacks of threads in the kernel"),
+            tr!("kernel stacks of threads"),
             memory.kib("KernelStack"),
             "meminfo KernelStack",
         ));
@@ -111,20 +111,15 @@ impl Fact for Ledger {
         rows.push(compressed(facts, &memory));
         rows.push(balloon(facts, &memory, &mut remarks));
         rows.push(zfs(facts));
-        rows.push(row("memory-map", tr!("map of pages"), memory.pages("nr_memmap_pages"), "vmstat nr_memmap_pages"));
+        rows.push(row("memory-map", tr!("page map"), memory.pages("nr_memmap_pages"), "vmstat nr_memmap_pages"));
         rows.push(row(
             "corrupted",
-            tr!("broken memory, taken out"),
+            tr!("faulty memory, taken out of use"),
             memory.kib("HardwareCorrupted"),
             "meminfo HardwareCorrupted",
         ));
         let misc = memory.pages("nr_kernel_misc_reclaimable");
-        rows.push(row(
-            "misc",
-            tr!("other kernel memory that can be reclaimed"),
-            misc,
-            "vmstat nr_kernel_misc_reclaimable",
-        ));
+        rows.push(row("misc", tr!("other reclaimable kernel memory"), misc, "vmstat nr_kernel_misc_reclaimable"));
         // Who makes so many objects costs a look at every process: only where they are many.
         if memory.kib("Slab") >= memory.total() / 32 {
             remarks.extend(slab_owners::named(facts, 3));
@@ -157,7 +152,7 @@ fn free(memory: &MemInfo) -> Row {
     let lists =
         memory.zones.iter().map(|zone| zone.on_cpu_lists).fold(0, u64::saturating_add).saturating_mul(memory.page);
     let mut row = row("free", tr!("free"), memory.kib("MemFree").saturating_add(lists), "meminfo MemFree, zoneinfo");
-    row.parts = largest(vec![Part { what: tr!("on the lists of single CPUs"), kib: lists }]);
+    row.parts = largest(vec![Part { what: tr!("on per-CPU lists"), kib: lists }]);
     row
 }
 
@@ -170,7 +165,7 @@ fn processes(facts: &Facts, memory: &MemInfo) -> Row {
     // Some kernels with the first transparent huge pages (2.6.32 of RHEL 6) leave these out of AnonPages.
     let on_lists = sum(memory, &["Active(anon)", "Inactive(anon)"]).saturating_sub(memory.kib("Shmem"));
     let anonymous = memory.kib("AnonPages").saturating_add(unmapped).max(on_lists);
-    let mut row = row("processes", tr!("processes' own memory"), anonymous, "meminfo AnonPages, /proc/PID/statm");
+    let mut row = row("processes", tr!("process memory"), anonymous, "meminfo AnonPages, /proc/PID/statm");
     if let Ok(processes) = facts.get::<Processes>() {
         let part = |(name, count, kib, pid): (String, usize, u64, u32)| Part {
             what: match count {
@@ -188,7 +183,7 @@ fn page_cache(memory: &MemInfo) -> Row {
     let files = sum(memory, &["Cached", "Buffers"]).saturating_sub(memory.kib("Shmem"));
     let mut row = row("page-cache", tr!("page cache"), files, "meminfo Cached + Buffers - Shmem");
     row.parts = largest(vec![
-        Part { what: tr!("not written to disk yet"), kib: sum(memory, &["Dirty", "Writeback"]) },
+        Part { what: tr!("not yet written to disk"), kib: sum(memory, &["Dirty", "Writeback"]) },
         Part {
             what: tr!("mapped by processes"),
             kib: memory.kib("Mapped").saturating_sub(memory.kib("Shmem")).min(files),
@@ -225,7 +220,7 @@ fn huge_pages(memory: &MemInfo) -> Row {
     row.parts = largest(vec![
         Part { what: tr!("in use"), kib: of(memory.kib("HugePages_Total").saturating_sub(free)) },
         Part { what: tr!("free, promised to a program"), kib: of(promised.min(free)) },
-        Part { what: tr!("free, used by nobody"), kib: of(free.saturating_sub(promised)) },
+        Part { what: tr!("free, unused by anything"), kib: of(free.saturating_sub(promised)) },
     ]);
     row
 }
@@ -246,7 +241,7 @@ fn slab(facts: &Facts, memory: &MemInfo, remarks: &mut Vec<Text>) -> Row {
             row.parts = largest(slabs.caches.iter().map(part).collect());
         }
         Err(Skip::Unknown(why) | Skip::NotApplicable(why)) => {
-            remarks.push(tr!("kernel objects are not told apart: {why}", why));
+            remarks.push(tr!("kernel objects cannot be broken down: {why}", why));
         }
     }
     row
@@ -261,7 +256,7 @@ fn vmalloc(facts: &Facts, memory: &MemInfo, remarks: &mut Vec<Text>) -> Row {
         let used = memory.kib("VmallocUsed");
         row.kib = used.checked_sub(memory.kib("KernelStack")).unwrap_or(used);
     } else {
-        remarks.push(tr!("before Linux 5.3 the kernel does not count vmalloc: it is among what is unaccounted for"));
+        remarks.push(tr!("before Linux 5.3 the kernel does not count vmalloc: it is part of what is unaccounted for"));
     }
     row
 }
@@ -295,7 +290,7 @@ fn balloon(facts: &Facts, memory: &MemInfo, remarks: &mut Vec<Text>) -> Row {
     let within = virtio_balloon_features(facts).is_none_or(|features| features.get(2) == Some(&b'1'));
     if held > 0 && !within {
         remarks.push(tr!(
-            "the hypervisor's balloon has taken {size} away; MemTotal is smaller by that",
+            "the hypervisor's balloon has taken {size}; MemTotal is smaller by that amount",
             size = crate::facts::memory::size(held)
         ));
     }
@@ -315,7 +310,7 @@ fn zfs(facts: &Facts) -> Row {
     // Lines `name type value`.
     let size = sickbay_formats::procfs::fields::rest_of(&text, "size ").map(numbers).unwrap_or_default();
     let kib = size.get(1).copied().unwrap_or(0) / 1024;
-    row("zfs-arc", tr!("cache of ZFS (ARC)"), kib, "/proc/spl/kstat/zfs/arcstats")
+    row("zfs-arc", tr!("ZFS cache (ARC)"), kib, "/proc/spl/kstat/zfs/arcstats")
 }
 
 /// Every tmpfs, those in the mount namespaces of other processes too, the largest first.

@@ -86,7 +86,7 @@ impl Fact for SlabOwners {
         if let Some((all, negative)) = dentries(facts) {
             let kib = negative.saturating_mul(192) / 1024;
             let text = tr!(
-                "{negative} of {all} cached names are of files that do not exist: some program looks for names in vain",
+                "{negative} of {all} cached names are of files that do not exist: some program looks up names in vain",
                 negative,
                 all
             );
@@ -95,15 +95,18 @@ impl Fact for SlabOwners {
         if let Ok(slabs) = facts.get::<Slabs>() {
             if let Some(cache) = slabs.cache("proc_inode_cache") {
                 let text = tr!(
-                    "proc_inode_cache: {count} inodes of /proc, made by whoever reads it: ps, netstat -p, lsof, agents",
+                    "proc_inode_cache: {count} inodes of /proc, created by whatever reads it: ps, netstat -p, lsof, agents",
                     count = cache.objects
                 );
                 list.push(Owner { kib: cache.kib, text, pid: None, made: Some(Made::Scanning) });
             }
             for cache in INODES.iter().filter_map(|name| slabs.cache(name)) {
                 let (name, count) = (cache.name.as_str(), cache.objects);
-                let text =
-                    tr!("{name}: {count} inodes of files that were looked at; a cache, which gives way", name, count);
+                let text = tr!(
+                    "{name}: {count} inodes of files that were accessed; a cache, which shrinks when needed",
+                    name,
+                    count
+                );
                 list.push(Owner { kib: cache.kib, text, pid: None, made: None });
             }
         }
@@ -160,7 +163,7 @@ fn owners(command: Command<'_>) -> Vec<Owner> {
     let kib = (sockets.saturating_mul(SOCKET).saturating_add(others.saturating_mul(DESCRIPTOR))) / 1024;
     let mut who = tr!("{name} (PID {pid})", name, pid);
     if count > 1 {
-        who = tr!("{count} processes {name} (the largest PID {pid})", count, name, pid);
+        who = tr!("{count} {name} processes (the largest is PID {pid})", count, name, pid);
     }
     let mut found = Vec::new();
     if fds >= MANY {
@@ -175,7 +178,7 @@ fn owners(command: Command<'_>) -> Vec<Owner> {
         if fds >= MANY {
             let inodes = fds.saturating_mul(threads);
             text = tr!(
-                "{who}: {threads} threads that share {fds} descriptors: whoever reads /proc/{pid}/task/*/fd makes {inodes} inodes",
+                "{who}: {threads} threads that share {fds} descriptors: whatever reads /proc/{pid}/task/*/fd creates {inodes} inodes",
                 who,
                 threads,
                 fds,
@@ -213,7 +216,7 @@ impl Fact for Scanners {
                 Err(Skip::NotApplicable(tr!("{path} does not exist", path = "/proc")))
             }
             Err(error) => Err(Skip::Unknown(tr!(
-                "who reads /proc could not be watched (fanotify): {why}",
+                "readers of /proc could not be observed (fanotify): {why}",
                 why = error.to_string()
             ))),
         }
@@ -261,7 +264,7 @@ pub fn seekers(facts: &Facts) -> Vec<Watched> {
     let nobody = |text| vec![Watched { pid: None, text }];
     if storm.added < STORM {
         return nobody(tr!(
-            "within {seconds} s hardly any names were added: the storm is over, the kernel keeps no owner of what it left, and that gives way when memory is short",
+            "within {seconds} s hardly any names were added: the storm is over, the kernel keeps no owner of what it left, and that is freed when memory is short",
             seconds
         ));
     }
@@ -273,7 +276,7 @@ pub fn seekers(facts: &Facts) -> Vec<Watched> {
         .map(|seeker| Watched {
             pid: Some(seeker.pid),
             text: tr!(
-                "{comm} (PID {pid}) looks up names at the moment: {added} were added within {seconds} s, and {share} % of the time that went into such work is its own",
+                "{comm} (PID {pid}) is looking up names right now: {added} were added within {seconds} s, and {share} % of the time spent on such work is its own",
                 comm = seeker.comm.as_str(),
                 pid = seeker.pid,
                 added = storm.added,
@@ -284,7 +287,7 @@ pub fn seekers(facts: &Facts) -> Vec<Watched> {
         .collect();
     if named.is_empty() {
         return nobody(tr!(
-            "{added} names were added within {seconds} s, and no process stands out: programs that live for moments, or many together",
+            "{added} names were added within {seconds} s, and no process stands out: short-lived programs, or many together",
             added = storm.added,
             seconds
         ));
@@ -317,7 +320,7 @@ fn scanners(facts: &Facts) -> Vec<Watched> {
         .collect();
     if lines.is_empty() {
         return nobody(tr!(
-            "within {seconds} s nobody scanned /proc: whoever does it comes from time to time",
+            "within {seconds} s nothing scanned /proc: whatever does it runs only from time to time",
             seconds
         ));
     }

@@ -31,7 +31,7 @@ pub(super) fn read(root: &Root) -> Result<Database, Skip> {
     }
     match find_rpm(root) {
         Some(found) => of_rpm(root, &found),
-        None => Err(Skip::NotApplicable(tr!("there is no package database of dpkg or rpm"))),
+        None => Err(Skip::NotApplicable(tr!("there is no dpkg or rpm package database"))),
     }
 }
 
@@ -46,7 +46,7 @@ fn of_dpkg(root: &Root) -> Result<Database, Skip> {
     let optional = |name: &str| root.read(dir.join(name)).unwrap_or_default();
     let (status, copy) = status(root)?;
     if copy {
-        database.damage.push(tr!("{path} holds no package", path = dir.join("status")));
+        database.damage.push(tr!("{path} contains no packages", path = dir.join("status")));
     }
     let diversions = optional("diversions");
     database.diversions = dpkg::diversions(&diversions)
@@ -61,7 +61,7 @@ fn of_dpkg(root: &Root) -> Result<Database, Skip> {
     let info = Info::of(root);
     for package in dpkg::packages(&status).filter(|package| package.unpacked) {
         let Some((name, list)) = info.read(package.name, package.architecture, "list") else {
-            database.damage.push(tr!("{package} has no list of files", package = package.name));
+            database.damage.push(tr!("{package} has no file list", package = package.name));
             continue;
         };
         // Every package has at least the root directory.
@@ -247,8 +247,8 @@ fn exact(file: &rpm::File, names: &Names) -> Option<Exact> {
 
 fn lost_text(lost: rpmdb::Lost) -> Text {
     match lost {
-        rpmdb::Lost::Container => tr!("the file does not begin as such a database does"),
-        rpmdb::Lost::Table => tr!("its table of packages is not to be found"),
+        rpmdb::Lost::Container => tr!("the file does not begin like such a database"),
+        rpmdb::Lost::Table => tr!("its table of packages cannot be found"),
         rpmdb::Lost::Page(page) => tr!("page {page} cannot be read", page),
         rpmdb::Lost::Entry(key) => tr!("the entry of package {key} is damaged", key),
     }

@@ -12,16 +12,16 @@ pub fn why_not(target: &Target, donor: &Target) -> Option<Text> {
         && theirs != ours
     {
         return Some(tr!(
-            "the donor is {theirs}, the target {ours}: files are only taken from the same release",
+            "the donor is {theirs}, the target {ours}: files are only copied from the same release",
             theirs,
             ours
         ));
     }
     let (theirs, ours) = (machine(donor.root()), machine(target.root()));
     match (theirs, ours) {
-        (None, _) => Some(tr!("the donor {name} holds no system", name = donor.name)),
+        (None, _) => Some(tr!("the donor {name} has no system on it", name = donor.name)),
         (Some(theirs), Some(ours)) if theirs != ours => {
-            Some(tr!("the donor is of another architecture than the target"))
+            Some(tr!("the donor has a different architecture from the target"))
         }
         _ => None,
     }

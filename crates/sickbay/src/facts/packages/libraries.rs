@@ -69,14 +69,19 @@ impl Fault {
         match self {
             Fault::Missing => tr!("{path} is missing", path),
             Fault::Dangling(target) => {
-                tr!("{path} points at {target}, which is not there", path, target = target.as_path())
+                tr!("{path} points to {target}, which does not exist", path, target = target.as_path())
             }
             Fault::NotAFile(kind) => tr!("{path} is {kind} instead of a file", path, kind = kind.to_string()),
             Fault::Empty => tr!("{path} is empty", path),
             Fault::Garbage => tr!("{path} is neither a program nor a library", path),
             Fault::Damaged => tr!("{path} is damaged: its ELF header is wrong", path),
             Fault::CutOff { size, wanted } => {
-                tr!("{path} is cut off: it has {size} of at least {wanted} bytes", path, size = *size, wanted = *wanted)
+                tr!(
+                    "{path} is truncated: it has {size} of at least {wanted} bytes",
+                    path,
+                    size = *size,
+                    wanted = *wanted
+                )
             }
             Fault::Version(version, by) => {
                 tr!("{path} has no version {version}, which {by} needs", path, version, by = by.as_path())
@@ -93,7 +98,7 @@ impl Fault {
                 tr!("{path} is a {its} file, the system is {system}", path, its = its.name(), system = system.name())
             }
             Fault::NotExecutable(mode) => {
-                tr!("{path} has mode {mode}: nobody may execute it", path, mode = format!("{mode:04o}"))
+                tr!("{path} has mode {mode}: nobody can execute it", path, mode = format!("{mode:04o}"))
             }
         }
     }

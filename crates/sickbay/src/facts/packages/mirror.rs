@@ -201,13 +201,16 @@ fn verify(root: &Root, database: &Database, package: &Package, place: &Place, co
     let url = &place.url;
     let file = content.read().map_err(|error| Text::verbatim(error.to_string()))?;
     if place.digest.is_some_and(|digest| !digest.fits(&file)) {
-        return Err(tr!("what {url} gives has another SHA256 than the target's list of packages tells", url));
+        return Err(tr!(
+            "the download from {url} has a different SHA256 from the one in the target's package list",
+            url
+        ));
     }
     let Some(Identity { name, version, architecture }) = archive::identity(&file) else {
-        return Err(tr!("what {url} gives is no package", url));
+        return Err(tr!("the download from {url} is not a package", url));
     };
     if (name, version, architecture) != key(package) {
-        return Err(tr!("what {url} gives is another package", url));
+        return Err(tr!("the download from {url} is a different package", url));
     }
     if place.digest.is_none() {
         let mut proven = 0;
@@ -218,12 +221,16 @@ fn verify(root: &Root, database: &Database, package: &Package, place: &Place, co
                 database.file(&path).filter(|file| database.package(file).is_some_and(|it| it.name == package.name));
             let Some(digest) = known.and_then(|file| database.digest(root, file)) else { continue };
             if !digest.fits(bytes) {
-                return Err(tr!("what {url} gives has another {path} than the target's database asks for", url, path));
+                return Err(tr!(
+                    "the download from {url} has a different {path} from what the target's database requires",
+                    url,
+                    path
+                ));
             }
             proven += 1;
         }
         if proven == 0 {
-            return Err(tr!("nothing tells whether what {url} gives is right", url));
+            return Err(tr!("nothing shows whether the download from {url} is right", url));
         }
     }
     Ok(())
@@ -242,7 +249,7 @@ fn release(root: &Root, prefix: &str, signed_by: &[String]) -> Result<Vec<u8>, T
         (_, Ok(text), Ok(signature)) => Signed::Detached { text, signature },
         _ => {
             return Err(tr!(
-                "the target has no signed Release file for its lists of packages ({prefix}InRelease): --insecure uses them all the same",
+                "the target has no signed Release file for its package lists ({prefix}InRelease): --insecure uses them anyway",
                 prefix
             ));
         }
@@ -266,7 +273,7 @@ fn release(root: &Root, prefix: &str, signed_by: &[String]) -> Result<Vec<u8>, T
     });
     answer.map_err(|error| {
         tr!(
-            "the Release file of the target's lists of packages ({prefix}) is not believed: {why}; --insecure uses them all the same",
+            "the Release file of the target's package lists ({prefix}) is not trusted: {why}; --insecure uses them anyway",
             prefix,
             why = error.to_string()
         )
@@ -346,7 +353,7 @@ impl Lists {
             let trusted = match release {
                 Ok(text) if apt::listed_digest(text, &within).is_some_and(|digest| digest.fits(&list)) => Ok(()),
                 Ok(_) => Err(tr!(
-                    "the list {name} of packages is not the one that its signed Release file names",
+                    "the package list {name} is not the one named in its signed Release file",
                     name = name.to_string()
                 )),
                 Err(why) => Err(why.clone()),
@@ -407,10 +414,10 @@ impl Lists {
         match self.sources.first() {
             _ if !places.is_empty() => Ok(places),
             Some(source) => Err(tr!(
-                "{uri} is no mirror that can be followed: only http and https, without a password",
+                "{uri} is not a mirror that can be used: only http and https, without a password",
                 uri = source.uri
             )),
-            None => Err(tr!("the target's apt has no source")),
+            None => Err(tr!("the target's apt has no sources")),
         }
     }
 }

@@ -68,7 +68,7 @@ impl Fact for MemInfo {
         let mounts = facts.file("/proc/self/mountinfo").ok().flatten();
         if mounts.is_some_and(|mounts| mounts.bytes.contains_str(" /proc/meminfo ")) {
             return Err(Skip::NotApplicable(tr!(
-                "{path} is not the kernel's own: another file is mounted there",
+                "{path} is not the kernel's own: another file is mounted over it",
                 path
             )));
         }
@@ -128,7 +128,7 @@ impl Fact for PageSize {
         let is_x86 = || matches!(crate::facts::packages::donor::machine(facts.root()), Some([_, 3 | 62, 0]));
         match by_numbers.or_else(|| is_x86().then_some(4)) {
             Some(size) => Ok(PageSize(size)),
-            None => Err(Skip::Unknown(tr!("how large a page of its memory is"))),
+            None => Err(Skip::Unknown(tr!("the page size of its memory"))),
         }
     }
 }

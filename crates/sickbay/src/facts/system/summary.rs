@@ -57,7 +57,7 @@ fn of_log(facts: &Arc<Facts>) -> TargetSummary {
             true => tr!("{lines} of {of} lines of a sample understood", lines = grouped(*lines), of = grouped(*of)),
         });
         if log.census.others > 0 {
-            description.push(tr!("{count} of other programs", count = grouped(log.census.others)));
+            description.push(tr!("{count} from other programs", count = grouped(log.census.others)));
         }
     }
     TargetSummary {

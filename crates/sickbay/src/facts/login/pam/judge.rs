@@ -151,7 +151,7 @@ pub fn judge_kinds(facts: &Facts, service: &Service, attempt: Attempt<'_>, kinds
             })
             .collect();
         let Some(ends) = ends(&steps) else {
-            return Ok(Judgement::Unknown(tr!("the rules of {service} are too many", service = service.name)));
+            return Ok(Judgement::Unknown(tr!("{service} has too many rules", service = service.name)));
         };
         if ends.iter().all(|end| end.lets_in) {
             continue;
@@ -160,7 +160,7 @@ pub fn judge_kinds(facts: &Facts, service: &Service, attempt: Attempt<'_>, kinds
             let module = in_doubt(&steps).and_then(|index| stack.get(index)?.rule.module.as_ref());
             let module = module.map(|word| word.text.to_string()).unwrap_or_default();
             unknown.get_or_insert(tr!(
-                "whether {module} lets {user} in is not known",
+                "whether {module} lets {user} in is undetermined",
                 module,
                 user = attempt.user.name.as_str()
             ));

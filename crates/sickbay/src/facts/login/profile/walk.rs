@@ -158,7 +158,7 @@ impl<'f> Walk<'f> {
         let file = match self.facts.file(path) {
             Ok(Some(file)) if file.bytes.len() <= SIZE => file,
             Ok(Some(_)) => {
-                self.untold.get_or_insert(tr!("{path} is larger than a start-up file ever is", path));
+                self.untold.get_or_insert(tr!("{path} is larger than any start-up file", path));
                 return None;
             }
             Ok(None) => return None,
