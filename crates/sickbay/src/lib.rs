@@ -15,4 +15,5 @@ pub mod mend;
 pub mod model;
 pub mod repair;
 pub mod report;
+pub mod sample;
 pub mod spelling;
