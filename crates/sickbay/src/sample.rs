@@ -54,6 +54,12 @@ impl fmt::Debug for Name {
     }
 }
 
+/// By what a thread is the same in another sample: its number and when it began.
+pub type Identity = (u32, u64);
+
+/// By how much something of each thread grew.
+pub type Growths = HashMap<Identity, u64>;
+
 /// A thread at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Thread {
@@ -111,7 +117,7 @@ impl Thread {
     }
 
     /// By what it is the same thread in another sample: a number alone is given to others in time.
-    pub fn identity(&self) -> (u32, u64) {
+    pub fn identity(&self) -> Identity {
         (self.id, self.began)
     }
 }
@@ -244,7 +250,7 @@ impl Window {
 
     /// The time that each thread had of the processors between the first look at all of them and the last, in ticks, with
     /// what `grew` tells; those that were not there at both are left out, and those whose numbers went back.
-    pub fn growths(&self, of: impl Fn(&Thread) -> u64) -> Option<(HashMap<(u32, u64), u64>, Duration)> {
+    pub fn growths(&self, of: impl Fn(&Thread) -> u64) -> Option<(Growths, Duration)> {
         let whole = || self.samples.iter().filter(|sample| sample.threads.as_ref().is_some_and(|all| all.is_all));
         let (first, last) = (whole().next()?, whole().next_back()?);
         self.span()?;

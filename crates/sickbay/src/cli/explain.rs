@@ -2,6 +2,7 @@
 
 mod alloc;
 mod finding;
+mod load;
 mod memory;
 mod symptom;
 
@@ -14,20 +15,21 @@ use super::{Context, Failure, Format};
 use crate::facts::Facts;
 use crate::{checks, tr};
 
-/// Explain a check, a finding, an error message, or where the memory is
+/// Explain a check, a finding, an error message, where the memory is, or who makes the load
 ///
 /// A check's id: what it means, why it matters, how to repair it by hand.
 ///
 /// A check's id or the number of a finding (F1), and the TARGET that it was found in: all that is known of it, such as the whole
 /// table of an OOM report.
 ///
-/// `memory`: where the memory of this machine is. `alloc SIZE`: whether a program can get that much.
+/// `memory`: where the memory of this machine is. `alloc SIZE`: whether a program can get that much. `load`: who makes the load
+/// average, watched for 5 s or as long as `--for` says.
 ///
 /// The text of an error: what may cause it, and what on this machine speaks for and against each cause.
 #[derive(Debug, clap::Args)]
 pub(super) struct Explain {
-    /// A check's id, alone or with a TARGET; the number of a finding and its TARGET; `memory`, `alloc SIZE`, or the text of
-    /// an error
+    /// A check's id, alone or with a TARGET; the number of a finding and its TARGET; `memory`, `alloc SIZE`, `load`, or the
+    /// text of an error
     #[arg(required = true)]
     what: Vec<String>,
     /// `alloc`: asked for by this process
@@ -39,6 +41,9 @@ pub(super) struct Explain {
     /// `memory`: also the exact share of every process (PSS); takes longer
     #[arg(long)]
     pss: bool,
+    /// `load`: watch for so long: 10s, 2m, 1h
+    #[arg(long = "for", value_name = "TIME")]
+    time: Option<String>,
 }
 
 impl Explain {
@@ -46,6 +51,8 @@ impl Explain {
         let words: Vec<&str> = self.what.iter().map(String::as_str).collect();
         match words.as_slice() {
             ["memory"] => memory::explain(context, self.pss || context.style.verbose),
+            ["load"] => load::explain(context, None, self.time.as_deref()),
+            ["load", target] if target.contains('/') => load::explain(context, Some(target), self.time.as_deref()),
             ["alloc"] => Err(Failure(tr!("say how much: sickbay explain alloc 4G"))),
             ["alloc", size] => alloc::explain(context, size, self.pid, self.user.as_deref()),
             [number] if finding::number(number).is_some() => finding::numbered(context, number, None),
@@ -97,12 +104,20 @@ const DEADLINE: std::time::Duration = std::time::Duration::from_secs(20);
 
 /// Runs `work` beside this thread and gives up waiting for it after the deadline.
 fn within<T: Send + 'static>(work: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Result<T, Failure> {
+    within_time(DEADLINE, work)
+}
+
+/// The same with another deadline.
+fn within_time<T: Send + 'static>(
+    deadline: std::time::Duration,
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
     let (sender, receiver) = std::sync::mpsc::channel();
     let beside = move || drop(sender.send(work()));
     std::thread::Builder::new()
         .spawn(beside)
         .map_err(|error| Failure(tr!("no thread can be started: {error}", error = error.to_string())))?;
     receiver
-        .recv_timeout(DEADLINE)
-        .map_err(|_| Failure(tr!("it took longer than {seconds} s", seconds = DEADLINE.as_secs())))?
+        .recv_timeout(deadline)
+        .map_err(|_| Failure(tr!("it took longer than {seconds} s", seconds = deadline.as_secs())))?
 }

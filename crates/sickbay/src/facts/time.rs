@@ -37,7 +37,7 @@ impl Fact for Glance {
     }
 }
 
-/// From so many threads on that wait without being interrupted, there is something to see on a machine of any size.
+/// From so many threads on that wait for a disk, there is something to see on a machine of any size.
 const WAITING: u64 = 4;
 
 impl Glance {
@@ -46,9 +46,9 @@ impl Glance {
         let cpus = self.cpus as u64;
         let Some(load) = self.sample.load else { return false };
         let stat = self.sample.stat.as_ref();
-        // Hundredths. What does not run, and yet is load, waits.
+        // Hundredths. What does not run, and yet is load, waits; who reads it runs.
         let high = load.averages[0] >= (cpus * 150).max(cpus * 100 + 150);
-        let waits = load.averages[0].saturating_sub(load.running * 100) >= WAITING * 100;
+        let waits = load.averages[0].saturating_sub(load.running.saturating_sub(1) * 100) >= 250;
         let blocked = stat.and_then(|stat| stat.blocked).unwrap_or(0) >= WAITING;
         // Who reads it is one of those that run.
         let crowd = load.running > cpus.saturating_mul(3).saturating_add(4);
@@ -72,7 +72,11 @@ impl Fact for Window {
 
 /// The window, if there is something to see in it or the user asked for one.
 pub fn window_with_load(facts: &Facts) -> Result<Option<std::sync::Arc<Window>>, Skip> {
-    match facts.window().is_some() || facts.get::<Glance>()?.shows_load() {
+    let glance = facts.get::<Glance>()?;
+    if glance.sample.load.is_none() {
+        return Err(Skip::Unknown(tr!("{path} says nothing, or no thread can be seen", path = "/proc/loadavg")));
+    }
+    match facts.window().is_some() || glance.shows_load() {
         true => facts.get::<Window>().map(Some),
         false => Ok(None),
     }

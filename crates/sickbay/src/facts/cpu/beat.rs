@@ -76,6 +76,10 @@ pub fn find(points: &[Point], hz: Option<u32>) -> Option<Beat> {
     let mean = (last - first) / (peaks.len() - 1) as f64;
     // How well a peak can be placed: to the distance of two points.
     let step = median(points.windows(2).filter_map(|pair| Some(pair.get(1)?.time - pair.first()?.time)))?;
+    // What was seen seldom fits everything.
+    if step > mean / 10.0 {
+        return None;
+    }
     let slack = step.max(60.0);
     let is_regular = peaks.windows(2).all(|pair| match pair {
         [before, after] => (after - before - mean).abs() <= slack,

@@ -13,7 +13,7 @@ use crate::facts::system::kernel::Kernel;
 use crate::facts::{Fact, Facts};
 use crate::model::outcome::Skip;
 use crate::model::text::Text;
-use crate::sample::{Count, Name, Thread, Window};
+use crate::sample::{Count, Identity, Name, Thread, Window};
 use crate::tr;
 
 /// Threads of one program that one parent started.
@@ -62,7 +62,30 @@ impl Group {
         self.channels.first().and_then(|(channel, _)| Wait::of(channel.as_deref()?))
     }
 
-    /// Who that is, in words: "nginx (parent 957, nginx)".
+    /// For what they wait, in words, as far as it can be told.
+    pub fn told_wait(&self) -> Option<Text> {
+        let wait = match (self.wait(), &self.children) {
+            (Some(Wait::Child), Some(program)) => Some(tr!("a child started by vfork ({program})", program = program.as_str())),
+            (Some(wait), _) => Some(wait.told()),
+            (None, _) => {
+                let channel = self.channels.first().and_then(|(channel, _)| channel.as_deref());
+                channel.map(|channel| tr!("what {channel}() in the kernel waits for", channel))
+            }
+        };
+        let place = self.places.first().map(|place| {
+            let (mount, fstype, source) = (place.mount.as_path(), place.fstype.as_str(), place.source.as_str());
+            match &place.file {
+                Some(file) => tr!("{file} on {mount} ({fstype}, {source})", file = file.as_path(), mount, fstype, source),
+                None => tr!("{mount} ({fstype}, {source})", mount, fstype, source),
+            }
+        });
+        match (wait, place) {
+            (Some(wait), Some(place)) => Some(tr!("{wait}: {place}", wait, place)),
+            (wait, place) => wait.or(place),
+        }
+    }
+
+    /// Who that is, in words: "nginx (started by nginx, PID 957)".
     pub fn who(&self) -> Text {
         let name = self.name.as_str();
         match (&self.parent, self.pids.as_slice()) {
@@ -132,6 +155,9 @@ pub struct Load {
     /// By how many seconds somebody set the clock meanwhile.
     pub clock_was_set: Option<f64>,
 }
+
+/// From so many new processes and threads a second on, what lives for moments may be the load.
+const STORM: f64 = 50.0;
 
 /// Groups that are kept.
 const GROUPS: usize = 64;
@@ -277,11 +303,119 @@ impl Load {
         self.told.averages[0] as f64 / 100.0
     }
 
+    /// The line of `/proc/loadavg`.
+    pub fn line(&self) -> String {
+        let LoadAvg { averages, running, total, last_pid } = self.told;
+        let averages = averages.map(|average| format!("{}.{:02}", average / 100, average % 100)).join(" ");
+        format!("{averages} {running}/{total} {last_pid}")
+    }
+
+    /// What is to be said besides who it is.
+    pub fn remarks(&self) -> Vec<Text> {
+        let mut all = Vec::new();
+        let tenth = |number: f64| format!("{number:.1}");
+        match (self.span, self.counted(), self.seen_then) {
+            (Some(span), Some(counted), Some(seen)) => all.push(tr!(
+                "watched for {seconds} s: the kernel counted {times} {times?time|times}, {counted} threads on the average; {seen} were seen then",
+                seconds = tenth(span.as_secs_f64()),
+                times = self.counts.len(),
+                counted = tenth(counted),
+                seen = tenth(seen)
+            )),
+            (Some(span), ..) => all.push(tr!(
+                "watched for {seconds} s: {count} threads on the average, which is what load1 moves towards",
+                seconds = tenth(span.as_secs_f64()),
+                count = tenth(self.count())
+            )),
+            (None, ..) => all.push(tr!(
+                "seen at one moment, or by a clock that cannot be believed: {count} threads, and no rates",
+                count = tenth(self.count())
+            )),
+        }
+        if self.groups.iter().any(|group| group.waiting > 0.0 && group.channels.iter().all(|(channel, _)| channel.is_none())) {
+            all.push(tr!("what some wait for cannot be told: /proc/PID/wchan does not say it, or only to root"));
+        }
+        for group in self.groups.iter().filter(|group| group.is_usual) {
+            let (name, count) = (group.name.as_str(), group.threads);
+            all.push(tr!("{count} {count?thread|threads} {name} of the kernel always wait so: they count, and nothing is wrong", count, name));
+        }
+        for Weightless { threads, name, why } in &self.weightless {
+            all.push(tr!("{threads} {threads?thread|threads} in state D, {name} among them, are no load: {why}", threads, name = name.as_str(), why = why.clone()));
+        }
+        if let (Some(made), Some(maker)) = (self.made.filter(|made| *made >= STORM), &self.maker) {
+            all.push(tr!(
+                "{made} processes or threads are started each second and live for moments, which no look sees: {share} % of what they cost goes back to {name} (PID {pid})",
+                made = made.round() as u64,
+                share = maker.share,
+                name = maker.name.as_str(),
+                pid = maker.pid
+            ));
+        }
+        if self.left_out > 0 {
+            all.push(tr!("{count} threads were not looked at: there are too many", count = self.left_out));
+        }
+        if let Some(seconds) = self.clock_was_set {
+            all.push(tr!("the clock was set by {seconds} s meanwhile; what is told here is measured by another", seconds = tenth(seconds)));
+        }
+        all
+    }
+
+    /// The same for programs.
+    pub fn details(&self) -> serde_json::Value {
+        let some = |value: Option<f64>| value.map(thousandths);
+        let averages = |load: &LoadAvg| load.averages.map(|average| average as f64 / 100.0);
+        let groups = self.groups.iter().map(|group| {
+            serde_json::json!({
+                "name": group.name,
+                "parent": group.parent.as_ref().map(|(pid, name)| serde_json::json!({"pid": pid, "name": name})),
+                "pids": group.pids,
+                "kernel": group.is_kernels,
+                "usual": group.is_usual,
+                "threads": group.threads,
+                "running": thousandths(group.running),
+                "waiting": thousandths(group.waiting),
+                "stuck": group.stuck,
+                "share": thousandths(self.share(group) / 100.0),
+                "cpus": some(group.cpu),
+                "load1": some(group.gained),
+                "waits": group.channels.iter().map(|(channel, threads)| {
+                    serde_json::json!({"function": channel, "threads": thousandths(*threads)})
+                }).collect::<Vec<_>>(),
+                "mounts": group.places.iter().map(|place| serde_json::json!({
+                    "file": place.file.as_ref().map(|file| file.display().to_string()),
+                    "mount": place.mount.display().to_string(),
+                    "type": place.fstype,
+                    "source": place.source,
+                })).collect::<Vec<_>>(),
+            })
+        });
+        serde_json::json!({
+            "averages": averages(&self.told),
+            "averages_before": averages(&self.first),
+            "cpus": self.cpus,
+            "busy": some(self.busy),
+            "seconds": some(self.span.map(|span| span.as_secs_f64())),
+            "looks": self.looks,
+            "threads": thousandths(self.count()),
+            "counted": some(self.counted()),
+            "left_of_before": some(self.before),
+            "unexplained": some(self.residue),
+            "made_per_second": some(self.made),
+            "left_out": self.left_out,
+            "groups": groups.collect::<Vec<_>>(),
+        })
+    }
+
     /// How many threads the kernel counted, on the average of what it counted meanwhile.
     pub fn counted(&self) -> Option<f64> {
         let sum: f64 = self.counts.iter().map(|count| count.threads).sum();
         (!self.counts.is_empty()).then(|| sum / self.counts.len() as f64)
     }
+}
+
+/// More digits would only look exact.
+fn thousandths(number: f64) -> f64 {
+    (number * 1000.0).round() / 1000.0
 }
 
 /// Every thread that was active, and counts.
@@ -290,9 +424,9 @@ fn seen<'w>(
     version: (u32, u32),
     observers: &[u32],
     weightless: &mut Vec<Weightless>,
-) -> HashMap<(u32, u64), Seen<'w>> {
-    let mut all: HashMap<(u32, u64), Seen<'w>> = HashMap::new();
-    let mut frozen: HashSet<(u32, u64)> = HashSet::new();
+) -> HashMap<Identity, Seen<'w>> {
+    let mut all: HashMap<Identity, Seen<'w>> = HashMap::new();
+    let mut frozen: HashSet<Identity> = HashSet::new();
     let mut name = None;
     for thread in window.looks().flat_map(|look| &look.list).filter(|thread| thread.is_active()) {
         if observers.contains(&thread.pid) {

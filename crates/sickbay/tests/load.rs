@@ -1,0 +1,154 @@
+//! Real load on the machine that runs the tests, and who is named for it. Other tests run beside these, so what is compared is
+//! what belongs to the processes that are started here.
+
+mod support;
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sickbay::facts::Facts;
+use sickbay::facts::cpu::load::{Group, Load};
+use sickbay::facts::cpu::waits::Wait;
+use sickbay_target::{Access, Target};
+
+/// Ends the processes that were started when it goes: the group that the first one leads.
+struct Guard(Child);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        // A process waiting for its child can only be ended together with it.
+        let pid = rustix::process::Pid::from_child(&self.0);
+        let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+        let _ = self.0.wait();
+    }
+}
+
+fn start(command: &mut Command) -> Guard {
+    use std::os::unix::process::CommandExt;
+    Guard(command.process_group(0).stdin(Stdio::null()).spawn().expect("it starts"))
+}
+
+fn watch(length: Duration) -> Arc<Load> {
+    let target =
+        Target::described(Path::new("/"), Access::ReadOnly, Vec::new(), &[]).and_then(Target::taken_for_running);
+    let facts = Facts::new(Arc::new(target.expect("the root")), None).with_window(Some(length));
+    facts.get::<Load>().expect("a running kernel")
+}
+
+fn named<'l>(load: &'l Load, name: &str) -> &'l Group {
+    let groups: Vec<_> = load.groups.iter().map(|group| (&group.name, group.running, group.waiting)).collect();
+    load.groups.iter().find(|group| group.name == name).unwrap_or_else(|| panic!("{name} is not in {groups:?}"))
+}
+
+/// A program of that name that was made from this source.
+fn program(dir: &Path, name: &str, source: &str) -> std::path::PathBuf {
+    let code = dir.join(format!("{name}.c"));
+    std::fs::write(&code, source).expect("written");
+    let made = Command::new("cc").arg("-O0").arg("-o").arg(dir.join(name)).arg(&code).status().expect("cc");
+    assert!(made.success());
+    dir.join(name)
+}
+
+/// Some parents that wait for a child of vfork(2) that sleeps, and some that run; each child ends with its parent.
+const STUCK: &str = r#"
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <signal.h>
+#include <unistd.h>
+int main(int count, char **words) {
+    int waiting = atoi(words[1]), running = atoi(words[2]), seconds = atoi(words[3]);
+    for (int n = 0; n < waiting + running; n++) {
+        if (fork() == 0) {
+            prctl(PR_SET_PDEATHSIG, SIGKILL);
+            if (n < waiting) {
+                if (vfork() == 0) { sleep(seconds); _exit(0); }
+                _exit(0);
+            }
+            alarm(seconds);
+            for (;;) {}
+        }
+    }
+    write(1, "there\n", 6);
+    sleep(seconds);
+    return 0;
+}
+"#;
+
+fn started(program: &Path, arguments: &[&str]) -> Guard {
+    let mut guard = start(Command::new(program).args(arguments).stdout(Stdio::piped()));
+    let mut line = String::new();
+    BufReader::new(guard.0.stdout.take().expect("piped")).read_line(&mut line).expect("a line");
+    assert_eq!(line, "there\n");
+    // On a busy machine it takes the children a moment to come to it.
+    std::thread::sleep(Duration::from_secs(1));
+    guard
+}
+
+#[test]
+fn threads_that_wait_are_named_with_their_share() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let program = program(dir.path(), "stuck-workers", STUCK);
+    let guard = started(&program, &["27", "3", "60"]);
+    let load = watch(Duration::from_secs(13));
+    let group = named(&load, "stuck-workers");
+    assert!((group.waiting - 27.0).abs() < 0.01 && (group.running - 3.0).abs() < 0.6, "{group:?}");
+    assert_eq!((group.pids.len(), group.parent.as_ref().map(|(pid, _)| *pid)), (30, Some(guard.0.id())));
+    // None of the parents ran meanwhile.
+    assert_eq!((group.stuck, group.wait()), (Some(27), Some(Wait::Child)), "{group:?}");
+    assert_eq!(group.children.as_deref(), Some("stuck-workers"));
+    // By the kernel's own account: what the average rose by, less what the others made of it.
+    let gained = group.gained.expect("the kernel counted");
+    let before = load.before.expect("the kernel counted");
+    let others: f64 = load.groups.iter().filter(|other| other.name != group.name).filter_map(|other| other.gained).sum();
+    let rose = load.load1() - before - others;
+    assert!((gained - rose).abs() <= rose * 0.1, "{gained} of {rose}: {load:?}");
+    assert!(load.counts.len() >= 2, "{:?}", load.counts);
+    // Its own thread is not in it.
+    let own = std::process::id();
+    assert!(load.groups.iter().all(|group| !group.pids.contains(&own)));
+}
+
+#[test]
+fn who_keeps_the_processors_busy() {
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    let dir = tempfile::tempdir().expect("a directory");
+    let program = program(dir.path(), "busy-loops", STUCK);
+    let _guard = started(&program, &["0", &(cpus + 2).to_string(), "60"]);
+    let load = watch(Duration::from_secs(2));
+    let group = named(&load, "busy-loops");
+    assert!((group.running - (cpus + 2) as f64).abs() < 0.5 && group.waiting < 0.1, "{group:?}");
+    // Others take their part.
+    assert!(group.cpu.is_some_and(|cpu| cpu > 0.05 && cpu < cpus as f64 * 1.1), "{group:?}");
+    assert!(load.busy.is_some_and(|busy| busy > cpus as f64 * 0.8), "{:?}", load.busy);
+}
+
+#[test]
+fn a_storm_of_short_programs_leads_to_who_starts_them() {
+    let script = "echo there; for ((n = 0; n < 100000; n++)); do /bin/true; done";
+    let mut guard = start(Command::new("bash").args(["-c", script]).stdout(Stdio::piped()));
+    let mut line = String::new();
+    BufReader::new(guard.0.stdout.take().expect("piped")).read_line(&mut line).expect("a line");
+    let load = watch(Duration::from_secs(2));
+    assert!(load.made.is_some_and(|made| made > 20.0), "{:?}", load.made);
+    // A compiler that ends meanwhile may have had more.
+    let maker = load.maker.as_ref().expect("children ended");
+    assert!(maker.pid == guard.0.id() || maker.share < 90, "{maker:?}");
+}
+
+#[test]
+fn no_window_where_there_is_nothing_to_see() {
+    // A quiet machine that was written down: its threads are not even looked for.
+    let built = support::story::Story::of("Quiet.\n\n--- tree running\n").and_then(|story| story.build()).expect("built");
+    let facts = built.facts().expect("facts");
+    let window = sickbay::facts::time::window_with_load(&facts).expect("a running system");
+    assert!(window.is_none());
+    let began = Instant::now();
+    let target =
+        Target::described(Path::new("/"), Access::ReadOnly, Vec::new(), &[]).and_then(Target::taken_for_running);
+    let facts = Facts::new(Arc::new(target.expect("the root")), None);
+    facts.get::<sickbay::facts::time::Glance>().expect("a running kernel");
+    assert!(began.elapsed() < Duration::from_millis(200), "{:?}", began.elapsed());
+}
