@@ -125,7 +125,7 @@ impl Thread {
 /// The threads at one moment, those of this process left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Threads {
-    /// All of them, or those that are active.
+    /// All of them; or those that are active, and processes whose children have ended since the look before.
     pub list: Vec<Thread>,
     /// Whether all are in the list.
     pub is_all: bool,

@@ -1,5 +1,6 @@
 //! Samples of the running system.
 
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
@@ -40,10 +41,11 @@ pub fn watch(root: &Root, length: Duration) -> Result<Window, ReadError> {
     let began = Instant::now();
     let mut chance = Chance::new();
     let mut samples = Vec::new();
+    let mut faults = Faults::new();
     loop {
         let left = length.saturating_sub(began.elapsed());
         let look = Instant::now();
-        samples.push(sample(&mut tasks, Moment::now(), samples.is_empty() || left.is_zero()));
+        samples.push(sample(&mut tasks, Moment::now(), samples.is_empty() || left.is_zero(), &mut faults));
         let cost = look.elapsed();
         if left.is_zero() {
             break;
@@ -57,8 +59,11 @@ pub fn watch(root: &Root, length: Duration) -> Result<Window, ReadError> {
     Ok(Window { samples, place: "/proc".into() })
 }
 
-/// One sample; of the threads all, or those that are active.
-pub(super) fn sample(tasks: &mut Tasks<'_>, moment: Moment, all: bool) -> Sample {
+/// The page faults of the children of each process that ended, as far as they were seen.
+pub(super) type Faults = HashMap<u32, u64>;
+
+/// One sample; of the threads all, or those that are active or whose children have ended meanwhile.
+pub(super) fn sample(tasks: &mut Tasks<'_>, moment: Moment, all: bool, faults: &mut Faults) -> Sample {
     let began = Instant::now();
     let mut list: Vec<Thread> = Vec::new();
     let (mut seen, mut is_cut) = (0_u64, false);
@@ -69,7 +74,11 @@ pub(super) fn sample(tasks: &mut Tasks<'_>, moment: Moment, all: bool) -> Sample
         }
         seen += 1;
         let thread = Thread::of(pid, &task);
-        if all || thread.is_active() {
+        let is_leader = thread.id == thread.pid;
+        let has_grown = is_leader
+            && thread.faults_of_children > 0
+            && faults.insert(pid, thread.faults_of_children) != Some(thread.faults_of_children);
+        if all || has_grown || thread.is_active() {
             list.push(thread);
         }
         ControlFlow::Continue(())

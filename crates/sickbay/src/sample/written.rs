@@ -1,6 +1,7 @@
 //! Samples of what was written down of a system: its `/proc` as files. Directories `/proc@10:36:02` beside it are moments,
 //! each a `/proc` of its own by the clock in its name; without them `/proc` is the only one.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -38,7 +39,7 @@ fn sample(root: &Root, name: &str) -> Result<Sample, ReadError> {
         let text = String::from_utf8_lossy(&text).into_owned();
         Duration::try_from_secs_f64(text.split_whitespace().next()?.parse().ok()?).ok()
     });
-    let mut sample = live::sample(&mut tasks, Moment { steady: Duration::ZERO, wall: Duration::ZERO }, true);
+    let mut sample = live::sample(&mut tasks, Moment { steady: Duration::ZERO, wall: Duration::ZERO }, true, &mut HashMap::new());
     let started = sample.stat.as_ref().and_then(|stat| stat.started).map(Duration::from_secs);
     let told = started.zip(uptime).map(|(started, uptime)| started.saturating_add(uptime));
     sample.moment = Moment {

@@ -57,9 +57,15 @@ impl Group {
         self.running + self.waiting
     }
 
-    /// What most of them wait for, if the function tells.
+    /// What they wait for, if the functions tell. Where one waits for an answer that does not come, the others may only wait
+    /// for that one, to give back a lock.
     pub fn wait(&self) -> Option<Wait> {
-        self.channels.first().and_then(|(channel, _)| Wait::of(channel.as_deref()?))
+        let known = || self.channels.iter().filter_map(|(channel, threads)| Some((Wait::of(channel.as_deref()?)?, *threads)));
+        let hangs = known().find(|(wait, _)| wait.may_hang());
+        let many = |threads: f64| threads * 4.0 >= self.waiting;
+        let cause = || known().find(|(wait, threads)| *wait != Wait::Lock && many(*threads));
+        let most = || self.channels.first().and_then(|(channel, _)| Wait::of(channel.as_deref()?));
+        hangs.or_else(cause).map(|(wait, _)| wait).or_else(most)
     }
 
     /// For what they wait, in words, as far as it can be told.
@@ -595,17 +601,29 @@ fn add_processors(groups: &mut [(Vec<Key>, Group)], window: &Window, processes: 
     }
 }
 
-/// Whose children come and go: each costs its parent page faults, which it is told when they have ended.
+/// Whose children come and go: each costs its parent page faults, which it is told when they have ended. One that comes to
+/// its end after long has cost many at once; who starts many is told of some all the time.
 fn maker(window: &Window, processes: &Processes) -> Option<Maker> {
-    let (grown, _) = window.growths(|thread| thread.faults_of_children)?;
-    let last = window.looks().filter(|look| look.is_all).last()?;
-    // What an ended child handed on to its own parent is in both.
-    let of = |thread: &Thread| grown.get(&thread.identity()).copied().filter(|faults| *faults > 0);
-    let leaders = || last.list.iter().filter(|thread| thread.id == thread.pid);
-    let all: u64 = leaders().filter_map(of).sum();
-    let (thread, faults) = leaders().filter_map(|thread| Some((thread, of(thread)?))).max_by_key(|(_, faults)| *faults)?;
-    let name = processes.0.get(&thread.pid).map_or(thread.name, |(name, _)| *name).to_string();
-    Some(Maker { pid: thread.pid, name, share: faults.saturating_mul(100) / all.max(1) })
+    window.span()?;
+    let looks = window.looks().count();
+    // First, last, and how often it grew.
+    let mut known: HashMap<Identity, (u64, u64, usize)> = HashMap::new();
+    for (index, look) in window.looks().enumerate() {
+        for thread in look.list.iter().filter(|thread| thread.id == thread.pid) {
+            let faults = thread.faults_of_children;
+            // What began in between began with none.
+            let first = if index == 0 { faults } else { 0 };
+            let (_, last, times) = known.entry(thread.identity()).or_insert((first, first, 0));
+            *times += usize::from(faults > *last);
+            *last = faults.max(*last);
+        }
+    }
+    let storm = known.iter().filter(|(_, (.., times))| *times > 0 && *times >= (looks - 1) / 2);
+    let storm: Vec<(u32, u64)> = storm.map(|((pid, _), (first, last, _))| (*pid, last - first)).collect();
+    let all: u64 = storm.iter().map(|(_, faults)| *faults).fold(0, u64::saturating_add);
+    let (pid, faults) = storm.into_iter().max_by_key(|(_, faults)| *faults)?;
+    let name = processes.0.get(&pid).map_or_else(|| "?".to_owned(), |(name, _)| name.to_string());
+    Some(Maker { pid, name, share: faults.saturating_mul(100) / all.max(1) })
 }
 
 /// System calls can be asked for without waiting for a lock that a program's start holds (commit f7cfd871ae0c).

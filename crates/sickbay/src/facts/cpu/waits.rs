@@ -84,6 +84,8 @@ const KINDS: &[(&str, Wait)] = &[
     ("__mutex_lock", Wait::Lock),
     ("mutex_lock", Wait::Lock),
     ("__down", Wait::Lock),
+    ("d_alloc_parallel", Wait::Lock),
+    ("d_wait_lookup", Wait::Lock),
     ("wait_for_vfork_done", Wait::Child),
     ("kernel_clone", Wait::Child),
     ("_do_fork", Wait::Child),
