@@ -124,7 +124,12 @@ impl<'r> Tasks<'r> {
     /// The numbers of the open files of a process, at most `limit`.
     pub fn descriptors(&self, pid: u32, limit: usize) -> Vec<u32> {
         let entries = self.root.read_dir_up_to(self.path.join(format!("{pid}/fd")), limit);
-        entries.map(|(list, _)| list).unwrap_or_default().iter().filter_map(|fd| fd.name.to_str()?.parse().ok()).collect()
+        entries
+            .map(|(list, _)| list)
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|fd| fd.name.to_str()?.parse().ok())
+            .collect()
     }
 
     /// Gives every thread to `each` with the number of its process, until that has enough; those of this process are left
@@ -330,9 +335,9 @@ mod tests {
             began.elapsed()
         };
         // The best of some: others run here too.
-        let (theirs, ours) = (0..5).map(|_| (bare(), ours())).fold((Duration::MAX, Duration::MAX), |best, one| {
-            (best.0.min(one.0), best.1.min(one.1))
-        });
+        let (theirs, ours) = (0..5)
+            .map(|_| (bare(), ours()))
+            .fold((Duration::MAX, Duration::MAX), |best, one| (best.0.min(one.0), best.1.min(one.1)));
         assert!(ours < theirs * 2, "{ours:?} against {theirs:?}");
         println!("{ours:?} against {theirs:?}");
         drop(stop);

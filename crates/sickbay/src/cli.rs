@@ -317,7 +317,9 @@ fn duration(text: &str) -> Result<Duration, Failure> {
     };
     let seconds = number.parse::<f64>().ok().zip(factor).map(|(number, factor)| number * factor);
     let known = seconds.filter(|seconds| (0.0..=86_400.0).contains(seconds));
-    known.map(Duration::from_secs_f64).ok_or_else(|| Failure(tr!("{text} is not a time: 10s, 2m, 1h, a day at most", text)))
+    known
+        .map(Duration::from_secs_f64)
+        .ok_or_else(|| Failure(tr!("{text} is not a time: 10s, 2m, 1h, a day at most", text)))
 }
 
 /// A message of a login shell, "-bash: fork: ...", without the hyphen that would make options of it.
@@ -541,7 +543,10 @@ mod tests {
     #[test]
     fn times_as_people_write_them() {
         let seconds = |text: &str| duration(text).ok().map(|time| time.as_secs_f64());
-        assert_eq!((seconds("10s"), seconds("2m"), seconds("1.5"), seconds("0")), (Some(10.0), Some(120.0), Some(1.5), Some(0.0)));
+        assert_eq!(
+            (seconds("10s"), seconds("2m"), seconds("1.5"), seconds("0")),
+            (Some(10.0), Some(120.0), Some(1.5), Some(0.0))
+        );
         for wrong in ["", "s", "-1", "10x", "1e9", "25h", "NaN", "1..2", "é"] {
             assert_eq!(seconds(wrong), None, "{wrong}");
         }

@@ -104,7 +104,8 @@ fn threads_that_wait_are_named_with_their_share() {
     // By the kernel's own account: what the average rose by, less what the others made of it.
     let gained = group.gained.expect("the kernel counted");
     let before = load.before.expect("the kernel counted");
-    let others: f64 = load.groups.iter().filter(|other| other.name != group.name).filter_map(|other| other.gained).sum();
+    let others: f64 =
+        load.groups.iter().filter(|other| other.name != group.name).filter_map(|other| other.gained).sum();
     let rose = load.load1() - before - others;
     assert!((gained - rose).abs() <= rose * 0.1, "{gained} of {rose}: {load:?}");
     assert!(load.counts.len() >= 2, "{:?}", load.counts);
@@ -196,14 +197,18 @@ fn a_mount_that_never_answers_is_named_and_not_asked() {
     let (list, _) = found.into_parts();
     let [finding] = list.as_slice() else { panic!("{list:?}") };
     let text = finding.message.render(Lang::En);
-    let end = format!("wait uninterruptibly, for the program behind a FUSE mount: {} (fuse.silent, archive)", mount.display());
+    let end = format!(
+        "wait uninterruptibly, for the program behind a FUSE mount: {} (fuse.silent, archive)",
+        mount.display()
+    );
     assert!(finding.severity == Severity::Error && text.ends_with(&end), "{text}");
 }
 
 #[test]
 fn no_window_where_there_is_nothing_to_see() {
     // A quiet machine that was written down: its threads are not even looked for.
-    let built = support::story::Story::of("Quiet.\n\n--- tree running\n").and_then(|story| story.build()).expect("built");
+    let built =
+        support::story::Story::of("Quiet.\n\n--- tree running\n").and_then(|story| story.build()).expect("built");
     let facts = built.facts().expect("facts");
     let window = sickbay::facts::time::window_with_load(&facts).expect("a running system");
     assert!(window.is_none());
@@ -213,4 +218,44 @@ fn no_window_where_there_is_nothing_to_see() {
     let facts = Facts::new(Arc::new(target.expect("the root")), None);
     facts.get::<sickbay::facts::time::Glance>().expect("a running kernel");
     assert!(began.elapsed() < Duration::from_millis(200), "{:?}", began.elapsed());
+}
+
+fn run(words: &[&str]) -> (Option<i32>, String) {
+    let out =
+        Command::new(env!("CARGO_BIN_EXE_sickbay")).args(words).env("LC_ALL", "C").output().expect("sickbay starts");
+    (out.status.code(), String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr))
+}
+
+#[test]
+fn the_table_of_what_was_written_down() {
+    let story = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/load-explained/nfs-server-gone.txt");
+    let built = support::story::Story::read(&story).and_then(|story| story.build()).expect("built");
+    let root = built.root().display().to_string();
+    let (code, text) = run(&["explain", "load", &root]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.starts_with("/proc/loadavg: 3.98 3.20 1.40 1/210 5120; 16 CPUs\n"), "{text}");
+    let row = "0.0     4.0    100       -   0.00  cp (started by bash, PID 700): an NFS server: /mnt/nas (nfs4, nas.example:/export)";
+    assert!(text.contains(row), "{text}");
+    let (code, text) = run(&["explain", "load", &root, "--format", "json"]);
+    let value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(
+        (code, value["schema"].as_str(), value["threads"].as_f64()),
+        (Some(0), Some("sickbay/load/v1"), Some(4.0))
+    );
+    assert_eq!(value["groups"][0]["waits"][0]["function"].as_str(), Some("rpc_wait_bit_killable"));
+    assert_eq!((value["seconds"].as_f64(), value["groups"][0]["stuck"].as_u64()), (Some(2.0), Some(4)));
+    let (_, text) = run(&["explain", "load", &root, "--lang", "zh-CN"]);
+    assert!(text.contains("cp（由 bash 启动，PID 700）：NFS 服务器"), "{text}");
+}
+
+#[test]
+fn this_machine_for_a_moment_and_no_time_at_all() {
+    let (code, text) = run(&["explain", "load", "--for", "0.3s"]);
+    assert!(code == Some(0) && text.contains("- watched for 0."), "{text}");
+    for wrong in ["ten", "-5s", "2d"] {
+        let (code, text) = run(&["explain", "load", &format!("--for={wrong}")]);
+        assert!(code == Some(2) && text.contains(&format!("{wrong} is not a time")), "{text}");
+    }
+    let (code, text) = run(&["check", "--only", "load-explained", "--for", "x", "/"]);
+    assert!(code == Some(2) && text.contains("x is not a time"), "{text}");
 }

@@ -12,7 +12,8 @@ pub fn path(text: &[u8]) -> Option<&BStr> {
             path.starts_with(b"/").then_some((number, controllers, path))
         })
     };
-    let unified = groups().find(|(number, controllers, path)| *number == b"0" && controllers.is_empty() && path.len() > 1);
+    let unified =
+        groups().find(|(number, controllers, path)| *number == b"0" && controllers.is_empty() && path.len() > 1);
     let of_systemd = || groups().find(|(_, controllers, _)| *controllers == b"name=systemd");
     let longest = || groups().max_by_key(|(.., path)| path.len());
     unified.or_else(of_systemd).or_else(longest).map(|(.., path)| path.as_bstr())

@@ -50,7 +50,8 @@ mod tests {
         let text = b"some avg10=32.27 avg60=10.42 avg300=24.12 total=10977226804\n";
         let some = Stall { averages: [3227, 1042, 2412], total: 10_977_226_804 };
         assert_eq!(parse(text), Some(Pressure { some: Some(some), full: None }));
-        let both = parse(b"some avg10=0.00 avg60=0.00 avg300=0.00 total=7\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=3\n");
+        let both =
+            parse(b"some avg10=0.00 avg60=0.00 avg300=0.00 total=7\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=3\n");
         assert_eq!(both.and_then(|both| both.full).map(|full| full.total), Some(3));
         assert_eq!((parse(b""), parse(b"some avg10=1 total=7\n")), (None, None));
     }

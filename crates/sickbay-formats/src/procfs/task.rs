@@ -66,7 +66,13 @@ mod tests {
         assert_eq!((task.name, task.state, task.parent), (&b"ngi) D (\nx"[..], b'D', 957));
         assert_eq!((task.flags, task.faults_of_children, task.user, task.system), (4_194_624, 3, 41, 17));
         assert_eq!((task.id, task.threads, task.began), (958, 1, 288_931));
-        for broken in ["", "958 (nginx", "958 (nginx)", "958 (nginx) D 957", "x (nginx) D 957 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1"] {
+        for broken in [
+            "",
+            "958 (nginx",
+            "958 (nginx)",
+            "958 (nginx) D 957",
+            "x (nginx) D 957 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1",
+        ] {
             assert_eq!(parse(broken.as_bytes()), None, "{broken}");
         }
     }

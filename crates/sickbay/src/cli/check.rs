@@ -129,7 +129,8 @@ impl Check {
         let other = donor.clone().filter(|_| self.aid.donor.is_some() && self.only.is_empty());
         let mirror = mirror(self.fetch, self.insecure)?;
         let window = self.time.as_deref().map(super::duration).transpose()?;
-        let facts = || Facts::new(Arc::clone(&target), donor.clone()).with_all_digests(self.digests).with_window(window);
+        let facts =
+            || Facts::new(Arc::clone(&target), donor.clone()).with_all_digests(self.digests).with_window(window);
         let (facts, diagnosis) = look(|| facts().with_mirror(mirror.clone()), &chosen);
         let comparison = other.map(|donor| Comparison::of(&facts, &Facts::new(donor, None)));
         Ok((facts, checks::with_skipped(diagnosis, skipped), comparison))

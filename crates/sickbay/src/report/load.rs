@@ -28,7 +28,8 @@ pub fn render(load: &Load, style: &Style) -> String {
         let _ = writeln!(out, "{}", say(&sentence));
     }
     out.push('\n');
-    let known = |value: Option<f64>, digits: usize| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"));
+    let known =
+        |value: Option<f64>, digits: usize| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"));
     let shown = if style.verbose { load.groups.len() } else { ROWS };
     let mut line = |cells: [&str; 5], who: &str| {
         let [running, waiting, share, load1, cpu] = cells;

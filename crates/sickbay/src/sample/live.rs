@@ -64,11 +64,22 @@ pub(super) type Faults = HashMap<u32, u64>;
 
 /// One sample; of the threads all, or those that are active or whose children have ended meanwhile.
 pub(super) fn sample(tasks: &mut Tasks<'_>, moment: Moment, all: bool, faults: &mut Faults) -> Sample {
+    let counters = counters(tasks, moment);
+    let disks = tasks.read("diskstats").ok().map(|text| diskstats::parse(&text));
+    let mut threads = threads(tasks, all, faults, MOST as u64);
+    if let (Some(threads), Some(load)) = (threads.as_mut().filter(|threads| threads.left_out > 0), counters.load) {
+        threads.left_out = load.total.saturating_sub(MOST as u64).max(1);
+    }
+    Sample { threads, disks, ..counters }
+}
+
+/// The threads, at most `most` of them; where there are more, `left_out` is 1.
+fn threads(tasks: &mut Tasks<'_>, all: bool, faults: &mut Faults, most: u64) -> Option<Threads> {
     let began = Instant::now();
     let mut list: Vec<Thread> = Vec::new();
     let (mut seen, mut is_cut) = (0_u64, false);
     let looked = tasks.scan(|pid, task| {
-        if seen >= MOST as u64 || (seen.is_multiple_of(512) && began.elapsed() > LOOK) {
+        if seen >= most || (seen % 512 == 511 && began.elapsed() > LOOK) {
             is_cut = true;
             return ControlFlow::Break(());
         }
@@ -83,6 +94,7 @@ pub(super) fn sample(tasks: &mut Tasks<'_>, moment: Moment, all: bool, faults: &
         }
         ControlFlow::Continue(())
     });
+    looked.ok()?;
     // One that has left its sleep since says nothing more of it.
     for thread in list.iter_mut().filter(|thread| thread.state == b'D').take(ASKED) {
         let (pid, id) = (thread.pid, thread.id);
@@ -92,14 +104,7 @@ pub(super) fn sample(tasks: &mut Tasks<'_>, moment: Moment, all: bool, faults: &
         thread.waits_in = wait.filter(|wait| !matches!(wait.as_str(), "" | "0")).map(String::into_boxed_str);
         thread.slices = read("schedstat").and_then(|text| schedstat::parse(&text)).map(|stat| stat.slices);
     }
-    let counters = counters(tasks, moment);
-    let left_out = match (is_cut, counters.load) {
-        (true, Some(load)) => load.total.saturating_sub(seen).max(1),
-        (true, None) => 1,
-        (false, _) => 0,
-    };
-    let threads = looked.is_ok().then_some(Threads { list, is_all: all && !is_cut, left_out });
-    Sample { threads, ..counters }
+    Some(Threads { list, is_all: all && !is_cut, left_out: u64::from(is_cut) })
 }
 
 fn counters(tasks: &mut Tasks<'_>, moment: Moment) -> Sample {
@@ -112,7 +117,7 @@ fn counters(tasks: &mut Tasks<'_>, moment: Moment) -> Sample {
         io_pressure: pressure("io"),
         memory_pressure: pressure("memory"),
         load: read("loadavg").and_then(|text| loadavg::parse(&text)),
-        disks: read("diskstats").map(|text| diskstats::parse(&text)),
+        disks: None,
         stat,
         threads: None,
     }
@@ -155,6 +160,16 @@ mod tests {
         assert!(grown.len() > 2);
         let one = watch(&root, Duration::ZERO).expect("/proc");
         assert_eq!((one.samples.len(), one.span(), one.busy()), (1, None, None));
+    }
+
+    #[test]
+    fn of_too_many_threads_some_are_left_out_and_it_is_said() {
+        let root = Root::host().expect("the root");
+        let mut tasks = Tasks::open(&root, "/proc").expect("/proc");
+        let few = threads(&mut tasks, true, &mut Faults::new(), 3).expect("/proc");
+        assert_eq!((few.list.len(), few.is_all, few.left_out), (3, false, 1));
+        let all = threads(&mut tasks, true, &mut Faults::new(), MOST as u64).expect("/proc");
+        assert!(all.is_all && all.left_out == 0 && all.list.len() > 3);
     }
 
     #[test]

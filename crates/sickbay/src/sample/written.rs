@@ -39,13 +39,11 @@ fn sample(root: &Root, name: &str) -> Result<Sample, ReadError> {
         let text = String::from_utf8_lossy(&text).into_owned();
         Duration::try_from_secs_f64(text.split_whitespace().next()?.parse().ok()?).ok()
     });
-    let mut sample = live::sample(&mut tasks, Moment { steady: Duration::ZERO, wall: Duration::ZERO }, true, &mut HashMap::new());
+    let mut sample =
+        live::sample(&mut tasks, Moment { steady: Duration::ZERO, wall: Duration::ZERO }, true, &mut HashMap::new());
     let started = sample.stat.as_ref().and_then(|stat| stat.started).map(Duration::from_secs);
     let told = started.zip(uptime).map(|(started, uptime)| started.saturating_add(uptime));
-    sample.moment = Moment {
-        steady: uptime.or(named).unwrap_or_default(),
-        wall: named.or(told).unwrap_or_default(),
-    };
+    sample.moment = Moment { steady: uptime.or(named).unwrap_or_default(), wall: named.or(told).unwrap_or_default() };
     Ok(sample)
 }
 

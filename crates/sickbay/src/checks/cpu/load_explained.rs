@@ -51,7 +51,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         return Ok(());
     }
     let load = facts.get::<Load>()?;
-    let cpus = load.cpus.ok_or_else(|| Skip::Unknown(tr!("{path} does not say how many CPUs there are", path = "/proc/stat")))?;
+    let cpus = load
+        .cpus
+        .ok_or_else(|| Skip::Unknown(tr!("{path} does not say how many CPUs there are", path = "/proc/stat")))?;
     let Some((severity, kind)) = judged(&load, cpus as f64) else { return Ok(()) };
     let amount = |group: &Group| if kind == Kind::Waiting { group.waiting } else { group.running };
     let groups = || load.groups.iter().filter(|group| !group.is_usual);
@@ -116,15 +118,22 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             "such a thread is load and needs no CPU: the CPUs are {percent} % busy, more of them would not help",
             percent = (busy * 100.0 / cpus as f64).round().clamp(0.0, 100.0) as u64
         )),
-        (Kind::Waiting, None) => finding.why(tr!("such a thread is load and needs no CPU: more of them would not help")),
+        (Kind::Waiting, None) => {
+            finding.why(tr!("such a thread is load and needs no CPU: more of them would not help"))
+        }
         (Kind::Running, _) => finding.why(tr!("each of them gets its turn later: everything here is slower")),
     };
     for (index, group) in load.groups.iter().filter(|group| *group != culprit).enumerate() {
         let (who, running, waiting) = (group.who(), one(group.running), one(group.waiting));
         let share = load.share(group).round() as u64;
         if share > 0 && index < 8 {
-            let row = tr!("{who}: {running} running, {waiting} waiting, {share} % of the load", who, running, waiting, share);
-            if share >= 10 { finding.note(row) } else { finding.verbose_note(row) };
+            let row =
+                tr!("{who}: {running} running, {waiting} waiting, {share} % of the load", who, running, waiting, share);
+            if share >= 10 {
+                finding.note(row)
+            } else {
+                finding.verbose_note(row)
+            };
         }
     }
     for remark in load.remarks() {
@@ -144,7 +153,9 @@ fn judged(load: &Load, cpus: f64) -> Option<(Severity, Kind)> {
     let waiting: f64 = groups().map(|group| group.waiting).sum();
     let running: f64 = groups().map(|group| group.running).sum();
     let load1 = load.load1();
-    let stuck = |of: &dyn Fn(&Group) -> bool| -> usize { groups().filter(|group| of(group)).filter_map(|group| group.stuck).sum() };
+    let stuck = |of: &dyn Fn(&Group) -> bool| -> usize {
+        groups().filter(|group| of(group)).filter_map(|group| group.stuck).sum()
+    };
     if stuck(&|group| group.wait().is_some_and(Wait::may_hang)) >= HUNG {
         return Some((Severity::Error, Kind::Waiting));
     }
@@ -179,7 +190,9 @@ fn advice(kind: Kind, group: &Group) -> Text {
     let pid = group.some.first().map_or(0, |thread| thread.pid);
     match (kind, group.wait()) {
         (Kind::Running, _) => {
-            tr!("let fewer of them run at once, give them a lower priority (nice, CPUWeight=), or the machine more CPUs")
+            tr!(
+                "let fewer of them run at once, give them a lower priority (nice, CPUWeight=), or the machine more CPUs"
+            )
         }
         (_, Some(wait)) if wait.may_hang() => match group.places.first() {
             Some(place) => tr!(
@@ -189,9 +202,13 @@ fn advice(kind: Kind, group: &Group) -> Text {
             None => tr!("bring back what answers for that mount; if that cannot be, umount -f, else umount -l"),
         },
         (_, Some(Wait::Disk | Wait::Journal)) => {
-            tr!("find who keeps the disk busy (iostat -x 1, pidstat -d 1); one that no longer answers is in the kernel log")
+            tr!(
+                "find who keeps the disk busy (iostat -x 1, pidstat -d 1); one that no longer answers is in the kernel log"
+            )
         }
-        (_, Some(Wait::Child)) => tr!("see why the child neither runs a program nor ends: cat /proc/{pid}/task/{pid}/children", pid),
+        (_, Some(Wait::Child)) => {
+            tr!("see why the child neither runs a program nor ends: cat /proc/{pid}/task/{pid}/children", pid)
+        }
         _ => tr!("as root, cat /proc/{pid}/stack shows where in the kernel one of them waits", pid),
     }
 }

@@ -60,7 +60,8 @@ impl Group {
     /// What they wait for, if the functions tell. Where one waits for an answer that does not come, the others may only wait
     /// for that one, to give back a lock.
     pub fn wait(&self) -> Option<Wait> {
-        let known = || self.channels.iter().filter_map(|(channel, threads)| Some((Wait::of(channel.as_deref()?)?, *threads)));
+        let known =
+            || self.channels.iter().filter_map(|(channel, threads)| Some((Wait::of(channel.as_deref()?)?, *threads)));
         let hangs = known().find(|(wait, _)| wait.may_hang());
         let many = |threads: f64| threads * 4.0 >= self.waiting;
         let cause = || known().find(|(wait, threads)| *wait != Wait::Lock && many(*threads));
@@ -71,7 +72,9 @@ impl Group {
     /// For what they wait, in words, as far as it can be told.
     pub fn told_wait(&self) -> Option<Text> {
         let wait = match (self.wait(), &self.children) {
-            (Some(Wait::Child), Some(program)) => Some(tr!("a child started by vfork ({program})", program = program.as_str())),
+            (Some(Wait::Child), Some(program)) => {
+                Some(tr!("a child started by vfork ({program})", program = program.as_str()))
+            }
             (Some(wait), _) => Some(wait.told()),
             (None, _) => {
                 let channel = self.channels.first().and_then(|(channel, _)| channel.as_deref());
@@ -81,7 +84,9 @@ impl Group {
         let place = self.places.first().map(|place| {
             let (mount, fstype, source) = (place.mount.as_path(), place.fstype.as_str(), place.source.as_str());
             match &place.file {
-                Some(file) => tr!("{file} on {mount} ({fstype}, {source})", file = file.as_path(), mount, fstype, source),
+                Some(file) => {
+                    tr!("{file} on {mount} ({fstype}, {source})", file = file.as_path(), mount, fstype, source)
+                }
                 None => tr!("{mount} ({fstype}, {source})", mount, fstype, source),
             }
         });
@@ -244,7 +249,9 @@ impl Load {
             })
             .collect();
         drop_idle(&mut groups, &mut weightless, window, version, told);
-        groups.sort_by(|(keys, one), (other_keys, other)| other.count().total_cmp(&one.count()).then(keys.cmp(other_keys)));
+        groups.sort_by(|(keys, one), (other_keys, other)| {
+            other.count().total_cmp(&one.count()).then(keys.cmp(other_keys))
+        });
         groups.truncate(GROUPS);
         add_processors(&mut groups, window, &processes);
         let counts = window.counts();
@@ -257,9 +264,11 @@ impl Load {
             let mut explained = old;
             let mut all = 0.0;
             for (keys, group) in &mut groups {
-                let at = |count: &Count| active_at(window, count, &|thread| {
-                    threads.contains_key(&thread.identity()) && keys.contains(&processes.key(thread))
-                });
+                let at = |count: &Count| {
+                    active_at(window, count, &|thread| {
+                        threads.contains_key(&thread.identity()) && keys.contains(&processes.key(thread))
+                    })
+                };
                 let mut load = 0;
                 for count in &counts {
                     let threads = at(count);
@@ -338,15 +347,28 @@ impl Load {
                 count = tenth(self.count())
             )),
         }
-        if self.groups.iter().any(|group| group.waiting > 0.0 && group.channels.iter().all(|(channel, _)| channel.is_none())) {
+        if self
+            .groups
+            .iter()
+            .any(|group| group.waiting > 0.0 && group.channels.iter().all(|(channel, _)| channel.is_none()))
+        {
             all.push(tr!("what some wait for cannot be told: /proc/PID/wchan does not say it, or only to root"));
         }
         for group in self.groups.iter().filter(|group| group.is_usual) {
             let (name, count) = (group.name.as_str(), group.threads);
-            all.push(tr!("{count} {count?thread|threads} {name} of the kernel always wait so: they count, and nothing is wrong", count, name));
+            all.push(tr!(
+                "{count} {count?thread|threads} {name} of the kernel always wait so: they count, and nothing is wrong",
+                count,
+                name
+            ));
         }
         for Weightless { threads, name, why } in &self.weightless {
-            all.push(tr!("{threads} {threads?thread|threads} in state D, {name} among them, are no load: {why}", threads, name = name.as_str(), why = why.clone()));
+            all.push(tr!(
+                "{threads} {threads?thread|threads} in state D, {name} among them, are no load: {why}",
+                threads,
+                name = name.as_str(),
+                why = why.clone()
+            ));
         }
         if let (Some(made), Some(maker)) = (self.made.filter(|made| *made >= STORM), &self.maker) {
             all.push(tr!(
@@ -361,7 +383,10 @@ impl Load {
             all.push(tr!("{count} threads were not looked at: there are too many", count = self.left_out));
         }
         if let Some(seconds) = self.clock_was_set {
-            all.push(tr!("the clock was set by {seconds} s meanwhile; what is told here is measured by another", seconds = tenth(seconds)));
+            all.push(tr!(
+                "the clock was set by {seconds} s meanwhile; what is told here is measured by another",
+                seconds = tenth(seconds)
+            ));
         }
         all
     }
@@ -472,7 +497,9 @@ type Parts<'a, 'w> = Vec<(Vec<Key>, Vec<&'a Seen<'w>>)>;
 
 /// Programs that have one process under each of several parents (compilers, what a shell starts) are one.
 fn merged<'a, 'w>(parts: BTreeMap<Key, Vec<&'a Seen<'w>>>) -> Parts<'a, 'w> {
-    let is_single = |threads: &[&Seen<'_>]| threads.iter().all(|thread| Some(thread.last.pid) == threads.first().map(|first| first.last.pid));
+    let is_single = |threads: &[&Seen<'_>]| {
+        threads.iter().all(|thread| Some(thread.last.pid) == threads.first().map(|first| first.last.pid))
+    };
     let mut all: Parts<'a, 'w> = Vec::new();
     for (key, threads) in parts {
         let single = is_single(&threads);
@@ -518,7 +545,8 @@ fn group(keys: &[Key], threads: &[&Seen<'_>], looks: usize, processes: &Processe
     some.truncate(SOME);
     let parent = first.map(|key| key.parent).filter(|parent| *parent > 2 && keys.len() == 1);
     let name_of = |pid: u32| processes.0.get(&pid).map_or_else(|| "?".to_owned(), |(name, _)| name.to_string());
-    let is_child = channels.first().is_some_and(|(channel, _)| channel.as_deref().and_then(Wait::of) == Some(Wait::Child));
+    let is_child =
+        channels.first().is_some_and(|(channel, _)| channel.as_deref().and_then(Wait::of) == Some(Wait::Child));
     Group {
         name: first.map(|key| key.name.to_string()).unwrap_or_default(),
         parent: parent.map(|parent| (parent, name_of(parent))),
@@ -563,12 +591,15 @@ fn drop_idle(
     }
     let counted: Vec<f64> = window.counts().iter().map(|count| count.threads).collect();
     let most = counted.iter().copied().fold(0.0, f64::max);
-    let wanted = if counted.is_empty() { told.averages.iter().copied().max().unwrap_or(0) as f64 / 100.0 } else { most };
+    let wanted =
+        if counted.is_empty() { told.averages.iter().copied().max().unwrap_or(0) as f64 / 100.0 } else { most };
     let sum: f64 = groups.iter().map(|(_, group)| group.count()).sum();
     if sum <= wanted + 0.5 {
         return;
     }
-    for (_, group) in groups.extract_if(.., |(_, group)| group.is_kernels && group.wait().is_none() && group.running == 0.0) {
+    for (_, group) in
+        groups.extract_if(.., |(_, group)| group.is_kernels && group.wait().is_none() && group.running == 0.0)
+    {
         let why = tr!("idle: this kernel shows such threads of its own as D and does not count them");
         weightless.push(Weightless { threads: group.threads, name: group.name, why });
     }
@@ -767,7 +798,12 @@ mod tests {
 
     #[test]
     fn compilers_are_one_and_masters_are_two() {
-        let mut list = vec![thread(5, 4, "nginx", b'R'), thread(6, 4, "nginx", b'R'), thread(8, 7, "nginx", b'R'), thread(9, 7, "nginx", b'R')];
+        let mut list = vec![
+            thread(5, 4, "nginx", b'R'),
+            thread(6, 4, "nginx", b'R'),
+            thread(8, 7, "nginx", b'R'),
+            thread(9, 7, "nginx", b'R'),
+        ];
         list.extend((20..28).map(|pid| thread(pid, pid + 100, "cc1", b'R')));
         list.push(Thread { flags: KERNEL_THREAD, ..thread(50, 2, "kworker/0:1", b'R') });
         list.push(Thread { flags: KERNEL_THREAD, ..thread(51, 2, "kworker/u8:2", b'R') });
@@ -799,7 +835,10 @@ mod tests {
     fn a_number_that_was_given_away_is_another_thread() {
         let with = |began, slices| Thread { began, slices: Some(slices), ..thread(60, 1, "dd", b'D') };
         let look = |first, second| {
-            let samples = vec![sample(0.0, "3.00 1.00 1.00 1/9 9", vec![first]), sample(1.0, "3.00 1.00 1.00 1/9 9", vec![second])];
+            let samples = vec![
+                sample(0.0, "3.00 1.00 1.00 1/9 9", vec![first]),
+                sample(1.0, "3.00 1.00 1.00 1/9 9", vec![second]),
+            ];
             Load::of(&window(samples), NEW, &[]).expect("a load").groups.remove(0)
         };
         assert_eq!(look(with(1, 5), with(1, 5)).stuck, Some(1));
