@@ -14,7 +14,7 @@ const TIMES: usize = 20;
 
 /// One look at 2,000 threads against a loop that does nothing but read the `stat` of each.
 pub fn look(sickbay: &Path, runs: usize) -> Result<(), String> {
-    let sleep = || std::thread::Builder::new().stack_size(64 << 10).spawn(|| std::thread::park());
+    let sleep = || std::thread::Builder::new().stack_size(64 << 10).spawn(std::thread::park);
     let sleepers = (0..THREADS).map_while(|_| sleep().ok()).count();
     println!("{sleepers} threads more");
     let own = std::env::current_exe().map_err(|error| error.to_string())?;

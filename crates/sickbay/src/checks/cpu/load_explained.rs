@@ -115,12 +115,10 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     finding.detail("load", load.details());
     match (kind, load.busy) {
         (Kind::Waiting, Some(busy)) => finding.why(tr!(
-            "such a thread is load and needs no CPU: the CPUs are {percent} % busy, more of them would not help",
+            "a thread that waits so is load and needs no CPU; the CPUs are {percent} % busy",
             percent = (busy * 100.0 / cpus as f64).round().clamp(0.0, 100.0) as u64
         )),
-        (Kind::Waiting, None) => {
-            finding.why(tr!("such a thread is load and needs no CPU: more of them would not help"))
-        }
+        (Kind::Waiting, None) => finding.why(tr!("a thread that waits so is load and needs no CPU")),
         (Kind::Running, _) => finding.why(tr!("each of them gets its turn later: everything here is slower")),
     };
     for (index, group) in load.groups.iter().filter(|group| *group != culprit).enumerate() {
