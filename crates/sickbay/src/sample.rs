@@ -154,6 +154,20 @@ pub struct Sample {
     pub threads: Option<Threads>,
 }
 
+impl Sample {
+    /// Ticks in which a processor did something, all together.
+    fn used(&self) -> Option<u64> {
+        let times = self.stat.as_ref()?.total;
+        (times.all() > 0).then(|| times.all().saturating_sub(times.unused()))
+    }
+
+    /// How many processors were busy from that sample to this one, on the average.
+    pub fn busy_since(&self, before: &Sample) -> Option<f64> {
+        let span = self.moment.steady.checked_sub(before.moment.steady).filter(|span| !span.is_zero())?;
+        Some(self.used()?.checked_sub(before.used()?)? as f64 / 100.0 / span.as_secs_f64())
+    }
+}
+
 /// Samples in their order: of a running system for a while, or of what was written down of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Window {
@@ -217,11 +231,7 @@ impl Window {
 
     /// How many processors were busy on the average.
     pub fn busy(&self) -> Option<f64> {
-        let busy = |sample: &Sample| {
-            let times = sample.stat.as_ref()?.total;
-            (times.all() > 0).then(|| times.all().saturating_sub(times.unused()))
-        };
-        Some(self.rate(busy)? / 100.0)
+        Some(self.rate(Sample::used)? / 100.0)
     }
 
     /// Processes and threads that are made, a second.

@@ -9,7 +9,7 @@ use crate::facts::cpu::beat::{self, Point};
 use crate::facts::system::kernel::{Kernel, running};
 use crate::model::finding::{Findings, Severity};
 use crate::model::outcome::{Skip, Verdict};
-use crate::sample::Window;
+use crate::sample::{Sample, Window};
 use crate::{check, tr};
 
 check! {
@@ -68,14 +68,13 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
 
 fn points(window: &Window) -> Vec<Point> {
     let pairs = window.samples.iter().zip(window.samples.iter().skip(1));
-    let point = |(before, after): (&crate::sample::Sample, &crate::sample::Sample)| {
-        let of_both = Window { samples: vec![before.clone(), after.clone()], place: window.place.clone() };
+    let point = |(before, after): (&Sample, &Sample)| {
         let active = after.threads.as_ref()?.list.iter().filter(|thread| thread.is_active()).count();
         Some(Point {
             time: after.moment.steady.as_secs_f64(),
             load: after.load?.averages[0] as f64 / 100.0,
             active: active as f64,
-            busy: of_both.busy()?,
+            busy: after.busy_since(before)?,
         })
     };
     pairs.filter_map(point).collect()

@@ -54,7 +54,21 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let cpus = load
         .cpus
         .ok_or_else(|| Skip::Unknown(tr!("{path} does not say how many CPUs there are", path = "/proc/stat")))?;
-    let Some((severity, kind)) = judged(&load, cpus as f64) else { return Ok(()) };
+    let Some((severity, kind)) = judged(&load, cpus as f64) else {
+        // Of what is hidden nobody can say that it is well.
+        if load.hidden > 0
+            && load.load1() >= (cpus as f64 * 2.0).max(cpus as f64 + 4.0)
+            && load.count() * 2.0 < load.load1()
+        {
+            found.could_not_tell(tr!(
+                "who makes a load of {load1}: {hidden} of {all} threads cannot be seen from here",
+                load1 = format!("{:.2}", load.load1()),
+                hidden = load.hidden,
+                all = load.told.total
+            ));
+        }
+        return Ok(());
+    };
     let amount = |group: &Group| if kind == Kind::Waiting { group.waiting } else { group.running };
     let groups = || load.groups.iter().filter(|group| !group.is_usual);
     let Some(culprit) = groups().max_by(|one, other| amount(one).total_cmp(&amount(other))) else { return Ok(()) };
@@ -121,6 +135,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         (Kind::Waiting, None) => finding.why(tr!("a thread that waits so is load and needs no CPU")),
         (Kind::Running, _) => finding.why(tr!("each of them gets its turn later: everything here is slower")),
     };
+    if let Some(cgroup) = culprit.cgroup.as_deref().filter(|cgroup| *cgroup != "/") {
+        finding.note(tr!("it runs in the cgroup {cgroup}", cgroup));
+    }
     for (index, group) in load.groups.iter().filter(|group| *group != culprit).enumerate() {
         let (who, running, waiting) = (group.who(), one(group.running), one(group.waiting));
         let share = load.share(group).round() as u64;

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
+use sickbay_formats::procfs;
 use sickbay_formats::procfs::loadavg::{self, KEPT, LoadAvg, ONE, Rounding};
 use sickbay_formats::procfs::task::FROZEN;
 use sickbay_target::Tasks;
@@ -47,6 +48,8 @@ pub struct Group {
     pub children: Option<String>,
     /// Which mounts it waits for, as far as it can be told.
     pub places: Vec<Where>,
+    /// The control group of one of its processes, where one was asked.
+    pub cgroup: Option<String>,
     /// Some of its threads, as they were seen last: those that wait first.
     pub some: Vec<Thread>,
 }
@@ -163,12 +166,17 @@ pub struct Load {
     pub maker: Option<Maker>,
     /// Threads that nobody looked at: there were too many.
     pub left_out: u64,
+    /// Threads that the kernel has and nobody here can see: those of other containers, or of other users.
+    pub hidden: u64,
     /// By how many seconds somebody set the clock meanwhile.
     pub clock_was_set: Option<f64>,
 }
 
 /// From so many new processes and threads a second on, what lives for moments may be the load.
 const STORM: f64 = 50.0;
+
+/// Of so many groups it is asked where they run and which mounts they wait for.
+const ASKED: usize = 8;
 
 /// Groups that are kept.
 const GROUPS: usize = 64;
@@ -299,6 +307,7 @@ impl Load {
             made: window.made(),
             maker: maker(window, &processes),
             left_out: window.looks().map(|look| look.left_out).max().unwrap_or(0),
+            hidden: hidden(window, told),
             clock_was_set: window.clock_was_set(),
         })
     }
@@ -382,6 +391,13 @@ impl Load {
         if self.left_out > 0 {
             all.push(tr!("{count} threads were not looked at: there are too many", count = self.left_out));
         }
+        if self.hidden > 0 {
+            all.push(tr!(
+                "{hidden} of {all} threads that the load is of cannot be seen from here: they are of other containers, or of other users",
+                hidden = self.hidden,
+                all = self.told.total
+            ));
+        }
         if let Some(seconds) = self.clock_was_set {
             all.push(tr!(
                 "the clock was set by {seconds} s meanwhile; what is told here is measured by another",
@@ -400,6 +416,7 @@ impl Load {
                 "name": group.name,
                 "parent": group.parent.as_ref().map(|(pid, name)| serde_json::json!({"pid": pid, "name": name})),
                 "pids": group.pids,
+                "cgroup": group.cgroup,
                 "kernel": group.is_kernels,
                 "usual": group.is_usual,
                 "threads": group.threads,
@@ -433,6 +450,7 @@ impl Load {
             "unexplained": some(self.residue),
             "made_per_second": some(self.made),
             "left_out": self.left_out,
+            "hidden": self.hidden,
             "groups": groups.collect::<Vec<_>>(),
         })
     }
@@ -442,6 +460,13 @@ impl Load {
         let sum: f64 = self.counts.iter().map(|count| count.threads).sum();
         (!self.counts.is_empty()).then(|| sum / self.counts.len() as f64)
     }
+}
+
+/// Threads that can be seen by nobody here, of a running system: a few more than there are begin and end meanwhile.
+fn hidden(window: &Window, told: LoadAvg) -> u64 {
+    let all = window.looks().filter(|look| look.is_all).last().filter(|_| window.span().is_some());
+    let hidden = all.map_or(0, |all| told.total.saturating_sub(all.list.len() as u64));
+    if hidden * 4 > told.total && hidden > 64 { hidden } else { 0 }
 }
 
 /// More digits would only look exact.
@@ -561,6 +586,7 @@ fn group(keys: &[Key], threads: &[&Seen<'_>], looks: usize, processes: &Processe
         channels,
         is_kernels,
         places: Vec::new(),
+        cgroup: None,
         some,
         pids,
     }
@@ -671,7 +697,9 @@ impl Fact for Load {
         };
         if let Ok(mut tasks) = Tasks::open(facts.root(), &window.place) {
             let asks_call = version >= CALL_WITHOUT_LOCK;
-            for group in load.groups.iter_mut().filter(|group| !group.is_kernels && group.waiting > 0.0).take(8) {
+            for group in load.groups.iter_mut().filter(|group| !group.is_kernels).take(ASKED) {
+                let cgroup = group.pids.first().and_then(|pid| tasks.read(&format!("{pid}/cgroup")).ok());
+                group.cgroup = cgroup.and_then(|text| Some(procfs::cgroup::path(&text)?.to_string()));
                 for thread in group.some.iter().filter(|thread| thread.state == b'D') {
                     let wait = thread.waits_in.as_deref().and_then(Wait::of);
                     let place = waits::place(&mut tasks, thread, wait, asks_call);
@@ -845,6 +873,16 @@ mod tests {
         assert_eq!(look(with(1, 5), with(1, 6)).stuck, Some(0));
         let two = look(with(1, 5), with(90, 5));
         assert_eq!((two.stuck, two.threads, two.waiting), (Some(0), 2, 1.0));
+    }
+
+    #[test]
+    fn what_others_hide_is_told() {
+        let list = vec![thread(1, 0, "init", b'S'), thread(5, 1, "sh", b'R')];
+        let at = |seconds| sample(seconds, "50.00 40.00 30.00 51/900 9", list.clone());
+        let load = Load::of(&window(vec![at(0.0), at(1.0)]), NEW, &[]).expect("a load");
+        assert_eq!((load.hidden, load.count()), (898, 1.0));
+        let text: Vec<_> = load.remarks().iter().map(|text| text.render(Lang::En)).collect();
+        assert!(text.iter().any(|text| text.starts_with("898 of 900 threads")), "{text:?}");
     }
 
     #[test]
