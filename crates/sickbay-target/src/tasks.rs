@@ -110,6 +110,14 @@ impl<'r> Tasks<'r> {
         }
     }
 
+    /// The same of a file that may be longer, up to 4 MiB: `stat`, `17/mountinfo`.
+    ///
+    /// # Errors
+    /// See [`crate::Reason`].
+    pub fn read_long(&self, file: &str) -> Result<Vec<u8>, ReadError> {
+        self.root.read_up_to(self.path.join(file), 4 << 20)
+    }
+
     /// What one of the kernel's links says: `17/fd/3`. Nothing is asked of what it leads to, which may hang.
     ///
     /// # Errors
@@ -281,6 +289,7 @@ mod tests {
         tasks.scan(each).expect("/proc");
         assert_eq!(count, 5);
         assert!(tasks.read("loadavg").is_ok_and(|text| sickbay_formats::procfs::loadavg::parse(&text).is_some()));
+        assert!(tasks.read_long("stat").is_ok_and(|text| text.starts_with(b"cpu ")));
         assert!(tasks.link("self/exe").is_ok() && !tasks.descriptors(own, 64).is_empty());
         drop(stop);
     }

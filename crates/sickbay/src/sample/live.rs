@@ -65,15 +65,15 @@ pub(super) type Faults = HashMap<u32, u64>;
 /// One sample; of the threads all, or those that are active or whose children have ended meanwhile.
 pub(super) fn sample(tasks: &mut Tasks<'_>, moment: Moment, all: bool, faults: &mut Faults) -> Sample {
     let counters = counters(tasks, moment);
-    let disks = tasks.read("diskstats").ok().map(|text| diskstats::parse(&text));
+    let disks = tasks.read_long("diskstats").ok().map(|text| diskstats::parse(&text));
     let mut threads = threads(tasks, all, faults, MOST as u64);
     if let (Some(threads), Some(load)) = (threads.as_mut().filter(|threads| threads.left_out > 0), counters.load) {
-        threads.left_out = load.total.saturating_sub(MOST as u64).max(1);
+        threads.left_out = load.total.saturating_sub(threads.left_out).max(1);
     }
     Sample { threads, disks, ..counters }
 }
 
-/// The threads, at most `most` of them; where there are more, `left_out` is 1.
+/// The threads, at most `most` of them. Where there are more, `left_out` is yet how many were seen.
 fn threads(tasks: &mut Tasks<'_>, all: bool, faults: &mut Faults, most: u64) -> Option<Threads> {
     let began = Instant::now();
     let mut list: Vec<Thread> = Vec::new();
@@ -104,12 +104,13 @@ fn threads(tasks: &mut Tasks<'_>, all: bool, faults: &mut Faults, most: u64) -> 
         thread.waits_in = wait.filter(|wait| !matches!(wait.as_str(), "" | "0")).map(String::into_boxed_str);
         thread.slices = read("schedstat").and_then(|text| schedstat::parse(&text)).map(|stat| stat.slices);
     }
-    Some(Threads { list, is_all: all && !is_cut, left_out: u64::from(is_cut) })
+    Some(Threads { list, is_all: all && !is_cut, left_out: if is_cut { seen } else { 0 } })
 }
 
 fn counters(tasks: &mut Tasks<'_>, moment: Moment) -> Sample {
+    let stat = tasks.read_long("stat").ok().map(|text| stat::parse(&text));
+    let stat = stat.filter(|stat| *stat != stat::Stat::default());
     let mut read = |file: &str| tasks.read(file).ok();
-    let stat = read("stat").map(|text| stat::parse(&text)).filter(|stat| *stat != stat::Stat::default());
     let mut pressure = |what: &str| pressure::parse(&read(&format!("pressure/{what}"))?);
     Sample {
         moment,
@@ -167,7 +168,7 @@ mod tests {
         let root = Root::host().expect("the root");
         let mut tasks = Tasks::open(&root, "/proc").expect("/proc");
         let few = threads(&mut tasks, true, &mut Faults::new(), 3).expect("/proc");
-        assert_eq!((few.list.len(), few.is_all, few.left_out), (3, false, 1));
+        assert_eq!((few.list.len(), few.is_all, few.left_out), (3, false, 3));
         let all = threads(&mut tasks, true, &mut Faults::new(), MOST as u64).expect("/proc");
         assert!(all.is_all && all.left_out == 0 && all.list.len() > 3);
     }

@@ -167,7 +167,7 @@ pub fn place(tasks: &mut Tasks<'_>, thread: &Thread, wait: Option<Wait>, asks_ca
         return None;
     }
     let mounts = [format!("{pid}/mountinfo"), "self/mountinfo".to_owned()];
-    let mounts = mounts.iter().find_map(|file| tasks.read(file).ok()).map(|text| mountinfo::parse(&text))?;
+    let mounts = mounts.iter().find_map(|file| tasks.read_long(file).ok()).map(|text| mountinfo::parse(&text))?;
     if asks_call && let Some(file) = file_of_call(tasks, pid, id) {
         return on(&mounts, &file).map(|mount| told(mount, Some(file.clone())));
     }
