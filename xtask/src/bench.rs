@@ -5,6 +5,7 @@
 mod cost;
 mod disk;
 mod memory;
+mod threads;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -34,6 +35,9 @@ pub struct Bench {
     /// For the bench itself: reads the smaps_rollup of every process
     #[arg(long, hide = true)]
     rollups: bool,
+    /// For the bench itself: reads the stat of every thread
+    #[arg(long, hide = true)]
+    stats: bool,
 }
 
 /// What can be measured.
@@ -51,6 +55,8 @@ enum Part {
     Log,
     /// The memory ledger, with 600 more processes
     Ledger,
+    /// Every thread of it, with 2,000 more
+    Threads,
 }
 
 impl Bench {
@@ -62,9 +68,12 @@ impl Bench {
         if self.rollups {
             return memory::rollups();
         }
+        if self.stats {
+            return threads::stats();
+        }
         let sickbay = self.sickbay.clone().map_or_else(crate::lab::build, Ok)?;
         println!("{} runs each, medians; wall and CPU in ms\n", self.runs);
-        for part in [Part::Disk, Part::Initramfs, Part::Host, Part::Packages, Part::Log, Part::Ledger] {
+        for part in [Part::Disk, Part::Initramfs, Part::Host, Part::Packages, Part::Log, Part::Ledger, Part::Threads] {
             if self.only.is_some_and(|only| only != part) {
                 continue;
             }
@@ -78,6 +87,7 @@ impl Bench {
                 Part::Packages => self.packages(&sickbay)?,
                 Part::Log => memory::log(&sickbay, self.runs)?,
                 Part::Ledger => memory::ledger(&sickbay, self.runs)?,
+                Part::Threads => threads::look(&sickbay, self.runs)?,
             }
         }
         Ok(())

@@ -1,11 +1,18 @@
 //! Files of `/proc`, `/sys` and cgroups that a running kernel writes: proc(5), and the kernel's
 //! Documentation/filesystems/proc.rst.
 
+pub mod cgroup;
+pub mod diskstats;
 pub mod fields;
 pub mod limits;
+pub mod loadavg;
 pub mod mountinfo;
+pub mod pressure;
+pub mod schedstat;
 pub mod slabinfo;
 pub mod sockstat;
+pub mod stat;
+pub mod task;
 pub mod zoneinfo;
 
 use bstr::ByteSlice;
@@ -19,6 +26,24 @@ fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// `/proc/PID/statm`, zram's `mm_stat`. A word that is no number ends the list.
 pub fn numbers(text: &[u8]) -> Vec<u64> {
     words(text).map_while(|word| word.to_str().ok()?.parse().ok()).collect()
+}
+
+/// A whole number and nothing else. Without a detour by way of text: it is asked for some fifty times a thread.
+fn digits(word: &[u8]) -> Option<u64> {
+    if word.is_empty() {
+        return None;
+    }
+    word.iter().try_fold(0_u64, |number, byte| {
+        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    })
+}
+
+/// `12.34` as hundredths, which is what the kernel prints: 1234.
+fn hundredths(word: &[u8]) -> Option<u64> {
+    let (whole, part) = word.split_at_checked(word.iter().position(|byte| *byte == b'.')?)?;
+    let part = part.get(1..).filter(|part| part.len() == 2)?;
+    digits(whole)?.checked_mul(100)?.checked_add(digits(part)?)
 }
 
 /// The one number of a file: a kernel parameter, `memory.max`. `None` for `max` and whatever else is no number.

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::LazyLock;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use clap::{FromArgMatches, Parser, Subcommand, ValueEnum};
 use sickbay_target::{Access, Kind, Options, Target};
@@ -305,6 +306,23 @@ fn alone(mut target: Arc<Target>) -> Option<Target> {
     None
 }
 
+/// A time as people write it: `10s`, `2m`, `1h`, `1.5`; seconds without a letter, a day at most.
+fn duration(text: &str) -> Result<Duration, Failure> {
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let factor = match unit {
+        "" | "s" => Some(1.0),
+        "m" | "min" => Some(60.0),
+        "h" => Some(3600.0),
+        _ => None,
+    };
+    let seconds = number.parse::<f64>().ok().zip(factor).map(|(number, factor)| number * factor);
+    let known = seconds.filter(|seconds| (0.0..=86_400.0).contains(seconds));
+    known
+        .map(Duration::from_secs_f64)
+        .ok_or_else(|| Failure(tr!("{text} is not a time: 10s, 2m, 1h, a day at most", text)))
+}
+
 /// A message of a login shell, "-bash: fork: ...", without the hyphen that would make options of it.
 fn pasted(argument: OsString) -> OsString {
     match argument.to_str().and_then(|text| text.strip_prefix('-')) {
@@ -517,7 +535,19 @@ impl TargetArgs {
 
 #[cfg(test)]
 mod tests {
-    use super::escaped;
+    use super::{duration, escaped};
+
+    #[test]
+    fn times_as_people_write_them() {
+        let seconds = |text: &str| duration(text).ok().map(|time| time.as_secs_f64());
+        assert_eq!(
+            (seconds("10s"), seconds("2m"), seconds("1.5"), seconds("0")),
+            (Some(10.0), Some(120.0), Some(1.5), Some(0.0))
+        );
+        for wrong in ["", "s", "-1", "10x", "1e9", "25h", "NaN", "1..2", "é"] {
+            assert_eq!(seconds(wrong), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn json_holds_nothing_that_a_terminal_obeys() {

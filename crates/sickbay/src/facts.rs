@@ -1,11 +1,13 @@
 //! What is known of the target: parsed, never lossy, gathered once and only when a check asks.
 
 pub mod boot;
+pub mod cpu;
 pub mod login;
 pub mod logs;
 pub mod memory;
 pub mod packages;
 pub mod system;
+pub mod time;
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
@@ -39,6 +41,7 @@ pub struct Facts {
     deadline: Duration,
     all_digests: bool,
     mirror: Option<Arc<Mirror>>,
+    window: Option<Duration>,
     cells: Mutex<HashMap<TypeId, Arc<Cell>>>,
     files: Mutex<HashMap<PathBuf, Option<Arc<SourceFile>>>>,
     /// Which thread waits for which, and for what: a fact that needs itself, by whatever way, would wait for ever.
@@ -81,6 +84,7 @@ impl Facts {
             deadline,
             all_digests: false,
             mirror: None,
+            window: None,
             cells: Mutex::default(),
             files: Mutex::default(),
             waits: Mutex::default(),
@@ -96,6 +100,17 @@ impl Facts {
     /// The same facts, for a user who lets packages be fetched.
     pub fn with_mirror(self, mirror: Option<Arc<Mirror>>) -> Facts {
         Facts { mirror, ..self }
+    }
+
+    /// The same facts, for a user who wants a running system watched for so long.
+    pub fn with_window(self, length: Option<Duration>) -> Facts {
+        let deadline = self.deadline.saturating_add(length.unwrap_or_default());
+        Facts { window: length, deadline, ..self }
+    }
+
+    /// For how long the user wants a running system watched, if that was said.
+    pub fn window(&self) -> Option<Duration> {
+        self.window
     }
 
     /// Fetches packages, where the user lets it.

@@ -17,4 +17,5 @@ pub mod model;
 pub mod repair;
 #[allow(clippy::print_stdout, clippy::print_stderr, reason = "so does a report")]
 pub mod report;
+pub mod sample;
 pub mod spelling;

@@ -5,6 +5,7 @@ pub mod comparison;
 pub mod documents;
 pub mod json_v1;
 pub mod ledger;
+pub mod load;
 pub mod symptom;
 pub mod text;
 

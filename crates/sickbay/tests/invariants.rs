@@ -61,10 +61,11 @@ fn a_check_is_one_file_that_declares_one_check() {
 /// alone. What is not listed lies below everything (`spelling`) or on top (`lib`, `main`).
 const ROOMS: &[(&str, &[&str])] = &[
     ("model", &[]),
-    ("facts", &["model"]),
+    ("sample", &["model"]),
+    ("facts", &["model", "sample"]),
     ("mend", &["model", "facts"]),
     ("check", &["model", "facts"]),
-    ("checks", &["model", "facts", "mend", "check"]),
+    ("checks", &["model", "sample", "facts", "mend", "check"]),
     ("repair", &["model", "facts", "mend"]),
     ("engine", &["model", "facts", "mend", "check", "repair"]),
     ("ask", &["model", "facts", "check", "checks", "engine"]),

@@ -44,6 +44,9 @@ pub(super) struct Check {
     /// damaged; reads all of them
     #[arg(long, help_heading = LOOK)]
     fsck: bool,
+    /// Watch the running system for so long: 10s, 2m, 1h; a second when left out, and only where something is to be seen
+    #[arg(long = "for", value_name = "TIME", help_heading = LOOK)]
+    time: Option<String>,
 }
 
 impl Check {
@@ -125,7 +128,9 @@ impl Check {
         // Only with a donor that was named: it is meant to be compared with.
         let other = donor.clone().filter(|_| self.aid.donor.is_some() && self.only.is_empty());
         let mirror = mirror(self.fetch, self.insecure)?;
-        let facts = || Facts::new(Arc::clone(&target), donor.clone()).with_all_digests(self.digests);
+        let window = self.time.as_deref().map(super::duration).transpose()?;
+        let facts =
+            || Facts::new(Arc::clone(&target), donor.clone()).with_all_digests(self.digests).with_window(window);
         let (facts, diagnosis) = look(|| facts().with_mirror(mirror.clone()), &chosen);
         let comparison = other.map(|donor| Comparison::of(&facts, &Facts::new(donor, None)));
         Ok((facts, checks::with_skipped(diagnosis, skipped), comparison))

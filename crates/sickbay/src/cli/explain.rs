@@ -2,6 +2,7 @@
 
 mod alloc;
 mod finding;
+mod load;
 mod memory;
 mod symptom;
 
@@ -15,20 +16,21 @@ use crate::facts::Facts;
 use crate::report::documents::{ExplainedCheckV1, ListedCheckV1};
 use crate::{checks, tr};
 
-/// Explain a check, a finding, an error message, or where memory goes
+/// Explain a check, a finding, an error message, where memory goes, or what makes up the load
 ///
 /// A check's id: what it means, why it matters, how to repair it by hand.
 ///
 /// A check's id or a finding's number (F1), and the TARGET it was found in: everything that is known about it, such as
 /// the full table of an OOM report.
 ///
-/// `memory`: where this machine's memory goes. `alloc SIZE`: whether a program can get that much.
+/// `memory`: where this machine's memory goes. `alloc SIZE`: whether a program can get that much. `load`: what makes up the load
+/// average, watched for 5 s or as long as `--for` says.
 ///
 /// The text of an error message: possible causes, and the evidence on this machine for and against each.
 #[derive(Debug, clap::Args)]
 pub(super) struct Explain {
-    /// A check's id, alone or with a TARGET; a finding's number and its TARGET; `memory`, `alloc SIZE`, or the text of
-    /// an error message
+    /// A check's id, alone or with a TARGET; a finding's number and its TARGET; `memory`, `alloc SIZE`, `load`, or the text
+    /// of an error message
     #[arg(required = true)]
     what: Vec<String>,
     /// `alloc`: requested by this process
@@ -40,6 +42,9 @@ pub(super) struct Explain {
     /// `memory`: also the exact share of every process (PSS); takes longer
     #[arg(long)]
     pss: bool,
+    /// `load`: watch for so long: 10s, 2m, 1h
+    #[arg(long = "for", value_name = "TIME")]
+    time: Option<String>,
 }
 
 impl Explain {
@@ -47,6 +52,8 @@ impl Explain {
         let words: Vec<&str> = self.what.iter().map(String::as_str).collect();
         match words.as_slice() {
             ["memory"] => memory::explain(context, self.pss || context.style.verbose),
+            ["load"] => load::explain(context, None, self.time.as_deref()),
+            ["load", target] if target.contains('/') => load::explain(context, Some(target), self.time.as_deref()),
             ["alloc"] => Err(Failure(tr!("give a size: sickbay explain alloc 4G"))),
             ["alloc", size] => alloc::explain(context, size, self.pid, self.user.as_deref()),
             [number] if finding::number(number).is_some() => finding::numbered(context, number, None),
@@ -111,12 +118,20 @@ const DEADLINE: std::time::Duration = std::time::Duration::from_secs(20);
 
 /// Runs `work` beside this thread and gives up waiting for it after the deadline.
 fn within<T: Send + 'static>(work: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Result<T, Failure> {
+    within_time(DEADLINE, work)
+}
+
+/// The same with another deadline.
+fn within_time<T: Send + 'static>(
+    deadline: std::time::Duration,
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
     let (sender, receiver) = std::sync::mpsc::channel();
     let beside = move || drop(sender.send(work()));
     std::thread::Builder::new()
         .spawn(beside)
         .map_err(|error| Failure(tr!("cannot start a thread: {error}", error = error.to_string())))?;
     receiver
-        .recv_timeout(DEADLINE)
-        .map_err(|_| Failure(tr!("it took longer than {seconds} s", seconds = DEADLINE.as_secs())))?
+        .recv_timeout(deadline)
+        .map_err(|_| Failure(tr!("it took longer than {seconds} s", seconds = deadline.as_secs())))?
 }

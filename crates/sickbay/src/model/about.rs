@@ -17,6 +17,8 @@ pub enum Area {
     Logs,
     /// Where the memory of a running system is, and who is refused it.
     Memory,
+    /// Who wants the processors of a running system, and who waits for what is none.
+    Cpu,
 }
 
 impl Area {
@@ -28,6 +30,7 @@ impl Area {
             Area::Login => "login",
             Area::Logs => "logs",
             Area::Memory => "memory",
+            Area::Cpu => "cpu",
         }
     }
 }
@@ -74,7 +77,7 @@ impl About {
         match self.area {
             _ if self.looks_at_disks_alone => Need::Disks,
             Area::Logs => Need::Logs,
-            Area::Memory => Need::Running,
+            Area::Memory | Area::Cpu => Need::Running,
             Area::Boot | Area::Files | Area::Login => Need::Files,
         }
     }

@@ -43,6 +43,7 @@
 //! | `--- log` | the body is a log, and that log is the target, called LOG in the findings; nothing is repaired |
 //! | `--- donor` | the tree of `tree` alone, as it is healthy, is the donor |
 //! | `--- running` | the target is taken for a running system; its `/proc` and `/sys` are files of the story |
+//! | `--- at 10:36:02` | so `/proc` was at that time of the day; what follows is what has changed since |
 //! | `--- file …/modules.dep`, `--- append …/modules.dep` | the modules that it names are there too, without content |
 //! | `--- risky` | risky repairs are accepted |
 //! | `--- takes back` | some repair is expected not to hold |
@@ -294,6 +295,9 @@ fn perform(root: &Path, directive: &Directive) -> Result<(), String> {
         let enter = if *verb == "dpkg" { packages::dpkg } else { packages::rpm };
         return enter(root, name, version, &directive.body).map_err(|error| error.to_string());
     }
+    if let ["at", time] = words.as_slice() {
+        return copied(&root.join("proc"), &root.join(format!("proc@{time}"))).map_err(|error| error.to_string());
+    }
     // A link to /lib in a tree must not lead to the /lib of the machine that runs the tests.
     let follow = matches!(
         *verb,
@@ -450,6 +454,21 @@ fn perform(root: &Path, directive: &Directive) -> Result<(), String> {
     }
     if matches!(*verb, "file" | "append") && path.ends_with("modules.dep") {
         modules(&path, body).map_err(io)?;
+    }
+    Ok(())
+}
+
+/// Copies a directory with its files and links.
+fn copied(from: &Path, to: &Path) -> std::io::Result<()> {
+    fs::create_dir(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        match entry.file_type()? {
+            kind if kind.is_dir() => copied(&from, &to)?,
+            kind if kind.is_symlink() => symlink(fs::read_link(&from)?, &to)?,
+            _ => drop(fs::copy(&from, &to)?),
+        }
     }
     Ok(())
 }

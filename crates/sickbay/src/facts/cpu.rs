@@ -1,0 +1,5 @@
+//! Who makes the load of a running system.
+
+pub mod beat;
+pub mod load;
+pub mod waits;

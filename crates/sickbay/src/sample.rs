@@ -1,0 +1,351 @@
+//! Time: what a running system counts, read twice or more, and what follows from the difference.
+//!
+//! A [`Sample`] holds counters as they were read, a [`Window`] samples in their order. Nothing is ever subtracted but here, so
+//! that a counter that went back, a clock that did, or a number that another process has by now is known for what it is:
+//! unknown, and never a rate.
+
+mod live;
+mod written;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use sickbay_formats::procfs::diskstats::Disk;
+use sickbay_formats::procfs::loadavg::{LoadAvg, counted};
+use sickbay_formats::procfs::pressure::Pressure;
+use sickbay_formats::procfs::stat::Stat;
+use sickbay_formats::procfs::task::{KERNEL_THREAD, Task};
+use sickbay_target::Moment;
+
+pub use live::{glance, watch};
+pub use written::read;
+
+/// So many threads are looked at in a sample; what there is beyond is counted, and said.
+pub const MOST: usize = 1 << 16;
+
+/// Of so many threads in uninterruptible sleep it is asked what they wait in.
+pub const ASKED: usize = 256;
+
+/// The name of a thread: what the kernel keeps of it.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Name([u8; 16]);
+
+impl Name {
+    /// The first 16 bytes.
+    pub fn of(name: &[u8]) -> Name {
+        let mut kept = [0; 16];
+        kept.iter_mut().zip(name).for_each(|(kept, byte)| *kept = *byte);
+        Name(kept)
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let end = self.0.iter().position(|byte| *byte == 0).unwrap_or(self.0.len());
+        f.write_str(&String::from_utf8_lossy(self.0.get(..end).unwrap_or_default()))
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+/// By what a thread is the same in another sample: its number and when it began.
+pub type Identity = (u32, u64);
+
+/// By how much something of each thread grew.
+pub type Growths = HashMap<Identity, u64>;
+
+/// A thread at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Thread {
+    /// The number of its process.
+    pub pid: u32,
+    /// Its own.
+    pub id: u32,
+    /// The process that made its process.
+    pub parent: u32,
+    /// Its name.
+    pub name: Name,
+    /// As proc(5) has it: `R`, `S`, `D`, `I` …
+    pub state: u8,
+    /// PF_* of the kernel.
+    pub flags: u64,
+    /// The time that it had of the processors, in ticks of a hundredth of a second. Of a process with one thread, that of
+    /// threads that ended too.
+    pub ticks: u64,
+    /// Page faults of the children that ended: who starts many short programs is known by them.
+    pub faults_of_children: u64,
+    /// When it began, in ticks since the machine did.
+    pub began: u64,
+    /// What it sleeps in, of those that cannot be interrupted: `/proc/PID/wchan`.
+    pub waits_in: Option<Box<str>>,
+    /// How often it was given a processor, of the same: one that was given none in between has not moved.
+    pub slices: Option<u64>,
+}
+
+impl Thread {
+    /// From the line that tells of it.
+    pub fn of(pid: u32, task: &Task<'_>) -> Thread {
+        Thread {
+            pid,
+            id: task.id,
+            parent: task.parent,
+            name: Name::of(task.name),
+            state: task.state,
+            flags: task.flags,
+            ticks: task.user.saturating_add(task.system),
+            faults_of_children: task.faults_of_children,
+            began: task.began,
+            waits_in: None,
+            slices: None,
+        }
+    }
+
+    /// Whether it runs, could, or sleeps so that it cannot be interrupted.
+    pub fn is_active(&self) -> bool {
+        matches!(self.state, b'R' | b'D')
+    }
+
+    /// Whether it is one of the kernel's own.
+    pub fn is_kernels(&self) -> bool {
+        self.flags & KERNEL_THREAD != 0
+    }
+
+    /// By what it is the same thread in another sample: a number alone is given to others in time.
+    pub fn identity(&self) -> Identity {
+        (self.id, self.began)
+    }
+}
+
+/// The threads at one moment, those of this process left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Threads {
+    /// All of them; or those that are active, and processes whose children have ended since the look before.
+    pub list: Vec<Thread>,
+    /// Whether all are in the list.
+    pub is_all: bool,
+    /// How many nobody looked at, for there were too many.
+    pub left_out: u64,
+}
+
+/// Counters as they were read; `None` where this kernel has them not, or this user may not see them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// When.
+    pub moment: Moment,
+    /// `/proc/loadavg`.
+    pub load: Option<LoadAvg>,
+    /// `/proc/stat`.
+    pub stat: Option<Stat>,
+    /// `/proc/pressure/cpu`.
+    pub cpu_pressure: Option<Pressure>,
+    /// `/proc/pressure/io`.
+    pub io_pressure: Option<Pressure>,
+    /// `/proc/pressure/memory`.
+    pub memory_pressure: Option<Pressure>,
+    /// `/proc/diskstats`.
+    pub disks: Option<Vec<Disk>>,
+    /// The threads, where they were looked at.
+    pub threads: Option<Threads>,
+}
+
+impl Sample {
+    /// Ticks in which a processor did something, all together.
+    fn used(&self) -> Option<u64> {
+        let times = self.stat.as_ref()?.total;
+        (times.all() > 0).then(|| times.all().saturating_sub(times.unused()))
+    }
+
+    /// How many processors were busy from that sample to this one, on the average.
+    pub fn busy_since(&self, before: &Sample) -> Option<f64> {
+        let span = self.moment.steady.checked_sub(before.moment.steady).filter(|span| !span.is_zero())?;
+        Some(self.used()?.checked_sub(before.used()?)? as f64 / 100.0 / span.as_secs_f64())
+    }
+}
+
+/// Samples in their order: of a running system for a while, or of what was written down of one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// At least one. With one alone there are states, and no rates.
+    pub samples: Vec<Sample>,
+    /// Where the files of the last moment are: `/proc`.
+    pub place: PathBuf,
+}
+
+/// One count of the kernel's, seen by a change of the average of one minute.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Count {
+    /// Which sample is the first after it.
+    pub before: usize,
+    /// How many threads it was of, to an eighth; see [`counted`].
+    pub threads: f64,
+}
+
+impl Window {
+    /// The last sample.
+    pub fn last(&self) -> Option<&Sample> {
+        self.samples.last()
+    }
+
+    /// How long it is; `None` with one sample, and where the clock stood still or went back in it.
+    pub fn span(&self) -> Option<Duration> {
+        let steady = || self.samples.iter().map(|sample| sample.moment.steady);
+        let goes_on = steady().zip(steady().skip(1)).all(|(before, after)| before <= after);
+        let span = steady().next_back()?.checked_sub(steady().next()?)?;
+        (goes_on && !span.is_zero()).then_some(span)
+    }
+
+    /// By how many seconds somebody set the clock of the day in it, forwards or back; `None` below one second.
+    pub fn clock_was_set(&self) -> Option<f64> {
+        let (first, last) = (self.samples.first()?.moment, self.last()?.moment);
+        let seconds = |time: Duration| time.as_secs_f64();
+        let by = (seconds(last.wall) - seconds(first.wall)) - (seconds(last.steady) - seconds(first.steady));
+        (by.abs() >= 1.0).then_some(by)
+    }
+
+    /// By how much a counter grew. `None` with one sample, where a sample lacks it, and where it went back or wrapped: what it
+    /// was in between nobody knows.
+    pub fn growth(&self, of: impl Fn(&Sample) -> Option<u64>) -> Option<u64> {
+        let mut values = self.samples.iter().map(of);
+        let first = values.next()??;
+        let mut last = None;
+        for value in values {
+            let value = value?;
+            if value < last.unwrap_or(first) {
+                return None;
+            }
+            last = Some(value);
+        }
+        last?.checked_sub(first)
+    }
+
+    /// The same a second.
+    pub fn rate(&self, of: impl Fn(&Sample) -> Option<u64>) -> Option<f64> {
+        Some(self.growth(of)? as f64 / self.span()?.as_secs_f64())
+    }
+
+    /// How many processors were busy on the average.
+    pub fn busy(&self) -> Option<f64> {
+        Some(self.rate(Sample::used)? / 100.0)
+    }
+
+    /// Processes and threads that are made, a second.
+    pub fn made(&self) -> Option<f64> {
+        let by_stat = self.rate(|sample| sample.stat.as_ref()?.made);
+        // Numbers begin anew at pid_max, which looks as if they went back.
+        by_stat.or_else(|| self.rate(|sample| Some(sample.load?.last_pid)))
+    }
+
+    /// The counts that the kernel made in it, as far as an average shows them: a count that leaves it as it was does not.
+    pub fn counts(&self) -> Vec<Count> {
+        let pairs = self.samples.iter().zip(self.samples.iter().skip(1)).enumerate();
+        pairs
+            .filter_map(|(index, (before, after))| {
+                let (before, after) = (before.load?.averages, after.load?.averages);
+                let threads = counted(before[0], after[0]);
+                (before != after).then_some(Count { before: index + 1, threads })
+            })
+            .collect()
+    }
+
+    /// The samples in which the threads were looked at.
+    pub fn looks(&self) -> impl Iterator<Item = &Threads> {
+        self.samples.iter().filter_map(|sample| sample.threads.as_ref())
+    }
+
+    /// The time that each thread had of the processors between the first look at all of them and the last, in ticks, with
+    /// what `grew` tells; those that were not there at both are left out, and those whose numbers went back.
+    pub fn growths(&self, of: impl Fn(&Thread) -> u64) -> Option<(Growths, Duration)> {
+        let whole = || self.samples.iter().filter(|sample| sample.threads.as_ref().is_some_and(|all| all.is_all));
+        let (first, last) = (whole().next()?, whole().next_back()?);
+        self.span()?;
+        let span = last.moment.steady.checked_sub(first.moment.steady).filter(|span| !span.is_zero())?;
+        let before: HashMap<_, _> =
+            first.threads.iter().flat_map(|all| &all.list).map(|thread| (thread.identity(), of(thread))).collect();
+        let grown = last.threads.iter().flat_map(|all| &all.list).filter_map(|thread| {
+            let growth = of(thread).checked_sub(*before.get(&thread.identity())?)?;
+            Some((thread.identity(), growth))
+        });
+        Some((grown.collect(), span))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: u64, made: u64) -> Sample {
+        let stat = Stat { made: Some(made), ..Stat::default() };
+        let moment = Moment { steady: Duration::from_secs(second), wall: Duration::from_secs(1_700_000_000 + second) };
+        Sample {
+            moment,
+            load: None,
+            stat: Some(stat),
+            cpu_pressure: None,
+            io_pressure: None,
+            memory_pressure: None,
+            disks: None,
+            threads: None,
+        }
+    }
+
+    fn window(samples: Vec<Sample>) -> Window {
+        Window { samples, place: "/proc".into() }
+    }
+
+    fn thread(id: u32, began: u64, ticks: u64) -> Thread {
+        Thread { pid: id, id, began, ticks, state: b'R', ..Thread::default() }
+    }
+
+    #[test]
+    fn a_rate_is_known_or_it_is_not() {
+        assert_eq!(window(vec![at(1, 100), at(2, 150), at(5, 300)]).made(), Some(50.0));
+        // One sample, a counter that went back and came again, a clock that stood or went back.
+        let unknown = [
+            vec![at(1, 100)],
+            vec![at(1, 100), at(2, 50)],
+            vec![at(1, 100), at(2, 50), at(3, 300)],
+            vec![at(1, 100), at(1, 200)],
+            vec![at(3, 100), at(1, 200)],
+            vec![at(1, 100), at(9, 150), at(5, 300)],
+        ];
+        for samples in unknown {
+            assert_eq!(window(samples.clone()).made(), None, "{samples:?}");
+        }
+        let mut lacking = vec![at(1, 100), at(2, 150), at(3, 200)];
+        lacking[1].stat = None;
+        assert_eq!(window(lacking).made(), None);
+    }
+
+    #[test]
+    fn somebody_sets_the_clock() {
+        let mut samples = vec![at(1, 100), at(3, 200)];
+        assert_eq!(window(samples.clone()).clock_was_set(), None);
+        samples[1].moment.wall -= Duration::from_secs(3600);
+        let window = window(samples);
+        // Rates do not know of it.
+        assert_eq!((window.clock_was_set(), window.made()), (Some(-3600.0), Some(50.0)));
+    }
+
+    #[test]
+    fn a_number_that_another_has_by_now() {
+        let mut samples = vec![at(1, 1), at(3, 2)];
+        let threads = |list| Some(Threads { list, is_all: true, left_out: 0 });
+        samples[0].threads = threads(vec![thread(7, 10, 100), thread(8, 10, 5000), thread(9, 10, 50)]);
+        samples[1].threads = threads(vec![thread(7, 10, 180), thread(8, 290, 3), thread(9, 10, 40)]);
+        let (grown, span) = window(samples).growths(|thread| thread.ticks).expect("two looks");
+        assert_eq!((grown.len(), grown.get(&(7, 10)), span), (1, Some(&80), Duration::from_secs(2)));
+    }
+
+    #[test]
+    fn names_of_any_bytes() {
+        assert_eq!(Name::of(b"nginx").to_string(), "nginx");
+        assert_eq!(Name::of(b"kworker/u8:2-events_unbound").to_string(), "kworker/u8:2-eve");
+        assert_eq!(Name::of(b"\xff").to_string(), "\u{fffd}");
+    }
+}

@@ -1,0 +1,184 @@
+//! Samples of the running system.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use sickbay_formats::procfs::{diskstats, loadavg, pressure, schedstat, stat};
+use sickbay_target::{Moment, ReadError, Root, Tasks};
+
+use super::{ASKED, MOST, Sample, Thread, Threads, Window};
+
+/// Looks at all threads take a twentieth of the time at most.
+const SHARE: u32 = 20;
+
+/// One look takes no longer; what it did not come to is counted.
+const LOOK: Duration = Duration::from_secs(3);
+
+/// So many samples are kept.
+const SAMPLES: u32 = 512;
+
+/// Between two samples there is no more time than this in a short window, so that no count of the kernel's is missed.
+const STEP: Duration = Duration::from_secs(1);
+
+/// What can be said without looking at a thread.
+///
+/// # Errors
+/// When there is no `/proc`.
+pub fn glance(root: &Root) -> Result<Sample, ReadError> {
+    Ok(counters(&mut Tasks::open(root, "/proc")?, Moment::now()))
+}
+
+/// Watches the running system for so long. With no length it takes one sample.
+///
+/// The kernel counts every 5·HZ+1 ticks. Who looked in time with that would be in every count or in none, so no two
+/// samples are the same time apart; and this process is left out of what it sees.
+///
+/// # Errors
+/// When there is no `/proc`.
+pub fn watch(root: &Root, length: Duration) -> Result<Window, ReadError> {
+    let mut tasks = Tasks::open(root, "/proc")?;
+    let began = Instant::now();
+    let mut chance = Chance::new();
+    let mut samples = Vec::new();
+    let mut faults = Faults::new();
+    loop {
+        let left = length.saturating_sub(began.elapsed());
+        let look = Instant::now();
+        samples.push(sample(&mut tasks, Moment::now(), samples.is_empty() || left.is_zero(), &mut faults));
+        let cost = look.elapsed();
+        if left.is_zero() {
+            break;
+        }
+        let step = (length / 12).min(STEP).max(length / SAMPLES).max(cost * SHARE);
+        let left = length.saturating_sub(began.elapsed());
+        let pause = chance.about(step);
+        // A last step that would be short is not worth one of its own.
+        std::thread::sleep(if pause + step / 3 > left { left } else { pause });
+    }
+    Ok(Window { samples, place: "/proc".into() })
+}
+
+/// The page faults of the children of each process that ended, as far as they were seen.
+pub(super) type Faults = HashMap<u32, u64>;
+
+/// One sample; of the threads all, or those that are active or whose children have ended meanwhile.
+pub(super) fn sample(tasks: &mut Tasks<'_>, moment: Moment, all: bool, faults: &mut Faults) -> Sample {
+    let counters = counters(tasks, moment);
+    let disks = tasks.read_long("diskstats").ok().map(|text| diskstats::parse(&text));
+    let mut threads = threads(tasks, all, faults, MOST as u64);
+    if let (Some(threads), Some(load)) = (threads.as_mut().filter(|threads| threads.left_out > 0), counters.load) {
+        threads.left_out = load.total.saturating_sub(threads.left_out).max(1);
+    }
+    Sample { threads, disks, ..counters }
+}
+
+/// The threads, at most `most` of them. Where there are more, `left_out` is yet how many were seen.
+fn threads(tasks: &mut Tasks<'_>, all: bool, faults: &mut Faults, most: u64) -> Option<Threads> {
+    let began = Instant::now();
+    let mut list: Vec<Thread> = Vec::new();
+    let (mut seen, mut is_cut) = (0_u64, false);
+    let looked = tasks.scan(|pid, task| {
+        if seen >= most || (seen % 512 == 511 && began.elapsed() > LOOK) {
+            is_cut = true;
+            return ControlFlow::Break(());
+        }
+        seen += 1;
+        let thread = Thread::of(pid, &task);
+        let is_leader = thread.id == thread.pid;
+        let has_grown = is_leader
+            && thread.faults_of_children > 0
+            && faults.insert(pid, thread.faults_of_children) != Some(thread.faults_of_children);
+        if all || has_grown || thread.is_active() {
+            list.push(thread);
+        }
+        ControlFlow::Continue(())
+    });
+    looked.ok()?;
+    // One that has left its sleep since says nothing more of it.
+    for thread in list.iter_mut().filter(|thread| thread.state == b'D').take(ASKED) {
+        let (pid, id) = (thread.pid, thread.id);
+        let of_thread = |file: &str| [format!("{pid}/task/{id}/{file}"), format!("{pid}/{file}")];
+        let mut read = |file: &str| of_thread(file).iter().find_map(|file| tasks.read(file).ok());
+        let wait = read("wchan").map(|text| String::from_utf8_lossy(text.trim_ascii()).into_owned());
+        thread.waits_in = wait.filter(|wait| !matches!(wait.as_str(), "" | "0")).map(String::into_boxed_str);
+        thread.slices = read("schedstat").and_then(|text| schedstat::parse(&text)).map(|stat| stat.slices);
+    }
+    Some(Threads { list, is_all: all && !is_cut, left_out: if is_cut { seen } else { 0 } })
+}
+
+fn counters(tasks: &mut Tasks<'_>, moment: Moment) -> Sample {
+    let stat = tasks.read_long("stat").ok().map(|text| stat::parse(&text));
+    let stat = stat.filter(|stat| *stat != stat::Stat::default());
+    let mut read = |file: &str| tasks.read(file).ok();
+    let mut pressure = |what: &str| pressure::parse(&read(&format!("pressure/{what}"))?);
+    Sample {
+        moment,
+        cpu_pressure: pressure("cpu"),
+        io_pressure: pressure("io"),
+        memory_pressure: pressure("memory"),
+        load: read("loadavg").and_then(|text| loadavg::parse(&text)),
+        disks: None,
+        stat,
+        threads: None,
+    }
+}
+
+/// Numbers that nobody falls into step with. They need not be secret.
+struct Chance(u64);
+
+impl Chance {
+    fn new() -> Chance {
+        let seed = sickbay_target::random::<8>().map(u64::from_le_bytes);
+        Chance(seed.unwrap_or_else(|_| u64::from(Moment::now().wall.subsec_nanos())))
+    }
+
+    /// Between two thirds and four thirds of that time.
+    fn about(&mut self, time: Duration) -> Duration {
+        // Knuth's MMIX generator, of which the upper bits are good.
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let part = (self.0 >> 33) as f64 / (1_u64 << 31) as f64;
+        time.mul_f64((2.0 + 2.0 * part) / 3.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_window_of_this_machine() {
+        let root = Root::host().expect("the root");
+        let window = watch(&root, Duration::from_millis(400)).expect("/proc");
+        assert!(window.samples.len() >= 2 && window.samples.len() < 40, "{} samples", window.samples.len());
+        assert!(window.span().is_some_and(|span| span >= Duration::from_millis(390)), "{:?}", window.span());
+        let cpus = window.last().and_then(|last| Some(last.stat.as_ref()?.cpus.len())).unwrap_or(0);
+        assert!(window.busy().is_some_and(|busy| busy >= 0.0 && busy <= cpus as f64 * 1.5), "{:?}", window.busy());
+        let own = std::process::id();
+        let threads: Vec<&Thread> = window.looks().flat_map(|look| &look.list).collect();
+        assert!(threads.len() > 2 && threads.iter().all(|thread| thread.pid != own));
+        let (grown, _) = window.growths(|thread| thread.ticks).expect("two looks at all");
+        assert!(grown.len() > 2);
+        let one = watch(&root, Duration::ZERO).expect("/proc");
+        assert_eq!((one.samples.len(), one.span(), one.busy()), (1, None, None));
+    }
+
+    #[test]
+    fn of_too_many_threads_some_are_left_out_and_it_is_said() {
+        let root = Root::host().expect("the root");
+        let mut tasks = Tasks::open(&root, "/proc").expect("/proc");
+        let few = threads(&mut tasks, true, &mut Faults::new(), 3).expect("/proc");
+        assert_eq!((few.list.len(), few.is_all, few.left_out), (3, false, 3));
+        let all = threads(&mut tasks, true, &mut Faults::new(), MOST as u64).expect("/proc");
+        assert!(all.is_all && all.left_out == 0 && all.list.len() > 3);
+    }
+
+    #[test]
+    fn no_two_steps_are_alike() {
+        let mut chance = Chance(1);
+        let steps: Vec<Duration> = (0..100).map(|_| chance.about(Duration::from_secs(3))).collect();
+        let most = steps.iter().max().expect("some");
+        assert!(steps.iter().all(|step| *step >= Duration::from_secs(2)) && *most <= Duration::from_secs(4));
+        assert!(steps.windows(2).all(|pair| pair[0] != pair[1]) && *most > Duration::from_millis(3500));
+    }
+}
