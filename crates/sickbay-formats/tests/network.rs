@@ -1,0 +1,127 @@
+//! What is predicted of a network against what the real programs made of it (`lab/net/truth.sh`), and one network in five dialects.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use sickbay_formats::network::kernel::MAIN;
+use sickbay_formats::network::{Card, Dialect, File, Machine, Outcome, after_restart, dialect_of};
+
+/// A case: files, cards, and what `ip` showed.
+#[derive(Debug, Default)]
+struct Case {
+    files: Vec<File>,
+    cards: Vec<Card>,
+    by: String,
+    shown: BTreeMap<String, Vec<String>>,
+}
+
+fn parsed(text: &str) -> Case {
+    let mut case = Case::default();
+    let mut section = String::new();
+    for line in text.lines() {
+        if let Some(heading) = line.strip_prefix("--- ") {
+            section = heading.to_owned();
+            match heading.split_once(' ') {
+                Some(("file" | "crlf", path)) => {
+                    let mode = if path.ends_with(".nmconnection") { 0o600 } else { 0o644 };
+                    case.files.push(File { path: path.to_owned(), bytes: Vec::new(), mode });
+                }
+                Some(("by", by)) => case.by = by.to_owned(),
+                _ => drop(case.shown.insert(heading.to_owned(), Vec::new())),
+            }
+            continue;
+        }
+        match section.split(' ').next().unwrap_or_default() {
+            "links" => {
+                if let Some((name, mac)) = line.split_once(' ') {
+                    case.cards.push(Card { name: name.to_owned(), mac: Some(mac.to_owned()) });
+                }
+            }
+            "file" | "crlf" => {
+                let file = case.files.last_mut().expect("a file");
+                file.bytes.extend(line.as_bytes());
+                file.bytes.extend(if section.starts_with("crlf") { &b"\r\n"[..] } else { b"\n" });
+            }
+            _ => {
+                if let Some(shown) = case.shown.get_mut(&section) {
+                    shown.push(line.to_owned());
+                }
+            }
+        }
+    }
+    case
+}
+
+fn predicted(case: &Case) -> Outcome {
+    let dialect = match case.by.split(' ').next().unwrap_or_default() {
+        "network-scripts" => Dialect::Ifcfg,
+        "ifupdown" => Dialect::Ifupdown,
+        "netplan" => Dialect::Netplan,
+        "networkd" => Dialect::Networkd,
+        "NetworkManager" => Dialect::NetworkManager,
+        other => panic!("who is {other}?"),
+    };
+    after_restart(dialect, &case.files, &Machine { cards: case.cards.clone(), ..Machine::default() })
+}
+
+fn cases() -> Vec<(String, Case)> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/network");
+    let mut all: Vec<_> = fs::read_dir(dir)
+        .expect("the cases")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "txt"))
+        .map(|path| {
+            let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+            (name, parsed(&fs::read_to_string(&path).expect("a case")))
+        })
+        .collect();
+    all.sort_by(|a, b| a.0.cmp(&b.0));
+    all
+}
+
+#[test]
+fn what_is_predicted_is_what_was_measured() {
+    let mut wrong = Vec::new();
+    for (name, case) in cases() {
+        let outcome = predicted(&case);
+        let mut said: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        let addresses = outcome.kernel.addresses().into_iter();
+        // Whether lo is up without its own program is not the dialect's matter.
+        let addresses = addresses.flat_map(|(name, list)| list.into_iter().map(move |address| format!("{name} {address}")));
+        said.insert("addresses".into(), addresses.filter(|line| !line.starts_with("lo ")).collect());
+        said.insert("routes".into(), outcome.kernel.route_lines(MAIN));
+        if outcome.kernel.rules.iter().any(|rule| !rule.v6) {
+            said.insert("rules".into(), outcome.kernel.rule_lines());
+        }
+        for table in outcome.kernel.other_tables() {
+            said.insert(format!("table {table}"), outcome.kernel.route_lines(table));
+        }
+        let mut shown = case.shown.clone();
+        shown.remove("links");
+        let complaints = shown.remove("complaints");
+        if let Some(addresses) = shown.get_mut("addresses") {
+            addresses.retain(|line| !line.starts_with("lo "));
+        }
+        if said != shown {
+            wrong.push(format!("{name}: said {said:#?}\nmeasured {shown:#?}\n{:#?}", outcome.complaints));
+        }
+        let said: Vec<String> = outcome
+            .complaints
+            .iter()
+            .map(|one| format!("{}:{} {:?}", one.place.path, one.place.line, one.what))
+            .collect();
+        if let Some(complaints) = complaints {
+            if said != complaints {
+                wrong.push(format!("{name}: complains {}\nexpected {}", said.join("\n"), complaints.join("\n")));
+            }
+        } else if std::env::var_os("SICKBAY_BLESS").is_some() {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/network/{name}.txt"));
+            let text = fs::read_to_string(&path).expect("the case");
+            let lines: String = said.iter().map(|line| format!("{line}\n")).collect();
+            fs::write(path, format!("{text}--- complaints\n{lines}")).expect("it can be written");
+        }
+        assert!(case.files.iter().all(|file| dialect_of(&file.path).is_some() || file.path.ends_with(".yml")), "{name}");
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
