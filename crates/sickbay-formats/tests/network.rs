@@ -1,10 +1,12 @@
-//! What is predicted of a network against what the real programs made of it (`lab/net/truth.sh`), and one network in five dialects.
+//! What is predicted of a network against what the real programs made of it (`lab/net/truth.sh`; `by hand` where this machine's kernel or
+//! its lack of udev stands in the way), and one network in five dialects.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use sickbay_formats::network::kernel::MAIN;
+use sickbay_formats::network::ifcfg;
 use sickbay_formats::network::{Card, Dialect, File, Machine, Outcome, after_restart, dialect_of};
 
 /// A case: files, cards, and what `ip` showed.
@@ -19,7 +21,7 @@ struct Case {
 fn parsed(text: &str) -> Case {
     let mut case = Case::default();
     let mut section = String::new();
-    for line in text.lines() {
+    for line in text.trim_end_matches('\n').split('\n') {
         if let Some(heading) = line.strip_prefix("--- ") {
             section = heading.to_owned();
             match heading.split_once(' ') {
@@ -54,15 +56,19 @@ fn parsed(text: &str) -> Case {
 }
 
 fn predicted(case: &Case) -> Outcome {
-    let dialect = match case.by.split(' ').next().unwrap_or_default() {
+    let dialect = dialect(case.by.split(' ').next().unwrap_or_default());
+    after_restart(dialect, &case.files, &Machine { cards: case.cards.clone(), ..Machine::default() })
+}
+
+fn dialect(name: &str) -> Dialect {
+    match name {
         "network-scripts" => Dialect::Ifcfg,
         "ifupdown" => Dialect::Ifupdown,
         "netplan" => Dialect::Netplan,
         "networkd" => Dialect::Networkd,
         "NetworkManager" => Dialect::NetworkManager,
         other => panic!("who is {other}?"),
-    };
-    after_restart(dialect, &case.files, &Machine { cards: case.cards.clone(), ..Machine::default() })
+    }
 }
 
 fn cases() -> Vec<(String, Case)> {
@@ -124,4 +130,42 @@ fn what_is_predicted_is_what_was_measured() {
         assert!(case.files.iter().all(|file| dialect_of(&file.path).is_some() || file.path.ends_with(".yml")), "{name}");
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+/// The e-book's C11, step by step: stopped, `ifup eth1`, then `ifup eth0`.
+#[test]
+fn the_routes_of_the_ebook() {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/network/c11-restart.txt")).expect("C11");
+    let case = parsed(&text);
+    let machine = Machine { cards: case.cards.clone(), ..Machine::default() };
+    let after = |names: &[&str]| ifcfg::after_ifup(&case.files, &machine, names).kernel.route_lines(MAIN);
+    let right = ["default via 60.205.151.247 dev eth1", "60.205.148.0/22 dev eth1 proto kernel scope link src 60.205.148.11"];
+    assert_eq!(after(&["eth1"]), right);
+    let broken = after(&["eth1", "eth0"]);
+    assert_eq!(broken.first().map(String::as_str), Some("default dev eth0 scope link"));
+    assert_eq!(&broken, &predicted(&case).kernel.route_lines(MAIN));
+}
+
+/// `--- in DIALECT` begins the files of one way to write the network, `--- means` is what each of them declares.
+#[test]
+fn one_network_is_one_in_every_dialect() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/network/dialects");
+    let (mut networks, mut ways) = (0, 0);
+    for entry in fs::read_dir(dir).expect("the networks") {
+        let path = entry.expect("an entry").path();
+        let text = fs::read_to_string(&path).expect("a network");
+        let (text, means) = text.split_once("--- means\n").expect("what it means");
+        let mut means: Vec<&str> = means.lines().collect();
+        means.sort_unstable();
+        for way in text.split("--- in ").skip(1) {
+            let (name, files) = way.split_once('\n').expect("files");
+            let case = parsed(files);
+            let outcome = after_restart(dialect(name), &case.files, &Machine::default());
+            let described = outcome.network.describe();
+            assert_eq!(described, means, "{} in {name}: {:#?}", path.display(), outcome.complaints);
+            ways += 1;
+        }
+        networks += 1;
+    }
+    assert!(networks >= 8 && ways >= 35, "{networks} networks in {ways} ways");
 }

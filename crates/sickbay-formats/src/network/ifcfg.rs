@@ -276,6 +276,19 @@ pub(super) fn start(files: &[File], outcome: &mut Outcome) {
     unreached(&global, outcome);
 }
 
+/// What `ifup NAME`, one after the other, does on a machine whose network is stopped.
+pub fn after_ifup(files: &[File], machine: &super::Machine, names: &[&str]) -> Outcome {
+    let mut outcome = Outcome { kernel: super::kernel::Kernel::new(&machine.cards), network: read(files), ..Outcome::default() };
+    let global = global(files, &mut outcome);
+    let configs = configs(files, &global, &mut outcome);
+    for name in names {
+        for config in configs.iter().filter(|config| config.name == *name) {
+            ifup(files, config, &configs, &global, &mut outcome);
+        }
+    }
+    outcome
+}
+
 /// Copies of files that are started as configurations of their own.
 fn copies(configs: &[Config<'_>], outcome: &mut Outcome) {
     for config in configs {

@@ -136,6 +136,11 @@ pub(super) fn rule_add(words: &[&str], v6: bool, place: &Place, outcome: &mut Ou
     ended(result, words, place, outcome)
 }
 
+/// The rule that these words mean, if they mean one.
+pub(super) fn rule_of(words: &[&str], v6: bool, place: &Place, outcome: &Outcome) -> Option<Rule> {
+    rule(words, v6, place, outcome).ok()
+}
+
 fn rule(words: &[&str], v6: bool, place: &Place, outcome: &Outcome) -> Result<Rule, Bad> {
     let mut rule = Rule {
         priority: None,

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::address::Cidr;
-use super::kernel::{How, MAIN, Scope, Wanted};
-use super::{DeclaredAddress, DeclaredRoute, File, Interface, Kind, Network, Outcome, Place, Syntax, What, ifcfg, sourced::Env};
+use super::kernel::{How, MAIN, Rule, Scope, Wanted};
+use super::{DeclaredAddress, DeclaredRoute, File, Interface, Kind, Network, Outcome, Place, Syntax, What, ifcfg, ip_command, sourced::Env};
 use crate::lines::lines;
 
 /// Where the files are, strongest first.
@@ -49,6 +49,7 @@ fn settings(file: &File) -> Result<Settings, (usize, Syntax)> {
 /// A connection with what decides whether and how it is used.
 struct Connection {
     interface: Interface,
+    rules: Vec<Rule>,
     id: String,
     uuid: String,
     priority: i32,
@@ -117,6 +118,7 @@ fn connection(file: &File, settings: &Settings, outcome: &mut Outcome) -> Result
         matched: ["interface-name"].iter().find_map(|key| entry("connection", key)).or(entry("ethernet", "mac-address")).map(|(_, place)| place.clone()),
         ..Interface::default()
     };
+    let mut rules = Vec::new();
     for (section, v6) in [("ipv4", false), ("ipv6", true)] {
         match get(section, "method") {
             Some("auto") if v6 => {}
@@ -180,6 +182,13 @@ fn connection(file: &File, settings: &Settings, outcome: &mut Outcome) -> Result
                     }
                     one.routes.push(route);
                 }
+                "routing-rule" => {
+                    let words: Vec<&str> = value.split_whitespace().collect();
+                    match ip_command::rule_of(&words, v6, place, outcome) {
+                        Some(rule) => rules.push(Rule { proto: "static", ..rule }),
+                        None => bad(outcome),
+                    }
+                }
                 "dns" => one.dns.extend(value.split([';', ',']).filter_map(|server| server.trim().parse::<IpAddr>().ok())),
                 _ => {}
             }
@@ -197,6 +206,7 @@ fn connection(file: &File, settings: &Settings, outcome: &mut Outcome) -> Result
         uuid: get("connection", "uuid").unwrap_or_default().to_owned(),
         priority: get("connection", "autoconnect-priority").and_then(|priority| priority.parse().ok()).unwrap_or(0),
         interface: one,
+        rules,
     })
 }
 
@@ -209,7 +219,10 @@ pub fn read(files: &[File], outcome: &mut Outcome) -> Network {
 }
 
 fn of_connections(all: &[Connection]) -> Network {
-    let mut network = Network { interfaces: all.iter().map(|one| one.interface.clone()).collect(), rules: Vec::new() };
+    let mut network = Network {
+        interfaces: all.iter().map(|one| one.interface.clone()).collect(),
+        rules: all.iter().flat_map(|one| one.rules.iter().cloned()).collect(),
+    };
     let ports: Vec<(String, String)> =
         network.interfaces.iter().filter_map(|one| Some((one.master.clone()?, one.name.clone()))).collect();
     for one in &mut network.interfaces {
@@ -286,7 +299,7 @@ pub(super) fn start(files: &[File], outcome: &mut Outcome) {
             metrics.insert(one.name.clone(), metric);
         }
     }
-    ordered.rules = of_scripts.rules;
+    ordered.rules.extend(of_scripts.rules);
     ordered.interfaces.extend(of_scripts.interfaces);
     // A connection for one card comes before one for any.
     ordered.interfaces.sort_by_key(|one| one.names.first().is_some_and(|name| name == "*"));

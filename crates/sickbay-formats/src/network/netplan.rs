@@ -444,7 +444,9 @@ fn route(file: &File, item: &Node) -> Result<DeclaredRoute, (usize, Syntax)> {
     let (mut to, mut route) = (None, DeclaredRoute::to(Cidr::everything(false)));
     for (key, value) in item.entries("routes")? {
         let name = key.scalar("routes")?;
-        route.from.push(Place::of(file, value.line));
+        if name == "via" || (name == "to" && route.from.is_empty()) {
+            route.from = vec![Place::of(file, value.line)];
+        }
         match name {
             "to" => to = Some((value.line, value.scalar(name)?)),
             "via" => route.via = Some(value.address(name)?),
@@ -475,7 +477,6 @@ fn route(file: &File, item: &Node) -> Result<DeclaredRoute, (usize, Syntax)> {
             other => return Err((key.line, Syntax::Key(other.to_owned()))),
         }
     }
-    route.from.truncate(2);
     let (line, to) = to.ok_or((item.line, Syntax::Missing("to")))?;
     route.dst = match to {
         "default" => Cidr::everything(route.via.is_some_and(|via| via.is_ipv6())),

@@ -418,7 +418,7 @@ pub(super) fn apply(network: &Network, outcome: &mut Outcome) {
         }
         for (at, other) in all {
             let first = one.place.as_ref().map_or(String::new(), |place| place.path.clone());
-            if let Some(place) = &other.place {
+            if let Some(place) = other.place.as_ref().filter(|place| !of_system(place)) {
                 outcome.complain(place, What::CardTaken(link.name.clone(), first));
             }
             if let Some(taken) = taken.get_mut(at) {
@@ -432,14 +432,18 @@ pub(super) fn apply(network: &Network, outcome: &mut Outcome) {
     for (one, _) in network.interfaces.iter().zip(taken).filter(|(_, taken)| !taken) {
         let place = one.matched.as_ref().or(one.place.as_ref()).cloned().unwrap_or_default();
         let is_pattern = one.names.iter().any(|name| name.contains(['*', '?', '[']));
-        let of_system = place.path.starts_with("/usr/") || place.path.starts_with("/lib/");
         match one.macs.first() {
-            _ if of_system => {}
+            _ if of_system(&place) => {}
             Some(mac) => outcome.complain(&place, What::NoMac(mac.clone())),
             None if is_pattern => {}
             None => outcome.complain(&place, What::NoCard(one.names.first().unwrap_or(&one.name).clone())),
         }
     }
+}
+
+/// Whether a file came with a package: what it has for cards that are not there is nobody's mistake.
+fn of_system(place: &Place) -> bool {
+    place.path.starts_with("/usr/") || place.path.starts_with("/lib/")
 }
 
 fn configure(one: &Interface, network: &Network, dev: &str, outcome: &mut Outcome) {

@@ -80,7 +80,9 @@ impl Env {
             if word.computed {
                 outcome.complain(place, What::Computed(name.to_owned()));
             }
-            if value.ends_with('\r') {
+            // A file from Windows has one on every line: the first says it.
+            let told = |one: &super::Complaint| one.place.path == place.path && matches!(one.what, What::CarriageReturn(_));
+            if value.ends_with('\r') && !outcome.complaints.iter().any(told) {
                 outcome.complain(place, What::CarriageReturn(name.to_owned()));
             }
             let place = Place { path: place.path.clone(), line: word.line };
