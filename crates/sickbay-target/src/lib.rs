@@ -25,6 +25,7 @@ mod loops;
 mod machine;
 pub mod memory;
 mod mounts;
+pub mod netlink;
 mod name_seekers;
 mod own;
 mod proc_readers;

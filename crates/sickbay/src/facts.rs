@@ -4,6 +4,7 @@ pub mod boot;
 pub mod login;
 pub mod logs;
 pub mod memory;
+pub mod network;
 pub mod packages;
 pub mod system;
 

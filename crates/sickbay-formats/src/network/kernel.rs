@@ -80,6 +80,8 @@ pub struct Route {
     pub metric: u32,
     /// The router is taken to be on the link whatever the addresses say.
     pub onlink: bool,
+    /// The link has no carrier: only of a kernel that runs.
+    pub linkdown: bool,
     /// The lines that put it there.
     pub from: Vec<Place>,
 }
@@ -323,6 +325,7 @@ impl Kernel {
             src: (!cidr.is_v6()).then_some(cidr.address),
             metric,
             onlink: false,
+            linkdown: false,
             from: address.from.clone(),
         });
     }
@@ -410,6 +413,7 @@ impl Kernel {
             src: wanted.src,
             metric,
             onlink: wanted.onlink,
+            linkdown: false,
             from: wanted.from,
         };
         let like = |one: &Route| one.dst == route.dst && one.metric == route.metric && one.table == route.table;
@@ -507,6 +511,9 @@ impl Kernel {
         }
         if route.onlink {
             line.push_str(" onlink");
+        }
+        if route.linkdown {
+            line.push_str(" linkdown");
         }
         if v6 {
             line.push_str(" pref medium");

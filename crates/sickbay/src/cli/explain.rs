@@ -3,9 +3,10 @@
 mod alloc;
 mod finding;
 mod memory;
+mod network;
 mod symptom;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sickbay_target::{Access, Options, Target};
@@ -14,7 +15,7 @@ use super::{Context, Failure, Format};
 use crate::facts::Facts;
 use crate::{checks, tr};
 
-/// Explain a check, a finding, an error message, or where the memory is
+/// Explain a check, a finding, an error message, where the memory is, or the network
 ///
 /// A check's id: what it means, why it matters, how to repair it by hand.
 ///
@@ -23,11 +24,14 @@ use crate::{checks, tr};
 ///
 /// `memory`: where the memory of this machine is. `alloc SIZE`: whether a program can get that much.
 ///
+/// `network`: the addresses and routes that a machine, or the TARGET, has after a restart, by whatever files its network is
+/// configured with; and which lines do not do what they seem to.
+///
 /// The text of an error: what may cause it, and what on this machine speaks for and against each cause.
 #[derive(Debug, clap::Args)]
 pub(super) struct Explain {
-    /// A check's id, alone or with a TARGET; the number of a finding and its TARGET; `memory`, `alloc SIZE`, or the text of
-    /// an error
+    /// A check's id, alone or with a TARGET; the number of a finding and its TARGET; `memory`, `alloc SIZE`,
+    /// `network [TARGET]`, or the text of an error
     #[arg(required = true)]
     what: Vec<String>,
     /// `alloc`: asked for by this process
@@ -39,6 +43,9 @@ pub(super) struct Explain {
     /// `memory`: also the exact share of every process (PSS); takes longer
     #[arg(long)]
     pss: bool,
+    /// `network`: the cards that the machine has, as JSON: {"interfaces": [{"name": "eth0", "mac": "52:54:00:12:34:56"}]}
+    #[arg(long, value_name = "FILE")]
+    links: Option<PathBuf>,
 }
 
 impl Explain {
@@ -48,6 +55,8 @@ impl Explain {
             ["memory"] => memory::explain(context, self.pss || context.style.verbose),
             ["alloc"] => Err(Failure(tr!("say how much: sickbay explain alloc 4G"))),
             ["alloc", size] => alloc::explain(context, size, self.pid, self.user.as_deref()),
+            ["network"] => network::explain(context, None, self.links.as_deref()),
+            ["network", target] if network::is_there(target) => network::explain(context, Some(target), self.links.as_deref()),
             [number] if finding::number(number).is_some() => finding::numbered(context, number, None),
             [number, target] if finding::number(number).is_some() => finding::numbered(context, number, Some(target)),
             [id, target] if checks::ALL.iter().any(|check| check.id == *id) => finding::of_check(context, id, target),
