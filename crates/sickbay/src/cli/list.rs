@@ -6,7 +6,7 @@ use crate::{checks, tr};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct List {
-    /// Only checks that have this word in their name or title, or look at this area: boot, files, login, logs, memory
+    /// Only checks that have this word in their name or title, or look at this area: boot, files, login, logs, memory, network
     word: Option<String>,
 }
 

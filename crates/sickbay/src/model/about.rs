@@ -17,6 +17,8 @@ pub enum Area {
     Logs,
     /// Where the memory of a running system is, and who is refused it.
     Memory,
+    /// Cards, addresses and routes.
+    Network,
 }
 
 impl Area {
@@ -28,6 +30,7 @@ impl Area {
             Area::Login => "login",
             Area::Logs => "logs",
             Area::Memory => "memory",
+            Area::Network => "network",
         }
     }
 }

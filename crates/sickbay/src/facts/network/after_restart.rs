@@ -6,7 +6,7 @@ use sickbay_formats::network::{Card, Dialect, Machine, Outcome, after_restart};
 
 use super::NetworkFiles;
 use super::cards::{self, From};
-use super::charge::{Charge, charge};
+use super::charge::{Charge, Started, charge};
 use crate::facts::{Fact, Facts};
 use crate::model::outcome::Skip;
 
@@ -21,6 +21,7 @@ pub struct AfterRestart {
     pub cards_from: From,
     /// What the kernel then has, and the complaints.
     pub outcome: Outcome,
+    machine: Machine,
 }
 
 impl Fact for AfterRestart {
@@ -50,7 +51,26 @@ impl AfterRestart {
         };
         let machine = Machine { cards: cards.clone(), tables, lo_is_up: systemd };
         let outcome = after_restart(dialect, &read, &machine);
-        Ok(AfterRestart { charge, cards, cards_from, outcome })
+        Ok(AfterRestart { charge, cards, cards_from, outcome, machine })
+    }
+
+    /// The same with another content of one file: whether an edit does what it is meant to.
+    pub fn with_edit(&self, files: &NetworkFiles, path: &str, bytes: &[u8]) -> Outcome {
+        let mut all = files.files.clone();
+        for file in all.iter_mut().filter(|file| file.path == path) {
+            file.bytes = bytes.to_vec();
+        }
+        after_restart(self.charge.dialect.unwrap_or(Dialect::Networkd), &all, &self.machine)
+    }
+
+    /// Whether the files of the dialect in charge are what the machine goes by: it is started, or the target does not say.
+    pub fn counts(&self) -> bool {
+        self.charge.dialect.is_some() && matches!(self.charge.started, Started::Yes | Started::Unknown)
+    }
+
+    /// Whether the cards are known, and not only taken from the files.
+    pub fn knows_cards(&self) -> bool {
+        self.cards_from != From::Files
     }
 }
 
