@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use sickbay_formats::network::kernel::MAIN;
 use sickbay_formats::network::ifcfg;
+use sickbay_formats::network::kernel::MAIN;
 use sickbay_formats::network::{Card, Dialect, File, Machine, Outcome, after_restart, dialect_of};
 
 /// A case: files, cards, and what `ip` showed.
@@ -94,7 +94,8 @@ fn what_is_predicted_is_what_was_measured() {
         let mut said: BTreeMap<String, Vec<String>> = BTreeMap::new();
         let addresses = outcome.kernel.addresses().into_iter();
         // Whether lo is up without its own program is not the dialect's matter.
-        let addresses = addresses.flat_map(|(name, list)| list.into_iter().map(move |address| format!("{name} {address}")));
+        let addresses =
+            addresses.flat_map(|(name, list)| list.into_iter().map(move |address| format!("{name} {address}")));
         said.insert("addresses".into(), addresses.filter(|line| !line.starts_with("lo ")).collect());
         said.insert("routes".into(), outcome.kernel.route_lines(MAIN));
         if outcome.kernel.rules.iter().any(|rule| !rule.v6) {
@@ -127,7 +128,10 @@ fn what_is_predicted_is_what_was_measured() {
             let lines: String = said.iter().map(|line| format!("{line}\n")).collect();
             fs::write(path, format!("{text}--- complaints\n{lines}")).expect("it can be written");
         }
-        assert!(case.files.iter().all(|file| dialect_of(&file.path).is_some() || file.path.ends_with(".yml")), "{name}");
+        assert!(
+            case.files.iter().all(|file| dialect_of(&file.path).is_some() || file.path.ends_with(".yml")),
+            "{name}"
+        );
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
@@ -135,11 +139,13 @@ fn what_is_predicted_is_what_was_measured() {
 /// The e-book's C11, step by step: stopped, `ifup eth1`, then `ifup eth0`.
 #[test]
 fn the_routes_of_the_ebook() {
-    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/network/c11-restart.txt")).expect("C11");
+    let text =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/network/c11-restart.txt")).expect("C11");
     let case = parsed(&text);
     let machine = Machine { cards: case.cards.clone(), ..Machine::default() };
     let after = |names: &[&str]| ifcfg::after_ifup(&case.files, &machine, names).kernel.route_lines(MAIN);
-    let right = ["default via 60.205.151.247 dev eth1", "60.205.148.0/22 dev eth1 proto kernel scope link src 60.205.148.11"];
+    let right =
+        ["default via 60.205.151.247 dev eth1", "60.205.148.0/22 dev eth1 proto kernel scope link src 60.205.148.11"];
     assert_eq!(after(&["eth1"]), right);
     let broken = after(&["eth1", "eth0"]);
     assert_eq!(broken.first().map(String::as_str), Some("default dev eth0 scope link"));

@@ -63,10 +63,12 @@ impl Cidr {
         let shift = u32::from(bits(self.address) - self.prefix);
         let address = match self.address {
             IpAddr::V4(address) => {
-                Ipv4Addr::from(address.to_bits().checked_shr(shift).and_then(|v| v.checked_shl(shift)).unwrap_or(0)).into()
+                Ipv4Addr::from(address.to_bits().checked_shr(shift).and_then(|v| v.checked_shl(shift)).unwrap_or(0))
+                    .into()
             }
             IpAddr::V6(address) => {
-                Ipv6Addr::from(address.to_bits().checked_shr(shift).and_then(|v| v.checked_shl(shift)).unwrap_or(0)).into()
+                Ipv6Addr::from(address.to_bits().checked_shr(shift).and_then(|v| v.checked_shl(shift)).unwrap_or(0))
+                    .into()
             }
         };
         Cidr { address, prefix: self.prefix }
@@ -134,7 +136,9 @@ fn short(text: &str) -> Option<(IpAddr, u8)> {
 /// The length of a prefix that is written as a mask: `255.255.240.0`. `None` for what is none, or has a hole.
 pub fn mask(text: &str) -> Option<u8> {
     let bits = text.parse::<Ipv4Addr>().ok()?.to_bits();
-    (bits.leading_ones() + bits.trailing_zeros().min(32) >= 32).then(|| u8::try_from(bits.leading_ones()).ok()).flatten()
+    (bits.leading_ones() + bits.trailing_zeros().min(32) >= 32)
+        .then(|| u8::try_from(bits.leading_ones()).ok())
+        .flatten()
 }
 
 /// The prefix that an address had before there were masks (RFC 791); programs still take it where none is given.

@@ -96,7 +96,11 @@ pub fn read(files: &[File]) -> Network {
             dhcp4: is_dynamic(env),
             dhcp6: env.get("DHCPV6C") == "yes",
             mtu: env.get("MTU").parse().ok(),
-            master: ["MASTER", "BRIDGE", "TEAM_MASTER"].map(|key| env.get(key)).into_iter().find(|v| !v.is_empty()).map(str::to_owned),
+            master: ["MASTER", "BRIDGE", "TEAM_MASTER"]
+                .map(|key| env.get(key))
+                .into_iter()
+                .find(|v| !v.is_empty())
+                .map(str::to_owned),
             place: Some(Place::of(config.file, env.place("DEVICE").map_or(1, |place| place.line))),
             matched: env.place("HWADDR").or(env.place("DEVICE")).cloned(),
             ..Interface::default()
@@ -106,9 +110,11 @@ pub fn read(files: &[File]) -> Network {
         }
         if !one.dhcp4 {
             let numbered = expand(env).0;
-            one.addresses.extend(numbered.into_iter().filter_map(|(text, from)| {
-                Some(DeclaredAddress { cidr: Cidr::parse(&text)?, from })
-            }));
+            one.addresses.extend(
+                numbered
+                    .into_iter()
+                    .filter_map(|(text, from)| Some(DeclaredAddress { cidr: Cidr::parse(&text)?, from })),
+            );
         }
         for key in ["IPV6ADDR", "IPV6ADDR_SECONDARIES"] {
             let from: Vec<Place> = env.place(key).cloned().into_iter().collect();
@@ -119,7 +125,8 @@ pub fn read(files: &[File]) -> Network {
             let of_alias = file.name().strip_prefix("ifcfg-").and_then(|name| name.strip_prefix(base));
             if of_alias.is_some_and(|rest| rest.starts_with(':') || rest.starts_with("-range")) {
                 let addresses = alias_addresses(&config.env, file, &mut scratch);
-                one.addresses.extend(addresses.into_iter().map(|(_, cidr, place)| DeclaredAddress { cidr, from: vec![place] }));
+                one.addresses
+                    .extend(addresses.into_iter().map(|(_, cidr, place)| DeclaredAddress { cidr, from: vec![place] }));
             }
         }
         let gateway = env.get("GATEWAY").parse::<IpAddr>().ok();
@@ -129,7 +136,8 @@ pub fn read(files: &[File]) -> Network {
                 || one.addresses.iter().any(|address| address.cidr.contains(via)))
         {
             let from = env.place("GATEWAY").cloned().into_iter().collect();
-            one.routes.push(DeclaredRoute { metric: env.get("METRIC").parse().ok(), ..DeclaredRoute::default(via, from) });
+            one.routes
+                .push(DeclaredRoute { metric: env.get("METRIC").parse().ok(), ..DeclaredRoute::default(via, from) });
         }
         let gateway = env.get("IPV6_DEFAULTGW").split('%').next().unwrap_or_default().parse::<IpAddr>().ok();
         if let Some(via) = gateway
@@ -158,7 +166,12 @@ pub fn read(files: &[File]) -> Network {
 }
 
 /// The routes of a device as declarations, both syntaxes, and the rules.
-fn declared_routes(files: &[File], device: &str, name: &str, rules: &mut Vec<super::kernel::Rule>) -> Vec<DeclaredRoute> {
+fn declared_routes(
+    files: &[File],
+    device: &str,
+    name: &str,
+    rules: &mut Vec<super::kernel::Rule>,
+) -> Vec<DeclaredRoute> {
     // A machine on which everything can be reached, so that nothing is refused.
     let mut scratch = Outcome::default();
     scratch.kernel.add_link(device, None);
@@ -168,8 +181,13 @@ fn declared_routes(files: &[File], device: &str, name: &str, rules: &mut Vec<sup
     }
     routes(files, device, name, &mut scratch);
     for mut rule in std::mem::take(&mut scratch.kernel.rules) {
-        let said = rule.place.as_ref().and_then(|place| files.iter().find(|file| file.path == place.path).map(|file| (file, place.line)));
-        let text = said.and_then(|(file, line)| crate::lines::lines(&file.bytes).nth(line.saturating_sub(1)).map(|line| line.text.to_vec()));
+        let said = rule
+            .place
+            .as_ref()
+            .and_then(|place| files.iter().find(|file| file.path == place.path).map(|file| (file, place.line)));
+        let text = said.and_then(|(file, line)| {
+            crate::lines::lines(&file.bytes).nth(line.saturating_sub(1)).map(|line| line.text.to_vec())
+        });
         let words = text.map(|text| String::from_utf8_lossy(&text).into_owned()).unwrap_or_default();
         if !words.split_whitespace().any(|word| matches!(word, "priority" | "pref" | "preference" | "order" | "prio")) {
             rule.priority = None;
@@ -178,17 +196,18 @@ fn declared_routes(files: &[File], device: &str, name: &str, rules: &mut Vec<sup
             rules.push(rule);
         }
     }
-    let declared = scratch.kernel.routes.into_iter().filter(|route| route.proto != "kernel").map(|route| DeclaredRoute {
-        kind: route.kind,
-        dst: route.dst,
-        via: route.via,
-        metric: (route.metric != 0 && !(route.dst.is_v6() && route.metric == 1024)).then_some(route.metric),
-        table: (route.table != super::kernel::MAIN).then_some(route.table),
-        onlink: route.onlink,
-        scope: None,
-        src: route.src,
-        from: route.from,
-    });
+    let declared =
+        scratch.kernel.routes.into_iter().filter(|route| route.proto != "kernel").map(|route| DeclaredRoute {
+            kind: route.kind,
+            dst: route.dst,
+            via: route.via,
+            metric: (route.metric != 0 && !(route.dst.is_v6() && route.metric == 1024)).then_some(route.metric),
+            table: (route.table != super::kernel::MAIN).then_some(route.table),
+            onlink: route.onlink,
+            scope: None,
+            src: route.src,
+            from: route.from,
+        });
     declared.collect()
 }
 
@@ -199,7 +218,8 @@ fn kind(env: &Env, device: &str, all: &[Config<'_>]) -> Kind {
     };
     match env.get("TYPE") {
         "Bridge" => return Kind::Bridge(ports("BRIDGE")),
-        "GRE" | "GRE6" | "IPIP" | "IPIP6" | "SIT" | "sit" | "Tap" | "Team" | "OVSBridge" | "OVSPort" | "IPSEC" | "xDSL" | "Modem" => return Kind::Made,
+        "GRE" | "GRE6" | "IPIP" | "IPIP6" | "SIT" | "sit" | "Tap" | "Team" | "OVSBridge" | "OVSPort" | "IPSEC"
+        | "xDSL" | "Modem" => return Kind::Made,
         _ => {}
     }
     if env.get("VLAN") == "yes" {
@@ -209,7 +229,11 @@ fn kind(env: &Env, device: &str, all: &[Config<'_>]) -> Kind {
         };
         return Kind::Vlan(link.to_owned());
     }
-    if !env.get("BONDING_OPTS").is_empty() || env.get("TYPE") == "Bond" || env.get("BONDING_MASTER") == "yes" || !ports("MASTER").is_empty() {
+    if !env.get("BONDING_OPTS").is_empty()
+        || env.get("TYPE") == "Bond"
+        || env.get("BONDING_MASTER") == "yes"
+        || !ports("MASTER").is_empty()
+    {
         return Kind::Bond(ports("MASTER"));
     }
     if !env.get("TEAM_CONFIG").is_empty() || env.get("DEVICETYPE") == "Team" {
@@ -278,7 +302,8 @@ pub(super) fn start(files: &[File], outcome: &mut Outcome) {
 
 /// What `ifup NAME`, one after the other, does on a machine whose network is stopped.
 pub fn after_ifup(files: &[File], machine: &super::Machine, names: &[&str]) -> Outcome {
-    let mut outcome = Outcome { kernel: super::kernel::Kernel::new(&machine.cards), network: read(files), ..Outcome::default() };
+    let mut outcome =
+        Outcome { kernel: super::kernel::Kernel::new(&machine.cards), network: read(files), ..Outcome::default() };
     let global = global(files, &mut outcome);
     let configs = configs(files, &global, &mut outcome);
     for name in names {
@@ -293,7 +318,11 @@ pub fn after_ifup(files: &[File], machine: &super::Machine, names: &[&str]) -> O
 fn copies(configs: &[Config<'_>], outcome: &mut Outcome) {
     for config in configs {
         let twin = configs.iter().any(|other| other.name == config.device());
-        if config.device() != config.name && twin && config.name.starts_with(config.device()) && !config.device().is_empty() {
+        if config.device() != config.name
+            && twin
+            && config.name.starts_with(config.device())
+            && !config.device().is_empty()
+        {
             outcome.complain(&config.place("DEVICE"), What::CopyStarted(config.device().to_owned()));
         }
     }
@@ -494,7 +523,9 @@ fn default_route(config: &Config<'_>, global: &Env, device: &str, real: &str, ou
     let shown = gateway.trim_end_matches('\r').to_owned();
     let address = gateway.parse::<Ipv4Addr>().ok();
     let (all, prefix, _) = expand(env);
-    let in_network = |gateway: Ipv4Addr| all.iter().any(|(text, _)| Cidr::parse(text).is_some_and(|one| one.contains(gateway.into())));
+    let in_network = |gateway: Ipv4Addr| {
+        all.iter().any(|(text, _)| Cidr::parse(text).is_some_and(|one| one.contains(gateway.into())))
+    };
     let is_near = address.is_some_and(in_network);
     if env.get("DEFROUTE") == "no" {
         if is_near || (own && !gateway.is_empty()) || dev == real {
@@ -508,7 +539,8 @@ fn default_route(config: &Config<'_>, global: &Env, device: &str, real: &str, ou
         }
         return;
     }
-    let network = |address: Ipv4Addr| prefix.map(|prefix| Cidr { address: address.into(), prefix }.network().address.to_string());
+    let network =
+        |address: Ipv4Addr| prefix.map(|prefix| Cidr { address: address.into(), prefix }.network().address.to_string());
     let first = all.first().and_then(|(text, _)| text.split('/').next()?.parse::<Ipv4Addr>().ok());
     let expected = match env.get("NETWORK") {
         "" => first.and_then(network),
@@ -636,7 +668,9 @@ fn alias_addresses(parent: &Env, file: &File, outcome: &mut Outcome) -> Vec<(Str
         device => device.to_owned(),
     };
     if file.name().contains("-range") {
-        let (Ok(first), Ok(last)) = (env.get("IPADDR_START").parse::<Ipv4Addr>(), env.get("IPADDR_END").parse::<Ipv4Addr>()) else {
+        let (Ok(first), Ok(last)) =
+            (env.get("IPADDR_START").parse::<Ipv4Addr>(), env.get("IPADDR_END").parse::<Ipv4Addr>())
+        else {
             outcome.complain(&place, What::BadAddress(env.get("IPADDR_START").to_owned()));
             return Vec::new();
         };
@@ -765,7 +799,8 @@ fn numbered(file: &File, device: &str, outcome: &mut Outcome) {
         }
         number += 1;
     }
-    let behind = |name: &&str| name.strip_prefix("ADDRESS").and_then(|n| n.parse::<u32>().ok()).is_some_and(|n| n > number);
+    let behind =
+        |name: &&str| name.strip_prefix("ADDRESS").and_then(|n| n.parse::<u32>().ok()).is_some_and(|n| n > number);
     for name in env.names().filter(behind) {
         if let Some(place) = env.place(name) {
             outcome.complain(&place.clone(), What::Gap(name.to_owned()));

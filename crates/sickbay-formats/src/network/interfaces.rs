@@ -29,8 +29,12 @@ pub struct Stanza {
 impl Stanza {
     /// The value of an option; of one that is given twice ifup makes two lines.
     pub fn get(&self, names: &[&str]) -> Option<String> {
-        let all: Vec<&str> =
-            self.options.iter().filter(|(name, ..)| names.contains(&name.as_str())).map(|(_, value, _)| value.as_str()).collect();
+        let all: Vec<&str> = self
+            .options
+            .iter()
+            .filter(|(name, ..)| names.contains(&name.as_str()))
+            .map(|(_, value, _)| value.as_str())
+            .collect();
         (!all.is_empty()).then(|| all.join("\n"))
     }
 
@@ -64,14 +68,47 @@ const METHODS: [(&str, &[&str]); 4] = [
 
 /// Options that the methods and the usual hooks know; others are handed to scripts without a word.
 const OPTIONS: [&str; 36] = [
-    "address", "netmask", "gateway", "broadcast", "network", "metric", "pointopoint", "hwaddress", "mtu", "scope", "up", "down",
-    "pre-up", "post-up", "pre-down", "post-down", "dns-nameservers", "dns-nameserver", "dns-search", "dns-domain", "autoconf",
-    "accept_ra", "dad-attempts", "dad-interval", "privext", "preferred-lifetime", "hostname", "client", "leasetime", "vendor",
-    "bridge_ports", "bridge-ports", "bond-slaves", "bond-master", "vlan-raw-device", "description",
+    "address",
+    "netmask",
+    "gateway",
+    "broadcast",
+    "network",
+    "metric",
+    "pointopoint",
+    "hwaddress",
+    "mtu",
+    "scope",
+    "up",
+    "down",
+    "pre-up",
+    "post-up",
+    "pre-down",
+    "post-down",
+    "dns-nameservers",
+    "dns-nameserver",
+    "dns-search",
+    "dns-domain",
+    "autoconf",
+    "accept_ra",
+    "dad-attempts",
+    "dad-interval",
+    "privext",
+    "preferred-lifetime",
+    "hostname",
+    "client",
+    "leasetime",
+    "vendor",
+    "bridge_ports",
+    "bridge-ports",
+    "bond-slaves",
+    "bond-master",
+    "vlan-raw-device",
+    "description",
 ];
 
 /// Options that can be given several times.
-const MANY: [&str; 8] = ["up", "down", "pre-up", "post-up", "pre-down", "post-down", "dns-nameservers", "dns-nameserver"];
+const MANY: [&str; 8] =
+    ["up", "down", "pre-up", "post-up", "pre-down", "post-down", "dns-nameservers", "dns-nameserver"];
 
 /// Reads the files. What is wrong goes into `outcome`.
 pub fn read(files: &[File], outcome: &mut Outcome) -> Interfaces {
@@ -183,7 +220,8 @@ fn read_file(
                             continue;
                         }
                     }
-                    let family = ["bridge", "bond", "wpa", "wireless", "ovs", "vlan", "dns", "ethernet", "link", "mesh"];
+                    let family =
+                        ["bridge", "bond", "wpa", "wireless", "ovs", "vlan", "dns", "ethernet", "link", "mesh"];
                     let other = family.iter().any(|head| option.starts_with(head));
                     if !OPTIONS.contains(&option) && !other && OPTIONS.iter().any(|known| is_near(known, option)) {
                         outcome.complain(&place, What::UnknownOption(option.to_owned()));
@@ -273,7 +311,8 @@ fn stanza(words: &[&str], place: &Place, all: &Interfaces) -> Result<Stanza, Syn
             made.method = (*word).to_owned();
         }
     }
-    let known = METHODS.iter().any(|(family, methods)| *family == made.family && methods.contains(&made.method.as_str()));
+    let known =
+        METHODS.iter().any(|(family, methods)| *family == made.family && methods.contains(&made.method.as_str()));
     if !known {
         return Err(Syntax::Method(if made.method.is_empty() { made.family } else { made.method }));
     }
@@ -311,7 +350,10 @@ impl Interfaces {
                 ("dhcp", true) => one.dhcp6 = true,
                 ("static", _) => {
                     if let Ok(cidr) = cidr(stanza) {
-                        let from = ["address", "netmask"].iter().filter_map(|name| stanza.place_of(&[name]).cloned()).collect();
+                        let from = ["address", "netmask"]
+                            .iter()
+                            .filter_map(|name| stanza.place_of(&[name]).cloned())
+                            .collect();
                         one.addresses.push(DeclaredAddress { cidr, from });
                     }
                     if let Some(Ok(via)) = stanza.get(&["gateway"]).map(|text| text.parse::<IpAddr>()) {
@@ -331,7 +373,12 @@ impl Interfaces {
             let one = network.interface(&base);
             one.addresses.extend(addresses);
             for route in routes {
-                if !one.routes.iter().any(|known| known.dst == route.dst && known.via == route.via && known.metric == route.metric && known.table == route.table) {
+                if !one.routes.iter().any(|known| {
+                    known.dst == route.dst
+                        && known.via == route.via
+                        && known.metric == route.metric
+                        && known.table == route.table
+                }) {
                     one.routes.push(route);
                 }
             }
@@ -355,7 +402,12 @@ fn commanded(stanza: &Stanza, base: &str) -> (Vec<DeclaredAddress>, Vec<Declared
             ip_command::line(&expanded(value, stanza), place, &mut scratch);
             let told = value.contains("pref") || value.contains("prio");
             if scratch.kernel.rules.len() > before && !told {
-                scratch.kernel.rules.iter_mut().filter(|rule| rule.place.as_ref() == Some(place)).for_each(|rule| rule.priority = None);
+                scratch
+                    .kernel
+                    .rules
+                    .iter_mut()
+                    .filter(|rule| rule.place.as_ref() == Some(place))
+                    .for_each(|rule| rule.priority = None);
             }
         }
     }
@@ -394,7 +446,8 @@ fn expanded(text: &str, stanza: &Stanza) -> String {
 
 /// What the options and the name make of an interface.
 fn made(stanza: &Stanza) -> Kind {
-    let words = |text: String| text.split_whitespace().filter(|word| *word != "none").map(str::to_owned).collect::<Vec<_>>();
+    let words =
+        |text: String| text.split_whitespace().filter(|word| *word != "none").map(str::to_owned).collect::<Vec<_>>();
     if stanza.name == "lo" {
         return Kind::Loopback;
     }
@@ -412,7 +465,9 @@ fn made(stanza: &Stanza) -> Kind {
     }
     let base = stanza.name.split(':').next().unwrap_or_default();
     match base.rsplit_once('.') {
-        Some((link, id)) if id.bytes().all(|byte| byte.is_ascii_digit()) && !id.is_empty() => Kind::Vlan(link.to_owned()),
+        Some((link, id)) if id.bytes().all(|byte| byte.is_ascii_digit()) && !id.is_empty() => {
+            Kind::Vlan(link.to_owned())
+        }
         _ if matches!(stanza.method.as_str(), "tunnel" | "v4tunnel" | "ppp" | "6to4") => Kind::Made,
         _ => Kind::Card,
     }
@@ -552,7 +607,10 @@ fn method(stanza: &Stanza, outcome: &mut Outcome) -> bool {
                     return false;
                 }
             };
-            if stanza.get(&["netmask"]).is_none() && !stanza.get(&["address"]).unwrap_or_default().contains('/') && !stanza.v6() {
+            if stanza.get(&["netmask"]).is_none()
+                && !stanza.get(&["address"]).unwrap_or_default().contains('/')
+                && !stanza.v6()
+            {
                 outcome.complain(&place, What::NoMask(cidr));
             }
             let from = ["address", "netmask"].iter().filter_map(|name| stanza.place_of(&[name]).cloned()).collect();
@@ -644,11 +702,16 @@ mod tests {
 
     #[test]
     fn stanzas_and_what_is_wrong_with_them() {
-        let (all, wrong) = parsed("auto lo eth0\niface lo inet loopback\niface eth0 inet static\n address 10.0.0.5/24\n gatway 10.0.0.1\n bridge_foo x\n");
+        let (all, wrong) = parsed(
+            "auto lo eth0\niface lo inet loopback\niface eth0 inet static\n address 10.0.0.5/24\n gatway 10.0.0.1\n bridge_foo x\n",
+        );
         assert_eq!(all.auto.len(), 2);
         assert_eq!(wrong, [What::UnknownOption("gatway".into())]);
         assert_eq!(parsed("iface eth0 inet statc\n").1, [What::BlocksAll(Syntax::Method("statc".into()))]);
         assert_eq!(parsed("address 10.0.0.1\n").1, [What::BlocksAll(Syntax::Line("address 10.0.0.1".into()))]);
-        assert!(cidr(&parsed("iface eth0 inet static\naddress 172.31.231.158\n").0.stanzas[0]).is_ok_and(|cidr| cidr.prefix == 16));
+        assert!(
+            cidr(&parsed("iface eth0 inet static\naddress 172.31.231.158\n").0.stanzas[0])
+                .is_ok_and(|cidr| cidr.prefix == 16)
+        );
     }
 }

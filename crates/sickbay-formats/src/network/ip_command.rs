@@ -99,9 +99,9 @@ fn wanted(words: &[&str], v6: bool, place: &Place, outcome: &Outcome) -> Result<
                 route.src = Some(text.parse().map_err(|_| garbage(text))?);
             }
             "onlink" => route.onlink = true,
-            "mtu" | "advmss" | "window" | "rtt" | "rttvar" | "initcwnd" | "initrwnd" | "hoplimit" | "realms" | "tos"
-            | "dsfield" | "pref" | "weight" | "quickack" | "cwnd" | "ssthresh" | "reordering" | "rto_min" | "expires"
-            | "congctl" | "features" => {
+            "mtu" | "advmss" | "window" | "rtt" | "rttvar" | "initcwnd" | "initrwnd" | "hoplimit" | "realms"
+            | "tos" | "dsfield" | "pref" | "weight" | "quickack" | "cwnd" | "ssthresh" | "reordering" | "rto_min"
+            | "expires" | "congctl" | "features" => {
                 if value()? == "lock" {
                     value()?;
                 }
@@ -243,9 +243,10 @@ fn command(text: &str, place: &Place, outcome: &mut Outcome) -> Ended {
         "ip" => ip(words, text, place, outcome),
         "route" => route(words, place, outcome),
         "ifconfig" => ifconfig(words, text, place, outcome),
-        "true" | ":" | "echo" | "logger" | "sysctl" | "ethtool" | "sleep" | "iptables" | "ip6tables" | "nft" | "modprobe"
-        | "iptables-restore" | "ip6tables-restore" | "ebtables" | "tc" | "udevadm" | "iwconfig" | "exit" | "test" | "["
-        | "resolvconf" | "hostname" | "touch" | "mkdir" | "chmod" | "cat" | "date" | "systemctl" | "service" | "wondershaper" => Ended::Well,
+        "true" | ":" | "echo" | "logger" | "sysctl" | "ethtool" | "sleep" | "iptables" | "ip6tables" | "nft"
+        | "modprobe" | "iptables-restore" | "ip6tables-restore" | "ebtables" | "tc" | "udevadm" | "iwconfig"
+        | "exit" | "test" | "[" | "resolvconf" | "hostname" | "touch" | "mkdir" | "chmod" | "cat" | "date"
+        | "systemctl" | "service" | "wondershaper" => Ended::Well,
         "false" => Ended::Badly,
         _ => {
             outcome.complain(place, What::UnknownCommand(text.trim().to_owned()));
@@ -451,7 +452,10 @@ fn ifconfig(words: &[&str], text: &str, place: &Place, outcome: &mut Outcome) ->
     }
     let ended = up(dev, place, outcome);
     let Some(Ok(address)) = rest.first().map(|text| text.parse::<std::net::Ipv4Addr>()) else {
-        if !rest.iter().all(|word| matches!(*word, "up" | "promisc" | "multicast" | "mtu") || word.parse::<u32>().is_ok()) {
+        if !rest
+            .iter()
+            .all(|word| matches!(*word, "up" | "promisc" | "multicast" | "mtu") || word.parse::<u32>().is_ok())
+        {
             outcome.complain(place, What::UnknownCommand(text.trim().to_owned()));
         }
         return ended;
@@ -475,8 +479,8 @@ fn ifconfig(words: &[&str], text: &str, place: &Place, outcome: &mut Outcome) ->
 
 #[cfg(test)]
 mod tests {
-    use super::super::kernel::Kernel;
     use super::super::Card;
+    use super::super::kernel::Kernel;
     use super::*;
 
     #[test]

@@ -285,9 +285,10 @@ impl Kernel {
             });
         let address = Address { cidr, secondary, metric, from };
         // `ip addr` shows IPv4 before IPv6; primary addresses before secondary ones.
-        let last = link.addresses.iter().rposition(|one| {
-            one.cidr.is_ipv4_like(cidr) && (secondary || !one.secondary || cidr.is_v6())
-        });
+        let last = link
+            .addresses
+            .iter()
+            .rposition(|one| one.cidr.is_ipv4_like(cidr) && (secondary || !one.secondary || cidr.is_v6()));
         let at = match (last, cidr.is_v6()) {
             (Some(last), false) => last + 1,
             (None, false) => 0,
@@ -396,7 +397,13 @@ impl Kernel {
             return Err(Refused::Invalid);
         }
         let scope = match wanted.scope {
-            _ if v6 => if wanted.via.is_some() { Scope::Global } else { Scope::Link },
+            _ if v6 => {
+                if wanted.via.is_some() {
+                    Scope::Global
+                } else {
+                    Scope::Link
+                }
+            }
             Some(scope) => scope,
             None if wanted.via.is_none() && wanted.kind == "unicast" => Scope::Link,
             None => Scope::Global,
@@ -556,7 +563,8 @@ impl Kernel {
             return Err(Refused::Invalid);
         }
         // fib_default_rule_pref(): one less than the second rule's.
-        let second = self.rules.iter().filter(|one| one.v6 == rule.v6).filter_map(|one| one.priority).filter(|p| *p > 0);
+        let second =
+            self.rules.iter().filter(|one| one.v6 == rule.v6).filter_map(|one| one.priority).filter(|p| *p > 0);
         let priority = rule.priority.unwrap_or_else(|| second.min().unwrap_or(32766).saturating_sub(1));
         rule.priority = Some(priority);
         let same = |one: &Rule| Rule { place: None, ..one.clone() } == Rule { place: None, ..rule.clone() };
@@ -641,7 +649,10 @@ mod tests {
     #[test]
     fn routes_are_refused_as_the_kernel_does() {
         let mut kernel = machine();
-        assert_eq!(kernel.add_route(default(Some("60.205.151.247"), Some("eth0")), How::Add), Err(Refused::Unreachable));
+        assert_eq!(
+            kernel.add_route(default(Some("60.205.151.247"), Some("eth0")), How::Add),
+            Err(Refused::Unreachable)
+        );
         kernel.add_route(default(None, Some("eth0")), How::Replace).unwrap();
         assert_eq!(kernel.add_route(default(Some("60.205.151.247"), Some("eth1")), How::Add), Err(Refused::Exists));
         assert_eq!(

@@ -5,7 +5,10 @@ use std::net::IpAddr;
 
 use super::address::Cidr;
 use super::kernel::{How, MAIN, Rule, Scope, Wanted};
-use super::{DeclaredAddress, DeclaredRoute, File, Interface, Kind, Network, Outcome, Place, Syntax, What, ifcfg, ip_command, sourced::Env};
+use super::{
+    DeclaredAddress, DeclaredRoute, File, Interface, Kind, Network, Outcome, Place, Syntax, What, ifcfg, ip_command,
+    sourced::Env,
+};
 use crate::lines::lines;
 
 /// Where the files are, strongest first.
@@ -61,7 +64,8 @@ struct Connection {
 
 /// Whether NetworkManager passes over a file of that name.
 fn is_ignored(name: &str) -> bool {
-    name.starts_with('.') || [".bak", "~", ".rpmnew", ".rpmorig", ".rpmsave", ".tmp", ".orig"].iter().any(|end| name.ends_with(end))
+    name.starts_with('.')
+        || [".bak", "~", ".rpmnew", ".rpmorig", ".rpmsave", ".tmp", ".orig"].iter().any(|end| name.ends_with(end))
 }
 
 fn connections(files: &[File], outcome: &mut Outcome) -> Vec<Connection> {
@@ -96,7 +100,8 @@ fn connection(file: &File, settings: &Settings, outcome: &mut Outcome) -> Result
     let get = |section: &str, key: &str| entry(section, key).map(|(value, _)| value.as_str());
     let kind = get("connection", "type").ok_or(Syntax::Missing("type"))?;
     let name = get("connection", "interface-name").unwrap_or_default().to_owned();
-    let macs: Vec<String> = ["ethernet", "wifi"].iter().filter_map(|section| get(section, "mac-address")).map(str::to_lowercase).collect();
+    let macs: Vec<String> =
+        ["ethernet", "wifi"].iter().filter_map(|section| get(section, "mac-address")).map(str::to_lowercase).collect();
     let is_yes = |value: &str| matches!(value.to_lowercase().as_str(), "true" | "yes" | "1" | "on");
     let id = get("connection", "id").unwrap_or(file.name().trim_end_matches(".nmconnection"));
     let mut one = Interface {
@@ -115,7 +120,11 @@ fn connection(file: &File, settings: &Settings, outcome: &mut Outcome) -> Result
         master: get("connection", "master").or(get("connection", "controller")).map(str::to_owned),
         mtu: get("ethernet", "mtu").and_then(|mtu| mtu.parse().ok()).filter(|mtu| *mtu > 0),
         place: Some(Place::of(file, 1)),
-        matched: ["interface-name"].iter().find_map(|key| entry("connection", key)).or(entry("ethernet", "mac-address")).map(|(_, place)| place.clone()),
+        matched: ["interface-name"]
+            .iter()
+            .find_map(|key| entry("connection", key))
+            .or(entry("ethernet", "mac-address"))
+            .map(|(_, place)| place.clone()),
         ..Interface::default()
     };
     let mut rules = Vec::new();
@@ -146,7 +155,9 @@ fn connection(file: &File, settings: &Settings, outcome: &mut Outcome) -> Result
                         };
                         one.addresses.push(DeclaredAddress { cidr, from: vec![place.clone()] });
                         match gateway.map(|text| text.trim().parse::<IpAddr>()) {
-                            Some(Ok(via)) if !via.is_unspecified() => one.routes.push(DeclaredRoute::default(via, vec![place.clone()])),
+                            Some(Ok(via)) if !via.is_unspecified() => {
+                                one.routes.push(DeclaredRoute::default(via, vec![place.clone()]))
+                            }
                             Some(Err(_)) => bad(outcome),
                             _ => {}
                         }
@@ -162,7 +173,8 @@ fn connection(file: &File, settings: &Settings, outcome: &mut Outcome) -> Result
                         bad(outcome);
                         continue;
                     };
-                    let via = parts.next().and_then(|via| via.parse::<IpAddr>().ok()).filter(|via| !via.is_unspecified());
+                    let via =
+                        parts.next().and_then(|via| via.parse::<IpAddr>().ok()).filter(|via| !via.is_unspecified());
                     let mut route = DeclaredRoute {
                         via,
                         metric: parts.next().and_then(|metric| metric.parse().ok()).filter(|metric| *metric != 0),
@@ -189,12 +201,16 @@ fn connection(file: &File, settings: &Settings, outcome: &mut Outcome) -> Result
                         None => bad(outcome),
                     }
                 }
-                "dns" => one.dns.extend(value.split([';', ',']).filter_map(|server| server.trim().parse::<IpAddr>().ok())),
+                "dns" => {
+                    one.dns.extend(value.split([';', ',']).filter_map(|server| server.trim().parse::<IpAddr>().ok()))
+                }
                 _ => {}
             }
         }
     }
-    let table = get("ipv4", "route-table").and_then(|table| table.parse::<u32>().ok()).filter(|table| *table != 0 && *table != MAIN);
+    let table = get("ipv4", "route-table")
+        .and_then(|table| table.parse::<u32>().ok())
+        .filter(|table| *table != 0 && *table != MAIN);
     for route in &mut one.routes {
         route.table = route.table.or(table);
     }
@@ -226,7 +242,11 @@ fn of_connections(all: &[Connection]) -> Network {
     let ports: Vec<(String, String)> =
         network.interfaces.iter().filter_map(|one| Some((one.master.clone()?, one.name.clone()))).collect();
     for one in &mut network.interfaces {
-        let own = all.iter().find(|other| other.interface.name == one.name).map_or("", |other| other.uuid.as_str()).to_owned();
+        let own = all
+            .iter()
+            .find(|other| other.interface.name == one.name)
+            .map_or("", |other| other.uuid.as_str())
+            .to_owned();
         if let Kind::Bridge(list) | Kind::Bond(list) = &mut one.kind {
             list.extend(ports.iter().filter(|(of, _)| *of == one.name || *of == own).map(|(_, port)| port.clone()));
         }
@@ -262,7 +282,8 @@ fn of_ifcfg(files: &[File], outcome: &mut Outcome) -> Network {
         let dev = global.get("GATEWAYDEV");
         let never = if dev.is_empty() { env.is_no("DEFROUTE") } else { dev != name };
         if never {
-            let defaults: Vec<DeclaredRoute> = one.routes.iter().filter(|route| route.dst.is_default() && !route.dst.is_v6()).cloned().collect();
+            let defaults: Vec<DeclaredRoute> =
+                one.routes.iter().filter(|route| route.dst.is_default() && !route.dst.is_v6()).cloned().collect();
             if let Some(route) = defaults.first() {
                 let via = route.via.map_or(String::new(), |via| via.to_string());
                 match (global.place("GATEWAYDEV"), env.place("DEFROUTE")) {
@@ -274,7 +295,9 @@ fn of_ifcfg(files: &[File], outcome: &mut Outcome) -> Network {
             one.routes.retain(|route| !defaults.contains(route));
         }
     }
-    network.interfaces.retain(|one| one.kind != Kind::Loopback && one.place.as_ref().is_none_or(|place| !unmanaged.contains(&place.path)));
+    network.interfaces.retain(|one| {
+        one.kind != Kind::Loopback && one.place.as_ref().is_none_or(|place| !unmanaged.contains(&place.path))
+    });
     network
 }
 
@@ -318,9 +341,14 @@ pub(super) fn apply(network: &Network, metrics: &mut BTreeMap<String, u32>, outc
     let links: Vec<_> = outcome.kernel.links.iter().filter(|link| link.name != "lo").cloned().collect();
     let mut reserved: Vec<u32> = Vec::new();
     for link in &links {
-        let free = |at: &usize, one: &Interface| !used.contains(at) || one.names.first().is_some_and(|name| name != "*");
-        let takers: Vec<_> =
-            network.interfaces.iter().enumerate().filter(|(at, one)| one.takes(link) && one.auto && free(at, one)).collect();
+        let free =
+            |at: &usize, one: &Interface| !used.contains(at) || one.names.first().is_some_and(|name| name != "*");
+        let takers: Vec<_> = network
+            .interfaces
+            .iter()
+            .enumerate()
+            .filter(|(at, one)| one.takes(link) && one.auto && free(at, one))
+            .collect();
         let mut takers = takers.into_iter();
         let Some((at, one)) = takers.next() else { continue };
         for (other_at, other) in takers {
@@ -375,7 +403,8 @@ fn activate(one: &Interface, dev: &str, metric: u32, outcome: &mut Outcome) {
     for address in &one.addresses {
         let _ = outcome.kernel.add_address(dev, address.cidr, Some(metric), address.from.clone());
     }
-    let wanted = |route: &DeclaredRoute| Wanted { metric: route.metric.or(Some(metric)), ..route.wanted(dev, "static") };
+    let wanted =
+        |route: &DeclaredRoute| Wanted { metric: route.metric.or(Some(metric)), ..route.wanted(dev, "static") };
     for route in &one.routes {
         let place = route.from.first().cloned().unwrap_or_default();
         if let Some(via) = route.via
@@ -415,21 +444,30 @@ mod tests {
 
     #[test]
     fn connections_are_activated() {
-        let text = |name: &str, rest: &str| format!("[connection]\nid={name}\ntype=ethernet\ninterface-name={name}\n\n[ipv4]\nmethod=manual\n{rest}");
+        let text = |name: &str, rest: &str| {
+            format!("[connection]\nid={name}\ntype=ethernet\ninterface-name={name}\n\n[ipv4]\nmethod=manual\n{rest}")
+        };
         let files = [
-            file("a.nmconnection", &text("eth0", "address1=10.0.0.5/24,10.0.0.1\nroute1=172.16.0.0/12,10.0.0.254,50\n"), 0o600),
+            file(
+                "a.nmconnection",
+                &text("eth0", "address1=10.0.0.5/24,10.0.0.1\nroute1=172.16.0.0/12,10.0.0.254,50\n"),
+                0o600,
+            ),
             file("b.nmconnection", &text("eth1", "address1=192.168.7.5/24\ngateway=192.168.7.1\n"), 0o600),
             file("c.nmconnection", &text("eth2", "address1=192.168.8.5/24\n"), 0o644),
         ];
         let cards = ["eth0", "eth1", "eth2"].map(|name| Card { name: name.into(), mac: None }).to_vec();
         let outcome = after_restart(Dialect::NetworkManager, &files, &Machine { cards, ..Machine::default() });
-        assert_eq!(outcome.kernel.route_lines(MAIN), [
-            "default via 10.0.0.1 dev eth0 proto static metric 100",
-            "default via 192.168.7.1 dev eth1 proto static metric 101",
-            "10.0.0.0/24 dev eth0 proto kernel scope link src 10.0.0.5 metric 100",
-            "172.16.0.0/12 via 10.0.0.254 dev eth0 proto static metric 50",
-            "192.168.7.0/24 dev eth1 proto kernel scope link src 192.168.7.5 metric 101",
-        ]);
+        assert_eq!(
+            outcome.kernel.route_lines(MAIN),
+            [
+                "default via 10.0.0.1 dev eth0 proto static metric 100",
+                "default via 192.168.7.1 dev eth1 proto static metric 101",
+                "10.0.0.0/24 dev eth0 proto kernel scope link src 10.0.0.5 metric 100",
+                "172.16.0.0/12 via 10.0.0.254 dev eth0 proto static metric 50",
+                "192.168.7.0/24 dev eth1 proto kernel scope link src 192.168.7.5 metric 101",
+            ]
+        );
         assert_eq!(outcome.complaints.iter().map(|one| one.what.clone()).collect::<Vec<_>>(), [What::TooOpen(0o644)]);
     }
 }

@@ -8,7 +8,9 @@ use saphyr_parser::{Event, Parser, ScalarStyle};
 
 use super::address::Cidr;
 use super::kernel::{MAIN, Rule, Scope};
-use super::{DeclaredAddress, DeclaredRoute, File, Interface, Kind, Network, Outcome, Place, Syntax, What, keyfile, networkd};
+use super::{
+    DeclaredAddress, DeclaredRoute, File, Interface, Kind, Network, Outcome, Place, Syntax, What, keyfile, networkd,
+};
 
 /// Where the files are, weakest first.
 pub const DIRS: [&str; 3] = ["/lib/netplan", "/etc/netplan", "/run/netplan"];
@@ -34,7 +36,9 @@ const DEEPEST: usize = 64;
 /// The first document of a text.
 fn tree(text: &str) -> Result<Option<Node>, (usize, Syntax)> {
     // A tab that indents is what people meet most, and every parser says it in words of its own.
-    let tab = |line: &str| line.trim_start_matches(' ').starts_with('\t') && !line.trim().is_empty() && !line.trim().starts_with('#');
+    let tab = |line: &str| {
+        line.trim_start_matches(' ').starts_with('\t') && !line.trim().is_empty() && !line.trim().starts_with('#')
+    };
     let mut open: Vec<Node> = Vec::new();
     let mut keys: Vec<Vec<Node>> = Vec::new();
     for event in Parser::new_from_str(text) {
@@ -138,15 +142,71 @@ impl Node {
 
 /// Keys of every definition whose values do not change what is simulated.
 const OTHERS: [&str; 65] = [
-    "accept-ra", "activation-mode", "critical", "dhcp-identifier", "dhcp4-overrides", "dhcp6-overrides", "ipv6-address-generation",
-    "ipv6-address-token", "ipv6-mtu", "ipv6-privacy", "link-local", "optional", "optional-addresses", "neigh-suppress",
-    "ignore-carrier", "networkmanager", "openvswitch", "ra-overrides", "wakeonlan", "wakeonwlan", "emit-lldp",
-    "receive-checksum-offload", "transmit-checksum-offload", "tcp-segmentation-offload", "tcp6-segmentation-offload",
-    "generic-segmentation-offload", "generic-receive-offload", "large-receive-offload", "virtual-function-count",
-    "embedded-switch-mode", "delay-virtual-functions-rebind", "auth", "infiniband-mode", "regulatory-domain", "access-points",
-    "parameters", "mode", "local", "remote", "key", "keys", "ttl", "peers", "port", "ports", "mark", "hairpin", "port-mac-learning",
-    "mac-learning", "aging", "limit", "type-of-service", "flow-label", "do-not-fragment", "notifications", "arp-proxy",
-    "short-circuit", "checksums", "extensions", "peer", "apn", "pin", "sim-id", "number", "network-id",
+    "accept-ra",
+    "activation-mode",
+    "critical",
+    "dhcp-identifier",
+    "dhcp4-overrides",
+    "dhcp6-overrides",
+    "ipv6-address-generation",
+    "ipv6-address-token",
+    "ipv6-mtu",
+    "ipv6-privacy",
+    "link-local",
+    "optional",
+    "optional-addresses",
+    "neigh-suppress",
+    "ignore-carrier",
+    "networkmanager",
+    "openvswitch",
+    "ra-overrides",
+    "wakeonlan",
+    "wakeonwlan",
+    "emit-lldp",
+    "receive-checksum-offload",
+    "transmit-checksum-offload",
+    "tcp-segmentation-offload",
+    "tcp6-segmentation-offload",
+    "generic-segmentation-offload",
+    "generic-receive-offload",
+    "large-receive-offload",
+    "virtual-function-count",
+    "embedded-switch-mode",
+    "delay-virtual-functions-rebind",
+    "auth",
+    "infiniband-mode",
+    "regulatory-domain",
+    "access-points",
+    "parameters",
+    "mode",
+    "local",
+    "remote",
+    "key",
+    "keys",
+    "ttl",
+    "peers",
+    "port",
+    "ports",
+    "mark",
+    "hairpin",
+    "port-mac-learning",
+    "mac-learning",
+    "aging",
+    "limit",
+    "type-of-service",
+    "flow-label",
+    "do-not-fragment",
+    "notifications",
+    "arp-proxy",
+    "short-circuit",
+    "checksums",
+    "extensions",
+    "peer",
+    "apn",
+    "pin",
+    "sim-id",
+    "number",
+    "network-id",
 ];
 
 /// What the definitions say, and in which program's hands each is.
@@ -216,7 +276,8 @@ pub(super) fn start(files: &[File], outcome: &mut Outcome) {
     }
     for (name, new) in &all.new_names {
         let definition = all.network.interfaces.iter().find(|one| one.name == *name);
-        let taken = definition.and_then(|one| outcome.kernel.links.iter_mut().find(|link| link.name != "lo" && one.takes(link)));
+        let taken = definition
+            .and_then(|one| outcome.kernel.links.iter_mut().find(|link| link.name != "lo" && one.takes(link)));
         if let Some(link) = taken {
             link.name = new.clone();
         }
@@ -272,8 +333,8 @@ impl Definitions {
                     }
                     self.renderer = Some(text.to_owned());
                 }
-                "ethernets" | "wifis" | "modems" | "bonds" | "bridges" | "vlans" | "tunnels" | "vrfs" | "dummy-devices"
-                | "nm-devices" | "virtual-ethernets" => {
+                "ethernets" | "wifis" | "modems" | "bonds" | "bridges" | "vlans" | "tunnels" | "vrfs"
+                | "dummy-devices" | "nm-devices" | "virtual-ethernets" => {
                     for (id, definition) in value.entries(name)? {
                         if id.words() == Some("renderer") {
                             self.renderer = definition.words().map(str::to_owned);
@@ -337,7 +398,12 @@ impl Definitions {
                     if via.is_ipv6() != (name == "gateway6") {
                         return Err((value.line, Syntax::Value(name.into(), via.to_string())));
                     }
-                    one.routes.retain(|route| !(route.dst.is_default() && route.dst.is_v6() == via.is_ipv6() && route.metric.is_none() && route.table.is_none()));
+                    one.routes.retain(|route| {
+                        !(route.dst.is_default()
+                            && route.dst.is_v6() == via.is_ipv6()
+                            && route.metric.is_none()
+                            && route.table.is_none())
+                    });
                     one.routes.push(DeclaredRoute::default(via, vec![place(value)]));
                 }
                 "routes" => {

@@ -81,10 +81,67 @@ fn chosen<'a>(files: &'a [File], ending: &str) -> Vec<(&'a File, Vec<&'a File>)>
 
 /// Keys that people misspell; others are systemd's matter.
 const KEYS: [(&str, &[&str]); 5] = [
-    ("Match", &["Name", "MACAddress", "PermanentMACAddress", "OriginalName", "Path", "Driver", "Type", "Kind", "Host", "Virtualization", "Architecture", "KernelCommandLine", "KernelVersion", "Property"]),
-    ("Network", &["Address", "Gateway", "DHCP", "DNS", "Domains", "NTP", "Bridge", "Bond", "VLAN", "MACVLAN", "VRF", "LinkLocalAddressing", "IPv6AcceptRA", "IPForward", "IPMasquerade", "DHCPServer", "DefaultRouteOnDevice", "Description"]),
-    ("Address", &["Address", "Peer", "Broadcast", "Label", "Scope", "RouteMetric", "AddPrefixRoute", "PreferredLifetime"]),
-    ("Route", &["Destination", "Gateway", "GatewayOnLink", "Metric", "Table", "Scope", "Source", "PreferredSource", "Type", "InitialCongestionWindow"]),
+    (
+        "Match",
+        &[
+            "Name",
+            "MACAddress",
+            "PermanentMACAddress",
+            "OriginalName",
+            "Path",
+            "Driver",
+            "Type",
+            "Kind",
+            "Host",
+            "Virtualization",
+            "Architecture",
+            "KernelCommandLine",
+            "KernelVersion",
+            "Property",
+        ],
+    ),
+    (
+        "Network",
+        &[
+            "Address",
+            "Gateway",
+            "DHCP",
+            "DNS",
+            "Domains",
+            "NTP",
+            "Bridge",
+            "Bond",
+            "VLAN",
+            "MACVLAN",
+            "VRF",
+            "LinkLocalAddressing",
+            "IPv6AcceptRA",
+            "IPForward",
+            "IPMasquerade",
+            "DHCPServer",
+            "DefaultRouteOnDevice",
+            "Description",
+        ],
+    ),
+    (
+        "Address",
+        &["Address", "Peer", "Broadcast", "Label", "Scope", "RouteMetric", "AddPrefixRoute", "PreferredLifetime"],
+    ),
+    (
+        "Route",
+        &[
+            "Destination",
+            "Gateway",
+            "GatewayOnLink",
+            "Metric",
+            "Table",
+            "Scope",
+            "Source",
+            "PreferredSource",
+            "Type",
+            "InitialCongestionWindow",
+        ],
+    ),
     ("Link", &["MTUBytes", "MACAddress", "RequiredForOnline", "Unmanaged", "Multicast", "ARP", "ActivationPolicy"]),
 ];
 
@@ -97,7 +154,9 @@ pub fn read(files: &[File], outcome: &mut Outcome) -> Network {
     let mut network = Network::default();
     for (file, drop_ins) in chosen(files, ".netdev") {
         let all: Vec<Setting> = std::iter::once(file).chain(drop_ins).flat_map(settings).collect();
-        let get = |key: &str| all.iter().rev().find(|one| one.section == "NetDev" && one.key == key).map(|one| one.value.as_str());
+        let get = |key: &str| {
+            all.iter().rev().find(|one| one.section == "NetDev" && one.key == key).map(|one| one.value.as_str())
+        };
         let Some(name) = get("Name") else {
             outcome.complain(&Place::of(file, 1), What::FileRefused(Syntax::Missing("Name")));
             continue;
@@ -229,10 +288,16 @@ fn interface(file: &File, all: &[Setting], rules: &mut Vec<Rule>, outcome: &mut 
                 one.dhcp4 = both || matches!(value, "ipv4" | "v4");
                 one.dhcp6 = both || matches!(value, "ipv6" | "v6");
             }
-            "DNS" => one.dns.extend(value.split_whitespace().filter_map(|server| server.split('#').next()?.parse::<IpAddr>().ok())),
+            "DNS" => one
+                .dns
+                .extend(value.split_whitespace().filter_map(|server| server.split('#').next()?.parse::<IpAddr>().ok())),
             "Bridge" | "Bond" | "VRF" => one.master = Some(value.to_owned()),
             "DefaultRouteOnDevice" if is_yes(value) => {
-                let route = DeclaredRoute { scope: Some(Scope::Link), from: vec![place.clone()], ..DeclaredRoute::to(Cidr::everything(false)) };
+                let route = DeclaredRoute {
+                    scope: Some(Scope::Link),
+                    from: vec![place.clone()],
+                    ..DeclaredRoute::to(Cidr::everything(false))
+                };
                 one.routes.push(route);
             }
             "MTUBytes" => one.mtu = value.parse().ok(),
@@ -380,7 +445,9 @@ pub(super) fn start(files: &[File], outcome: &mut Outcome) {
     let _ = outcome.kernel.up("lo");
     for (file, drop_ins) in chosen(files, ".link") {
         let all: Vec<Setting> = std::iter::once(file).chain(drop_ins).flat_map(settings).collect();
-        let get = |section: &str, key: &str| all.iter().rev().find(|one| one.section == section && one.key == key).map(|one| one.value.clone());
+        let get = |section: &str, key: &str| {
+            all.iter().rev().find(|one| one.section == section && one.key == key).map(|one| one.value.clone())
+        };
         let mac = get("Match", "MACAddress").or(get("Match", "PermanentMACAddress")).map(|mac| mac.to_lowercase());
         if let (Some(mac), Some(name)) = (mac, get("Link", "Name"))
             && !outcome.kernel.links.iter().any(|link| link.name == name)
@@ -463,7 +530,9 @@ fn configure(one: &Interface, network: &Network, dev: &str, outcome: &mut Outcom
     for route in &one.routes {
         let place = route.from.last().cloned().unwrap_or_default();
         let before = outcome.kernel.routes.iter().find(|other| {
-            other.dst.is_default() && route.dst.is_default() && other.dst.is_v6() == route.dst.is_v6()
+            other.dst.is_default()
+                && route.dst.is_default()
+                && other.dst.is_v6() == route.dst.is_v6()
                 && other.table == route.table.unwrap_or(MAIN)
                 && other.metric == route.metric.unwrap_or(if route.dst.is_v6() { 1024 } else { 0 })
                 && other.dev != dev

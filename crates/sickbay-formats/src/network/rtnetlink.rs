@@ -123,7 +123,8 @@ fn route(kernel: &mut Kernel, indices: &[(u32, String)], body: &[u8]) -> Option<
     };
     let dev = dev.unwrap_or_default();
     // The kernel's own: lines that say what every link has.
-    let own = v6 && (dev == "lo" || matches!(dst.address, IpAddr::V6(one) if one.is_unicast_link_local() || one.is_multicast()));
+    let own = v6
+        && (dev == "lo" || matches!(dst.address, IpAddr::V6(one) if one.is_unicast_link_local() || one.is_multicast()));
     if own {
         return None;
     }
@@ -183,8 +184,12 @@ fn rule(kernel: &mut Kernel, body: &[u8]) -> Option<()> {
     let network = |kind: u16, length: u8| get(kind).and_then(ip).and_then(|address| Cidr::new(address, length));
     let (from, to) = (network(2, src), network(1, dst));
     let mark = get(10).and_then(|value| number(value, 0)).map(|mark| format!("fwmark 0x{mark:x}"));
-    let more = mark.or(get(3).map(|name| format!("iif {}", text(name)))).or(get(17).map(|name| format!("oif {}", text(name))));
-    let always = from.is_none() && to.is_none() && more.is_none() && matches!((priority, table), (0, 255) | (32766, 254) | (32767, 253));
+    let more =
+        mark.or(get(3).map(|name| format!("iif {}", text(name)))).or(get(17).map(|name| format!("oif {}", text(name))));
+    let always = from.is_none()
+        && to.is_none()
+        && more.is_none()
+        && matches!((priority, table), (0, 255) | (32766, 254) | (32767, 253));
     if (family == 2 || family == 10) && !always {
         kernel.rules.push(Rule {
             priority: Some(priority),

@@ -31,7 +31,10 @@ impl Env {
 
     /// Whether it is one of the words that scripts take for no.
     pub(super) fn is_no(&self, name: &str) -> bool {
-        matches!(self.get(name).to_lowercase().as_str(), "no" | "n" | "false" | "f" | "0" | "off" | "disable" | "disabled")
+        matches!(
+            self.get(name).to_lowercase().as_str(),
+            "no" | "n" | "false" | "f" | "0" | "off" | "disable" | "disabled"
+        )
     }
 
     /// What a shell makes of `file`.
@@ -67,7 +70,11 @@ impl Env {
                 // A line of a file from Windows that has nothing else.
                 _ if other.text == "\r" => return,
                 true if equals => What::BlankBeforeEquals(first.to_owned()),
-                _ if matches!(other.text.as_str(), "." | "source" | "if" | "fi" | "then" | "else" | "[" | "[[" | "case" | "esac") => {
+                _ if matches!(
+                    other.text.as_str(),
+                    "." | "source" | "if" | "fi" | "then" | "else" | "[" | "[[" | "case" | "esac"
+                ) =>
+                {
                     What::UnknownCommand(other.text.clone())
                 }
                 _ => What::RunAsCommand(other.text.trim_end_matches('\r').to_owned()),
@@ -81,7 +88,8 @@ impl Env {
                 outcome.complain(place, What::Computed(name.to_owned()));
             }
             // A file from Windows has one on every line: the first says it.
-            let told = |one: &super::Complaint| one.place.path == place.path && matches!(one.what, What::CarriageReturn(_));
+            let told =
+                |one: &super::Complaint| one.place.path == place.path && matches!(one.what, What::CarriageReturn(_));
             if value.ends_with('\r') && !outcome.complaints.iter().any(told) {
                 outcome.complain(place, What::CarriageReturn(name.to_owned()));
             }
@@ -236,15 +244,19 @@ mod tests {
         let (env, wrong) = sourced(
             "# c\nA=\"1\" # x\nexport B=$A\nC='x y'\nD=${B}2\nIPADDR = 10.0.0.5\nDNS=8.8.8.8 8.8.4.4\nE=a\\\nb\nF=$(date)\nG=1 H=2\nI=x\r\n",
         );
-        assert_eq!(["A", "B", "C", "D", "E", "G", "H", "I", "DNS"].map(|name| env.get(name)), [
-            "1", "1", "x y", "12", "ab", "1", "2", "x\r", ""
-        ]);
-        assert_eq!(wrong, [
-            What::BlankBeforeEquals("IPADDR".into()),
-            What::RunAsCommand("8.8.4.4".into()),
-            What::Computed("F".into()),
-            What::CarriageReturn("I".into()),
-        ]);
+        assert_eq!(
+            ["A", "B", "C", "D", "E", "G", "H", "I", "DNS"].map(|name| env.get(name)),
+            ["1", "1", "x y", "12", "ab", "1", "2", "x\r", ""]
+        );
+        assert_eq!(
+            wrong,
+            [
+                What::BlankBeforeEquals("IPADDR".into()),
+                What::RunAsCommand("8.8.4.4".into()),
+                What::Computed("F".into()),
+                What::CarriageReturn("I".into()),
+            ]
+        );
         assert_eq!(env.place("D").map(|place| place.line), Some(5));
         assert_eq!(env.place("G").map(|place| place.line), Some(11));
     }

@@ -56,7 +56,9 @@ impl Explain {
             ["alloc"] => Err(Failure(tr!("say how much: sickbay explain alloc 4G"))),
             ["alloc", size] => alloc::explain(context, size, self.pid, self.user.as_deref()),
             ["network"] => network::explain(context, None, self.links.as_deref()),
-            ["network", target] if network::is_there(target) => network::explain(context, Some(target), self.links.as_deref()),
+            ["network", target] if network::is_there(target) => {
+                network::explain(context, Some(target), self.links.as_deref())
+            }
             [number] if finding::number(number).is_some() => finding::numbered(context, number, None),
             [number, target] if finding::number(number).is_some() => finding::numbered(context, number, Some(target)),
             [id, target] if checks::ALL.iter().any(|check| check.id == *id) => finding::of_check(context, id, target),

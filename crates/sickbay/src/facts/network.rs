@@ -65,7 +65,8 @@ impl Fact for NetworkFiles {
             found.dir(facts, dir);
         }
         let suse = facts.root().read_dir("/etc/sysconfig/network").unwrap_or_default();
-        found.wicked = suse.iter().any(|entry| entry.name.to_string_lossy().starts_with("ifcfg-") && entry.name != "ifcfg-lo");
+        found.wicked =
+            suse.iter().any(|entry| entry.name.to_string_lossy().starts_with("ifcfg-") && entry.name != "ifcfg-lo");
         Ok(found)
     }
 }
@@ -123,7 +124,12 @@ impl NetworkFiles {
         };
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         if entries.len() > MOST {
-            self.unread.push(tr!("{dir} has {count} files, of which {most} are read", dir, count = entries.len(), most = MOST));
+            self.unread.push(tr!(
+                "{dir} has {count} files, of which {most} are read",
+                dir,
+                count = entries.len(),
+                most = MOST
+            ));
         }
         for entry in entries.into_iter().take(MOST) {
             let Some(name) = entry.name.to_str() else { continue };
@@ -154,7 +160,8 @@ impl NetworkFiles {
             let mut words = line.split_whitespace();
             let keyword = words.next().unwrap_or_default();
             for pattern in words.filter(|_| matches!(keyword, "source" | "source-directory" | "source-dir")) {
-                let path = if pattern.starts_with('/') { pattern.to_owned() } else { format!("/etc/network/{pattern}") };
+                let path =
+                    if pattern.starts_with('/') { pattern.to_owned() } else { format!("/etc/network/{pattern}") };
                 let dir = match keyword {
                     "source" => path.rsplit_once('/').map_or("", |(dir, _)| dir).to_owned(),
                     _ => path.trim_end_matches('/').to_owned(),

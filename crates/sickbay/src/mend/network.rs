@@ -56,5 +56,9 @@ pub(crate) fn offer(
 
 /// Whether there is a default route of IPv4 by a router.
 pub(crate) fn has_default(outcome: &Outcome) -> bool {
-    outcome.kernel.table(sickbay_formats::network::kernel::MAIN, false).iter().any(|route| route.dst.is_default() && route.via.is_some())
+    outcome
+        .kernel
+        .table(sickbay_formats::network::kernel::MAIN, false)
+        .iter()
+        .any(|route| route.dst.is_default() && route.via.is_some())
 }

@@ -40,9 +40,7 @@ pub fn json(told: &Told<'_>, style: &Style) -> serde_json::Value {
         .outcome
         .complaints
         .iter()
-        .map(|one| {
-            serde_json::json!({"file": one.place.path, "line": line(one), "text": say(&words::text(&one.what))})
-        })
+        .map(|one| serde_json::json!({"file": one.place.path, "line": line(one), "text": say(&words::text(&one.what))}))
         .collect();
     let mut state = state(kernel);
     let dynamic: Vec<&str> = kernel.links.iter().filter(|link| link.dynamic).map(|link| link.name.as_str()).collect();
@@ -51,7 +49,8 @@ pub fn json(told: &Told<'_>, style: &Style) -> serde_json::Value {
         .iter()
         .filter(|route| !route.from.is_empty())
         .map(|route| {
-            let lines: Vec<_> = route.from.iter().map(|place| serde_json::json!({"file": place.path, "line": place.line})).collect();
+            let lines: Vec<_> =
+                route.from.iter().map(|place| serde_json::json!({"file": place.path, "line": place.line})).collect();
             serde_json::json!({"route": kernel.line(route), "table": kernel.table_name(route.table), "lines": lines})
         })
         .collect();
@@ -123,16 +122,23 @@ pub fn render(told: &Told<'_>, style: &Style) -> String {
     let _ = writeln!(out, "{}", say(&charge));
     for dialect in &after.charge.unused {
         let list = paths(files, *dialect);
-        let line = tr!("nobody reads the files of {program}: {paths}", program = name(*dialect), paths = list.join(", "));
+        let line =
+            tr!("nobody reads the files of {program}: {paths}", program = name(*dialect), paths = list.join(", "));
         let _ = writeln!(out, "{}", say(&line));
     }
     let _ = writeln!(out, "{}", say(&tr!("cards are known from {source}", source = cards_from(&after.cards_from))));
     let kernel = &after.outcome.kernel;
-    let _ = writeln!(out, "\n{}", say(&tr!("After a restart")));
-    table(&mut out, kernel, style);
+    // Without files nothing is known of what a restart brings.
+    if after.charge.dialect.is_some() {
+        let _ = writeln!(out, "\n{}", say(&tr!("After a restart")));
+        table(&mut out, kernel);
+    }
     if let Some(now) = now {
         let _ = writeln!(out, "\n{}", say(&tr!("Now")));
-        differences(&mut out, now, kernel, style);
+        match after.charge.dialect {
+            Some(_) => differences(&mut out, now, kernel, style),
+            None => table(&mut out, now),
+        }
     }
     if !after.outcome.complaints.is_empty() {
         let _ = writeln!(out, "\n{}", say(&tr!("What stands in the files")));
@@ -148,7 +154,7 @@ pub fn render(told: &Told<'_>, style: &Style) -> String {
 }
 
 /// Cards with their addresses, then routes with the lines that they come from.
-fn table(out: &mut String, kernel: &Kernel, style: &Style) {
+fn table(out: &mut String, kernel: &Kernel) {
     let width = kernel.links.iter().map(|link| link.name.len()).max().unwrap_or(0).min(15);
     for link in &kernel.links {
         let mut list: Vec<String> = link.addresses.iter().map(|address| address.cidr.to_string()).collect();
@@ -185,7 +191,6 @@ fn table(out: &mut String, kernel: &Kernel, style: &Style) {
             let _ = writeln!(out, "  {}", printable(&line));
         }
     }
-    let _ = style;
 }
 
 fn tables(kernel: &Kernel) -> Vec<(u32, Vec<&sickbay_formats::network::kernel::Route>)> {
@@ -196,7 +201,9 @@ fn tables(kernel: &Kernel) -> Vec<(u32, Vec<&sickbay_formats::network::kernel::R
 /// What the kernel has now: the same, but for `-` what a restart takes away and `+` what it brings.
 fn differences(out: &mut String, now: &Kernel, after: &Kernel, style: &Style) {
     let addresses = |kernel: &Kernel| {
-        let of = |(name, list): (&str, Vec<String>)| list.into_iter().map(move |one| format!("{name} {one}")).collect::<Vec<_>>();
+        let of = |(name, list): (&str, Vec<String>)| {
+            list.into_iter().map(move |one| format!("{name} {one}")).collect::<Vec<_>>()
+        };
         kernel.addresses().into_iter().flat_map(of).collect::<Vec<_>>()
     };
     let mut any = false;

@@ -31,7 +31,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     if !after.counts() {
         return Err(Skip::NotApplicable(after.charge.why.clone()));
     }
-    let reached = |outcome: &Outcome| outcome.kernel.links.iter().any(|one| one.name != "lo" && (!one.addresses.is_empty() || one.dynamic));
+    let reached = |outcome: &Outcome| {
+        outcome.kernel.links.iter().any(|one| one.name != "lo" && (!one.addresses.is_empty() || one.dynamic))
+    };
     let refused = |outcome: &Outcome| outcome.complaints.iter().any(|one| matches!(one.what, What::BlocksAll(_)));
     if !after.knows_cards() {
         return by_command_line(facts, &files, &after, found);
@@ -39,15 +41,25 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     if reached(&after.outcome) || refused(&after.outcome) || after.cards.is_empty() {
         return Ok(());
     }
-    let from_windows = |path: &str| after.outcome.complaints.iter().any(|one| one.place.path == path && matches!(one.what, What::CarriageReturn(_)));
+    let from_windows = |path: &str| {
+        after.outcome.complaints.iter().any(|one| one.place.path == path && matches!(one.what, What::CarriageReturn(_)))
+    };
     for Complaint { place, what } in &after.outcome.complaints {
         if from_windows(&place.path) || place.path.starts_with("/usr/") || place.path.starts_with("/lib/") {
             continue;
         }
         let message = match what {
-            What::NoCard(name) => tr!("the network is configured for {name}, and there is no such card", name = &**name),
-            What::OtherCard(name, mac) => tr!("the configuration of {name} is for another card: this one has the MAC address {mac}", name = &**name, mac = &**mac),
-            What::NoMac(mac) => tr!("the network is configured for the card {mac}, and there is no such card", mac = &**mac),
+            What::NoCard(name) => {
+                tr!("the network is configured for {name}, and there is no such card", name = &**name)
+            }
+            What::OtherCard(name, mac) => tr!(
+                "the configuration of {name} is for another card: this one has the MAC address {mac}",
+                name = &**name,
+                mac = &**mac
+            ),
+            What::NoMac(mac) => {
+                tr!("the network is configured for the card {mac}, and there is no such card", mac = &**mac)
+            }
             _ => continue,
         };
         let finding = found.error(message);
@@ -108,7 +120,9 @@ fn by_command_line(facts: &Facts, files: &NetworkFiles, after: &AfterRestart, fo
     let told: Vec<_> = entries.filter_map(|entry| entry.argument("net.ifnames")).collect();
     let Some((word, _)) = told.first().filter(|_| told.iter().all(|(_, value)| *value == "0")) else { return Ok(()) };
     let predictable = |name: &str| {
-        ["ens", "enp", "eno", "enx"].iter().any(|head| name.strip_prefix(head).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_hexdigit())))
+        ["ens", "enp", "eno", "enx"]
+            .iter()
+            .any(|head| name.strip_prefix(head).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_hexdigit())))
     };
     let cards: Vec<_> = after
         .outcome
@@ -117,7 +131,9 @@ fn by_command_line(facts: &Facts, files: &NetworkFiles, after: &AfterRestart, fo
         .iter()
         .filter(|one| one.kind == sickbay_formats::network::Kind::Card && one.macs.is_empty() && one.name != "lo")
         .collect();
-    if cards.is_empty() || !cards.iter().all(|one| predictable(&one.name) && one.names.iter().all(|name| predictable(name))) {
+    if cards.is_empty()
+        || !cards.iter().all(|one| predictable(&one.name) && one.names.iter().all(|name| predictable(name)))
+    {
         return Ok(());
     }
     // udev rules and .link files give names whatever the kernel is told.

@@ -34,10 +34,40 @@ check! {
 
 /// Keys and options that are misspelt.
 const KNOWN: [&str; 34] = [
-    "addresses", "gateway4", "gateway6", "nameservers", "routes", "dhcp4", "dhcp6", "match", "macaddress", "set-name", "interfaces",
-    "parameters", "ethernets", "bridges", "bonds", "vlans", "optional", "renderer", "version", "address", "gateway", "netmask",
-    "broadcast", "network", "metric", "hwaddress", "dns-nameservers", "dns-search", "post-up", "pre-up", "Address", "Gateway",
-    "Destination", "static",
+    "addresses",
+    "gateway4",
+    "gateway6",
+    "nameservers",
+    "routes",
+    "dhcp4",
+    "dhcp6",
+    "match",
+    "macaddress",
+    "set-name",
+    "interfaces",
+    "parameters",
+    "ethernets",
+    "bridges",
+    "bonds",
+    "vlans",
+    "optional",
+    "renderer",
+    "version",
+    "address",
+    "gateway",
+    "netmask",
+    "broadcast",
+    "network",
+    "metric",
+    "hwaddress",
+    "dns-nameservers",
+    "dns-search",
+    "post-up",
+    "pre-up",
+    "Address",
+    "Gateway",
+    "Destination",
+    "static",
 ];
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
@@ -51,7 +81,8 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         // One word for one line, and one for a file from Windows.
         let told = |other: &Complaint| {
             severity_of(other).is_some()
-                && (other.place == *place || (matches!(other.what, What::CarriageReturn(_)) && other.place.path == place.path))
+                && (other.place == *place
+                    || (matches!(other.what, What::CarriageReturn(_)) && other.place.path == place.path))
         };
         if all.iter().take(at).any(told) {
             continue;
@@ -63,11 +94,16 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         }
         let Some(file) = files.source(&place.path) else { continue };
         let gone = |outcome: &Outcome| {
-            let same = |one: &Complaint| one.place.path == place.path && std::mem::discriminant(&one.what) == std::mem::discriminant(what);
+            let same = |one: &Complaint| {
+                one.place.path == place.path && std::mem::discriminant(&one.what) == std::mem::discriminant(what)
+            };
             !outcome.complaints.iter().any(|one| same(one) && one.place.line == place.line)
                 && outcome.complaints.len() < all.len() + 1
         };
-        let text = lines(&file.bytes).find(|line| line.number == place.line).map(|line| line.text.to_vec()).unwrap_or_default();
+        let text = lines(&file.bytes)
+            .find(|line| line.number == place.line)
+            .map(|line| line.text.to_vec())
+            .unwrap_or_default();
         match what {
             What::CarriageReturn(_) => {
                 let title = tr!("take the carriage returns out of {path}", path = file.path.as_path());
@@ -130,10 +166,18 @@ fn severity_of(one: &Complaint) -> Option<Severity> {
 /// How bad it is; `None` for what other checks tell, and for what may be meant.
 fn severity(what: &What) -> Option<Severity> {
     match what {
-        What::BlocksAll(_) | What::FileRefused(_) | What::TooOpen(_) | What::UnclosedQuote | What::CarriageReturn(_) => Some(Severity::Error),
+        What::BlocksAll(_)
+        | What::FileRefused(_)
+        | What::TooOpen(_)
+        | What::UnclosedQuote
+        | What::CarriageReturn(_) => Some(Severity::Error),
         What::BadMask(_) | What::BadAddress(_) | What::TypeCase(..) => Some(Severity::Error),
-        What::BlankBeforeEquals(_) | What::Garbage(_) | What::OtherSyntax | What::Gap(_) | What::UnknownOption(_) => Some(Severity::Warning),
-        What::GivenTwice(_) | What::PrefixBeatsMask(..) | What::CopyStarted(_) | What::RunAsCommand(_) => Some(Severity::Warning),
+        What::BlankBeforeEquals(_) | What::Garbage(_) | What::OtherSyntax | What::Gap(_) | What::UnknownOption(_) => {
+            Some(Severity::Warning)
+        }
+        What::GivenTwice(_) | What::PrefixBeatsMask(..) | What::CopyStarted(_) | What::RunAsCommand(_) => {
+            Some(Severity::Warning)
+        }
         _ => None,
     }
 }

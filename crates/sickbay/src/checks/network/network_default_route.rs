@@ -50,7 +50,11 @@ fn without_router(files: &NetworkFiles, after: &AfterRestart, found: &mut Findin
             continue;
         }
         let finding = found.error(match gateway.is_empty() {
-            false => tr!("the default route is on {dev} without a router: {gateway} is in no network of {dev}", dev = &**dev, gateway = &**gateway),
+            false => tr!(
+                "the default route is on {dev} without a router: {gateway} is in no network of {dev}",
+                dev = &**dev,
+                gateway = &**gateway
+            ),
             true => tr!("the default route is on {dev} without a router", dev = &**dev),
         });
         point(finding, files, place);
@@ -73,7 +77,9 @@ fn without_router(files: &NetworkFiles, after: &AfterRestart, found: &mut Findin
 /// Lines of default routes that were refused because there is one.
 fn refused(outcome: &sickbay_formats::network::Outcome) -> impl Iterator<Item = &Place> {
     outcome.complaints.iter().filter_map(|one| match &one.what {
-        What::RouteRefused(route, "File exists") if route.starts_with("default") || route.starts_with("0.0.0.0/0") => Some(&one.place),
+        What::RouteRefused(route, "File exists") if route.starts_with("default") || route.starts_with("0.0.0.0/0") => {
+            Some(&one.place)
+        }
         _ => None,
     })
 }
@@ -94,7 +100,8 @@ fn barred(files: &NetworkFiles, after: &AfterRestart, found: &mut Findings) {
             What::DefrouteBars(gateway) | What::GatewayDevBars(_, gateway) if !gateway.is_empty() => gateway,
             _ => continue,
         };
-        let finding = found.error(tr!("there is no default route: this line bars the router {gateway}", gateway = &**gateway));
+        let finding =
+            found.error(tr!("there is no default route: this line bars the router {gateway}", gateway = &**gateway));
         point(finding, files, place);
         finding.why(tr!("after a restart nothing beyond the networks of the cards is reached"));
         offer_comment(finding, files, after, place, has_default);
@@ -113,8 +120,16 @@ fn twice(files: &NetworkFiles, after: &AfterRestart, found: &mut Findings) {
         };
         // Without a router it is no second router.
         let routes = outcome.kernel.table(MAIN, false);
-        let Some(route) = routes.iter().find(|route| route.dst.is_default() && route.dev == *dev && route.via.is_some()) else { continue };
-        if outcome.complaints.iter().any(|one| one.place == *place && matches!(one.what, What::DefaultWithoutRouter(..))) {
+        let Some(route) =
+            routes.iter().find(|route| route.dst.is_default() && route.dev == *dev && route.via.is_some())
+        else {
+            continue;
+        };
+        if outcome
+            .complaints
+            .iter()
+            .any(|one| one.place == *place && matches!(one.what, What::DefaultWithoutRouter(..)))
+        {
             continue;
         }
         let Some(first) = route.from.first() else { continue };

@@ -51,7 +51,11 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
                     for address in &link.addresses {
                         let network = address.cidr.network();
                         if !network.is_v6() {
-                            finding.note(tr!("{dev} is in {network}", dev = link.name.as_str(), network = network.to_string()));
+                            finding.note(tr!(
+                                "{dev} is in {network}",
+                                dev = link.name.as_str(),
+                                network = network.to_string()
+                            ));
                         }
                     }
                 }

@@ -41,8 +41,13 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
                 continue;
             }
             // Another declared address may be of that network.
-            let other = |network: &sickbay_formats::network::address::Cidr| one.addresses.iter().any(|one| one.cidr.network() == *network);
-            let Some(wrong) = networks.iter().find(|network| network.contains(address.cidr.address) && !other(network)) else { continue };
+            let other = |network: &sickbay_formats::network::address::Cidr| {
+                one.addresses.iter().any(|one| one.cidr.network() == *network)
+            };
+            let Some(wrong) = networks.iter().find(|network| network.contains(address.cidr.address) && !other(network))
+            else {
+                continue;
+            };
             let (dev, ip) = (one.name.as_str(), address.cidr.address.to_string());
             let finding = found.error(tr!(
                 "{dev} is in {wrong}, and its configuration says {right}",
@@ -56,8 +61,13 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             finding.subject(Subject::Named(format!("{dev} {ip}")));
             finding.evidence("/proc/net/route", format!("{dev} {wrong}"));
             finding.why(match wrong.prefix < right.prefix {
-                true => tr!("machines beyond {right} are taken for neighbours, and are not reached", right = right.to_string()),
-                false => tr!("neighbours outside of {wrong} are only reached over the router", wrong = wrong.to_string()),
+                true => tr!(
+                    "machines beyond {right} are taken for neighbours, and are not reached",
+                    right = right.to_string()
+                ),
+                false => {
+                    tr!("neighbours outside of {wrong} are only reached over the router", wrong = wrong.to_string())
+                }
             });
             finding.by_hand(tr!(
                 "ip address add {new} dev {dev}; ip address del {old} dev {dev}; then set the default route again",

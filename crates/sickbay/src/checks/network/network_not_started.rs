@@ -6,6 +6,7 @@ use crate::facts::Facts;
 use crate::facts::network::NetworkFiles;
 use crate::facts::network::after_restart::AfterRestart;
 use crate::facts::network::charge::{ALL, Started, name, started, unit};
+use crate::facts::network::live::Connected;
 use crate::facts::packages::programs::has_kernel;
 use crate::facts::system::units::{State, Units};
 use crate::model::finding::{Findings, Subject};
@@ -14,8 +15,9 @@ use crate::{check, tr};
 
 check! {
     /// ## What it finds
-    /// A machine whose network is configured in files that no program reads at boot: the program is not installed (ifup and ifdown are gone),
-    /// or its service is not started; and nothing else is started that would configure the network.
+    /// A machine whose network is configured in files that no program reads at boot: the service of the program is not started, or is
+    /// there without the program, or the machine runs without an address and ifup and ifdown are gone; and nothing else is
+    /// started that would configure the network.
     ///
     /// ## Why it matters
     /// The cards have no addresses after a restart. Which package has the program depends on the release: ifup is in initscripts (RHEL 6
@@ -29,8 +31,16 @@ check! {
 
 /// Other programs that configure networks.
 const OTHERS: [&str; 10] = [
-    "wicked.service", "connman.service", "dhcpcd.service", "dhcpcd5.service", "netctl.service", "wickedd.service",
-    "systemd-networkd.socket", "NetworkManager-dispatcher.service", "iwd.service", "cloud-init-local.service",
+    "wicked.service",
+    "connman.service",
+    "dhcpcd.service",
+    "dhcpcd5.service",
+    "netctl.service",
+    "wickedd.service",
+    "systemd-networkd.socket",
+    "NetworkManager-dispatcher.service",
+    "iwd.service",
+    "cloud-init-local.service",
 ];
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
@@ -38,7 +48,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         return Err(Skip::NotApplicable(tr!("no kernel is installed: a container, where others start what runs")));
     }
     let (files, after) = (facts.get::<NetworkFiles>()?, facts.get::<AfterRestart>()?);
-    let (Some(dialect), Started::No | Started::Missing) = (after.charge.dialect, after.charge.started) else { return Ok(()) };
+    let (Some(dialect), Started::No | Started::Missing) = (after.charge.dialect, after.charge.started) else {
+        return Ok(());
+    };
     if ALL.iter().any(|other| *other != Dialect::Netplan && started(facts, *other) == Started::Yes) {
         return Ok(());
     }
@@ -49,9 +61,17 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         }
     }
     let (program, unit) = (name(dialect), unit(dialect));
+    // That a program is not seen is not enough: its service is there without it, or the machine runs and has no address.
+    let has_service = || crate::facts::system::units::unit(facts, unit).is_ok_and(|unit| unit.state == State::Loaded);
+    let has_no_address = || facts.get::<Connected>().is_ok_and(|connected| connected.0.is_empty());
+    if after.charge.started == Started::Missing && !has_service() && !has_no_address() {
+        return Ok(());
+    }
     let first = files.of(dialect).map(|file| file.path.clone()).next().unwrap_or_default();
     let finding = match after.charge.started {
-        Started::Missing => found.error(tr!("the network is configured for {program}, which is not installed", program)),
+        Started::Missing => {
+            found.error(tr!("the network is configured for {program}, which is not installed", program))
+        }
         _ => found.error(tr!("the network is configured for {program}, and nothing starts {unit}", program, unit)),
     };
     finding.subject(Subject::Named(program.to_owned()));
@@ -59,7 +79,8 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     finding.why(tr!("after a restart no card has an address"));
     match (after.charge.started, dialect) {
         (Started::No, _) => finding.by_hand(tr!("enable it: systemctl enable {unit}", unit)),
-        (_, Dialect::Ifcfg) => finding.by_hand(tr!("install initscripts (RHEL 6 and 7), network-scripts (RHEL 8) or NetworkManager (RHEL 9)")),
+        (_, Dialect::Ifcfg) => finding
+            .by_hand(tr!("install initscripts (RHEL 6 and 7), network-scripts (RHEL 8) or NetworkManager (RHEL 9)")),
         (_, _) => finding.by_hand(tr!("install {program}", program)),
     };
     for link in after.outcome.kernel.links.iter().filter(|link| link.name != "lo") {

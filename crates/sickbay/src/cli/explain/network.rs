@@ -59,6 +59,9 @@ fn cards(path: &Path) -> Result<Vec<Card>, Failure> {
     let absolute = std::path::absolute(path).map_err(|error| fail(error.to_string()))?;
     let bytes = Root::host()?.read(&absolute).map_err(|error| fail(error.to_string()))?;
     let links: Links = serde_json::from_slice(&bytes).map_err(|error| fail(error.to_string()))?;
-    let card = |link: Link| Card { name: link.name, mac: link.mac.filter(|mac| !mac.is_empty()).map(|mac| mac.to_lowercase()) };
+    let card = |link: Link| Card {
+        name: link.name,
+        mac: link.mac.filter(|mac| !mac.is_empty()).map(|mac| mac.to_lowercase()),
+    };
     Ok(links.interfaces.into_iter().map(card).collect())
 }

@@ -36,8 +36,8 @@ pub fn cards(facts: &Facts, network: &Network) -> (Vec<Card>, From) {
 }
 
 /// Devices that configuration or programs make, by the heads of their names.
-const MADE: [&str; 12] =
-    ["docker", "veth", "virbr", "br-", "vnet", "tap", "tun", "cni", "flannel", "cali", "wg", "dummy"];
+const MADE: [&str; 13] =
+    ["ifb", "docker", "veth", "virbr", "br-", "vnet", "tap", "tun", "cni", "flannel", "cali", "wg", "dummy"];
 
 /// What /sys/class/net has, without what is made by software.
 fn running(facts: &Facts) -> Vec<Card> {
@@ -47,8 +47,13 @@ fn running(facts: &Facts) -> Vec<Card> {
         let Some(name) = entry.name.to_str() else { continue };
         let path = |file: &str| format!("/sys/class/net/{name}/{file}");
         let has = |file: &str| root.exists(path(file)).unwrap_or(false);
-        let made = has("bridge") || has("bonding") || (!has("device") && MADE.iter().any(|head| name.starts_with(head)));
-        if name == "lo" || name == "bonding_masters" || made || root.exists(format!("/proc/net/vlan/{name}")).unwrap_or(false) {
+        let made =
+            has("bridge") || has("bonding") || (!has("device") && MADE.iter().any(|head| name.starts_with(head)));
+        if name == "lo"
+            || name == "bonding_masters"
+            || made
+            || root.exists(format!("/proc/net/vlan/{name}")).unwrap_or(false)
+        {
             continue;
         }
         let text = |file: &str| root.read(path(file)).ok().map(|text| text.trim_ascii().to_str_lossy().into_owned());
@@ -87,7 +92,9 @@ fn in_log(text: &[u8]) -> Vec<Card> {
     let begin = text.rfind("Linux version ").unwrap_or(0);
     let mut all: Vec<Card> = Vec::new();
     let mut add = |name: &str, mac: Option<String>| {
-        let usual = !name.is_empty() && name.len() < 16 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
+        let usual = !name.is_empty()
+            && name.len() < 16
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
         if !usual || MADE.iter().any(|head| name.starts_with(head)) {
             return;
         }
@@ -141,7 +148,8 @@ fn declared(network: &Network) -> Vec<Card> {
             all.push(Card { name: name.to_owned(), mac: mac.cloned() });
         }
     };
-    let made: Vec<&str> = network.interfaces.iter().filter(|one| one.kind != Kind::Card).map(|one| one.name.as_str()).collect();
+    let made: Vec<&str> =
+        network.interfaces.iter().filter(|one| one.kind != Kind::Card).map(|one| one.name.as_str()).collect();
     for one in &network.interfaces {
         let named = one.names.iter().filter(|name| !name.contains(['*', '?', '['])).count() > 0;
         match &one.kind {

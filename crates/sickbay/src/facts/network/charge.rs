@@ -78,15 +78,26 @@ pub fn started(facts: &Facts, dialect: Dialect) -> Started {
             };
         }
         Dialect::Networkd => there("/usr/lib/systemd/systemd-networkd") || there("/lib/systemd/systemd-networkd"),
-        Dialect::NetworkManager => there("/usr/sbin/NetworkManager") || there("/sbin/NetworkManager") || there("/usr/bin/NetworkManager"),
+        Dialect::NetworkManager => {
+            there("/usr/sbin/NetworkManager") || there("/sbin/NetworkManager") || there("/usr/bin/NetworkManager")
+        }
     };
     let linked = |dirs: &[&str], script: &str| {
-        let is = |name: &str| name.strip_prefix('S').is_some_and(|rest| rest.trim_start_matches(|c: char| c.is_ascii_digit()) == script);
-        dirs.iter().any(|dir| {
-            root.read_dir(dir).unwrap_or_default().iter().any(|entry| entry.name.to_str().is_some_and(is))
-        })
+        let is = |name: &str| {
+            name.strip_prefix('S').is_some_and(|rest| rest.trim_start_matches(|c: char| c.is_ascii_digit()) == script)
+        };
+        dirs.iter()
+            .any(|dir| root.read_dir(dir).unwrap_or_default().iter().any(|entry| entry.name.to_str().is_some_and(is)))
     };
-    let rc = ["/etc/rc2.d", "/etc/rc3.d", "/etc/rc.d/rc2.d", "/etc/rc.d/rc3.d", "/etc/rc5.d", "/etc/rcS.d", "/etc/rc.d/rc5.d"];
+    let rc = [
+        "/etc/rc2.d",
+        "/etc/rc3.d",
+        "/etc/rc.d/rc2.d",
+        "/etc/rc.d/rc3.d",
+        "/etc/rc5.d",
+        "/etc/rcS.d",
+        "/etc/rc.d/rc5.d",
+    ];
     let yes = match (dialect, system.init) {
         (_, Init::None) => return Started::Unknown,
         (Dialect::Ifcfg, _) => linked(&rc, "network") || pulled(facts, unit(dialect)) == Some(true),
@@ -95,7 +106,11 @@ pub fn started(facts: &Facts, dialect: Dialect) -> Started {
             None => return Started::Unknown,
         },
         (Dialect::Ifupdown, Init::Other) => {
-            let levels = ["/etc/runlevels/boot/networking", "/etc/runlevels/default/networking", "/etc/runlevels/sysinit/networking"];
+            let levels = [
+                "/etc/runlevels/boot/networking",
+                "/etc/runlevels/default/networking",
+                "/etc/runlevels/sysinit/networking",
+            ];
             levels.iter().any(|path| root.metadata(path).is_ok()) || linked(&rc, "networking")
         }
         // Upstart's own jobs start ifup.
@@ -155,7 +170,8 @@ pub fn charge(facts: &Facts, files: &NetworkFiles) -> Charge {
         };
         // NetworkManager reads ifcfg-* too.
         let reads = |other: Dialect| {
-            other == dialect || (dialect == Dialect::NetworkManager && other == Dialect::Ifcfg)
+            other == dialect
+                || (dialect == Dialect::NetworkManager && other == Dialect::Ifcfg)
                 || (dialect == Dialect::Netplan && other == Dialect::Networkd)
         };
         let unused = with.iter().copied().filter(|other| !reads(*other)).collect();
@@ -195,13 +211,15 @@ pub fn charge(facts: &Facts, files: &NetworkFiles) -> Charge {
 
 /// Whether every ifcfg file says NM_CONTROLLED=no.
 fn all_unmanaged(files: &NetworkFiles) -> bool {
-    let cards = files.of(Dialect::Ifcfg).filter(|file| {
-        file.name().strip_prefix("ifcfg-").is_some_and(|name| name != "lo" && !ifcfg::is_ignored(name))
-    });
+    let cards = files
+        .of(Dialect::Ifcfg)
+        .filter(|file| file.name().strip_prefix("ifcfg-").is_some_and(|name| name != "lo" && !ifcfg::is_ignored(name)));
     cards.into_iter().all(|file| {
         let text = String::from_utf8_lossy(&file.bytes).to_lowercase();
         text.lines().any(|line| {
-            line.trim().strip_prefix("nm_controlled=").is_some_and(|value| matches!(value.trim_matches(['"', '\'']), "no" | "false" | "0"))
+            line.trim()
+                .strip_prefix("nm_controlled=")
+                .is_some_and(|value| matches!(value.trim_matches(['"', '\'']), "no" | "false" | "0"))
         })
     })
 }

@@ -29,7 +29,10 @@ impl Fact for Live {
                 // A kernel without IPv6.
                 Err(_) if family == 10 => {}
                 Err(error) => {
-                    return Err(Skip::Unknown(tr!("the kernel's routes could not be read: {error}", error = error.to_string())));
+                    return Err(Skip::Unknown(tr!(
+                        "the kernel's routes could not be read: {error}",
+                        error = error.to_string()
+                    )));
                 }
             }
         }
@@ -47,13 +50,14 @@ impl Fact for Connected {
             return Err(Skip::NotApplicable(tr!("it is not the running system")));
         }
         let path = "/proc/net/route";
-        let text = facts.root().read(path)?;
+        let text = facts.required(path)?;
         let mut all = Vec::new();
-        for line in text.lines().skip(1).take(1 << 16) {
+        for line in text.bytes.lines().skip(1).take(1 << 16) {
             let words: Vec<&str> = line.to_str().unwrap_or_default().split_ascii_whitespace().collect();
             let [dev, dst, gateway, flags, _, _, _, mask, ..] = words.as_slice() else { continue };
             // The kernel prints the bytes as a number of the machine's own order.
-            let address = |text: &str| u32::from_str_radix(text, 16).ok().map(|bits| Ipv4Addr::from(bits.to_ne_bytes()));
+            let address =
+                |text: &str| u32::from_str_radix(text, 16).ok().map(|bits| Ipv4Addr::from(bits.to_ne_bytes()));
             let (Some(dst), Some(mask)) = (address(dst), address(mask)) else { continue };
             let up = u32::from_str_radix(flags, 16).is_ok_and(|flags| flags & 1 != 0);
             let prefix = u8::try_from(mask.to_bits().leading_ones()).unwrap_or(0);

@@ -9,25 +9,41 @@ use crate::tr;
 pub fn text(what: &What) -> Text {
     match what {
         What::BlankBeforeEquals(name) => {
-            tr!("there are blanks around the = of {name}: the shell looks for a program of that name and sets nothing", name = &**name)
+            tr!(
+                "there are blanks around the = of {name}: the shell looks for a program of that name and sets nothing",
+                name = &**name
+            )
         }
-        What::RunAsCommand(word) => tr!("the shell runs {word} as a command, and the line sets nothing", word = &**word),
+        What::RunAsCommand(word) => {
+            tr!("the shell runs {word} as a command, and the line sets nothing", word = &**word)
+        }
         What::UnclosedQuote => tr!("a quote is not closed: nothing from here on is read"),
         What::CarriageReturn(name) => {
-            tr!("the value of {name} ends in a carriage return, as in files from Windows, and is wrong by it", name = &**name)
+            tr!(
+                "the value of {name} ends in a carriage return, as in files from Windows, and is wrong by it",
+                name = &**name
+            )
         }
         What::Computed(name) => tr!("the value of {name} is computed: it is not known here", name = &**name),
-        What::BadAddress(value) => tr!("{value} is not an address that can be used here: it is dropped", value = &**value),
+        What::BadAddress(value) => {
+            tr!("{value} is not an address that can be used here: it is dropped", value = &**value)
+        }
         What::BadMask(value) if value.is_empty() => tr!("there is no netmask: nothing is set"),
         What::BadMask(value) => tr!("{value} is not a netmask: nothing is set", value = &**value),
         What::NoMask(cidr) => {
-            tr!("neither netmask nor prefix is given: the class of the address makes it {cidr}", cidr = cidr.to_string())
+            tr!(
+                "neither netmask nor prefix is given: the class of the address makes it {cidr}",
+                cidr = cidr.to_string()
+            )
         }
         What::PrefixBeatsMask(prefix, mask) => {
             tr!("NETMASK={mask} does not count: PREFIX={prefix} does", mask = &**mask, prefix = &**prefix)
         }
         What::GatewayOutside(gateway, dev) if dev.is_empty() => {
-            tr!("the gateway {gateway} is in no network of any card: no default route is set, and nobody says so", gateway = &**gateway)
+            tr!(
+                "the gateway {gateway} is in no network of any card: no default route is set, and nobody says so",
+                gateway = &**gateway
+            )
         }
         What::GatewayOutside(gateway, dev) => tr!(
             "the gateway {gateway} is in no network of {dev}: no default route is set, and nobody says so",
@@ -61,10 +77,18 @@ pub fn text(what: &What) -> Text {
             tr!("DEFROUTE=no keeps this card from the default route by {gateway}", gateway = &**gateway)
         }
         What::DefaultReplaced(dev, old) => {
-            tr!("the default route is declared twice: the one of {dev} replaces this one of {old}", dev = &**dev, old = &**old)
+            tr!(
+                "the default route is declared twice: the one of {dev} replaces this one of {old}",
+                dev = &**dev,
+                old = &**old
+            )
         }
         What::TwoDefaults(dev, other) => {
-            tr!("the default route is declared twice: the one of {dev} counts, not this one of {other}", dev = &**dev, other = &**other)
+            tr!(
+                "the default route is declared twice: the one of {dev} counts, not this one of {other}",
+                dev = &**dev,
+                other = &**other
+            )
         }
         What::NotRead(name) => tr!("nothing reads {name}", name = &**name),
         What::RouteRefused(route, words) => {
@@ -73,7 +97,9 @@ pub fn text(what: &What) -> Text {
         What::Garbage(word) => tr!("ip does not know the word {word}, and adds nothing", word = &**word),
         What::OtherSyntax => tr!("this line is lost: another one of the file has the syntax ADDRESS0="),
         What::Gap(name) => tr!("a number before {name} is missing: nothing from there on is read", name = &**name),
-        What::UnknownCommand(command) => tr!("what this does to the network is not known here: {command}", command = &**command),
+        What::UnknownCommand(command) => {
+            tr!("what this does to the network is not known here: {command}", command = &**command)
+        }
         What::CopyStarted(dev) => {
             tr!("this copy is started as a second configuration of {dev}", dev = &**dev)
         }
@@ -86,7 +112,10 @@ pub fn text(what: &What) -> Text {
             tr!("TYPE={value} is not TYPE={meant}: upper and lower case differ", value = &**value, meant = &**meant)
         }
         What::MissingFile(path) => {
-            tr!("{path} does not exist: the init script then starts nothing. What follows supposes an empty one", path = &**path)
+            tr!(
+                "{path} does not exist: the init script then starts nothing. What follows supposes an empty one",
+                path = &**path
+            )
         }
         What::NetworkingOff => tr!("NETWORKING=no: nothing is started"),
         What::BlocksAll(why) => {
@@ -102,8 +131,12 @@ pub fn text(what: &What) -> Text {
         What::NotStarted(name) => tr!("nothing brings up {name} at boot", name = &**name),
         What::NotRun(command) => tr!("not run, since a command before it failed: {command}", command = &**command),
         What::Fails(command) => tr!("this fails, and what follows is not done: {command}", command = &**command),
-        What::CardTaken(dev, file) => tr!("{dev} is already configured by {file}: this file is not used for it", dev = &**dev, file = &**file),
-        What::TooOpen(mode) => tr!("others may read it (mode {mode}): NetworkManager ignores the file", mode = format!("{mode:o}")),
+        What::CardTaken(dev, file) => {
+            tr!("{dev} is already configured by {file}: this file is not used for it", dev = &**dev, file = &**file)
+        }
+        What::TooOpen(mode) => {
+            tr!("others may read it (mode {mode}): NetworkManager ignores the file", mode = format!("{mode:o}"))
+        }
         What::WrongEnding(ending) => tr!("files whose names do not fit {ending} are not read", ending = *ending),
     }
 }
