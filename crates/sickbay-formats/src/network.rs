@@ -503,7 +503,6 @@ pub(crate) fn glob(pattern: &str, name: &str) -> bool {
 }
 
 /// `[0-9]`, `[!a]`: what it takes, and how long it is. One that is not closed is a bracket.
-#[expect(clippy::type_complexity, reason = "two answers of one look")]
 fn class(pattern: &[char]) -> (Option<(Vec<char>, bool)>, usize) {
     let Some(end) = pattern.iter().skip(2).position(|c| *c == ']').map(|at| at + 2) else { return (None, 1) };
     let mut inner = pattern.get(1..end).unwrap_or_default();

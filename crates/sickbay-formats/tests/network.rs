@@ -175,3 +175,79 @@ fn one_network_is_one_in_every_dialect() {
     }
     assert!(networks >= 8 && ways >= 35, "{networks} networks in {ways} ways");
 }
+
+proptest::proptest! {
+    /// Pieces of what such files are made of, in any order: nothing panics, and it ends.
+    #[test]
+    fn noise_is_read(pieces in proptest::collection::vec(0usize..PIECES.len(), 0..60), which in 0usize..5) {
+        let text: String = pieces.iter().map(|at| PIECES[*at]).collect();
+        let (dialect, paths) = [
+            (Dialect::Ifcfg, &["/etc/sysconfig/network", "/etc/sysconfig/network-scripts/ifcfg-eth0", "/etc/sysconfig/network-scripts/ifcfg-eth0:1", "/etc/sysconfig/network-scripts/ifcfg-eth0-range0", "/etc/sysconfig/network-scripts/route-eth0", "/etc/sysconfig/network-scripts/rule-eth0"][..]),
+            (Dialect::Ifupdown, &["/etc/network/interfaces", "/etc/network/interfaces.d/a"][..]),
+            (Dialect::Netplan, &["/etc/netplan/a.yaml"][..]),
+            (Dialect::Networkd, &["/etc/systemd/network/a.network", "/etc/systemd/network/a.netdev", "/etc/systemd/network/a.link"][..]),
+            (Dialect::NetworkManager, &["/etc/NetworkManager/system-connections/a"][..]),
+        ][which];
+        let files: Vec<File> = paths.iter().map(|path| File { path: (*path).into(), bytes: text.clone().into(), mode: 0o600 }).collect();
+        let cards = vec![Card { name: "eth0".into(), mac: Some("00:16:3e:00:00:01".into()) }];
+        let outcome = after_restart(dialect, &files, &Machine { cards, ..Machine::default() });
+        outcome.kernel.route_lines(MAIN);
+        outcome.kernel.rule_lines();
+        outcome.network.describe();
+    }
+}
+
+const PIECES: [&str; 52] = [
+    "\n",
+    "\n",
+    "\n",
+    " ",
+    "=",
+    "\"",
+    "'",
+    "\\",
+    "\r",
+    "#",
+    "$",
+    "${",
+    "`",
+    "DEVICE=",
+    "eth0",
+    "eth0:1",
+    "IPADDR=",
+    "10.0.0.5",
+    "10.0.0.0/8",
+    "/24",
+    "/33",
+    "NETMASK=",
+    "255.255.255.0",
+    "GATEWAY=",
+    "GATEWAYDEV=",
+    "PREFIX=",
+    "ADDRESS0=",
+    "default",
+    " via ",
+    " dev ",
+    " table 100",
+    "auto ",
+    "iface ",
+    " inet ",
+    "static",
+    "dhcp",
+    "source /etc/network/*",
+    "source-directory interfaces.d",
+    "address ",
+    "gateway ",
+    "up ip route add ",
+    "[Match]",
+    "[Network]",
+    "[Route]",
+    "Name=",
+    "Address=",
+    "Gateway=",
+    "[connection]",
+    "[ipv4]",
+    "type=ethernet",
+    "address1=",
+    "IPADDR_START=",
+];

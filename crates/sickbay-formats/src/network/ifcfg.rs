@@ -785,17 +785,14 @@ fn numbered(file: &File, device: &str, outcome: &mut Outcome) {
             outcome.complain(&place, What::BadMask(get("NETMASK").trim_end_matches('\r').to_owned()));
         }
         last = of_mask.or(last);
-        match last {
-            Some(prefix) => {
-                let target = format!("{address}/{prefix}");
-                let mut words = vec![target.as_str()];
-                if !get("GATEWAY").is_empty() {
-                    words.extend(["via", get("GATEWAY")]);
-                }
-                words.extend(["dev", device]);
-                ip_command::route_add(&words, false, How::Add, &place, outcome);
+        if let Some(prefix) = last {
+            let target = format!("{address}/{prefix}");
+            let mut words = vec![target.as_str()];
+            if !get("GATEWAY").is_empty() {
+                words.extend(["via", get("GATEWAY")]);
             }
-            None => {}
+            words.extend(["dev", device]);
+            ip_command::route_add(&words, false, How::Add, &place, outcome);
         }
         number += 1;
     }

@@ -113,14 +113,22 @@ const MANY: [&str; 8] =
 /// Reads the files. What is wrong goes into `outcome`.
 pub fn read(files: &[File], outcome: &mut Outcome) -> Interfaces {
     let mut all = Interfaces::default();
-    let mut hotplug = Vec::new();
-    read_file(files, FILE, 0, &mut all, &mut hotplug, outcome);
-    for (name, place) in hotplug {
+    let mut reading = Reading { hotplug: Vec::new(), left: 1000 };
+    read_file(files, FILE, 0, &mut all, &mut reading, outcome);
+    for (name, place) in reading.hotplug {
         if !all.auto.iter().any(|(known, _)| *known == name) {
             all.auto.push((name, place));
         }
     }
     all
+}
+
+/// What is carried from file to file.
+struct Reading {
+    /// Interfaces that are brought up when their card appears.
+    hotplug: Vec<(String, Place)>,
+    /// So many more files are read: they can source each other.
+    left: usize,
 }
 
 /// Which stanza the options are of.
@@ -136,13 +144,14 @@ fn read_file(
     path: &str,
     depth: u32,
     all: &mut Interfaces,
-    hotplug: &mut Vec<(String, Place)>,
+    reading: &mut Reading,
     outcome: &mut Outcome,
 ) {
     let Some(file) = files.iter().find(|file| file.path == path) else { return };
-    if depth > 8 || all.stanzas.len() > 4096 {
+    if depth > 8 || all.stanzas.len() > 4096 || reading.left == 0 {
         return;
     }
+    reading.left -= 1;
     let mut place_in = In::Nothing;
     for (number, text) in joined(&file.bytes) {
         if all.refused.is_some() {
@@ -154,22 +163,22 @@ fn read_file(
         match word {
             "mapping" => place_in = In::Mapping,
             "source" => {
-                for pattern in &words {
+                for pattern in words.iter().take(64) {
                     for path in globbed(files, file, pattern) {
-                        read_file(files, &path, depth + 1, all, hotplug, outcome);
+                        read_file(files, &path, depth + 1, all, reading, outcome);
                     }
                 }
                 place_in = In::Nothing;
             }
             "source-directory" | "source-dir" => {
-                for pattern in &words {
+                for pattern in words.iter().take(64) {
                     let dir = absolute(file, pattern.trim_end_matches('/'));
                     let mut inside: Vec<&File> = files.iter().filter(|file| glob(&dir, file.dir())).collect();
                     inside.sort_by(|a, b| a.path.cmp(&b.path));
                     for other in inside {
                         let usual = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
                         if other.name().chars().all(usual) {
-                            read_file(files, &other.path.clone(), depth + 1, all, hotplug, outcome);
+                            read_file(files, &other.path.clone(), depth + 1, all, reading, outcome);
                         } else {
                             outcome.complain(&Place::of(other, 0), What::WrongEnding("a-z0-9_-"));
                         }
@@ -188,7 +197,7 @@ fn read_file(
             }
             "allow-hotplug" => {
                 place_in = In::Nothing;
-                hotplug.extend(words.iter().map(|name| ((*name).to_owned(), place.clone())));
+                reading.hotplug.extend(words.iter().map(|name| ((*name).to_owned(), place.clone())));
             }
             word if word.starts_with("allow-") || matches!(word, "no-auto-down" | "no-scripts" | "rename") => {
                 place_in = In::Nothing;

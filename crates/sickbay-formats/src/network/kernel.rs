@@ -195,7 +195,7 @@ pub struct Rule {
 }
 
 /// So many routes and addresses are kept; what asks for more is built to.
-const MOST: usize = 20_000;
+const MOST: usize = 4000;
 
 /// The state of one network namespace.
 #[derive(Clone, Debug, Default)]

@@ -55,8 +55,8 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         return Ok(());
     }
     if let Ok(units) = facts.get::<Units>() {
-        let other = |name: &&str| units.get(name).is_some_and(|unit| unit.state == State::Loaded);
-        if OTHERS.iter().any(|name| other(&name)) {
+        let other = |name: &str| units.get(name).is_some_and(|unit| unit.state == State::Loaded);
+        if OTHERS.iter().any(|name| other(name)) {
             return Ok(());
         }
     }
