@@ -182,7 +182,8 @@ fn table(out: &mut String, kernel: &Kernel) {
                 "kernel" => Vec::new(),
                 _ => route.from.iter().map(|place| format!("{}:{}", place.path, place.line)).collect(),
             };
-            let _ = writeln!(out, "  {:width$}  {}", printable(line), printable(&from.join(" ")));
+            let row = format!("  {:width$}  {}", printable(line), printable(&from.join(" ")));
+            let _ = writeln!(out, "{}", row.trim_end());
         }
     }
     if !kernel.rules.is_empty() {
