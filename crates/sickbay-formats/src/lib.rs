@@ -45,6 +45,7 @@ pub mod lvm;
 pub mod modprobe;
 pub mod modules;
 pub mod mount_options;
+pub mod network;
 pub mod nsswitch;
 pub mod octal;
 pub mod os_release;

@@ -27,6 +27,7 @@ mod machine;
 pub mod memory;
 mod mounts;
 mod name_seekers;
+pub mod netlink;
 mod own;
 mod proc_readers;
 mod random;

@@ -4,6 +4,7 @@ pub mod boot_config;
 pub mod boot_entries;
 pub mod esp;
 pub mod join;
+pub mod network;
 pub mod packaged;
 pub mod pam;
 pub mod rebuild;

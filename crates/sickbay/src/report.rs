@@ -6,6 +6,7 @@ pub mod documents;
 pub mod json_v1;
 pub mod ledger;
 pub mod load;
+pub mod network;
 pub mod symptom;
 pub mod text;
 

@@ -4,9 +4,10 @@ mod alloc;
 mod finding;
 mod load;
 mod memory;
+mod network;
 mod symptom;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sickbay_target::{Access, Options, Target};
@@ -16,7 +17,7 @@ use crate::facts::Facts;
 use crate::report::documents::{ExplainedCheckV1, ListedCheckV1};
 use crate::{checks, tr};
 
-/// Explain a check, a finding, an error message, where memory goes, or what makes up the load
+/// Explain a check, a finding, an error message, where memory goes, what makes up the load, or the network
 ///
 /// A check's id: what it means, why it matters, how to repair it by hand.
 ///
@@ -26,11 +27,14 @@ use crate::{checks, tr};
 /// `memory`: where this machine's memory goes. `alloc SIZE`: whether a program can get that much. `load`: what makes up the load
 /// average, watched for 5 s or as long as `--for` says.
 ///
+/// `network`: the addresses and routes that a machine, or the TARGET, has after a restart, in whichever dialect its network is
+/// configured; and which lines do not do what they seem to.
+///
 /// The text of an error message: possible causes, and the evidence on this machine for and against each.
 #[derive(Debug, clap::Args)]
 pub(super) struct Explain {
-    /// A check's id, alone or with a TARGET; a finding's number and its TARGET; `memory`, `alloc SIZE`, `load`, or the text
-    /// of an error message
+    /// A check's id, alone or with a TARGET; a finding's number and its TARGET; `memory`, `alloc SIZE`, `load`,
+    /// `network [TARGET]`, or the text of an error message
     #[arg(required = true)]
     what: Vec<String>,
     /// `alloc`: requested by this process
@@ -45,6 +49,9 @@ pub(super) struct Explain {
     /// `load`: watch for so long: 10s, 2m, 1h
     #[arg(long = "for", value_name = "TIME")]
     time: Option<String>,
+    /// `network`: the cards that the machine has, as JSON: {"interfaces": [{"name": "eth0", "mac": "52:54:00:12:34:56"}]}
+    #[arg(long, value_name = "FILE")]
+    links: Option<PathBuf>,
 }
 
 impl Explain {
@@ -56,6 +63,10 @@ impl Explain {
             ["load", target] if target.contains('/') => load::explain(context, Some(target), self.time.as_deref()),
             ["alloc"] => Err(Failure(tr!("give a size: sickbay explain alloc 4G"))),
             ["alloc", size] => alloc::explain(context, size, self.pid, self.user.as_deref()),
+            ["network"] => network::explain(context, None, self.links.as_deref()),
+            ["network", target] if network::is_there(target) => {
+                network::explain(context, Some(target), self.links.as_deref())
+            }
             [number] if finding::number(number).is_some() => finding::numbered(context, number, None),
             [number, target] if finding::number(number).is_some() => finding::numbered(context, number, Some(target)),
             [id, target] if checks::ALL.iter().any(|check| check.id == *id) => finding::of_check(context, id, target),

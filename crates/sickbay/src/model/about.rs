@@ -19,6 +19,8 @@ pub enum Area {
     Memory,
     /// Who wants the processors of a running system, and who waits for what is none.
     Cpu,
+    /// Cards, addresses and routes.
+    Network,
 }
 
 impl Area {
@@ -31,6 +33,7 @@ impl Area {
             Area::Logs => "logs",
             Area::Memory => "memory",
             Area::Cpu => "cpu",
+            Area::Network => "network",
         }
     }
 }
@@ -78,7 +81,7 @@ impl About {
             _ if self.looks_at_disks_alone => Need::Disks,
             Area::Logs => Need::Logs,
             Area::Memory | Area::Cpu => Need::Running,
-            Area::Boot | Area::Files | Area::Login => Need::Files,
+            Area::Boot | Area::Files | Area::Login | Area::Network => Need::Files,
         }
     }
 

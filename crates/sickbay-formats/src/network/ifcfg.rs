@@ -1,0 +1,823 @@
+//! `ifcfg-*`, `route-*` and `rule-*` in /etc/sysconfig/network-scripts, as the scripts of that directory take them (initscripts 9).
+//!
+//! What is said of the network here follows /etc/init.d/network, ifup, ifup-eth, ifup-aliases, ifup-routes and ifup-ipv6, step by step, because
+//! what those scripts drop silently is what breaks networks.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::address::{self, Cidr};
+use super::ip_command::{self, Ended};
+use super::kernel::{How, Scope, Wanted};
+use super::sourced::Env;
+use super::{DeclaredAddress, DeclaredRoute, File, Interface, Kind, Network, Outcome, Place, What};
+
+/// Where the files are.
+pub const DIR: &str = "/etc/sysconfig/network-scripts";
+/// What is sourced before each of them.
+pub const NETWORK: &str = "/etc/sysconfig/network";
+
+/// Whether the scripts pass over a file of that name (`__sed_discard_ignored_files` of 9.49).
+pub fn is_ignored(name: &str) -> bool {
+    ["~", ".bak", ".old", ".orig", ".rpmnew", ".rpmorig", ".rpmsave"].iter().any(|end| name.ends_with(end))
+}
+
+/// A file with what it is the configuration of.
+struct Config<'a> {
+    file: &'a File,
+    /// `eth0` of `ifcfg-eth0`
+    name: &'a str,
+    /// What the shell has once both files are sourced.
+    env: Env,
+}
+
+impl Config<'_> {
+    fn device(&self) -> &str {
+        self.env.get("DEVICE")
+    }
+
+    fn place(&self, name: &str) -> Place {
+        self.env.place(name).cloned().unwrap_or_else(|| Place::of(self.file, 1))
+    }
+}
+
+/// The `ifcfg-*` that are read as configurations of their own, in the order in which the init script starts them.
+fn configs<'a>(files: &'a [File], global: &Env, outcome: &mut Outcome) -> Vec<Config<'a>> {
+    let mut all = Vec::new();
+    for file in files.iter().filter(|file| file.dir() == DIR) {
+        let Some(name) = file.name().strip_prefix("ifcfg-") else { continue };
+        if is_ignored(name) || name == "lo" || name.contains(':') || name.contains("-range") || name.is_empty() {
+            continue;
+        }
+        let mut env = global.clone();
+        env.source(file, outcome);
+        let mac = env.get("HWADDR").to_lowercase();
+        if env.get("DEVICE").is_empty() && !mac.is_empty() {
+            let place = env.place("HWADDR").cloned().unwrap_or_else(|| Place::of(file, 1));
+            let found = outcome.kernel.links.iter().find(|link| link.mac.as_ref() == Some(&mac));
+            match found.map(|link| link.name.clone()) {
+                Some(found) => env.set("DEVICE", &found, &place),
+                None => outcome.complain(&place, What::NoMac(mac)),
+            }
+        }
+        all.push(Config { file, name, env });
+    }
+    // `sed 's/[0-9]/ &/' | sort -k 1,1 -k 2n`
+    all.sort_by_key(|config| {
+        let digit = config.name.find(|c: char| c.is_ascii_digit()).unwrap_or(config.name.len());
+        let (head, tail) = config.name.split_at(digit);
+        let digits: String = tail.chars().take_while(char::is_ascii_digit).take(9).collect();
+        (head.to_owned(), digits.parse::<u32>().unwrap_or(0), tail.to_owned())
+    });
+    all
+}
+
+fn global(files: &[File], outcome: &mut Outcome) -> Env {
+    let mut env = Env::default();
+    if let Some(file) = files.iter().find(|file| file.path == NETWORK) {
+        env.source(file, outcome);
+    }
+    env
+}
+
+/// What the files declare, whatever the scripts then drop of it.
+pub fn read(files: &[File]) -> Network {
+    let mut scratch = Outcome::default();
+    let global = global(files, &mut scratch);
+    let mut network = Network::default();
+    let configs = configs(files, &global, &mut scratch);
+    for config in &configs {
+        let env = &config.env;
+        let name = if config.device().is_empty() { config.name } else { config.device() };
+        let (base, _) = name.split_once(':').unwrap_or((name, ""));
+        let mut one = Interface {
+            name: base.to_owned(),
+            kind: kind(env, base, &configs),
+            auto: !no_at_boot(env),
+            dhcp4: is_dynamic(env),
+            dhcp6: env.get("DHCPV6C") == "yes",
+            mtu: env.get("MTU").parse().ok(),
+            master: ["MASTER", "BRIDGE", "TEAM_MASTER"]
+                .map(|key| env.get(key))
+                .into_iter()
+                .find(|v| !v.is_empty())
+                .map(str::to_owned),
+            place: Some(Place::of(config.file, env.place("DEVICE").map_or(1, |place| place.line))),
+            matched: env.place("HWADDR").or(env.place("DEVICE")).cloned(),
+            ..Interface::default()
+        };
+        if !env.get("HWADDR").is_empty() {
+            one.macs.push(env.get("HWADDR").to_lowercase());
+        }
+        if !one.dhcp4 {
+            let numbered = expand(env).0;
+            one.addresses.extend(
+                numbered
+                    .into_iter()
+                    .filter_map(|(text, from)| Some(DeclaredAddress { cidr: Cidr::parse(&text)?, from })),
+            );
+        }
+        for key in ["IPV6ADDR", "IPV6ADDR_SECONDARIES"] {
+            let from: Vec<Place> = env.place(key).cloned().into_iter().collect();
+            let all = env.get(key).split_whitespace().filter_map(v6_address);
+            one.addresses.extend(all.map(|cidr| DeclaredAddress { cidr, from: from.clone() }));
+        }
+        for file in files.iter().filter(|file| file.dir() == DIR && !is_ignored(file.name())) {
+            let of_alias = file.name().strip_prefix("ifcfg-").and_then(|name| name.strip_prefix(base));
+            if of_alias.is_some_and(|rest| rest.starts_with(':') || rest.starts_with("-range")) {
+                let addresses = alias_addresses(&config.env, file, &mut scratch);
+                one.addresses
+                    .extend(addresses.into_iter().map(|(_, cidr, place)| DeclaredAddress { cidr, from: vec![place] }));
+            }
+        }
+        let gateway = env.get("GATEWAY").parse::<IpAddr>().ok();
+        if let Some(via) = gateway
+            && !one.dhcp4
+            && (env.place("GATEWAY") != global.place("GATEWAY")
+                || one.addresses.iter().any(|address| address.cidr.contains(via)))
+        {
+            let from = env.place("GATEWAY").cloned().into_iter().collect();
+            one.routes
+                .push(DeclaredRoute { metric: env.get("METRIC").parse().ok(), ..DeclaredRoute::default(via, from) });
+        }
+        let gateway = env.get("IPV6_DEFAULTGW").split('%').next().unwrap_or_default().parse::<IpAddr>().ok();
+        if let Some(via) = gateway
+            && (env.place("IPV6_DEFAULTGW") != global.place("IPV6_DEFAULTGW")
+                || one.addresses.iter().any(|address| address.cidr.contains(via)))
+        {
+            one.routes.push(DeclaredRoute::default(via, env.place("IPV6_DEFAULTGW").cloned().into_iter().collect()));
+        }
+        one.dns.extend((1..=3).filter_map(|n| env.get(&format!("DNS{n}")).parse::<IpAddr>().ok()));
+        for route in declared_routes(files, base, config.name, &mut network.rules) {
+            if !one.routes.contains(&route) {
+                one.routes.push(route);
+            }
+        }
+        let known = network.interfaces.iter().position(|other| other.name == one.name);
+        match known.and_then(|at| network.interfaces.get_mut(at)) {
+            // A copy that is started too.
+            Some(known) => {
+                known.addresses.extend(one.addresses);
+                known.routes.extend(one.routes);
+            }
+            None => network.interfaces.push(one),
+        }
+    }
+    network
+}
+
+/// The routes of a device as declarations, both syntaxes, and the rules.
+fn declared_routes(
+    files: &[File],
+    device: &str,
+    name: &str,
+    rules: &mut Vec<super::kernel::Rule>,
+) -> Vec<DeclaredRoute> {
+    // A machine on which everything can be reached, so that nothing is refused.
+    let mut scratch = Outcome::default();
+    scratch.kernel.add_link(device, None);
+    if let Some(link) = scratch.kernel.link_mut(device) {
+        link.up = true;
+        link.dynamic = true;
+    }
+    routes(files, device, name, &mut scratch);
+    for mut rule in std::mem::take(&mut scratch.kernel.rules) {
+        let said = rule
+            .place
+            .as_ref()
+            .and_then(|place| files.iter().find(|file| file.path == place.path).map(|file| (file, place.line)));
+        let text = said.and_then(|(file, line)| {
+            crate::lines::lines(&file.bytes).nth(line.saturating_sub(1)).map(|line| line.text.to_vec())
+        });
+        let words = text.map(|text| String::from_utf8_lossy(&text).into_owned()).unwrap_or_default();
+        if !words.split_whitespace().any(|word| matches!(word, "priority" | "pref" | "preference" | "order" | "prio")) {
+            rule.priority = None;
+        }
+        if !rules.contains(&rule) {
+            rules.push(rule);
+        }
+    }
+    let declared =
+        scratch.kernel.routes.into_iter().filter(|route| route.proto != "kernel").map(|route| DeclaredRoute {
+            kind: route.kind,
+            dst: route.dst,
+            via: route.via,
+            metric: (route.metric != 0 && !(route.dst.is_v6() && route.metric == 1024)).then_some(route.metric),
+            table: (route.table != super::kernel::MAIN).then_some(route.table),
+            onlink: route.onlink,
+            scope: None,
+            src: route.src,
+            from: route.from,
+        });
+    declared.collect()
+}
+
+fn kind(env: &Env, device: &str, all: &[Config<'_>]) -> Kind {
+    let ports = |key: &str| {
+        let of = all.iter().filter(|config| config.env.get(key) == device);
+        of.map(|config| config.device().to_owned()).collect::<Vec<_>>()
+    };
+    match env.get("TYPE") {
+        "Bridge" => return Kind::Bridge(ports("BRIDGE")),
+        "GRE" | "GRE6" | "IPIP" | "IPIP6" | "SIT" | "sit" | "Tap" | "Team" | "OVSBridge" | "OVSPort" | "IPSEC"
+        | "xDSL" | "Modem" => return Kind::Made,
+        _ => {}
+    }
+    if env.get("VLAN") == "yes" {
+        let link = match env.get("PHYSDEV") {
+            "" => device.rsplit_once('.').map_or("", |(link, _)| link),
+            link => link,
+        };
+        return Kind::Vlan(link.to_owned());
+    }
+    if !env.get("BONDING_OPTS").is_empty()
+        || env.get("TYPE") == "Bond"
+        || env.get("BONDING_MASTER") == "yes"
+        || !ports("MASTER").is_empty()
+    {
+        return Kind::Bond(ports("MASTER"));
+    }
+    if !env.get("TEAM_CONFIG").is_empty() || env.get("DEVICETYPE") == "Team" {
+        return Kind::Made;
+    }
+    if device == "lo" { Kind::Loopback } else { Kind::Card }
+}
+
+fn is_dynamic(env: &Env) -> bool {
+    matches!(env.get("BOOTPROTO"), "dhcp" | "bootp")
+}
+
+/// `grep -E "^ONBOOT=['\"]?[Nn][Oo]['\"]?"`: what begins so is a no.
+fn no_at_boot(env: &Env) -> bool {
+    env.get("ONBOOT").to_lowercase().starts_with("no")
+}
+
+fn v6_address(text: &str) -> Option<Cidr> {
+    match text.contains('/') {
+        true => Cidr::parse(text),
+        false => Cidr::new(text.parse().ok()?, 64),
+    }
+    .filter(|cidr| cidr.is_v6())
+}
+
+/// What /etc/init.d/network start does.
+pub(super) fn start(files: &[File], outcome: &mut Outcome) {
+    outcome.network = read(files);
+    if !files.iter().any(|file| file.path == NETWORK) && !files.is_empty() {
+        outcome.complain(&Place { path: NETWORK.into(), line: 0 }, What::MissingFile(NETWORK.into()));
+    }
+    let global = global(files, outcome);
+    if global.get("NETWORKING") == "no" {
+        let place = global.place("NETWORKING").cloned().unwrap_or_default();
+        outcome.complain(&place, What::NetworkingOff);
+        return;
+    }
+    let _ = outcome.kernel.up("lo");
+    let configs = configs(files, &global, outcome);
+    copies(&configs, outcome);
+    let mut later: [Vec<&Config<'_>>; 4] = Default::default();
+    let mut now = Vec::new();
+    for config in &configs {
+        let device = if config.device().is_empty() { config.name } else { config.device() };
+        let group = match config.env.get("TYPE") {
+            _ if config.env.get("SLAVE") == "yes" => continue,
+            "xDSL" | "Modem" => Some(2),
+            "Bridge" => Some(1),
+            "IPSEC" | "IPIP" | "GRE" => Some(3),
+            _ => (device.contains('.') || device.starts_with("vlan")).then_some(0),
+        };
+        match group.and_then(|group| later.get_mut(group)) {
+            Some(group) => group.push(config),
+            None => now.push(config),
+        }
+    }
+    for config in now.into_iter().chain(later.into_iter().flatten()) {
+        if no_at_boot(&config.env) {
+            outcome.complain(&config.place("ONBOOT"), What::NotStarted(config.name.to_owned()));
+            continue;
+        }
+        ifup(files, config, &configs, &global, outcome);
+    }
+    unreached(&global, outcome);
+}
+
+/// What `ifup NAME`, one after the other, does on a machine whose network is stopped.
+pub fn after_ifup(files: &[File], machine: &super::Machine, names: &[&str]) -> Outcome {
+    let mut outcome =
+        Outcome { kernel: super::kernel::Kernel::new(&machine.cards), network: read(files), ..Outcome::default() };
+    let global = global(files, &mut outcome);
+    let configs = configs(files, &global, &mut outcome);
+    for name in names {
+        for config in configs.iter().filter(|config| config.name == *name) {
+            ifup(files, config, &configs, &global, &mut outcome);
+        }
+    }
+    outcome
+}
+
+/// Copies of files that are started as configurations of their own.
+fn copies(configs: &[Config<'_>], outcome: &mut Outcome) {
+    for config in configs {
+        let twin = configs.iter().any(|other| other.name == config.device());
+        if config.device() != config.name
+            && twin
+            && config.name.starts_with(config.device())
+            && !config.device().is_empty()
+        {
+            outcome.complain(&config.place("DEVICE"), What::CopyStarted(config.device().to_owned()));
+        }
+    }
+}
+
+/// The gateway of /etc/sysconfig/network that is in no card's network.
+fn unreached(global: &Env, outcome: &mut Outcome) {
+    let (Some(place), Ok(gateway)) = (global.place("GATEWAY"), global.get("GATEWAY").parse::<IpAddr>()) else { return };
+    let near = |link: &super::kernel::Link| link.dynamic || link.addresses.iter().any(|one| one.cidr.contains(gateway));
+    if !outcome.kernel.links.iter().any(near) {
+        outcome.complain(&place.clone(), What::GatewayOutside(gateway.to_string(), String::new()));
+    }
+}
+
+/// What `ifup NAME boot` does.
+fn ifup(files: &[File], config: &Config<'_>, all: &[Config<'_>], global: &Env, outcome: &mut Outcome) {
+    let env = &config.env;
+    let device = config.device().to_owned();
+    let real = match env.get("REALDEVICE") {
+        "" => device.split(':').next().unwrap_or_default().to_owned(),
+        real => real.to_owned(),
+    };
+    match kind(env, &device, all) {
+        Kind::Vlan(link) => {
+            if outcome.kernel.link(&link).is_none() {
+                outcome.complain(&config.place("DEVICE"), What::NoCard(link));
+                return;
+            }
+            let _ = outcome.kernel.up(&link);
+            outcome.kernel.add_link(&device, None);
+        }
+        Kind::Bridge(_) | Kind::Bond(_) | Kind::Made => outcome.kernel.add_link(&device, None),
+        Kind::Card | Kind::Loopback => {}
+    }
+    let wanted = env.get("TYPE");
+    for known in ["Bridge", "Bond", "Vlan", "Team", "Tap"] {
+        if wanted != known && wanted.eq_ignore_ascii_case(known) && known == "Bridge" {
+            outcome.complain(&config.place("TYPE"), What::TypeCase(wanted.to_owned(), known.to_owned()));
+        }
+    }
+    if real.is_empty() {
+        if env.get("HWADDR").is_empty() {
+            outcome.complain(&Place::of(config.file, 1), What::NoCard(config.name.to_owned()));
+        }
+        return;
+    }
+    let mac = env.get("HWADDR").to_lowercase();
+    let Some(link) = outcome.kernel.link(&real) else {
+        outcome.complain(&config.place("DEVICE"), What::NoCard(real.trim_end_matches('\r').to_owned()));
+        return;
+    };
+    if !mac.is_empty()
+        && let Some(found) = link.mac.clone()
+        && found != mac
+        && found != env.get("MACADDR").to_lowercase()
+    {
+        outcome.complain(&config.place("HWADDR"), What::OtherCard(real, found));
+        return;
+    }
+    let mtu = env.get("MTU").parse().ok();
+    if let Some(link) = outcome.kernel.link_mut(&real) {
+        link.mtu = mtu.or(link.mtu);
+    }
+    if let Kind::Bond(ports) = kind(env, &device, all) {
+        let _ = outcome.kernel.up(&device);
+        for port in ports {
+            let _ = outcome.kernel.up(&port);
+            if let Some(link) = outcome.kernel.link_mut(&port) {
+                link.master = Some(device.clone());
+            }
+        }
+    }
+    let bridge = env.get("BRIDGE").to_owned();
+    if !bridge.is_empty() {
+        outcome.kernel.add_link(&bridge, None);
+        outcome.kernel.flush(&real);
+        let _ = outcome.kernel.up(&real);
+        if let Some(link) = outcome.kernel.link_mut(&real) {
+            link.master = Some(bridge);
+        }
+        return;
+    }
+    if is_dynamic(env) {
+        let _ = outcome.kernel.up(&real);
+        if let Some(link) = outcome.kernel.link_mut(&real) {
+            link.dynamic = true;
+        }
+    } else {
+        let _ = outcome.kernel.up(&real);
+        if ["IPADDR", "IPADDR0", "IPADDR1", "IPADDR2"].iter().any(|key| !env.get(key).is_empty()) {
+            addresses(config, &real, outcome);
+            default_route(config, global, &device, &real, outcome);
+        }
+    }
+    if env.get("NOZEROCONF").is_empty() && device == real && real != "lo" {
+        let metric = outcome.kernel.index(&real).and_then(|index| u32::try_from(1000 + index).ok());
+        let from = vec![Place::of(config.file, 1)];
+        let dst = Cidr { address: Ipv4Addr::new(169, 254, 0, 0).into(), prefix: 16 };
+        let route = Wanted { dev: Some(real.clone()), metric, scope: Some(Scope::Link), from, ..Wanted::to(dst) };
+        let _ = outcome.kernel.add_route(route, How::Add);
+    }
+    if !env.is_no("IPV6INIT") {
+        ipv6(config, &real, outcome);
+    }
+    if device == real {
+        for file in files.iter().filter(|file| file.dir() == DIR && !is_ignored(file.name())) {
+            let rest = file.name().strip_prefix("ifcfg-").and_then(|name| name.strip_prefix(device.as_str()));
+            if rest.is_some_and(|rest| rest.starts_with(':')) {
+                alias(files, config, file, &real, global, outcome);
+            }
+        }
+        for file in files.iter().filter(|file| file.dir() == DIR && !is_ignored(file.name())) {
+            let rest = file.name().strip_prefix("ifcfg-").and_then(|name| name.strip_prefix(device.as_str()));
+            if rest.is_some_and(|rest| rest.starts_with("-range")) {
+                alias(files, config, file, &real, global, outcome);
+            }
+        }
+    }
+    if !matches!(env.get("NOROUTESET"), "yes" | "true") {
+        routes(files, &real, config.name, outcome);
+    }
+}
+
+/// The addresses as `ip addr add` gets them, with the mask of the first and how each came about: expand_config().
+#[expect(clippy::type_complexity, reason = "the addresses and the mask that the gateway is judged by")]
+fn expand(env: &Env) -> (Vec<(String, Vec<Place>)>, Option<u8>, Vec<(Place, What)>) {
+    let (mut all, mut first, mut wrong) = (Vec::new(), None, Vec::new());
+    for index in std::iter::once(String::new()).chain((0..=255).map(|n| n.to_string())) {
+        let key = |name: &str| format!("{name}{index}");
+        let (ip, prefix, mask) = (env.get(&key("IPADDR")), env.get(&key("PREFIX")), env.get(&key("NETMASK")));
+        if ip.is_empty() {
+            if index.parse::<u32>().is_ok_and(|n| n >= 2) {
+                break;
+            }
+            continue;
+        }
+        let place = env.place(&key("IPADDR")).cloned().unwrap_or_default();
+        let from = [key("IPADDR"), key(if prefix.is_empty() { "NETMASK" } else { "PREFIX" })];
+        let from: Vec<Place> = from.iter().filter_map(|key| env.place(key).cloned()).collect();
+        let address = ip.parse::<Ipv4Addr>().ok();
+        if address.is_none() {
+            wrong.push((place.clone(), What::BadAddress(ip.trim_end_matches('\r').to_owned())));
+        }
+        let of_mask = address::mask(mask);
+        let length = match (prefix, mask) {
+            ("", "") => {
+                let class = address.map(address::of_class);
+                if let (Some(address), Some(prefix)) = (address, class) {
+                    wrong.push((place.clone(), What::NoMask(Cidr { address: address.into(), prefix })));
+                }
+                class.map(|prefix| prefix.to_string())
+            }
+            ("", _) => {
+                if of_mask.is_none() {
+                    let place = env.place(&key("NETMASK")).cloned().unwrap_or(place.clone());
+                    wrong.push((place, What::BadMask(mask.trim_end_matches('\r').to_owned())));
+                }
+                of_mask.map(|prefix| prefix.to_string())
+            }
+            (prefix, mask) => {
+                if !mask.is_empty() && of_mask.map(|length| length.to_string()).as_deref() != Some(prefix) {
+                    let place = env.place(&key("NETMASK")).cloned().unwrap_or(place.clone());
+                    wrong.push((place, What::PrefixBeatsMask(prefix.to_owned(), mask.to_owned())));
+                }
+                Some(prefix.to_owned())
+            }
+        };
+        if first.is_none() && all.is_empty() {
+            first = length.as_ref().and_then(|length| length.parse().ok()).filter(|length| *length <= 32);
+        }
+        all.push((format!("{ip}/{}", length.unwrap_or_default()), from));
+    }
+    (all, first, wrong)
+}
+
+fn addresses(config: &Config<'_>, real: &str, outcome: &mut Outcome) {
+    let (all, _, wrong) = expand(&config.env);
+    for (place, what) in wrong {
+        outcome.complain(&place, what);
+    }
+    for (text, from) in all {
+        let place = from.first().cloned().unwrap_or_else(|| Place::of(config.file, 1));
+        let Some(cidr) = Cidr::parse(&text).filter(|_| text.contains('/')) else {
+            if !text.ends_with('/') && text.split('/').next().is_some_and(|ip| ip.parse::<Ipv4Addr>().is_ok()) {
+                outcome.complain(&place, What::BadAddress(text.trim_end_matches('\r').to_owned()));
+            }
+            continue;
+        };
+        let _ = outcome.kernel.add_address(real, cidr, None, from);
+    }
+}
+
+fn default_route(config: &Config<'_>, global: &Env, device: &str, real: &str, outcome: &mut Outcome) {
+    let env = &config.env;
+    let (gateway, dev) = (env.get("GATEWAY"), env.get("GATEWAYDEV"));
+    let (place, dev_place) = (config.place("GATEWAY"), config.place("GATEWAYDEV"));
+    let own = env.place("GATEWAY") != global.place("GATEWAY");
+    let shown = gateway.trim_end_matches('\r').to_owned();
+    let address = gateway.parse::<Ipv4Addr>().ok();
+    let (all, prefix, _) = expand(env);
+    let in_network = |gateway: Ipv4Addr| {
+        all.iter().any(|(text, _)| Cidr::parse(text).is_some_and(|one| one.contains(gateway.into())))
+    };
+    let is_near = address.is_some_and(in_network);
+    if env.get("DEFROUTE") == "no" {
+        if is_near || (own && !gateway.is_empty()) || dev == real {
+            outcome.complain(&config.place("DEFROUTE"), What::DefrouteBars(shown));
+        }
+        return;
+    }
+    if !dev.is_empty() && dev != real {
+        if is_near || (own && !gateway.is_empty()) {
+            outcome.complain(&dev_place, What::GatewayDevBars(dev.to_owned(), shown));
+        }
+        return;
+    }
+    let network =
+        |address: Ipv4Addr| prefix.map(|prefix| Cidr { address: address.into(), prefix }.network().address.to_string());
+    let first = all.first().and_then(|(text, _)| text.split('/').next()?.parse::<Ipv4Addr>().ok());
+    let expected = match env.get("NETWORK") {
+        "" => first.and_then(network),
+        network => Some(network.to_owned()),
+    };
+    let metric = env.get("METRIC").parse().ok();
+    let src = env.get("SRCADDR").parse().ok();
+    let base = Wanted { metric, src, ..Wanted::to(Cidr::everything(false)) };
+    let old = outcome.kernel.routes.iter().find(|route| {
+        route.dst.is_default() && !route.dst.is_v6() && route.table == base.table && route.metric == metric.unwrap_or(0)
+    });
+    let old = old.map(|route| (route.dev.clone(), route.from.clone()));
+    if let Some(address) = address
+        && expected.is_some()
+        && network(address) == expected
+    {
+        let onlink = env.get("EXTRA_ROUTE_OPTS").split_whitespace().any(|word| word == "onlink");
+        let route = Wanted {
+            via: Some(address.into()),
+            dev: (!dev.is_empty()).then(|| dev.to_owned()),
+            onlink: onlink && !dev.is_empty(),
+            from: vec![place.clone()],
+            ..base
+        };
+        if let Err(refused) = outcome.kernel.add_route(route, How::Replace) {
+            outcome.complain(&place, What::RouteRefused(format!("default via {address}"), refused.words()));
+        } else if let Some((old, from)) = old
+            && old != real
+        {
+            for line in from {
+                outcome.complain(&line, What::DefaultReplaced(real.to_owned(), old.clone()));
+            }
+        }
+    } else if !dev.is_empty() && dev == device {
+        let from: Vec<Place> = [env.place("GATEWAYDEV"), env.place("GATEWAY")].into_iter().flatten().cloned().collect();
+        outcome.complain(&dev_place, What::DefaultWithoutRouter(real.to_owned(), shown));
+        let route = Wanted { dev: Some(real.to_owned()), from, ..base };
+        let _ = outcome.kernel.add_route(route, How::Replace);
+    } else if own && !gateway.is_empty() {
+        match address {
+            None => outcome.complain(&place, What::BadAddress(shown)),
+            Some(_) if is_near && !env.get("NETWORK").is_empty() => {
+                outcome.complain(&config.place("NETWORK"), What::StaleNetwork(env.get("NETWORK").to_owned(), shown));
+            }
+            Some(_) if prefix.is_some() => outcome.complain(&place, What::GatewayOutside(shown, real.to_owned())),
+            Some(_) => {}
+        }
+    } else if is_near && !env.get("NETWORK").is_empty() {
+        outcome.complain(&config.place("NETWORK"), What::StaleNetwork(env.get("NETWORK").to_owned(), shown));
+    }
+    if env.get("GATEWAY").is_empty() && !env.get("GATEWAY0").is_empty() {
+        outcome.complain(&config.place("GATEWAY0"), What::NotRead("GATEWAY0".into()));
+    }
+}
+
+fn ipv6(config: &Config<'_>, real: &str, outcome: &mut Outcome) {
+    let env = &config.env;
+    for key in ["IPV6ADDR", "IPV6ADDR_SECONDARIES"] {
+        for text in env.get(key).split_whitespace() {
+            let place = config.place(key);
+            match v6_address(text) {
+                Some(cidr) => drop(outcome.kernel.add_address(real, cidr, None, vec![place])),
+                None => outcome.complain(&place, What::BadAddress(text.trim_end_matches('\r').to_owned())),
+            }
+        }
+    }
+    let (gateway, scope) = match env.get("IPV6_DEFAULTGW").split_once('%') {
+        Some((gateway, scope)) => (gateway, scope),
+        None => (env.get("IPV6_DEFAULTGW"), ""),
+    };
+    let dev = if scope.is_empty() { env.get("IPV6_DEFAULTDEV") } else { scope };
+    let (Ok(via), true) = (gateway.parse::<IpAddr>(), dev.is_empty() || dev == real) else { return };
+    let place = config.place("IPV6_DEFAULTGW");
+    let near = outcome.kernel.link(real).is_some_and(|link| link.addresses.iter().any(|one| one.cidr.contains(via)));
+    // The variable of /etc/sysconfig/network is tried on every card; only what is not reached is told of.
+    if dev.is_empty() && !near {
+        return;
+    }
+    let route = Wanted {
+        via: Some(via),
+        dev: (!dev.is_empty()).then(|| dev.to_owned()),
+        metric: Some(1),
+        from: vec![place.clone()],
+        ..Wanted::to(Cidr::everything(true))
+    };
+    if let Err(refused) = outcome.kernel.add_route(route, How::Add) {
+        outcome.complain(&place, What::RouteRefused(format!("default via {via}"), refused.words()));
+    }
+}
+
+/// The addresses of an alias or a range, each with the alias' name.
+fn alias_addresses(parent: &Env, file: &File, outcome: &mut Outcome) -> Vec<(String, Cidr, Place)> {
+    let mut env = Env::default();
+    for key in ["PREFIX", "NETMASK", "GATEWAY", "NO_ALIASROUTING"] {
+        if let Some(place) = parent.place(key) {
+            env.set(key, parent.get(key), place);
+        }
+    }
+    env.source(file, outcome);
+    if matches!(env.get("ONPARENT"), "no" | "NO") {
+        return Vec::new();
+    }
+    let place = env.place("IPADDR").or(env.place("IPADDR_START")).cloned().unwrap_or_else(|| Place::of(file, 1));
+    let (prefix, mask) = (env.get("PREFIX"), env.get("NETMASK"));
+    let of_mask = address::mask(mask);
+    let own_mask = env.place("NETMASK").filter(|place| place.path == file.path);
+    if let Some(place) = own_mask
+        && !prefix.is_empty()
+        && of_mask.map(|length| length.to_string()).as_deref() != Some(prefix)
+    {
+        outcome.complain(place, What::PrefixBeatsMask(prefix.to_owned(), mask.to_owned()));
+    }
+    let length = match (prefix, mask) {
+        ("", "") => None,
+        ("", _) => of_mask,
+        (prefix, _) => prefix.parse().ok(),
+    };
+    let Some(length) = length.filter(|length| *length <= 32) else {
+        outcome.complain(&place, What::BadMask(mask.trim_end_matches('\r').to_owned()));
+        return Vec::new();
+    };
+    let cidr = |address: Ipv4Addr| Cidr { address: address.into(), prefix: length };
+    let device = match env.get("DEVICE") {
+        "" => file.name().trim_start_matches("ifcfg-").to_owned(),
+        device => device.to_owned(),
+    };
+    if file.name().contains("-range") {
+        let (Ok(first), Ok(last)) =
+            (env.get("IPADDR_START").parse::<Ipv4Addr>(), env.get("IPADDR_END").parse::<Ipv4Addr>())
+        else {
+            outcome.complain(&place, What::BadAddress(env.get("IPADDR_START").to_owned()));
+            return Vec::new();
+        };
+        if first.octets()[..3] != last.octets()[..3] {
+            outcome.complain(&place, What::BadAddress(env.get("IPADDR_END").to_owned()));
+            return Vec::new();
+        }
+        let clone: u32 = env.get("CLONENUM_START").parse().unwrap_or(0);
+        let all = (first.to_bits()..=last.to_bits()).zip(clone..).take(256);
+        return all.map(|(bits, n)| (format!("{device}:{n}"), cidr(Ipv4Addr::from(bits)), place.clone())).collect();
+    }
+    match env.get("IPADDR").parse::<Ipv4Addr>() {
+        Ok(address) => vec![(device, cidr(address), place)],
+        Err(_) => {
+            outcome.complain(&place, What::BadAddress(env.get("IPADDR").trim_end_matches('\r').to_owned()));
+            Vec::new()
+        }
+    }
+}
+
+/// What ifup-aliases does with one file.
+fn alias(files: &[File], parent: &Config<'_>, file: &File, real: &str, global: &Env, outcome: &mut Outcome) {
+    for (name, cidr, place) in alias_addresses(&parent.env, file, outcome) {
+        let _ = outcome.kernel.add_address(real, cidr, None, vec![place]);
+        let mut env = Env::default();
+        for key in ["GATEWAY", "NO_ALIASROUTING"] {
+            if let Some(place) = parent.env.place(key) {
+                env.set(key, parent.env.get(key), place);
+            }
+        }
+        env.source(file, outcome);
+        if env.get("NO_ALIASROUTING") == "yes" {
+            continue;
+        }
+        let dev = global.get("GATEWAYDEV");
+        let known = |via: IpAddr| outcome.kernel.routes.iter().any(|one| one.dst.is_default() && one.via == Some(via));
+        if let Ok(via) = env.get("GATEWAY").parse::<IpAddr>()
+            && (dev.is_empty() || dev == name)
+            && !known(via)
+        {
+            let place = env.place("GATEWAY").cloned().unwrap_or_else(|| Place::of(file, 1));
+            let route = Wanted {
+                via: Some(via),
+                dev: Some(real.to_owned()),
+                from: vec![place.clone()],
+                ..Wanted::to(Cidr::everything(false))
+            };
+            if let Err(refused) = outcome.kernel.add_route(route, How::Replace) {
+                outcome.complain(&place, What::RouteRefused(format!("default via {via}"), refused.words()));
+            }
+        }
+        routes(files, &name, "", outcome);
+    }
+}
+
+/// What `ifup-routes DEVICE NAME` does.
+fn routes(files: &[File], device: &str, name: &str, outcome: &mut Outcome) {
+    let mut owners = vec![device];
+    if !name.is_empty() && name != device {
+        owners.push(name);
+    }
+    for (heads, is_rule) in [(["route-", "route6-"], false), (["rule-", "rule6-"], true)] {
+        for owner in &owners {
+            for head in heads {
+                let path = format!("{DIR}/{head}{owner}");
+                let Some(file) = files.iter().find(|file| file.path == path) else { continue };
+                let dev = device.split(':').next().unwrap_or(device);
+                if !is_rule && is_numbered(file) {
+                    numbered(file, dev, outcome);
+                } else {
+                    for_ip(file, head.contains('6'), is_rule, outcome);
+                }
+            }
+        }
+    }
+}
+
+/// Whether one line begins with `ADDRESSn=`.
+fn is_numbered(file: &File) -> bool {
+    crate::lines::lines(&file.bytes).any(|line| is_address_line(line.text))
+}
+
+fn is_address_line(line: &[u8]) -> bool {
+    let Some(rest) = line.trim_ascii_start().strip_prefix(b"ADDRESS") else { return false };
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    digits > 0 && rest.get(digits) == Some(&b'=')
+}
+
+/// `ADDRESS0=`, `NETMASK0=`, `GATEWAY0=`
+fn numbered(file: &File, device: &str, outcome: &mut Outcome) {
+    let mut env = Env::default();
+    let before = outcome.complaints.len();
+    env.source(file, outcome);
+    // What the shell would take for a command is a route of the other syntax.
+    for complaint in outcome.complaints.iter_mut().skip(before) {
+        if let What::RunAsCommand(_) | What::UnknownCommand(_) = complaint.what {
+            complaint.what = What::OtherSyntax;
+        }
+    }
+    let mut number = 0u32;
+    // `eval $(ipcalc -p …)`: where ipcalc fails the shell keeps the prefix of the line before.
+    let mut last = None;
+    loop {
+        let get = |key: &str| env.get(&format!("{key}{number}"));
+        let address = get("ADDRESS");
+        if address.is_empty() || number > 4096 {
+            break;
+        }
+        let place = env.place(&format!("ADDRESS{number}")).cloned().unwrap_or_else(|| Place::of(file, 1));
+        let of_mask = address::mask(get("NETMASK"));
+        if of_mask.is_none() {
+            outcome.complain(&place, What::BadMask(get("NETMASK").trim_end_matches('\r').to_owned()));
+        }
+        last = of_mask.or(last);
+        if let Some(prefix) = last {
+            let target = format!("{address}/{prefix}");
+            let mut words = vec![target.as_str()];
+            if !get("GATEWAY").is_empty() {
+                words.extend(["via", get("GATEWAY")]);
+            }
+            words.extend(["dev", device]);
+            ip_command::route_add(&words, false, How::Add, &place, outcome);
+        }
+        number += 1;
+    }
+    let behind =
+        |name: &&str| name.strip_prefix("ADDRESS").and_then(|n| n.parse::<u32>().ok()).is_some_and(|n| n > number);
+    for name in env.names().filter(behind) {
+        if let Some(place) = env.place(name) {
+            outcome.complain(&place.clone(), What::Gap(name.to_owned()));
+        }
+    }
+}
+
+/// Lines as `ip route add` or `ip rule add` takes them.
+fn for_ip(file: &File, v6: bool, is_rule: bool, outcome: &mut Outcome) {
+    for line in crate::lines::lines(&file.bytes) {
+        let text = String::from_utf8_lossy(line.text).into_owned();
+        let trimmed = text.trim_matches([' ', '\t']);
+        if trimmed.is_empty() || trimmed.starts_with('#') {
+            continue;
+        }
+        let place = Place::of(file, line.number);
+        let words: Vec<&str> = trimmed.split([' ', '\t']).filter(|word| !word.is_empty()).collect();
+        let _: Ended = match is_rule {
+            true => ip_command::rule_add(&words, v6, &place, outcome),
+            false => ip_command::route_add(&words, v6, How::Add, &place, outcome),
+        };
+    }
+}

@@ -1,0 +1,560 @@
+//! `.network` and `.netdev` files of systemd (systemd.network(5)) as systemd-networkd takes them, and what it then asks of the kernel, for
+//! netplan too.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use super::address::{self, Cidr};
+use super::kernel::{How, MAIN, Refused, Rule, Scope};
+use super::{DeclaredAddress, DeclaredRoute, File, Interface, Kind, Network, Outcome, Place, Syntax, What};
+use crate::lines::lines;
+
+/// Where the files are, strongest first.
+pub const DIRS: [&str; 5] = [
+    "/etc/systemd/network",
+    "/run/systemd/network",
+    "/usr/local/lib/systemd/network",
+    "/usr/lib/systemd/network",
+    "/lib/systemd/network",
+];
+
+/// `Key=value` with its section and line.
+struct Setting {
+    section: String,
+    /// How many headings of sections stood above it: two of one name are two.
+    number: usize,
+    key: String,
+    value: String,
+    place: Place,
+}
+
+fn settings(file: &File) -> Vec<Setting> {
+    let mut all: Vec<Setting> = Vec::new();
+    let (mut section, mut number, mut goes_on) = (String::new(), 0, false);
+    for line in lines(&file.bytes) {
+        let text = String::from_utf8_lossy(line.text).trim().to_owned();
+        if text.starts_with('#') || text.starts_with(';') || (text.is_empty() && !goes_on) {
+            continue;
+        }
+        let (content, next) = match text.strip_suffix('\\') {
+            Some(content) => (content.trim_end(), true),
+            None => (text.as_str(), false),
+        };
+        if goes_on {
+            if let Some(last) = all.last_mut() {
+                last.value.push(' ');
+                last.value.push_str(content);
+            }
+        } else if let Some(name) = content.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            section = name.to_owned();
+            number += 1;
+        } else if let Some((key, value)) = content.split_once('=') {
+            let (key, value) = (key.trim().to_owned(), value.trim().to_owned());
+            all.push(Setting { section: section.clone(), number, key, value, place: Place::of(file, line.number) });
+        }
+        goes_on = next;
+    }
+    all
+}
+
+/// The files with that ending in the order of their names, each with its drop-ins.
+fn chosen<'a>(files: &'a [File], ending: &str) -> Vec<(&'a File, Vec<&'a File>)> {
+    let mut mains: BTreeMap<&str, &File> = BTreeMap::new();
+    for dir in DIRS {
+        for file in files.iter().filter(|file| file.dir() == dir && file.name().ends_with(ending)) {
+            mains.entry(file.name()).or_insert(file);
+        }
+    }
+    let with_drop_ins = |(name, file): (&str, &'a File)| {
+        let mut drop_ins: BTreeMap<&str, &File> = BTreeMap::new();
+        for dir in DIRS {
+            let dir = format!("{dir}/{name}.d");
+            for file in files.iter().filter(|file| file.dir() == dir && file.name().ends_with(".conf")) {
+                drop_ins.entry(file.name()).or_insert(file);
+            }
+        }
+        (file, drop_ins.into_values().collect())
+    };
+    // An empty file masks the others of its name.
+    mains.into_iter().filter(|(_, file)| !file.bytes.is_empty()).map(with_drop_ins).collect()
+}
+
+/// Keys that people misspell; others are systemd's matter.
+const KEYS: [(&str, &[&str]); 5] = [
+    (
+        "Match",
+        &[
+            "Name",
+            "MACAddress",
+            "PermanentMACAddress",
+            "OriginalName",
+            "Path",
+            "Driver",
+            "Type",
+            "Kind",
+            "Host",
+            "Virtualization",
+            "Architecture",
+            "KernelCommandLine",
+            "KernelVersion",
+            "Property",
+        ],
+    ),
+    (
+        "Network",
+        &[
+            "Address",
+            "Gateway",
+            "DHCP",
+            "DNS",
+            "Domains",
+            "NTP",
+            "Bridge",
+            "Bond",
+            "VLAN",
+            "MACVLAN",
+            "VRF",
+            "LinkLocalAddressing",
+            "IPv6AcceptRA",
+            "IPForward",
+            "IPMasquerade",
+            "DHCPServer",
+            "DefaultRouteOnDevice",
+            "Description",
+        ],
+    ),
+    (
+        "Address",
+        &["Address", "Peer", "Broadcast", "Label", "Scope", "RouteMetric", "AddPrefixRoute", "PreferredLifetime"],
+    ),
+    (
+        "Route",
+        &[
+            "Destination",
+            "Gateway",
+            "GatewayOnLink",
+            "Metric",
+            "Table",
+            "Scope",
+            "Source",
+            "PreferredSource",
+            "Type",
+            "InitialCongestionWindow",
+        ],
+    ),
+    ("Link", &["MTUBytes", "MACAddress", "RequiredForOnline", "Unmanaged", "Multicast", "ARP", "ActivationPolicy"]),
+];
+
+fn is_yes(value: &str) -> bool {
+    matches!(value.to_lowercase().as_str(), "yes" | "true" | "on" | "1" | "y" | "t")
+}
+
+/// What the files declare; what is wrong with them goes into `outcome`.
+pub fn read(files: &[File], outcome: &mut Outcome) -> Network {
+    let mut network = Network::default();
+    for (file, drop_ins) in chosen(files, ".netdev") {
+        let all: Vec<Setting> = std::iter::once(file).chain(drop_ins).flat_map(settings).collect();
+        let get = |key: &str| {
+            all.iter().rev().find(|one| one.section == "NetDev" && one.key == key).map(|one| one.value.as_str())
+        };
+        let Some(name) = get("Name") else {
+            outcome.complain(&Place::of(file, 1), What::FileRefused(Syntax::Missing("Name")));
+            continue;
+        };
+        let kind = match get("Kind").unwrap_or_default() {
+            "bridge" => Kind::Bridge(Vec::new()),
+            "bond" => Kind::Bond(Vec::new()),
+            "vlan" => Kind::Vlan(String::new()),
+            _ => Kind::Made,
+        };
+        let one = network.interface(name);
+        (one.kind, one.place) = (kind, Some(Place::of(file, 1)));
+    }
+    let mut made = std::mem::take(&mut network.interfaces);
+    for (file, drop_ins) in chosen(files, ".network") {
+        let all: Vec<Setting> = std::iter::once(file).chain(drop_ins).flat_map(settings).collect();
+        for one in &all {
+            let known = KEYS.iter().find(|(section, _)| *section == one.section);
+            if let Some((_, keys)) = known
+                && !keys.contains(&one.key.as_str())
+                && keys.iter().any(|known| super::interfaces::is_near(known, &one.key))
+            {
+                outcome.complain(&one.place, What::UnknownOption(one.key.clone()));
+            }
+        }
+        let Some(one) = interface(file, &all, &mut network.rules, outcome) else { continue };
+        network.interfaces.push(one);
+    }
+    // A device of a .netdev is the interface of the .network that takes its name.
+    for device in &mut made {
+        for one in &mut network.interfaces {
+            if one.names.len() == 1 && one.names.first() == Some(&device.name) {
+                one.kind = device.kind.clone();
+                device.name.clear();
+                break;
+            }
+        }
+    }
+    network.interfaces.extend(made.into_iter().filter(|device| !device.name.is_empty()));
+    link_up(&mut network, files);
+    network
+}
+
+/// Which ports and VLANs the files give each device.
+fn link_up(network: &mut Network, files: &[File]) {
+    let mut ports: Vec<(String, String)> = Vec::new();
+    let mut vlans: Vec<(String, String)> = Vec::new();
+    for (file, drop_ins) in chosen(files, ".network") {
+        let all: Vec<Setting> = std::iter::once(file).chain(drop_ins).flat_map(settings).collect();
+        let name = all.iter().find(|one| one.section == "Match" && one.key == "Name").map(|one| one.value.clone());
+        let Some(name) = name else { continue };
+        for one in all.iter().filter(|one| one.section == "Network") {
+            match one.key.as_str() {
+                "Bridge" | "Bond" => ports.push((one.value.clone(), name.clone())),
+                "VLAN" => vlans.extend(one.value.split_whitespace().map(|vlan| (vlan.to_owned(), name.clone()))),
+                _ => {}
+            }
+        }
+    }
+    for one in &mut network.interfaces {
+        let own = if one.names.len() == 1 { one.names[0].clone() } else { one.name.clone() };
+        match &mut one.kind {
+            Kind::Bridge(all) | Kind::Bond(all) => {
+                all.extend(ports.iter().filter(|(of, _)| *of == own).map(|(_, port)| port.clone()));
+            }
+            Kind::Vlan(link) => {
+                if let Some((_, on)) = vlans.iter().find(|(vlan, _)| *vlan == own) {
+                    *link = on.clone();
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn interface(file: &File, all: &[Setting], rules: &mut Vec<Rule>, outcome: &mut Outcome) -> Option<Interface> {
+    let mut one = Interface { auto: true, place: Some(Place::of(file, 1)), ..Interface::default() };
+    let matches: Vec<&Setting> = all.iter().filter(|one| one.section == "Match" && !one.value.is_empty()).collect();
+    if matches.is_empty() {
+        outcome.complain(&Place::of(file, 1), What::FileRefused(Syntax::NoMatch));
+        return None;
+    }
+    for setting in &matches {
+        one.matched.get_or_insert_with(|| setting.place.clone());
+        match setting.key.as_str() {
+            "Name" => one.names.extend(setting.value.split_whitespace().map(str::to_owned)),
+            "MACAddress" | "PermanentMACAddress" => {
+                one.macs.extend(setting.value.split_whitespace().map(|mac| mac.to_lowercase().replace('-', ":")));
+            }
+            _ => {}
+        }
+    }
+    if one.names.is_empty() && one.macs.is_empty() {
+        one.names.push("*".to_owned());
+    }
+    one.name = match (one.names.as_slice(), one.macs.is_empty()) {
+        ([name], _) if !name.contains(['*', '?', '[']) => name.clone(),
+        _ => file.name().trim_end_matches(".network").to_owned(),
+    };
+    let sections = |name: &str| {
+        let mut numbers: Vec<(&str, usize)> =
+            all.iter().filter(|one| one.section == name).map(|one| (one.place.path.as_str(), one.number)).collect();
+        numbers.dedup();
+        numbers
+    };
+    let of = |section: &str, (path, number): (&str, usize)| {
+        let section = section.to_owned();
+        let path = path.to_owned();
+        all.iter().filter(move |one| one.section == section && one.number == number && one.place.path == path)
+    };
+    for setting in all.iter().filter(|one| one.section == "Network" || one.section == "Link") {
+        let (value, place) = (setting.value.as_str(), &setting.place);
+        match setting.key.as_str() {
+            "Address" if setting.section == "Network" => {
+                if value.is_empty() {
+                    one.addresses.clear();
+                } else if let Some(cidr) = cidr(value, place, outcome) {
+                    one.addresses.push(DeclaredAddress { cidr, from: vec![place.clone()] });
+                }
+            }
+            "Gateway" => match value.parse::<IpAddr>() {
+                _ if value.starts_with('_') => {}
+                Ok(via) => one.routes.push(DeclaredRoute::default(via, vec![place.clone()])),
+                Err(_) if value.is_empty() => one.routes.clear(),
+                Err(_) => outcome.complain(place, What::BadAddress(value.to_owned())),
+            },
+            "DHCP" => {
+                let both = is_yes(value) || value == "both";
+                one.dhcp4 = both || matches!(value, "ipv4" | "v4");
+                one.dhcp6 = both || matches!(value, "ipv6" | "v6");
+            }
+            "DNS" => one
+                .dns
+                .extend(value.split_whitespace().filter_map(|server| server.split('#').next()?.parse::<IpAddr>().ok())),
+            "Bridge" | "Bond" | "VRF" => one.master = Some(value.to_owned()),
+            "DefaultRouteOnDevice" if is_yes(value) => {
+                let route = DeclaredRoute {
+                    scope: Some(Scope::Link),
+                    from: vec![place.clone()],
+                    ..DeclaredRoute::to(Cidr::everything(false))
+                };
+                one.routes.push(route);
+            }
+            "MTUBytes" => one.mtu = value.parse().ok(),
+            "Unmanaged" if is_yes(value) => one.auto = false,
+            _ => {}
+        }
+    }
+    for section in sections("Address") {
+        for setting in of("Address", section).filter(|one| one.key == "Address") {
+            if let Some(cidr) = cidr(&setting.value, &setting.place, outcome) {
+                one.addresses.push(DeclaredAddress { cidr, from: vec![setting.place.clone()] });
+            }
+        }
+    }
+    for section in sections("Route") {
+        let settings: Vec<&Setting> = of("Route", section).collect();
+        one.routes.extend(route(&settings, outcome));
+    }
+    for section in sections("RoutingPolicyRule") {
+        let settings: Vec<&Setting> = of("RoutingPolicyRule", section).collect();
+        rules.extend(rule(&settings));
+    }
+    Some(one)
+}
+
+fn cidr(text: &str, place: &Place, outcome: &mut Outcome) -> Option<Cidr> {
+    if text.contains('/') {
+        let cidr = Cidr::parse(text);
+        if cidr.is_none() {
+            outcome.complain(place, What::BadAddress(text.to_owned()));
+        }
+        return cidr;
+    }
+    match text.parse() {
+        Ok(IpAddr::V4(address)) => {
+            let cidr = Cidr { address: address.into(), prefix: address::of_class(address) };
+            outcome.complain(place, What::NoMask(cidr));
+            Some(cidr)
+        }
+        Ok(IpAddr::V6(address)) => Some(Cidr { address: address.into(), prefix: 128 }),
+        Err(_) => {
+            outcome.complain(place, What::BadAddress(text.to_owned()));
+            None
+        }
+    }
+}
+
+fn table(text: &str) -> Option<u32> {
+    match text {
+        "main" => Some(MAIN),
+        "default" => Some(253),
+        "local" => Some(255),
+        text => text.parse().ok(),
+    }
+}
+
+fn route(settings: &[&Setting], outcome: &mut Outcome) -> Option<DeclaredRoute> {
+    let mut route = DeclaredRoute::to(Cidr::everything(false));
+    let mut said = false;
+    for setting in settings {
+        let (value, place) = (setting.value.as_str(), &setting.place);
+        let wrong = |outcome: &mut Outcome| outcome.complain(place, What::BadAddress(value.to_owned()));
+        match setting.key.as_str() {
+            "Destination" => match Cidr::parse(value) {
+                Some(cidr) => (route.dst, said) = (cidr.network(), true),
+                None => {
+                    wrong(outcome);
+                    return None;
+                }
+            },
+            "Gateway" if value.starts_with('_') => return None,
+            "Gateway" => match value.parse() {
+                Ok(via) => route.via = Some(via),
+                Err(_) => {
+                    wrong(outcome);
+                    return None;
+                }
+            },
+            "GatewayOnLink" | "GatewayOnlink" => route.onlink = is_yes(value),
+            "Metric" => route.metric = value.parse().ok(),
+            "Table" => route.table = table(value).filter(|table| *table != MAIN),
+            "PreferredSource" => route.src = value.parse().ok(),
+            "Scope" => {
+                route.scope = match value {
+                    "link" => Some(Scope::Link),
+                    "host" => Some(Scope::Host),
+                    "site" => Some(Scope::Site),
+                    "global" => Some(Scope::Global),
+                    _ => None,
+                };
+            }
+            "Type" => {
+                route.kind = match value {
+                    "blackhole" => "blackhole",
+                    "unreachable" => "unreachable",
+                    "prohibit" => "prohibit",
+                    "throw" => "throw",
+                    _ => "unicast",
+                };
+            }
+            _ => {}
+        }
+        if matches!(setting.key.as_str(), "Destination" | "Gateway") {
+            route.from.push(place.clone());
+        }
+    }
+    if !said {
+        route.dst = Cidr::everything(route.via.is_some_and(|via| via.is_ipv6()));
+    }
+    // Neither a destination nor a gateway: networkd ignores the section.
+    (said || route.via.is_some()).then_some(route)
+}
+
+fn rule(settings: &[&Setting]) -> Option<Rule> {
+    let mut rule = Rule {
+        priority: None,
+        v6: false,
+        from: None,
+        to: None,
+        more: String::new(),
+        table: MAIN,
+        proto: "static",
+        place: settings.first().map(|one| one.place.clone()),
+    };
+    for setting in settings {
+        let value = setting.value.as_str();
+        match setting.key.as_str() {
+            "From" => rule.from = Some(Cidr::parse(value)?),
+            "To" => rule.to = Some(Cidr::parse(value)?),
+            "Table" => rule.table = table(value)?,
+            "Priority" => rule.priority = value.parse().ok(),
+            "FirewallMark" => rule.more = format!("fwmark 0x{:x}", value.split('/').next()?.parse::<u32>().ok()?),
+            "IncomingInterface" => rule.more = format!("iif {value}"),
+            "OutgoingInterface" => rule.more = format!("oif {value}"),
+            _ => {}
+        }
+    }
+    rule.v6 = rule.from.or(rule.to).is_some_and(Cidr::is_v6);
+    Some(rule)
+}
+
+/// What systemd-networkd does at its start.
+pub(super) fn start(files: &[File], outcome: &mut Outcome) {
+    outcome.network = read(files, outcome);
+    let _ = outcome.kernel.up("lo");
+    for (file, drop_ins) in chosen(files, ".link") {
+        let all: Vec<Setting> = std::iter::once(file).chain(drop_ins).flat_map(settings).collect();
+        let get = |section: &str, key: &str| {
+            all.iter().rev().find(|one| one.section == section && one.key == key).map(|one| one.value.clone())
+        };
+        let mac = get("Match", "MACAddress").or(get("Match", "PermanentMACAddress")).map(|mac| mac.to_lowercase());
+        if let (Some(mac), Some(name)) = (mac, get("Link", "Name"))
+            && !outcome.kernel.links.iter().any(|link| link.name == name)
+            && let Some(link) = outcome.kernel.links.iter_mut().find(|link| link.mac.as_ref() == Some(&mac))
+        {
+            link.name = name;
+        }
+    }
+    let network = outcome.network.clone();
+    apply(&network, outcome);
+}
+
+/// Makes the devices, and configures every link by the first interface that takes it.
+pub(super) fn apply(network: &Network, outcome: &mut Outcome) {
+    for one in &network.interfaces {
+        let name = match one.names.as_slice() {
+            [name] if !name.contains(['*', '?', '[']) => name,
+            _ => &one.name,
+        };
+        match &one.kind {
+            Kind::Card | Kind::Loopback => {}
+            _ => outcome.kernel.add_link(name, None),
+        }
+    }
+    for rule in &network.rules {
+        let _ = outcome.kernel.add_rule(rule.clone());
+    }
+    let links: Vec<_> = outcome.kernel.links.iter().filter(|link| link.name != "lo").cloned().collect();
+    let mut taken = vec![false; network.interfaces.len()];
+    for link in &links {
+        let mut all = network.interfaces.iter().enumerate().filter(|(_, one)| one.takes(link));
+        let Some((at, one)) = all.next() else { continue };
+        if let Some(taken) = taken.get_mut(at) {
+            *taken = true;
+        }
+        for (at, other) in all {
+            let first = one.place.as_ref().map_or(String::new(), |place| place.path.clone());
+            if let Some(place) = other.place.as_ref().filter(|place| !of_system(place)) {
+                outcome.complain(place, What::CardTaken(link.name.clone(), first));
+            }
+            if let Some(taken) = taken.get_mut(at) {
+                *taken = true;
+            }
+        }
+        if one.auto {
+            configure(one, network, &link.name, outcome);
+        }
+    }
+    for (one, _) in network.interfaces.iter().zip(taken).filter(|(_, taken)| !taken) {
+        let place = one.matched.as_ref().or(one.place.as_ref()).cloned().unwrap_or_default();
+        let is_pattern = one.names.iter().any(|name| name.contains(['*', '?', '[']));
+        match one.macs.first() {
+            _ if of_system(&place) => {}
+            Some(mac) => outcome.complain(&place, What::NoMac(mac.clone())),
+            None if is_pattern => {}
+            None => outcome.complain(&place, What::NoCard(one.names.first().unwrap_or(&one.name).clone())),
+        }
+    }
+}
+
+/// Whether a file came with a package: what it has for cards that are not there is nobody's mistake.
+fn of_system(place: &Place) -> bool {
+    place.path.starts_with("/usr/") || place.path.starts_with("/lib/")
+}
+
+fn configure(one: &Interface, network: &Network, dev: &str, outcome: &mut Outcome) {
+    let _ = outcome.kernel.up(dev);
+    let port_of = network.interfaces.iter().find(|other| match &other.kind {
+        Kind::Bridge(ports) | Kind::Bond(ports) => ports.contains(&one.name),
+        _ => false,
+    });
+    if let Some(link) = outcome.kernel.link_mut(dev) {
+        link.dynamic |= one.dhcp4 || one.dhcp6;
+        link.mtu = one.mtu.or(link.mtu);
+        link.master = one.master.clone().or(port_of.map(|other| other.name.clone()));
+    }
+    for address in &one.addresses {
+        let _ = outcome.kernel.add_address(dev, address.cidr, None, address.from.clone());
+    }
+    for route in &one.routes {
+        let place = route.from.last().cloned().unwrap_or_default();
+        let before = outcome.kernel.routes.iter().find(|other| {
+            other.dst.is_default()
+                && route.dst.is_default()
+                && other.dst.is_v6() == route.dst.is_v6()
+                && other.table == route.table.unwrap_or(MAIN)
+                && other.metric == route.metric.unwrap_or(if route.dst.is_v6() { 1024 } else { 0 })
+                && other.dev != dev
+        });
+        let before = before.map(|other| (other.dev.clone(), other.from.clone()));
+        match outcome.kernel.add_route(route.wanted(dev, "static"), How::Prepend) {
+            Ok(()) => {
+                if let Some((other, from)) = before {
+                    for line in from {
+                        outcome.complain(&line, What::TwoDefaults(dev.to_owned(), other.clone()));
+                    }
+                }
+            }
+            Err(Refused::Unreachable) if route.dst.is_default() => {
+                let via = route.via.map_or(String::new(), |via| via.to_string());
+                outcome.complain(&place, What::GatewayOutside(via, dev.to_owned()));
+            }
+            Err(Refused::Exists) => {}
+            Err(refused) => {
+                let via = route.via.map_or(String::new(), |via| format!(" via {via}"));
+                outcome.complain(&place, What::RouteRefused(format!("{}{via}", route.dst), refused.words()));
+            }
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! The network is configured for another card.
+
+use sickbay_formats::network::{Complaint, Dialect, Outcome, What};
+
+use crate::facts::Facts;
+use crate::facts::boot::boot_config::BootConfig;
+use crate::facts::network::NetworkFiles;
+use crate::facts::network::after_restart::AfterRestart;
+use crate::mend::network::{offer, offer_comment, point};
+use crate::model::finding::Findings;
+use crate::model::outcome::{Skip, Verdict};
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// Configuration that no card of the machine takes, where it is certain: the running kernel or the log of the last boot shows other
+    /// names or MAC addresses than the files ask for and no card gets an address, as after a clone, a change of hypervisor or of the
+    /// card; or the kernel is told `net.ifnames=0` and only names like `ens18` are configured.
+    ///
+    /// ## Why it matters
+    /// The system starts, and nobody reaches it.
+    ///
+    /// ## What the repair does
+    /// Comments out `HWADDR=` of another card where the machine has one card, and writes the name of the only card for the only name that
+    /// is configured in `/etc/network/interfaces`. With more than one card only a person knows which is which.
+    "network-card-unknown", Network, seed = ["C10"], proves = [], "the network is configured for another card"
+}
+
+fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    let (files, after) = (facts.get::<NetworkFiles>()?, facts.get::<AfterRestart>()?);
+    if !after.counts() {
+        return Err(Skip::NotApplicable(after.charge.why.clone()));
+    }
+    let reached = |outcome: &Outcome| {
+        outcome.kernel.links.iter().any(|one| one.name != "lo" && (!one.addresses.is_empty() || one.dynamic))
+    };
+    let refused = |outcome: &Outcome| outcome.complaints.iter().any(|one| matches!(one.what, What::BlocksAll(_)));
+    if !after.knows_cards() {
+        return by_command_line(facts, &files, &after, found);
+    }
+    if reached(&after.outcome) || refused(&after.outcome) || after.cards.is_empty() {
+        return Ok(());
+    }
+    let from_windows = |path: &str| {
+        after.outcome.complaints.iter().any(|one| one.place.path == path && matches!(one.what, What::CarriageReturn(_)))
+    };
+    for Complaint { place, what } in &after.outcome.complaints {
+        if from_windows(&place.path) || place.path.starts_with("/usr/") || place.path.starts_with("/lib/") {
+            continue;
+        }
+        let message = match what {
+            What::NoCard(name) => {
+                tr!("the network is configured for {name}, and there is no such card", name = &**name)
+            }
+            What::OtherCard(name, mac) => tr!(
+                "the configuration of {name} is for another card: this one has the MAC address {mac}",
+                name = &**name,
+                mac = &**mac
+            ),
+            What::NoMac(mac) => {
+                tr!("the network is configured for the card {mac}, and there is no such card", mac = &**mac)
+            }
+            _ => continue,
+        };
+        let finding = found.error(message);
+        point(finding, &files, place);
+        finding.why(tr!("no card gets an address: the machine is reached by nobody"));
+        let cards: Vec<&str> = after.cards.iter().map(|card| card.name.as_str()).collect();
+        finding.note(tr!("cards of the machine: {cards}", cards = cards.join(", ")));
+        if let What::OtherCard(..) | What::NoMac(_) = what
+            && after.cards.len() == 1
+            && after.charge.dialect == Some(Dialect::Ifcfg)
+        {
+            offer_comment(finding, &files, &after, place, reached);
+        }
+        if let (What::NoCard(name), [card]) = (what, after.cards.as_slice()) {
+            rename(finding, &files, &after, name, &card.name, reached);
+        }
+        if finding.repairs.is_empty() {
+            finding.by_hand(tr!("write the name or the MAC address of the card that the machine has"));
+        }
+    }
+    Ok(())
+}
+
+/// In /etc/network/interfaces: another name wherever the old one is a word.
+fn rename(
+    finding: &mut crate::model::finding::Finding,
+    files: &NetworkFiles,
+    after: &AfterRestart,
+    name: &str,
+    card: &str,
+    good: impl Fn(&Outcome) -> bool,
+) {
+    let path = sickbay_formats::network::interfaces::FILE;
+    let Some(file) = files.source(path).filter(|_| after.charge.dialect == Some(Dialect::Ifupdown)) else { return };
+    if after.outcome.network.interfaces.iter().filter(|one| one.name != "lo").count() != 1 {
+        return;
+    }
+    let text = String::from_utf8_lossy(&file.bytes).into_owned();
+    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let mut new = String::with_capacity(text.len());
+    let mut rest = text.as_str();
+    while let Some(at) = rest.find(name) {
+        let (before, behind) = (rest.get(..at).unwrap_or_default(), rest.get(at + name.len()..).unwrap_or_default());
+        let whole = !before.ends_with(is_part) && !behind.starts_with(is_part);
+        new.push_str(before);
+        new.push_str(if whole { card } else { name });
+        rest = behind;
+    }
+    new.push_str(rest);
+    let title = tr!("write {card} for {name} in {path}", card, name, path);
+    offer(finding, files, after, file, new.into_bytes(), title, good);
+}
+
+/// `net.ifnames=0` and only names that the kernel gives without it.
+fn by_command_line(facts: &Facts, files: &NetworkFiles, after: &AfterRestart, found: &mut Findings) -> Verdict {
+    let Ok(boot) = facts.get::<BootConfig>() else { return Ok(()) };
+    let entries = boot.loaders.iter().filter_map(|loader| loader.entries.get(loader.default?));
+    let told: Vec<_> = entries.filter_map(|entry| entry.argument("net.ifnames")).collect();
+    let Some((word, _)) = told.first().filter(|_| told.iter().all(|(_, value)| *value == "0")) else { return Ok(()) };
+    let predictable = |name: &str| {
+        ["ens", "enp", "eno", "enx"]
+            .iter()
+            .any(|head| name.strip_prefix(head).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_hexdigit())))
+    };
+    let cards: Vec<_> = after
+        .outcome
+        .network
+        .interfaces
+        .iter()
+        .filter(|one| one.kind == sickbay_formats::network::Kind::Card && one.macs.is_empty() && one.name != "lo")
+        .collect();
+    if cards.is_empty()
+        || !cards.iter().all(|one| predictable(&one.name) && one.names.iter().all(|name| predictable(name)))
+    {
+        return Ok(());
+    }
+    // udev rules and .link files give names whatever the kernel is told.
+    let named = ["/etc/udev/rules.d/70-persistent-net.rules", "/etc/udev/rules.d/70-persistent-ipoib.rules"];
+    let links = files.files.iter().any(|file| file.path.ends_with(".link") && file.path.starts_with("/etc/"));
+    if links || named.iter().any(|path| facts.root().exists(path).unwrap_or(true)) {
+        return Ok(());
+    }
+    for one in cards {
+        let Some(place) = one.matched.as_ref().or(one.place.as_ref()) else { continue };
+        let finding = found.error(tr!(
+            "the network is configured for {name}, and the kernel is told {word}: its cards are eth0, eth1, ...",
+            name = one.name.as_str(),
+            word = word.text.as_str()
+        ));
+        point(finding, files, place);
+        finding.evidence(word.file.path.display().to_string(), word.text.clone());
+        finding.why(tr!("no card gets an address: the machine is reached by nobody"));
+        // That the machine has this card nobody knows; that its first one is eth0 is certain.
+        if after.outcome.network.interfaces.iter().filter(|one| one.name != "lo").count() == 1 {
+            rename(finding, files, after, &one.name, "eth0", |outcome| !outcome.network.interfaces.is_empty());
+        }
+        if finding.repairs.is_empty() {
+            finding.by_hand(tr!("write the name or the MAC address of the card that the machine has"));
+        }
+    }
+    Ok(())
+}

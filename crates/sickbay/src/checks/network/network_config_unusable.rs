@@ -1,0 +1,183 @@
+//! A file of the network's configuration that its program does not take.
+
+use bstr::ByteSlice;
+use sickbay_formats::lines::{lines, with_line, with_words};
+use sickbay_formats::network::{Complaint, Outcome, Syntax, What};
+
+use crate::facts::Facts;
+use crate::facts::network::NetworkFiles;
+use crate::facts::network::after_restart::AfterRestart;
+use crate::facts::network::words;
+use crate::mend::network::{offer, point};
+use crate::model::finding::{Findings, Severity};
+use crate::model::outcome::{Skip, Verdict};
+use crate::model::repair::{Change, Risk};
+use crate::spelling::nearest;
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// A line of the network's configuration that the program in charge refuses or drops: one `iface` line because of which ifupdown starts
+    /// nothing, not even lo; an error of YAML or an unknown key because of which netplan does nothing at all; a `.network` file without
+    /// `[Match]`; a connection that others may read, which NetworkManager ignores; blanks around the `=` of an `ifcfg-*`, a quote
+    /// that is not closed, carriage returns from Windows, an address or netmask that is none, `TYPE=bridge`, and in `route-*` a
+    /// comment behind a route, a line of the other syntax, a gap in the numbers.
+    ///
+    /// ## Why it matters
+    /// The machine has no network after a restart, or lacks an address or a route, and most of these programs say nothing of it.
+    ///
+    /// ## What the repair does
+    /// Takes away carriage returns and blanks around `=`, corrects a misspelt key or option, a mode, `TYPE`: each only where a restart then
+    /// goes well. What the line should have said otherwise only a person knows.
+    "network-config-unusable", Network, seed = ["C11"], proves = [], "a line of the network's configuration is refused or dropped"
+}
+
+/// Keys and options that are misspelt.
+const KNOWN: [&str; 34] = [
+    "addresses",
+    "gateway4",
+    "gateway6",
+    "nameservers",
+    "routes",
+    "dhcp4",
+    "dhcp6",
+    "match",
+    "macaddress",
+    "set-name",
+    "interfaces",
+    "parameters",
+    "ethernets",
+    "bridges",
+    "bonds",
+    "vlans",
+    "optional",
+    "renderer",
+    "version",
+    "address",
+    "gateway",
+    "netmask",
+    "broadcast",
+    "network",
+    "metric",
+    "hwaddress",
+    "dns-nameservers",
+    "dns-search",
+    "post-up",
+    "pre-up",
+    "Address",
+    "Gateway",
+    "Destination",
+    "static",
+];
+
+fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    let (files, after) = (facts.get::<NetworkFiles>()?, facts.get::<AfterRestart>()?);
+    if !after.counts() {
+        return Err(Skip::NotApplicable(after.charge.why.clone()));
+    }
+    let all = &after.outcome.complaints;
+    for (at, Complaint { place, what }) in all.iter().enumerate() {
+        let Some(severity) = severity(what) else { continue };
+        // One word for one line, and one for a file from Windows.
+        let told = |other: &Complaint| {
+            severity_of(other).is_some()
+                && (other.place == *place
+                    || (matches!(other.what, What::CarriageReturn(_)) && other.place.path == place.path))
+        };
+        if all.iter().take(at).any(told) {
+            continue;
+        }
+        let finding = found.add(severity, words::text(what));
+        point(finding, &files, place);
+        if severity == Severity::Error {
+            finding.why(tr!("after a restart the machine has no network, or not the one that is configured"));
+        }
+        let Some(file) = files.source(&place.path) else { continue };
+        let gone = |outcome: &Outcome| {
+            let same = |one: &Complaint| {
+                one.place.path == place.path && std::mem::discriminant(&one.what) == std::mem::discriminant(what)
+            };
+            !outcome.complaints.iter().any(|one| same(one) && one.place.line == place.line)
+                && outcome.complaints.len() < all.len() + 1
+        };
+        let text = lines(&file.bytes)
+            .find(|line| line.number == place.line)
+            .map(|line| line.text.to_vec())
+            .unwrap_or_default();
+        match what {
+            What::CarriageReturn(_) => {
+                let title = tr!("take the carriage returns out of {path}", path = file.path.as_path());
+                offer(finding, &files, &after, file, file.bytes.replace("\r\n", "\n"), title, gone);
+            }
+            What::BlankBeforeEquals(name) => {
+                let closed = text.to_str_lossy();
+                if let Some((head, tail)) = closed.split_once('=') {
+                    let new = format!("{}={}", head.trim_end(), tail.trim_start()).into_bytes();
+                    let bytes = with_line(&file.bytes, place.line, |_| Some(new));
+                    let title = tr!("take the blanks around the = of {name} away", name = &**name);
+                    offer(finding, &files, &after, file, bytes, title, gone);
+                }
+            }
+            What::TypeCase(value, meant) => {
+                replace(finding, &files, &after, place.line, file, value, meant, gone);
+            }
+            What::UnknownOption(word) | What::BlocksAll(Syntax::Key(word) | Syntax::Method(word)) => {
+                if let Some(meant) = nearest(word, KNOWN.into_iter(), 2) {
+                    replace(finding, &files, &after, place.line, file, word, meant, gone);
+                }
+            }
+            What::TooOpen(mode) => {
+                let title = tr!("chmod 600 {path}", path = file.path.as_path());
+                let change = Change::Mode { path: file.path.clone(), before: *mode, after: 0o600 };
+                finding.repair(Risk::Safe, title, [change]);
+            }
+            _ => {}
+        }
+        if finding.repairs.is_empty() {
+            finding.by_hand(tr!("correct the line"));
+        }
+    }
+    Ok(())
+}
+
+/// Offers to write another word.
+#[expect(clippy::too_many_arguments, reason = "what an edit needs")]
+fn replace(
+    finding: &mut crate::model::finding::Finding,
+    files: &NetworkFiles,
+    after: &AfterRestart,
+    line: usize,
+    file: &std::sync::Arc<crate::model::source::SourceFile>,
+    word: &str,
+    meant: &str,
+    good: impl Fn(&Outcome) -> bool,
+) {
+    let Some(found) = lines(&file.bytes).find(|one| one.number == line) else { return };
+    let Some(at) = found.text.find(word) else { return };
+    let bytes = with_words(&file.bytes, found.span(at..at + word.len()), meant.as_bytes());
+    let title = tr!("write {meant} for {word}", meant, word);
+    offer(finding, files, after, file, bytes, title, good);
+}
+
+fn severity_of(one: &Complaint) -> Option<Severity> {
+    severity(&one.what)
+}
+
+/// How bad it is; `None` for what other checks tell, and for what may be meant.
+fn severity(what: &What) -> Option<Severity> {
+    match what {
+        What::BlocksAll(_)
+        | What::FileRefused(_)
+        | What::TooOpen(_)
+        | What::UnclosedQuote
+        | What::CarriageReturn(_) => Some(Severity::Error),
+        What::BadMask(_) | What::BadAddress(_) | What::TypeCase(..) => Some(Severity::Error),
+        What::BlankBeforeEquals(_) | What::Garbage(_) | What::OtherSyntax | What::Gap(_) | What::UnknownOption(_) => {
+            Some(Severity::Warning)
+        }
+        What::GivenTwice(_) | What::PrefixBeatsMask(..) | What::CopyStarted(_) | What::RunAsCommand(_) => {
+            Some(Severity::Warning)
+        }
+        _ => None,
+    }
+}
