@@ -61,4 +61,5 @@ pub mod sshd_config;
 pub mod sudoers;
 pub mod superblock;
 pub mod sysctl;
+pub mod tuning;
 pub mod unit_file;

@@ -16,3 +16,4 @@ pub mod model;
 pub mod repair;
 pub mod report;
 pub mod spelling;
+pub mod tune;

@@ -6,6 +6,7 @@ pub mod json_v1;
 pub mod ledger;
 pub mod symptom;
 pub mod text;
+pub mod tune;
 
 use std::path::Path;
 use std::sync::Arc;
