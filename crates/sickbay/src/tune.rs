@@ -5,3 +5,4 @@ pub mod kernel;
 pub mod knowledge;
 pub mod limits;
 pub mod lint;
+pub mod origin;

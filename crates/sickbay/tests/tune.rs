@@ -67,7 +67,7 @@ fn the_script_of_the_book() {
     let [el7, small, large] = lints.as_slice() else { panic!("three machines") };
     assert!(message(large, "net.ipv4.tcp_max_tw_buckets").starts_with("a decrease: this machine's default is 131072"));
     assert!(message(small, "net.ipv4.tcp_fin_timeout").contains("no timer of TIME_WAIT"));
-    assert!(message(el7, "net.netfilter.nf_conntrack_max").contains("hashsize=164864 in /etc/modprobe.d"));
+    assert!(message(el7, "net.netfilter.nf_conntrack_max").contains("hashsize=163840 in /etc/modprobe.d"));
     assert!(message(small, "net.netfilter.nf_conntrack_max").contains("module nf_conntrack"));
     assert!(message(small, "net.netfilter.nf_conntrack_tcp_timeout_established").contains("after 7200 s"));
     assert!(message(small, "net.ipv4.tcp_tw_reuse").contains("outgoing connections only"));

@@ -4,6 +4,7 @@ mod alloc;
 mod finding;
 mod memory;
 mod symptom;
+mod sysctl;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -23,11 +24,14 @@ use crate::{checks, tr};
 ///
 /// `memory`: where the memory of this machine is. `alloc SIZE`: whether a program can get that much.
 ///
+/// `sysctl KEY`, with a TARGET or for this machine: every file that sets the kernel parameter, in the order of a boot, which one wins,
+/// what it is now, and what it does.
+///
 /// The text of an error: what may cause it, and what on this machine speaks for and against each cause.
 #[derive(Debug, clap::Args)]
 pub(super) struct Explain {
-    /// A check's id, alone or with a TARGET; the number of a finding and its TARGET; `memory`, `alloc SIZE`, or the text of
-    /// an error
+    /// A check's id, alone or with a TARGET; the number of a finding and its TARGET; `memory`, `alloc SIZE`, `sysctl KEY`, or the
+    /// text of an error
     #[arg(required = true)]
     what: Vec<String>,
     /// `alloc`: asked for by this process
@@ -48,6 +52,9 @@ impl Explain {
             ["memory"] => memory::explain(context, self.pss || context.style.verbose),
             ["alloc"] => Err(Failure(tr!("say how much: sickbay explain alloc 4G"))),
             ["alloc", size] => alloc::explain(context, size, self.pid, self.user.as_deref()),
+            ["sysctl"] => Err(Failure(tr!("say which: sickbay explain sysctl net.core.somaxconn"))),
+            ["sysctl", key] => sysctl::explain(context, key, None),
+            ["sysctl", key, target] => sysctl::explain(context, key, Some(target)),
             [number] if finding::number(number).is_some() => finding::numbered(context, number, None),
             [number, target] if finding::number(number).is_some() => finding::numbered(context, number, Some(target)),
             [id, target] if checks::ALL.iter().any(|check| check.id == *id) => finding::of_check(context, id, target),
