@@ -45,6 +45,7 @@ pub mod lvm;
 pub mod modprobe;
 pub mod modules;
 pub mod mount_options;
+pub mod nginx;
 pub mod nsswitch;
 pub mod os_release;
 pub mod pam;

@@ -1,12 +1,25 @@
 //! `sickbay tune`: what lists of other people do, on the kernels and machines that they meet.
 
+mod support;
+
 use std::path::PathBuf;
 
+use sickbay::engine::rounds;
+use sickbay::facts::Facts;
+use sickbay::model::repair::Risk;
 use sickbay::model::source::SourceFile;
 use sickbay::model::text::Lang;
+use sickbay::repair::plan::Step;
+use sickbay::repair::undo::Force;
+use sickbay::tune::advice::{Advice, What, advise, held};
+use sickbay::tune::change;
 use sickbay::tune::kernel::Kernel;
 use sickbay::tune::knowledge::Verdict::{self, *};
 use sickbay::tune::lint::Lint;
+use sickbay::tune::origin::{How, Origin};
+use sickbay::tune::work::Work;
+use support::manifest::manifest;
+use support::story::{Built, Story};
 
 fn lint(text: &str, kernel: &str, gib: Option<u64>) -> Lint {
     let file = SourceFile { path: PathBuf::from("list"), bytes: text.as_bytes().to_vec() };
@@ -198,4 +211,200 @@ fn lines_that_do_not_go_together() {
     let text = "net.ipv4.tcp_keepalive_time=300\nnet.netfilter.nf_conntrack_tcp_timeout_established=1200\n";
     let lint = lint(text, "6.1", Some(8));
     assert!(!lint.objects() && lint.pairs.is_empty());
+}
+
+/// A running web server with what these lines of a story say besides.
+fn machine(lines: &str) -> Built {
+    Story::of(&format!("A machine.\n\n--- tree running\n{lines}")).expect("a story").build().expect("built")
+}
+
+/// What a kernel of EL 7 says on a machine that somebody tuned by the book.
+const TUNED: &str = "\
+--- file /proc/sys/kernel/osrelease
+3.10.0-1160.el7.x86_64
+--- file /sys/devices/system/cpu/online
+0-3
+--- file /etc/sysctl.conf
+# by the book
+net.ipv4.tcp_tw_recycle = 1
+net.ipv4.tcp_max_tw_buckets = 5000
+net.ipv4.ip_local_port_range = 1024 65000
+vm.swappiness = 0
+net.ipv4.tcp_fin_timeout = 30
+--- link /etc/sysctl.d/99-sysctl.conf ../sysctl.conf
+--- file /etc/sysctl.d/10-old.conf
+net.ipv4.tcp_max_tw_buckets = 180000
+--- file /proc/sys/net/ipv4/tcp_tw_recycle
+1
+--- file /proc/sys/net/ipv4/tcp_timestamps
+1
+--- file /proc/sys/net/ipv4/tcp_max_tw_buckets
+5000
+--- file /proc/sys/net/ipv4/ip_local_port_range
+1024\t65000
+--- file /proc/sys/net/ipv4/tcp_fin_timeout
+30
+--- file /proc/sys/net/core/somaxconn
+128
+--- file /proc/sys/net/ipv4/tcp_max_syn_backlog
+256
+--- file /proc/sys/vm/swappiness
+0
+--- file /proc/sys/fs/nr_open
+1048576
+--- file /proc/612/cgroup
+1:name=systemd:/system.slice/nginx.service
+--- file /proc/612/limits
+Limit                     Soft Limit           Hard Limit           Units
+Max open files            1024                 4096                 files
+--- dir /proc/612/fd
+--- file /etc/nginx/nginx.conf
+worker_processes auto;
+events { worker_connections 10240; }
+http { include conf.d/*.conf; }
+--- file /etc/nginx/conf.d/api.conf
+server { listen 80 backlog=65533; location / { proxy_pass http://api; } }
+";
+
+fn advised(facts: &Facts, work: Option<Work>) -> Vec<Advice> {
+    advise(facts, work).unwrap_or_else(|_| panic!("it runs")).list
+}
+
+fn shown(list: &[Advice]) -> Vec<String> {
+    let one = |advice: &Advice| {
+        let by = advice.set_by.as_deref().unwrap_or("-");
+        format!("{} {} ({by}) -> {} {:?}", advice.what.name(), advice.now, advice.value, advice.risk)
+    };
+    list.iter().map(one).collect()
+}
+
+#[test]
+fn a_healthy_machine_gets_no_advice() {
+    let lines = "--- file /proc/sys/net/core/somaxconn\n4096\n--- file /proc/sys/net/ipv4/ip_local_port_range\n32768\t60999\n\
+        --- file /proc/sys/net/ipv4/tcp_max_tw_buckets\n32768\n--- file /proc/sys/net/ipv4/tcp_syncookies\n1\n\
+        --- file /proc/sys/fs/file-nr\n1216\t0\t9223372036854775807\n--- file /proc/sys/vm/swappiness\n60\n\
+        --- file /etc/sysctl.d/90-own.conf\nnet.core.somaxconn = 4096\nvm.max_map_count = 262144\nnet.ipv4.tcp_fin_timeout = 60\n\
+        --- file /proc/sys/net/ipv4/tcp_fin_timeout\n60\n";
+    let built = machine(lines);
+    let facts = built.facts().expect("facts");
+    for work in [None, Some(Work::Web), Some(Work::Proxy), Some(Work::Java), Some(Work::Database), Some(Work::General)] {
+        assert_eq!(shown(&advised(&facts, work)), [""; 0], "{work:?}");
+    }
+    let advices = advise(&facts, None).unwrap_or_else(|_| panic!("it runs"));
+    assert_eq!(advices.works.keys().collect::<Vec<_>>(), [&Work::Web]);
+}
+
+#[test]
+fn advice_is_taken_and_taken_back() {
+    let built = machine(TUNED);
+    let before = manifest(built.root());
+    let facts = built.facts().expect("facts");
+    let list = advised(&facts, None);
+    assert_eq!(
+        shown(&list),
+        [
+            "net.ipv4.ip_local_port_range 1024 65000 (/etc/sysctl.conf:4) -> 32768 61000 Safe",
+            "net.ipv4.tcp_max_tw_buckets 5000 (/etc/sysctl.conf:3) -> 32768 Safe",
+            "net.ipv4.tcp_tw_recycle 1 (/etc/sysctl.conf:2) -> 0 Safe",
+            "vm.swappiness 0 (/etc/sysctl.conf:5) -> 1 Risky",
+            "net.core.somaxconn 128 (-) -> 4096 Safe",
+            "net.ipv4.tcp_max_syn_backlog 256 (-) -> 4096 Safe",
+            "nginx.service LimitNOFILE 1024 (-) -> 65536 Safe",
+        ]
+    );
+    drop(facts);
+
+    let (target, _) = built.open_for_repair().expect("opened");
+    let facts = Facts::new(target.clone(), None);
+    let safe: Vec<Advice> = list.iter().filter(|advice| advice.risk == Risk::Safe).cloned().collect();
+    let repair = change::repair(&facts, &safe).unwrap_or_else(|_| panic!("readable")).expect("something to do");
+    drop(facts);
+    let id = rounds::order(&target, None, &Step::ordered("tune", repair))
+        .unwrap_or_else(|error| panic!("{}", error.text().render(Lang::En)));
+    let read = |path: &str| std::fs::read_to_string(built.root().join(path)).unwrap_or_else(|_| panic!("{path}"));
+    let ours = read("etc/sysctl.d/99-sickbay-tune.conf");
+    let set: Vec<&str> = ours.lines().filter(|line| !line.starts_with('#')).collect();
+    assert_eq!(
+        set,
+        [
+            "net.ipv4.ip_local_port_range = 32768 61000",
+            "net.ipv4.tcp_max_tw_buckets = 32768",
+            "net.ipv4.tcp_tw_recycle = 0",
+            "net.core.somaxconn = 4096",
+            "net.ipv4.tcp_max_syn_backlog = 4096",
+        ]
+    );
+    let conf = read("etc/sysctl.conf");
+    let left: Vec<&str> = conf.lines().filter(|line| !line.starts_with('#')).collect();
+    assert_eq!(left, ["vm.swappiness = 0", "net.ipv4.tcp_fin_timeout = 30"], "{conf}");
+    assert_eq!(read("etc/sysctl.d/10-old.conf"), "net.ipv4.tcp_max_tw_buckets = 180000\n", "it is read before ours");
+    assert!(read("etc/systemd/system/nginx.service.d/90-sickbay-tune.conf").ends_with("[Service]\nLimitNOFILE=65536\n"));
+    assert_eq!(read("proc/sys/net/core/somaxconn").trim(), "4096");
+    let facts = built.facts().expect("facts");
+    for advice in &safe {
+        let held = held(&facts, advice);
+        assert!(held.holds, "{}: {held:?}", advice.what.name());
+    }
+    // What was done is not advised again, but for the service, which runs on.
+    let again: Vec<What> = advised(&facts, None).into_iter().map(|advice| advice.what).collect();
+    assert_eq!(again, [What::Sysctl("vm.swappiness".to_owned()), What::Files("nginx.service".to_owned())]);
+    drop(facts);
+
+    rounds::undo(&target, None, None, &[id], Force::No).unwrap_or_else(|error| panic!("{}", error.text().render(Lang::En)));
+    drop(target);
+    assert_eq!(manifest(built.root()), before);
+}
+
+#[test]
+fn what_is_advised_needs_something_seen() {
+    let with = |lines: &str, work| {
+        let built = machine(lines);
+        let facts = built.facts().expect("facts");
+        shown(&advised(&facts, work))
+    };
+    let tables = "--- file /proc/sys/net/netfilter/nf_conntrack_count\n200000\n--- file /proc/sys/net/netfilter/nf_conntrack_max\n262144\n\
+        --- file /proc/sys/kernel/pid_max\n32768\n--- file /proc/loadavg\n0.1 0.1 0.1 1/30000 99\n";
+    assert_eq!(
+        with(tables, Some(Work::General)),
+        ["net.netfilter.nf_conntrack_max 262144 (-) -> 524288 Safe", "kernel.pid_max 32768 (-) -> 4194304 Safe"]
+    );
+    let ports = "--- file /proc/net/sockstat\nsockets: used 118\nTCP: inuse 12 orphan 0 tw 20000 alloc 14 mem 2\n\
+        --- file /proc/sys/net/ipv4/ip_local_port_range\n32768\t60999\n--- file /proc/sys/net/ipv4/tcp_tw_reuse\n2\n";
+    assert_eq!(
+        with(ports, Some(Work::Proxy)),
+        ["net.ipv4.tcp_tw_reuse 2 (-) -> 1 Safe", "net.ipv4.ip_local_port_range 32768 60999 (-) -> 16384 60999 Risky"]
+    );
+    assert_eq!(with(ports, Some(Work::Web)), [""; 0], "a server's own TIME_WAIT takes no ports");
+}
+
+#[test]
+fn where_a_parameter_comes_from() {
+    let built = machine(&format!("{TUNED}--- file /etc/sysctl.d/20-all.conf\nnet.ipv4.*.tcp_x = 1\nnet/ipv4/tcp_max_tw_buckets=7\n"));
+    let facts = built.facts().expect("facts");
+    let ask = |key: &str| Origin::of(&facts, key).unwrap_or_else(|_| panic!("readable"));
+    let origin = ask("net/ipv4/tcp_max_tw_buckets");
+    let settings: Vec<_> = origin
+        .settings
+        .iter()
+        .map(|one| (one.file.path.display().to_string(), one.span.line, one.value.as_str(), one.how))
+        .collect();
+    assert_eq!(
+        settings,
+        [
+            ("/etc/sysctl.d/10-old.conf".to_owned(), 1, "180000", How::Name),
+            ("/etc/sysctl.d/20-all.conf".to_owned(), 2, "7", How::Name),
+            ("/etc/sysctl.conf".to_owned(), 3, "5000", How::Name),
+        ]
+    );
+    assert_eq!((origin.winner, origin.now.as_deref(), origin.default.as_deref()), (Some(2), Some("5000"), Some("32768")));
+    assert_eq!(origin.after_restart(), Some("5000"));
+    let unset = ask("net.core.somaxconn");
+    assert_eq!((unset.winner, unset.after_restart()), (None, Some("128")));
+
+    // Without the link nobody reads /etc/sysctl.conf at boot.
+    let built = machine(&TUNED.replace("--- link /etc/sysctl.d/99-sysctl.conf ../sysctl.conf\n", "--- remove /etc/sysctl.d/99-sysctl.conf\n"));
+    let facts = built.facts().expect("facts");
+    let origin = Origin::of(&facts, "vm.swappiness").unwrap_or_else(|_| panic!("readable"));
+    assert_eq!(origin.settings.iter().map(|one| one.how).collect::<Vec<_>>(), [How::NotAtBoot]);
+    assert_eq!((origin.winner, origin.after_restart()), (None, Some("60")));
 }
