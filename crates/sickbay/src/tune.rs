@@ -2,6 +2,7 @@
 //! would gain from; what it can carry.
 
 pub mod advice;
+pub mod capacity;
 pub mod change;
 pub mod kernel;
 pub mod knowledge;

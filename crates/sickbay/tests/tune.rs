@@ -12,6 +12,7 @@ use sickbay::model::text::Lang;
 use sickbay::repair::plan::Step;
 use sickbay::repair::undo::Force;
 use sickbay::tune::advice::{Advice, What, advise, held};
+use sickbay::tune::capacity::{self, Counts, Question, Whose, capacity as carried};
 use sickbay::tune::change;
 use sickbay::tune::kernel::Kernel;
 use sickbay::tune::knowledge::Verdict::{self, *};
@@ -231,7 +232,6 @@ net.ipv4.tcp_max_tw_buckets = 5000
 net.ipv4.ip_local_port_range = 1024 65000
 vm.swappiness = 0
 net.ipv4.tcp_fin_timeout = 30
---- link /etc/sysctl.d/99-sysctl.conf ../sysctl.conf
 --- file /etc/sysctl.d/10-old.conf
 net.ipv4.tcp_max_tw_buckets = 180000
 --- file /proc/sys/net/ipv4/tcp_tw_recycle
@@ -402,9 +402,80 @@ fn where_a_parameter_comes_from() {
     assert_eq!((unset.winner, unset.after_restart()), (None, Some("128")));
 
     // Without the link nobody reads /etc/sysctl.conf at boot.
-    let built = machine(&TUNED.replace("--- link /etc/sysctl.d/99-sysctl.conf ../sysctl.conf\n", "--- remove /etc/sysctl.d/99-sysctl.conf\n"));
+    let built = machine(&format!("{TUNED}--- remove /etc/sysctl.d/99-sysctl.conf\n"));
     let facts = built.facts().expect("facts");
     let origin = Origin::of(&facts, "vm.swappiness").unwrap_or_else(|_| panic!("readable"));
     assert_eq!(origin.settings.iter().map(|one| one.how).collect::<Vec<_>>(), [How::NotAtBoot]);
     assert_eq!((origin.winner, origin.after_restart()), (None, Some("60")));
+}
+
+/// A host of the last chapter: nginx before tomcat, with what its notes set.
+const OF_THE_BOOK: &str = "\
+--- file /etc/nginx/nginx.conf
+worker_processes 16;
+worker_rlimit_nofile 102400;
+events { worker_connections 10240; }
+http { server { listen 80 backlog=65533; location / { proxy_pass http://127.0.0.1:8080; } } }
+--- file /proc/sys/net/core/somaxconn
+4096
+--- file /proc/sys/net/ipv4/ip_local_port_range
+32768\t60999
+";
+
+#[test]
+fn the_book_was_not_bound_by_its_hosts() {
+    let built = machine(OF_THE_BOOK);
+    let facts = built.facts().expect("facts");
+    let ask = |peak: &str, balancer: &str, pool: Option<&str>, hosts| {
+        let question = Question {
+            peak: if peak.is_empty() { std::default::Default::default() } else { capacity::peak(peak).expect("a peak") },
+            balancer: if balancer.is_empty() { std::default::Default::default() } else { capacity::balancer(balancer).expect("limits") },
+            pool: pool.map(|text| capacity::pool(text).expect("a pool")),
+            hosts,
+        };
+        carried(&facts, question).unwrap_or_else(|_| panic!("it runs"))
+    };
+    let english = |text: &sickbay::model::text::Text| text.render(Lang::En);
+    // The host alone.
+    let alone = ask("", "", None, None);
+    let limits: Vec<(String, u64)> =
+        alone.limits.iter().map(|limit| (english(&limit.what), limit.carries)).collect();
+    let of = |name: &str| limits.iter().find(|(what, _)| what.starts_with(name)).map(|(_, carries)| *carries);
+    assert_eq!(of("worker_connections"), Some(81_920));
+    assert_eq!(of("accept queue"), Some(4096), "min(65533, somaxconn)");
+    assert_eq!(of("open files of nginx"), Some(16 * 102_400 / 4));
+    assert_eq!(of("local ports"), Some(28_232));
+    let files = alone.limits.iter().find(|limit| english(&limit.what).starts_with("open files")).expect("there");
+    assert!(english(&files.how).contains("20480 a worker are needed"), "{}", english(&files.how));
+    assert_eq!(english(&alone.says), "local ports to one upstream binds first, at 28232 connections of clients; next is worker_connections of nginx, at 81920");
+    assert!(alone.binds.is_none());
+
+    // 3 February: 293 hosts behind a load balancer of 5 Gbit/s that takes 200.
+    let peak = "221947conn,18534rps,5Gbps";
+    let third = ask(peak, "5Gbps,200backends", None, Some(293));
+    let binds = &third.limits[third.binds.expect("something binds")];
+    assert_eq!((binds.whose, binds.counts), (Whose::Outside, Counts::Hosts));
+    let bandwidth = third.limits.iter().find(|limit| limit.counts == Counts::Bits).expect("there");
+    assert_eq!((bandwidth.whose, bandwidth.used), (Whose::Outside, Some(100)));
+    assert!(english(&third.says).starts_with("not this host: load balancer"), "{}", english(&third.says));
+    assert!(third.limits.iter().filter(|limit| limit.whose == Whose::Host).all(|limit| limit.used < Some(20)));
+    let derived: Vec<String> = third.derived.iter().map(english).collect();
+    assert_eq!(derived[0], "each of 293 hosts: 757 connections, 63 requests/s, 17 Mbit/s");
+    assert_eq!(derived[1], "32.9 KiB a request");
+    assert!(derived[2].starts_with("12.0 s a connection lives"), "{}", derived[2]);
+
+    // With as many hosts as the load balancer takes, its bandwidth is left.
+    let fewer = ask(peak, "5Gbps,200backends", None, Some(100));
+    assert_eq!(fewer.limits[fewer.binds.expect("something binds")].counts, Counts::Bits);
+
+    // 5 February, with 150 hosts and the 50 that it thinks enough.
+    let fifth = |hosts| english(&ask("63434conn,4248rps,1.3Gbps", "5Gbps,200backends", None, Some(hosts)).derived[0]);
+    assert_eq!(fifth(150), "each of 150 hosts: 422 connections, 28 requests/s, 8 Mbit/s");
+    assert_eq!(fifth(50), "each of 50 hosts: 1268 connections, 84 requests/s, 26 Mbit/s");
+    let calm = ask("63434conn,4248rps,1.3Gbps", "5Gbps,200backends", None, Some(150));
+    assert!(calm.binds.is_none() && english(&calm.says).starts_with("not this host: with 150 hosts"), "{}", english(&calm.says));
+
+    // The pool of 8 connections to redis: held for 130 ms each, 61 requests/s, where 63 come.
+    let pool = ask(peak, "10Gbps,400backends", Some("8,130"), Some(293));
+    assert!(english(&pool.says).starts_with("this host: pool of connections"), "{}", english(&pool.says));
 }

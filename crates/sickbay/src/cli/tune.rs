@@ -20,6 +20,7 @@ use crate::repair::plan::{Plan, Step};
 use crate::report::tune as report;
 use crate::tr;
 use crate::tune::advice::{Advice, Advices, Held, advise, held};
+use crate::tune::capacity::{self, Question};
 use crate::tune::change;
 use crate::tune::kernel::{Kernel, Machine};
 use crate::tune::lint::Lint;
@@ -31,6 +32,7 @@ const ID: &str = "tune";
 /// Headings of `--help`.
 const LINT: &str = "A list";
 const MACHINE: &str = "This machine";
+const CAPACITY: &str = "Capacity";
 
 /// Judge kernel parameters and limits: a list that somebody sets, or this machine
 ///
@@ -41,8 +43,11 @@ const MACHINE: &str = "This machine";
 /// With --lint, every line of a sysctl.conf, a limits.conf, a unit or a script is judged: good, default already, without effect,
 /// to be adapted, harmful, absent from that kernel, unknown, malformed, or at odds with another line.
 ///
+/// With --capacity: how many connections and requests the settings of this host carry, which limit binds first and which next, how
+/// many hosts a peak needs, and whether it is the host at all that binds.
+///
 /// Exit status: 0 when nothing is recommended or the list can be taken as it is, 1 when something is recommended, refused, adapted or
-/// malformed, 2 when it cannot be read, understood or done.
+/// malformed, or a peak is too much, 2 when it cannot be read, understood or done.
 #[derive(Debug, clap::Args)]
 pub(super) struct Tune {
     /// This machine; a directory only to see that it does not run
@@ -75,12 +80,28 @@ pub(super) struct Tune {
     /// For a machine with so many processors; this machine's when left out
     #[arg(long, value_name = "N", help_heading = LINT, requires = "lint")]
     cpus: Option<u64>,
+    /// What the settings of this host carry, and which limit binds first
+    #[arg(long, help_heading = CAPACITY, conflicts_with_all = ["lint", "apply", "work"])]
+    capacity: bool,
+    /// A peak that all hosts together have to carry: 220000conn,18534rps,5Gbps
+    #[arg(long, value_name = "PEAK", help_heading = CAPACITY, requires = "capacity")]
+    peak: Option<String>,
+    /// What the load balancer before them passes on: 5Gbps,200backends
+    #[arg(long, value_name = "LIMITS", help_heading = CAPACITY, requires = "capacity")]
+    lb: Option<String>,
+    /// Connections of one host's pool to redis or a database, and how many milliseconds a request holds one: 20,5
+    #[arg(long, value_name = "SIZE,MS", help_heading = CAPACITY, requires = "capacity")]
+    pool: Option<String>,
+    /// Hosts that there are; as many as are needed when left out
+    #[arg(long, value_name = "N", help_heading = CAPACITY, requires = "capacity")]
+    hosts: Option<u64>,
 }
 
 impl Tune {
     pub(super) fn run(&self, context: &Context) -> Result<u8, Failure> {
         match &self.lint {
             Some(path) => self.judge(context, path),
+            None if self.capacity => self.carries(context),
             None if self.apply => self.apply(context),
             None => {
                 let advices = self.look(&self.facts(Access::ReadOnly)?)?;
@@ -157,6 +178,27 @@ impl Tune {
             Format::Text => context.print(&report::held(&advices, &journal, &held, &context.style)),
         }
         Ok(u8::from(!held.iter().all(|held| held.as_ref().is_some_and(|held| held.holds))))
+    }
+
+    /// What the settings of this host carry.
+    fn carries(&self, context: &Context) -> Result<u8, Failure> {
+        let no = |part: String| Failure(tr!("{part} is no amount: 220000conn, 18534rps, 5Gbps, 200backends", part));
+        let peak = self.peak.as_deref().map(capacity::peak).transpose().map_err(no)?.unwrap_or_default();
+        let balancer = self.lb.as_deref().map(capacity::balancer).transpose().map_err(no)?.unwrap_or_default();
+        let pool = match self.pool.as_deref() {
+            Some(text) => {
+                let pool = capacity::pool(text);
+                Some(pool.ok_or_else(|| Failure(tr!("{text} is no pool: 20,5 are 20 connections, each held for 5 ms", text)))?)
+            }
+            None => None,
+        };
+        let question = Question { peak, balancer, pool, hosts: self.hosts.filter(|hosts| *hosts > 0) };
+        let capacity = capacity::capacity(&self.facts(Access::ReadOnly)?, question)?;
+        match context.format {
+            Format::Json => context.print_json(&report::capacity_json(&capacity, context.style.lang))?,
+            Format::Text => context.print(&report::capacity(&capacity, &context.style)),
+        }
+        Ok(u8::from(capacity.binds.is_some()))
     }
 
     /// What is said of a list.
