@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::fs;
 
 use sickbay::model::text::Lang;
+use sickbay::report::tune;
 
 use crate::new_check::workspace;
 
@@ -25,6 +26,10 @@ impl Docs {
         for (name, text) in [
             ("sickbay.1", crate::man::page()?),
             ("report-v1.schema.json", schema()?),
+            ("tune-v1.schema.json", of(&schemars::schema_for!(tune::TuneV1))?),
+            ("tune-lint-v1.schema.json", of(&schemars::schema_for!(tune::LintV1))?),
+            ("capacity-v1.schema.json", of(&schemars::schema_for!(tune::CapacityV1))?),
+            ("sysctl-v1.schema.json", of(&schemars::schema_for!(tune::OriginV1))?),
             ("checks.md", checks(Lang::En)),
             ("checks.zh-CN.md", checks(Lang::ZhCn)),
             ("coverage.md", crate::coverage::page()),
@@ -46,8 +51,11 @@ impl Docs {
 }
 
 fn schema() -> Result<String, String> {
-    let schema = schemars::schema_for!(sickbay::report::json_v1::ReportV1);
-    serde_json::to_string_pretty(&schema).map(|text| text + "\n").map_err(|error| error.to_string())
+    of(&schemars::schema_for!(sickbay::report::json_v1::ReportV1))
+}
+
+fn of(schema: &schemars::Schema) -> Result<String, String> {
+    serde_json::to_string_pretty(schema).map(|text| text + "\n").map_err(|error| error.to_string())
 }
 
 fn checks(lang: Lang) -> String {

@@ -259,7 +259,7 @@ fn echoed(line: &Line<'_>) -> Option<Found> {
     let said = said.get(..said.find_byteset(b">|")?)?.trim_ascii();
     let said = ["-n ", "-e "].iter().fold(said, |said, option| said.strip_prefix(option.as_bytes()).unwrap_or(said));
     let key = path.get(..length)?;
-    let setting = Setting::Sysctl { key: key.replace("/", "."). into(), value: unquoted(said.trim_ascii()).into() };
+    let setting = Setting::Sysctl { key: key.replace("/", ".").into(), value: unquoted(said.trim_ascii()).into() };
     (!key.is_empty()).then(|| found(line, start..at + "/proc/sys/".len() + length, setting))
 }
 
@@ -328,7 +328,9 @@ mod tests {
     #[test]
     fn files() {
         assert_eq!(
-            told("# a\nnet.core.somaxconn=4096\n\n-net/ipv4/conf/eth0.1/rp_filter = 1\n* soft nofile 65535 # x\n@a - nproc 5\nrubbish\nvm.swappiness\n"),
+            told(
+                "# a\nnet.core.somaxconn=4096\n\n-net/ipv4/conf/eth0.1/rp_filter = 1\n* soft nofile 65535 # x\n@a - nproc 5\nrubbish\nvm.swappiness\n"
+            ),
             [
                 "2 net.core.somaxconn=4096",
                 "4 net.ipv4.conf.eth0/1.rp_filter=1",
@@ -368,7 +370,9 @@ mod tests {
             ]
         );
         assert_eq!(
-            told("import os\nos.system(\"sysctl -w net.core.somaxconn=4096\")\nlines = ['vm.swappiness = 10', \"fs.nr_open=5\"]\n"),
+            told(
+                "import os\nos.system(\"sysctl -w net.core.somaxconn=4096\")\nlines = ['vm.swappiness = 10', \"fs.nr_open=5\"]\n"
+            ),
             ["2 net.core.somaxconn=4096", "3 vm.swappiness=10", "3 fs.nr_open=5"]
         );
     }

@@ -115,7 +115,8 @@ fn the_list_of_the_last_chapter() {
 
 #[test]
 fn the_same_list_as_it_was_written_down() {
-    let lint = lint("net.ipv4.tcp_max_tw_buckets = 5000 --> 50000\nnet.ipv4.tcp_timestamps = 1(both)\n", "6.1", Some(8));
+    let lint =
+        lint("net.ipv4.tcp_max_tw_buckets = 5000 --> 50000\nnet.ipv4.tcp_timestamps = 1(both)\n", "6.1", Some(8));
     let said: Vec<_> = lint.lines.iter().map(|line| (line.said.verdict, line.said.suggested.as_deref())).collect();
     assert_eq!(said, [(Malformed, Some("50000")), (Malformed, Some("1"))]);
 }
@@ -241,7 +242,7 @@ net.ipv4.tcp_max_tw_buckets = 180000
 --- file /proc/sys/net/ipv4/tcp_max_tw_buckets
 5000
 --- file /proc/sys/net/ipv4/ip_local_port_range
-1024\t65000
+1024 65000
 --- file /proc/sys/net/ipv4/tcp_fin_timeout
 30
 --- file /proc/sys/net/core/somaxconn
@@ -287,7 +288,8 @@ fn a_healthy_machine_gets_no_advice() {
         --- file /proc/sys/net/ipv4/tcp_fin_timeout\n60\n";
     let built = machine(lines);
     let facts = built.facts().expect("facts");
-    for work in [None, Some(Work::Web), Some(Work::Proxy), Some(Work::Java), Some(Work::Database), Some(Work::General)] {
+    for work in [None, Some(Work::Web), Some(Work::Proxy), Some(Work::Java), Some(Work::Database), Some(Work::General)]
+    {
         assert_eq!(shown(&advised(&facts, work)), [""; 0], "{work:?}");
     }
     let advices = advise(&facts, None).unwrap_or_else(|_| panic!("it runs"));
@@ -338,7 +340,9 @@ fn advice_is_taken_and_taken_back() {
     let left: Vec<&str> = conf.lines().filter(|line| !line.starts_with('#')).collect();
     assert_eq!(left, ["vm.swappiness = 0", "net.ipv4.tcp_fin_timeout = 30"], "{conf}");
     assert_eq!(read("etc/sysctl.d/10-old.conf"), "net.ipv4.tcp_max_tw_buckets = 180000\n", "it is read before ours");
-    assert!(read("etc/systemd/system/nginx.service.d/90-sickbay-tune.conf").ends_with("[Service]\nLimitNOFILE=65536\n"));
+    assert!(
+        read("etc/systemd/system/nginx.service.d/90-sickbay-tune.conf").ends_with("[Service]\nLimitNOFILE=65536\n")
+    );
     assert_eq!(read("proc/sys/net/core/somaxconn").trim(), "4096");
     let facts = built.facts().expect("facts");
     for advice in &safe {
@@ -350,7 +354,8 @@ fn advice_is_taken_and_taken_back() {
     assert_eq!(again, [What::Sysctl("vm.swappiness".to_owned()), What::Files("nginx.service".to_owned())]);
     drop(facts);
 
-    rounds::undo(&target, None, None, &[id], Force::No).unwrap_or_else(|error| panic!("{}", error.text().render(Lang::En)));
+    rounds::undo(&target, None, None, &[id], Force::No)
+        .unwrap_or_else(|error| panic!("{}", error.text().render(Lang::En)));
     drop(target);
     assert_eq!(manifest(built.root()), before);
 }
@@ -379,7 +384,9 @@ fn what_is_advised_needs_something_seen() {
 
 #[test]
 fn where_a_parameter_comes_from() {
-    let built = machine(&format!("{TUNED}--- file /etc/sysctl.d/20-all.conf\nnet.ipv4.*.tcp_x = 1\nnet/ipv4/tcp_max_tw_buckets=7\n"));
+    let built = machine(&format!(
+        "{TUNED}--- file /etc/sysctl.d/20-all.conf\nnet.ipv4.*.tcp_x = 1\nnet/ipv4/tcp_max_tw_buckets=7\n"
+    ));
     let facts = built.facts().expect("facts");
     let ask = |key: &str| Origin::of(&facts, key).unwrap_or_else(|_| panic!("readable"));
     let origin = ask("net/ipv4/tcp_max_tw_buckets");
@@ -396,7 +403,10 @@ fn where_a_parameter_comes_from() {
             ("/etc/sysctl.conf".to_owned(), 3, "5000", How::Name),
         ]
     );
-    assert_eq!((origin.winner, origin.now.as_deref(), origin.default.as_deref()), (Some(2), Some("5000"), Some("32768")));
+    assert_eq!(
+        (origin.winner, origin.now.as_deref(), origin.default.as_deref()),
+        (Some(2), Some("5000"), Some("32768"))
+    );
     assert_eq!(origin.after_restart(), Some("5000"));
     let unset = ask("net.core.somaxconn");
     assert_eq!((unset.winner, unset.after_restart()), (None, Some("128")));
@@ -428,8 +438,16 @@ fn the_book_was_not_bound_by_its_hosts() {
     let facts = built.facts().expect("facts");
     let ask = |peak: &str, balancer: &str, pool: Option<&str>, hosts| {
         let question = Question {
-            peak: if peak.is_empty() { std::default::Default::default() } else { capacity::peak(peak).expect("a peak") },
-            balancer: if balancer.is_empty() { std::default::Default::default() } else { capacity::balancer(balancer).expect("limits") },
+            peak: if peak.is_empty() {
+                std::default::Default::default()
+            } else {
+                capacity::peak(peak).expect("a peak")
+            },
+            balancer: if balancer.is_empty() {
+                std::default::Default::default()
+            } else {
+                capacity::balancer(balancer).expect("limits")
+            },
             pool: pool.map(|text| capacity::pool(text).expect("a pool")),
             hosts,
         };
@@ -438,8 +456,7 @@ fn the_book_was_not_bound_by_its_hosts() {
     let english = |text: &sickbay::model::text::Text| text.render(Lang::En);
     // The host alone.
     let alone = ask("", "", None, None);
-    let limits: Vec<(String, u64)> =
-        alone.limits.iter().map(|limit| (english(&limit.what), limit.carries)).collect();
+    let limits: Vec<(String, u64)> = alone.limits.iter().map(|limit| (english(&limit.what), limit.carries)).collect();
     let of = |name: &str| limits.iter().find(|(what, _)| what.starts_with(name)).map(|(_, carries)| *carries);
     assert_eq!(of("worker_connections"), Some(81_920));
     assert_eq!(of("accept queue"), Some(4096), "min(65533, somaxconn)");
@@ -447,7 +464,10 @@ fn the_book_was_not_bound_by_its_hosts() {
     assert_eq!(of("local ports"), Some(28_232));
     let files = alone.limits.iter().find(|limit| english(&limit.what).starts_with("open files")).expect("there");
     assert!(english(&files.how).contains("20480 a worker are needed"), "{}", english(&files.how));
-    assert_eq!(english(&alone.says), "local ports to one upstream binds first, at 28232 connections of clients; next is worker_connections of nginx, at 81920");
+    assert_eq!(
+        english(&alone.says),
+        "local ports to one upstream binds first, at 28232 connections of clients; next is worker_connections of nginx, at 81920"
+    );
     assert!(alone.binds.is_none());
 
     // 3 February: 293 hosts behind a load balancer of 5 Gbit/s that takes 200.
@@ -473,7 +493,11 @@ fn the_book_was_not_bound_by_its_hosts() {
     assert_eq!(fifth(150), "each of 150 hosts: 422 connections, 28 requests/s, 8 Mbit/s");
     assert_eq!(fifth(50), "each of 50 hosts: 1268 connections, 84 requests/s, 26 Mbit/s");
     let calm = ask("63434conn,4248rps,1.3Gbps", "5Gbps,200backends", None, Some(150));
-    assert!(calm.binds.is_none() && english(&calm.says).starts_with("not this host: with 150 hosts"), "{}", english(&calm.says));
+    assert!(
+        calm.binds.is_none() && english(&calm.says).starts_with("not this host: with 150 hosts"),
+        "{}",
+        english(&calm.says)
+    );
 
     // The pool of 8 connections to redis: held for 130 ms each, 61 requests/s, where 63 come.
     let pool = ask(peak, "10Gbps,400backends", Some("8,130"), Some(293));

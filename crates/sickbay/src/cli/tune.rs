@@ -118,7 +118,10 @@ impl Tune {
     fn facts(&self, access: Access) -> Result<Facts, Failure> {
         let path = self.target.as_deref().unwrap_or(Path::new("/"));
         if path != Path::new("/") {
-            return Err(Failure(tr!("{path} does not run here: sickbay tune --lint judges the files of any system", path)));
+            return Err(Failure(tr!(
+                "{path} does not run here: sickbay tune --lint judges the files of any system",
+                path
+            )));
         }
         let target = Target::described(path, access, Vec::new(), &[])?.taken_for_running()?;
         Ok(Facts::new(Arc::new(target), None))
@@ -138,7 +141,9 @@ impl Tune {
     /// Does what is recommended: shown, asked for, journalled.
     fn apply(&self, context: &Context) -> Result<u8, Failure> {
         if !self.yes && !std::io::stdin().is_terminal() {
-            return Err(Failure(tr!("standard input is no terminal to ask on: give --yes, or leave out --apply to only look")));
+            return Err(Failure(tr!(
+                "standard input is no terminal to ask on: give --yes, or leave out --apply to only look"
+            )));
         }
         let aid = Aid { with: Vec::new(), follow_images: false, donor: None, package: Vec::new() };
         if !super::cut_off::take_back(context, &TargetArgs { target: self.target.clone(), aid }, None, self.yes)? {
@@ -160,7 +165,8 @@ impl Tune {
             return Ok(u8::from(!advices.list.is_empty()));
         };
         let mut plan = Plan { steps: vec![Step::ordered(ID, repair)] };
-        let nothing = Diagnosis { outcomes: Vec::new(), findings: Vec::new(), closed: Vec::new(), took: Duration::ZERO };
+        let nothing =
+            Diagnosis { outcomes: Vec::new(), findings: Vec::new(), closed: Vec::new(), took: Duration::ZERO };
         let agreed = Answers::new(self.yes).decide(context, &nothing, &mut plan, true);
         let Some(step) = plan.steps.first().filter(|_| agreed) else {
             aside(context, &format!("{}\n", context.say(&tr!("nothing was changed"))));
@@ -188,7 +194,9 @@ impl Tune {
         let pool = match self.pool.as_deref() {
             Some(text) => {
                 let pool = capacity::pool(text);
-                Some(pool.ok_or_else(|| Failure(tr!("{text} is no pool: 20,5 are 20 connections, each held for 5 ms", text)))?)
+                Some(pool.ok_or_else(|| {
+                    Failure(tr!("{text} is no pool: 20,5 are 20 connections, each held for 5 ms", text))
+                })?)
             }
             None => None,
         };
@@ -214,7 +222,9 @@ impl Tune {
             Some("any") => None,
             Some(text) => match Kernel::parse(text) {
                 Some(kernel) => Some(kernel),
-                None => return Err(Failure(tr!("{text} is no release of a kernel: 3.10.0-1160.el7, 6.1, el9, any", text))),
+                None => {
+                    return Err(Failure(tr!("{text} is no release of a kernel: 3.10.0-1160.el7, 6.1, el9, any", text)));
+                }
             },
             None => here.map(|machine| machine.kernel).filter(|kernel| kernel.version != (0, 0)),
         };
@@ -255,7 +265,8 @@ fn list(path: &Path) -> Result<SourceFile, Failure> {
         std::io::stdin().lock().take(LARGEST + 1).read_to_end(&mut bytes).map_err(cannot)?;
     } else {
         let absolute = std::path::absolute(path).map_err(cannot)?;
-        bytes = Root::host()?.read_up_to(&absolute, LARGEST).map_err(|error| Failure(Text::verbatim(error.to_string())))?;
+        bytes =
+            Root::host()?.read_up_to(&absolute, LARGEST).map_err(|error| Failure(Text::verbatim(error.to_string())))?;
     }
     if bytes.len() as u64 > LARGEST {
         return Err(Failure(tr!("{path} is longer than {mib} MiB: no list", path, mib = LARGEST >> 20)));

@@ -9,10 +9,10 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::facts::memory::size;
 use crate::model::finding::Line;
+use crate::model::repair::Risk;
 use crate::model::text::{Lang, Text};
 use crate::report::text::{Style, printable, snippet};
 use crate::tr;
-use crate::model::repair::Risk;
 use crate::tune::advice::{Advice, Advices, Held, What};
 use crate::tune::capacity::{Capacity, Counts, Limit, Whose};
 use crate::tune::kernel::Machine;
@@ -125,8 +125,13 @@ pub fn lint(lint: &Lint, style: &Style) -> String {
     for line in &lint.lines {
         if matches!(line.said.verdict, Verdict::Ok | Verdict::Default) {
             let word = style.say(&name(line.said.verdict));
-            let text =
-                format!("{word}[{}]: {}:{}: {}", printable(&line.key), printable(&lint.file), line.line, style.say(&line.said.message));
+            let text = format!(
+                "{word}[{}]: {}:{}: {}",
+                printable(&line.key),
+                printable(&lint.file),
+                line.line,
+                style.say(&line.said.message)
+            );
             let _ = writeln!(out, "{}\n", style.wrapped(&text, 0, 4));
             continue;
         }
@@ -307,7 +312,11 @@ pub fn origin(origin: &Origin, style: &Style) -> String {
         };
         style.titled(&mut out, &tr!("now"), &value);
         let default = match &origin.default {
-            Some(default) => style.say(&tr!("{value}, of kernel {version}", value = counted(default), version = machine.kernel.release.as_str())),
+            Some(default) => style.say(&tr!(
+                "{value}, of kernel {version}",
+                value = counted(default),
+                version = machine.kernel.release.as_str()
+            )),
             None => style.say(&tr!("not known: it differs from machine to machine")),
         };
         style.titled(&mut out, &tr!("default"), &default);
@@ -318,7 +327,9 @@ pub fn origin(origin: &Origin, style: &Style) -> String {
         None => style.say(&tr!("the default of the kernel: no file sets it")),
     };
     style.titled(&mut out, &tr!("after boot"), &after);
-    let is_other = |now: &String| origin.winner.is_some() && !crate::tune::knowledge::is_same(now, origin.after_restart().unwrap_or(now));
+    let is_other = |now: &String| {
+        origin.winner.is_some() && !crate::tune::knowledge::is_same(now, origin.after_restart().unwrap_or(now))
+    };
     if origin.now.as_ref().is_some_and(is_other) {
         style.titled(&mut out, &tr!("note"), &style.say(&tr!("what is now will not outlive a restart: it was set by hand, by a program, or the file was changed since the boot")));
     }
@@ -494,12 +505,20 @@ pub fn advice(advices: &Advices, style: &Style) -> String {
         out.push('\n');
     }
     for why in &advices.untold {
-        let _ = writeln!(out, "{}", style.wrapped(&format!("{}: {}", style.say(&tr!("undetermined")), style.say(why)), 0, 4));
+        let _ = writeln!(
+            out,
+            "{}",
+            style.wrapped(&format!("{}: {}", style.say(&tr!("undetermined")), style.say(why)), 0, 4)
+        );
     }
     let count = advices.list.len();
     let _ = match count {
         0 => writeln!(out, "{}", style.say(&tr!("nothing to recommend: what runs here has what it needs"))),
-        _ => writeln!(out, "{}", style.say(&tr!("{count} {count?recommendation|recommendations} · sickbay tune --apply", count))),
+        _ => writeln!(
+            out,
+            "{}",
+            style.say(&tr!("{count} {count?recommendation|recommendations} · sickbay tune --apply", count))
+        ),
     };
     out
 }
@@ -622,7 +641,8 @@ pub fn capacity(capacity: &Capacity, style: &Style) -> String {
         let _ = writeln!(out, "                  {}", style.wrapped(&style.say(&limit.how), 18, 18));
     }
     for text in &capacity.untold {
-        let _ = writeln!(out, "{}", style.wrapped(&format!("{}: {}", style.say(&tr!("not known")), style.say(text)), 0, 4));
+        let _ =
+            writeln!(out, "{}", style.wrapped(&format!("{}: {}", style.say(&tr!("not known")), style.say(text)), 0, 4));
     }
     out
 }

@@ -120,7 +120,15 @@ impl Look<'_> {
     }
 
     /// Adds advice about a parameter that this kernel has, and that is not so already.
-    fn sysctl(&mut self, key: &str, value: impl ToString, risk: Risk, kernels: Text, reason: Text, more: &[&'static str]) {
+    fn sysctl(
+        &mut self,
+        key: &str,
+        value: impl ToString,
+        risk: Risk,
+        kernels: Text,
+        reason: Text,
+        more: &[&'static str],
+    ) {
         let value = value.to_string();
         let Some(is) = now(self.facts, key).filter(|is| !is_same(is, &value)) else { return };
         if self.list.iter().any(|known| known.what == What::Sysctl(key.to_owned())) {
@@ -134,7 +142,16 @@ impl Look<'_> {
         let own = knowledge::find(key).map_or(&[][..], |known| known.sources);
         let mut sources = more.to_vec();
         sources.extend(own.iter().filter(|source| !more.contains(source)));
-        self.list.push(Advice { what: What::Sysctl(key.to_owned()), now: is, set_by, value, reason, risk, kernels, sources });
+        self.list.push(Advice {
+            what: What::Sysctl(key.to_owned()),
+            now: is,
+            set_by,
+            value,
+            reason,
+            risk,
+            kernels,
+            sources,
+        });
     }
 }
 
@@ -210,7 +227,14 @@ fn ports(look: &mut Look<'_>) {
             count,
             rate = count / 60
         );
-        look.sysctl("net.ipv4.tcp_tw_reuse", 1, Risk::Safe, tr!("all; since 4.19 the default is 2, loopback only"), reason, &[]);
+        look.sysctl(
+            "net.ipv4.tcp_tw_reuse",
+            1,
+            Risk::Safe,
+            tr!("all; since 4.19 the default is 2, loopback only"),
+            reason,
+            &[],
+        );
     }
     let is_usual = low == 32_768 && matches!(high, 60_999 | 61_000);
     if look.is(&[Work::Proxy]) && is_usual && waiting > count / 2 {
@@ -229,7 +253,12 @@ fn ports(look: &mut Look<'_>) {
         && most < own
         && waiting > most / 2
     {
-        let reason = tr!("{waiting} of {most} are in use, beyond which TIME_WAIT ends at once; the kernel takes {own} by itself on this machine", waiting, most, own);
+        let reason = tr!(
+            "{waiting} of {most} are in use, beyond which TIME_WAIT ends at once; the kernel takes {own} by itself on this machine",
+            waiting,
+            most,
+            own
+        );
         look.sysctl("net.ipv4.tcp_max_tw_buckets", own, Risk::Safe, tr!("all"), reason, &[]);
     }
 }
@@ -237,7 +266,8 @@ fn ports(look: &mut Look<'_>) {
 /// Tables of the kernel that are nearly full.
 fn tables(look: &mut Look<'_>) {
     let nearly = |used: u64, most: u64| most > 0 && used > most / 10 * 6;
-    if let (Some(used), Some(most)) = (look.number("net.netfilter.nf_conntrack_count"), look.number("net.netfilter.nf_conntrack_max"))
+    if let (Some(used), Some(most)) =
+        (look.number("net.netfilter.nf_conntrack_count"), look.number("net.netfilter.nf_conntrack_max"))
         && nearly(used, most)
     {
         let bound = look.machine.memory.map_or(u64::MAX, |memory| memory / 8 * 1024 / 320);
@@ -250,7 +280,14 @@ fn tables(look: &mut Look<'_>) {
                 wanted,
                 size = size(wanted.saturating_mul(320) / 1024)
             );
-            look.sysctl("net.netfilter.nf_conntrack_max", wanted, Risk::Safe, tr!("all, while the module nf_conntrack is loaded"), reason, &[]);
+            look.sysctl(
+                "net.netfilter.nf_conntrack_max",
+                wanted,
+                Risk::Safe,
+                tr!("all, while the module nf_conntrack is loaded"),
+                reason,
+                &[],
+            );
         }
     }
     let files = look.read("/proc/sys/fs/file-nr");
@@ -271,10 +308,15 @@ fn tables(look: &mut Look<'_>) {
         let reason = tr!("{threads} threads run, and there may be {most}", threads, most);
         look.sysctl("kernel.threads-max", most.saturating_mul(2), Risk::Safe, tr!("all"), reason, &[]);
     }
-    let neighbours = look.facts.root().read("/proc/net/arp").map_or(0, |text| text.lines().count().saturating_sub(1) as u64);
+    let neighbours =
+        look.facts.root().read("/proc/net/arp").map_or(0, |text| text.lines().count().saturating_sub(1) as u64);
     if let Some(most) = look.number("net.ipv4.neigh.default.gc_thresh3").filter(|most| nearly(neighbours, *most)) {
         for (key, part) in [("gc_thresh1", 4), ("gc_thresh2", 2), ("gc_thresh3", 1)] {
-            let reason = tr!("{neighbours} neighbours of {most}: beyond it is \"neighbour table overflow\", and nobody new is reached", neighbours, most);
+            let reason = tr!(
+                "{neighbours} neighbours of {most}: beyond it is \"neighbour table overflow\", and nobody new is reached",
+                neighbours,
+                most
+            );
             let key = format!("net.ipv4.neigh.default.{key}");
             look.sysctl(&key, most.saturating_mul(4) / part, Risk::Safe, tr!("all"), reason, &[]);
         }
@@ -288,11 +330,14 @@ fn memory(look: &mut Look<'_>) {
     let is_search = look.is(&[Work::Java])
         && ["/etc/elasticsearch", "/etc/opensearch"].iter().any(|path| look.facts.root().exists(path).unwrap_or(false));
     if is_search && look.number("vm.max_map_count").is_some_and(|count| count < 262_144) {
-        let reason = tr!("elasticsearch and opensearch map their files, and do not start with less than 262144 mappings");
+        let reason =
+            tr!("elasticsearch and opensearch map their files, and do not start with less than 262144 mappings");
         look.sysctl("vm.max_map_count", 262_144, Risk::Safe, tr!("all"), reason, &[]);
     }
     if has_redis && look.number("vm.overcommit_memory") == Some(0) {
-        let reason = tr!("redis writes its file from a copy made by fork(), which asks for as much memory again though it uses little of it: by judgement it is refused when the memory is half full");
+        let reason = tr!(
+            "redis writes its file from a copy made by fork(), which asks for as much memory again though it uses little of it: by judgement it is refused when the memory is half full"
+        );
         look.sysctl("vm.overcommit_memory", 1, Risk::Risky, tr!("all"), reason, &[]);
     }
     if !look.is(&[Work::Database]) {
@@ -300,7 +345,9 @@ fn memory(look: &mut Look<'_>) {
     }
     let has_swap = look.facts.get::<MemInfo>().is_ok_and(|memory| memory.kib("SwapTotal") > 0);
     if has_swap && look.number("vm.swappiness").is_some_and(|now| now > 10) {
-        let reason = tr!("a database has its own cache: what the kernel swaps out of it for the page cache is read twice. 1 to 10 swaps when nothing else is left");
+        let reason = tr!(
+            "a database has its own cache: what the kernel swaps out of it for the page cache is read twice. 1 to 10 swaps when nothing else is left"
+        );
         look.sysctl("vm.swappiness", 10, Risk::Safe, tr!("all"), reason, &["fe35004fbf9e"]);
     }
     if look.number("vm.zone_reclaim_mode").is_some_and(|mode| mode != 0) {
@@ -363,7 +410,13 @@ fn files(look: &mut Look<'_>, servers: &[Server]) {
         } else {
             continue;
         };
-        let wanted = open.saturating_mul(4).max(needed.saturating_mul(2)).max(65_536).checked_next_power_of_two().unwrap_or(most).min(most);
+        let wanted = open
+            .saturating_mul(4)
+            .max(needed.saturating_mul(2))
+            .max(65_536)
+            .checked_next_power_of_two()
+            .unwrap_or(most)
+            .min(most);
         if wanted <= soft {
             continue;
         }
@@ -373,7 +426,11 @@ fn files(look: &mut Look<'_>, servers: &[Server]) {
             now: soft.to_string(),
             set_by,
             value: wanted.to_string(),
-            reason: tr!("{reason}; limits.conf does not reach services. It holds from the next start of {unit} on", reason, unit),
+            reason: tr!(
+                "{reason}; limits.conf does not reach services. It holds from the next start of {unit} on",
+                reason,
+                unit
+            ),
             risk: Risk::Safe,
             kernels: tr!("all"),
             sources: vec!["systemd.exec(5)"],

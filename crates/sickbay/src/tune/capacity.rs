@@ -154,21 +154,41 @@ fn host(facts: &Facts) -> Result<Vec<Limit>, Skip> {
         let connections = nginx.connections;
         let all = workers.saturating_mul(connections) / sockets;
         let how = match is_proxy {
-            true => tr!("{workers} workers × {connections} / 2: worker_connections count those to upstreams too", workers, connections),
+            true => tr!(
+                "{workers} workers × {connections} / 2: worker_connections count those to upstreams too",
+                workers,
+                connections
+            ),
             false => tr!("{workers} workers × {connections}", workers, connections),
         };
         add(Counts::Connections, all, tr!("worker_connections of nginx"), how);
         let of_process = servers.list.iter().find(|server| server.comm == "nginx").and_then(|server| server.files);
         if let Some(files) = nginx.nofile.or(of_process.map(|(soft, _)| soft)) {
             // A connection may hold a file besides: a cache, a temporary file.
-            let how = tr!("{workers} workers × {files} files / {each} for each client: a connection may hold a file too; {needed} a worker are needed for all its connections", workers, files, each = sockets * 2, needed = connections.saturating_mul(2));
-            add(Counts::Connections, workers.saturating_mul(files) / (sockets * 2), tr!("open files of nginx (worker_rlimit_nofile)"), how);
+            let how = tr!(
+                "{workers} workers × {files} files / {each} for each client: a connection may hold a file too; {needed} a worker are needed for all its connections",
+                workers,
+                files,
+                each = sockets * 2,
+                needed = connections.saturating_mul(2)
+            );
+            add(
+                Counts::Connections,
+                workers.saturating_mul(files) / (sockets * 2),
+                tr!("open files of nginx (worker_rlimit_nofile)"),
+                how,
+            );
         }
         if let Some(longest) = parameter("net.core.somaxconn") {
             let asked = nginx.backlog.as_ref().map_or(511, |(backlog, _)| *backlog);
             let effective = asked.min(longest);
             // Who waits longer than a second is tried again, or gives up.
-            let how = tr!("min(backlog {asked}, somaxconn {longest}) = {effective}, once for each address and port: emptied at least once a second", asked, longest, effective);
+            let how = tr!(
+                "min(backlog {asked}, somaxconn {longest}) = {effective}, once for each address and port: emptied at least once a second",
+                asked,
+                longest,
+                effective
+            );
             add(Counts::Requests, effective, tr!("accept queue: new connections in one second of a busy program"), how);
         }
     }
@@ -184,18 +204,26 @@ fn host(facts: &Facts) -> Result<Vec<Limit>, Skip> {
         && is_proxy
     {
         let ports = high.saturating_sub(low) + 1;
-        let how = tr!("{ports} ports of ip_local_port_range, for each upstream address; with keepalive they are used again", ports);
+        let how = tr!(
+            "{ports} ports of ip_local_port_range, for each upstream address; with keepalive they are used again",
+            ports
+        );
         add(Counts::Connections, ports, tr!("local ports to one upstream"), how);
         let how = tr!("{ports} ports / 60 s of TIME_WAIT, for each upstream address and without keepalive", ports);
         add(Counts::Requests, ports / TIME_WAIT, tr!("new connections to one upstream"), how);
     }
     if let Some(most) = parameter("net.netfilter.nf_conntrack_max") {
-        let how = tr!("{most} entries / {sockets} for each client; what is closed stays for up to 120 s", most, sockets);
+        let how =
+            tr!("{most} entries / {sockets} for each client; what is closed stays for up to 120 s", most, sockets);
         add(Counts::Connections, most / sockets, tr!("connection tracking (nf_conntrack_max)"), how);
     }
     if let Some(memory) = machine.memory {
         let each = SOCKET * sockets + BUFFERS;
-        let how = tr!("half of the memory / {kib} KiB for each busy connection ({sockets} {sockets?socket|sockets} of 4 KiB, 36 KiB of buffers)", kib = each >> 10, sockets);
+        let how = tr!(
+            "half of the memory / {kib} KiB for each busy connection ({sockets} {sockets?socket|sockets} of 4 KiB, 36 KiB of buffers)",
+            kib = each >> 10,
+            sockets
+        );
         add(Counts::Connections, (memory / 2).saturating_mul(1024) / each, tr!("memory"), how);
     }
     if let Some((name, bits)) = card(facts) {
@@ -280,7 +308,9 @@ const FULL: u64 = 90;
 fn binding(limits: &[Limit], given: Option<u64>) -> Option<usize> {
     let of = |whose: Whose| {
         let full = limits.iter().enumerate().filter(|(_, limit)| limit.whose == whose);
-        full.filter_map(|(index, limit)| Some((limit.used.filter(|used| *used >= FULL)?, index))).max().map(|(_, index)| index)
+        full.filter_map(|(index, limit)| Some((limit.used.filter(|used| *used >= FULL)?, index)))
+            .max()
+            .map(|(_, index)| index)
     };
     // Without a number of hosts there are as many as are needed.
     of(Whose::Outside).or_else(|| given.and_then(|_| of(Whose::Host)))
@@ -316,8 +346,16 @@ fn sentence(limits: &[Limit], binds: Option<usize>, hosts: Option<u64>, given: O
             None => tr!("nothing is known that the peak could be held against"),
         },
         (Some((first, _)), Some(hosts)) if is_asked => {
-            let decides = limits.iter().filter(|limit| limit.whose == Whose::Host).max_by_key(|limit| limit.hosts).unwrap_or(first);
-            tr!("{hosts} {hosts?host|hosts} like this one at least: {what} decides. Have a third more, for the one that fails and for uneven shares", hosts, what = decides.what.clone())
+            let decides = limits
+                .iter()
+                .filter(|limit| limit.whose == Whose::Host)
+                .max_by_key(|limit| limit.hosts)
+                .unwrap_or(first);
+            tr!(
+                "{hosts} {hosts?host|hosts} like this one at least: {what} decides. Have a third more, for the one that fails and for uneven shares",
+                hosts,
+                what = decides.what.clone()
+            )
         }
         (Some((first, Some(next))), _) => tr!(
             "{what} binds first, at {carries} connections of clients; next is {next}, at {then}",
@@ -326,7 +364,11 @@ fn sentence(limits: &[Limit], binds: Option<usize>, hosts: Option<u64>, given: O
             next = next.what.clone(),
             then = next.carries
         ),
-        (Some((first, None)), _) => tr!("{what} binds first, at {carries} connections of clients", what = first.what.clone(), carries = first.carries),
+        (Some((first, None)), _) => tr!(
+            "{what} binds first, at {carries} connections of clients",
+            what = first.what.clone(),
+            carries = first.carries
+        ),
         (None, _) => tr!("no server is known here whose settings could be judged"),
     }
 }

@@ -112,7 +112,8 @@ fn later(facts: &Facts, parameters: &[(&str, &Advice)]) -> Result<Vec<Change>, S
         let is_later = file.path == Path::new("/etc/sysctl.conf") || file.path.file_name() > name;
         for one in assignments.iter().filter(|_| is_later && file.path != Path::new(FILE)) {
             let Some(value) = &one.value else { continue };
-            let differs = parameters.iter().any(|(key, advice)| one.key == *key && !is_same(&value.to_string(), &advice.value));
+            let differs =
+                parameters.iter().any(|(key, advice)| one.key == *key && !is_same(&value.to_string(), &advice.value));
             if differs {
                 let text = edited.entry(file.path.clone()).or_insert_with(|| file.bytes.clone());
                 *text = with_comment(text, one.line);

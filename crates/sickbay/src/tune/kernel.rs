@@ -98,8 +98,11 @@ impl Machine {
     /// The machine that the facts are of.
     pub fn of(facts: &Facts) -> Result<Machine, Skip> {
         let release = facts.get::<Running>()?.release.clone();
-        let kernel = Kernel::parse(&release)
-            .unwrap_or_else(|| Kernel { release: release.clone(), version: (0, 0), enterprise: None });
+        let kernel = Kernel::parse(&release).unwrap_or_else(|| Kernel {
+            release: release.clone(),
+            version: (0, 0),
+            enterprise: None,
+        });
         let memory = facts.get::<Memory>().ok().map(|memory| memory.total);
         Ok(Machine { kernel, memory, cpus: cpus(facts) })
     }
@@ -155,7 +158,8 @@ mod tests {
 
     #[test]
     fn the_hash_of_connections() {
-        let machine = |gib: u64| Machine { kernel: Kernel::parse("6.1").expect("one"), memory: Some(gib << 20), cpus: None };
+        let machine =
+            |gib: u64| Machine { kernel: Kernel::parse("6.1").expect("one"), memory: Some(gib << 20), cpus: None };
         assert_eq!(machine(8).ehash(), Some(65536));
         assert_eq!(machine(1024).ehash(), Some(512 << 10));
         // 7.6 GiB of 8, the rest being the kernel's.

@@ -300,7 +300,9 @@ impl Key {
             }
             said => self.beyond(&asked).or(said).unwrap_or_else(|| Judgement::new(Verdict::Ok, (self.what)())),
         };
-        judgement.sources.extend(self.sources.iter().filter(|source| !judgement.sources.contains(source)).copied().collect::<Vec<_>>());
+        judgement.sources.extend(
+            self.sources.iter().filter(|source| !judgement.sources.contains(source)).copied().collect::<Vec<_>>(),
+        );
         if let (Some(module), Verdict::Ok | Verdict::Adapt) = (self.module, judgement.verdict) {
             judgement.message = tr!(
                 "{message}; the parameter exists only while the module {module} is loaded: name it in /etc/modules-load.d",
@@ -314,9 +316,15 @@ impl Key {
     fn absent(&self, machine: &Machine) -> Judgement {
         let why = match self.until {
             // Vendors' own.
-            Some(until) if until.name() == EVER.name() => tr!("this kernel has no such parameter: {what}", what = (self.what)()),
+            Some(until) if until.name() == EVER.name() => {
+                tr!("this kernel has no such parameter: {what}", what = (self.what)())
+            }
             Some(until) if until.holds(&machine.kernel) => {
-                tr!("removed in Linux {version}, so that the line only fails; {what}", version = until.name(), what = (self.what)())
+                tr!(
+                    "removed in Linux {version}, so that the line only fails; {what}",
+                    version = until.name(),
+                    what = (self.what)()
+                )
             }
             _ => tr!("came with Linux {version}: this kernel has no such parameter", version = self.since.name()),
         };
@@ -377,18 +385,28 @@ fn numbers(text: &str, count: usize) -> Result<Vec<i128>, Judgement> {
     }
     if found.len() < count {
         let (wanted, given) = (count, found.len());
-        return Err(malformed(tr!("{wanted} numbers belong here, {given} {given?is|are} given: the others stay as they are", wanted, given)));
+        return Err(malformed(tr!(
+            "{wanted} numbers belong here, {given} {given?is|are} given: the others stay as they are",
+            wanted,
+            given
+        )));
     }
     if let Some(rest) = words.get(count) {
         // `5000 --> 50000` of somebody's notes.
         if *rest == "-->" || *rest == "->" {
-            let wrong = malformed(tr!("the kernel takes {first} and passes over the rest of the line", first = words.iter().take(count).copied().collect::<Vec<_>>().join(" ")));
+            let wrong = malformed(tr!(
+                "the kernel takes {first} and passes over the rest of the line",
+                first = words.iter().take(count).copied().collect::<Vec<_>>().join(" ")
+            ));
             return Err(wrong.with(words.iter().skip(count + 1).take(count).copied().collect::<Vec<_>>().join(" ")));
         }
         if !rest.starts_with('#') {
             let wanted = count;
-            return Err(malformed(tr!("{wanted} {wanted?number belongs|numbers belong} here: the kernel passes over the rest of the line", wanted))
-                .with(words.iter().take(count).copied().collect::<Vec<_>>().join(" ")));
+            return Err(malformed(tr!(
+                "{wanted} {wanted?number belongs|numbers belong} here: the kernel passes over the rest of the line",
+                wanted
+            ))
+            .with(words.iter().take(count).copied().collect::<Vec<_>>().join(" ")));
         }
     }
     Ok(found)

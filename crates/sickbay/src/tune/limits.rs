@@ -35,26 +35,108 @@ pub struct Item {
 
 /// Every limit.
 pub const ITEMS: &[Item] = &[
-    Item { name: "nofile", unit: "NOFILE", option: Some('n'), what: || tr!("descriptors that a process may have open") },
-    Item { name: "nproc", unit: "NPROC", option: Some('u'), what: || tr!("processes and threads of one user, counted over all sessions") },
-    Item { name: "core", unit: "CORE", option: Some('c'), what: || tr!("size of a core file in KiB; a core that is piped (systemd-coredump, abrt) is not bounded by it") },
-    Item { name: "memlock", unit: "MEMLOCK", option: Some('l'), what: || tr!("memory in KiB that may be locked: databases with huge pages, and BPF before Linux 5.11, need more") },
-    Item { name: "stack", unit: "STACK", option: Some('s'), what: || tr!("size of the stack in KiB; every thread gets as much of address space") },
-    Item { name: "as", unit: "AS", option: Some('v'), what: || tr!("address space in KiB, used or not: java and go ask for far more than they use") },
-    Item { name: "data", unit: "DATA", option: Some('d'), what: || tr!("data of a process in KiB; since Linux 4.7 all its private memory") },
-    Item { name: "fsize", unit: "FSIZE", option: Some('f'), what: || tr!("size of a file that is written, in KiB: a log that reaches it ends its process with SIGXFSZ") },
-    Item { name: "cpu", unit: "CPU", option: Some('t'), what: || tr!("minutes of a processor, after which a process is ended: daemons too") },
+    Item {
+        name: "nofile",
+        unit: "NOFILE",
+        option: Some('n'),
+        what: || tr!("descriptors that a process may have open"),
+    },
+    Item {
+        name: "nproc",
+        unit: "NPROC",
+        option: Some('u'),
+        what: || tr!("processes and threads of one user, counted over all sessions"),
+    },
+    Item {
+        name: "core",
+        unit: "CORE",
+        option: Some('c'),
+        what: || tr!("size of a core file in KiB; a core that is piped (systemd-coredump, abrt) is not bounded by it"),
+    },
+    Item {
+        name: "memlock",
+        unit: "MEMLOCK",
+        option: Some('l'),
+        what: || {
+            tr!("memory in KiB that may be locked: databases with huge pages, and BPF before Linux 5.11, need more")
+        },
+    },
+    Item {
+        name: "stack",
+        unit: "STACK",
+        option: Some('s'),
+        what: || tr!("size of the stack in KiB; every thread gets as much of address space"),
+    },
+    Item {
+        name: "as",
+        unit: "AS",
+        option: Some('v'),
+        what: || tr!("address space in KiB, used or not: java and go ask for far more than they use"),
+    },
+    Item {
+        name: "data",
+        unit: "DATA",
+        option: Some('d'),
+        what: || tr!("data of a process in KiB; since Linux 4.7 all its private memory"),
+    },
+    Item {
+        name: "fsize",
+        unit: "FSIZE",
+        option: Some('f'),
+        what: || tr!("size of a file that is written, in KiB: a log that reaches it ends its process with SIGXFSZ"),
+    },
+    Item {
+        name: "cpu",
+        unit: "CPU",
+        option: Some('t'),
+        what: || tr!("minutes of a processor, after which a process is ended: daemons too"),
+    },
     Item { name: "rss", unit: "RSS", option: Some('m'), what: || tr!("resident memory in KiB") },
     Item { name: "locks", unit: "LOCKS", option: Some('x'), what: || tr!("file locks") },
-    Item { name: "sigpending", unit: "SIGPENDING", option: Some('i'), what: || tr!("signals that wait, of one user: timers count too") },
-    Item { name: "msgqueue", unit: "MSGQUEUE", option: Some('q'), what: || tr!("bytes in POSIX message queues of one user") },
-    Item { name: "nice", unit: "NICE", option: Some('e'), what: || tr!("how high a priority a process may give itself") },
-    Item { name: "rtprio", unit: "RTPRIO", option: Some('r'), what: || tr!("how high a real-time priority a process may give itself") },
-    Item { name: "rttime", unit: "RTTIME", option: None, what: || tr!("how long a real-time process may run without sleeping") },
+    Item {
+        name: "sigpending",
+        unit: "SIGPENDING",
+        option: Some('i'),
+        what: || tr!("signals that wait, of one user: timers count too"),
+    },
+    Item {
+        name: "msgqueue",
+        unit: "MSGQUEUE",
+        option: Some('q'),
+        what: || tr!("bytes in POSIX message queues of one user"),
+    },
+    Item {
+        name: "nice",
+        unit: "NICE",
+        option: Some('e'),
+        what: || tr!("how high a priority a process may give itself"),
+    },
+    Item {
+        name: "rtprio",
+        unit: "RTPRIO",
+        option: Some('r'),
+        what: || tr!("how high a real-time priority a process may give itself"),
+    },
+    Item {
+        name: "rttime",
+        unit: "RTTIME",
+        option: None,
+        what: || tr!("how long a real-time process may run without sleeping"),
+    },
     Item { name: "maxlogins", unit: "", option: None, what: || tr!("sessions of one user; root's are not counted") },
-    Item { name: "maxsyslogins", unit: "", option: None, what: || tr!("sessions of all users; root's are not refused") },
+    Item {
+        name: "maxsyslogins",
+        unit: "",
+        option: None,
+        what: || tr!("sessions of all users; root's are not refused"),
+    },
     Item { name: "priority", unit: "", option: None, what: || tr!("the priority that sessions begin with") },
-    Item { name: "nonewprivs", unit: "", option: None, what: || tr!("programs started from a session get no rights by setuid: sudo and su do nothing then") },
+    Item {
+        name: "nonewprivs",
+        unit: "",
+        option: None,
+        what: || tr!("programs started from a session get no rights by setuid: sudo and su do nothing then"),
+    },
     Item { name: "chroot", unit: "", option: None, what: || tr!("the directory that sessions are shut into (Debian)") },
 ];
 
@@ -98,15 +180,32 @@ pub fn judge(line: &Line<'_>, machine: &Machine, other: &dyn Fn(&str) -> Option<
     let said = match known.name {
         "nofile" => nofile(line, limit, of_list("fs.nr_open").unwrap_or(NR_OPEN)),
         "nproc" => nproc(line, limit, machine, &of_list),
-        "rss" => Some(Judgement::new(Verdict::NoEffect, tr!("the kernel has not looked at it since 2.4.30: MemoryMax= of a unit is what bounds memory"))),
+        "rss" => Some(Judgement::new(
+            Verdict::NoEffect,
+            tr!("the kernel has not looked at it since 2.4.30: MemoryMax= of a unit is what bounds memory"),
+        )),
         "locks" => Some(Judgement::new(Verdict::NoEffect, tr!("the kernel has not looked at it since 2.4.25"))),
-        "as" if limit.is_some_and(|kib| kib < 6000) => {
-            Some(Judgement::new(Verdict::Refuse, tr!("no shell starts in {kib} KiB of address space: the login ends at once", kib = limit.unwrap_or(0))).with("unlimited"))
-        }
-        "stack" if limit.is_some_and(|kib| kib < 128) => {
-            Some(Judgement::new(Verdict::Refuse, tr!("no program starts with a stack of {kib} KiB", kib = limit.unwrap_or(0))).with(8192))
-        }
-        "stack" if limit.is_none() => Some(Judgement::new(Verdict::Adapt, tr!("without a limit, programs are laid out in memory the old way, and threads get 2 MiB instead")).with(8192)),
+        "as" if limit.is_some_and(|kib| kib < 6000) => Some(
+            Judgement::new(
+                Verdict::Refuse,
+                tr!("no shell starts in {kib} KiB of address space: the login ends at once", kib = limit.unwrap_or(0)),
+            )
+            .with("unlimited"),
+        ),
+        "stack" if limit.is_some_and(|kib| kib < 128) => Some(
+            Judgement::new(
+                Verdict::Refuse,
+                tr!("no program starts with a stack of {kib} KiB", kib = limit.unwrap_or(0)),
+            )
+            .with(8192),
+        ),
+        "stack" if limit.is_none() => Some(
+            Judgement::new(
+                Verdict::Adapt,
+                tr!("without a limit, programs are laid out in memory the old way, and threads get 2 MiB instead"),
+            )
+            .with(8192),
+        ),
         "maxlogins" | "maxsyslogins" if limit == Some(0) => {
             Some(Judgement::new(Verdict::Refuse, tr!("nobody but root can log in")))
         }
@@ -137,7 +236,8 @@ fn no_number(line: &Line<'_>, known: &Item) -> Judgement {
     if digits.is_empty() {
         return Judgement::new(Verdict::Malformed, tr!("{value} is no limit: a number, or unlimited", value));
     }
-    Judgement::new(Verdict::Malformed, tr!("of {value} only {digits} is read", value, digits = digits.as_str())).with(digits)
+    Judgement::new(Verdict::Malformed, tr!("of {value} only {digits} is read", value, digits = digits.as_str()))
+        .with(digits)
 }
 
 /// Whom a limit reaches.
@@ -145,16 +245,28 @@ fn reach(line: &Line<'_>, known: &Item) -> Judgement {
     let what = (known.what)();
     match line.layer {
         Layer::Pam(_) if known.unit.is_empty() => Judgement::new(Verdict::Ok, what),
-        Layer::Pam(domain) => Judgement::new(Verdict::NoEffect, sessions(domain)).with(format!("Limit{}={}", known.unit, line.value)),
-        Layer::Shell => Judgement::new(Verdict::Ok, tr!("{what}; for this shell and what it starts, until it ends", what)),
+        Layer::Pam(domain) => {
+            Judgement::new(Verdict::NoEffect, sessions(domain)).with(format!("Limit{}={}", known.unit, line.value))
+        }
+        Layer::Shell => {
+            Judgement::new(Verdict::Ok, tr!("{what}; for this shell and what it starts, until it ends", what))
+        }
         Layer::Unit => Judgement::new(Verdict::Ok, tr!("{what}; from the unit's next start on", what)),
-        Layer::Defaults => Judgement::new(Verdict::Ok, tr!("{what}; for every unit that sets none by itself, after systemctl daemon-reexec and its next start", what)),
+        Layer::Defaults => Judgement::new(
+            Verdict::Ok,
+            tr!(
+                "{what}; for every unit that sets none by itself, after systemctl daemon-reexec and its next start",
+                what
+            ),
+        ),
     }
 }
 
 /// Why a line of limits.conf does nothing for a service.
 fn sessions(domain: &str) -> Text {
-    let only = tr!("only sessions that come through PAM get it (ssh, su, cron): no service reads limits.conf, whether systemd or an init script starts it");
+    let only = tr!(
+        "only sessions that come through PAM get it (ssh, su, cron): no service reads limits.conf, whether systemd or an init script starts it"
+    );
     match domain {
         "*" => tr!("{only}; and * does not include root", only),
         "root" => tr!("{only}; of those, root's alone", only),
@@ -208,19 +320,34 @@ fn threads(machine: &Machine, of_list: &dyn Fn(&str) -> Option<u64>) -> Option<(
     })
 }
 
-fn nproc(line: &Line<'_>, limit: Option<u64>, machine: &Machine, of_list: &dyn Fn(&str) -> Option<u64>) -> Option<Judgement> {
+fn nproc(
+    line: &Line<'_>,
+    limit: Option<u64>,
+    machine: &Machine,
+    of_list: &dyn Fn(&str) -> Option<u64>,
+) -> Option<Judgement> {
     if line.layer == Layer::Pam("root") {
-        return Some(Judgement::new(Verdict::NoEffect, tr!("the kernel does not hold root to it (it has CAP_SYS_RESOURCE)")).from(&["kernel/fork.c", "limits.conf(5)"]));
+        return Some(
+            Judgement::new(Verdict::NoEffect, tr!("the kernel does not hold root to it (it has CAP_SYS_RESOURCE)"))
+                .from(&["kernel/fork.c", "limits.conf(5)"]),
+        );
     }
     if let (Some(value), Some((name, most))) = (limit, threads(machine, of_list))
         && value > most
     {
         return Some(
-            Judgement::new(Verdict::NoEffect, tr!("{name} is reached before, at {most} for all users together", name, most)).from(&["kernel/fork.c", "limits.conf(5)"]),
+            Judgement::new(
+                Verdict::NoEffect,
+                tr!("{name} is reached before, at {most} for all users together", name, most),
+            )
+            .from(&["kernel/fork.c", "limits.conf(5)"]),
         );
     }
     if limit.is_some_and(|value| value < 128) && !matches!(line.layer, Layer::Unit) {
-        return Some(Judgement::new(Verdict::Adapt, tr!("threads count too: a session with a few programs cannot fork")).with(4096));
+        return Some(
+            Judgement::new(Verdict::Adapt, tr!("threads count too: a session with a few programs cannot fork"))
+                .with(4096),
+        );
     }
     let file = match machine.kernel.enterprise {
         Some(6) => "/etc/security/limits.d/90-nproc.conf",

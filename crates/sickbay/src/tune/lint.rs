@@ -167,9 +167,13 @@ pub fn parameter(key: &str, value: &str, machine: &Machine, other: &dyn Fn(&str)
         Some(known) => known.judge(value, machine, other),
         None => match knowledge::meant(key) {
             Some(near) => {
-                Judgement::new(Verdict::Unknown, tr!("no such parameter is known: did you mean {near}?", near)).with(near)
+                Judgement::new(Verdict::Unknown, tr!("no such parameter is known: did you mean {near}?", near))
+                    .with(near)
             }
-            None => Judgement::new(Verdict::Unknown, tr!("no such parameter is known: see whether the kernel has it, sysctl {key}", key)),
+            None => Judgement::new(
+                Verdict::Unknown,
+                tr!("no such parameter is known: see whether the kernel has it, sysctl {key}", key),
+            ),
         },
     }
 }
@@ -254,8 +258,9 @@ fn pairs(found: &[Found], lines: &[Line], machine: &Machine) -> Vec<Pair> {
         })
     });
     together("net.ipv4.tcp_tw_reuse", "net.ipv4.tcp_timestamps", &|reuse, stamps| {
-        (reuse != 0 && stamps == 0)
-            .then(|| Judgement::new(Verdict::NoEffect, tr!("tcp_tw_reuse needs the timestamps that the other line turns off")))
+        (reuse != 0 && stamps == 0).then(|| {
+            Judgement::new(Verdict::NoEffect, tr!("tcp_tw_reuse needs the timestamps that the other line turns off"))
+        })
     });
     for (one, other) in [
         ("vm.overcommit_ratio", "vm.overcommit_kbytes"),
@@ -263,7 +268,10 @@ fn pairs(found: &[Found], lines: &[Line], machine: &Machine) -> Vec<Pair> {
         ("vm.dirty_background_ratio", "vm.dirty_background_bytes"),
     ] {
         together(one, other, &|_, bytes| {
-            (bytes != 0).then(|| Judgement::new(Verdict::Adapt, tr!("each sets the other to 0: the later line wins")).from(&["admin-guide/sysctl/vm.rst"]))
+            (bytes != 0).then(|| {
+                Judgement::new(Verdict::Adapt, tr!("each sets the other to 0: the later line wins"))
+                    .from(&["admin-guide/sysctl/vm.rst"])
+            })
         });
     }
     together("vm.dirty_background_ratio", "vm.dirty_ratio", &|background, ratio| {
@@ -275,15 +283,26 @@ fn pairs(found: &[Found], lines: &[Line], machine: &Machine) -> Vec<Pair> {
     for (one, other) in [("gc_thresh1", "gc_thresh2"), ("gc_thresh2", "gc_thresh3")] {
         let name = |last: &str| format!("net.ipv4.neigh.default.{last}");
         together(&name(one), &name(other), &|low, high| {
-            (low > high).then(|| Judgement::new(Verdict::Adapt, tr!("the first must be the smaller: neighbours are dropped before they are counted as many")))
+            (low > high).then(|| {
+                Judgement::new(
+                    Verdict::Adapt,
+                    tr!("the first must be the smaller: neighbours are dropped before they are counted as many"),
+                )
+            })
         });
     }
     together("net.netfilter.nf_conntrack_tcp_timeout_established", "net.ipv4.tcp_keepalive_time", &|timeout, idle| {
-        (timeout <= idle).then(|| Judgement::new(Verdict::Refuse, tr!("the firewall forgets a connection before keepalive asks for the first time")))
+        (timeout <= idle).then(|| {
+            Judgement::new(
+                Verdict::Refuse,
+                tr!("the firewall forgets a connection before keepalive asks for the first time"),
+            )
+        })
     });
     together("net.ipv4.tcp_max_syn_backlog", "net.core.somaxconn", &|half, full| {
-        (half > full && !from(4, 4).holds(&machine.kernel))
-            .then(|| Judgement::new(Verdict::NoEffect, tr!("the smaller of both counts: {full}", full = full.to_string())))
+        (half > full && !from(4, 4).holds(&machine.kernel)).then(|| {
+            Judgement::new(Verdict::NoEffect, tr!("the smaller of both counts: {full}", full = full.to_string()))
+        })
     });
     limits_of(found, lines, &last, &mut pairs);
     pairs
@@ -295,7 +314,12 @@ fn limits_of(found: &[Found], lines: &[Line], last: &BTreeMap<&str, &Line>, pair
     for (one, line) in found.iter().zip(lines) {
         let Setting::Limit { domain, kind, item, .. } = &one.setting else { continue };
         let Some(value) = number(line) else { continue };
-        for (of, key) in [("nofile", "fs.nr_open"), ("nofile", "fs.file-max"), ("nproc", "kernel.pid_max"), ("nproc", "kernel.threads-max")] {
+        for (of, key) in [
+            ("nofile", "fs.nr_open"),
+            ("nofile", "fs.file-max"),
+            ("nproc", "kernel.pid_max"),
+            ("nproc", "kernel.threads-max"),
+        ] {
             let Some(bound) = last.get(key).filter(|_| item == of) else { continue };
             let Some(most) = number(bound).filter(|most| value > *most) else { continue };
             let verdict = if key == "fs.nr_open" { Verdict::Refuse } else { Verdict::NoEffect };
@@ -306,7 +330,12 @@ fn limits_of(found: &[Found], lines: &[Line], last: &BTreeMap<&str, &Line>, pair
         if let Some(hard) = hard
             && number(hard).is_some_and(|most| value > most)
         {
-            pairs.push(pair(line, hard, Judgement::new(Verdict::Adapt, tr!("the soft limit is above the hard one, and is cut to it")).with(&hard.value)));
+            pairs.push(pair(
+                line,
+                hard,
+                Judgement::new(Verdict::Adapt, tr!("the soft limit is above the hard one, and is cut to it"))
+                    .with(&hard.value),
+            ));
         }
     }
 }

@@ -94,10 +94,11 @@ impl Origin {
         let machine = Machine::of(facts).ok();
         let now = now(facts, &key);
         let default = known.zip(machine.as_ref()).and_then(|(known, machine)| known.default(machine));
-        let value = winner.and_then(|index| settings.get(index)).map(|setting| setting.value.clone()).or_else(|| now.clone());
-        let said = value.zip(machine.as_ref()).map(|(value, machine)| {
-            lint::parameter(&key, &value, machine, &|other| now_number(facts, other))
-        });
+        let value =
+            winner.and_then(|index| settings.get(index)).map(|setting| setting.value.clone()).or_else(|| now.clone());
+        let said = value
+            .zip(machine.as_ref())
+            .map(|(value, machine)| lint::parameter(&key, &value, machine, &|other| now_number(facts, other)));
         Ok(Origin { known, machine, now, default, settings, winner, said, unread: files.unread.clone(), key })
     }
 

@@ -14,7 +14,9 @@ use crate::model::text::Text;
 use crate::tr;
 
 /// What a machine is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum, serde::Serialize, schemars::JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum, serde::Serialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Work {
     /// It answers many short connections
@@ -218,11 +220,15 @@ impl Fact for Nginx {
                     }
                     b"listen" => {
                         let backlog: Option<u64> = directive.option("backlog").and_then(|text| text.parse().ok());
-                        if let Some(backlog) = backlog.filter(|new| found.backlog.as_ref().is_none_or(|(old, _)| new > old)) {
+                        if let Some(backlog) =
+                            backlog.filter(|new| found.backlog.as_ref().is_none_or(|(old, _)| new > old))
+                        {
                             found.backlog = Some((backlog, at()));
                         }
                     }
-                    b"include" => wanted.extend(directive.value().into_iter().flat_map(|value| included(facts, &dir, value))),
+                    b"include" => {
+                        wanted.extend(directive.value().into_iter().flat_map(|value| included(facts, &dir, value)))
+                    }
                     _ => {}
                 }
             }
@@ -240,7 +246,10 @@ fn included(facts: &Facts, dir: &Path, value: &str) -> Vec<PathBuf> {
     let entries = facts.root().read_dir(above).unwrap_or_default();
     let names = entries.into_iter().filter(|entry| {
         let name = entry.name.to_string_lossy();
-        name.starts_with(before) && name.ends_with(after) && name.len() >= before.len() + after.len() && !name.starts_with('.')
+        name.starts_with(before)
+            && name.ends_with(after)
+            && name.len() >= before.len() + after.len()
+            && !name.starts_with('.')
     });
     names.map(|entry| above.join(entry.name)).collect()
 }
@@ -253,7 +262,10 @@ mod tests {
     fn units() {
         let of = |text: &str| unit(text.as_bytes());
         assert_eq!(of("0::/system.slice/nginx.service\n").as_deref(), Some("nginx.service"));
-        assert_eq!(of("12:pids:/x\n1:name=systemd:/system.slice/system-java.slice/java@1.service/a\n").as_deref(), Some("java@1.service"));
+        assert_eq!(
+            of("12:pids:/x\n1:name=systemd:/system.slice/system-java.slice/java@1.service/a\n").as_deref(),
+            Some("java@1.service")
+        );
         assert_eq!(of("0::/system.slice/docker-0123.scope\n"), None);
         assert_eq!(of("0::/\n"), None);
     }

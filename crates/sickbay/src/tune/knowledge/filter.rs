@@ -12,7 +12,11 @@ pub(super) const KEYS: &[Key] = &[
     Key {
         name: "net.netfilter.nf_conntrack_max",
         module: NF,
-        what: || tr!("so many connections the firewall and NAT can follow: beyond it new ones are dropped (\"table full, dropping packet\")"),
+        what: || {
+            tr!(
+                "so many connections the firewall and NAT can follow: beyond it new ones are dropped (\"table full, dropping packet\")"
+            )
+        },
         rule: Some(conntrack_max),
         sources: CONNTRACK,
         ..KEY
@@ -83,7 +87,13 @@ pub(super) const KEYS: &[Key] = &[
         unit: Unit::Seconds,
         preset: &[(EVER, Preset::Is("120"))],
         what: || tr!("how long a connection in TIME_WAIT is remembered"),
-        range: Some(|_| Some(Range { least: 30, most: 600, why: tr!("a connection that reuses its port meets an entry that is gone, or one that is still there") })),
+        range: Some(|_| {
+            Some(Range {
+                least: 30,
+                most: 600,
+                why: tr!("a connection that reuses its port meets an entry that is gone, or one that is still there"),
+            })
+        }),
         sources: CONNTRACK,
         ..KEY
     },
@@ -227,7 +237,14 @@ fn conntrack_max(asked: &Asked<'_>) -> Option<Judgement> {
     {
         let most = (memory / 8).saturating_mul(1024) / ENTRY;
         let most = most - most % 1024;
-        return adapt(tr!("{value} entries of about 320 bytes are {size} of memory that cannot be swapped out, more than an eighth of all", value, size = size(kib)), most);
+        return adapt(
+            tr!(
+                "{value} entries of about 320 bytes are {size} of memory that cannot be swapped out, more than an eighth of all",
+                value,
+                size = size(kib)
+            ),
+            most,
+        );
     }
     if value < 32_768 {
         return adapt(tr!("a busy server fills it in seconds, and every new connection is dropped then"), 65_536);
@@ -267,9 +284,8 @@ fn buckets(asked: &Asked<'_>) -> Option<Judgement> {
 
 fn established(asked: &Asked<'_>) -> Option<Judgement> {
     let value = asked.value();
-    let of_list = |key: &str, default: u64| {
-        (asked.other)(key).and_then(|number| u64::try_from(number).ok()).unwrap_or(default)
-    };
+    let of_list =
+        |key: &str, default: u64| (asked.other)(key).and_then(|number| u64::try_from(number).ok()).unwrap_or(default);
     let idle = of_list("net.ipv4.tcp_keepalive_time", 7200);
     let last = of_list("net.ipv4.tcp_keepalive_intvl", 75).saturating_mul(of_list("net.ipv4.tcp_keepalive_probes", 9));
     if value < idle.saturating_add(last) {
@@ -284,5 +300,8 @@ fn established(asked: &Asked<'_>) -> Option<Judgement> {
             wanted,
         );
     }
-    good(tr!("longer than the {idle} s after which keepalive asks, so that idle connections live; shorter than five days, so that dead ones leave room", idle))
+    good(tr!(
+        "longer than the {idle} s after which keepalive asks, so that idle connections live; shorter than five days, so that dead ones leave room",
+        idle
+    ))
 }

@@ -18,13 +18,21 @@ pub(super) const KEYS: &[Key] = &[
     Key {
         name: "vm.overcommit_memory",
         preset: &[(EVER, Preset::Is("0"))],
-        what: || tr!("whether programs may ask for more memory than there is: 0 by judgement, 1 always, 2 never beyond a limit"),
+        what: || {
+            tr!(
+                "whether programs may ask for more memory than there is: 0 by judgement, 1 always, 2 never beyond a limit"
+            )
+        },
         rule: Some(|asked| match asked.value() {
             2 => adapt(
-                tr!("a limit of swap plus overcommit_ratio of the memory for everything that is asked for, used or not: java, databases and fork() are refused with half of the memory free"),
+                tr!(
+                    "a limit of swap plus overcommit_ratio of the memory for everything that is asked for, used or not: java, databases and fork() are refused with half of the memory free"
+                ),
                 0,
             ),
-            1 => good(tr!("every request is granted, and what is then not there ends in the OOM killer: redis asks for it, because of its fork()")),
+            1 => good(tr!(
+                "every request is granted, and what is then not there ends in the OOM killer: redis asks for it, because of its fork()"
+            )),
             _ => None,
         }),
         sources: VM,
@@ -62,7 +70,13 @@ pub(super) const KEYS: &[Key] = &[
         since: from_el(4, 6, 8),
         preset: &[(from(4, 6), Preset::Is("10"))],
         what: || tr!("how far apart the watermarks are, in ten-thousandths of the memory: more starts reclaim earlier"),
-        range: Some(|_| Some(Range { least: 10, most: 1000, why: tr!("at 1000 a tenth of the memory lies idle between the watermarks") })),
+        range: Some(|_| {
+            Some(Range {
+                least: 10,
+                most: 1000,
+                why: tr!("at 1000 a tenth of the memory lies idle between the watermarks"),
+            })
+        }),
         sources: VM,
         ..KEY
     },
@@ -78,7 +92,11 @@ pub(super) const KEYS: &[Key] = &[
         name: "vm.dirty_ratio",
         unit: Unit::Percent,
         preset: &[(EVER, Preset::Is("20"))],
-        what: || tr!("share of the available memory that may be written but not yet on the disk before programs have to wait"),
+        what: || {
+            tr!(
+                "share of the available memory that may be written but not yet on the disk before programs have to wait"
+            )
+        },
         rule: Some(dirty),
         sources: VM,
         ..KEY
@@ -87,7 +105,9 @@ pub(super) const KEYS: &[Key] = &[
         name: "vm.dirty_background_ratio",
         unit: Unit::Percent,
         preset: &[(EVER, Preset::Is("10"))],
-        what: || tr!("share of the available memory that may be written before the kernel begins to bring it to the disk"),
+        what: || {
+            tr!("share of the available memory that may be written before the kernel begins to bring it to the disk")
+        },
         rule: Some(|asked| match asked.value() {
             0 => good(tr!("the kernel begins to write at once")),
             51.. => adapt(tr!("half of the memory is dirty before anything is written: then everything waits"), 10),
@@ -103,7 +123,11 @@ pub(super) const KEYS: &[Key] = &[
         what: || tr!("vm.dirty_ratio in bytes: each sets the other to 0"),
         range: Some(|machine| {
             let most = machine.share(400)?.saturating_mul(1024);
-            Some(Range { least: 0, most, why: tr!("two fifths of the memory dirty: a crash loses it, and a sync takes minutes") })
+            Some(Range {
+                least: 0,
+                most,
+                why: tr!("two fifths of the memory dirty: a crash loses it, and a sync takes minutes"),
+            })
         }),
         sources: VM,
         ..KEY
@@ -121,7 +145,13 @@ pub(super) const KEYS: &[Key] = &[
         unit: Unit::Centiseconds,
         preset: &[(EVER, Preset::Is("3000"))],
         what: || tr!("what is older than this is written out"),
-        range: Some(|_| Some(Range { least: 100, most: 12_000, why: tr!("what is not on the disk when the machine fails is lost: two minutes of everybody's work") })),
+        range: Some(|_| {
+            Some(Range {
+                least: 100,
+                most: 12_000,
+                why: tr!("what is not on the disk when the machine fails is lost: two minutes of everybody's work"),
+            })
+        }),
         sources: VM,
         ..KEY
     },
@@ -142,7 +172,8 @@ pub(super) const KEYS: &[Key] = &[
         preset: &[(EVER, Preset::Is("100"))],
         what: || tr!("how readily cached names and inodes are given up, against the page cache"),
         rule: Some(|asked| match asked.value() {
-            0 => refuse(tr!("they are never given up: they fill the memory, and the OOM killer comes")).map(|one| one.with(100)),
+            0 => refuse(tr!("they are never given up: they fill the memory, and the OOM killer comes"))
+                .map(|one| one.with(100)),
             1..10 => adapt(tr!("names and inodes crowd out the page cache"), 50),
             1001.. => adapt(tr!("every look for what can be freed walks long lists under a lock"), 200),
             _ => None,
@@ -154,7 +185,15 @@ pub(super) const KEYS: &[Key] = &[
         name: "vm.max_map_count",
         preset: &[(EVER, Preset::Is("65530"))],
         what: || tr!("so many mappings one process may have: elasticsearch asks for 262144"),
-        range: Some(|_| Some(Range { least: 65_530, most: 2_147_483_642, why: tr!("below the default programs with many mappings end with \"out of memory\"; some that copy the number into 32 bits fail at its limit") })),
+        range: Some(|_| {
+            Some(Range {
+                least: 65_530,
+                most: 2_147_483_642,
+                why: tr!(
+                    "below the default programs with many mappings end with \"out of memory\"; some that copy the number into 32 bits fail at its limit"
+                ),
+            })
+        }),
         sources: VM,
         ..KEY
     },
@@ -185,7 +224,9 @@ pub(super) const KEYS: &[Key] = &[
         what: || tr!("frees memory of the own NUMA node before it takes that of another"),
         rule: Some(|asked| match asked.value() {
             0 => None,
-            _ => adapt(tr!("a database or a file server drops its cache on one node while the other has memory free"), 0),
+            _ => {
+                adapt(tr!("a database or a file server drops its cache on one node while the other has memory free"), 0)
+            }
         }),
         sources: &["4f9b16a64753", "admin-guide/sysctl/vm.rst"],
         ..KEY
@@ -196,7 +237,10 @@ pub(super) const KEYS: &[Key] = &[
         what: || tr!("the machine stops when memory runs out, instead of one process"),
         rule: Some(|asked| match asked.value() {
             0 => None,
-            _ => adapt(tr!("one process that leaks takes the whole machine down: only where another takes over at once"), 0),
+            _ => adapt(
+                tr!("one process that leaks takes the whole machine down: only where another takes over at once"),
+                0,
+            ),
         }),
         sources: VM,
         ..KEY
@@ -222,7 +266,11 @@ pub(super) const KEYS: &[Key] = &[
     Key {
         name: "vm.drop_caches",
         what: || tr!("drops caches once, when it is written"),
-        rule: Some(|_| idle(tr!("at boot there is nothing to drop; in cron it takes the page cache from everybody, and the next reads come from the disk"))),
+        rule: Some(|_| {
+            idle(tr!(
+                "at boot there is nothing to drop; in cron it takes the page cache from everybody, and the next reads come from the disk"
+            ))
+        }),
         sources: VM,
         ..KEY
     },
@@ -261,7 +309,8 @@ pub(super) const KEYS: &[Key] = &[
         unit: Unit::Bytes,
         what: || tr!("below this address nothing can be mapped"),
         rule: Some(|asked| match asked.value() {
-            0 => refuse(tr!("a bug of the kernel that follows a null pointer gives root to everybody")).map(|one| one.with(65_536)),
+            0 => refuse(tr!("a bug of the kernel that follows a null pointer gives root to everybody"))
+                .map(|one| one.with(65_536)),
             _ => None,
         }),
         sources: VM,
@@ -309,11 +358,13 @@ pub(super) const KEYS: &[Key] = &[
 fn swappiness(asked: &Asked<'_>) -> Option<Judgement> {
     let most = if asked.since(from(5, 8)) { 200 } else { 100 };
     match asked.value() {
-        value if value > most => Some(
-            Judgement::new(Verdict::Malformed, tr!("the kernel refuses more than {most}", most)).with(most),
-        ),
+        value if value > most => {
+            Some(Judgement::new(Verdict::Malformed, tr!("the kernel refuses more than {most}", most)).with(most))
+        }
         0 if asked.since(from_el(3, 5, 6)) => adapt(
-            tr!("0 swaps nothing until the page cache is gone: the OOM killer comes with swap free. 1 is what those who wrote 0 wanted"),
+            tr!(
+                "0 swaps nothing until the page cache is gone: the OOM killer comes with swap free. 1 is what those who wrote 0 wanted"
+            ),
             1,
         ),
         _ => None,
@@ -322,7 +373,12 @@ fn swappiness(asked: &Asked<'_>) -> Option<Judgement> {
 
 fn only_with_two(asked: &Asked<'_>, is_little: fn(u64) -> bool) -> Option<Judgement> {
     match (asked.other)("vm.overcommit_memory") {
-        Some(2) if is_little(asked.value()) => adapt(tr!("programs may ask for that share of the memory and the swap together: what is free beyond it nobody can use"), 80),
+        Some(2) if is_little(asked.value()) => adapt(
+            tr!(
+                "programs may ask for that share of the memory and the swap together: what is free beyond it nobody can use"
+            ),
+            80,
+        ),
         Some(2) => None,
         _ => idle(tr!("it counts only with vm.overcommit_memory = 2, which this list does not set")),
     }
@@ -350,10 +406,19 @@ fn min_free(asked: &Asked<'_>) -> Option<Judgement> {
         .map(|one| one.with(most));
     }
     if value > most {
-        return adapt(tr!("more than a twentieth of the memory lies idle, and half as much again is reclaimed all the time"), most);
+        return adapt(
+            tr!("more than a twentieth of the memory lies idle, and half as much again is reclaimed all the time"),
+            most,
+        );
     }
     if value < own / 2 {
-        return adapt(tr!("the kernel takes {own} by itself: with less, network cards get no memory in a burst (\"page allocation failure\")", own = size(own)), own);
+        return adapt(
+            tr!(
+                "the kernel takes {own} by itself: with less, network cards get no memory in a burst (\"page allocation failure\")",
+                own = size(own)
+            ),
+            own,
+        );
     }
     good(tr!("the kernel takes {own} by itself on this machine", own = size(own)))
 }
@@ -361,7 +426,12 @@ fn min_free(asked: &Asked<'_>) -> Option<Judgement> {
 fn dirty(asked: &Asked<'_>) -> Option<Judgement> {
     let value = asked.value();
     if value > 60 {
-        return adapt(tr!("most of the memory may be dirty: a crash loses it, and when it is reached every writer waits for the disk"), 20);
+        return adapt(
+            tr!(
+                "most of the memory may be dirty: a crash loses it, and when it is reached every writer waits for the disk"
+            ),
+            20,
+        );
     }
     if value < 3 && value > 0 {
         return adapt(tr!("every writer waits for the disk nearly all the time"), 5);
@@ -369,7 +439,14 @@ fn dirty(asked: &Asked<'_>) -> Option<Judgement> {
     let dirty = asked.machine.memory? / 100 * value;
     // 8 GiB at 200 MB/s are 40 s.
     if dirty > 16 << 20 && value > 20 {
-        return adapt(tr!("{size} may be dirty: at 200 MB/s a sync takes {seconds} s", size = size(dirty), seconds = dirty / 200_000), 10);
+        return adapt(
+            tr!(
+                "{size} may be dirty: at 200 MB/s a sync takes {seconds} s",
+                size = size(dirty),
+                seconds = dirty / 200_000
+            ),
+            10,
+        );
     }
     None
 }
@@ -386,6 +463,9 @@ fn hugepages(asked: &Asked<'_>) -> Option<Judgement> {
         .map(|one| one.with(memory / 2 / 2048));
     }
     (kib > 0).then(|| {
-        Judgement::new(Verdict::Ok, tr!("{size} in pages of 2 MiB that only programs get which ask for huge pages", size = size(kib)))
+        Judgement::new(
+            Verdict::Ok,
+            tr!("{size} in pages of 2 MiB that only programs get which ask for huge pages", size = size(kib)),
+        )
     })
 }

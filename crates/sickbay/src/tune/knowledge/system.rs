@@ -15,14 +15,20 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         name: "fs.nr_open",
-        what: || tr!("the most open files that any one process may be allowed: nobody, not even root, may have a greater limit"),
-        rule: Some(|asked| match asked.value() {
+        what: || {
+            tr!(
+                "the most open files that any one process may be allowed: nobody, not even root, may have a greater limit"
+            )
+        },
+        rule: Some(|asked| {
+            match asked.value() {
             0..1_048_576 => refuse(tr!("every limit above it is refused: services with LimitNOFILE=infinity, and logins whose limits.conf says more, no longer start")).map(|one| one.with(1_048_576)),
             1_048_576 => good(tr!("what the kernel begins with; systemd may have raised it, and infinity means this number then")),
             value if value > 1 << 30 => Some(Judgement::new(Verdict::Malformed, tr!("the kernel refuses more than {most}", most = 1_u64 << 30)).with(1_u64 << 30)),
             value if value > 10_000_000 => adapt(tr!("programs that walk all descriptors they may have, or make room for each, take minutes or gigabytes (old java, rpm, select() servers)"), 1_048_576)
                 .map(|one| one.from(&["containerd#7566"])),
             _ => None,
+        }
         }),
         sources: FS,
         ..KEY
@@ -37,7 +43,13 @@ pub(super) const KEYS: &[Key] = &[
     Key {
         name: "fs.inotify.max_user_watches",
         what: || tr!("files and directories that the programs of one user may watch"),
-        range: Some(|_| Some(Range { least: 8192, most: 1 << 24, why: tr!("each takes about a KiB of memory that cannot be swapped out") })),
+        range: Some(|_| {
+            Some(Range {
+                least: 8192,
+                most: 1 << 24,
+                why: tr!("each takes about a KiB of memory that cannot be swapped out"),
+            })
+        }),
         sources: &["92890123749b", "inotify(7)"],
         ..KEY
     },
@@ -45,7 +57,13 @@ pub(super) const KEYS: &[Key] = &[
         name: "fs.inotify.max_user_instances",
         preset: &[(EVER, Preset::Is("128"))],
         what: || tr!("inotify descriptors of one user: hosts of many containers need some thousands"),
-        range: Some(|_| Some(Range { least: 128, most: 1 << 20, why: tr!("below the default services of root fail with \"too many open files\"") })),
+        range: Some(|_| {
+            Some(Range {
+                least: 128,
+                most: 1 << 20,
+                why: tr!("below the default services of root fail with \"too many open files\""),
+            })
+        }),
         sources: &["inotify(7)"],
         ..KEY
     },
@@ -61,7 +79,8 @@ pub(super) const KEYS: &[Key] = &[
         preset: &[(EVER, Preset::Is("0"))],
         what: || tr!("whether programs that have changed their user leave a core"),
         rule: Some(|asked| match asked.value() {
-            1 => refuse(tr!("everybody can read the memory of programs that run as root out of their cores")).map(|one| one.with(0)),
+            1 => refuse(tr!("everybody can read the memory of programs that run as root out of their cores"))
+                .map(|one| one.with(0)),
             _ => None,
         }),
         sources: FS,
@@ -118,9 +137,16 @@ pub(super) const KEYS: &[Key] = &[
         what: || tr!("numbers of processes and threads end here, so that there are never more"),
         rule: Some(|asked| match asked.value() {
             0..=300 => Some(Judgement::new(Verdict::Malformed, tr!("the kernel refuses less than 301")).with(32_768)),
-            301..32_768 => adapt(tr!("a decrease: threads count too, and a busy machine runs out of numbers (\"cannot fork\")"), 32_768),
-            4_194_305.. => Some(Judgement::new(Verdict::Malformed, tr!("the kernel refuses more than 4194304")).with(4_194_304)),
-            32_768 => good(tr!("what the kernel begins with; systemd 243 and later ship 4194304, of which this is a decrease")),
+            301..32_768 => adapt(
+                tr!("a decrease: threads count too, and a busy machine runs out of numbers (\"cannot fork\")"),
+                32_768,
+            ),
+            4_194_305.. => {
+                Some(Judgement::new(Verdict::Malformed, tr!("the kernel refuses more than 4194304")).with(4_194_304))
+            }
+            32_768 => good(tr!(
+                "what the kernel begins with; systemd 243 and later ship 4194304, of which this is a decrease"
+            )),
             _ => None,
         }),
         sources: KERNEL,
@@ -129,10 +155,20 @@ pub(super) const KEYS: &[Key] = &[
     Key {
         name: "kernel.threads-max",
         preset: &[(EVER, Preset::Sized(|machine| Some(machine.memory? / 128)))],
-        what: || tr!("threads of the whole machine: the kernel takes as many as fill an eighth of the memory with their stacks"),
+        what: || {
+            tr!(
+                "threads of the whole machine: the kernel takes as many as fill an eighth of the memory with their stacks"
+            )
+        },
         range: Some(|machine| {
             let own = machine.memory? / 128;
-            Some(Range { least: (own / 4).min(16_000), most: own.saturating_mul(4).max(16_000), why: tr!("the stacks of so many threads would take half of the memory and more; so few are used up by a busy server") })
+            Some(Range {
+                least: (own / 4).min(16_000),
+                most: own.saturating_mul(4).max(16_000),
+                why: tr!(
+                    "the stacks of so many threads would take half of the memory and more; so few are used up by a busy server"
+                ),
+            })
         }),
         sources: &["kernel/fork.c: set_max_threads()"],
         ..KEY
@@ -141,7 +177,11 @@ pub(super) const KEYS: &[Key] = &[
         name: "kernel.panic",
         unit: Unit::Seconds,
         preset: &[(EVER, Preset::Is("0"))],
-        what: || tr!("after a panic the machine starts again in so many seconds; 0 stays stopped, so that its console can be read"),
+        what: || {
+            tr!(
+                "after a panic the machine starts again in so many seconds; 0 stays stopped, so that its console can be read"
+            )
+        },
         sources: KERNEL,
         ..KEY
     },
@@ -176,7 +216,10 @@ pub(super) const KEYS: &[Key] = &[
         what: || tr!("programs lie at another address each time"),
         rule: Some(|asked| match asked.value() {
             2 => None,
-            _ => refuse(tr!("every hole in a program is easier to use; one old program can be started with setarch -R instead")).map(|one| one.with(2)),
+            _ => refuse(tr!(
+                "every hole in a program is easier to use; one old program can be started with setarch -R instead"
+            ))
+            .map(|one| one.with(2)),
         }),
         sources: KERNEL,
         ..KEY
@@ -194,18 +237,8 @@ pub(super) const KEYS: &[Key] = &[
         sources: KERNEL,
         ..KEY
     },
-    Key {
-        name: "kernel.dmesg_restrict",
-        what: || tr!("only root reads the kernel log"),
-        sources: KERNEL,
-        ..KEY
-    },
-    Key {
-        name: "kernel.perf_event_paranoid",
-        what: || tr!("what users may measure"),
-        sources: KERNEL,
-        ..KEY
-    },
+    Key { name: "kernel.dmesg_restrict", what: || tr!("only root reads the kernel log"), sources: KERNEL, ..KEY },
+    Key { name: "kernel.perf_event_paranoid", what: || tr!("what users may measure"), sources: KERNEL, ..KEY },
     Key {
         name: "kernel.unprivileged_bpf_disabled",
         since: from_el(4, 4, 7),
@@ -213,12 +246,7 @@ pub(super) const KEYS: &[Key] = &[
         sources: KERNEL,
         ..KEY
     },
-    Key {
-        name: "kernel.yama.ptrace_scope",
-        what: || tr!("who may trace whom"),
-        sources: &["LSM/Yama.rst"],
-        ..KEY
-    },
+    Key { name: "kernel.yama.ptrace_scope", what: || tr!("who may trace whom"), sources: &["LSM/Yama.rst"], ..KEY },
     Key {
         name: "kernel.numa_balancing",
         since: from_el(3, 8, 7),
@@ -232,7 +260,10 @@ pub(super) const KEYS: &[Key] = &[
         preset: &[(EVER, Preset::Is("120"))],
         what: || tr!("a process that waits longer for a disk or a lock is told in the log"),
         rule: Some(|asked| match asked.value() {
-            0 => adapt(tr!("it hides the message and leaves the process hanging: nobody will know why the load is high"), 120),
+            0 => adapt(
+                tr!("it hides the message and leaves the process hanging: nobody will know why the load is high"),
+                120,
+            ),
             _ => None,
         }),
         sources: KERNEL,
@@ -280,7 +311,11 @@ pub(super) const KEYS: &[Key] = &[
         rule: Some(|asked| {
             let value = asked.numbers.first().copied().unwrap_or_default();
             if asked.since(from(3, 16)) && value < 18_446_744_073_692_774_399 {
-                return adapt(tr!("a decrease: since Linux 3.16 there is no bound by default, leave the line out"), "18446744073692774399").map(|one| one.from(&["060028bac94b"]));
+                return adapt(
+                    tr!("a decrease: since Linux 3.16 there is no bound by default, leave the line out"),
+                    "18446744073692774399",
+                )
+                .map(|one| one.from(&["060028bac94b"]));
             }
             None
         }),
@@ -295,7 +330,11 @@ pub(super) const KEYS: &[Key] = &[
         rule: Some(|asked| {
             let value = asked.numbers.first().copied().unwrap_or_default();
             if asked.since(from(3, 16)) && value < 18_446_744_073_692_774_399 {
-                return adapt(tr!("a decrease: since Linux 3.16 there is no bound by default, leave the line out"), "18446744073692774399").map(|one| one.from(&["060028bac94b"]));
+                return adapt(
+                    tr!("a decrease: since Linux 3.16 there is no bound by default, leave the line out"),
+                    "18446744073692774399",
+                )
+                .map(|one| one.from(&["060028bac94b"]));
             }
             None
         }),
@@ -384,7 +423,10 @@ pub(super) const KEYS: &[Key] = &[
         preset: &[(EVER, Preset::Is("950000"))],
         what: || tr!("how much of each second real-time tasks may take"),
         rule: Some(|asked| match asked.numbers.first() {
-            Some(-1) => adapt(tr!("a real-time task that spins takes the processor for ever, and nobody can log in to end it"), 950_000),
+            Some(-1) => adapt(
+                tr!("a real-time task that spins takes the processor for ever, and nobody can log in to end it"),
+                950_000,
+            ),
             _ => None,
         }),
         sources: &["scheduler/sched-rt-group.rst"],
@@ -410,7 +452,9 @@ pub(super) const KEYS: &[Key] = &[
         name: "kernel.task_delayacct",
         since: from(5, 14),
         preset: &[(EVER, Preset::Is("0"))],
-        what: || tr!("measures what each process waits for, which iotop needs; processes that run already stay unmeasured"),
+        what: || {
+            tr!("measures what each process waits for, which iotop needs; processes that run already stay unmeasured")
+        },
         sources: KERNEL,
         ..KEY
     },
@@ -424,7 +468,9 @@ pub(super) const KEYS: &[Key] = &[
     Key {
         name: "kernel.random.write_wakeup_threshold",
         what: || tr!("from when on the pool of randomness asks for more"),
-        rule: Some(|asked| if asked.since(from(5, 18)) { idle(tr!("since Linux 5.18 nothing reads it")) } else { None }),
+        rule: Some(
+            |asked| if asked.since(from(5, 18)) { idle(tr!("since Linux 5.18 nothing reads it")) } else { None },
+        ),
         sources: KERNEL,
         ..KEY
     },
@@ -449,16 +495,27 @@ fn file_max(asked: &Asked<'_>) -> Option<Judgement> {
     let value = asked.value();
     let Some(own) = asked.machine.memory.map(|memory| (memory / 10).max(8192)) else {
         return if value < 100_000 {
-            adapt(tr!("open files of the whole machine, not of one process: the kernel takes one for each 10 KiB of memory by itself, systemd as many as there can be"), 1_000_000)
+            adapt(
+                tr!(
+                    "open files of the whole machine, not of one process: the kernel takes one for each 10 KiB of memory by itself, systemd as many as there can be"
+                ),
+                1_000_000,
+            )
         } else {
             None
         };
     };
     if value < own {
         return adapt(
-            tr!("a decrease: the kernel takes {own} on this machine by itself (a tenth of the memory in KiB), systemd since 240 as many as there can be. It is no limit of one process", own),
+            tr!(
+                "a decrease: the kernel takes {own} on this machine by itself (a tenth of the memory in KiB), systemd since 240 as many as there can be. It is no limit of one process",
+                own
+            ),
             own,
         );
     }
-    good(tr!("{own} by itself on this machine, with systemd since 240 as many as there can be; it is no limit of one process", own))
+    good(tr!(
+        "{own} by itself on this machine, with systemd since 240 as many as there can be; it is no limit of one process",
+        own
+    ))
 }

@@ -11,7 +11,11 @@ pub(super) const KEYS: &[Key] = &[
         name: "net.ipv4.tcp_tw_recycle",
         until: Some(from(4, 12)),
         preset: &[(EVER, Preset::Is("0"))],
-        what: || tr!("it refused connections whose timestamps went backwards, which those of several machines behind one NAT address do"),
+        what: || {
+            tr!(
+                "it refused connections whose timestamps went backwards, which those of several machines behind one NAT address do"
+            )
+        },
         rule: Some(recycle),
         sources: &["4396e46187ca", "ip-sysctl.txt"],
         ..KEY
@@ -35,7 +39,11 @@ pub(super) const KEYS: &[Key] = &[
     Key {
         name: "net.ipv4.tcp_max_tw_buckets",
         preset: &[(from(3, 0), Preset::Sized(|machine| Some(machine.ehash()? / 2)))],
-        what: || tr!("so many sockets may be in TIME_WAIT; what comes beyond is closed at once and counted as TCPTimeWaitOverflow"),
+        what: || {
+            tr!(
+                "so many sockets may be in TIME_WAIT; what comes beyond is closed at once and counted as TCPTimeWaitOverflow"
+            )
+        },
         rule: Some(buckets),
         sources: &["net/ipv4/tcp.c: tcp_init()", "1946e672c173", "ip-sysctl.rst"],
         ..KEY
@@ -52,7 +60,9 @@ pub(super) const KEYS: &[Key] = &[
     Key {
         name: "net.ipv4.tcp_timestamps",
         preset: &[(EVER, Preset::Is("1"))],
-        what: || tr!("timestamps in segments, by which round trips are measured and old segments are told from new ones"),
+        what: || {
+            tr!("timestamps in segments, by which round trips are measured and old segments are told from new ones")
+        },
         rule: Some(timestamps),
         sources: IP,
         ..KEY
@@ -78,7 +88,9 @@ pub(super) const KEYS: &[Key] = &[
         preset: &[(EVER, Preset::Is("5")), (from_el(3, 7, 7), Preset::Is("6"))],
         what: || tr!("how often the first packet of an outgoing connection is sent again: 6 is about two minutes"),
         range: Some(|_| {
-            let why = tr!("the first packet of a connection is lost now and then: with so few tries the connection fails, with more than 10 a dead peer is noticed after half an hour");
+            let why = tr!(
+                "the first packet of a connection is lost now and then: with so few tries the connection fails, with more than 10 a dead peer is noticed after half an hour"
+            );
             Some(Range { least: 2, most: 10, why })
         }),
         sources: IP,
@@ -89,7 +101,9 @@ pub(super) const KEYS: &[Key] = &[
         preset: &[(EVER, Preset::Is("5"))],
         what: || tr!("how often the answer to a new connection is sent again: 5 is about a minute"),
         range: Some(|_| {
-            let why = tr!("with fewer than 2 tries a client on a lossy line gets no connection; syncookies are what helps against a flood");
+            let why = tr!(
+                "with fewer than 2 tries a client on a lossy line gets no connection; syncookies are what helps against a flood"
+            );
             Some(Range { least: 2, most: 10, why })
         }),
         sources: IP,
@@ -105,9 +119,13 @@ pub(super) const KEYS: &[Key] = &[
     Key {
         name: "net.ipv4.tcp_retries2",
         preset: &[(EVER, Preset::Is("15"))],
-        what: || tr!("after so many tries a connection that gets no answer is given up: 15 is about a quarter of an hour"),
+        what: || {
+            tr!("after so many tries a connection that gets no answer is given up: 15 is about a quarter of an hour")
+        },
         range: Some(|_| {
-            let why = tr!("RFC 1122 asks for at least 100 seconds, which are 8 tries: with fewer a short break of the network ends every connection");
+            let why = tr!(
+                "RFC 1122 asks for at least 100 seconds, which are 8 tries: with fewer a short break of the network ends every connection"
+            );
             Some(Range { least: 8, most: 15, why })
         }),
         sources: &["RFC 1122", "ip-sysctl.rst"],
@@ -127,7 +145,9 @@ pub(super) const KEYS: &[Key] = &[
         range: Some(|machine| {
             // Each may hold 64 KiB that cannot be swapped out.
             let most = machine.share(250)? / 64;
-            let why = tr!("each may hold 64 KiB of memory that cannot be swapped out: more than a quarter of the memory would be theirs");
+            let why = tr!(
+                "each may hold 64 KiB of memory that cannot be swapped out: more than a quarter of the memory would be theirs"
+            );
             Some(Range { least: 1024, most: most.max(1024), why })
         }),
         sources: IP,
@@ -137,7 +157,11 @@ pub(super) const KEYS: &[Key] = &[
         name: "net.ipv4.tcp_keepalive_time",
         unit: Unit::Seconds,
         preset: &[(EVER, Preset::Is("7200"))],
-        what: || tr!("how long a connection is idle before it is asked whether it still lives; only where the program turned SO_KEEPALIVE on"),
+        what: || {
+            tr!(
+                "how long a connection is idle before it is asked whether it still lives; only where the program turned SO_KEEPALIVE on"
+            )
+        },
         range: Some(|_| {
             let why = tr!("less than 30 s makes traffic for every idle connection, and ends those of a short break");
             Some(Range { least: 30, most: 7200, why })
@@ -150,7 +174,13 @@ pub(super) const KEYS: &[Key] = &[
         unit: Unit::Seconds,
         preset: &[(EVER, Preset::Is("75"))],
         what: || tr!("seconds between two questions of keepalive"),
-        range: Some(|_| Some(Range { least: 5, most: 300, why: tr!("a break of the network that lasts this long times tcp_keepalive_probes ends the connection") })),
+        range: Some(|_| {
+            Some(Range {
+                least: 5,
+                most: 300,
+                why: tr!("a break of the network that lasts this long times tcp_keepalive_probes ends the connection"),
+            })
+        }),
         sources: IP,
         ..KEY
     },
@@ -158,7 +188,9 @@ pub(super) const KEYS: &[Key] = &[
         name: "net.ipv4.tcp_keepalive_probes",
         preset: &[(EVER, Preset::Is("9"))],
         what: || tr!("after so many questions of keepalive without an answer the connection is ended"),
-        range: Some(|_| Some(Range { least: 3, most: 20, why: tr!("a lost packet or two would end connections that live") })),
+        range: Some(|_| {
+            Some(Range { least: 3, most: 20, why: tr!("a lost packet or two would end connections that live") })
+        }),
         sources: IP,
         ..KEY
     },
@@ -168,7 +200,12 @@ pub(super) const KEYS: &[Key] = &[
         what: || tr!("resets a connection that finds the accept queue full, instead of letting the client try again"),
         rule: Some(|asked| match asked.value() {
             0 => None,
-            _ => adapt(tr!("a burst that would be over in a second becomes an error for the client: the queue of the listener and its program are what to look at"), 0),
+            _ => adapt(
+                tr!(
+                    "a burst that would be over in a second becomes an error for the client: the queue of the listener and its program are what to look at"
+                ),
+                0,
+            ),
         }),
         sources: IP,
         ..KEY
@@ -178,7 +215,12 @@ pub(super) const KEYS: &[Key] = &[
         preset: &[(EVER, Preset::Is("1"))],
         what: || tr!("the receiver says which segments it has, so that only the lost ones are sent again"),
         rule: Some(|asked| match asked.value() {
-            0 => adapt(tr!("every loss costs a whole window; the faults for which it was turned off in 2019 are mended (tcp_min_snd_mss)"), 1),
+            0 => adapt(
+                tr!(
+                    "every loss costs a whole window; the faults for which it was turned off in 2019 are mended (tcp_min_snd_mss)"
+                ),
+                1,
+            ),
             _ => None,
         }),
         sources: IP,
@@ -195,7 +237,13 @@ pub(super) const KEYS: &[Key] = &[
         name: "net.ipv4.tcp_fack",
         preset: &[(EVER, Preset::Is("1")), (from(4, 15), Preset::Is("0"))],
         what: || tr!("forward acknowledgement"),
-        rule: Some(|asked| if asked.since(from(4, 15)) { idle(tr!("kept for old lists only: since Linux 4.15 nothing reads it")) } else { None }),
+        rule: Some(|asked| {
+            if asked.since(from(4, 15)) {
+                idle(tr!("kept for old lists only: since Linux 4.15 nothing reads it"))
+            } else {
+                None
+            }
+        }),
         sources: &["713bafea9292", "ip-sysctl.rst"],
         ..KEY
     },
@@ -203,7 +251,13 @@ pub(super) const KEYS: &[Key] = &[
         name: "net.ipv4.tcp_low_latency",
         preset: &[(EVER, Preset::Is("0"))],
         what: || tr!("prefers low latency to throughput"),
-        rule: Some(|asked| if asked.since(from(4, 14)) { idle(tr!("kept for old lists only: since Linux 4.14 nothing reads it")) } else { None }),
+        rule: Some(|asked| {
+            if asked.since(from(4, 14)) {
+                idle(tr!("kept for old lists only: since Linux 4.14 nothing reads it"))
+            } else {
+                None
+            }
+        }),
         sources: &["b6690b143866", "ip-sysctl.rst"],
         ..KEY
     },
@@ -212,7 +266,10 @@ pub(super) const KEYS: &[Key] = &[
         preset: &[(EVER, Preset::Is("1"))],
         what: || tr!("windows of more than 64 KiB"),
         rule: Some(|asked| match asked.value() {
-            0 => refuse(tr!("no connection has more than 64 KiB on the way: over 50 ms that is 10 Mbit/s, whatever the line can do")).map(|one| one.with(1)),
+            0 => refuse(tr!(
+                "no connection has more than 64 KiB on the way: over 50 ms that is 10 Mbit/s, whatever the line can do"
+            ))
+            .map(|one| one.with(1)),
             _ => None,
         }),
         sources: IP,
@@ -223,7 +280,10 @@ pub(super) const KEYS: &[Key] = &[
         preset: &[(EVER, Preset::Is("1"))],
         what: || tr!("sizes the receive buffer of each connection by what it needs"),
         rule: Some(|asked| match asked.value() {
-            0 => adapt(tr!("every connection keeps the middle value of tcp_rmem: fast ones get slow, idle ones hold memory"), 1),
+            0 => adapt(
+                tr!("every connection keeps the middle value of tcp_rmem: fast ones get slow, idle ones hold memory"),
+                1,
+            ),
             _ => None,
         }),
         sources: IP,
@@ -298,7 +358,9 @@ pub(super) const KEYS: &[Key] = &[
     Key {
         name: "net.ipv4.tcp_mtu_probing",
         preset: &[(EVER, Preset::Is("0"))],
-        what: || tr!("finds by trying how large a packet may be, where ICMP is dropped on the way; 1 only once it stalls"),
+        what: || {
+            tr!("finds by trying how large a packet may be, where ICMP is dropped on the way; 1 only once it stalls")
+        },
         sources: IP,
         ..KEY
     },
@@ -341,7 +403,13 @@ pub(super) const KEYS: &[Key] = &[
     Key {
         name: "net.ipv4.tcp_adv_win_scale",
         what: || tr!("how much of a receive buffer is taken for the kernel's own use"),
-        rule: Some(|asked| if asked.since(from(6, 6)) { idle(tr!("since Linux 6.6 the kernel measures it for each connection, and nothing reads this")) } else { None }),
+        rule: Some(|asked| {
+            if asked.since(from(6, 6)) {
+                idle(tr!("since Linux 6.6 the kernel measures it for each connection, and nothing reads this"))
+            } else {
+                None
+            }
+        }),
         sources: &["dfa2f0483360", "ip-sysctl.rst"],
         ..KEY
     },
@@ -350,7 +418,11 @@ pub(super) const KEYS: &[Key] = &[
         since: from_el(3, 12, 8),
         unit: Unit::Bytes,
         preset: &[(EVER, Preset::Is("4294967295"))],
-        what: || tr!("so much may wait unsent in a socket before its program is told to pause; 16384 to 131072 keep HTTP/2 answers fresh"),
+        what: || {
+            tr!(
+                "so much may wait unsent in a socket before its program is told to pause; 16384 to 131072 keep HTTP/2 answers fresh"
+            )
+        },
         sources: IP,
         ..KEY
     },
@@ -374,7 +446,11 @@ pub(super) const KEYS: &[Key] = &[
     Key {
         name: "net.ipv4.tcp_challenge_ack_limit",
         since: from(3, 6),
-        what: || tr!("so many doubtful resets are answered each second; 0 or a great number since it was found to betray connections"),
+        what: || {
+            tr!(
+                "so many doubtful resets are answered each second; 0 or a great number since it was found to betray connections"
+            )
+        },
         sources: &["CVE-2016-5696", "ip-sysctl.rst"],
         ..KEY
     },
@@ -418,7 +494,9 @@ pub(super) const KEYS: &[Key] = &[
         name: "net.ipv4.tcp_available_congestion_control",
         takes: Takes::Words,
         what: || tr!("which ways of sending there are"),
-        rule: Some(|_| Some(Judgement::new(Verdict::Malformed, tr!("it is read only: load the module (tcp_bbr) instead")))),
+        rule: Some(|_| {
+            Some(Judgement::new(Verdict::Malformed, tr!("it is read only: load the module (tcp_bbr) instead")))
+        }),
         sources: CORE,
         ..KEY
     },
@@ -430,7 +508,9 @@ fn recycle(asked: &Asked<'_>) -> Option<Judgement> {
     }
     let why = match (asked.other)("net.ipv4.tcp_timestamps") {
         Some(0) => tr!("without timestamps it does nothing; with them it refuses clients behind NAT"),
-        _ => tr!("with tcp_timestamps, which are on, connections from clients behind one NAT address (mobile networks, offices, a load balancer) fail at random: their SYN gets no answer. Linux 4.12 took it out for that"),
+        _ => tr!(
+            "with tcp_timestamps, which are on, connections from clients behind one NAT address (mobile networks, offices, a load balancer) fail at random: their SYN gets no answer. Linux 4.12 took it out for that"
+        ),
     };
     refuse(why).map(|one| one.with(0))
 }
@@ -472,7 +552,10 @@ fn buckets(asked: &Asked<'_>) -> Option<Judgement> {
             // Half a slot for each 128 KiB.
             let gib = value.saturating_mul(2).saturating_mul(128) >> 20;
             adapt(
-                tr!("the default grows with the memory, 32768 with 8 GiB, 262144 from 64 GiB on: with more than about {gib} GiB this line is a decrease (say --memory)", gib),
+                tr!(
+                    "the default grows with the memory, 32768 with 8 GiB, 262144 from 64 GiB on: with more than about {gib} GiB this line is a decrease (say --memory)",
+                    gib
+                ),
                 32_768.max(value.next_power_of_two()),
             )
         }
@@ -494,7 +577,9 @@ fn fin_timeout(asked: &Asked<'_>) -> Option<Judgement> {
 fn timestamps(asked: &Asked<'_>) -> Option<Judgement> {
     match asked.value() {
         0 => adapt(
-            tr!("without timestamps the kernel measures round trips badly, cannot tell old segments from new ones on fast lines, and tcp_tw_reuse does nothing; the reason to turn them off, tcp_tw_recycle, is what has to go"),
+            tr!(
+                "without timestamps the kernel measures round trips badly, cannot tell old segments from new ones on fast lines, and tcp_tw_reuse does nothing; the reason to turn them off, tcp_tw_recycle, is what has to go"
+            ),
             1,
         ),
         _ => None,
@@ -504,7 +589,12 @@ fn timestamps(asked: &Asked<'_>) -> Option<Judgement> {
 fn syncookies(asked: &Asked<'_>) -> Option<Judgement> {
     match asked.value() {
         0 => adapt(tr!("a flood of SYN packets that fills the queue keeps everybody else out"), 1),
-        2 => adapt(tr!("cookies for every connection are for tests: each costs window scaling and more where timestamps are off"), 1),
+        2 => adapt(
+            tr!(
+                "cookies for every connection are for tests: each costs window scaling and more where timestamps are off"
+            ),
+            1,
+        ),
         _ => None,
     }
 }
@@ -518,40 +608,65 @@ fn syn_backlog(asked: &Asked<'_>) -> Option<Judgement> {
     }
     let default = asked.machine.ehash().map(|slots| (slots / 256).max(128));
     match default {
-        Some(default) if asked.value() < default => adapt(tr!("a decrease: this machine's default is {default}", default), default),
+        Some(default) if asked.value() < default => {
+            adapt(tr!("a decrease: this machine's default is {default}", default), default)
+        }
         _ if asked.value() < 128 => adapt(tr!("a handful of slow clients fills the queue"), 128),
-        _ => good(tr!("the smallest of three counts: this, net.core.somaxconn, and what the program gives to listen()")),
+        _ => {
+            good(tr!("the smallest of three counts: this, net.core.somaxconn, and what the program gives to listen()"))
+        }
     }
 }
 
 fn buffers(asked: &Asked<'_>) -> Option<Judgement> {
     let (least, start, most) = (asked.number(0), asked.number(1), asked.number(2));
     if least > start || start > most {
-        return Some(Judgement::new(Verdict::Malformed, tr!("the three numbers must not fall: least, at the start, most")));
+        return Some(Judgement::new(
+            Verdict::Malformed,
+            tr!("the three numbers must not fall: least, at the start, most"),
+        ));
     }
     let sound = |most: u64| format!("4096 131072 {most}");
     if start > 1 << 20 {
         return adapt(
-            tr!("every connection begins with {mib} MiB, idle ones too: ten thousand of them are {gib} GiB. The kernel grows a buffer by itself up to the third number", mib = start >> 20, gib = start.saturating_mul(10_000) >> 30),
+            tr!(
+                "every connection begins with {mib} MiB, idle ones too: ten thousand of them are {gib} GiB. The kernel grows a buffer by itself up to the third number",
+                mib = start >> 20,
+                gib = start.saturating_mul(10_000) >> 30
+            ),
             sound(most.clamp(6 << 20, 64 << 20)),
         );
     }
     if least > 65_536 {
-        return adapt(tr!("the least is kept even when memory runs out: the kernel can no longer save itself"), sound(most.max(4 << 20)));
+        return adapt(
+            tr!("the least is kept even when memory runs out: the kernel can no longer save itself"),
+            sound(most.max(4 << 20)),
+        );
     }
     if most > 64 << 20 {
         return adapt(
-            tr!("one connection may take {mib} MiB: 64 MiB are 10 Gbit/s over 50 ms, what is more only waits in queues", mib = most >> 20),
+            tr!(
+                "one connection may take {mib} MiB: 64 MiB are 10 Gbit/s over 50 ms, what is more only waits in queues",
+                mib = most >> 20
+            ),
             sound(64 << 20),
         );
     }
     if most < 1 << 20 {
         return adapt(
-            tr!("no connection has more than {kib} KiB on the way: over 50 ms that is {mbit} Mbit/s", kib = most >> 10, mbit = most.saturating_mul(8 * 20) / 1_000_000),
+            tr!(
+                "no connection has more than {kib} KiB on the way: over 50 ms that is {mbit} Mbit/s",
+                kib = most >> 10,
+                mbit = most.saturating_mul(8 * 20) / 1_000_000
+            ),
             sound(6 << 20),
         );
     }
-    good(tr!("one connection may have {mib} MiB on the way, {mbit} Mbit/s over 50 ms; net.core.rmem_max and wmem_max do not bound it unless the program sets a buffer by itself", mib = most >> 20, mbit = most.saturating_mul(8 * 20) / 1_000_000))
+    good(tr!(
+        "one connection may have {mib} MiB on the way, {mbit} Mbit/s over 50 ms; net.core.rmem_max and wmem_max do not bound it unless the program sets a buffer by itself",
+        mib = most >> 20,
+        mbit = most.saturating_mul(8 * 20) / 1_000_000
+    ))
 }
 
 fn pages(asked: &Asked<'_>) -> Option<Judgement> {
@@ -566,11 +681,18 @@ fn pages(asked: &Asked<'_>) -> Option<Judgement> {
             // What the kernel takes: 3/64, 4/64 and 6/64 of the memory (tcp_init_mem).
             let part = memory / 4 / 64;
             adapt(
-                tr!("{unit} for sockets, and the machine has {memory}: it takes all memory before it takes any back. The kernel sizes it by itself, leave the line out", unit = unit(gib), memory = crate::facts::memory::size(memory)),
+                tr!(
+                    "{unit} for sockets, and the machine has {memory}: it takes all memory before it takes any back. The kernel sizes it by itself, leave the line out",
+                    unit = unit(gib),
+                    memory = crate::facts::memory::size(memory)
+                ),
                 format!("{} {} {}", part * 3, part * 4, part * 6),
             )
         }
-        None if gib >= 256 => refuse(tr!("{unit}: a list written for bytes. The kernel sizes it by itself, leave the line out", unit = unit(gib))),
+        None if gib >= 256 => refuse(tr!(
+            "{unit}: a list written for bytes. The kernel sizes it by itself, leave the line out",
+            unit = unit(gib)
+        )),
         _ => good(tr!("{unit} at most. The kernel sizes it by itself, 9 % of the memory", unit = unit(gib))),
     }
 }
@@ -580,10 +702,16 @@ fn congestion(asked: &Asked<'_>) -> Option<Judgement> {
         return None;
     }
     if !asked.since(from_el(4, 9, 8)) {
-        return Some(Judgement::new(Verdict::Absent, tr!("bbr came with Linux 4.9: this kernel has no such way, and keeps what it had")));
+        return Some(Judgement::new(
+            Verdict::Absent,
+            tr!("bbr came with Linux 4.9: this kernel has no such way, and keeps what it had"),
+        ));
     }
     if !asked.since(from(4, 13)) && (asked.other)("net.core.default_qdisc.fq") != Some(1) {
-        return adapt(tr!("before Linux 4.13 bbr needs net.core.default_qdisc = fq, which paces what it sends"), "bbr").map(|one| one.from(&["218af599fa63"]));
+        return adapt(tr!("before Linux 4.13 bbr needs net.core.default_qdisc = fq, which paces what it sends"), "bbr")
+            .map(|one| one.from(&["218af599fa63"]));
     }
-    good(tr!("it needs the module tcp_bbr; helps over lossy long lines, and takes more than its share from others beside it"))
+    good(tr!(
+        "it needs the module tcp_bbr; helps over lossy long lines, and takes more than its share from others beside it"
+    ))
 }
