@@ -14,7 +14,7 @@ use sickbay::repair::undo::Force;
 use sickbay::tune::advice::{Advice, What, advise, held};
 use sickbay::tune::capacity::{self, Counts, Question, Whose, capacity as carried};
 use sickbay::tune::change;
-use sickbay::tune::kernel::Kernel;
+use sickbay::tune::kernel::{Bounds, Kernel};
 use sickbay::tune::knowledge::Verdict::{self, *};
 use sickbay::tune::lint::Lint;
 use sickbay::tune::origin::{How, Origin};
@@ -24,7 +24,7 @@ use support::story::{Built, Story};
 
 fn lint(text: &str, kernel: &str, gib: Option<u64>) -> Lint {
     let file = SourceFile { path: PathBuf::from("list"), bytes: text.as_bytes().to_vec() };
-    Lint::of(&file, Kernel::parse(kernel), gib.map(|gib| gib << 20), Some(4))
+    Lint::of(&file, Kernel::parse(kernel), gib.map(|gib| gib << 20), Some(4), Bounds::default())
 }
 
 /// The one line of a list.
@@ -502,4 +502,128 @@ fn the_book_was_not_bound_by_its_hosts() {
     // The pool of 8 connections to redis: held for 130 ms each, 61 requests/s, where 63 come.
     let pool = ask(peak, "10Gbps,400backends", Some("8,130"), Some(293));
     assert!(english(&pool.says).starts_with("this host: pool of connections"), "{}", english(&pool.says));
+}
+
+#[test]
+fn a_machine_at_hand_bounds_its_limits() {
+    let list = b"* hard nofile 2000000\n* soft nproc 100000\n";
+    let file = SourceFile { path: PathBuf::from("list"), bytes: list.to_vec() };
+    let bounds = Bounds { files: Some(1 << 30), pids: Some(4_194_304), threads: Some(192_730) };
+    let lint = Lint::of(&file, Kernel::parse("6.1"), Some(24 << 20), Some(2), bounds);
+    assert!(!lint.objects());
+    let bounds = Bounds { threads: Some(50_000), ..bounds };
+    let lint = Lint::of(&file, Kernel::parse("6.1"), Some(24 << 20), Some(2), bounds);
+    assert_eq!(message(&lint, "* soft nproc"), "kernel.threads-max is reached before, at 50000 for all users together");
+}
+
+/// The command line, on the running kernel, with a network, an /etc and a /var of its own. Needs root.
+#[test]
+fn the_running_kernel_takes_it_and_gives_it_back() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let script = r#"
+        set -e
+        mount --make-rprivate /
+        mount -t tmpfs none "$DIR"
+        for d in etc var; do
+            mkdir "$DIR/$d" "$DIR/$d.work"
+            mount -t overlay none -o "lowerdir=/$d,upperdir=$DIR/$d,workdir=$DIR/$d.work" "/$d"
+        done
+        mkdir -p /etc/sysctl.d
+        printf '# old\nnet.ipv4.tcp_timestamps = 0\nnet.ipv4.tcp_rfc1337 = 1\n' > /etc/sysctl.d/99-zz.conf
+        echo 0 > /proc/sys/net/ipv4/tcp_timestamps
+        status() { set +e; "$SICKBAY" "$@"; echo "= $?"; set -e; }
+        status tune --only net.ipv4.tcp_timestamps
+        status tune --apply --only net.ipv4.tcp_timestamps --yes
+        echo "now $(cat /proc/sys/net/ipv4/tcp_timestamps), $(grep -c '^net' /etc/sysctl.d/99-zz.conf) line"
+        status explain sysctl net.ipv4.tcp_timestamps
+        status tune --only net.ipv4.tcp_timestamps
+        status undo --yes
+        echo "then $(cat /proc/sys/net/ipv4/tcp_timestamps), $(grep -c '^net' /etc/sysctl.d/99-zz.conf) lines"
+        test ! -e /etc/sysctl.d/99-sickbay-tune.conf && test ! -e /var/lib/sickbay && echo clean
+    "#;
+    let mut command = std::process::Command::new("unshare");
+    command.args(["--net", "--mount", "sh", "-c", script]).stdin(std::process::Stdio::null());
+    command.env("DIR", dir.path()).env("SICKBAY", env!("CARGO_BIN_EXE_sickbay")).env("LC_ALL", "C.UTF-8");
+    let out = command.output().expect("unshare starts");
+    let said = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
+    let mut rest = said.as_str();
+    for words in [
+        "net.ipv4.tcp_timestamps: 0 -> 1 (safe)",
+        "0, set by /etc/sysctl.d/99-zz.conf:2",
+        "= 1",
+        "+net.ipv4.tcp_timestamps = 1",
+        "+# sickbay: net.ipv4.tcp_timestamps = 0",
+        "sysctl net.ipv4.tcp_timestamps: 0 -> 1",
+        "net.ipv4.tcp_timestamps is 1, and 1 after a restart",
+        "= 0",
+        "now 1, 1 line",
+        "/etc/sysctl.d/99-sickbay-tune.conf:3  1  wins",
+        "nothing to recommend",
+        "= 0",
+        "taken back",
+        "then 0, 2 lines",
+        "clean",
+    ] {
+        let at = rest.find(words).unwrap_or_else(|| panic!("{words} is not said in its place:\n{said}"));
+        rest = &rest[at + words.len()..];
+    }
+}
+
+/// The program with these arguments and this on its standard input.
+fn run(arguments: &[&str], input: &str) -> (Option<i32>, String) {
+    use std::io::Write as _;
+    use std::process::Stdio;
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_sickbay"));
+    command
+        .args(arguments)
+        .env("LC_ALL", "C.UTF-8")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().expect("it starts");
+    // Who does not read is gone by then.
+    let _ = child.stdin.take().expect("piped").write_all(input.as_bytes());
+    let out = child.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&out.stdout).into_owned();
+    let complained = String::from_utf8_lossy(&out.stderr).into_owned();
+    (out.status.code(), if said.is_empty() { complained } else { said })
+}
+
+#[test]
+fn what_the_command_line_answers() {
+    let lint = |input: &str, more: &[&str]| run(&[&["tune", "--lint", "-"], more].concat(), input);
+    assert_eq!(lint("net.ipv4.tcp_syncookies = 1\n", &["--kernel", "6.1"]).0, Some(0));
+    let (code, said) = lint("sysctl -w net.ipv4.tcp_sack=0\n", &["--kernel", "el7", "--memory", "8G", "--cpus", "4"]);
+    assert_eq!(code, Some(1), "{said}");
+    for words in ["kernel el7, memory 8 GiB, 4 processors", "--> -:1:11", "= instead: 1", "= source: ip-sysctl.rst"] {
+        assert!(said.contains(words), "{words} is not in\n{said}");
+    }
+    for (input, more, words) in [
+        ("hello\n", &[][..], "sets no kernel parameter and no limit"),
+        ("", &[], "sets no kernel parameter and no limit"),
+        ("vm.swappiness=1\n", &["--kernel", "new"], "new is no release of a kernel"),
+        ("vm.swappiness=1\n", &["--memory", "much"], "much is no size"),
+    ] {
+        let (code, said) = lint(input, more);
+        assert!(code == Some(2) && said.contains(words), "{input} {more:?}: {code:?} {said}");
+    }
+    let (_, said) = lint("vm.swappiness = 0\nrubbish\n", &["--kernel", "any", "--format", "json"]);
+    let value: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+    assert_eq!(value["schema"], "sickbay/tune-lint/v1");
+    assert_eq!(value["kernel"], serde_json::Value::Null);
+    assert_eq!((&value["lines"][0]["verdict"], &value["lines"][0]["suggested"]), (&"adapt".into(), &"1".into()));
+    assert_eq!(value["lines"][1]["verdict"], "malformed");
+
+    assert_eq!(run(&["tune", "/nonexistent"], "").0, Some(2));
+    let (code, said) = run(&["tune", "--apply"], "");
+    assert!(code == Some(2) && said.contains("no terminal to ask on"), "{said}");
+    let (code, said) = run(&["explain", "sysctl", "net.core.somaxcon"], "");
+    assert!(code == Some(2) && said.contains("did you mean net.core.somaxconn?"), "{said}");
+    let (code, said) = run(&["explain", "sysctl", "net.ipv4.tcp_tw_recycle"], "");
+    assert!(code == Some(0) && said.contains("removed in Linux 4.12"), "{said}");
+    let (code, said) = run(&["tune", "--capacity", "--peak", "5Gbps,many"], "");
+    assert!(code == Some(2) && said.contains("many is no amount"), "{said}");
+    let (code, said) = run(&["tune", "--capacity", "--peak", "5Gbps", "--lb", "5Gbps", "--format", "json"], "");
+    let value: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+    assert_eq!((code, &value["whose"]), (Some(1), &"outside".into()), "{said}");
 }

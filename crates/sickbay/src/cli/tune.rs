@@ -218,6 +218,9 @@ impl Tune {
             None => here.as_ref().and_then(|machine| machine.memory),
         };
         let cpus = self.cpus.or(here.as_ref().and_then(|machine| machine.cpus));
+        // Those of this machine count for this machine.
+        let is_here = self.kernel.is_none() && self.memory.is_none() && self.cpus.is_none();
+        let bounds = here.as_ref().filter(|_| is_here).map(|machine| machine.bounds).unwrap_or_default();
         let kernel = match self.kernel.as_deref() {
             Some("any") => None,
             Some(text) => match Kernel::parse(text) {
@@ -228,7 +231,7 @@ impl Tune {
             },
             None => here.map(|machine| machine.kernel).filter(|kernel| kernel.version != (0, 0)),
         };
-        let lint = Lint::of(&file, kernel, memory, cpus);
+        let lint = Lint::of(&file, kernel, memory, cpus, bounds);
         if !lint.is_list() {
             return Err(Failure(tr!("{path} sets no kernel parameter and no limit", path = file.path.as_path())));
         }

@@ -449,7 +449,7 @@ pub fn advice_json(advices: &Advices, applied: Option<(&str, &[Option<Held>])>, 
             held: held.map(|held| HeldV1 { now: held.now, after_restart: held.later, holds: held.holds }),
         }
     };
-    let Machine { kernel, memory, cpus } = &advices.machine;
+    let Machine { kernel, memory, cpus, .. } = &advices.machine;
     TuneV1 {
         schema: "sickbay/tune/v1",
         kernel: kernel.release.clone(),
@@ -469,7 +469,7 @@ pub fn advice_json(advices: &Advices, applied: Option<(&str, &[Option<Held>])>, 
 /// The advice for people.
 pub fn advice(advices: &Advices, style: &Style) -> String {
     let mut out = String::new();
-    let Machine { kernel, memory, cpus } = &advices.machine;
+    let Machine { kernel, memory, cpus, .. } = &advices.machine;
     style.titled(&mut out, &tr!("machine"), &machine(Some(&kernel.release), *memory, *cpus, style));
     let works = advices.works.iter().map(|(work, programs)| {
         let programs: Vec<&str> = programs.iter().map(String::as_str).collect();
@@ -616,8 +616,9 @@ pub fn capacity(capacity: &Capacity, style: &Style) -> String {
     out.push('\n');
     let mut before = None;
     for (index, limit) in capacity.limits.iter().enumerate() {
-        if before != Some((limit.whose == Whose::Host, limit.counts)) {
-            before = Some((limit.whose == Whose::Host, limit.counts));
+        let group = (limit.whose == Whose::Host).then_some(limit.counts);
+        if before != Some(group) {
+            before = Some(group);
             let heading = match (limit.whose, limit.counts) {
                 (Whose::Outside, _) => tr!("outside of this host:"),
                 (Whose::Host, Counts::Connections) => tr!("connections of clients at a time:"),

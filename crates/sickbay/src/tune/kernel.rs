@@ -4,7 +4,7 @@ use sickbay_formats::procfs::kernel_version;
 
 use crate::facts::Facts;
 use crate::facts::memory::Memory;
-use crate::facts::system::kernel::Kernel as Running;
+use crate::facts::system::kernel::{Kernel as Running, parameter};
 use crate::model::outcome::Skip;
 
 /// A kernel's release, as `uname -r` prints it, and what it tells.
@@ -83,6 +83,17 @@ impl Since {
     }
 }
 
+/// Bounds that are parameters themselves, where they are known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bounds {
+    /// `fs.nr_open`.
+    pub files: Option<u64>,
+    /// `kernel.pid_max`.
+    pub pids: Option<u64>,
+    /// `kernel.threads-max`.
+    pub threads: Option<u64>,
+}
+
 /// The machine that is set up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Machine {
@@ -92,6 +103,8 @@ pub struct Machine {
     pub memory: Option<u64>,
     /// Its processors, where that is known.
     pub cpus: Option<u64>,
+    /// What bounds its limits.
+    pub bounds: Bounds,
 }
 
 impl Machine {
@@ -104,7 +117,10 @@ impl Machine {
             enterprise: None,
         });
         let memory = facts.get::<Memory>().ok().map(|memory| memory.total);
-        Ok(Machine { kernel, memory, cpus: cpus(facts) })
+        let bound = |key: &str| parameter(facts, key).ok().flatten();
+        let bounds =
+            Bounds { files: bound("fs.nr_open"), pids: bound("kernel.pid_max"), threads: bound("kernel.threads-max") };
+        Ok(Machine { kernel, memory, cpus: cpus(facts), bounds })
     }
 
     /// Slots of the hash of established TCP connections: one for each 128 KiB of memory, a power of two, at most 512 Ki
@@ -158,8 +174,12 @@ mod tests {
 
     #[test]
     fn the_hash_of_connections() {
-        let machine =
-            |gib: u64| Machine { kernel: Kernel::parse("6.1").expect("one"), memory: Some(gib << 20), cpus: None };
+        let machine = |gib: u64| Machine {
+            kernel: Kernel::parse("6.1").expect("one"),
+            memory: Some(gib << 20),
+            cpus: None,
+            bounds: Bounds::default(),
+        };
         assert_eq!(machine(8).ehash(), Some(65536));
         assert_eq!(machine(1024).ehash(), Some(512 << 10));
         // 7.6 GiB of 8, the rest being the kernel's.

@@ -178,7 +178,7 @@ pub fn judge(line: &Line<'_>, machine: &Machine, other: &dyn Fn(&str) -> Option<
     let Some(limit) = number(value) else { return no_number(line, known) };
     let of_list = |key: &str| other(key).and_then(|number| u64::try_from(number).ok());
     let said = match known.name {
-        "nofile" => nofile(line, limit, of_list("fs.nr_open").unwrap_or(NR_OPEN)),
+        "nofile" => nofile(line, limit, of_list("fs.nr_open").or(machine.bounds.files).unwrap_or(NR_OPEN)),
         "nproc" => nproc(line, limit, machine, &of_list),
         "rss" => Some(Judgement::new(
             Verdict::NoEffect,
@@ -306,11 +306,11 @@ fn nofile(line: &Line<'_>, limit: Option<u64>, most: u64) -> Option<Judgement> {
 /// As many processes and threads as there can be: `kernel.pid_max` and `kernel.threads-max` (kernel/fork.c).
 fn threads(machine: &Machine, of_list: &dyn Fn(&str) -> Option<u64>) -> Option<(&'static str, u64)> {
     let shipped = from(5, 3).holds(&machine.kernel) && machine.kernel.enterprise != Some(8);
-    let pids = of_list("kernel.pid_max").unwrap_or_else(|| match shipped {
+    let pids = of_list("kernel.pid_max").or(machine.bounds.pids).unwrap_or_else(|| match shipped {
         true => 4_194_304,
         false => machine.cpus.unwrap_or(1).saturating_mul(1024).max(32_768),
     });
-    let threads = of_list("kernel.threads-max").or_else(|| Some(machine.memory? / 128));
+    let threads = of_list("kernel.threads-max").or(machine.bounds.threads).or_else(|| Some(machine.memory? / 128));
     let pids = ("kernel.pid_max", pids);
     Some(match threads {
         Some(threads) if threads < pids.1 => ("kernel.threads-max", threads),

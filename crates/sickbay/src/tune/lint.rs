@@ -10,7 +10,7 @@ use sickbay_formats::tuning::{Found, Kind, Setting, parse};
 use crate::model::source::SourceFile;
 use crate::model::text::Text;
 use crate::tr;
-use crate::tune::kernel::{Kernel, Machine, from};
+use crate::tune::kernel::{Bounds, Kernel, Machine, from};
 use crate::tune::knowledge::{self, Judgement, Verdict, is_same};
 use crate::tune::limits::{self, ITEMS, Layer};
 
@@ -64,10 +64,16 @@ const OLD: &str = "3.10";
 const NEW: &str = "6.12";
 
 impl Lint {
-    /// Judges a list. Without a kernel, an old one and a new one both.
-    pub fn of(file: &SourceFile, kernel: Option<Kernel>, memory: Option<u64>, cpus: Option<u64>) -> Lint {
+    /// Judges a list. Without a kernel, for an old one and a new one both; `bounds` are those of the machine, if it is at hand.
+    pub fn of(
+        file: &SourceFile,
+        kernel: Option<Kernel>,
+        memory: Option<u64>,
+        cpus: Option<u64>,
+        bounds: Bounds,
+    ) -> Lint {
         let found = parse(&file.bytes);
-        let machine = |kernel: Kernel| Machine { kernel, memory, cpus };
+        let machine = |kernel: Kernel| Machine { kernel, memory, cpus, bounds };
         let judged = |release: &str| Kernel::parse(release).map(|kernel| judge(file, &found, &machine(kernel)));
         let (lines, pairs) = match &kernel {
             Some(kernel) => judge(file, &found, &machine(kernel.clone())),

@@ -96,6 +96,9 @@ impl Origin {
         let default = known.zip(machine.as_ref()).and_then(|(known, machine)| known.default(machine));
         let value =
             winner.and_then(|index| settings.get(index)).map(|setting| setting.value.clone()).or_else(|| now.clone());
+        // What the kernel does not have is said of no value.
+        let is_absent = known.zip(machine.as_ref()).is_some_and(|(known, machine)| !known.is_in(machine));
+        let value = value.or_else(|| is_absent.then(String::new));
         let said = value
             .zip(machine.as_ref())
             .map(|(value, machine)| lint::parameter(&key, &value, machine, &|other| now_number(facts, other)));

@@ -385,10 +385,12 @@ fn only_with_two(asked: &Asked<'_>, is_little: fn(u64) -> bool) -> Option<Judgem
 }
 
 /// The kernel's own: the square root of 16 times the memory in KiB, at most 64 MiB, since 5.8 256 MiB (mm/page_alloc.c,
-/// calculate_min_free_kbytes()).
+/// calculate_min_free_kbytes()); and 66 MiB with three zones where transparent huge pages are on, but no more than a twentieth
+/// (mm/khugepaged.c, set_recommended_min_free_kbytes()).
 fn own_min_free(machine: &Machine) -> Option<u64> {
     let most = if from(5, 8).holds(&machine.kernel) { 262_144 } else { 65_536 };
-    Some(machine.memory?.saturating_mul(16).isqrt().clamp(128, most))
+    let memory = machine.memory?;
+    Some(memory.saturating_mul(16).isqrt().clamp(128, most).max((memory / 20).min(67_584)))
 }
 
 fn min_free(asked: &Asked<'_>) -> Option<Judgement> {

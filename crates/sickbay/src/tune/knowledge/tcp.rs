@@ -77,10 +77,13 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         name: "net.ipv4.tcp_max_syn_backlog",
-        preset: &[(from(3, 0), Preset::Sized(|machine| Some((machine.ehash()? / 256).max(128))))],
+        preset: &[
+            (from(3, 0), Preset::Sized(|machine| Some((machine.ehash()? / 256).max(128)))),
+            (from(5, 5), Preset::Sized(|machine| Some((machine.ehash()? / 128).max(128)))),
+        ],
         what: || tr!("how many half-open connections a listener may have"),
         rule: Some(syn_backlog),
-        sources: &["ef547f2ac16b", "ip-sysctl.rst"],
+        sources: &["ef547f2ac16b", "623d0c2db020", "ip-sysctl.rst"],
         ..KEY
     },
     Key {
@@ -606,7 +609,8 @@ fn syn_backlog(asked: &Asked<'_>) -> Option<Judgement> {
             "since Linux 4.4 it counts only where tcp_syncookies is 0: the queue of half-open connections is as long as that of accepted ones, which is the smaller of somaxconn and what the program gives to listen()"
         ));
     }
-    let default = asked.machine.ehash().map(|slots| (slots / 256).max(128));
+    let part = if asked.since(from(5, 5)) { 128 } else { 256 };
+    let default = asked.machine.ehash().map(|slots| (slots / part).max(128));
     match default {
         Some(default) if asked.value() < default => {
             adapt(tr!("a decrease: this machine's default is {default}", default), default)
