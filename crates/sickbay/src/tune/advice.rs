@@ -397,9 +397,8 @@ fn files(look: &mut Look<'_>, servers: &[Server]) {
         // Its master sets the limit of the workers.
         let sets = server.comm == "nginx" && nginx.as_ref().is_some_and(|nginx| nginx.nofile.is_some());
         let needed = match &nginx {
-            Some(nginx) if server.comm == "nginx" && !sets => {
-                nginx.connections.saturating_mul(if nginx.is_proxy { 2 } else { 1 })
-            }
+            // Those to upstreams are counted in.
+            Some(nginx) if server.comm == "nginx" && !sets => nginx.connections,
             _ => 0,
         };
         let (pid, comm) = (server.pid, server.comm.as_str());

@@ -188,7 +188,7 @@ pub(super) const KEYS: &[Key] = &[
         range: Some(|_| {
             Some(Range {
                 least: 65_530,
-                most: 2_147_483_642,
+                most: 2_147_483_647,
                 why: tr!(
                     "below the default programs with many mappings end with \"out of memory\"; some that copy the number into 32 bits fail at its limit"
                 ),

@@ -429,6 +429,36 @@ pub(super) const KEYS: &[Key] = &[
         ..KEY
     },
     Key {
+        name: "net.ipv6.conf.*.accept_ra",
+        what: || tr!("learns addresses and routes from routers: 1 unless it forwards itself, 2 always"),
+        sources: IP,
+        ..KEY
+    },
+    Key {
+        name: "net.ipv6.conf.*.autoconf",
+        what: || tr!("makes addresses of what routers announce"),
+        sources: IP,
+        ..KEY
+    },
+    Key {
+        name: "net.ipv6.conf.*.accept_redirects",
+        what: || tr!("lets a router say that another is nearer"),
+        sources: IP,
+        ..KEY
+    },
+    Key {
+        name: "net.ipv6.conf.*.accept_source_route",
+        what: || tr!("lets the sender say which way a packet goes"),
+        sources: IP,
+        ..KEY
+    },
+    Key {
+        name: "net.ipv4.conf.*.shared_media",
+        what: || tr!("takes all subnets on one interface for one network"),
+        sources: IP,
+        ..KEY
+    },
+    Key {
         name: "net.ipv6.conf.*.forwarding",
         what: || tr!("passes packets on, and no longer learns its own routes from routers"),
         sources: IP,
@@ -493,7 +523,7 @@ fn ports(asked: &Asked<'_>) -> Option<Judgement> {
     let is_like = low % 2 == high % 2;
     let count = high - low + 1;
     let reserves = (asked.other)("net.ipv4.ip_local_reserved_ports").is_some();
-    if low < 10_000 && !reserves {
+    if low < 9000 && !reserves {
         let why = tr!(
             "outgoing connections take the ports of listeners from {low} on (3306, 6379, 8080, 9200): one that is started again finds its own port in use. {parity}",
             low,

@@ -238,6 +238,25 @@ pub(super) const KEYS: &[Key] = &[
         ..KEY
     },
     Key { name: "kernel.dmesg_restrict", what: || tr!("only root reads the kernel log"), sources: KERNEL, ..KEY },
+    Key {
+        name: "kernel.kexec_load_disabled",
+        since: from_el(3, 14, 7),
+        preset: &[(EVER, Preset::Is("0"))],
+        what: || tr!("no other kernel can be started from this one: kdump must have loaded its own before"),
+        sources: KERNEL,
+        ..KEY
+    },
+    Key {
+        name: "kernel.modules_disabled",
+        preset: &[(EVER, Preset::Is("0"))],
+        what: || {
+            tr!(
+                "no module can be loaded any more until a restart: what is not there yet (a firewall, a file system) fails"
+            )
+        },
+        sources: KERNEL,
+        ..KEY
+    },
     Key { name: "kernel.perf_event_paranoid", what: || tr!("what users may measure"), sources: KERNEL, ..KEY },
     Key {
         name: "kernel.unprivileged_bpf_disabled",
@@ -308,17 +327,7 @@ pub(super) const KEYS: &[Key] = &[
         unit: Unit::Bytes,
         preset: &[(from(3, 16), Preset::Is("18446744073692774399"))],
         what: || tr!("how large one segment of System V shared memory may be"),
-        rule: Some(|asked| {
-            let value = asked.numbers.first().copied().unwrap_or_default();
-            if asked.since(from(3, 16)) && value < 18_446_744_073_692_774_399 {
-                return adapt(
-                    tr!("a decrease: since Linux 3.16 there is no bound by default, leave the line out"),
-                    "18446744073692774399",
-                )
-                .map(|one| one.from(&["060028bac94b"]));
-            }
-            None
-        }),
+        rule: Some(|asked| shared_memory(asked, 1)),
         sources: KERNEL,
         ..KEY
     },
@@ -327,17 +336,7 @@ pub(super) const KEYS: &[Key] = &[
         unit: Unit::Pages,
         preset: &[(from(3, 16), Preset::Is("18446744073692774399"))],
         what: || tr!("System V shared memory of the whole machine, in pages"),
-        rule: Some(|asked| {
-            let value = asked.numbers.first().copied().unwrap_or_default();
-            if asked.since(from(3, 16)) && value < 18_446_744_073_692_774_399 {
-                return adapt(
-                    tr!("a decrease: since Linux 3.16 there is no bound by default, leave the line out"),
-                    "18446744073692774399",
-                )
-                .map(|one| one.from(&["060028bac94b"]));
-            }
-            None
-        }),
+        rule: Some(|asked| shared_memory(asked, 4096)),
         sources: KERNEL,
         ..KEY
     },
@@ -483,6 +482,21 @@ pub(super) const KEYS: &[Key] = &[
     },
 ];
 
+/// `unit` is what it counts, in bytes. Since 3.16 the default is as good as none (ipc/shm.c).
+fn shared_memory(asked: &Asked<'_>, unit: i128) -> Option<Judgement> {
+    const NONE: i128 = 18_446_744_073_692_774_399;
+    let value = asked.numbers.first().copied().unwrap_or_default();
+    if !asked.since(from(3, 16)) || value >= NONE {
+        return None;
+    }
+    let memory = asked.machine.memory.map(|kib| i128::from(kib) * 1024);
+    if memory.is_some_and(|memory| value.saturating_mul(unit) >= memory) {
+        return good(tr!("more than the memory: it bounds nothing"));
+    }
+    adapt(tr!("a decrease: since Linux 3.16 there is no bound by default, leave the line out"), NONE)
+        .map(|one| one.from(&["060028bac94b"]))
+}
+
 fn protected(asked: &Asked<'_>) -> Option<Judgement> {
     match asked.value() {
         0 => refuse(tr!("every program of root that writes to /tmp can be led to another file")).map(|one| one.with(1)),
@@ -505,7 +519,7 @@ fn file_max(asked: &Asked<'_>) -> Option<Judgement> {
             None
         };
     };
-    if value < own {
+    if value < own && value < 1_000_000 {
         return adapt(
             tr!(
                 "a decrease: the kernel takes {own} on this machine by itself (a tenth of the memory in KiB), systemd since 240 as many as there can be. It is no limit of one process",
