@@ -10,6 +10,7 @@ mod fix;
 mod language;
 mod list;
 mod password;
+mod tune;
 mod undo;
 
 use std::cell::RefCell;
@@ -77,6 +78,7 @@ enum Verb {
     Explain(explain::Explain),
     /// List all checks, or those with a word in their name or title
     List(list::List),
+    Tune(tune::Tune),
     Completions(completions::Completions),
 }
 
@@ -222,6 +224,7 @@ impl Verb {
             Verb::Undo(verb) => verb.run(context),
             Verb::Explain(verb) => verb.run(context),
             Verb::List(verb) => verb.run(context),
+            Verb::Tune(verb) => verb.run(context),
             Verb::Completions(verb) => verb.run(context),
         }
     }

@@ -19,3 +19,4 @@ pub mod repair;
 pub mod report;
 pub mod sample;
 pub mod spelling;
+pub mod tune;

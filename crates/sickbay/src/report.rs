@@ -9,6 +9,7 @@ pub mod load;
 pub mod network;
 pub mod symptom;
 pub mod text;
+pub mod tune;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -68,9 +68,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("checks", &["model", "sample", "facts", "mend", "check"]),
     ("repair", &["model", "facts", "mend"]),
     ("engine", &["model", "facts", "mend", "check", "repair"]),
+    ("tune", &["model", "facts", "mend", "repair", "engine"]),
     ("ask", &["model", "facts", "check", "checks", "engine"]),
     ("boot", &["model", "facts", "mend", "check", "checks", "repair", "engine"]),
-    ("report", &["model", "facts", "repair", "engine", "ask", "boot"]),
+    ("report", &["model", "facts", "repair", "engine", "ask", "boot", "tune"]),
 ];
 
 /// File → modules of this crate that its code names, tests aside.

@@ -6,6 +6,7 @@ mod load;
 mod memory;
 mod network;
 mod symptom;
+mod sysctl;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,11 +31,14 @@ use crate::{checks, tr};
 /// `network`: the addresses and routes that a machine, or the TARGET, has after a restart, in whichever dialect its network is
 /// configured; and which lines do not do what they seem to.
 ///
+/// `sysctl KEY`, with a TARGET or for this machine: every file that sets the kernel parameter, in the order of a boot, which one wins,
+/// what it is now, and what it does.
+///
 /// The text of an error message: possible causes, and the evidence on this machine for and against each.
 #[derive(Debug, clap::Args)]
 pub(super) struct Explain {
     /// A check's id, alone or with a TARGET; a finding's number and its TARGET; `memory`, `alloc SIZE`, `load`,
-    /// `network [TARGET]`, or the text of an error message
+    /// `network [TARGET]`, `sysctl KEY`, or the text of an error message
     #[arg(required = true)]
     what: Vec<String>,
     /// `alloc`: requested by this process
@@ -67,6 +71,9 @@ impl Explain {
             ["network", target] if network::is_there(target) => {
                 network::explain(context, Some(target), self.links.as_deref())
             }
+            ["sysctl"] => Err(Failure(tr!("say which: sickbay explain sysctl net.core.somaxconn"))),
+            ["sysctl", key] => sysctl::explain(context, key, None),
+            ["sysctl", key, target] => sysctl::explain(context, key, Some(target)),
             [number] if finding::number(number).is_some() => finding::numbered(context, number, None),
             [number, target] if finding::number(number).is_some() => finding::numbered(context, number, Some(target)),
             [id, target] if checks::ALL.iter().any(|check| check.id == *id) => finding::of_check(context, id, target),

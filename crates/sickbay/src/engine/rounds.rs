@@ -404,6 +404,22 @@ impl Session<'_> {
     }
 }
 
+/// Makes one step that the user ordered, whatever was found; gives the id of its journal entry.
+///
+/// # Errors
+/// When it could not be made; then everything is as it was.
+pub fn order(target: &Target, journal: Option<&Target>, step: &Step) -> Result<String, Error> {
+    let writer = writer_of(target)?;
+    let shop = Workshop { target, writer, donor: None };
+    let mut kept = Journal::open(target, journal)?;
+    let made = apply(&shop, &mut kept, step);
+    // A run that changed nothing leaves nothing.
+    if made.is_err() && kept.entries()?.is_empty() {
+        kept.remove_home()?;
+    }
+    made
+}
+
 /// Makes one repair that no finding asked for, on a copy that is thrown away.
 pub fn make(target: &Target, donor: Option<&Target>, repair: Repair) -> Result<(), Error> {
     let writer = writer_of(target)?;

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::ask::symptom;
 use crate::facts::memory::alloc;
 use crate::model::about::Area;
+use crate::report::tune;
 use crate::report::json_v1::{ReportV1, Tool};
 
 /// Stands where a document was asked for and there is none.
@@ -247,6 +248,10 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
         ("list", schema_for!(Vec<ListedCheckV1>)),
         ("report", schema_for!(ReportV1)),
         ("symptom", schema_for!(SymptomV1)),
+        ("capacity", schema_for!(tune::CapacityV1)),
+        ("sysctl", schema_for!(tune::OriginV1)),
+        ("tune", schema_for!(tune::TuneV1)),
+        ("tune-lint", schema_for!(tune::LintV1)),
         ("undo", schema_for!(UndoV1)),
         ("undo-list", schema_for!(UndoListV1)),
     ]

@@ -38,11 +38,11 @@ pub struct Style {
 }
 
 impl Style {
-    fn say(&self, text: &Text) -> String {
+    pub(super) fn say(&self, text: &Text) -> String {
         printable(&text.render(self.lang))
     }
 
-    fn renderer(&self) -> Renderer {
+    pub(super) fn renderer(&self) -> Renderer {
         let renderer = if self.colour { Renderer::styled() } else { Renderer::plain() };
         match self.width {
             Some(width) => renderer.term_width(width),
@@ -67,7 +67,7 @@ impl Style {
 
     /// `text`, broken between words where the screen ends; what follows the first line begins `indent` columns further
     /// right. `used` columns of the first line are taken.
-    fn wrapped(&self, text: &str, used: usize, indent: usize) -> String {
+    pub(super) fn wrapped(&self, text: &str, used: usize, indent: usize) -> String {
         let text = self.shown(text);
         let Some(width) = self.width else { return text };
         let mut out = String::new();
@@ -87,7 +87,7 @@ impl Style {
     }
 
     /// A titled line of the header or a proof.
-    fn titled(&self, out: &mut String, title: &Text, text: &str) {
+    pub(super) fn titled(&self, out: &mut String, title: &Text, text: &str) {
         let _ = writeln!(out, "{}  {}", pad(&self.say(title)), self.wrapped(text, INDENT, INDENT));
     }
 }
@@ -364,7 +364,12 @@ fn block(index: usize, finding: &Finding, consequences: &[(usize, &Finding)], st
     style.renderer().render(&[group])
 }
 
-fn snippet(path: &str, line: &Line, style: &Style) -> Snippet<'static, annotate_snippets::Annotation<'static>> {
+/// A line of a file, with a caret under its words.
+pub(super) fn snippet(
+    path: &str,
+    line: &Line,
+    style: &Style,
+) -> Snippet<'static, annotate_snippets::Annotation<'static>> {
     let text = printable(&line.text);
     let offset = |column: usize| text.char_indices().nth(column).map_or(text.len(), |(offset, _)| offset);
     let start = offset(line.span.column.saturating_sub(1));

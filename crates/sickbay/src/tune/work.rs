@@ -1,0 +1,272 @@
+//! What a machine is for, told from what runs on it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use bstr::ByteSlice;
+use sickbay_formats::nginx;
+use sickbay_formats::procfs::limits::limit;
+
+use crate::facts::memory::processes::pids;
+use crate::facts::{Fact, Facts};
+use crate::model::outcome::Skip;
+use crate::model::text::Text;
+use crate::tr;
+
+/// What a machine is for.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum, serde::Serialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Work {
+    /// It answers many short connections
+    Web,
+    /// It passes connections on, and opens as many
+    Proxy,
+    /// Java virtual machines
+    Java,
+    /// Databases and caches
+    Database,
+    /// None of these
+    General,
+}
+
+impl Work {
+    /// What it is called.
+    pub fn name(self) -> Text {
+        match self {
+            Work::Web => tr!("web server"),
+            Work::Proxy => tr!("proxy"),
+            Work::Java => tr!("java"),
+            Work::Database => tr!("database"),
+            Work::General => tr!("general"),
+        }
+    }
+}
+
+/// Programs by name (`/proc/PID/comm`, at most 15 characters), and what they do.
+const PROGRAMS: &[(&str, Work)] = &[
+    ("nginx", Work::Web),
+    ("openresty", Work::Web),
+    ("httpd", Work::Web),
+    ("apache2", Work::Web),
+    ("caddy", Work::Web),
+    ("lighttpd", Work::Web),
+    ("haproxy", Work::Proxy),
+    ("envoy", Work::Proxy),
+    ("squid", Work::Proxy),
+    ("varnishd", Work::Proxy),
+    ("traefik", Work::Proxy),
+    ("java", Work::Java),
+    ("mysqld", Work::Database),
+    ("mariadbd", Work::Database),
+    ("postgres", Work::Database),
+    ("mongod", Work::Database),
+    ("redis-server", Work::Database),
+    ("valkey-server", Work::Database),
+    ("memcached", Work::Database),
+];
+
+/// A server program that runs, with what it may have open.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// Its number.
+    pub pid: u32,
+    /// Its name.
+    pub comm: String,
+    /// What it does.
+    pub work: Work,
+    /// The unit of systemd that it is in.
+    pub unit: Option<String>,
+    /// The limit on its open files that holds, and up to which it may be raised; `None` where it cannot be read.
+    pub files: Option<(u64, u64)>,
+    /// Files that it has open; `None` where that cannot be seen.
+    pub open: Option<u64>,
+}
+
+/// The server programs that run.
+#[derive(Debug)]
+pub struct Servers {
+    /// At most [`MOST`] of them.
+    pub list: Vec<Server>,
+}
+
+/// So many are looked at: workers of one program are alike.
+const MOST: usize = 512;
+/// Nobody's limit is larger, and counting takes time.
+const OPEN: usize = 1 << 20;
+
+impl Fact for Servers {
+    fn gather(facts: &Facts) -> Result<Servers, Skip> {
+        let mut list = Vec::new();
+        for pid in pids(facts)? {
+            let read = |file: &str| facts.root().read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+            let comm = read("comm").trim_ascii_end().to_str_lossy().into_owned();
+            let Some((_, work)) = PROGRAMS.iter().find(|(name, _)| *name == comm) else { continue };
+            let files = limit(&read("limits"), "Max open files")
+                .map(|files| (files.soft.unwrap_or(u64::MAX), files.hard.unwrap_or(u64::MAX)));
+            let open = facts.root().read_dir_up_to(format!("/proc/{pid}/fd"), OPEN).ok();
+            list.push(Server {
+                pid,
+                comm,
+                work: *work,
+                unit: unit(&read("cgroup")),
+                files,
+                open: open.map(|(entries, _)| entries.len() as u64),
+            });
+            if list.len() >= MOST {
+                break;
+            }
+        }
+        Ok(Servers { list })
+    }
+}
+
+/// `nginx.service` of `/proc/PID/cgroup`, where it is right below a slice: what a container has inside is not the host's.
+fn unit(text: &[u8]) -> Option<String> {
+    let path = text.lines().find_map(|line| {
+        let (_, rest) = line.split_once_str(":")?;
+        let (controllers, path) = rest.split_once_str(":")?;
+        matches!(controllers, b"" | b"name=systemd").then_some(path)
+    })?;
+    let mut parts = path.split_str("/").filter(|part| !part.is_empty());
+    let unit = parts.find(|part| !part.ends_with(b".slice"))?.to_str().ok()?;
+    let is_plain = unit.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"@._-:\\".contains(&byte));
+    (unit.ends_with(".service") && is_plain && unit.len() < 200).then(|| unit.to_owned())
+}
+
+impl Servers {
+    /// What the machine is for, each with the programs that tell it.
+    pub fn works(&self, facts: &Facts) -> BTreeMap<Work, BTreeSet<String>> {
+        let mut works: BTreeMap<Work, BTreeSet<String>> = BTreeMap::new();
+        for server in &self.list {
+            works.entry(server.work).or_default().insert(server.comm.clone());
+        }
+        let has_nginx = self.list.iter().any(|server| matches!(server.comm.as_str(), "nginx" | "openresty"));
+        if has_nginx && facts.get::<Nginx>().is_ok_and(|nginx| nginx.is_proxy) {
+            works.entry(Work::Proxy).or_default().insert("nginx".to_owned());
+        }
+        if works.is_empty() {
+            works.insert(Work::General, BTreeSet::new());
+        }
+        works
+    }
+}
+
+/// A line of nginx's configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct At {
+    /// The file.
+    pub path: PathBuf,
+    /// From 1 on.
+    pub line: usize,
+}
+
+/// What nginx's configuration says of how much it carries.
+#[derive(Debug, Default)]
+pub struct Nginx {
+    /// `worker_processes`; `None` for `auto`.
+    pub workers: Option<u64>,
+    /// `worker_connections` (512 where it is not set), which count connections to upstreams too.
+    pub connections: u64,
+    /// `worker_rlimit_nofile`.
+    pub nofile: Option<u64>,
+    /// What `listen` asks for as `backlog`, the greatest.
+    pub backlog: Option<(u64, At)>,
+    /// Whether requests are passed on.
+    pub is_proxy: bool,
+    /// Where `worker_connections` is set.
+    pub at: Option<At>,
+}
+
+/// Where the packages of distributions and nginx's own keep it.
+const CONFIGS: [&str; 4] = [
+    "/etc/nginx/nginx.conf",
+    "/usr/local/nginx/conf/nginx.conf",
+    "/usr/local/openresty/nginx/conf/nginx.conf",
+    "/opt/nginx/conf/nginx.conf",
+];
+
+/// So many files are followed.
+const FILES: usize = 1000;
+
+impl Fact for Nginx {
+    fn gather(facts: &Facts) -> Result<Nginx, Skip> {
+        let Some(config) = CONFIGS.into_iter().find(|path| facts.root().exists(path).unwrap_or(false)) else {
+            return Err(Skip::NotApplicable(tr!("nginx has no configuration here")));
+        };
+        let mut found = Nginx { connections: 512, workers: Some(1), ..Nginx::default() };
+        let dir = Path::new(config).parent().unwrap_or(Path::new("/")).to_owned();
+        let mut wanted = vec![PathBuf::from(config)];
+        let mut seen = BTreeSet::new();
+        while let Some(path) = wanted.pop() {
+            if seen.len() >= FILES || !seen.insert(path.clone()) {
+                continue;
+            }
+            let Ok(Some(file)) = facts.file(&path) else { continue };
+            for directive in nginx::parse(&file.bytes) {
+                let number = || directive.value().and_then(|text| text.parse().ok());
+                let at = || At { path: path.clone(), line: directive.line };
+                match directive.name() {
+                    b"worker_processes" => found.workers = number(),
+                    b"worker_connections" => {
+                        found.connections = number().unwrap_or(512);
+                        found.at = Some(at());
+                    }
+                    b"worker_rlimit_nofile" => found.nofile = number(),
+                    b"proxy_pass" | b"fastcgi_pass" | b"uwsgi_pass" | b"grpc_pass" => {
+                        // A socket of this machine takes no port.
+                        found.is_proxy |= !directive.value().is_some_and(|value| value.starts_with("unix:"));
+                    }
+                    b"listen" => {
+                        let backlog: Option<u64> = directive.option("backlog").and_then(|text| text.parse().ok());
+                        if let Some(backlog) =
+                            backlog.filter(|new| found.backlog.as_ref().is_none_or(|(old, _)| new > old))
+                        {
+                            found.backlog = Some((backlog, at()));
+                        }
+                    }
+                    b"include" => {
+                        wanted.extend(directive.value().into_iter().flat_map(|value| included(facts, &dir, value)))
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// The files that `include` names; a pattern only in the last part, as everybody writes it.
+fn included(facts: &Facts, dir: &Path, value: &str) -> Vec<PathBuf> {
+    let path = dir.join(value);
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let Some((before, after)) = name.split_once('*') else { return vec![path] };
+    let above = path.parent().unwrap_or(dir);
+    let entries = facts.root().read_dir(above).unwrap_or_default();
+    let names = entries.into_iter().filter(|entry| {
+        let name = entry.name.to_string_lossy();
+        name.starts_with(before)
+            && name.ends_with(after)
+            && name.len() >= before.len() + after.len()
+            && !name.starts_with('.')
+    });
+    names.map(|entry| above.join(entry.name)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unit;
+
+    #[test]
+    fn units() {
+        let of = |text: &str| unit(text.as_bytes());
+        assert_eq!(of("0::/system.slice/nginx.service\n").as_deref(), Some("nginx.service"));
+        assert_eq!(
+            of("12:pids:/x\n1:name=systemd:/system.slice/system-java.slice/java@1.service/a\n").as_deref(),
+            Some("java@1.service")
+        );
+        assert_eq!(of("0::/system.slice/docker-0123.scope\n"), None);
+        assert_eq!(of("0::/\n"), None);
+    }
+}
