@@ -1,6 +1,7 @@
 //! What is known of the target: parsed, never lossy, gathered once and only when a check asks.
 
 pub mod boot;
+pub mod limits;
 pub mod login;
 pub mod logs;
 pub mod memory;

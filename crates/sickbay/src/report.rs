@@ -4,6 +4,7 @@ pub mod alloc;
 pub mod comparison;
 pub mod json_v1;
 pub mod ledger;
+pub mod limits;
 pub mod symptom;
 pub mod text;
 

@@ -2,6 +2,7 @@
 
 mod alloc;
 mod finding;
+mod limits;
 mod memory;
 mod symptom;
 
@@ -10,6 +11,7 @@ use std::sync::Arc;
 
 use sickbay_target::{Access, Options, Target};
 
+use self::limits::Whom;
 use super::{Context, Failure, Format};
 use crate::facts::Facts;
 use crate::{checks, tr};
@@ -23,17 +25,20 @@ use crate::{checks, tr};
 ///
 /// `memory`: where the memory of this machine is. `alloc SIZE`: whether a program can get that much.
 ///
+/// `limits PID`, `limits UNIT`, `limits USER`: each resource limit, layer by layer with file and line, what of it counts, and
+/// what it will be after a restart; of a unit or a user also for a TARGET that does not run.
+///
 /// The text of an error: what may cause it, and what on this machine speaks for and against each cause.
 #[derive(Debug, clap::Args)]
 pub(super) struct Explain {
-    /// A check's id, alone or with a TARGET; the number of a finding and its TARGET; `memory`, `alloc SIZE`, or the text of
-    /// an error
+    /// A check's id, alone or with a TARGET; the number of a finding and its TARGET; `memory`, `alloc SIZE`,
+    /// `limits PID|UNIT|USER [TARGET]`, or the text of an error
     #[arg(required = true)]
     what: Vec<String>,
-    /// `alloc`: asked for by this process
+    /// `alloc`: asked for by this process. `limits`: those of this process
     #[arg(long, value_name = "PID", conflicts_with = "user")]
     pid: Option<u32>,
-    /// `alloc`: asked for by a new process of this user
+    /// `alloc`: asked for by a new process of this user. `limits`: those of this user's logins
     #[arg(long)]
     user: Option<String>,
     /// `memory`: also the exact share of every process (PSS); takes longer
@@ -48,11 +53,23 @@ impl Explain {
             ["memory"] => memory::explain(context, self.pss || context.style.verbose),
             ["alloc"] => Err(Failure(tr!("say how much: sickbay explain alloc 4G"))),
             ["alloc", size] => alloc::explain(context, size, self.pid, self.user.as_deref()),
+            ["limits", rest @ ..] => self.limits(context, rest),
             [number] if finding::number(number).is_some() => finding::numbered(context, number, None),
             [number, target] if finding::number(number).is_some() => finding::numbered(context, number, Some(target)),
             [id, target] if checks::ALL.iter().any(|check| check.id == *id) => finding::of_check(context, id, target),
             [id] if checks::ALL.iter().any(|check| check.id == *id) => self.check(context, id),
             _ => symptom::explain(context, &words.join(" ")),
+        }
+    }
+
+    fn limits(&self, context: &Context, words: &[&str]) -> Result<u8, Failure> {
+        match (self.pid, &self.user, words) {
+            (Some(pid), _, []) => limits::explain(context, Whom::Process(pid), None),
+            (_, Some(user), []) => limits::explain(context, Whom::User(user.clone()), None),
+            (_, Some(user), [target]) => limits::explain(context, Whom::User(user.clone()), Some(target)),
+            (None, None, [word]) => limits::explain(context, Whom::Word((*word).to_owned()), None),
+            (None, None, [word, target]) => limits::explain(context, Whom::Word((*word).to_owned()), Some(target)),
+            _ => Err(Failure(tr!("say of whom: sickbay explain limits PID, UNIT or USER"))),
         }
     }
 

@@ -13,6 +13,8 @@ pub enum Area {
     Files,
     /// What stands between a user and a shell.
     Login,
+    /// How much a process may have of what is counted.
+    Limits,
     /// What the kernel said.
     Logs,
     /// Where the memory of a running system is, and who is refused it.
@@ -26,6 +28,7 @@ impl Area {
             Area::Boot => "boot",
             Area::Files => "files",
             Area::Login => "login",
+            Area::Limits => "limits",
             Area::Logs => "logs",
             Area::Memory => "memory",
         }
