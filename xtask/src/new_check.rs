@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// What is to be made.
 #[derive(Debug, clap::Args)]
 pub struct NewCheck {
-    /// boot, files, login, memory or logs: the folder under src/checks
+    /// boot, files, limits, login, logs, memory or network: the folder under src/checks
     area: String,
     /// The id as users type it: words and hyphens
     id: String,
@@ -18,7 +18,7 @@ impl NewCheck {
         let src = workspace().join("crates/sickbay/src");
         let area_file = src.join("checks").join(format!("{}.rs", self.area));
         if !area_file.is_file() {
-            return Err(format!("there is no area {}: boot, files, login, memory or logs", self.area));
+            return Err(format!("there is no area {}: boot, files, limits, login, logs, memory or network", self.area));
         }
         let well_formed =
             |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());

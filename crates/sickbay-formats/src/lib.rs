@@ -59,6 +59,7 @@ pub mod selinux;
 pub mod service_log;
 pub mod shell;
 pub mod shell_vars;
+pub mod sock_diag;
 pub mod span;
 pub mod sshd_config;
 pub mod sudoers;

@@ -98,8 +98,8 @@ fn answer(text: &str) -> Option<Answer> {
     // `64 bytes from HOST (1.2.3.4): …`: the last word with an address before the first `=`.
     let head = text.split('=').next().unwrap_or_default();
     let is_address = |word: &&str| word.contains('.') && word.len() > 3 || word.matches(':').count() > 1;
-    let words = head.split([' ', '(', ')', ',', '，']).map(|word| word.trim_end_matches([':', '：']));
-    let from = words.filter(is_address).next_back().unwrap_or_default().chars().take(100).collect();
+    let mut words = head.split([' ', '(', ')', ',', '，']).map(|word| word.trim_end_matches([':', '：']));
+    let from = words.rfind(is_address).unwrap_or_default().chars().take(100).collect();
     let again = text.contains("DUP!");
     Some(Answer { from, sequence: sequence.map(|(number, _)| number as u32), ttl, time, at: stamp(text), again })
 }

@@ -5,6 +5,7 @@ pub mod limits;
 pub mod login;
 pub mod logs;
 pub mod memory;
+pub mod network;
 pub mod packages;
 pub mod system;
 

@@ -5,6 +5,7 @@ pub mod comparison;
 pub mod json_v1;
 pub mod ledger;
 pub mod limits;
+pub mod sockets;
 pub mod symptom;
 pub mod text;
 

@@ -66,6 +66,9 @@ pub struct Verdict {
 const LATE: f64 = 10.0;
 /// And from so many times the usual on.
 const TIMES: f64 = 4.0;
+/// A log that is one stall from its first line to its last has no usual time. Steps that are shorter than this, in milliseconds, could
+/// be chance there.
+const STEP: f64 = 150.0;
 /// So many are kept of each kind.
 const MOST: usize = 1000;
 
@@ -125,7 +128,9 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
 fn usual(packets: &[Packet]) -> f64 {
     let mut times: Vec<f64> = packets.iter().map(|packet| packet.time).collect();
     times.sort_by(f64::total_cmp);
-    times.get(times.len() / 10).copied().unwrap_or_default()
+    let usual = times.get(times.len() / 10).copied().unwrap_or_default();
+    let downhill = packets.windows(2).all(|pair| matches!(pair, [one, next] if one.time - next.time >= STEP));
+    if downhill && packets.len() > 2 { 0.0 } else { usual }
 }
 
 fn outages(packets: &[Packet]) -> Vec<Outage> {
@@ -196,9 +201,9 @@ fn descending(packets: &[Packet], usual: f64, interval: Option<f64>) -> usize {
     let count = fits + 1;
     let waited = packets.get(..count).unwrap_or_default().iter().take_while(|packet| packet.time > usual * 1.5 + 0.5);
     let count = waited.count();
-    // All the way down: the last answer that waited waited less than the next packet would have.
+    // All the way down, unless the log ends before: the last answer that waited waited less than the next packet would have.
     let last = count.checked_sub(1).and_then(|last| packets.get(last)).map_or(0.0, |packet| packet.time);
-    if last - usual > step * 1.6 { 0 } else { count }
+    if count < packets.len() && last - usual > step * 1.6 { 0 } else { count }
 }
 
 /// From one stall to the next, if that is about the same each time.
@@ -248,6 +253,13 @@ mod tests {
     fn a_stall_that_is_all_there_is() {
         let verdict = series(&[5001.0, 4000.0, 3001.0, 2000.0, 1001.0, 1.0, 1.0]).verdict();
         assert_eq!((verdict.stalls.len(), verdict.stalls[0].packets), (1, 5));
+    }
+
+    #[test]
+    fn a_log_that_ends_in_a_stall() {
+        let verdict = series(&[5001.0, 4000.0, 3001.0]).verdict();
+        assert_eq!((verdict.stalls.len(), verdict.stalls[0].packets), (1, 3));
+        assert!(series(&[620.0, 610.0, 600.0]).verdict().stalls.is_empty());
     }
 
     #[test]

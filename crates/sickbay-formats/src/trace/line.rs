@@ -150,7 +150,7 @@ fn ending(text: &str) -> Option<(&str, Result)> {
     Some((text.get(..at)?, Result { value, errno }))
 }
 
-/// `     4711:	find library=libc.so.6 [0]; searching`
+/// `4711:`, a tab, `find library=libc.so.6 [0]; searching`
 fn of_linker(text: &str) -> Option<Line> {
     let (pid, rest) = text.trim_start().split_once(":\t")?;
     let pid = Some(pid.parse().ok()?);

@@ -4,6 +4,7 @@ mod alloc;
 mod finding;
 mod limits;
 mod memory;
+mod sockets;
 mod symptom;
 
 use std::path::Path;
@@ -28,11 +29,13 @@ use crate::{checks, tr};
 /// `limits PID`, `limits UNIT`, `limits USER`: each resource limit, layer by layer with file and line, what of it counts, and
 /// what it will be after a restart; of a unit or a user also for a TARGET that does not run.
 ///
+/// `sockets`: every TCP socket of this machine, by state, destination, owner and network namespace, up to the kernel's own sum.
+///
 /// The text of an error: what may cause it, and what on this machine speaks for and against each cause.
 #[derive(Debug, clap::Args)]
 pub(super) struct Explain {
     /// A check's id, alone or with a TARGET; the number of a finding and its TARGET; `memory`, `alloc SIZE`,
-    /// `limits PID|UNIT|USER [TARGET]`, or the text of an error
+    /// `limits PID|UNIT|USER [TARGET]`, `sockets`, or the text of an error
     #[arg(required = true)]
     what: Vec<String>,
     /// `alloc`: asked for by this process. `limits`: those of this process
@@ -50,6 +53,7 @@ impl Explain {
     pub(super) fn run(&self, context: &Context) -> Result<u8, Failure> {
         let words: Vec<&str> = self.what.iter().map(String::as_str).collect();
         match words.as_slice() {
+            ["sockets"] => sockets::explain(context),
             ["memory"] => memory::explain(context, self.pss || context.style.verbose),
             ["alloc"] => Err(Failure(tr!("say how much: sickbay explain alloc 4G"))),
             ["alloc", size] => alloc::explain(context, size, self.pid, self.user.as_deref()),

@@ -19,6 +19,8 @@ pub enum Area {
     Logs,
     /// Where the memory of a running system is, and who is refused it.
     Memory,
+    /// Addresses, routes, ports and sockets of a running system.
+    Network,
 }
 
 impl Area {
@@ -31,6 +33,7 @@ impl Area {
             Area::Limits => "limits",
             Area::Logs => "logs",
             Area::Memory => "memory",
+            Area::Network => "network",
         }
     }
 }

@@ -491,6 +491,9 @@ fn compare(facts: &Facts, row: &mut Row, origin: Option<&Origin>) {
             parent = origin.ancestors.first().map(|(_, comm)| comm.clone()).unwrap_or_default()
         ),
     });
+    let word = |bound: Option<u64>| bound.map_or_else(|| "unlimited".to_owned(), |bound| bound.to_string());
+    let command = format!("prlimit --pid {} --{}={}:{}", origin.pid, row.resource.name, word(soft), word(hard));
+    row.remarks.push(tr!("at once, until it is restarted: {command}", command));
 }
 
 /// Doors that lead to a session, those that most come by first.

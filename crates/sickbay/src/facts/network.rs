@@ -1,0 +1,3 @@
+//! The network of a running system.
+
+pub mod sockets;
