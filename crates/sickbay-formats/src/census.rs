@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use bstr::ByteSlice;
 
 use crate::kernel_log::{self, Message, message};
-use crate::{boot_console, hs_err, login_log};
+use crate::{boot_console, hs_err, login_log, ping, trace};
 
 /// So much of each source is looked at whole.
 const WHOLE: usize = 256 << 10;
@@ -40,6 +40,8 @@ pub struct Census {
     pub console: u64,
     /// Lines of reports of Java virtual machines.
     pub jvm: u64,
+    /// Lines of ping and of traces, which are no log of a system.
+    pub tools: u64,
     /// Lines of other programs in a form of syslog.
     pub others: u64,
     /// Those programs, and how many lines each.
@@ -57,7 +59,7 @@ pub struct Census {
 impl Census {
     /// The lines that are understood: those whose author's sentences are known.
     pub fn understood(&self) -> u64 {
-        self.kernel + self.services + self.console + self.jvm
+        self.kernel + self.services + self.console + self.jvm + self.tools
     }
 
     /// From now on blocks are of another source.
@@ -103,6 +105,10 @@ impl Census {
             return;
         }
         self.lines += 1;
+        if ping::line(line).is_some() || trace::line(line).is_some() {
+            self.tools += 1;
+            return;
+        }
         let said = message(line);
         if hs_err::begins(&said.text) {
             self.report = Some(0);
@@ -187,7 +193,6 @@ mod tests {
     fn of_no_log_nothing_is_understood() {
         for text in [
             "hello world\n",
-            "PING 192.0.2.1 (192.0.2.1) 56(84) bytes of data.\n64 bytes from 192.0.2.1: icmp_seq=1 ttl=64 time=5001 ms\n",
             "MemTotal:  4000000 kB\nMemFree: 100 kB\n",
             "Node 0 MemTotal:  4000000 kB\nNode 0 MemFree: 100 kB\n",
             "slabinfo - version: 2.1\nkmalloc-64 1 2 64 64 1 : tunables 0 0 0 : slabdata 1 1 0\n",

@@ -85,6 +85,15 @@ impl KernelFiles {
         stat.map(|stat| Metadata::of(&stat)).map_err(|errno| self.met.fail(&self.path.join(link), errno))
     }
 
+    /// The protocol of a socket, also of one that is in none of the kernel's tables: `PID/fd/3`, "TCP". `None` for what is no socket, or
+    /// cannot be told.
+    pub fn socket_protocol(&self, link: &str) -> Option<String> {
+        let mut name = [0; 32];
+        let length = rustix::fs::getxattr(self.path.join(link), "system.sockprotoname", &mut name[..]).ok()?;
+        let text = name.get(..length)?.split(|byte| *byte == 0).next()?;
+        String::from_utf8(text.to_vec()).ok()
+    }
+
     /// What a link says: `PID/ns/mnt`.
     ///
     /// # Errors

@@ -40,6 +40,7 @@ mod system;
 mod table;
 mod target;
 mod tasks;
+mod tcp_sockets;
 pub mod threads;
 mod usage;
 mod utf16;
@@ -68,6 +69,7 @@ pub use root::{DIR_LIMIT, DirEntry, FileKind, FileSystemUse, Metadata, READ_LIMI
 pub use table::Table;
 pub use target::{Access, Kind, Lack, Options, Target, Volume};
 pub use tasks::{Moment, Tasks};
+pub use tcp_sockets::tcp_sockets;
 pub use usage::{DirUsage, Usage};
 pub use view::Extent;
 pub use writer::{Attributes, Lock, Times, WriteError, Writer};

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sickbay_formats::{boot_console, journal_file, kernel_log};
+use sickbay_formats::{boot_console, journal_file, kernel_log, ping, trace};
 
 use crate::spool::Spool;
 use crate::utf16::Utf16;
@@ -395,9 +395,25 @@ fn without_zeros(text: &[u8]) -> &[u8] {
     text.get(begin..end).unwrap_or_default()
 }
 
-/// Whether it is what a kernel says, or what a boot says on its console.
+/// Whether it is what a kernel says, what a boot says on its console, or what ping or strace print.
 fn resembles(text: &[u8]) -> bool {
-    kernel_log::resembles(text) || boot_console::resembles(text)
+    kernel_log::resembles(text) || boot_console::resembles(text) || is_of_tool(text)
+}
+
+/// So many lines of a text tell whether it is what a tool prints, and this share of them must be: what a program itself prints may be
+/// in between.
+const LINES: usize = 60;
+const SHARE: usize = 4;
+
+fn is_of_tool(text: &[u8]) -> bool {
+    let is_line = |line: &[u8]| {
+        let traced = |line: trace::Line| !matches!(line.event, trace::Event::Message(_));
+        ping::line(line).is_some() || trace::line(line).is_some_and(traced)
+    };
+    let lines = text.split(|byte| *byte == b'\n').map(|line| line.get(..1024).unwrap_or(line));
+    let lines: Vec<&[u8]> = lines.filter(|line| !line.trim_ascii().is_empty()).take(LINES).collect();
+    let of_tool = lines.iter().filter(|line| is_line(line)).count();
+    of_tool > 0 && of_tool * SHARE >= lines.len()
 }
 
 /// As much as can be had.

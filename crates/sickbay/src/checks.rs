@@ -3,6 +3,7 @@
 pub mod boot;
 pub mod cpu;
 pub mod files;
+pub mod limits;
 pub mod login;
 pub mod logs;
 pub mod memory;
@@ -21,7 +22,7 @@ use std::sync::LazyLock;
 
 /// All checks, an area after the other: what is broken on disk is repaired before what builds on it.
 pub static ALL: LazyLock<Vec<&'static Check>> = LazyLock::new(|| {
-    let all = [boot::ALL, files::ALL, login::ALL, logs::ALL, memory::ALL, cpu::ALL, network::ALL].concat();
+    let all = [boot::ALL, files::ALL, login::ALL, limits::ALL, logs::ALL, memory::ALL, cpu::ALL, network::ALL].concat();
     know_checks(all.iter().map(|check| check.zh_cn).collect());
     all
 });

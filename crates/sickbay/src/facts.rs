@@ -2,6 +2,7 @@
 
 pub mod boot;
 pub mod cpu;
+pub mod limits;
 pub mod login;
 pub mod logs;
 pub mod memory;

@@ -16,12 +16,14 @@ pub mod kernel_panic;
 pub mod neighbour_table_full;
 pub mod oom_killer;
 pub mod page_allocation_failure;
+pub mod ping_stalls;
 pub mod process_crashes;
 pub mod rcu_stall;
 pub mod service_faults;
 pub mod syn_flood;
 pub mod tcp_limit_reached;
 pub mod time_wait_overflow;
+pub mod traced_failure;
 pub mod vmalloc_failed;
 
 use crate::check::Check;
@@ -51,4 +53,6 @@ pub static ALL: &[&Check] = &[
     &service_faults::CHECK,
     &jvm_out_of_memory::CHECK,
     &jvm_crashed::CHECK,
+    &traced_failure::CHECK,
+    &ping_stalls::CHECK,
 ];

@@ -2,9 +2,11 @@
 
 mod alloc;
 mod finding;
+mod limits;
 mod load;
 mod memory;
 mod network;
+mod sockets;
 mod symptom;
 mod sysctl;
 
@@ -13,6 +15,7 @@ use std::sync::Arc;
 
 use sickbay_target::{Access, Options, Target};
 
+use self::limits::Whom;
 use super::{Context, Failure, Format};
 use crate::facts::Facts;
 use crate::report::documents::{ExplainedCheckV1, ListedCheckV1};
@@ -34,17 +37,23 @@ use crate::{checks, tr};
 /// `sysctl KEY`, with a TARGET or for this machine: every file that sets the kernel parameter, in the order of a boot, which one wins,
 /// what it is now, and what it does.
 ///
+/// `limits PID`, `limits UNIT`, `limits USER`: each resource limit, layer by layer with file and line, which of them counts, and
+/// what it will be after a restart; of a unit or a user also for a TARGET that is not running.
+///
+/// `sockets`: every TCP socket of this machine, by state, destination, owner and network namespace, up to the kernel's own sum.
+///
 /// The text of an error message: possible causes, and the evidence on this machine for and against each.
 #[derive(Debug, clap::Args)]
 pub(super) struct Explain {
     /// A check's id, alone or with a TARGET; a finding's number and its TARGET; `memory`, `alloc SIZE`, `load`,
-    /// `network [TARGET]`, `sysctl KEY`, or the text of an error message
+    /// `network [TARGET]`, `sysctl KEY`,
+    /// `limits PID|UNIT|USER [TARGET]`, `sockets`, or the text of an error message
     #[arg(required = true)]
     what: Vec<String>,
-    /// `alloc`: requested by this process
+    /// `alloc`: requested by this process. `limits`: those of this process
     #[arg(long, value_name = "PID", conflicts_with = "user")]
     pid: Option<u32>,
-    /// `alloc`: requested by a new process of this user
+    /// `alloc`: requested by a new process of this user. `limits`: those of this user's logins
     #[arg(long)]
     user: Option<String>,
     /// `memory`: also the exact share of every process (PSS); takes longer
@@ -62,6 +71,7 @@ impl Explain {
     pub(super) fn run(&self, context: &Context) -> Result<u8, Failure> {
         let words: Vec<&str> = self.what.iter().map(String::as_str).collect();
         match words.as_slice() {
+            ["sockets"] => sockets::explain(context),
             ["memory"] => memory::explain(context, self.pss || context.style.verbose),
             ["load"] => load::explain(context, None, self.time.as_deref()),
             ["load", target] if target.contains('/') => load::explain(context, Some(target), self.time.as_deref()),
@@ -74,11 +84,23 @@ impl Explain {
             ["sysctl"] => Err(Failure(tr!("say which: sickbay explain sysctl net.core.somaxconn"))),
             ["sysctl", key] => sysctl::explain(context, key, None),
             ["sysctl", key, target] => sysctl::explain(context, key, Some(target)),
+            ["limits", rest @ ..] => self.limits(context, rest),
             [number] if finding::number(number).is_some() => finding::numbered(context, number, None),
             [number, target] if finding::number(number).is_some() => finding::numbered(context, number, Some(target)),
             [id, target] if checks::ALL.iter().any(|check| check.id == *id) => finding::of_check(context, id, target),
             [id] if checks::ALL.iter().any(|check| check.id == *id) => self.check(context, id),
             _ => symptom::explain(context, &words.join(" ")),
+        }
+    }
+
+    fn limits(&self, context: &Context, words: &[&str]) -> Result<u8, Failure> {
+        match (self.pid, &self.user, words) {
+            (Some(pid), _, []) => limits::explain(context, Whom::Process(pid), None),
+            (_, Some(user), []) => limits::explain(context, Whom::User(user.clone()), None),
+            (_, Some(user), [target]) => limits::explain(context, Whom::User(user.clone()), Some(target)),
+            (None, None, [word]) => limits::explain(context, Whom::Word((*word).to_owned()), None),
+            (None, None, [word, target]) => limits::explain(context, Whom::Word((*word).to_owned()), Some(target)),
+            _ => Err(Failure(tr!("say of whom: sickbay explain limits PID, UNIT or USER"))),
         }
     }
 

@@ -1,9 +1,10 @@
-//! The network's configuration: its files, who reads them, and what holds after a restart.
+//! The network: its files, who reads them, what holds after a restart, and the sockets of a running system.
 
 pub mod after_restart;
 pub mod cards;
 pub mod charge;
 pub mod live;
+pub mod sockets;
 pub mod words;
 
 use std::collections::HashMap;

@@ -13,13 +13,15 @@ pub enum Area {
     Files,
     /// What stands between a user and a shell.
     Login,
+    /// How much a process may have of what is counted.
+    Limits,
     /// What the kernel said.
     Logs,
     /// Where the memory of a running system is, and who is refused it.
     Memory,
     /// Who wants the processors of a running system, and who waits for what is none.
     Cpu,
-    /// Cards, addresses and routes.
+    /// Cards, addresses, routes, ports and sockets.
     Network,
 }
 
@@ -30,6 +32,7 @@ impl Area {
             Area::Boot => "boot",
             Area::Files => "files",
             Area::Login => "login",
+            Area::Limits => "limits",
             Area::Logs => "logs",
             Area::Memory => "memory",
             Area::Cpu => "cpu",
@@ -81,7 +84,7 @@ impl About {
             _ if self.looks_at_disks_alone => Need::Disks,
             Area::Logs => Need::Logs,
             Area::Memory | Area::Cpu => Need::Running,
-            Area::Boot | Area::Files | Area::Login | Area::Network => Need::Files,
+            Area::Boot | Area::Files | Area::Login | Area::Network | Area::Limits => Need::Files,
         }
     }
 

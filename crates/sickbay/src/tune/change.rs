@@ -57,8 +57,8 @@ pub fn repair(facts: &Facts, list: &[Advice]) -> Result<Option<Repair>, Skip> {
         });
     }
     // What the files say is set last: they are there when it holds.
-    changes.extend(parameters.iter().map(|(key, advice)| Change::Sysctl {
-        key: (*key).to_owned(),
+    changes.extend(parameters.iter().map(|(key, advice)| Change::Kernel {
+        name: (*key).to_owned(),
         before: advice.now.clone(),
         after: advice.value.clone(),
     }));

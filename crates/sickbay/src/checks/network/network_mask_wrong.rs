@@ -5,7 +5,8 @@ use crate::facts::network::NetworkFiles;
 use crate::facts::network::after_restart::AfterRestart;
 use crate::facts::network::live::Connected;
 use crate::mend::network::point;
-use crate::model::finding::{Findings, Subject};
+use crate::model::finding::Findings;
+use crate::model::subject::Subject;
 use crate::model::outcome::{Skip, Verdict};
 use crate::{check, tr};
 

@@ -9,7 +9,8 @@ use crate::facts::network::charge::{ALL, Started, name, started, unit};
 use crate::facts::network::live::Connected;
 use crate::facts::packages::programs::has_kernel;
 use crate::facts::system::units::{State, Units};
-use crate::model::finding::{Findings, Subject};
+use crate::model::finding::Findings;
+use crate::model::subject::Subject;
 use crate::model::outcome::{Skip, Verdict};
 use crate::{check, tr};
 

@@ -362,6 +362,20 @@ impl Reader<'_> {
     }
 }
 
+/// Whether a module is asked when a session of one of these services begins.
+pub fn modules_of(facts: &Facts, services: &[&str], module: &str) -> Result<bool, Skip> {
+    let pam = match facts.get::<Pam>() {
+        Err(Skip::NotApplicable(_)) => return Ok(false),
+        pam => pam?,
+    };
+    let is_it = |entry: &Entry| match &entry.call {
+        Call::Module { name, .. } => name.ends_with(module.as_bytes()),
+        Call::Fail | Call::Substack => false,
+    };
+    let mut known = pam.services.iter().filter(|service| services.contains(&service.name.as_str()));
+    Ok(known.any(|service| service.stack(Kind::Session).iter().any(is_it)))
+}
+
 /// The services on the way to a shell.
 #[derive(Debug)]
 pub struct Pam {

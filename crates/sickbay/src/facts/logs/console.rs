@@ -5,7 +5,7 @@ use sickbay_formats::boot_console::{Cause, Console, Reader, Stage as ConsoleStag
 use sickbay_formats::census::Census;
 use sickbay_formats::kernel_log::Scanner;
 use sickbay_formats::lines::newlines;
-use sickbay_formats::service_log;
+use sickbay_formats::{ping, service_log, trace};
 use sickbay_target::Blocks;
 
 use crate::model::stage::Stage;
@@ -19,12 +19,20 @@ const SERVICES: usize = 16 << 20;
 /// No more of a boot is held back.
 const HELD: usize = 64 << 20;
 
+/// Scanners of what tools print, which is no log of a system.
+#[derive(Debug, Default)]
+pub(super) struct Tools {
+    pub(super) ping: ping::Scanner,
+    pub(super) trace: trace::Scanner,
+}
+
 /// Reads a log for a scanner of incidents, and as a console if it is one. Of a console a boot that nobody could log in
 /// to, and that another followed, is over and done with: its incidents do not count.
 pub(super) fn feed(
     scanner: &mut Scanner,
     census: &mut Census,
     services: &mut service_log::Scanner,
+    tools: &mut Tools,
     mut blocks: Blocks,
 ) -> std::io::Result<Option<Console>> {
     let mut reader = Reader::default();
@@ -41,6 +49,8 @@ pub(super) fn feed(
             Err(error) => break Err(error),
         };
         census.block(block);
+        tools.ping.block(block);
+        tools.trace.block(block);
         seen += block.len();
         if census.services > 0 || seen < SERVICES {
             services.block(block, if watched { lines } else { scanner.lines() });

@@ -8,7 +8,7 @@ use sickbay_formats::boot_console::Console;
 use sickbay_formats::census::Census;
 use sickbay_formats::foreign::{self, Foreign};
 use sickbay_formats::kernel_log::{self, Incident, Kind, Scanner, Stamp};
-use sickbay_formats::service_log;
+use sickbay_formats::{ping, service_log, trace};
 use sickbay_target::Blocks;
 
 use crate::facts::logs::{console, login_log};
@@ -33,6 +33,14 @@ pub struct KernelLog {
     pub census: Census,
     /// Why PAM, sshd or systemd cannot work, as logs that were given say it.
     pub services: Vec<service_log::Seen>,
+    /// What ping printed, in logs that were given.
+    pub pings: Vec<ping::Series>,
+    /// Whether there was more of that than is kept.
+    pub pings_cut: bool,
+    /// Why programs failed, as traces of them tell that were given.
+    pub traces: Vec<trace::Failure>,
+    /// Lines of such traces.
+    pub traced: u64,
     /// The moment that the age of an incident is judged at, by the clocks that logs use: a date, and the time since
     /// the start. None where it cannot be told.
     now: Vec<Stamp>,
@@ -61,12 +69,18 @@ fn given(facts: &Facts) -> Result<KernelLog, Skip> {
     let mut log = KernelLog { given: true, ..KernelLog::default() };
     let mut scanner = Scanner::new();
     let mut services = service_log::Scanner::default();
+    let mut tools = console::Tools::default();
     for (index, file) in facts.target().logs()?.iter().enumerate() {
         scanner.source(index);
         log.census.source();
         services.source(index);
+        tools.ping.source(index);
+        tools.trace.source(index);
         log.sources.push(file.path().to_owned());
-        match file.open().and_then(|blocks| console::feed(&mut scanner, &mut log.census, &mut services, blocks)) {
+        match file
+            .open()
+            .and_then(|blocks| console::feed(&mut scanner, &mut log.census, &mut services, &mut tools, blocks))
+        {
             Ok(console) => log.consoles.extend(console.map(|console| (index, console))),
             Err(error) => {
                 let why = error.to_string();
@@ -85,6 +99,9 @@ fn given(facts: &Facts) -> Result<KernelLog, Skip> {
     log.consoles.retain(|(index, _)| !older.contains(index));
     log.said = scanner.finish();
     log.services = services.seen;
+    tools.trace.finish();
+    (log.pings, log.pings_cut) = (tools.ping.series, tools.ping.is_cut);
+    (log.traces, log.traced) = (tools.trace.failures, tools.trace.seen);
     if log.says_something() || !log.unread.is_empty() {
         return Ok(log);
     }
@@ -124,7 +141,7 @@ fn not_understood(path: &Path, census: &Census) -> Text {
         None => tr!("no line of it is in a known format"),
     };
     tr!(
-        "{path} is not a log that sickbay knows: {what}. It reads logs of the kernel, systemd, PAM and sshd, the console of a boot, and hs_err files of Java",
+        "{path} is not a log that sickbay knows: {what}. It reads what a kernel, systemd, PAM, sshd or a boot's console writes, hs_err files of Java, ping and strace",
         path,
         what
     )

@@ -1,0 +1,146 @@
+//! Why a program failed, as a trace of it tells.
+
+use sickbay_formats::trace::{Cause, Failure};
+use sickbay_target::Kind;
+
+use crate::facts::Facts;
+use crate::facts::logs::kernel_log::KernelLog;
+use crate::model::finding::Findings;
+use crate::model::subject::Subject;
+use crate::model::outcome::{Skip, Verdict};
+use crate::model::text::Text;
+use crate::{check, tr};
+
+check! {
+    /// ## What it finds
+    /// In what strace wrote (plain, `-f`, `-ff`, `-t`, `-tt`, `-ttt`, `-y`) or `LD_DEBUG=libs`, given as a log: a library that is in none of
+    /// the places where it was looked for; a program that is there while its interpreter is not; the file that was missing, or
+    /// refused, just before the program complained or ended with an error; a user or group that nobody knows. Everything else that was looked for in
+    /// vain is left out: a healthy program does so all the time.
+    ///
+    /// ## Why it matters
+    /// A program that ends without a word, "I have no name!", "invalid user: 'root:root'" mostly lack one file, and a trace has it between
+    /// thousands of lines.
+    ///
+    /// ## What the repair does
+    /// Nothing in a log. Point `sickbay check` at the system or its disk: it may know the file and put it back. By hand: look
+    /// whether the name is a link that leads nowhere (`ls -l`), and reinstall the package that has the file. From glibc 2.34 on
+    /// `libnss_files` is part of libc, and nobody misses it.
+    "traced-failure", Logs, seed = ["C2"], proves = [], "a trace shows why a program failed"
+}
+
+fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    if facts.target().kind != Kind::Log {
+        return Err(Skip::NotApplicable(tr!("only logs that are given are looked at")));
+    }
+    let log = facts.get::<KernelLog>()?;
+    if log.traced == 0 {
+        return Err(Skip::NotApplicable(tr!("no line of strace or of LD_DEBUG is in it")));
+    }
+    for failure in &log.traces {
+        let (message, why, by_hand) = told(failure);
+        let source = log.source(failure.source);
+        let finding = found.error(message);
+        finding.at_path(&source).why(why).by_hand(by_hand);
+        let (kind, subject) = named(&failure.cause);
+        finding.subject(Subject::Named(format!("{kind} {subject}")));
+        finding.detail("cause", kind).detail("subject", subject).detail("processes", failure.count);
+        if failure.line > 0 {
+            finding.evidence(format!("{}:{}", source.display(), failure.line), failure.words.as_str());
+        }
+        if let Some(said) = &failure.message {
+            finding.note(tr!("the program said: {said}", said = said.as_str())).detail("said", said.as_str());
+        }
+        if let Some(ended) = &failure.ended {
+            finding.note(match ended.parse::<u32>() {
+                Ok(status) => tr!("it ended with status {status}", status),
+                Err(_) => tr!("it was ended by {signal}", signal = ended.as_str()),
+            });
+        }
+        if let Cause::Library { candidates, .. } = &failure.cause {
+            finding.detail("candidates", candidates.clone());
+            for path in candidates {
+                finding.verbose_note(tr!("looked for as {path}", path = path.as_str()));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn named(cause: &Cause) -> (&'static str, &str) {
+    match cause {
+        Cause::Library { name, .. } => ("library", name),
+        Cause::Interpreter(path) => ("interpreter", path),
+        Cause::Program(path) => ("program", path),
+        Cause::Missing(path) => ("missing", path),
+        Cause::Refused(path, _) => ("refused", path),
+        Cause::Unknown(name, _) => ("unknown", name),
+    }
+}
+
+/// What happened, what follows, and what to do.
+fn told(failure: &Failure) -> (Text, Text, Text) {
+    match &failure.cause {
+        Cause::Library { name, candidates } => {
+            let count = candidates.len();
+            let message = match count {
+                0 => tr!("the library {name} is not there", name = name.as_str()),
+                _ => tr!(
+                    "the library {name} is in none of the {count} {count?place|places} where it was looked for",
+                    name = name.as_str(),
+                    count
+                ),
+            };
+            let why = if name.starts_with("libnss_") {
+                tr!(
+                    "without it the names of users and groups cannot be read from their files: \"I have no name!\", \"invalid user\""
+                )
+            } else {
+                tr!("the program does not start without it")
+            };
+            let by_hand = tr!(
+                "look whether {name} is a link that leads nowhere, and put its file back: the package that has it, or a machine of the same release",
+                name = name.as_str()
+            );
+            (message, why, by_hand)
+        }
+        Cause::Interpreter(path) => (
+            tr!("{path} is there, and its interpreter is not", path = path.as_str()),
+            tr!(
+                "the kernel says \"No such file or directory\" of a program whose ld.so, or whose program behind #!, is missing"
+            ),
+            tr!(
+                "readelf -l, or the first line of a script, names the interpreter; a carriage return at the end of that line is part of its name"
+            ),
+        ),
+        Cause::Program(path) => (
+            tr!("the program {path} cannot be started: it, or its interpreter, is not there", path = path.as_str()),
+            tr!("execve says \"No such file or directory\" in both cases"),
+            tr!("ls -l, then readelf -l or the first line of a script"),
+        ),
+        Cause::Missing(path) => (
+            tr!("{path} is not there, and the program failed right after it had looked for it", path = path.as_str()),
+            tr!("it is the last thing that was looked for in vain before the program complained or ended"),
+            tr!("look whether it is a link that leads nowhere, and put it back"),
+        ),
+        Cause::Refused(path, errno) => (
+            tr!(
+                "{path} was refused to the program ({errno}), and it failed right after that",
+                path = path.as_str(),
+                errno = errno.as_str()
+            ),
+            tr!("it is the last thing that failed before the program complained or ended"),
+            tr!(
+                "namei -l shows modes and owners of each directory on the way; SELinux and AppArmor have logs of their own"
+            ),
+        ),
+        Cause::Unknown(name, read) => (
+            tr!("nobody knows the user or group {name}", name = name.as_str()),
+            match read.as_slice() {
+                [] => tr!("neither /etc/passwd nor /etc/group was read: see the modules that nsswitch.conf names"),
+                _ => tr!("{files} was read, and the name is not in it", files = read.join(", ")),
+            },
+            tr!("getent passwd, getent group; add the name, or correct it where it is used"),
+        ),
+    }
+}
