@@ -73,8 +73,11 @@ pub enum Kind {
     Both,
 }
 
-/// So much of a file is looked at.
-const MOST: usize = 20_000;
+/// So much of a file is looked at; nobody's list is longer.
+pub const MOST: usize = 20_000;
+
+/// So much of a line.
+const LONGEST: usize = 4096;
 
 /// The first parts of parameters (sysctl(8)).
 const ROOTS: [&str; 9] = ["abi", "crypto", "debug", "dev", "fs", "kernel", "net", "user", "vm"];
@@ -87,6 +90,7 @@ pub fn parse(text: &[u8]) -> Vec<Found> {
         if found.len() >= MOST {
             break;
         }
+        let line = Line { text: line.text.get(..LONGEST).unwrap_or(line.text), ..line };
         let trimmed = line.text.trim_ascii();
         if trimmed.is_empty() || matches!(trimmed.first(), Some(b'#' | b';')) {
             continue;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sickbay_formats::procfs;
+use sickbay_formats::{procfs, tuning};
 use sickbay_target::{Access, Root, Target};
 
 use super::ask::{Answers, aside};
@@ -232,6 +232,9 @@ impl Tune {
             None => here.map(|machine| machine.kernel).filter(|kernel| kernel.version != (0, 0)),
         };
         let lint = Lint::of(&file, kernel, memory, cpus, bounds);
+        if lint.lines.len() >= tuning::MOST {
+            return Err(Failure(tr!("{path} sets {most} values and more: no list", path, most = tuning::MOST)));
+        }
         if !lint.is_list() {
             return Err(Failure(tr!("{path} sets no kernel parameter and no limit", path = file.path.as_path())));
         }
