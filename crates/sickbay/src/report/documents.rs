@@ -8,8 +8,8 @@ use serde::Serialize;
 use crate::ask::symptom;
 use crate::facts::memory::alloc;
 use crate::model::about::Area;
-use crate::report::tune;
 use crate::report::json_v1::{ReportV1, Tool};
+use crate::report::tune;
 
 /// Stands where a document was asked for and there is none.
 #[derive(Debug, Serialize, JsonSchema)]

@@ -5,8 +5,8 @@ use crate::facts::cpu::load::{Group, Load};
 use crate::facts::cpu::waits::Wait;
 use crate::facts::time::window_with_load;
 use crate::model::finding::{Findings, Severity};
-use crate::model::subject::Subject;
 use crate::model::outcome::{Skip, Verdict};
+use crate::model::subject::Subject;
 use crate::model::text::Text;
 use crate::{check, tr};
 

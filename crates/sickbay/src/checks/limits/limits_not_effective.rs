@@ -21,10 +21,10 @@ use crate::facts::login::pam::modules_of;
 use crate::facts::login::pam::path::Modules;
 use crate::facts::system::units::{State, Unit, Units, account};
 use crate::model::finding::{Findings, Severity};
-use crate::model::subject::Subject;
 use crate::model::outcome::{Skip, Verdict};
 use crate::model::repair::{Change, Risk};
 use crate::model::source::SourceFile;
+use crate::model::subject::Subject;
 use crate::spelling::nearest;
 use crate::{check, tr};
 

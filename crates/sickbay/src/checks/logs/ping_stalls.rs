@@ -8,8 +8,8 @@ use sickbay_target::Kind;
 use crate::facts::Facts;
 use crate::facts::logs::kernel_log::KernelLog;
 use crate::model::finding::{Finding, Findings};
-use crate::model::subject::Subject;
 use crate::model::outcome::{Skip, Verdict as Outcome};
+use crate::model::subject::Subject;
 use crate::{check, tr};
 
 check! {

@@ -6,8 +6,8 @@ use sickbay_target::Kind;
 use crate::facts::Facts;
 use crate::facts::logs::kernel_log::KernelLog;
 use crate::model::finding::Findings;
-use crate::model::subject::Subject;
 use crate::model::outcome::{Skip, Verdict};
+use crate::model::subject::Subject;
 use crate::model::text::Text;
 use crate::{check, tr};
 

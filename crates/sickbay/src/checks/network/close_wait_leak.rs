@@ -3,8 +3,8 @@
 use crate::facts::Facts;
 use crate::facts::network::sockets::{Owners, Sockets, unclosed};
 use crate::model::finding::Findings;
-use crate::model::subject::Subject;
 use crate::model::outcome::Verdict;
+use crate::model::subject::Subject;
 use crate::{check, tr};
 
 check! {

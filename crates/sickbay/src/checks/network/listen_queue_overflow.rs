@@ -4,8 +4,8 @@ use crate::facts::Facts;
 use crate::facts::network::sockets::{Owners, Sockets};
 use crate::facts::system::kernel::parameter;
 use crate::model::finding::Findings;
-use crate::model::subject::Subject;
 use crate::model::outcome::{Skip, Verdict};
+use crate::model::subject::Subject;
 use crate::{check, tr};
 
 check! {

@@ -6,8 +6,8 @@ use crate::facts::network::after_restart::AfterRestart;
 use crate::facts::network::live::Connected;
 use crate::mend::network::point;
 use crate::model::finding::Findings;
-use crate::model::subject::Subject;
 use crate::model::outcome::{Skip, Verdict};
+use crate::model::subject::Subject;
 use crate::{check, tr};
 
 check! {

@@ -10,8 +10,8 @@ use crate::facts::network::live::Connected;
 use crate::facts::packages::programs::has_kernel;
 use crate::facts::system::units::{State, Units};
 use crate::model::finding::Findings;
-use crate::model::subject::Subject;
 use crate::model::outcome::{Skip, Verdict};
+use crate::model::subject::Subject;
 use crate::{check, tr};
 
 check! {

@@ -7,9 +7,9 @@ use crate::facts::Facts;
 use crate::facts::network::sockets::{Pair, Sockets};
 use crate::facts::system::kernel::parameter_path;
 use crate::model::finding::Findings;
-use crate::model::subject::Subject;
 use crate::model::outcome::Verdict;
 use crate::model::repair::{Change, Risk};
+use crate::model::subject::Subject;
 use crate::{check, tr};
 
 check! {
