@@ -256,7 +256,7 @@ fn this_machine() -> Option<Machine> {
 fn kib(text: &str) -> Result<u64, Failure> {
     match procfs::size(text).filter(|bytes| *bytes >= 1 << 20) {
         Some(bytes) => Ok(bytes >> 10),
-        None => Err(Failure(tr!("{text} is no size: 4G, 512M, 4294967296", text))),
+        None => Err(Failure(tr!("{text} is not a size: 4G, 512M, 4294967296", text))),
     }
 }
 

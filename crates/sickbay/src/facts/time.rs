@@ -29,7 +29,7 @@ impl Fact for Glance {
             // All that there is was written down.
             false => {
                 let window = facts.get::<Window>()?;
-                window.last().cloned().ok_or_else(|| Skip::NotApplicable(tr!("the target does not run")))?
+                window.last().cloned().ok_or_else(|| Skip::NotApplicable(tr!("the target is not running")))?
             }
         };
         let cpus = sample.stat.as_ref().map_or(0, |stat| stat.cpus.len()).max(1);

@@ -13,6 +13,10 @@ use crate::sample::{Sample, Window};
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: load1 climbs to 5 or 7 on an idle machine every hour or two, at intervals that match no cron job,
+    /// and falls again within minutes.
+    ///
     /// ## What it finds
     /// Peaks of the load average that come every 41.75, 104.25 or 125 minutes, every 6.95 hours, or a fifth of that, by the
     /// kernel's HZ, while neither the CPUs nor the threads that can be seen have anything to show for them. It needs to see
@@ -27,6 +31,12 @@ check! {
     /// ## What the repair does
     /// Nothing by itself: nothing is wrong but the number. An agent with a random delay, or with an interval that is no whole
     /// number of seconds, no longer does this.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # which agents run something every 5 or 10 s
+    /// ps -eo pid,etimes,args --sort=etimes | head -40
+    /// ```
     "load-aliasing", Cpu, seed = ["C5"], proves = [], "the load average has peaks that are no load"
 }
 

@@ -11,6 +11,10 @@ use crate::model::text::Text;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: `uptime` shows a load average well above the number of CPUs; `top` shows idle CPUs all the same, or
+    /// one program that takes them all.
+    ///
     /// ## What it finds
     /// A load average that is clearly higher than the CPUs, or threads that sleep and cannot be interrupted (state `D`). It
     /// names the program that makes it, how many of its threads run and how many wait, in which function of the kernel, and
@@ -28,6 +32,14 @@ check! {
     /// Nothing by itself. What waits for a server or a FUSE program goes on when that answers, or ends when the mount is let
     /// go of (`umount -f`, `umount -l`). What waits for a disk waits for who keeps it busy, or for a disk that is broken.
     /// What only wants a CPU is slowed down by others: fewer of them, a lower priority (`nice`, `CPUWeight=`), or more CPUs.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # the threads that count, and what they wait for
+    /// ps -eLo state,pid,tid,wchan:32,comm | awk '$1 ~ /^[RD]/'
+    /// # let go of a mount whose server is gone
+    /// umount -f MOUNT || umount -l MOUNT
+    /// ```
     "load-explained", Cpu, seed = ["C5", "D4"], proves = [], "the load is high, and this makes it"
 }
 

@@ -29,6 +29,10 @@ use crate::spelling::nearest;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "Too many open files" although limits.conf was edited, or a login that ends at once with "Could not set
+    /// limits" in the log.
+    ///
     /// ## What it finds
     /// Lines of `/etc/security/limits.conf` and `limits.d` that pam_limits passes over: too few words, a type or an item that it does
     /// not know, a value that is no number, or of which only the beginning is read (`65,536`, `64k`); lines for a user or
@@ -45,7 +49,14 @@ check! {
     /// ## What the repair does
     /// Lowers a value to `fs.nr_open`; puts the word that was meant; writes a drop-in for the unit, which is the layer that counts
     /// for a service. All but the first count as risky: they change limits that hold today, from the next login or start of the
-    /// service on. By hand: `sickbay explain limits PID|UNIT|USER` shows each layer of a limit, and which one counts.
+    /// service on.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// cat /proc/PID/limits
+    /// sickbay explain limits UNIT
+    /// systemctl edit UNIT    # [Service] LimitNOFILE=…
+    /// ```
     "limits-not-effective", Limits, seed = ["C14", "D11"], proves = [], "a limit that is set does nothing, or locks out"
 }
 

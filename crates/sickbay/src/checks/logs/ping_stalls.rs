@@ -13,6 +13,10 @@ use crate::model::subject::Subject;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: in the output of ping a row of times that falls by the interval from line to line, such as 833, 773, 713 ms,
+    /// or "100% packet loss" for a while.
+    ///
     /// ## What it finds
     /// In what ping printed (iputils, busybox, fping, Windows; `-D` and other languages too), given as a log: answers whose times go down by
     /// the interval from one to the next. They all waited for the same moment: one stall, with its first packet and its length, and the
@@ -27,6 +31,11 @@ check! {
     /// ## What the repair does
     /// Nothing in a log. Run ping with `-D`, so that the times of stalls are known, and look for what runs at that moment:
     /// `sickbay explain memory` names who scans `/proc`; steal time in `top`; cron.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// ping -D GATEWAY | tee ping.log
+    /// ```
     "ping-stalls", Logs, seed = ["C13"], proves = [], "ping shows stalls, losses or a queue"
 }
 

@@ -12,6 +12,10 @@ use crate::model::text::Text;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: a program that ends without a message, "I have no name!", "invalid user: 'root:root'" or "error while loading
+    /// shared libraries".
+    ///
     /// ## What it finds
     /// In what strace wrote (plain, `-f`, `-ff`, `-t`, `-tt`, `-ttt`, `-y`) or `LD_DEBUG=libs`, given as a log: a library that is in none of
     /// the places where it was looked for; a program that is there while its interpreter is not; the file that was missing, or
@@ -26,6 +30,12 @@ check! {
     /// Nothing in a log. Point `sickbay check` at the system or its disk: it may know the file and put it back. By hand: look
     /// whether the name is a link that leads nowhere (`ls -l`), and reinstall the package that has the file. From glibc 2.34 on
     /// `libnss_files` is part of libc, and nobody misses it.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// strace -f -o trace.log COMMAND
+    /// ls -l FILE
+    /// ```
     "traced-failure", Logs, seed = ["C2"], proves = [], "a trace shows why a program failed"
 }
 

@@ -8,6 +8,10 @@ use crate::model::subject::Subject;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "Too many open files" in the log of a service, and `ss -tan` with hundreds of lines that say
+    /// CLOSE-WAIT.
+    ///
     /// ## What it finds
     /// A process with a hundred TCP sockets or more in CLOSE_WAIT for longer than a minute: the other end has closed, the
     /// kernel has told the program, and the program has not closed its own end.
@@ -19,6 +23,12 @@ check! {
     /// ## What the repair does
     /// Nothing by itself: the program has to be mended (a response that is not closed on the way of an error, a pool that is not asked). A
     /// restart of it helps for a while.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// ss -tanp state close-wait
+    /// systemctl restart UNIT
+    /// ```
     "close-wait-leak", Network, seed = ["C12"], proves = [], "a program does not close its connections"
 }
 

@@ -9,6 +9,10 @@ use crate::model::subject::Subject;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: clients time out or need 1, 3 or 7 seconds to connect, although the service runs; `ss -lnt` shows a
+    /// Recv-Q as large as Send-Q.
+    ///
     /// ## What it finds
     /// A listening TCP socket whose queue of connections that wait to be accepted is full now. The length in force is asked of the kernel: it is what the program gave to
     /// listen(2), at most `net.core.somaxconn` at that time. Counters since the start (`ListenOverflows`) are never used.
@@ -19,6 +23,12 @@ check! {
     /// ## What the repair does
     /// Nothing by itself. A program that hangs accepts nothing, however long the queue. Else raise the backlog of the program (nginx `listen … backlog=`,
     /// tomcat `acceptCount`), and `net.core.somaxconn` if that cuts it, then restart it: the length is set once.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// ss -lnt
+    /// sysctl net.core.somaxconn
+    /// ```
     "listen-queue-overflow", Network, seed = ["C12"], proves = [], "a queue of connections that wait to be accepted is full"
 }
 

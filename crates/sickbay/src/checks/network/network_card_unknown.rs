@@ -12,6 +12,10 @@ use crate::model::outcome::{Skip, Verdict};
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: a clone or a migrated machine boots, and nobody can reach it; on the console "Device eth0 does not
+    /// seem to be present" or "Cannot find device ens18".
+    ///
     /// ## What it finds
     /// Configuration that no card of the machine takes, where it is certain: the running kernel or the log of the last boot shows other
     /// names or MAC addresses than the files ask for and no card gets an address, as after a clone, a change of hypervisor or of the
@@ -23,6 +27,12 @@ check! {
     /// ## What the repair does
     /// Comments out `HWADDR=` of another card where the machine has one card, and writes the name of the only card for the only name that
     /// is configured in `/etc/network/interfaces`. With more than one card only a person knows which is which.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// ip link
+    /// # then write the card's name or MAC address into its configuration
+    /// ```
     "network-card-unknown", Network, seed = ["C10"], proves = [], "the network is configured for another card"
 }
 

@@ -16,6 +16,10 @@ use crate::spelling::nearest;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: after a restart an address, a route or the whole network is missing, and the program that should set it
+    /// up reports success or a single line of error.
+    ///
     /// ## What it finds
     /// A line of the network's configuration that the program in charge refuses or drops: one `iface` line because of which ifupdown starts
     /// nothing, not even lo; an error of YAML or an unknown key because of which netplan does nothing at all; a `.network` file without
@@ -29,6 +33,13 @@ check! {
     /// ## What the repair does
     /// Takes away carriage returns and blanks around `=`, corrects a misspelt key or option, a mode, `TYPE`: each only where a restart then
     /// goes well. What the line should have said otherwise only a person knows.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// sickbay explain network
+    /// netplan generate    # netplan
+    /// ifup --no-act --all    # ifupdown
+    /// ```
     "network-config-unusable", Network, seed = ["C11"], proves = [], "a line of the network's configuration is refused or dropped"
 }
 

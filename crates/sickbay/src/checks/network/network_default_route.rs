@@ -12,6 +12,10 @@ use crate::model::outcome::{Skip, Verdict};
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: only the machine's own subnet answers; `ip route` shows `default` on the wrong card or without `via`;
+    /// "RTNETLINK answers: File exists" when the network starts.
+    ///
     /// ## What it finds
     /// A default route that is on the wrong card or has no router, or that is declared twice, with every line that puts it there:
     /// `GATEWAYDEV=` in `/etc/sysconfig/network`, `GATEWAY=` and `DEFROUTE=` in `ifcfg-*`, `default via` in `route-*`, `gateway` in
@@ -25,7 +29,13 @@ check! {
     ///
     /// ## What the repair does
     /// Comments out the line that takes the route away from its router, where a restart then gives a default route by a router. Which
-    /// of two routers is right only a person knows. Now, by hand: `ip route replace default via ROUTER dev CARD`.
+    /// of two routers is right only a person knows.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// ip route
+    /// ip route replace default via ROUTER dev CARD
+    /// ```
     "network-default-route", Network, seed = ["C11"], proves = [], "the default route is on the wrong card, or declared twice"
 }
 

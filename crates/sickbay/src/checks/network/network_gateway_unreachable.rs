@@ -11,6 +11,9 @@ use crate::model::outcome::{Skip, Verdict};
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: after a restart there is no default route, and the network service reports that all is well.
+    ///
     /// ## What it finds
     /// A gateway that is in no network of its card, so that no default route is set: network-scripts and systemd-networkd
     /// drop it without a word. Also `NETWORK=` in an `ifcfg-*` that is left from another network and makes the scripts drop a right gateway.
@@ -22,6 +25,12 @@ check! {
     /// ## What the repair does
     /// Comments out a `NETWORK=` that is not the address's network, where the default route is then set. Whether the gateway, the address
     /// or the netmask is wrong only a person knows.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// ip -4 addr
+    /// ip route replace default via ROUTER dev CARD
+    /// ```
     "network-gateway-unreachable", Network, seed = ["C11"], proves = [], "the gateway is in no network of the card"
 }
 

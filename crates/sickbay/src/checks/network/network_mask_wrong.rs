@@ -11,6 +11,10 @@ use crate::model::subject::Subject;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: most addresses can be reached, but some that are close by number cannot; `ip addr` shows /16 where the
+    /// configuration says /20.
+    ///
     /// ## What it finds
     /// On a running system: a card whose network is longer or shorter than its configuration says, as after `ifconfig eth0 172.31.231.158`
     /// without a netmask, which takes the one of the address's class.
@@ -20,8 +24,13 @@ check! {
     /// are not reached, although everything else is, and two pings prove nothing. With too long a one neighbours go over the router.
     ///
     /// ## What the repair does
-    /// Nothing: the addresses of a running system are not changed from here. By hand: `ip address add` with the right prefix, then
-    /// `ip address del` with the wrong one, or a restart of the network.
+    /// Nothing: the addresses of a running system are not changed from here.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// ip address add ADDRESS/PREFIX dev CARD
+    /// ip address del ADDRESS/WRONG dev CARD
+    /// ```
     "network-mask-wrong", Network, seed = ["C10"], proves = [], "a card has another netmask than its configuration"
 }
 

@@ -15,6 +15,9 @@ use crate::model::subject::Subject;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "ifup: command not found", or a card that has only an fe80 address after a restart.
+    ///
     /// ## What it finds
     /// A machine whose network is configured in files that no program reads at boot: the service of the program is not started, or is
     /// there without the program, or the machine runs without an address and ifup and ifdown are gone; and nothing else is
@@ -25,8 +28,14 @@ check! {
     /// and 7), in network-scripts (RHEL 8), and nowhere in RHEL 9, where NetworkManager reads the files; in Debian it is in ifupdown.
     ///
     /// ## What the repair does
-    /// Nothing by itself: a package has to be installed, or a service enabled. By hand until then: `ip address add ADDRESS/PREFIX dev CARD`,
-    /// `ip link set CARD up`, `ip route add default via ROUTER`. With `ifconfig` always give the netmask: without it the class of the address counts.
+    /// Nothing by itself: a package has to be installed, or a service enabled.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// ip address add ADDRESS/PREFIX dev CARD
+    /// ip link set CARD up
+    /// ip route add default via ROUTER
+    /// ```
     "network-not-started", Network, seed = ["C10"], proves = [], "nothing brings up the network that is configured"
 }
 

@@ -8,6 +8,9 @@ use crate::model::subject::Subject;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: `ss -s` counts thousands of sockets that `ss -tan` and `netstat` do not list, and kernel memory grows.
+    ///
     /// ## What it finds
     /// TCP sockets that the kernel has and that are in the tables of no network namespace: neither connected nor bound, or left behind after an error, by the
     /// thousand. All sockets (`alloc` of `/proc/net/sockstat`, which counts those of all namespaces) less those in the tables of each namespace (`inuse`).
@@ -18,6 +21,12 @@ check! {
     ///
     /// ## What the repair does
     /// Nothing by itself; the programs that hold them are named. Restart them, and have them mended.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// sickbay explain sockets
+    /// ls /proc/PID/fd | wc -l
+    /// ```
     "sockets-unaccounted", Network, seed = ["C15"], proves = [], "TCP sockets are in no table"
 }
 

@@ -13,6 +13,10 @@ use crate::model::subject::Subject;
 use crate::{check, tr};
 
 check! {
+    /// ## Symptom
+    /// You see: "Cannot assign requested address" (99) or "Address already in use" (98) for outgoing connections; nginx
+    /// answers 502.
+    ///
     /// ## What it finds
     /// Outgoing TCP connections that hold four fifths of the local ports towards one destination. What counts is not how many
     /// connections there are, but those from one address to one port of another: each destination has all ports of
@@ -27,6 +31,13 @@ check! {
     /// Sets `net.ipv4.tcp_tw_reuse` to 1 on the running kernel, if risky repairs are accepted and TIME_WAIT has the ports; until the
     /// next start. Better: let the program keep its connections (keepalive to the upstream, a pool). A wider range takes ports from services;
     /// fewer `tcp_max_tw_buckets` only makes connections break; `tcp_tw_recycle` is gone since 4.12.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// ss -tan state time-wait | wc -l
+    /// sysctl net.ipv4.ip_local_port_range
+    /// sysctl -w net.ipv4.tcp_tw_reuse=1
+    /// ```
     "tcp-ports-exhausted", Network, seed = ["C12", "D3"], proves = [], "connections have nearly used up the local ports"
 }
 
