@@ -60,10 +60,11 @@ impl NewCheck {
         let module = self.id.replace('-', "_");
         edit(&src.join(format!("checks/{}.rs", self.area)), |text| {
             let text = with_module(text, &module);
-            // An empty list stands in one line.
-            let text = text.replace("= &[];", "= &[\n];");
             let at = text.rfind("];")?;
-            Some(format!("{}    &{module}::CHECK,\n{}", &text[..at], &text[at..]))
+            // A short list stands in one line.
+            let head = text[..at].trim_end();
+            let comma = if head.ends_with(['[', ',']) { "" } else { "," };
+            Some(format!("{head}{comma}\n    &{module}::CHECK,\n{}", &text[at..]))
         })?;
         Ok(vec![code, chinese, story])
     }
@@ -294,7 +295,7 @@ mod tests {
             let list = root.path().join(format!("crates/sickbay/src/checks/{area}.rs"));
             let text = fs::read_to_string(list).unwrap();
             let module = id.replace('-', "_");
-            assert!(text.contains(&format!("pub mod {module};")) && text.contains(&format!("&{module}::CHECK,")));
+            assert!(text.contains(&format!("pub mod {module};")) && text.contains(&format!("&{module}::CHECK")));
             assert!(check(area, &id, None).make(root.path()).is_err(), "it is there already");
         }
         scratch::is_formatted(root.path());
@@ -307,7 +308,7 @@ mod tests {
         check("plumbing", "pipe-burst", Some("Where the water goes.")).make(root.path()).unwrap();
         check("plumbing", "a-pipe-rusty", None).make(root.path()).unwrap();
         let read = |path: &str| fs::read_to_string(root.path().join("crates/sickbay").join(path)).unwrap();
-        assert!(read("src/checks.rs").contains(", plumbing::ALL].concat()"));
+        assert!(read("src/checks.rs").contains(" plumbing::ALL"));
         let about = read("src/model/about.rs");
         assert!(about.contains("    /// Where the water goes.\n    Plumbing,\n}"), "{about}");
         assert!(about.contains("            Area::Plumbing => \"plumbing\",\n        }"), "{about}");

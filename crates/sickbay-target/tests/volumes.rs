@@ -42,7 +42,11 @@ fn boot_and_usr_of_their_own_are_joined() {
         let target = open(&disk, Access::ReadWrite).unwrap();
         assert!(target.root().exists("/boot/grub/grub.cfg").unwrap(), "{label}: {:?}", target.notes());
         assert!(target.root().exists("/usr/bin/sh").unwrap());
-        assert!(target.notes().iter().any(|note| note.contains("/boot by its content")), "{:?}", target.notes());
+        assert!(
+            target.notes().iter().any(|note| note.contains("/boot because of its content")),
+            "{:?}",
+            target.notes()
+        );
         target.writer().unwrap().write_new(Path::new("/boot/new"), b"x", 0o600).unwrap();
         target.close().unwrap();
         lab.nothing_is_left(&disk);

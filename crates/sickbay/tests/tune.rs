@@ -565,7 +565,7 @@ fn the_running_kernel_takes_it_and_gives_it_back() {
         "/etc/sysctl.d/99-sickbay-tune.conf:3  1  wins",
         "nothing to recommend",
         "= 0",
-        "taken back",
+        "reverted",
         "then 0, 2 lines",
         "clean",
     ] {
@@ -607,7 +607,7 @@ fn what_the_command_line_answers() {
         ("hello\n", &[][..], "sets no kernel parameter and no limit"),
         ("", &[], "sets no kernel parameter and no limit"),
         ("vm.swappiness=1\n", &["--kernel", "new"], "new is no release of a kernel"),
-        ("vm.swappiness=1\n", &["--memory", "much"], "much is no size"),
+        ("vm.swappiness=1\n", &["--memory", "much"], "much is not a size"),
     ] {
         let (code, said) = lint(input, more);
         assert!(code == Some(2) && said.contains(words), "{input} {more:?}: {code:?} {said}");

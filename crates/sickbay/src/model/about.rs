@@ -84,7 +84,7 @@ impl About {
             _ if self.looks_at_disks_alone => Need::Disks,
             Area::Logs => Need::Logs,
             Area::Memory | Area::Cpu => Need::Running,
-            Area::Boot | Area::Files | Area::Login | Area::Network | Area::Limits => Need::Files,
+            _ => Need::Files,
         }
     }
 
