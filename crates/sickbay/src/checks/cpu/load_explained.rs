@@ -82,6 +82,10 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         }
         return Ok(());
     };
+    // A machine that has just booted is busy with that.
+    if kind == Kind::Running && uptime(facts)?.is_some_and(|seconds| seconds < BOOTING) {
+        return Ok(());
+    }
     let amount = |group: &Group| if kind == Kind::Waiting { group.waiting } else { group.running };
     let groups = || load.groups.iter().filter(|group| !group.is_usual);
     let Some(culprit) = groups().max_by(|one, other| amount(one).total_cmp(&amount(other))) else { return Ok(()) };
@@ -173,6 +177,16 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
 
 fn one(number: f64) -> String {
     format!("{number:.1}")
+}
+
+/// So long after a boot, in seconds, that many programs want the CPUs says nothing.
+const BOOTING: f64 = 300.0;
+
+/// How long the machine has been up, in seconds (`/proc/uptime`); `None` where that was not written down.
+fn uptime(facts: &Facts) -> Result<Option<f64>, Skip> {
+    let file = facts.file("/proc/uptime")?;
+    let first = file.as_ref().and_then(|file| file.bytes.split(|byte| *byte == b' ').next());
+    Ok(first.and_then(|word| std::str::from_utf8(word).ok()?.trim().parse().ok()))
 }
 
 /// How bad it is, and of which kind; nothing where an expert would shrug.
