@@ -72,3 +72,4 @@ pub mod sysctl;
 pub mod trace;
 pub mod tuning;
 pub mod unit_file;
+pub mod wildcard;

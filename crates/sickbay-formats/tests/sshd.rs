@@ -295,7 +295,7 @@ fn tree(dir: &Path, reader: &Reader<'_>) -> Tree {
             let hits = patterns.flat_map(|pattern| {
                 (1..names.len()).filter(|&number| {
                     let path = format!("{}/{}", dir.display(), names[number]);
-                    sickbay_formats::sshd_config::matching::matches(path.as_bytes(), &pattern.text)
+                    sickbay_formats::wildcard::fits(path.as_bytes(), &pattern.text)
                 })
             });
             source.includes.insert(directive.line, hits.collect());

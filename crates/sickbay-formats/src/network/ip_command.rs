@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::address::{self, Cidr};
-use super::kernel::{How, MAIN, Refused, Rule, Scope, Wanted};
+use super::kernel::{How, Refused, Rule, Scope, Wanted};
 use super::{Outcome, Place, What};
 
 /// How a command ended.
@@ -142,16 +142,7 @@ pub(super) fn rule_of(words: &[&str], v6: bool, place: &Place, outcome: &Outcome
 }
 
 fn rule(words: &[&str], v6: bool, place: &Place, outcome: &Outcome) -> Result<Rule, Bad> {
-    let mut rule = Rule {
-        priority: None,
-        v6,
-        from: None,
-        to: None,
-        more: String::new(),
-        table: MAIN,
-        proto: "boot",
-        place: Some(place.clone()),
-    };
+    let mut rule = Rule::new(v6, "boot", Some(place.clone()));
     let garbage = |word: &str| Bad::Garbage(word.to_owned());
     let mut words = words.iter().copied();
     while let Some(word) = words.next() {
@@ -480,7 +471,7 @@ fn ifconfig(words: &[&str], text: &str, place: &Place, outcome: &mut Outcome) ->
 #[cfg(test)]
 mod tests {
     use super::super::Card;
-    use super::super::kernel::Kernel;
+    use super::super::kernel::{Kernel, MAIN};
     use super::*;
 
     #[test]

@@ -194,6 +194,13 @@ pub struct Rule {
     pub place: Option<Place>,
 }
 
+impl Rule {
+    /// A rule that asks for nothing yet and leads to the main table, as `proto` adds it.
+    pub(crate) fn new(v6: bool, proto: &'static str, place: Option<Place>) -> Rule {
+        Rule { priority: None, v6, from: None, to: None, more: String::new(), table: MAIN, proto, place }
+    }
+}
+
 /// So many routes and addresses are kept; what asks for more is built to.
 const MOST: usize = 4000;
 

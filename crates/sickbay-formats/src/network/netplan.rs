@@ -555,16 +555,7 @@ fn route(file: &File, item: &Node) -> Result<DeclaredRoute, (usize, Syntax)> {
 }
 
 fn rule(file: &File, item: &Node) -> Result<Rule, (usize, Syntax)> {
-    let mut rule = Rule {
-        priority: None,
-        v6: false,
-        from: None,
-        to: None,
-        more: String::new(),
-        table: MAIN,
-        proto: "static",
-        place: Some(Place::of(file, item.line)),
-    };
+    let mut rule = Rule::new(false, "static", Some(Place::of(file, item.line)));
     let cidr = |value: &Node, key: &str| {
         let text = value.scalar(key)?;
         Cidr::parse(text).ok_or_else(|| (value.line, Syntax::Value(key.to_owned(), text.to_owned())))

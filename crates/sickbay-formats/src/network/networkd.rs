@@ -412,16 +412,7 @@ fn route(settings: &[&Setting], outcome: &mut Outcome) -> Option<DeclaredRoute> 
 }
 
 fn rule(settings: &[&Setting]) -> Option<Rule> {
-    let mut rule = Rule {
-        priority: None,
-        v6: false,
-        from: None,
-        to: None,
-        more: String::new(),
-        table: MAIN,
-        proto: "static",
-        place: settings.first().map(|one| one.place.clone()),
-    };
+    let mut rule = Rule::new(false, "static", settings.first().map(|one| one.place.clone()));
     for setting in settings {
         let value = setting.value.as_str();
         match setting.key.as_str() {

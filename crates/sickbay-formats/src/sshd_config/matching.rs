@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use bstr::{BStr, BString, ByteSlice};
 
 use super::{Directive, Fault, Version};
+use crate::wildcard::fits;
 
 /// Who connects, and from where as far as that is known.
 #[derive(Clone, Debug, Default)]
@@ -167,40 +168,12 @@ pub enum Matched {
     Error,
 }
 
-/// match_pattern() of match.c: `*` and `?`.
-pub fn matches(text: &[u8], pattern: &[u8]) -> bool {
-    // Where the last star was, and how much of the text it has taken: no more than one way back is ever needed.
-    let (mut at, mut pattern_at) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while let Some(&byte) = text.get(at) {
-        match pattern.get(pattern_at) {
-            Some(b'*') => {
-                star = Some((pattern_at, at));
-                pattern_at += 1;
-            }
-            Some(&wanted) if wanted == b'?' || wanted == byte => {
-                at += 1;
-                pattern_at += 1;
-            }
-            _ => match star {
-                Some((star_at, taken)) => {
-                    star = Some((star_at, taken + 1));
-                    at = taken + 1;
-                    pattern_at = star_at + 1;
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern.get(pattern_at..).unwrap_or_default().iter().all(|&byte| byte == b'*')
-}
-
 /// match_pattern_list() of match.c.
 pub fn in_list(text: &[u8], list: &[u8]) -> Matched {
     let mut found = Matched::No;
     for pattern in list.split(|&byte| byte == b',') {
         let (negated, pattern) = pattern.strip_prefix(b"!").map_or((false, pattern), |rest| (true, rest));
-        if matches(text, pattern) {
+        if fits(text, pattern) {
             if negated {
                 return Matched::Refused;
             }
@@ -218,7 +191,7 @@ fn any_in_list(groups: &[BString], list: &[u8]) -> bool {
 
 /// ga_match() of groupaccess.c: some group matches some pattern.
 pub fn any_group_matches(groups: &[BString], patterns: &[BString]) -> bool {
-    groups.iter().any(|group| patterns.iter().any(|pattern| matches(group, pattern)))
+    groups.iter().any(|group| patterns.iter().any(|pattern| fits(group, pattern)))
 }
 
 /// addr_match_list() of addrmatch.c; without an address only the list is judged.
@@ -232,7 +205,7 @@ pub fn address_in(address: Option<IpAddr>, list: &[u8]) -> Matched {
         let hit = match network(pattern) {
             Network::Error => return Matched::Error,
             Network::Of(network, bits) => address.is_some_and(|address| is_within(address, network, bits)),
-            Network::None => address.is_some_and(|address| matches(address.to_string().as_bytes(), pattern)),
+            Network::None => address.is_some_and(|address| fits(address.to_string().as_bytes(), pattern)),
         };
         if hit {
             if negated {
@@ -290,8 +263,8 @@ pub(super) fn is_user_pattern(pattern: &[u8]) -> bool {
 
 /// match_user() of match.c. A host that is not known counts as being in the list if `assumed`.
 pub fn user_matches(connection: &Connection, pattern: &[u8], assumed: bool) -> bool {
-    let Some((user, hosts)) = pattern.split_once_str("@") else { return matches(&connection.user, pattern) };
-    if !matches(&connection.user, user) {
+    let Some((user, hosts)) = pattern.split_once_str("@") else { return fits(&connection.user, pattern) };
+    if !fits(&connection.user, user) {
         return false;
     }
     if connection.host.is_none() && connection.address.is_none() {

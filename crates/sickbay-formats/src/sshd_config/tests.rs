@@ -1,6 +1,7 @@
-use super::matching::{Connection, Matched, address_in, in_list, matches};
+use super::matching::{Connection, Matched, address_in, in_list};
 use super::tree::{Source, Tree};
 use super::*;
+use crate::wildcard::fits as matches;
 
 fn reader(major: u8, minor: u8) -> Reader<'static> {
     Reader { version: Some(Version(major, minor)), program: None }

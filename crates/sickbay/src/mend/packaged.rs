@@ -57,7 +57,7 @@ pub(crate) fn names(packages: &BTreeMap<&[u8], (&Package, Vec<&PackagedFile>)>) 
 /// What a finding about files of packages is about: the package, for its files are others once some are back.
 pub(crate) fn of_package(packages: &BTreeMap<&[u8], (&Package, Vec<&PackagedFile>)>) -> Subject {
     match packages.keys().collect::<Vec<_>>().as_slice() {
-        [name] => Subject::Named(format!("package {}", name.as_bstr())),
+        [name] => Subject::Package(name.as_bstr().to_string()),
         _ => Subject::Named("packages".to_owned()),
     }
 }

@@ -189,7 +189,7 @@ fn judge(facts: &Facts, found: &mut Findings, name: &str, unit: &Unit, severity:
             .at(file, *span)
             .about(*path),
     };
-    finding.subject(Subject::Named(name.to_owned()));
+    finding.subject(Subject::Unit(name.to_owned()));
     finding.detail("unit", name).why(match severity {
         Severity::Critical => tr!("the boot never reaches a login prompt"),
         Severity::Warning => tr!("no console shows a login prompt: ssh is the only way in"),

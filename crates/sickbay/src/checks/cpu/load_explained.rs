@@ -3,6 +3,7 @@
 use crate::facts::Facts;
 use crate::facts::cpu::load::{Group, Load};
 use crate::facts::cpu::waits::Wait;
+use crate::facts::system::kernel::uptime;
 use crate::facts::time::window_with_load;
 use crate::model::finding::{Findings, Severity};
 use crate::model::outcome::{Skip, Verdict};
@@ -181,13 +182,6 @@ fn one(number: f64) -> String {
 
 /// So long after a boot, in seconds, that many programs want the CPUs says nothing.
 const BOOTING: f64 = 300.0;
-
-/// How long the machine has been up, in seconds (`/proc/uptime`); `None` where that was not written down.
-fn uptime(facts: &Facts) -> Result<Option<f64>, Skip> {
-    let file = facts.file("/proc/uptime")?;
-    let first = file.as_ref().and_then(|file| file.bytes.split(|byte| *byte == b' ').next());
-    Ok(first.and_then(|word| std::str::from_utf8(word).ok()?.trim().parse().ok()))
-}
 
 /// How bad it is, and of which kind; nothing where an expert would shrug.
 fn judged(load: &Load, cpus: f64) -> Option<(Severity, Kind)> {

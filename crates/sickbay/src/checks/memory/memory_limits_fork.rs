@@ -126,7 +126,7 @@ fn of_users(facts: &Facts, found: &mut Findings, holders: &[Holder]) {
                 allowed
             );
             let finding = report(found, text, threads, allowed, Some(most));
-            finding.subject(Subject::Named(format!("user {uid}"))).evidence(path, format!("Max processes {allowed}"));
+            finding.subject(Subject::User(uid.to_string())).evidence(path, format!("Max processes {allowed}"));
         }
     }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use bstr::{BStr, BString, ByteSlice};
 use sickbay_formats::accounts::{Entry, Kind as File, Password};
 use sickbay_formats::sudoers::{AliasKind, Grant, Member, Scope, What, is_alias, is_read, items};
+use sickbay_formats::wildcard::fits;
 use sickbay_formats::{doas_conf, nsswitch};
 use sickbay_target::Metadata;
 
@@ -14,7 +15,6 @@ use crate::facts::login::pam::judge::{Attempt, Judgement, User, judge};
 use crate::facts::login::pam::{Call, Pam};
 use crate::facts::login::ssh_keys::Keys;
 use crate::facts::packages::Packages;
-use crate::facts::packages::libraries::fits;
 use crate::facts::{Fact, Facts};
 use crate::model::outcome::Skip;
 use crate::model::text::Text;

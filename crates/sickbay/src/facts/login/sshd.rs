@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use bstr::ByteSlice;
 use sickbay_formats::dpkg;
-use sickbay_formats::sshd_config::matching::matches;
 use sickbay_formats::sshd_config::tree::{Setting, Source, Tree};
 use sickbay_formats::sshd_config::{Reader, Version, directives, version_of_package};
+use sickbay_formats::wildcard::fits;
 use sickbay_target::{FileKind, Reason, Root};
 
 use crate::facts::{Fact, Facts};
@@ -162,7 +162,7 @@ fn glob(root: &Root, pattern: &Path) -> Vec<PathBuf> {
             let mut names = root.read_dir(&dir).unwrap_or_default();
             names.retain(|entry| {
                 let name = entry.name.as_encoded_bytes();
-                matches(name, bytes) && (!name.starts_with(b".") || bytes.starts_with(b"."))
+                fits(name, bytes) && (!name.starts_with(b".") || bytes.starts_with(b"."))
             });
             names.sort_by(|a, b| a.name.cmp(&b.name));
             next.extend(names.into_iter().map(|entry| dir.join(entry.name)));

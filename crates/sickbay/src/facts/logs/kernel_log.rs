@@ -12,6 +12,7 @@ use sickbay_formats::{ping, service_log, trace};
 use sickbay_target::Blocks;
 
 use crate::facts::logs::{console, login_log};
+use crate::facts::system::kernel::uptime;
 use crate::facts::{Fact, Facts};
 use crate::model::finding::{Findings, Severity};
 use crate::model::outcome::Skip;
@@ -197,9 +198,8 @@ fn own(facts: &Facts) -> Result<KernelLog, Skip> {
     log.said = scanner.finish();
     if facts.is_host() {
         log.now.push(today);
-        let uptime = root.read("/proc/uptime").unwrap_or_default();
-        let seconds = uptime.split_str(".").next().and_then(|text| text.to_str().ok()?.parse::<u64>().ok());
-        log.now.extend(seconds.map(|seconds| Stamp::Uptime(seconds.saturating_mul(1_000_000))));
+        let seconds = uptime(facts).ok().flatten();
+        log.now.extend(seconds.map(|seconds| Stamp::Uptime((seconds as u64).saturating_mul(1_000_000))));
     } else {
         // A system that lies still: its last day is what is recent.
         log.now.extend(log.said.newest);

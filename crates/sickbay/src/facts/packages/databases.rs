@@ -10,12 +10,12 @@ use sickbay_formats::accounts::{AccountFile, Kind};
 use sickbay_formats::digest::Digest;
 use sickbay_formats::rpm::{flag, verify};
 use sickbay_formats::rpmdb::{self, Backend};
+use sickbay_formats::wildcard::fits;
 use sickbay_formats::{dpkg, rpm};
 use sickbay_target::{Dir, FileKind, Reason, Root};
 
 use super::path::Collected;
 use super::{Database, Diversion, Exact, Package, System};
-use crate::facts::packages::libraries::fits;
 use crate::model::outcome::Skip;
 use crate::model::text::Text;
 use crate::tr;

@@ -10,6 +10,7 @@ use bstr::{BStr, BString, ByteSlice};
 use object::read::ReadCache;
 use sickbay_formats::elf::{self, Abi, Elf, NotElf};
 use sickbay_formats::ld_so;
+use sickbay_formats::wildcard::fits;
 use sickbay_target::{FileKind, Metadata, Reason, Root};
 
 use crate::facts::packages::Packages;
@@ -171,32 +172,6 @@ fn matching(root: &Root, pattern: &Path) -> Vec<PathBuf> {
         .filter(|entry| fits(entry.name.as_bytes(), name.as_bytes()))
         .map(|entry| dir.join(&entry.name))
         .collect()
-}
-
-/// Whether `name` fits a pattern of `*` and `?`.
-pub fn fits(name: &[u8], pattern: &[u8]) -> bool {
-    let (mut at, mut of) = (0, 0);
-    // The last star, and where what it stands for ends: only that is ever taken back, so that no pattern costs more than
-    // the product of both lengths.
-    let mut star: Option<(usize, usize)> = None;
-    loop {
-        match (name.get(at), pattern.get(of)) {
-            (_, Some(b'*')) => {
-                star = Some((of + 1, at));
-                of += 1;
-            }
-            (Some(_), Some(b'?')) => (at, of) = (at + 1, of + 1),
-            (Some(byte), Some(wanted)) if byte == wanted => (at, of) = (at + 1, of + 1),
-            (None, None) => return true,
-            _ => match &mut star {
-                Some((after, end)) if *end < name.len() => {
-                    *end += 1;
-                    (at, of) = (*end, *after);
-                }
-                _ => return false,
-            },
-        }
-    }
 }
 
 impl Libraries {

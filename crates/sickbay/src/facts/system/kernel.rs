@@ -25,6 +25,13 @@ pub fn running(facts: &Facts) -> Result<(), Skip> {
     Ok(facts.target().running().map(drop)?)
 }
 
+/// How long the machine has been up, in seconds (`/proc/uptime`); `None` where that was not written down.
+pub fn uptime(facts: &Facts) -> Result<Option<f64>, Skip> {
+    let file = facts.file("/proc/uptime")?;
+    let first = file.as_ref().and_then(|file| file.bytes.split(|byte| *byte == b' ').next());
+    Ok(first.and_then(|word| std::str::from_utf8(word).ok()?.trim().parse().ok()))
+}
+
 impl Fact for Kernel {
     fn gather(facts: &Facts) -> Result<Kernel, Skip> {
         running(facts)?;

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use bstr::{BStr, ByteSlice};
 use sickbay_formats::lines::{Line, lines};
 use sickbay_formats::pam::{Kind, code};
+use sickbay_formats::wildcard::fits;
 
 use crate::facts::Facts;
 use crate::facts::login::pam::judge::User;
 use crate::facts::login::pam::modules::{Answer, Because, Question};
-use crate::facts::packages::libraries::fits;
 use crate::model::outcome::Skip;
 use crate::model::source::SourceFile;
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use bstr::{BString, ByteSlice};
 use sickbay_formats::shell::Word;
-use sickbay_formats::sshd_config::matching::matches;
+use sickbay_formats::wildcard::fits;
 use sickbay_target::FileKind;
 
 use super::walk::Walk;
@@ -85,7 +85,7 @@ impl Walk<'_> {
             .into_iter()
             .filter(|entry| entry.kind != FileKind::Dir)
             .map(|entry| BString::from(entry.name.as_encoded_bytes()))
-            .filter(|name| matches(name, pattern) && !name.starts_with(b"."))
+            .filter(|name| fits(name, pattern) && !name.starts_with(b"."))
             .collect();
         names.sort();
         let dir = dir.to_string_lossy();

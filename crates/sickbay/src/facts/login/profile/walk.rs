@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bstr::{BString, ByteSlice};
 use sickbay_formats::shell::{self, ErrorKind, Node, Script, Simple, Word};
-use sickbay_formats::sshd_config::matching::matches;
+use sickbay_formats::wildcard::fits;
 use sickbay_target::Root;
 
 use super::condition::Known;
@@ -312,7 +312,7 @@ impl<'f> Walk<'f> {
                     let known = |pattern: &Word| match (&value, pattern.expands) {
                         _ if pattern.text == "*" => Some(true),
                         _ if interactive && pattern.text == "*i*" => Some(true),
-                        (Some(value), false) if !pattern.text.contains(&b'[') => Some(matches(value, &pattern.text)),
+                        (Some(value), false) if !pattern.text.contains(&b'[') => Some(fits(value, &pattern.text)),
                         _ => None,
                     };
                     let all: Vec<Known> = patterns.iter().map(known).collect();
