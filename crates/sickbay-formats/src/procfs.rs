@@ -4,15 +4,20 @@
 pub mod cgroup;
 pub mod diskstats;
 pub mod fields;
+pub mod interrupts;
 pub mod limits;
 pub mod loadavg;
+pub mod mib;
 pub mod mountinfo;
+pub mod net_dev;
 pub mod pressure;
 pub mod schedstat;
 pub mod slabinfo;
 pub mod sockstat;
+pub mod softnet;
 pub mod stat;
 pub mod task;
+pub mod task_io;
 pub mod zoneinfo;
 
 use bstr::ByteSlice;

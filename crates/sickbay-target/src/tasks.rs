@@ -47,7 +47,7 @@ struct Buffers {
 }
 
 /// When something was looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Moment {
     /// CLOCK_MONOTONIC, which nobody sets.
     pub steady: Duration,

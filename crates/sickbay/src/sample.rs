@@ -13,10 +13,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use sickbay_formats::procfs::diskstats::Disk;
+use sickbay_formats::procfs::interrupts::Interrupts;
 use sickbay_formats::procfs::loadavg::{LoadAvg, counted};
+use sickbay_formats::procfs::mib::Counter;
+use sickbay_formats::procfs::net_dev::Link;
 use sickbay_formats::procfs::pressure::Pressure;
+use sickbay_formats::procfs::softnet::Softnet;
 use sickbay_formats::procfs::stat::Stat;
 use sickbay_formats::procfs::task::{KERNEL_THREAD, Task};
+use sickbay_formats::procfs::task_io::Io;
 use sickbay_target::Moment;
 
 pub use live::{glance, watch};
@@ -133,8 +138,128 @@ pub struct Threads {
     pub left_out: u64,
 }
 
-/// Counters as they were read; `None` where this kernel has them not, or this user may not see them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a process had read and written since it began.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProcessIo {
+    /// Its number.
+    pub pid: u32,
+    /// When it began, in ticks since the machine did.
+    pub began: u64,
+    /// Its name.
+    pub name: Name,
+    /// What it did.
+    pub io: Io,
+}
+
+/// The headline of `/proc/meminfo`, in KiB.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// `MemTotal`.
+    pub total: u64,
+    /// `MemFree`.
+    pub free: u64,
+    /// `MemAvailable`, of kernels from 3.14 on.
+    pub available: Option<u64>,
+    /// `Buffers` and `Cached`.
+    pub cached: u64,
+    /// `Dirty`.
+    pub dirty: u64,
+    /// `Writeback`.
+    pub writeback: u64,
+    /// `Shmem`.
+    pub shmem: u64,
+    /// `Slab`.
+    pub slab: u64,
+    /// `SwapTotal`.
+    pub swap_total: u64,
+    /// `SwapFree`.
+    pub swap_free: u64,
+}
+
+/// A control group with a quota of processor time: `cpu.stat`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Throttled {
+    /// Its path below the hierarchy: `/system.slice/nginx.service`.
+    pub group: String,
+    /// `cpu.max` or `cpu.cfs_quota_us`: microseconds in each period.
+    pub quota: u64,
+    /// The period, in microseconds.
+    pub period: u64,
+    /// Periods in which it had something to do.
+    pub periods: u64,
+    /// Periods in which it had used up its quota.
+    pub throttled: u64,
+    /// How long it stood still for that, in microseconds, its threads on all processors added up.
+    pub throttled_us: u64,
+}
+
+/// Sockets of one network namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sockets {
+    /// The inode of the namespace; 0 where it is not known.
+    pub namespace: u64,
+    /// The number of a process in it.
+    pub pid: u32,
+    /// The lines of `/proc/PID/net/sockstat` that are of TCP: inuse, orphan, tw, alloc, mem.
+    pub tcp: Vec<Counter>,
+}
+
+/// A counter of a network card's own: `ethtool -S`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CardCounter {
+    /// The interface.
+    pub link: String,
+    /// Its name as the driver has it: `bw_in_allowance_exceeded`, `rx_queue_0_drops`.
+    pub name: String,
+    /// Its value.
+    pub value: u64,
+}
+
+/// Where a thread was in the kernel: `/proc/PID/stack`, the innermost function first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stack {
+    /// The number of the thread.
+    pub id: u32,
+    /// When it began.
+    pub began: u64,
+    /// Its functions, without offsets.
+    pub functions: Vec<Box<str>>,
+}
+
+/// A file that a process had open, which does much IO.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OpenFile {
+    /// The number of the process.
+    pub pid: u32,
+    /// When it began.
+    pub began: u64,
+    /// The number of the descriptor.
+    pub descriptor: u32,
+    /// What `/proc/PID/fd/N` says.
+    pub path: PathBuf,
+    /// The device number of its file system, where mountinfo tells it.
+    pub device: Option<(u32, u32)>,
+    /// `pos` of fdinfo: how far in the file it is.
+    pub position: Option<u64>,
+    /// `flags` of fdinfo, octal there: O_DIRECT, O_WRONLY …
+    pub flags: Option<u32>,
+}
+
+/// Somebody wrote a kernel parameter.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ParameterWrite {
+    /// The file below `/proc/sys`: `net/core/somaxconn`.
+    pub parameter: String,
+    /// Who did.
+    pub pid: u32,
+    /// Its name.
+    pub name: Name,
+    /// What it is now.
+    pub value: Option<String>,
+}
+
+/// Counters as they were read; `None` where this kernel has them not, this user may not see them, or nobody looked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sample {
     /// When.
     pub moment: Moment,
@@ -152,6 +277,32 @@ pub struct Sample {
     pub disks: Option<Vec<Disk>>,
     /// The threads, where they were looked at.
     pub threads: Option<Threads>,
+    /// `/proc/PID/io`, of processes that could be asked.
+    pub io: Option<Vec<ProcessIo>>,
+    /// `/proc/interrupts`. In a container it may be empty: then `None`.
+    pub interrupts: Option<Interrupts>,
+    /// `/proc/softirqs`.
+    pub softirqs: Option<Interrupts>,
+    /// `/proc/net/softnet_stat`.
+    pub softnet: Option<Vec<Softnet>>,
+    /// `/proc/net/dev`.
+    pub links: Option<Vec<Link>>,
+    /// Counters of the cards' own.
+    pub cards: Option<Vec<CardCounter>>,
+    /// `/proc/net/snmp` and `/proc/net/netstat`, the part about TCP.
+    pub tcp: Option<Vec<Counter>>,
+    /// Sockets of each network namespace.
+    pub sockets: Option<Vec<Sockets>>,
+    /// `/proc/meminfo`.
+    pub memory: Option<Memory>,
+    /// Control groups with a quota of processor time.
+    pub throttled: Option<Vec<Throttled>>,
+    /// Where threads were that waited or spun, at moments when something was to be seen.
+    pub stacks: Vec<Stack>,
+    /// Files of those who did much IO, at such moments.
+    pub files: Vec<OpenFile>,
+    /// Who wrote kernel parameters since the sample before.
+    pub writes: Vec<ParameterWrite>,
 }
 
 impl Sample {
@@ -282,16 +433,7 @@ mod tests {
     fn at(second: u64, made: u64) -> Sample {
         let stat = Stat { made: Some(made), ..Stat::default() };
         let moment = Moment { steady: Duration::from_secs(second), wall: Duration::from_secs(1_700_000_000 + second) };
-        Sample {
-            moment,
-            load: None,
-            stat: Some(stat),
-            cpu_pressure: None,
-            io_pressure: None,
-            memory_pressure: None,
-            disks: None,
-            threads: None,
-        }
+        Sample { moment, stat: Some(stat), ..Sample::default() }
     }
 
     fn window(samples: Vec<Sample>) -> Window {

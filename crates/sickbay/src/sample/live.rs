@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use sickbay_formats::procfs::{diskstats, loadavg, pressure, schedstat, stat};
+use sickbay_formats::procfs::fields::Fields;
+use sickbay_formats::procfs::mib::{self, Counter};
+use sickbay_formats::procfs::{diskstats, interrupts, loadavg, net_dev, pressure, schedstat, softnet, stat, task_io};
 use sickbay_target::{Moment, ReadError, Root, Tasks};
 
-use super::{ASKED, MOST, Sample, Thread, Threads, Window};
+use super::{ASKED, MOST, Memory, ProcessIo, Sample, Thread, Threads, Window};
 
 /// Looks at all threads take a twentieth of the time at most.
 const SHARE: u32 = 20;
@@ -64,13 +66,60 @@ pub(super) type Faults = HashMap<u32, u64>;
 
 /// One sample; of the threads all, or those that are active or whose children have ended meanwhile.
 pub(super) fn sample(tasks: &mut Tasks<'_>, moment: Moment, all: bool, faults: &mut Faults) -> Sample {
-    let counters = counters(tasks, moment);
-    let disks = tasks.read_long("diskstats").ok().map(|text| diskstats::parse(&text));
+    let mut sample = counters(tasks, moment);
     let mut threads = threads(tasks, all, faults, MOST as u64);
-    if let (Some(threads), Some(load)) = (threads.as_mut().filter(|threads| threads.left_out > 0), counters.load) {
+    if let (Some(threads), Some(load)) = (threads.as_mut().filter(|threads| threads.left_out > 0), sample.load) {
         threads.left_out = load.total.saturating_sub(threads.left_out).max(1);
     }
-    Sample { threads, disks, ..counters }
+    sample.io = all.then(|| process_io(tasks, threads.as_ref()?)).flatten();
+    sample.threads = threads;
+    let long = |file: &str| tasks.read_long(file).ok();
+    let rows = |file: &str| interrupts::parse(&long(file)?).filter(|table| !table.rows.is_empty());
+    sample.disks = long("diskstats").map(|text| diskstats::parse(&text));
+    sample.interrupts = rows("interrupts");
+    sample.softirqs = rows("softirqs");
+    sample.softnet = long("net/softnet_stat").map(|text| softnet::parse(&text));
+    sample.links = long("net/dev").map(|text| net_dev::parse(&text));
+    sample.tcp = tcp(long("net/snmp"), long("net/netstat"));
+    sample.memory = long("meminfo").and_then(|text| memory(&text));
+    sample
+}
+
+/// So many processes are asked what they read and wrote.
+const IO_OF: usize = 8192;
+
+/// `None` when nobody may be asked.
+fn process_io(tasks: &mut Tasks<'_>, threads: &Threads) -> Option<Vec<ProcessIo>> {
+    let leaders = threads.list.iter().filter(|thread| thread.id == thread.pid && !thread.is_kernels());
+    let read = leaders.take(IO_OF).filter_map(|thread| {
+        let io = task_io::parse(&tasks.read(&format!("{}/io", thread.pid)).ok()?)?;
+        Some(ProcessIo { pid: thread.pid, began: thread.began, name: thread.name, io })
+    });
+    let read: Vec<ProcessIo> = read.collect();
+    (!read.is_empty()).then_some(read)
+}
+
+fn tcp(snmp: Option<Vec<u8>>, netstat: Option<Vec<u8>>) -> Option<Vec<Counter>> {
+    let mut counters: Vec<Counter> = snmp.iter().chain(&netstat).flat_map(|text| mib::parse(text)).collect();
+    counters.retain(|counter| counter.name.starts_with(b"Tcp"));
+    (!counters.is_empty()).then_some(counters)
+}
+
+fn memory(text: &[u8]) -> Option<Memory> {
+    let fields = Fields::parse(text);
+    let or_zero = |name| fields.or_zero(name);
+    Some(Memory {
+        total: fields.get("MemTotal")?,
+        free: fields.get("MemFree")?,
+        available: fields.get("MemAvailable"),
+        cached: or_zero("Buffers").saturating_add(or_zero("Cached")),
+        dirty: or_zero("Dirty"),
+        writeback: or_zero("Writeback"),
+        shmem: or_zero("Shmem"),
+        slab: or_zero("Slab"),
+        swap_total: or_zero("SwapTotal"),
+        swap_free: or_zero("SwapFree"),
+    })
 }
 
 /// The threads, at most `most` of them. Where there are more, `left_out` is yet how many were seen.
@@ -118,9 +167,8 @@ fn counters(tasks: &mut Tasks<'_>, moment: Moment) -> Sample {
         io_pressure: pressure("io"),
         memory_pressure: pressure("memory"),
         load: read("loadavg").and_then(|text| loadavg::parse(&text)),
-        disks: None,
         stat,
-        threads: None,
+        ..Sample::default()
     }
 }
 
@@ -159,6 +207,15 @@ mod tests {
         assert!(threads.len() > 2 && threads.iter().all(|thread| thread.pid != own));
         let (grown, _) = window.growths(|thread| thread.ticks).expect("two looks at all");
         assert!(grown.len() > 2);
+        let last = window.last().expect("a sample");
+        let links = last.links.as_ref().expect("/proc/net/dev");
+        assert!(links.iter().any(|link| link.name == "lo"), "{links:?}");
+        assert_eq!(last.softnet.as_ref().map(Vec::len), Some(cpus));
+        assert!(last.memory.is_some_and(|memory| memory.total > memory.free && memory.free > 0));
+        assert!(last.tcp.as_ref().is_some_and(|tcp| mib::value(tcp, "Tcp.RetransSegs").is_some()));
+        let net_rx = last.softirqs.as_ref().and_then(|table| table.row("NET_RX")).map(|row| row.counts.len());
+        assert_eq!(net_rx, Some(cpus));
+        assert!(last.io.as_ref().is_none_or(|io| io.iter().all(|process| process.pid != own)));
         let one = watch(&root, Duration::ZERO).expect("/proc");
         assert_eq!((one.samples.len(), one.span(), one.busy()), (1, None, None));
     }

@@ -734,11 +734,8 @@ mod tests {
             moment: Moment { steady: time, wall: time },
             load: loadavg::parse(load.as_bytes()),
             stat: Some(stat),
-            cpu_pressure: None,
-            io_pressure: None,
-            memory_pressure: None,
-            disks: None,
             threads: Some(Threads { list, is_all: true, left_out: 0 }),
+            ..Sample::default()
         }
     }
 
