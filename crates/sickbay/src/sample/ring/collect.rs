@@ -89,11 +89,8 @@ impl Collect {
             thread.is_active() || known.get(&thread.identity()) != Some(&now)
         };
         let worth: Vec<bool> = threads.list.iter().map(did).collect();
-        self.known = threads
-            .list
-            .iter()
-            .map(|thread| (thread.identity(), (thread.ticks, thread.faults_of_children)))
-            .collect();
+        self.known =
+            threads.list.iter().map(|thread| (thread.identity(), (thread.ticks, thread.faults_of_children))).collect();
         let is_first = self.look.is_none();
         if let Some((index, worth)) = self.look.replace((self.samples.len(), worth))
             && let Some(threads) = self.samples.get_mut(index).and_then(|sample| sample.threads.as_mut())

@@ -305,7 +305,8 @@ mod tests {
             }
         }
         let packed = zstd::bulk::compress(b"samples", 3).expect("packed");
-        let head = Head::of(&packed, 7, 2, 42, (Duration::from_secs(5), Duration::from_secs(6), Duration::from_secs(1)));
+        let head =
+            Head::of(&packed, 7, 2, 42, (Duration::from_secs(5), Duration::from_secs(6), Duration::from_secs(1)));
         assert_eq!((Head::parse(&head.bytes()), head.unpack(&packed).as_deref()), (Some(head), Some(&b"samples"[..])));
         for at in 0..HEAD {
             let mut broken = head.bytes();

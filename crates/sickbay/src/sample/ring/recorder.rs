@@ -203,10 +203,9 @@ impl Recorder {
     /// One more sample. It is never lost because of a disk that is full for a while, as long as that while is in the block.
     pub fn add(&mut self, mut sample: Sample) -> Kept {
         let wall = sample.moment.wall;
-        let was_full = self.waiting.is_some();
         if let Err(error) = self.make_room(wall) {
             self.lost += 1;
-            return Kept::No((!was_full).then_some(error));
+            return Kept::No((self.lost == 1).then_some(error));
         }
         if let Some(threads) = &mut sample.threads {
             threads.list.sort_unstable_by_key(|thread| (thread.pid, thread.id, thread.began));
@@ -335,7 +334,8 @@ fn recover(files: &RingFiles, open: &RingFile) -> Result<u64, StartError> {
     let mut times = (Duration::MAX, Duration::ZERO, Duration::ZERO);
     let count = decode(records.iter().copied(), |state| {
         let moment = state.moment();
-        times = (times.0.min(moment.wall), times.1.max(moment.wall), moment.steady);
+        let steady = if times.2.is_zero() { moment.steady } else { times.2 };
+        times = (times.0.min(moment.wall), times.1.max(moment.wall), steady);
     });
     let mut joined = Vec::new();
     records.iter().take(usize::try_from(count).unwrap_or(0)).for_each(|record| frame::joined(&mut joined, record));

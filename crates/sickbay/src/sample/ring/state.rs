@@ -342,8 +342,7 @@ fn io(coder: &mut Coder<'_>, state: &mut Vec<ProcessIo>, now: &Vec<ProcessIo>) -
         |coder, state, now| {
             short(coder, &mut state.name, now.name)?;
             let (io, now) = (&mut state.io, &now.io);
-            let state =
-                [&mut io.read_bytes, &mut io.write_bytes, &mut io.cancelled, &mut io.reads, &mut io.writes];
+            let state = [&mut io.read_bytes, &mut io.write_bytes, &mut io.cancelled, &mut io.reads, &mut io.writes];
             deltas(coder, state, [now.read_bytes, now.write_bytes, now.cancelled, now.reads, now.writes])
         },
     )
@@ -463,17 +462,8 @@ fn memory(coder: &mut Coder<'_>, state: &mut Memory, now: &Memory) -> Option<()>
         &mut state.swap_total,
         &mut state.swap_free,
     ];
-    let now = [
-        now.total,
-        now.free,
-        now.cached,
-        now.dirty,
-        now.writeback,
-        now.shmem,
-        now.slab,
-        now.swap_total,
-        now.swap_free,
-    ];
+    let now =
+        [now.total, now.free, now.cached, now.dirty, now.writeback, now.shmem, now.slab, now.swap_total, now.swap_free];
     deltas(coder, state, now)
 }
 
