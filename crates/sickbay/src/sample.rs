@@ -437,9 +437,9 @@ impl Window {
         for thread in later.iter().filter_map(|sample| sample.threads.as_ref()).flat_map(|all| &all.list) {
             now.insert(thread.identity(), of(thread));
         }
-        let grown = now.into_iter().filter_map(|(who, now)| {
-            Some((who, now.checked_sub(before.get(&who).copied().unwrap_or(0))?))
-        });
+        let grown = now
+            .into_iter()
+            .filter_map(|(who, now)| Some((who, now.checked_sub(before.get(&who).copied().unwrap_or(0))?)));
         Some((grown.collect(), span))
     }
 }

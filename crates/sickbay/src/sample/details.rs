@@ -14,8 +14,8 @@ use sickbay_target::{FileKind, Root, Tasks};
 
 use super::{OpenFile, Sockets, Stack, Thread, Threads, Throttled};
 
-/// So many threads are asked where they are.
-const STACKS: usize = 24;
+/// So many threads that wait are asked where they are, and as many that run.
+const STACKS: usize = 16;
 
 /// Of so many processes files are looked at, and so many of each.
 const PROCESSES: usize = 8;
@@ -30,16 +30,15 @@ const QUOTAS: usize = 256;
 /// So many network namespaces are asked.
 const NAMESPACES: usize = 256;
 
-/// Where those threads are that wait, and those that run: first who waits. Only root is told.
+/// Where those threads are that wait, and those that run. Only root is told.
 pub(super) fn stacks(tasks: &mut Tasks<'_>, threads: &Threads) -> Vec<Stack> {
-    let mut active: Vec<&Thread> = threads.list.iter().filter(|thread| thread.is_active()).collect();
-    active.sort_by_key(|thread| thread.state != b'D');
-    let of = |thread: &&Thread| {
+    let in_state = |state| threads.list.iter().filter(move |thread| thread.state == state).take(STACKS);
+    let of = |thread: &Thread| {
         let text = tasks.read(&format!("{}/task/{}/stack", thread.pid, thread.id)).ok()?;
         let functions = stack::parse(&text);
         (!functions.is_empty()).then_some(Stack { id: thread.id, began: thread.began, functions })
     };
-    active.iter().take(STACKS).filter_map(of).collect()
+    in_state(b'D').chain(in_state(b'R')).filter_map(of).collect()
 }
 
 /// The plain files that these processes have open.
