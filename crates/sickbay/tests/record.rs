@@ -140,7 +140,10 @@ fn who_was_stuck_while_it_was_recorded_and_what_a_kill_leaves() {
     // The last moment is one at which it hung.
     let (status, text) = run(["check", "--only", "load-explained"], &place);
     assert_eq!(status, Some(1), "{text}");
-    assert!(text.contains(" threads of stuck-then (started by stuck-then") && text.contains("a child started by vfork"), "{text}");
+    assert!(
+        text.contains(" threads of stuck-then (started by stuck-then") && text.contains("a child started by vfork"),
+        "{text}"
+    );
 }
 
 #[test]
