@@ -26,7 +26,7 @@ const TIMES: u32 = 20;
 /// The steady cost of a second against one loop over the `stat` of each thread; memory; bytes a day against atop's; how long it takes
 /// to look at a moment of a day.
 pub fn record(sickbay: &Path, runs: usize) -> Result<(), String> {
-    let _threads = Threads::start();
+    let threads = Threads::start();
     let own = std::env::current_exe().map_err(|error| error.to_string())?;
     let script = format!("n=0; while [ $n -lt {TIMES} ]; do \"$@\" >/dev/null || exit 1; n=$((n+1)); done");
     let mut loops = Vec::new();
@@ -58,6 +58,7 @@ pub fn record(sickbay: &Path, runs: usize) -> Result<(), String> {
             ours as f64 / theirs.max(1) as f64
         );
     }
+    drop(threads);
     moment(sickbay, runs, dir.path())
 }
 
