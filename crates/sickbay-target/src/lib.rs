@@ -4,6 +4,7 @@
 //! [`Root`] to read its files through, and the [`Volume`]s and [`Disk`]s that belong to it. Paths always are paths of
 //! the target.
 
+mod budget;
 mod bytes;
 mod checker;
 pub mod command;
@@ -50,6 +51,7 @@ mod volumes;
 mod writer;
 mod xattr;
 
+pub use budget::Budget;
 pub use checker::{Examined, Verdict};
 pub use dir::Dir;
 pub use disk::Disk;
