@@ -147,7 +147,7 @@ fn donor(donor: &Target) -> Text {
 fn description(facts: &Facts) -> Vec<Text> {
     let Ok(volumes) = &facts.target().volumes else { return Vec::new() };
     let mut all = Vec::new();
-    if !facts.is_host() {
+    if !facts.runs() {
         let tables: BTreeSet<&str> = volumes
             .iter()
             .filter_map(|volume| volume.table)
@@ -160,7 +160,7 @@ fn description(facts: &Facts) -> Vec<Text> {
     }
     for volume in volumes {
         if let Some(place) = &volume.mounted_on
-            && (place.as_os_str() == "/" || !facts.is_host())
+            && (place.as_os_str() == "/" || !facts.runs())
         {
             let (fstype, volume) = (volume.fstype.as_str(), volume.name.as_str());
             all.push(tr!("{place}: {fstype} on {volume}", place = place.as_path(), fstype, volume));
@@ -171,7 +171,7 @@ fn description(facts: &Facts) -> Vec<Text> {
 
 /// The running kernel, or the one that would boot.
 fn kernel(facts: &Facts) -> Option<String> {
-    if facts.is_host() {
+    if facts.runs() {
         return facts.get::<Kernel>().ok().map(|kernel| kernel.release.clone());
     }
     let config = facts.get::<BootConfig>().ok()?;
