@@ -55,6 +55,7 @@ pub mod os_release;
 pub mod pam;
 pub mod ping;
 pub mod procfs;
+pub mod recording;
 pub mod reed_solomon;
 pub mod rlimits;
 pub mod rpm;
