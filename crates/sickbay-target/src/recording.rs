@@ -47,9 +47,7 @@ impl Recording {
             }
         }
         files.sort();
-        let is_ours = |path: &PathBuf| {
-            head(path).is_ok_and(|head| recording::recognize(&head) == Some(Kind::Ring))
-        };
+        let is_ours = |path: &PathBuf| head(path).is_ok_and(|head| recording::recognize(&head) == Some(Kind::Ring));
         let found = files.iter().any(is_ours);
         Ok(found.then(|| Recording { path: dir.to_owned(), kind: Kind::Ring, files }))
     }

@@ -59,7 +59,11 @@ fn listed(target: &Target, journal: &Journal<'_>, id: String) -> Listed {
 
 /// What is found in the place of the target's journal and is none of ours.
 pub fn foreign(target: &Target, elsewhere: Option<&Target>) -> Vec<Text> {
-    if matches!(target.kind, Kind::Log | Kind::Recording) { Vec::new() } else { Journal::look(target, elsewhere).foreign().to_vec() }
+    if matches!(target.kind, Kind::Log | Kind::Recording) {
+        Vec::new()
+    } else {
+        Journal::look(target, elsewhere).foreign().to_vec()
+    }
 }
 
 /// What became of the entries that were to be taken back.

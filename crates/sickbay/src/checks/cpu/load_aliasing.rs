@@ -48,7 +48,10 @@ const LEAST: Duration = Duration::from_secs(1200);
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     over_time(facts)?;
     let short = || Skip::NotApplicable(tr!("peaks that come back show in a long recording, not in one look"));
-    if facts.target().recording().is_err() && facts.target().is_this_machine() && facts.window().is_none_or(|length| length < LEAST) {
+    if facts.target().recording().is_err()
+        && facts.target().is_this_machine()
+        && facts.window().is_none_or(|length| length < LEAST)
+    {
         return Err(short());
     }
     let window = facts.get::<Window>()?;

@@ -17,12 +17,7 @@ use crate::tr;
 const USUAL: Duration = Duration::from_millis(5300);
 
 /// Of this machine, or of a directory that holds what was written down of one.
-pub(super) fn explain(
-    context: &Context,
-    target: Option<&str>,
-    time: Option<&str>,
-    past: &Past,
-) -> Result<u8, Failure> {
+pub(super) fn explain(context: &Context, target: Option<&str>, time: Option<&str>, past: &Past) -> Result<u8, Failure> {
     let length = time.map(duration).transpose()?.unwrap_or(USUAL);
     let asked = past.asked()?;
     let target = in_the_past(open(target)?, &asked)?;
