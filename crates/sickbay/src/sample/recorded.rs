@@ -7,7 +7,7 @@ use sickbay_formats::recording::Kind;
 use sickbay_target::Recording;
 
 use super::asked::shown;
-use super::{Asked, Window};
+use super::{Asked, Window, collected};
 use crate::model::text::Text;
 use crate::tr;
 
@@ -47,6 +47,7 @@ pub fn recorded(recording: &Recording, asked: &Asked, zone: &TimeZone) -> Result
             let _ = (asked, zone);
             Err(tr!("{path} cannot be read", path = recording.path.as_path()))
         }
+        Kind::Sa | Kind::Text => collected::read(recording, asked, zone),
     }
 }
 
