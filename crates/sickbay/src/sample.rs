@@ -9,6 +9,7 @@ mod collected;
 mod live;
 pub mod rates;
 pub mod recorded;
+pub mod ring;
 mod written;
 
 use std::collections::HashMap;
@@ -50,12 +51,17 @@ impl Name {
         kept.iter_mut().zip(name).for_each(|(kept, byte)| *kept = *byte);
         Name(kept)
     }
+
+    /// Its bytes.
+    pub fn bytes(&self) -> &[u8] {
+        let end = self.0.iter().position(|byte| *byte == 0).unwrap_or(self.0.len());
+        self.0.get(..end).unwrap_or_default()
+    }
 }
 
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let end = self.0.iter().position(|byte| *byte == 0).unwrap_or(self.0.len());
-        f.write_str(&String::from_utf8_lossy(self.0.get(..end).unwrap_or_default()))
+        f.write_str(&String::from_utf8_lossy(self.bytes()))
     }
 }
 
