@@ -346,9 +346,14 @@ impl<'a> File<'a> {
     /// From 10.3 to 11.6: what there may be more or less of after a restart.
     fn volatile_activities(&mut self) -> Result<(), Error> {
         for _ in 0..self.volatile {
-            let changed = self.old_activity(true)?;
-            let same = self.activities.iter_mut().filter(|activity| activity.id == changed.id);
-            same.for_each(|activity| activity.count = changed.count);
+            let at = self.bytes.at();
+            let mut next = || self.bytes.u32().ok_or(Error::Short);
+            // Of the rest nothing is filled in.
+            let (id, _magic, count, _sub, _size) = (next()?, next()?, next()?, next()?, next()?);
+            let changed = |activity: &Activity| Activity { count, ..*activity };
+            for activity in self.activities.iter_mut().filter(|activity| activity.id == id) {
+                *activity = Some(changed(activity)).filter(Activity::is_sound).ok_or(Error::Damaged(at))?;
+            }
         }
         Ok(())
     }

@@ -212,9 +212,9 @@ fn known(value: Option<f64>) -> Option<f64> {
 /// In so many columns; what is not known is `-`.
 fn cell(value: Option<f64>, width: usize, digits: usize) -> String {
     let text = value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"));
-    // A large number gives its places up before it breaks the column.
+    // A large number gives its places up before it touches the column before.
     let text = match value {
-        Some(value) if text.len() > width => format!("{value:.0}"),
+        Some(value) if text.len() >= width => format!("{value:.0}"),
         _ => text,
     };
     format!("{text:>width$}")

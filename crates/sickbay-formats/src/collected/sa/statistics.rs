@@ -213,6 +213,8 @@ fn disk(layout: Layout, item: &Bytes<'_>) -> Option<Disk> {
                 write_ms: int(1)?,
                 busy_ms: int(2)?,
                 weighted_ms: int(3)?,
+                // Discards are among the transfers, and so is their time.
+                both_ms: Some(int(0)?.saturating_add(int(1)?).saturating_add(int(6).unwrap_or(0))),
                 ..Disk::default()
             }
         }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{Mean, ROWS, SHOWN, TimesV1, Told, cell, greatest, known, left_out, name, rounded};
 use crate::report::text::{Style, printable};
-use crate::sample::rates::Shares;
+use crate::sample::rates::{Cpus, Interval, Shares};
 use crate::tr;
 
 /// What the processors did: `sickbay/cpu/v1`. Fields are only ever added.
@@ -129,7 +129,7 @@ fn processes(told: &Told) -> Vec<CpuProcessV1> {
 /// For programs.
 pub fn json(told: &Told, style: &Style) -> CpuV1 {
     let intervals = told.intervals(|sample| sample.stat.is_some());
-    let interval = |interval: &crate::sample::rates::Interval<'_>| {
+    let interval = |interval: &Interval<'_>| {
         let cpus = interval.cpus().unwrap_or_default();
         let each = cpus
             .each
@@ -177,14 +177,40 @@ pub fn render(told: &Told, style: &Style) -> String {
     if cpus.iter().all(|cpus| cpus.all.is_none() && cpus.each.is_empty()) && processes.is_empty() {
         return told.nothing(&tr!("nothing is known of what the processors did"), style);
     }
-    let mut out = format!("{}\n\n", told.head(&intervals, style));
+    let mut out = String::new();
+    if !intervals.is_empty() {
+        let _ = writeln!(out, "{}\n", told.head(&intervals, style));
+        tables(&mut out, told, &intervals, &cpus, style);
+    }
+    if !processes.is_empty() {
+        let _ = writeln!(
+            out,
+            "\n{:>8} {:>8}  {:>7}  {}",
+            "%CPU",
+            style.say(&tr!("peak")),
+            "PID",
+            style.say(&tr!("program"))
+        );
+        let most = if style.verbose { usize::MAX } else { ROWS };
+        for process in processes.iter().take(most) {
+            let CpuProcessV1 { pid, cpu, peak, .. } = process;
+            let _ = writeln!(out, "{cpu:>8.2} {peak:>8.2}  {pid:>7}  {}", printable(&process.name));
+        }
+        left_out(&mut out, processes.len().saturating_sub(most), style);
+    }
+    super::end(&mut out, told, style);
+    out
+}
+
+/// Each processor over all of it, then each interval.
+fn tables(out: &mut String, told: &Told, intervals: &[Interval<'_>], cpus: &[Cpus], style: &Style) {
     let names: String = COLUMNS.iter().map(|(name, _)| format!("{name:>8}")).collect();
     let row_of = |shares: Option<Shares>| -> String {
         COLUMNS.iter().map(|(_, of)| cell(shares.as_ref().and_then(of), 8, 2)).collect()
     };
     let row = |means: &[Mean]| -> String { means.iter().map(|mean| cell(mean.value(), 8, 2)).collect() };
     let mut each: BTreeMap<Option<u32>, [Mean; 8]> = BTreeMap::new();
-    for (interval, cpus) in intervals.iter().zip(&cpus) {
+    for (interval, cpus) in intervals.iter().zip(cpus) {
         let all = [(None, cpus.all)];
         let one = cpus.each.iter().map(|(cpu, shares)| (Some(*cpu), *shares));
         for (cpu, shares) in all.into_iter().chain(one) {
@@ -206,10 +232,10 @@ pub fn render(told: &Told, style: &Style) -> String {
             let _ = writeln!(out, "{cpu:<15}{}", row(means));
         }
     }
-    left_out(&mut out, each.len().saturating_sub(shown.len()), style);
+    left_out(out, each.len().saturating_sub(shown.len()), style);
 
     if intervals.len() > 1 {
-        let days = told.has_days(&intervals);
+        let days = told.has_days(intervals);
         let _ = writeln!(out, "\n{}{names}", name(&style.say(&tr!("until")), 15));
         let amounts: Vec<f64> = cpus.iter().map(|cpus| cpus.all.map_or(0.0, |shares| 100.0 - shares.idle)).collect();
         let shown = greatest(&amounts, if style.verbose { usize::MAX } else { SHOWN });
@@ -217,25 +243,6 @@ pub fn render(told: &Told, style: &Style) -> String {
             let (Some(interval), Some(cpus)) = (intervals.get(*at), cpus.get(*at)) else { continue };
             let _ = writeln!(out, "{}{}", name(&told.moment(interval.to(), days), 15), row_of(cpus.all));
         }
-        left_out(&mut out, intervals.len().saturating_sub(shown.len()), style);
+        left_out(out, intervals.len().saturating_sub(shown.len()), style);
     }
-
-    if !processes.is_empty() {
-        let _ = writeln!(
-            out,
-            "\n{:>8} {:>8}  {:>7}  {}",
-            "%CPU",
-            style.say(&tr!("peak")),
-            "PID",
-            style.say(&tr!("program"))
-        );
-        let most = if style.verbose { usize::MAX } else { ROWS };
-        for process in processes.iter().take(most) {
-            let CpuProcessV1 { pid, cpu, peak, .. } = process;
-            let _ = writeln!(out, "{cpu:>8.2} {peak:>8.2}  {pid:>7}  {}", printable(&process.name));
-        }
-        left_out(&mut out, processes.len().saturating_sub(most), style);
-    }
-    super::end(&mut out, told, style);
-    out
 }

@@ -236,7 +236,9 @@ fn means(out: &mut String, told: &Told, columns: &[Column], disks: &[Vec<DiskRat
             }
         }
     }
-    let is_busy = |means: &Vec<Mean>| means.iter().any(|mean| mean.value().is_none_or(|value| value > 0.0));
+    // Of one that did nothing no time is known either. One of which nothing is known is shown.
+    let values = |means: &[Mean]| means.iter().filter_map(Mean::value).collect::<Vec<f64>>();
+    let is_busy = |means: &Vec<Mean>| values(means).is_empty() || values(means).iter().any(|value| *value > 0.0);
     let idle = each.values().filter(|means| !is_busy(means)).count();
     let _ = writeln!(out, "\n{}{}", name(&style.say(&tr!("disk")), 12), heads(columns));
     for (disk, means) in each.iter().filter(|(_, means)| style.verbose || is_busy(means)) {

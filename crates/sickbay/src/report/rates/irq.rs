@@ -200,8 +200,12 @@ fn table(out: &mut String, title: &crate::model::text::Text, sums: &BTreeMap<Str
     for (kind, sum) in rows.iter().take(most) {
         let cells: String =
             busiest.iter().map(|(cpu, _)| cell(sum.each.get(cpu).and_then(Mean::value), 10, 1)).collect();
-        let owner = sum.about.split_whitespace().last().unwrap_or_default();
-        let about = if style.verbose { sum.about.as_str() } else { owner };
+        // Before the names of those who asked for it stand chip and trigger; an interrupt of the processor's own is described.
+        let is_device = kind.bytes().all(|byte| byte.is_ascii_digit());
+        let owner = sum.about.split_whitespace().last().filter(|_| is_device);
+        let about = owner.filter(|_| !style.verbose).unwrap_or(&sum.about);
+        let about: String = about.chars().take(if style.verbose { usize::MAX } else { 28 }).collect();
+        let about = about.as_str();
         let line =
             format!("{}{}{cells}  {}", name(&printable(kind), 9), cell(sum.total.value(), 10, 1), printable(about));
         let _ = writeln!(out, "{}", line.trim_end());
