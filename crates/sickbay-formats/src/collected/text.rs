@@ -355,7 +355,8 @@ impl Reader {
     /// The block of that moment; of a program that prints several tables, they come together.
     fn block(&mut self, source: Source, stamp: Stamp) -> Option<&mut Block> {
         let stamp = self.dated(stamp);
-        let same = |block: &Block| block.source == source && block.stamp.clock == stamp.clock;
+        let moment = |stamp: &Stamp| (stamp.date, stamp.clock, stamp.epoch);
+        let same = |block: &Block| block.source == source && moment(&block.stamp) == moment(&stamp);
         // Tables of one moment follow on each other, those of other programs between them.
         let from = self.text.blocks.len().saturating_sub(4);
         let found = self.text.blocks.iter().skip(from).position(same).map(|at| at + from);

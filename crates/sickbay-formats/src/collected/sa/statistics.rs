@@ -224,7 +224,7 @@ fn disk(layout: Layout, item: &Bytes<'_>) -> Option<Disk> {
 }
 
 /// The name of a device whose number is assigned for good (devices.txt), else that by which `sar -d` calls it.
-fn disk_name((major, minor): (u32, u32)) -> BString {
+pub(super) fn disk_name((major, minor): (u32, u32)) -> BString {
     let letters = |prefix: &str, disk: u32, part: u32| {
         let (first, second) = (disk / 26, disk % 26);
         let letter = |number: u32| char::from_u32(u32::from(b'a').saturating_add(number)).unwrap_or('?');
