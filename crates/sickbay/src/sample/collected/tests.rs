@@ -6,6 +6,7 @@ use jiff::tz::TimeZone;
 use sickbay_target::Recording;
 
 use super::*;
+use crate::model::text::Lang;
 use crate::sample::When;
 use crate::sample::rates::{DiskRates, Interval};
 
@@ -31,6 +32,10 @@ fn printed(text: &str) -> Result<Part, Text> {
     let file = std::fs::File::options().write(true).open(&path).expect("there");
     file.set_modified(time).expect("set");
     part_of(&[path], &Asked::default())
+}
+
+fn english(text: &Text) -> String {
+    text.render(Lang::En)
 }
 
 fn near(rate: Option<f64>, expected: f64, off: f64) {
@@ -196,7 +201,7 @@ fn a_part_of_it_is_asked_for() {
     // With the sample before it, from which the first interval is reckoned.
     assert_eq!((intervals.len(), intervals[0].as_str()), (4, "2026-11-30 20:49:40"));
     let never = Asked { from: when("2026-12-24"), ..Asked::default() };
-    let why = part_of(&[fixture("sa12")], &never).expect_err("nothing").english();
+    let why = part_of(&[fixture("sa12")], &never).expect_err("nothing").render(Lang::En);
     assert!(why.contains("has nothing from 2026-12-24 00:00:00 on"), "{why}");
 }
 
@@ -226,7 +231,7 @@ fn of_bytes(bytes: &[u8]) -> Result<Part, Text> {
 #[test]
 fn the_machine_started_anew_in_it() {
     let part = of_bytes(&restarted()).expect("a part");
-    let remarks: Vec<String> = part.remarks.iter().map(Text::english).collect();
+    let remarks: Vec<String> = part.remarks.iter().map(english).collect();
     assert_eq!(part.window.samples.len(), 6);
     assert_eq!(remarks, ["the machine started anew at 2026-11-30 20:49:41; what was before is shown with --to"]);
 }
@@ -236,9 +241,9 @@ fn files_that_end_too_early_or_are_damaged() {
     let bytes = std::fs::read(fixture("sa12")).expect("the file");
     let cut = of_bytes(&bytes[..bytes.len() - 100]).expect("what is whole");
     assert_eq!(cut.window.samples.len(), 11);
-    let why = cut.remarks.first().map(Text::english).expect("a remark");
+    let why = cut.remarks.first().map(english).expect("a remark");
     assert!(why.starts_with("the last record of ") && why.ends_with(" is not complete"), "{why}");
-    let why = |bytes: &[u8]| of_bytes(bytes).expect_err("none").english();
+    let why = |bytes: &[u8]| of_bytes(bytes).expect_err("none").render(Lang::En);
     assert!(
         why(&bytes[..2000]).ends_with("is a file of sar's that ends before its first record does"),
         "{}",
@@ -305,7 +310,7 @@ fn without_any_time_it_says_what_to_do() {
         Device: r/s w/s rkB/s wkB/s %util\nsda 1.00 2.00 3.00 4.00 5.00\n",
     );
     let part = why.expect("the second has one");
-    let remark = part.remarks.first().map(Text::english).expect("a remark");
+    let remark = part.remarks.first().map(english).expect("a remark");
     assert!(remark.ends_with("1 blocks have no time (iostat and iotop print it with -t)"), "{remark}");
 }
 
