@@ -5,6 +5,7 @@
 mod cost;
 mod disk;
 mod memory;
+mod record;
 mod threads;
 
 use std::path::{Path, PathBuf};
@@ -57,6 +58,8 @@ enum Part {
     Ledger,
     /// Every thread of it, with 2,000 more
     Threads,
+    /// What recording it costs, with 2,000 more
+    Record,
 }
 
 impl Bench {
@@ -73,7 +76,16 @@ impl Bench {
         }
         let sickbay = self.sickbay.clone().map_or_else(crate::lab::build, Ok)?;
         println!("{} runs each, medians; wall and CPU in ms\n", self.runs);
-        for part in [Part::Disk, Part::Initramfs, Part::Host, Part::Packages, Part::Log, Part::Ledger, Part::Threads] {
+        for part in [
+            Part::Disk,
+            Part::Initramfs,
+            Part::Host,
+            Part::Packages,
+            Part::Log,
+            Part::Ledger,
+            Part::Threads,
+            Part::Record,
+        ] {
             if self.only.is_some_and(|only| only != part) {
                 continue;
             }
@@ -88,6 +100,7 @@ impl Bench {
                 Part::Log => memory::log(&sickbay, self.runs)?,
                 Part::Ledger => memory::ledger(&sickbay, self.runs)?,
                 Part::Threads => threads::look(&sickbay, self.runs)?,
+                Part::Record => record::record(&sickbay, self.runs)?,
             }
         }
         Ok(())

@@ -5,6 +5,7 @@
 //! the target.
 
 mod bytes;
+mod card_counters;
 mod checker;
 pub mod command;
 mod content;
@@ -49,9 +50,11 @@ mod utf16;
 mod view;
 pub mod vm;
 mod volumes;
+mod wakeups;
 mod writer;
 mod xattr;
 
+pub use card_counters::{CardWatch, Counters, card_counters};
 pub use checker::{Examined, Verdict};
 pub use dir::Dir;
 pub use disk::Disk;
@@ -76,4 +79,5 @@ pub use tasks::{Moment, Tasks};
 pub use tcp_sockets::tcp_sockets;
 pub use usage::{DirUsage, Usage};
 pub use view::Extent;
+pub use wakeups::{Wakeups, Woken, Written, stand_back};
 pub use writer::{Attributes, Lock, Times, WriteError, Writer};

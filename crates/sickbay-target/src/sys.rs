@@ -291,3 +291,64 @@ pub(crate) fn close_copy(fd: c_int) {
     // SAFETY: the caller says that nobody in this table owns it.
     unsafe { libc::close(fd) };
 }
+
+/// Somebody wrote to one of the files from now on: a queue like that of [`watch_opens`]. Files that are not there are left out; so many are
+/// watched.
+pub(crate) fn watch_writes(files: &[BorrowedFd<'_>]) -> io::Result<(OwnedFd, usize)> {
+    let flags = libc::FAN_CLASS_NOTIF | libc::FAN_CLOEXEC | libc::FAN_NONBLOCK;
+    let for_files = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_LARGEFILE;
+    // SAFETY: the call takes no pointer.
+    let queue = answer(unsafe { libc::fanotify_init(flags, for_files as _) })?;
+    // SAFETY: the descriptor was just made and belongs to nobody else.
+    let queue = unsafe { OwnedFd::from_raw_fd(queue) };
+    let mut watched = 0;
+    for file in files {
+        let (what, mask) = (libc::FAN_MARK_ADD, libc::FAN_MODIFY);
+        // SAFETY: no path is given, so that the mark is on the descriptor itself.
+        let marked = unsafe { libc::fanotify_mark(queue.as_raw_fd(), what, mask, file.as_raw_fd(), std::ptr::null()) };
+        watched += usize::from(marked == 0);
+    }
+    Ok((queue, watched))
+}
+
+/// Where [`on_end`] tells of a signal.
+static TOLD: std::sync::atomic::AtomicI32 = std::sync::atomic::AtomicI32::new(-1);
+
+extern "C" fn tell(_: c_int) {
+    let fd = TOLD.load(std::sync::atomic::Ordering::Relaxed);
+    // SAFETY: write(2) may be called here, and the byte is one. What it answers nobody could use.
+    unsafe { libc::write(fd, b"\0".as_ptr().cast(), 1) };
+}
+
+/// SIGTERM and SIGINT write a byte to `fd` from now on, and end nothing.
+pub(crate) fn on_end(fd: OwnedFd) -> io::Result<()> {
+    use std::os::fd::IntoRawFd;
+    TOLD.store(fd.into_raw_fd(), std::sync::atomic::Ordering::Relaxed);
+    for signal in [libc::SIGTERM, libc::SIGINT] {
+        // SAFETY: all fields of the structure may be zero; the handler makes one system call.
+        let mut action: libc::sigaction = unsafe { zeroed() };
+        action.sa_sigaction = tell as *const () as usize;
+        action.sa_flags = libc::SA_RESTART;
+        // SAFETY: the structure is whole, and nobody asks for the former one.
+        answer(unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) })?;
+    }
+    Ok(())
+}
+
+// include/uapi/linux/sockios.h and ethtool.h
+const SIOCETHTOOL: u64 = 0x8946;
+
+/// Asks the driver of a network interface what begins with a number of its own in `command`, and is answered in it.
+///
+/// The kernel writes no more than the command's own lengths say: the caller makes room for as many.
+pub(crate) fn ask_driver(socket: BorrowedFd<'_>, link: &str, command: &mut [u64]) -> io::Result<()> {
+    // SAFETY: the structure is plain integers and a pointer, for which zero is a value.
+    let mut request: libc::ifreq = unsafe { zeroed() };
+    if link.len() >= request.ifr_name.len() || command.len() < 8 {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    request.ifr_name.iter_mut().zip(link.bytes()).for_each(|(byte, is)| *byte = is.cast_signed());
+    request.ifr_ifru.ifru_data = command.as_mut_ptr().cast();
+    // SAFETY: the kernel reads the structure, and writes to the buffer that it points to.
+    answer(unsafe { libc::ioctl(socket.as_raw_fd(), SIOCETHTOOL as _, &raw mut request) }).map(drop)
+}

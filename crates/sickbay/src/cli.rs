@@ -10,6 +10,7 @@ mod fix;
 mod language;
 mod list;
 mod password;
+mod record;
 mod tune;
 mod undo;
 
@@ -79,6 +80,7 @@ enum Verb {
     Explain(explain::Explain),
     /// List all checks, or those with a word in their name or title
     List(list::List),
+    Record(record::Record),
     Tune(tune::Tune),
     Completions(completions::Completions),
 }
@@ -225,6 +227,7 @@ impl Verb {
             Verb::Undo(verb) => verb.run(context),
             Verb::Explain(verb) => verb.run(context),
             Verb::List(verb) => verb.run(context),
+            Verb::Record(verb) => verb.run(context),
             Verb::Tune(verb) => verb.run(context),
             Verb::Completions(verb) => verb.run(context),
         }

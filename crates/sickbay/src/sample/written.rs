@@ -1,5 +1,5 @@
 //! Samples of what was written down of a system: its `/proc` as files. Directories `/proc@10:36:02` beside it are moments,
-//! each a `/proc` of its own by the clock in its name; without them `/proc` is the only one.
+//! each a `/proc` of its own by the clock in its name; without them `/proc` is the only one. `/sys@10:36:02` may be beside it.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sickbay_target::{Moment, ReadError, Root, Tasks};
 
-use super::{Sample, Window, live};
+use super::{Sample, Window, details, live};
 
 /// So many moments are read.
 const MOMENTS: usize = 4096;
@@ -41,6 +41,10 @@ fn sample(root: &Root, name: &str) -> Result<Sample, ReadError> {
     });
     let mut sample =
         live::sample(&mut tasks, Moment { steady: Duration::ZERO, wall: Duration::ZERO }, true, &mut HashMap::new());
+    // `/sys` may have been written down as often as `/proc`, or once.
+    let sys = name.replacen("proc", "/sys", 1);
+    let sys = if root.metadata(&sys).is_ok() { sys } else { "/sys".to_owned() };
+    sample.throttled = details::throttled(root, Path::new(&sys));
     let started = sample.stat.as_ref().and_then(|stat| stat.started).map(Duration::from_secs);
     let told = started.zip(uptime).map(|(started, uptime)| started.saturating_add(uptime));
     sample.moment = Moment { steady: uptime.or(named).unwrap_or_default(), wall: named.or(told).unwrap_or_default() };

@@ -643,13 +643,12 @@ fn active_at(window: &Window, count: &Count, is_of: &dyn Fn(&Thread) -> bool) ->
 }
 
 fn add_processors(groups: &mut [(Vec<Key>, Group)], window: &Window, processes: &Processes) {
-    let Some((grown, span)) = window.growths(|thread| thread.ticks) else { return };
-    let Some(last) = window.looks().filter(|look| look.is_all).last() else { return };
+    let Some((mut grown, span)) = window.growths(|thread| thread.ticks) else { return };
     let mut ticks: HashMap<Key, u64> = HashMap::new();
-    for thread in &last.list {
-        if let Some(growth) = grown.get(&thread.identity()) {
+    for thread in window.looks().flat_map(|look| &look.list) {
+        if let Some(growth) = grown.remove(&thread.identity()) {
             let sum = ticks.entry(processes.key(thread)).or_default();
-            *sum = sum.saturating_add(*growth);
+            *sum = sum.saturating_add(growth);
         }
     }
     for (keys, group) in groups {

@@ -213,6 +213,10 @@ fn table(out: &mut String, title: &crate::model::text::Text, sums: &BTreeMap<Str
     left_out(out, rows.len().saturating_sub(most), style);
     let more = cpus.len().saturating_sub(busiest.len());
     if more > 0 {
-        let _ = writeln!(out, "{}", style.say(&tr!("{count} more processors with --verbose", count = more)));
+        let _ = writeln!(
+            out,
+            "{}",
+            style.say(&tr!("{count} more {count?processor|processors} with --verbose", count = more))
+        );
     }
 }

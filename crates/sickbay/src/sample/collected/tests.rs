@@ -311,7 +311,7 @@ fn without_any_time_it_says_what_to_do() {
     );
     let part = why.expect("the second has one");
     let remark = part.remarks.first().map(english).expect("a remark");
-    assert!(remark.ends_with("1 blocks have no time (iostat and iotop print it with -t)"), "{remark}");
+    assert!(remark.ends_with("1 block has no time (iostat and iotop print it with -t)"), "{remark}");
 }
 
 #[test]

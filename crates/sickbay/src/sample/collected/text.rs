@@ -29,7 +29,7 @@ pub(super) fn read(texts: Vec<(&Path, Printed, Option<Duration>)>, zone: &TimeZo
         if text.without_time > 0 {
             let count = text.without_time;
             found.remarks.push(tr!(
-                "{path}: {count} blocks have no time (iostat and iotop print it with -t)",
+                "{path}: {count} {count?block has|blocks have} no time (iostat and iotop print it with -t)",
                 path,
                 count
             ));
@@ -37,7 +37,7 @@ pub(super) fn read(texts: Vec<(&Path, Printed, Option<Duration>)>, zone: &TimeZo
         if text.left_out > 0 {
             let count = text.left_out;
             found.remarks.push(tr!(
-                "{path}: {count} blocks or rows were left out, for there are too many",
+                "{path}: {count} {count?block or row was|blocks or rows were} left out, for there are too many",
                 path,
                 count
             ));
