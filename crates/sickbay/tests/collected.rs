@@ -77,13 +77,20 @@ fn a_file_of_sars() {
 
 #[test]
 fn several_files_are_one_target() {
-    let (_, text) = run(&["check", "e-book-io.txt", "e-book-sar.txt", "--format", "json"]);
-    let report: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-    assert!(report.is_object(), "one report, no list: {text}");
-    // A disk image among them is a target of its own.
-    let (_, text) = run(&["check", "e-book-io.txt", "sa12.sadf", "--format", "json"]);
-    let reports: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-    assert_eq!(reports.as_array().map(Vec::len), Some(2), "{text}");
+    let check = |files: [&str; 2]| {
+        let out = Command::new(env!("CARGO_BIN_EXE_sickbay"))
+            .args(["check", "--format", "json"])
+            .args(files)
+            .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/collected"))
+            .output()
+            .expect("sickbay starts");
+        serde_json::from_slice::<serde_json::Value>(&out.stdout).expect("JSON")
+    };
+    let report = check(["e-book-io.txt", "e-book-sar.txt"]);
+    assert!(report.is_object(), "one report, no list: {report}");
+    // Something else among them is a target of its own.
+    let reports = check(["e-book-io.txt", "sa12.sadf"]);
+    assert_eq!(reports.as_array().map(Vec::len), Some(2), "{reports}");
     let (code, text) = run(&["explain", "io", "./e-book-io.txt", "./sa12.sadf"]);
     assert_eq!(code, Some(2), "{text}");
     assert!(text.contains("only what other programs recorded may be given as several files"), "{text}");

@@ -158,7 +158,7 @@ type Column = (&'static str, usize, usize, fn(&DiskRates<'_>) -> Option<f64>);
 
 /// With reads and writes apart; `sar` has only their sum.
 const APART: [Column; 8] = [
-    ("r/s", 8, 2, |rates| rates.reads),
+    ("r/s", 7, 2, |rates| rates.reads),
     ("w/s", 8, 2, |rates| rates.writes),
     ("rkB/s", 9, 2, |rates| rates.read_kb),
     ("wkB/s", 9, 2, |rates| rates.written_kb),
@@ -258,6 +258,8 @@ fn means(out: &mut String, told: &Told, columns: &[Column], disks: &[Vec<DiskRat
 fn moments(out: &mut String, told: &Told, columns: &[Column], disks: &[Vec<DiskRates<'_>>], style: &Style) {
     let intervals = told.intervals(|sample| sample.disks.is_some());
     let days = told.has_days(&intervals);
+    // With dates there is no room for more.
+    let columns = if days { &TOGETHER } else { columns };
     let rows: Vec<_> = intervals
         .iter()
         .zip(disks)
