@@ -14,6 +14,7 @@ pub mod bls;
 pub mod boot_console;
 pub mod boot_sector;
 pub mod census;
+pub mod collected;
 pub mod cpio;
 pub mod device_map;
 pub mod digest;

@@ -8,6 +8,7 @@ pub mod ledger;
 pub mod limits;
 pub mod load;
 pub mod network;
+pub mod rates;
 pub mod sockets;
 pub mod symptom;
 pub mod text;

@@ -5,8 +5,10 @@
 //! unknown, and never a rate.
 
 pub mod asked;
+mod collected;
 mod details;
 mod live;
+pub mod rates;
 pub mod recorded;
 pub mod ring;
 mod sampler;
@@ -402,7 +404,7 @@ impl Window {
     pub fn made(&self) -> Option<f64> {
         let by_stat = self.rate(|sample| sample.stat.as_ref()?.made);
         // Numbers begin anew at pid_max, which looks as if they went back.
-        by_stat.or_else(|| self.rate(|sample| Some(sample.load?.last_pid)))
+        by_stat.or_else(|| self.rate(|sample| Some(sample.load?.last_pid).filter(|pid| *pid > 0)))
     }
 
     /// The counts that the kernel made in it, as far as an average shows them: a count that leaves it as it was does not.

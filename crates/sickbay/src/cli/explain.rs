@@ -6,6 +6,7 @@ mod limits;
 mod load;
 mod memory;
 mod network;
+mod over_time;
 mod sockets;
 mod symptom;
 mod sysctl;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use sickbay_target::{Access, Options, Target};
 
 use self::limits::Whom;
+use self::over_time::What;
 use super::{Context, Failure, Format, Past};
 use crate::facts::Facts;
 use crate::report::documents::{ExplainedCheckV1, ListedCheckV1};
@@ -31,6 +33,9 @@ use crate::{checks, tr};
 /// `memory`: where this machine's memory goes. `alloc SIZE`: whether a program can get that much. `load`: what makes up the load
 /// average, watched for 5 s or as long as `--for` says; of a recording, or of this machine in the past, with `--at` or `--from`.
 ///
+/// `cpu`, `irq`, `io`: the whole table of what processors, interrupts or disks did, watched for a second or as long as `--for` says,
+/// or of a recording or of files that sar, iostat, iotop, pidstat, atop, vmstat or top wrote.
+///
 /// `network`: the addresses and routes that a machine, or the TARGET, has after a restart, in whichever dialect its network is
 /// configured; and which lines do not do what they seem to.
 ///
@@ -45,8 +50,8 @@ use crate::{checks, tr};
 /// The text of an error message: possible causes, and the evidence on this machine for and against each.
 #[derive(Debug, clap::Args)]
 pub(super) struct Explain {
-    /// A check's id, alone or with a TARGET; a finding's number and its TARGET; `memory`, `alloc SIZE`, `load`,
-    /// `network [TARGET]`, `sysctl KEY`,
+    /// A check's id, alone or with a TARGET; a finding's number and its TARGET; `memory`, `alloc SIZE`,
+    /// `load|cpu|irq|io [TARGET]`, `network [TARGET]`, `sysctl KEY`,
     /// `limits PID|UNIT|USER [TARGET]`, `sockets`, or the text of an error message
     #[arg(required = true)]
     what: Vec<String>,
@@ -59,7 +64,7 @@ pub(super) struct Explain {
     /// `memory`: also the exact share of every process (PSS); takes longer
     #[arg(long)]
     pss: bool,
-    /// `load`: watch for so long: 10s, 2m, 1h
+    /// `load`, `cpu`, `irq`, `io`: watch for so long: 10s, 2m, 1h
     #[arg(long = "for", value_name = "TIME")]
     time: Option<String>,
     #[command(flatten)]
@@ -75,9 +80,12 @@ impl Explain {
         match words.as_slice() {
             ["sockets"] => sockets::explain(context),
             ["memory"] => memory::explain(context, self.pss || context.style.verbose),
-            ["load"] => load::explain(context, None, self.time.as_deref(), &self.past),
-            ["load", target] if target.contains('/') || network::is_there(target) => {
-                load::explain(context, Some(target), self.time.as_deref(), &self.past)
+            ["load", targets @ ..] if targets.iter().all(|target| is_target(target)) => {
+                load::explain(context, targets, self.time.as_deref(), &self.past)
+            }
+            [word, targets @ ..] if What::of(word).is_some() && targets.iter().all(|target| is_target(target)) => {
+                let what = What::of(word).unwrap_or(What::Cpu);
+                over_time::explain(context, what, targets, self.time.as_deref(), &self.past)
             }
             ["alloc"] => Err(Failure(tr!("give a size: sickbay explain alloc 4G"))),
             ["alloc", size] => alloc::explain(context, size, self.pid, self.user.as_deref()),
@@ -120,6 +128,11 @@ impl Explain {
         }
         Ok(0)
     }
+}
+
+/// A path, and no word of an error message.
+fn is_target(word: &str) -> bool {
+    word.contains('/') || network::is_there(word)
 }
 
 /// A page as it is read on a terminal: commands stand indented, without the fences that Markdown puts around them.

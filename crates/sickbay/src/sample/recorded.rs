@@ -7,7 +7,7 @@ use sickbay_formats::recording::Kind;
 use sickbay_target::Recording;
 
 use super::asked::shown;
-use super::{Asked, Window, ring};
+use super::{Asked, Window, collected, ring};
 use crate::model::text::Text;
 use crate::tr;
 
@@ -48,6 +48,7 @@ pub fn recorded(recording: &Recording, asked: &Asked, zone: &TimeZone) -> Result
             let _ = zone;
             ring::read(recording, asked)
         }
+        Kind::Sa | Kind::Text => collected::read(recording, asked, zone),
     }
 }
 
