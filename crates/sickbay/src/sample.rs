@@ -5,6 +5,7 @@
 //! unknown, and never a rate.
 
 mod live;
+pub mod rates;
 mod written;
 
 use std::collections::HashMap;
