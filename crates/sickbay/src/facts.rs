@@ -2,6 +2,8 @@
 
 pub mod boot;
 pub mod cpu;
+pub mod episode;
+pub mod glimpse;
 pub mod limits;
 pub mod login;
 pub mod logs;

@@ -4,8 +4,10 @@
 //! that a counter that went back, a clock that did, or a number that another process has by now is known for what it is:
 //! unknown, and never a rate.
 
+mod groups;
 mod live;
 pub mod rates;
+pub mod used;
 mod written;
 
 use std::collections::HashMap;
@@ -25,7 +27,7 @@ use sickbay_formats::procfs::task::{KERNEL_THREAD, Task};
 use sickbay_formats::procfs::task_io::Io;
 use sickbay_target::Moment;
 
-pub use live::{glance, watch};
+pub use live::{glance, glimpse, watch};
 pub use written::read;
 
 /// So many threads are looked at in a sample; what there is beyond is counted, and said.

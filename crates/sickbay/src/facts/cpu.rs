@@ -2,4 +2,5 @@
 
 pub mod beat;
 pub mod load;
+pub mod usage;
 pub mod waits;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use sickbay_formats::procfs::fields::Fields;
@@ -9,6 +10,7 @@ use sickbay_formats::procfs::mib::{self, Counter};
 use sickbay_formats::procfs::{diskstats, interrupts, loadavg, net_dev, pressure, schedstat, softnet, stat, task_io};
 use sickbay_target::{Moment, ReadError, Root, Tasks};
 
+use super::groups;
 use super::{ASKED, MOST, Memory, ProcessIo, Sample, Thread, Threads, Window};
 
 /// Looks at all threads take a twentieth of the time at most.
@@ -31,6 +33,23 @@ pub fn glance(root: &Root) -> Result<Sample, ReadError> {
     Ok(counters(&mut Tasks::open(root, "/proc")?, Moment::now()))
 }
 
+/// The same twice, so far apart, with disks and groups that have a quota: what one moment does not show.
+///
+/// # Errors
+/// When there is no `/proc`.
+pub fn glimpse(root: &Root, apart: Duration) -> Result<(Sample, Sample), ReadError> {
+    let mut tasks = Tasks::open(root, "/proc")?;
+    let mut look = || {
+        let mut sample = counters(&mut tasks, Moment::now());
+        sample.disks = tasks.read_long("diskstats").ok().map(|text| diskstats::parse(&text));
+        sample.throttled = groups::throttled(root, Path::new("/sys"));
+        sample
+    };
+    let before = look();
+    std::thread::sleep(apart);
+    Ok((before, look()))
+}
+
 /// Watches the running system for so long. With no length it takes one sample.
 ///
 /// The kernel counts every 5·HZ+1 ticks. Who looked in time with that would be in every count or in none, so no two
@@ -47,7 +66,10 @@ pub fn watch(root: &Root, length: Duration) -> Result<Window, ReadError> {
     loop {
         let left = length.saturating_sub(began.elapsed());
         let look = Instant::now();
-        samples.push(sample(&mut tasks, Moment::now(), samples.is_empty() || left.is_zero(), &mut faults));
+        let is_end = samples.is_empty() || left.is_zero();
+        let mut sample = sample(&mut tasks, Moment::now(), is_end, &mut faults);
+        sample.throttled = is_end.then(|| groups::throttled(root, Path::new("/sys"))).flatten();
+        samples.push(sample);
         let cost = look.elapsed();
         if left.is_zero() {
             break;

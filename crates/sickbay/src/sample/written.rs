@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sickbay_target::{Moment, ReadError, Root, Tasks};
 
-use super::{Sample, Window, live};
+use super::{Sample, Window, groups, live};
 
 /// So many moments are read.
 const MOMENTS: usize = 4096;
@@ -43,6 +43,9 @@ fn sample(root: &Root, name: &str) -> Result<Sample, ReadError> {
         live::sample(&mut tasks, Moment { steady: Duration::ZERO, wall: Duration::ZERO }, true, &mut HashMap::new());
     let started = sample.stat.as_ref().and_then(|stat| stat.started).map(Duration::from_secs);
     let told = started.zip(uptime).map(|(started, uptime)| started.saturating_add(uptime));
+    // Groups were written down beside it, or once for all moments.
+    let sys = Path::new("/").join(name.replacen("proc", "sys", 1));
+    sample.throttled = groups::throttled(root, &sys).or_else(|| groups::throttled(root, Path::new("/sys")));
     sample.moment = Moment { steady: uptime.or(named).unwrap_or_default(), wall: named.or(told).unwrap_or_default() };
     Ok(sample)
 }
