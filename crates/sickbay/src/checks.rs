@@ -29,9 +29,14 @@ pub static ALL: LazyLock<Vec<&'static Check>> = LazyLock::new(|| {
     all
 });
 
-/// Whether a check has anything to look at in a target of this kind: in logs only the checks of logs have.
+/// Whether a check has anything to look at in a target of this kind: in logs only the checks of logs have, in a recording only
+/// those that need nothing but what a machine did over time.
 pub fn applies(check: &Check, kind: Kind) -> bool {
-    kind != Kind::Log || check.needs() == Need::Logs
+    match kind {
+        Kind::Log => check.needs() == Need::Logs,
+        Kind::Recording => check.needs() == Need::Window,
+        Kind::Host | Kind::Root | Kind::Disk => true,
+    }
 }
 
 /// The checks with these ids; all of them when none is named.
@@ -64,7 +69,10 @@ pub fn meant(word: &str) -> Option<&'static str> {
 pub fn chosen_for(ids: &[String], kind: Kind) -> Result<Vec<&'static Check>, Text> {
     let mut all = chosen(ids)?;
     if let Some(check) = all.iter().find(|check| !ids.is_empty() && !applies(check, kind)) {
-        return Err(tr!("{check} does not read logs", check = check.id));
+        return Err(match kind {
+            Kind::Recording => tr!("{check} does not read recordings", check = check.id),
+            _ => tr!("{check} does not read logs", check = check.id),
+        });
     }
     all.retain(|check| applies(check, kind));
     Ok(all)

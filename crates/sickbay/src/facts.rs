@@ -25,6 +25,7 @@ use sickbay_target::{Kind, Reason, Root, Target, Unread};
 use crate::facts::packages::mirror::Mirror;
 use crate::model::outcome::Skip;
 use crate::model::source::SourceFile;
+use crate::sample::Asked;
 use crate::tr;
 
 /// So many files are asked for at most. Those of a healthy system are some thousands.
@@ -46,6 +47,7 @@ pub struct Facts {
     all_digests: bool,
     mirror: Option<Arc<Mirror>>,
     window: Option<Duration>,
+    asked: Asked,
     cells: Mutex<HashMap<TypeId, Arc<Cell>>>,
     files: Mutex<HashMap<PathBuf, Option<Arc<SourceFile>>>>,
     /// Which thread waits for which, and for what: a fact that needs itself, by whatever way, would wait for ever.
@@ -89,6 +91,7 @@ impl Facts {
             all_digests: false,
             mirror: None,
             window: None,
+            asked: Asked::default(),
             cells: Mutex::default(),
             files: Mutex::default(),
             waits: Mutex::default(),
@@ -115,6 +118,16 @@ impl Facts {
     /// For how long the user wants a running system watched, if that was said.
     pub fn window(&self) -> Option<Duration> {
         self.window
+    }
+
+    /// The same facts, for a user who asks for a part of a recording.
+    pub fn with_asked(self, asked: Asked) -> Facts {
+        Facts { asked, ..self }
+    }
+
+    /// Which part of a recording the user asks for.
+    pub fn asked(&self) -> &Asked {
+        &self.asked
     }
 
     /// Fetches packages, where the user lets it.

@@ -4,9 +4,11 @@
 //! that a counter that went back, a clock that did, or a number that another process has by now is known for what it is:
 //! unknown, and never a rate.
 
+pub mod asked;
 mod groups;
 mod live;
 pub mod rates;
+pub mod recorded;
 pub mod used;
 mod written;
 
@@ -27,7 +29,9 @@ use sickbay_formats::procfs::task::{KERNEL_THREAD, Task};
 use sickbay_formats::procfs::task_io::Io;
 use sickbay_target::Moment;
 
+pub use asked::{Asked, When};
 pub use live::{glance, glimpse, watch};
+pub use recorded::recorded;
 pub use written::read;
 
 /// So many threads are looked at in a sample; what there is beyond is counted, and said.

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use sickbay_target::{Access, Options, Target};
 
 use self::limits::Whom;
-use super::{Context, Failure, Format};
+use super::{Context, Failure, Format, Past};
 use crate::facts::Facts;
 use crate::report::documents::{ExplainedCheckV1, ListedCheckV1};
 use crate::{checks, tr};
@@ -29,7 +29,7 @@ use crate::{checks, tr};
 /// the full table of an OOM report.
 ///
 /// `memory`: where this machine's memory goes. `alloc SIZE`: whether a program can get that much. `load`: what makes up the load
-/// average, watched for 5 s or as long as `--for` says.
+/// average, watched for 5 s or as long as `--for` says; of a recording, or of this machine in the past, with `--at` or `--from`.
 ///
 /// `network`: the addresses and routes that a machine, or the TARGET, has after a restart, in whichever dialect its network is
 /// configured; and which lines do not do what they seem to.
@@ -62,6 +62,8 @@ pub(super) struct Explain {
     /// `load`: watch for so long: 10s, 2m, 1h
     #[arg(long = "for", value_name = "TIME")]
     time: Option<String>,
+    #[command(flatten)]
+    past: Past,
     /// `network`: the cards that the machine has, as JSON: {"interfaces": [{"name": "eth0", "mac": "52:54:00:12:34:56"}]}
     #[arg(long, value_name = "FILE")]
     links: Option<PathBuf>,
@@ -73,8 +75,10 @@ impl Explain {
         match words.as_slice() {
             ["sockets"] => sockets::explain(context),
             ["memory"] => memory::explain(context, self.pss || context.style.verbose),
-            ["load"] => load::explain(context, None, self.time.as_deref()),
-            ["load", target] if target.contains('/') => load::explain(context, Some(target), self.time.as_deref()),
+            ["load"] => load::explain(context, None, self.time.as_deref(), &self.past),
+            ["load", target] if target.contains('/') || network::is_there(target) => {
+                load::explain(context, Some(target), self.time.as_deref(), &self.past)
+            }
             ["alloc"] => Err(Failure(tr!("give a size: sickbay explain alloc 4G"))),
             ["alloc", size] => alloc::explain(context, size, self.pid, self.user.as_deref()),
             ["network"] => network::explain(context, None, self.links.as_deref()),

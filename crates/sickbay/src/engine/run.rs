@@ -143,6 +143,7 @@ fn run_one(check: &'static Check, facts: &Facts) -> Result {
     let has = match check.needs() {
         Need::Files => facts.target().files().map(drop),
         Need::Running => facts.target().running().map(drop),
+        Need::Window => facts.target().recording().map(drop).or_else(|_| facts.target().running().map(drop)),
         Need::Disks | Need::Logs => Ok(()),
     };
     match has.map_err(Skip::from) {
@@ -241,6 +242,7 @@ mod tests {
                 proves: &[],
                 may_stop: &[],
                 looks_at_disks_alone: false,
+                reads_recordings: false,
                 title: "",
                 page: "",
                 zh_cn: "",

@@ -41,7 +41,8 @@ check! {
     /// # let go of a mount whose server is gone
     /// umount -f MOUNT || umount -l MOUNT
     /// ```
-    "load-explained", Cpu, seed = ["C5", "D4"], proves = [], "the load is high, and this makes it"
+    "load-explained", Cpu, seed = ["C5", "D4"], proves = [], reads_recordings = true,
+    "the load is high, and this makes it"
 }
 
 /// From so many threads on that wait, a machine of any size has a problem with something else than CPUs.

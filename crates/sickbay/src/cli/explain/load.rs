@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sickbay_target::{Access, Target};
+use sickbay_target::{Access, Options, Recording, Target};
 
-use super::super::{Context, Failure, Format, announce, duration};
+use super::super::{Context, Failure, Format, Past, announce, duration, in_the_past};
 use super::{DEADLINE, within_time};
 use crate::facts::Facts;
 use crate::facts::cpu::load::Load;
@@ -17,18 +17,35 @@ use crate::tr;
 const USUAL: Duration = Duration::from_millis(5300);
 
 /// Of this machine, or of a directory that holds what was written down of one.
-pub(super) fn explain(context: &Context, target: Option<&str>, time: Option<&str>) -> Result<u8, Failure> {
+pub(super) fn explain(context: &Context, target: Option<&str>, time: Option<&str>, past: &Past) -> Result<u8, Failure> {
     let length = time.map(duration).transpose()?.unwrap_or(USUAL);
-    let root = target.unwrap_or("/");
-    let target = Target::described(Path::new(root), Access::ReadOnly, Vec::new(), &[])?.taken_for_running()?;
-    if target.is_this_machine() && length >= Duration::from_secs(2) {
+    let asked = past.asked()?;
+    let target = in_the_past(open(target)?, &asked)?;
+    if target.recording().is_err() && target.is_this_machine() && length >= Duration::from_secs(2) {
         announce(&tr!("watching for {seconds} s", seconds = format!("{:.0}", length.as_secs_f64())));
     }
-    let facts = Facts::new(Arc::new(target), None).with_window(Some(length));
+    let facts = Facts::new(Arc::new(target), None).with_window(Some(length)).with_asked(asked);
     let told = within_time(DEADLINE.saturating_add(length), move || Ok(facts.get::<Load>()?))?;
     match context.format {
         Format::Json => context.print_json(&load::json(&told, &context.style))?,
         Format::Text => context.print(&load::render(&told, &context.style)),
     }
     Ok(0)
+}
+
+fn open(target: Option<&str>) -> Result<Target, Failure> {
+    let path = Path::new(target.unwrap_or("/"));
+    let is_recording = match target {
+        Some(_) if path.is_file() => true,
+        Some(_) => Recording::of_directory(path)?.is_some(),
+        None => false,
+    };
+    if is_recording {
+        let target = Target::open(Some(path), &Options::default())?;
+        return match target.recording() {
+            Ok(_) => Ok(target),
+            Err(_) => Err(Failure(tr!("{path} is no recording", path))),
+        };
+    }
+    Ok(Target::described(path, Access::ReadOnly, Vec::new(), &[])?.taken_for_running()?)
 }
