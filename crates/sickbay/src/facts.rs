@@ -4,6 +4,7 @@ pub mod boot;
 pub mod cpu;
 pub mod episode;
 pub mod glimpse;
+pub mod io;
 pub mod limits;
 pub mod login;
 pub mod logs;

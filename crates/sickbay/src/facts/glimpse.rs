@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use crate::facts::system::kernel::running;
-use crate::facts::time::Glance;
+use crate::facts::time::{Glance, Recorded, over_time};
 use crate::facts::{Fact, Facts};
 use crate::model::outcome::Skip;
 use crate::sample::rates::Interval;
@@ -52,8 +52,8 @@ impl Glimpse {
 /// The window of a running system, if there is something to see in it or the user asked for one; of what was written down or
 /// recorded always.
 pub fn window_worth_while(facts: &Facts) -> Result<Option<Arc<Window>>, Skip> {
-    running(facts)?;
-    let is_cheap = !facts.target().is_this_machine() || facts.window().is_some();
+    over_time(facts)?;
+    let is_cheap = is_recorded(facts) || !facts.target().is_this_machine() || facts.window().is_some();
     let is_worth_while =
         is_cheap || facts.get::<Glance>()?.shows_load() || facts.get::<Glimpse>()?.shows_something();
     if is_worth_while { facts.get::<Window>().map(Some) } else { Ok(None) }
@@ -64,8 +64,21 @@ pub fn no_rates(path: &str) -> Skip {
     Skip::NotApplicable(tr!("{path} was written down at one moment alone, or not at all", path))
 }
 
+/// Whether what is looked at was recorded: then the target may have no files, and its processes are gone.
+pub fn is_recorded(facts: &Facts) -> bool {
+    facts.target().recording().is_ok()
+}
+
+/// Whether the processes of the window are those that run here and now.
+pub fn is_now(facts: &Facts) -> bool {
+    !is_recorded(facts) && facts.target().running().is_ok()
+}
+
 /// In which zone times are told and jobs are started: that of the target, UTC where nobody knows.
 pub fn zone(facts: &Facts) -> TimeZone {
+    if is_recorded(facts) {
+        return facts.get::<Recorded>().map_or(TimeZone::UTC, |recorded| recorded.zone.clone());
+    }
     let file = facts.root().read_up_to("/etc/localtime", 1 << 20).ok();
     file.and_then(|bytes| TimeZone::tzif("Local", &bytes).ok()).unwrap_or(TimeZone::UTC)
 }

@@ -37,7 +37,8 @@ check! {
     /// # the busiest threads, and where they are bound to
     /// top -H -b -n 1 | head -20; taskset -cp PID
     /// ```
-    "cpu-pinned", Cpu, seed = ["D4", "C8"], proves = [], "one CPU is busy all the time while the others are idle"
+    "cpu-pinned", Cpu, seed = ["D4", "C8"], proves = [], reads_recordings = true,
+    "one CPU is busy all the time while the others are idle"
 }
 
 /// From so many percent on it has nothing to spare.

@@ -38,7 +38,8 @@ check! {
     /// # put a process behind the others
     /// renice -n 19 -p PID
     /// ```
-    "cpu-saturated", Cpu, seed = ["D4", "C5"], proves = [], "all CPUs are busy, and threads wait for them"
+    "cpu-saturated", Cpu, seed = ["D4", "C5"], proves = [], reads_recordings = true,
+    "all CPUs are busy, and threads wait for them"
 }
 
 /// From so many percent on nothing is to spare.

@@ -31,7 +31,8 @@ check! {
     /// # steal of each CPU
     /// mpstat -P ALL 5 2
     /// ```
-    "cpu-steal", Cpu, seed = ["D4", "C5"], proves = [], "the hypervisor gives this machine's CPU time to others"
+    "cpu-steal", Cpu, seed = ["D4", "C5"], proves = [], reads_recordings = true,
+    "the hypervisor gives this machine's CPU time to others"
 }
 
 /// From so many percent of all time on.

@@ -2,7 +2,7 @@
 
 use crate::facts::Facts;
 use crate::facts::cpu::usage::thousandths;
-use crate::facts::glimpse::{no_rates, window_worth_while};
+use crate::facts::glimpse::{is_recorded, no_rates, window_worth_while};
 use crate::facts::system::units::unit;
 use crate::model::finding::Findings;
 use crate::model::measured::Unit;
@@ -36,7 +36,8 @@ check! {
     /// # more for a unit, up to the next boot
     /// systemctl set-property --runtime UNIT CPUQuota=200%
     /// ```
-    "cpu-throttled", Cpu, seed = ["D4"], proves = [], "a cgroup stands still because its CPU quota is used up"
+    "cpu-throttled", Cpu, seed = ["D4"], proves = [], reads_recordings = true,
+    "a cgroup stands still because its CPU quota is used up"
 }
 
 /// Less often it is not noticed, in percent.
@@ -102,6 +103,7 @@ fn tell(facts: &Facts, found: &mut Findings, one: &Grown<'_>, span: f64) -> Verd
     let finding = found.warning(text);
     let mut is_placed = false;
     if let (Some(name), Some(section)) = (name, kind)
+        && !is_recorded(facts)
         && let Ok(unit) = unit(facts, name)
         && let Some((file, setting)) = unit.last(section, "CPUQuota")
     {
