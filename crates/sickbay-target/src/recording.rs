@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sickbay_formats::recording::{self, Kind};
 
@@ -60,6 +61,31 @@ impl Recording {
         let head = head(path).map_err(|e| OpenError::io(path, "reading it", e))?;
         let kind = recording::recognize(&head);
         Ok(kind.map(|kind| Recording { path: path.to_owned(), kind, files: vec![path.to_owned()] }))
+    }
+
+    /// Files of other programs, each a part of the same: they were written at the same time on the same machine. `None` when
+    /// one of them is something else.
+    ///
+    /// # Errors
+    /// When one cannot be read.
+    pub fn of_files(paths: &[PathBuf]) -> Result<Option<Recording>, OpenError> {
+        let mut all: Option<Recording> = None;
+        for path in paths.iter().take(FILES) {
+            let is_file = path.metadata().is_ok_and(|metadata| metadata.is_file());
+            let one = if is_file { Recording::of_file(path)? } else { None };
+            match (one.filter(|one| one.kind != Kind::Ring), &mut all) {
+                (None, _) => return Ok(None),
+                (Some(one), None) => all = Some(one),
+                (Some(one), Some(all)) => all.files.extend(one.files),
+            }
+        }
+        Ok(all)
+    }
+
+    /// When a file was written last, since 1970: a text may tell the time and not the day.
+    pub fn written(&self, file: usize) -> Option<Duration> {
+        let metadata = self.files.get(file)?.metadata().ok()?;
+        metadata.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()
     }
 
     /// Its files, in order.

@@ -233,6 +233,17 @@ impl Target {
         Ok(Target { logs, ..Target::bare(Kind::Log, path.display().to_string(), root) })
     }
 
+    /// Files of other recorders as one target; `None` when one of them is something else.
+    ///
+    /// # Errors
+    /// When one cannot be read.
+    pub fn of_recordings(paths: &[PathBuf]) -> Result<Option<Target>, OpenError> {
+        match Recording::of_files(paths)? {
+            Some(recording) => Target::of_recording(recording, Access::ReadOnly).map(Some),
+            None => Ok(None),
+        }
+    }
+
     fn of_recording(recording: Recording, access: Access) -> Result<Target, OpenError> {
         let path = recording.path.clone();
         if access == Access::ReadWrite {

@@ -5,10 +5,12 @@
 //! unknown, and never a rate.
 
 pub mod asked;
+mod collected;
 mod groups;
 mod live;
 pub mod rates;
 pub mod recorded;
+pub mod ring;
 pub mod used;
 mod written;
 
@@ -51,12 +53,17 @@ impl Name {
         kept.iter_mut().zip(name).for_each(|(kept, byte)| *kept = *byte);
         Name(kept)
     }
+
+    /// Its bytes.
+    pub fn bytes(&self) -> &[u8] {
+        let end = self.0.iter().position(|byte| *byte == 0).unwrap_or(self.0.len());
+        self.0.get(..end).unwrap_or_default()
+    }
 }
 
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let end = self.0.iter().position(|byte| *byte == 0).unwrap_or(self.0.len());
-        f.write_str(&String::from_utf8_lossy(self.0.get(..end).unwrap_or_default()))
+        f.write_str(&String::from_utf8_lossy(self.bytes()))
     }
 }
 
@@ -396,7 +403,7 @@ impl Window {
     pub fn made(&self) -> Option<f64> {
         let by_stat = self.rate(|sample| sample.stat.as_ref()?.made);
         // Numbers begin anew at pid_max, which looks as if they went back.
-        by_stat.or_else(|| self.rate(|sample| Some(sample.load?.last_pid)))
+        by_stat.or_else(|| self.rate(|sample| Some(sample.load?.last_pid).filter(|pid| *pid > 0)))
     }
 
     /// The counts that the kernel made in it, as far as an average shows them: a count that leaves it as it was does not.

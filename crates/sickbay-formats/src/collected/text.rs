@@ -237,11 +237,21 @@ struct Reader {
     table: Option<table::Table>,
     /// A program has begun to print here, and what it prints first may be of the time since the machine started.
     is_first: Option<SinceStart>,
-    /// `(1` at the end of a line: `CPU)` begins the next one.
-    broken_count: Option<u32>,
+    /// A row of `iotop` whose time is not known yet.
+    pending: Option<Task>,
+    /// Nothing but rows came since the moment.
+    is_fresh: bool,
+    /// A head line whose end may be in the next line.
+    headline: Option<Headline>,
     rows: usize,
     top: top::State,
     listing: listing::State,
+}
+
+#[derive(Debug)]
+struct Headline {
+    /// `(1` at the end of the line.
+    count: Option<u32>,
 }
 
 impl Reader {
@@ -253,7 +263,9 @@ impl Reader {
             date: None,
             table: None,
             is_first: None,
-            broken_count: None,
+            pending: None,
+            is_fresh: false,
+            headline: None,
             rows: 0,
             top: top::State::default(),
             listing: listing::State::default(),
@@ -268,13 +280,11 @@ impl Reader {
             self.listing.pause();
             return;
         }
-        if let Some(count) = self.broken_count.take()
-            && words.first() == Some(&&b"CPU)"[..])
-        {
-            self.text.cpus = Some(count);
+        if self.end_of_headline(&words) {
             return;
         }
-        let _ = self.headline(&words)
+        let _ = self.stamp_behind(&words)
+            || self.headline(&words)
             || self.atop(&words)
             || self.top(line, &words)
             || self.iotop(line, &words)
@@ -291,18 +301,30 @@ impl Reader {
         self.text.release.get_or_insert_with(|| (*release).into());
         self.date = rest.iter().find_map(|word| self.dates.date(word)).or(self.date);
         self.stamp = None;
-        let count = rest.iter().position(|word| word.starts_with(b"(")).and_then(|at| {
-            let count = super::number(rest.get(at)?.get(1..)?)?;
-            Some((count, rest.get(at + 1) == Some(&&b"CPU)"[..])))
-        });
-        match count {
-            Some((count, true)) => self.text.cpus = Some(count),
-            Some((count, false)) => self.broken_count = Some(count),
-            None => {}
-        }
+        self.headline = Some(Headline { count: None });
+        self.end_of_headline(rest);
         self.table = None;
         self.is_first = Some(SinceStart::Perhaps);
         true
+    }
+
+    /// `_x86_64_ (1 CPU)`, wherever it was broken.
+    fn end_of_headline(&mut self, words: &[&[u8]]) -> bool {
+        let Some(headline) = self.headline.as_mut() else { return false };
+        let known = headline.count;
+        headline.count = words.last().and_then(|word| super::number(word.strip_prefix(b"(")?)).or(known);
+        let count = match words {
+            [b"CPU)"] => known,
+            [.., count, b"CPU)"] => count.strip_prefix(b"(").and_then(super::number),
+            _ => None,
+        };
+        if count.is_some() {
+            self.text.cpus = count;
+            self.headline = None;
+        } else if known.is_some() || words.len() > 4 {
+            self.headline = None;
+        }
+        count.is_some()
     }
 
     /// A line with nothing but date and time: `iostat -t` has one before each block, and a loop prints one.
@@ -314,6 +336,8 @@ impl Reader {
     }
 
     fn set_moment(&mut self, stamp: Stamp) {
+        self.without_stamp();
+        self.is_fresh = true;
         self.stamp = Some(self.dated(stamp));
         self.table = None;
         self.listing.moment();
@@ -321,10 +345,11 @@ impl Reader {
 
     /// With the date of the last header, where it has none of its own.
     fn dated(&mut self, stamp: Stamp) -> Stamp {
-        if stamp.date.is_some() {
+        if stamp.date.is_some() && !stamp.is_inherited {
             self.date = stamp.date;
         }
-        Stamp { date: stamp.date.or(self.date), ..stamp }
+        let is_inherited = stamp.is_inherited || stamp.date.is_none();
+        Stamp { date: stamp.date.or(self.date), is_inherited, ..stamp }
     }
 
     /// The block of that moment; of a program that prints several tables, they come together.
@@ -374,6 +399,7 @@ impl Reader {
     }
 
     fn end(mut self) -> Text {
+        self.without_stamp();
         self.end_of_listing();
         self.text.blocks.retain(|block| !block.is_empty());
         self.text

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sickbay_target::{Access, Kind};
+use sickbay_target::{Access, Kind, Target};
 
 use super::{Aid, Context, Failure, Format, LOOK, Past, TargetArgs, UNTOLD, in_the_past, mirror};
 use crate::engine::run::look;
@@ -55,13 +55,22 @@ pub(super) struct Check {
 impl Check {
     pub(super) fn run(&self, context: &Context) -> Result<u8, Failure> {
         checks::chosen(&self.only).and_then(|_| checks::chosen(&self.skip)).map_err(Failure)?;
-        if self.targets.len() > 1 {
+        let is_joined = self.targets.len() > 1 && self.joined()?.is_some();
+        if self.targets.len() > 1 && !is_joined {
             return self.several(context);
         }
-        let target = self.targets.first();
+        let target = self.targets.first().filter(|_| !is_joined);
         let report = self.report(context, target.cloned())?;
         context.print_report(&report, target.map(PathBuf::as_path))?;
         Ok(report.exit_code())
+    }
+
+    /// Files that other programs collected, each with a part of what happened, are one target.
+    fn joined(&self) -> Result<Option<Target>, Failure> {
+        if self.targets.len() < 2 {
+            return Ok(None);
+        }
+        Ok(Target::of_recordings(&self.targets)?)
     }
 
     /// Each by itself: one that cannot be opened keeps nobody from the others.
@@ -124,7 +133,11 @@ impl Check {
 
     fn look(&self, args: &TargetArgs, thorough: bool) -> Result<(Arc<Facts>, Diagnosis, Option<Comparison>), Failure> {
         let asked = self.past.asked()?;
-        let target = args.open_examined(Access::ReadOnly, thorough)?;
+        let joined = if args.target.is_none() { self.joined()? } else { None };
+        let target = match joined {
+            Some(target) => Arc::new(target),
+            None => args.open_examined(Access::ReadOnly, thorough)?,
+        };
         let target = match Arc::try_unwrap(target) {
             Ok(target) => Arc::new(in_the_past(target, &asked)?),
             Err(shared) => shared,

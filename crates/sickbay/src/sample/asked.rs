@@ -58,7 +58,7 @@ impl When {
         if let Ok(date) = text.parse::<Date>() {
             return Some(When::Civil(date.to_datetime(Time::midnight())));
         }
-        text.parse::<Time>().ok().map(When::Clock)
+        text.contains(':').then(|| text.parse::<Time>().ok().map(When::Clock)).flatten()
     }
 
     /// Since 1970, in that zone, of a recording that ended then. `None` outside of what a calendar has.

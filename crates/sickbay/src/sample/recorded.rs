@@ -7,7 +7,7 @@ use sickbay_formats::recording::Kind;
 use sickbay_target::Recording;
 
 use super::asked::shown;
-use super::{Asked, Window};
+use super::{Asked, Window, collected, ring};
 use crate::model::text::Text;
 use crate::tr;
 
@@ -44,9 +44,11 @@ pub struct Part {
 pub fn recorded(recording: &Recording, asked: &Asked, zone: &TimeZone) -> Result<Part, Text> {
     match recording.kind {
         Kind::Ring => {
-            let _ = (asked, zone);
-            Err(tr!("{path} cannot be read", path = recording.path.as_path()))
+            // It tells in which zone it was.
+            let _ = zone;
+            ring::read(recording, asked)
         }
+        Kind::Sa | Kind::Text => collected::read(recording, asked, zone),
     }
 }
 

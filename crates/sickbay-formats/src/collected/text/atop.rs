@@ -20,8 +20,9 @@ impl Reader {
             _ => {}
         }
         let [label, node, epoch, date, time, interval, rest @ ..] = words else { return false };
-        let is_label = !label.is_empty() && label.iter().all(u8::is_ascii_alphabetic);
-        let moment = || Some((self.dates.read(&[date, time])?.stamp, number::<u64>(epoch)?, decimal(interval)?));
+        let is_label = *label == b"cpu" || (label.len() == 3 && label.iter().all(u8::is_ascii_uppercase));
+        let stamp = || self.dates.read(&[date, time]).filter(|reading| reading.used == 2);
+        let moment = || Some((stamp()?.stamp, number::<u64>(epoch)?, decimal(interval)?));
         let Some((stamp, epoch, interval)) = moment().filter(|(.., interval)| is_label && *interval > 0.0) else {
             return false;
         };

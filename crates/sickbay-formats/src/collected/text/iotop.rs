@@ -24,15 +24,11 @@ impl Reader {
         let is_share = |word: &&&[u8]| **word == b"%" || decimal(word).is_some() || word.starts_with(b"?");
         let shares = command.iter().take_while(is_share).count();
         let command = command.get(shares..).unwrap_or_default();
-        let stamp = reading
+        let own = reading
             .map(|reading| reading.stamp)
             .or_else(|| self.dates.read(&[line.rsplit_once_str("\t")?.1]).map(|reading| reading.stamp))
-            .or_else(|| self.dates.read(&[words.last()?]).map(|reading| reading.stamp))
-            .or(self.stamp);
-        let Some(stamp) = stamp else {
-            self.text.without_time = self.text.without_time.saturating_add(1);
-            return true;
-        };
+            .or_else(|| self.dates.read(&[words.last()?]).map(|reading| reading.stamp));
+        self.without_stamp();
         let task = Task {
             pid: id,
             id,
@@ -42,8 +38,32 @@ impl Reader {
             written: Some(written),
             ..Task::default()
         };
-        self.task(Source::Iotop, stamp, task);
+        match own {
+            Some(stamp) => self.task(Source::Iotop, stamp, task),
+            // It may be behind the rest of a command line that was broken.
+            None => self.pending = Some(task),
+        }
         true
+    }
+
+    /// The last word of a line is a moment, `2018-06-12-10:54:10`, as somebody made awk add it to each row.
+    pub(super) fn stamp_behind(&mut self, words: &[&[u8]]) -> bool {
+        let is_one = |word: &&&[u8]| word.get(10) == Some(&b'-') && word.contains(&b':');
+        let Some(word) = words.last().filter(|_| self.pending.is_some()).filter(is_one) else { return false };
+        let Some(reading) = self.dates.read(&[word]) else { return false };
+        if let Some(task) = self.pending.take() {
+            self.task(Source::Iotop, reading.stamp, task);
+        }
+        true
+    }
+
+    /// A row whose time did not come: it is of the moment that was printed before the listing, if one was.
+    pub(super) fn without_stamp(&mut self) {
+        let Some(task) = self.pending.take() else { return };
+        match self.stamp.filter(|_| self.is_fresh) {
+            Some(stamp) => self.task(Source::Iotop, stamp, task),
+            None => self.text.without_time = self.text.without_time.saturating_add(1),
+        }
     }
 }
 

@@ -92,6 +92,7 @@ impl Reader {
             self.is_first = self.is_first.or(Some(SinceStart::Yes));
         }
         let has_time = has_time && kind != Kind::Vmstat;
+        self.is_fresh = false;
         self.table = Some(Table { kind, columns, began, has_time, row: Vec::new(), is_new: true });
         true
     }

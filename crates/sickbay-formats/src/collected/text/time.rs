@@ -36,6 +36,8 @@ pub struct Stamp {
     pub epoch: Option<f64>,
     /// By how many seconds its clock is ahead of UTC, where that was printed.
     pub offset: Option<i32>,
+    /// The day is not its own but that of a line before.
+    pub is_inherited: bool,
 }
 
 /// A moment, and how many words it took.
@@ -137,7 +139,7 @@ impl Dates {
                 Some(if zone.starts_with('-') { -seconds } else { seconds })
             }
         };
-        Some(Stamp { date: Some(date), clock: clock(time.as_bytes())?, epoch: None, offset })
+        Some(Stamp { date: Some(date), clock: clock(time.as_bytes())?, offset, ..Stamp::default() })
     }
 
     /// What date(1) prints: `Sat Jan 20 15:54:12 CST 2018`, `Sat 20 Jan 2018 03:54:12 PM CST`, `2018年 01月 20日 星期六
