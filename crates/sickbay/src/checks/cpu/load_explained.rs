@@ -9,6 +9,7 @@ use crate::model::finding::{Findings, Severity};
 use crate::model::outcome::{Skip, Verdict};
 use crate::model::subject::Subject;
 use crate::model::text::Text;
+use crate::sample::Window;
 use crate::{check, tr};
 
 check! {
@@ -65,7 +66,11 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     if window_with_load(facts)?.is_none() {
         return Ok(());
     }
-    let load = facts.get::<Load>()?;
+    let load = match facts.get::<Load>() {
+        Ok(load) => load,
+        // Nobody looked at a thread: the averages tell how many wait, and nothing of whose they are.
+        Err(why) => return by_averages(facts, found, why),
+    };
     let cpus = load
         .cpus
         .ok_or_else(|| Skip::Unknown(tr!("{path} does not say how many CPUs there are", path = "/proc/stat")))?;
@@ -174,6 +179,45 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         finding.note(remark);
     }
     finding.by_hand(advice(kind, culprit));
+    Ok(())
+}
+
+/// What the averages tell alone: the kernel counted more threads than run.
+fn by_averages(facts: &Facts, found: &mut Findings, why: Skip) -> Verdict {
+    let window = facts.get::<Window>()?;
+    let Some(told) = window.last().and_then(|last| last.load) else { return Err(why) };
+    let mean = |values: &[f64]| (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64);
+    let running: Vec<f64> = window
+        .samples
+        .iter()
+        .filter_map(|sample| Some(sample.load?.running.saturating_sub(1) as f64))
+        .collect();
+    let load1: Vec<f64> = window.samples.iter().filter_map(|sample| Some(sample.load?.averages[0] as f64 / 100.0)).collect();
+    let (Some(running), Some(load1)) = (mean(&running), mean(&load1)) else { return Err(why) };
+    let counts: Vec<f64> = window.counts().iter().map(|count| count.threads).collect();
+    // With samples further apart than its counts only the average itself can be believed.
+    let gap = window.span().map_or(f64::MAX, |span| span.as_secs_f64() / window.samples.len().max(2) as f64);
+    let counted = mean(&counts).filter(|_| gap < 4.5).unwrap_or(load1);
+    let hidden = counted - running;
+    let cpus = window.last().and_then(|last| Some(last.stat.as_ref()?.cpus.len() as f64)).unwrap_or(1.0);
+    if hidden < WAITING.max(cpus) || hidden < running {
+        return Err(why);
+    }
+    let finding = found.warning(tr!(
+        "load1 is {load1}, and {running} threads run: about {hidden} wait uninterruptibly; whose they are was not recorded",
+        load1 = format!("{load1:.2}"),
+        running = format!("{running:.1}"),
+        hidden = format!("{hidden:.0}")
+    ));
+    let [one, five, fifteen] = told.averages.map(|average| format!("{}.{:02}", average / 100, average % 100));
+    finding
+        .at_path("/proc/loadavg")
+        .subject(Subject::Named("load that waits".to_owned()))
+        .why(tr!("a thread that waits so is load and needs no CPU"))
+        .evidence("/proc/loadavg", format!("{one} {five} {fifteen} {}/{} {}", told.running, told.total, told.last_pid))
+        .detail("counted", (counted * 1000.0).round() / 1000.0)
+        .detail("running", (running * 1000.0).round() / 1000.0);
+    finding.by_hand(tr!("watch the threads while it is so: sickbay record, or ps -eLo state,pid,wchan:32,comm"));
     Ok(())
 }
 
