@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::facts::Facts;
 use crate::facts::cpu::load::Load;
-use crate::facts::cpu::usage::{Usage, split};
+use crate::facts::cpu::usage::{Usage, User, is_batch, split};
 use crate::facts::episode::{STEP, Step, longest, steps};
 use crate::facts::glimpse::{no_rates, shown, window_worth_while, zone};
 use crate::facts::system::kernel::uptime;
@@ -69,7 +69,14 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         return Ok(());
     }
     let load1 = window.last().and_then(|last| last.load).map(|load| load.averages[0] as f64 / 100.0);
-    let Some(severity) = judged(&usage, load1, episode.length) else { return Ok(()) };
+    let Some(mut severity) = judged(&usage, load1, episode.length) else { return Ok(()) };
+    // Compilers are given all that there is, on purpose; so is what is put behind the rest. What lives for moments is told elsewhere.
+    let sum = |of: &dyn Fn(&User) -> bool| usage.users.iter().filter(|user| of(user)).map(|user| user.cpus).sum::<f64>();
+    let (batch, known) = (sum(&|user| is_batch(&user.name)), sum(&|_| true));
+    if batch * 2.0 >= known || usage.unknown() > known || usage.all.nice.is_some_and(|nice| nice >= 50.0) {
+        // The severest is the least.
+        severity = severity.max(Severity::Note);
+    }
     let used = format!("{:.1}", usage.used());
     // Where most of it lived for moments, the one that lasts is not the culprit.
     let culprit = usage.users.first().filter(|first| first.cpus >= usage.unknown());

@@ -2,6 +2,7 @@
 
 use crate::facts::Facts;
 use crate::facts::cpu::load::{Group, Load};
+use crate::facts::cpu::usage::is_batch;
 use crate::facts::cpu::waits::Wait;
 use crate::facts::system::kernel::uptime;
 use crate::facts::time::window_with_load;
@@ -71,9 +72,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         // Nobody looked at a thread: the averages tell how many wait, and nothing of whose they are.
         Err(why) => return by_averages(facts, found, why),
     };
-    let cpus = load
-        .cpus
-        .ok_or_else(|| Skip::Unknown(tr!("{path} does not say how many CPUs there are", path = "/proc/stat")))?;
+    let Some(cpus) = load.cpus else { return without_cpus(&load, found) };
     let Some((severity, kind)) = judged(&load, cpus as f64) else {
         // Of what is hidden nobody can say that it is well.
         if load.hidden > 0
@@ -96,6 +95,8 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let amount = |group: &Group| if kind == Kind::Waiting { group.waiting } else { group.running };
     let groups = || load.groups.iter().filter(|group| !group.is_usual);
     let Some(culprit) = groups().max_by(|one, other| amount(one).total_cmp(&amount(other))) else { return Ok(()) };
+    // Compilers are given all that there is, on purpose.
+    let severity = if kind == Kind::Running && is_batch(&culprit.name) { Severity::Note } else { severity };
     let all: f64 = groups().map(amount).sum();
     let load1 = format!("{:.2}", load.load1());
     let threads = amount(culprit).round().max(1.0) as u64;
@@ -179,6 +180,37 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         finding.note(remark);
     }
     finding.by_hand(advice(kind, culprit));
+    Ok(())
+}
+
+/// How many processors there are was not recorded: what waits uninterruptibly is too much on few of them as on many.
+fn without_cpus(load: &Load, found: &mut Findings) -> Verdict {
+    let groups = || load.groups.iter().filter(|group| !group.is_usual);
+    let (waiting, running) = (groups().map(|group| group.waiting).sum::<f64>(), groups().map(|group| group.running).sum::<f64>());
+    let most = groups().max_by(|one, other| one.waiting.total_cmp(&other.waiting));
+    let Some(culprit) = most.filter(|_| waiting >= WAITING * 2.0 && waiting >= running && load.load1() >= WAITING) else {
+        return Err(Skip::Unknown(tr!("{path} does not say how many CPUs there are", path = "/proc/stat")));
+    };
+    let finding = found.warning(tr!(
+        "load1 is {load1}: {threads} of {all} threads are of {who}, {waiting} of them wait uninterruptibly, {reason}",
+        load1 = format!("{:.2}", load.load1()),
+        threads = culprit.count().round() as u64,
+        all = load.count().round() as u64,
+        who = culprit.who(),
+        waiting = culprit.waiting.round() as u64,
+        reason = reason(culprit)
+    ));
+    finding
+        .at_path("/proc/loadavg")
+        .subject(Subject::Named(format!("load of {}", culprit.name)))
+        .extent(waiting.round() as u64)
+        .evidence("/proc/loadavg", load.line())
+        .why(tr!("a thread that waits so is load and needs no CPU"))
+        .detail("load", load.details());
+    for remark in load.remarks() {
+        finding.note(remark);
+    }
+    finding.by_hand(advice(Kind::Waiting, culprit));
     Ok(())
 }
 

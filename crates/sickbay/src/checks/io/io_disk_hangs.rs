@@ -135,7 +135,12 @@ fn tell(
         ));
     }
     finding.measured("in flight", on_their_way as f64, Unit::Count, None).detail("disk", disk).detail("seconds", length.as_secs_f64());
-    finding.explains("/proc/loadavg");
+    let sum = |groups: &mut dyn Iterator<Item = &Group>| groups.map(Group::count).sum::<f64>();
+    let all = facts.get::<Load>().map_or(0.0, |load| sum(&mut load.groups.iter()));
+    // What else runs is another load.
+    if sum(&mut waiting.iter().copied()) * 2.0 >= all {
+        finding.explains("/proc/loadavg");
+    }
     finding.by_hand(tr!("see the kernel log for that disk, and bring back what is behind it; what waits goes on by itself then"));
 }
 

@@ -51,7 +51,7 @@ const QUEUE: f64 = 4.0;
 /// So long is slow whatever waits.
 const VERY_SLOW: f64 = 100.0;
 /// With so many at once the disk is used as far as it goes.
-const FULL: f64 = 16.0;
+const FULL: f64 = 8.0;
 /// In so many percent of the time somebody waits: then it matters.
 const WAITS: f64 = 30.0;
 /// In so few nobody does.
@@ -84,7 +84,12 @@ fn judged(burst: &Burst, window: &Window) -> Option<Severity> {
     let is_slow = (wait >= SLOW && queue >= QUEUE) || wait >= VERY_SLOW;
     let nobody = burst.pressure.is_some_and(|pressure| pressure < NOBODY);
     let matters = burst.pressure.is_none_or(|pressure| pressure >= WAITS);
+    // Who waits for what it asked for by itself (io_uring, libaio) is not counted as one that waits.
+    let length = burst.episode.length.as_secs_f64() * burst.stretch.unwrap_or(1.0);
+    let bytes = rates.kb().unwrap_or(0.0) * 1024.0 * length;
+    let is_known = burst.doers.first().is_some_and(|doer| doer.share >= 50.0 && doer.read + doer.written >= bytes * 0.3);
     match (is_slow, queue >= FULL) {
+        (_, true) if nobody && is_known => Some(Severity::Note),
         _ if nobody => None,
         (true, _) if matters => Some(Severity::Warning),
         (true, _) | (_, true) => Some(Severity::Note),
@@ -221,6 +226,12 @@ fn arithmetic(finding: &mut Finding, burst: &Burst) {
             times = format!("{by:.4}"),
             raw = printed(raw.transfers, raw.kb()),
             work = printed(rates.transfers, rates.kb())
+        ));
+    }
+    if let Some(util) = raw.util.filter(|util| *util < 90.0) {
+        finding.note(tr!(
+            "a util of {util} % is too little: kernels from 5.0 on count it by ticks and miss what is short; the queue is right",
+            util = format!("{util:.0}")
         ));
     }
     if let (Some(queue), Some(little), Some(transfers), Some(wait)) = (raw.queue, raw.little(), raw.transfers, raw.wait) {

@@ -144,6 +144,18 @@ impl Usage {
     }
 }
 
+/// Programs that use what there is and wait for nobody: who starts them knows that it takes a while.
+const BATCH: [&str; 40] = [
+    "cc1", "cc1plus", "cc1obj", "clang", "clang++", "gcc", "g++", "as", "ld", "ld.bfd", "ld.gold", "ld.lld", "lld", "lto1",
+    "lto1-ltrans", "mold", "rustc", "rust-lld", "rustdoc", "cargo", "cargo-nextest", "clippy-driver", "make", "ninja", "go", "compile", "link",
+    "javac", "ghc", "xz", "gzip", "bzip2", "zstd", "pigz", "pbzip2", "ffmpeg", "x265", "dpkg-deb", "mksquashfs", "stress-ng",
+];
+
+/// Whether a program is one of those of which nobody expects an answer soon: compilers, compression.
+pub fn is_batch(name: &str) -> bool {
+    BATCH.contains(&name) || name.starts_with("opt cgu.") || name.starts_with("cc1")
+}
+
 /// More digits would only look exact.
 pub fn thousandths(number: f64) -> f64 {
     (number * 1000.0).round() / 1000.0

@@ -81,6 +81,10 @@ pub struct Burst {
 const BUSY: f64 = 90.0;
 /// Where `util` is not known, with so many on their way it is.
 const QUEUE: f64 = 4.0;
+/// With so many on their way all the time it is, too, though `util` may say so little.
+const CROWD: f64 = 8.0;
+/// See there.
+const TICKS: f64 = 20.0;
 /// Above this it is no rounding.
 const TOO_MUCH: f64 = 100.5;
 /// Of fewer steps no limit follows.
@@ -212,7 +216,14 @@ fn is_busy(step: &Step<'_>, disk: &str) -> bool {
     let Some(rates) = rates(step, disk) else { return false };
     // One that is asked for nothing may count what never ends: another fault, or a mistake of the kernel's.
     let works = rates.transfers.is_none_or(|transfers| transfers > 0.0);
-    works && rates.util.map_or(rates.queue.is_some_and(|queue| queue >= QUEUE), |util| util >= BUSY)
+    let has_queue = |least: f64| rates.queue.is_some_and(|queue| queue >= least);
+    // From 5.0 on the kernel counts busy time by ticks, and misses much of what is short. Those kernels have PSI, too.
+    let by_ticks = step.interval.after.io_pressure.is_some();
+    works
+        && match rates.util {
+            Some(util) => util >= BUSY || (by_ticks && util >= TICKS && has_queue(CROWD)),
+            None => has_queue(QUEUE),
+        }
 }
 
 /// Whether a disk does the same all the time while more waits.
@@ -319,7 +330,11 @@ fn files(samples: &[Sample], doer: &Doer, disk: &str, devices: &Devices, known: 
 
 /// Whether an open file is on a disk, or is that disk; where it is not known on which device it is, it may be.
 pub fn is_on(file: &OpenFile, disk: &str, devices: &Devices, known: &BTreeSet<&str>) -> bool {
-    let Some(path) = file.path.to_str().filter(|path| path.starts_with('/')) else { return false };
+    let Some(path) = file.path.to_str() else { return false };
+    if !path.starts_with('/') {
+        // Of a command line it is known by its name alone; pipe:[7] and their kind are on no disk.
+        return file.device.is_none() && !path.is_empty() && !path.contains(':');
+    }
     if let Some(node) = path.strip_prefix("/dev/") {
         return node == disk || devices.disks_of(node, known).contains(disk);
     }
