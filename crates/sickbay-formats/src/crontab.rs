@@ -185,7 +185,8 @@ mod tests {
         let text = b"# comment\nSHELL=/bin/sh\nMAILTO = root\n\n17 *\t* * *\troot    cd / && run-parts --report /etc/cron.hourly\n\
             */5 * * * * www-data /usr/bin/collect --all%in%put\n@reboot root /bin/once\n@daily root /bin/day\nno line\n";
         let all: Vec<_> = jobs(text, true).collect();
-        let seen: Vec<_> = all.iter().map(|job| (job.span.line, job.command.to_string(), job.times.is_some())).collect();
+        let seen: Vec<_> =
+            all.iter().map(|job| (job.span.line, job.command.to_string(), job.times.is_some())).collect();
         let expected = [
             (5, "cd / && run-parts --report /etc/cron.hourly".to_owned(), true),
             (6, "/usr/bin/collect --all".to_owned(), true),
@@ -211,7 +212,8 @@ mod tests {
 
     #[test]
     fn what_is_no_time() {
-        for wrong in ["60 * * * *", "*/0 * * * *", "5-1 * * * *", "x * * * *", "* * 0 * *", "* * * * 8", "0~30 * * * *"] {
+        for wrong in ["60 * * * *", "*/0 * * * *", "5-1 * * * *", "x * * * *", "* * 0 * *", "* * * * 8", "0~30 * * * *"]
+        {
             assert_eq!(jobs(format!("{wrong} true\n").as_bytes(), false).count(), 0, "{wrong}");
         }
         assert_eq!(jobs(b"* * * * *\n@often true\n* * * * root\n", true).count(), 0);

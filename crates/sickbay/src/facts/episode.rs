@@ -171,7 +171,10 @@ mod tests {
         assert_eq!(found(&[0, 2, 5, 6]), [(0, 0), (2, 2), (5, 6)]);
         assert_eq!(found(&[]), []);
         let longest = longest(&steps, |step| [0, 1, 4, 5, 6].contains(&step.first)).expect("one");
-        assert_eq!((longest.length, longest.is_open_before, longest.is_open_after), (Duration::from_secs(3), false, true));
+        assert_eq!(
+            (longest.length, longest.is_open_before, longest.is_open_after),
+            (Duration::from_secs(3), false, true)
+        );
         assert_eq!((longest.from, longest.to), (Duration::from_secs(1004), Duration::from_secs(1007)));
         assert_eq!(average(longest.of(&steps), |step| Some(step.first as f64)), Some(5.0));
     }

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
+use crate::facts::episode::Episode;
 use crate::facts::system::kernel::running;
 use crate::facts::time::{Glance, Recorded, over_time};
 use crate::facts::{Fact, Facts};
 use crate::model::outcome::Skip;
+use crate::model::text::Text;
 use crate::sample::rates::Interval;
 use crate::sample::{self, Sample, Window};
 use crate::tr;
@@ -42,9 +44,9 @@ impl Glimpse {
         });
         let some = self.1.io_pressure.and_then(|pressure| pressure.some).map_or(0, |some| some.averages[0]);
         let before = self.0.throttled.iter().flatten();
-        let throttles = before.zip(self.1.throttled.iter().flatten()).any(|(before, after)| {
-            before.group == after.group && before.throttled < after.throttled
-        });
+        let throttles = before
+            .zip(self.1.throttled.iter().flatten())
+            .any(|(before, after)| before.group == after.group && before.throttled < after.throttled);
         is_busy || is_pinned || is_stormy || disk_works || throttles || some >= 2000
     }
 }
@@ -54,8 +56,7 @@ impl Glimpse {
 pub fn window_worth_while(facts: &Facts) -> Result<Option<Arc<Window>>, Skip> {
     over_time(facts)?;
     let is_cheap = is_recorded(facts) || !facts.target().is_this_machine() || facts.window().is_some();
-    let is_worth_while =
-        is_cheap || facts.get::<Glance>()?.shows_load() || facts.get::<Glimpse>()?.shows_something();
+    let is_worth_while = is_cheap || facts.get::<Glance>()?.shows_load() || facts.get::<Glimpse>()?.shows_something();
     if is_worth_while { facts.get::<Window>().map(Some) } else { Ok(None) }
 }
 
@@ -81,6 +82,19 @@ pub fn zone(facts: &Facts) -> TimeZone {
     }
     let file = facts.root().read_up_to("/etc/localtime", 1 << 20).ok();
     file.and_then(|bytes| TimeZone::tzif("Local", &bytes).ok()).unwrap_or(TimeZone::UTC)
+}
+
+/// When something was so, and for how long.
+pub fn told_time(facts: &Facts, episode: &Episode) -> Text {
+    let zone = zone(facts);
+    let (from, to) = (shown(episode.from, &zone), shown(episode.to, &zone));
+    let seconds = episode.length.as_secs();
+    match (episode.is_open_before, episode.is_open_after) {
+        (false, false) => tr!("from {from} to {to}, {seconds} s", from, to, seconds),
+        (true, false) => tr!("from {from} or earlier to {to}, {seconds} s of it recorded", from, to, seconds),
+        (false, true) => tr!("from {from} to {to} or later, {seconds} s of it recorded", from, to, seconds),
+        (true, true) => tr!("from {from} or earlier to {to} or later, {seconds} s of it recorded", from, to, seconds),
+    }
 }
 
 /// A moment as people read it. Of what was written down with the time of the day alone there is no date.

@@ -3,7 +3,7 @@
 use crate::facts::Facts;
 use crate::facts::cpu::usage::{Busy, Usage, User, split};
 use crate::facts::episode::{STEP, Step, average, longest, steps};
-use crate::facts::glimpse::{no_rates, shown, window_worth_while, zone};
+use crate::facts::glimpse::{no_rates, told_time, window_worth_while};
 use crate::model::finding::{Findings, Severity};
 use crate::model::measured::Unit;
 use crate::model::outcome::Verdict;
@@ -72,20 +72,20 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let mean = average(episode.of(&steps), |step| Some(step.interval.cpus()?.all?.busy())).unwrap_or(0.0);
     let text = match spinning(&usage, seconds, part.interval.after.moment.steady.as_secs_f64()) {
         _ if softirq >= INTERRUPTS => tr!(
-            "CPU {cpu} is busy all the time, {percent} % of it with interrupts and softirqs, while all CPUs together are busy for {mean} %",
+            "CPU {cpu} is saturated, {percent} % of it by interrupts and softirqs, while all CPUs together are {mean} % busy",
             cpu,
             percent = format!("{softirq:.0}"),
             mean = format!("{mean:.0}")
         ),
         Some((user, thread)) => tr!(
-            "CPU {cpu} is busy all the time with one thread of {who}, while all CPUs together are busy for {mean} %",
+            "CPU {cpu} is saturated by one thread of {who}, while all CPUs together are {mean} % busy",
             cpu,
             who = who(user, thread),
             mean = format!("{mean:.0}")
         ),
         // Many that are bound to it, or one after the other: who, nobody saw; a short time says nothing.
         None if seconds >= LASTS => tr!(
-            "CPU {cpu} is busy all the time, though no thread alone keeps it so, while all CPUs together are busy for {mean} %",
+            "CPU {cpu} is saturated, though by no single thread, while all CPUs together are {mean} % busy",
             cpu,
             mean = format!("{mean:.0}")
         ),
@@ -100,32 +100,31 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     if let Some(thread) = thread {
         let (pid, tid, name) = (thread.pid, thread.id, thread.name.clone());
         finding.about(Subject::Thread { pid, tid, name });
-        finding.note(tr!(
-            "thread {id} ({name}) had {percent} % of a CPU{runs}",
-            id = thread.id,
-            name = thread.name.as_str(),
-            percent = format!("{:.0}", (thread.share * 100.0).min(100.0)),
-            runs = if thread.is_always_running { tr!(", and never slept when it was looked at") } else { tr!("") }
-        ));
+        let (id, name) = (thread.id, thread.name.as_str());
+        let percent = format!("{:.0}", (thread.share * 100.0).min(100.0));
+        finding.note(match thread.is_always_running {
+            true => {
+                tr!("thread {id} ({name}) used {percent} % of a CPU and was running at every look", id, name, percent)
+            }
+            false => tr!("thread {id} ({name}) used {percent} % of a CPU", id, name, percent),
+        });
         if let Some(place) = place(&window, thread) {
             finding.note(tr!("in the kernel it was in {function}()", function = place));
         }
         finding.why(tr!("a thread can have no more than one CPU: whatever it does is at its end"));
     } else if softirq >= INTERRUPTS {
-        finding.why(tr!("what comes in there waits or is dropped, and threads on that CPU stand still meanwhile"));
+        finding
+            .why(tr!("packets that arrive there wait or are dropped, and threads on that CPU stand still meanwhile"));
     }
     finding.note(kind(&shares));
     finding.note(split(&shares));
     if seconds > 10.0 {
-        let zone = zone(facts);
-        finding.note(tr!(
-            "from {from} to {to}, {seconds} s",
-            from = shown(episode.from, &zone),
-            to = shown(episode.to, &zone),
-            seconds = episode.length.as_secs()
-        ));
+        finding.note(told_time(facts, &episode));
     }
-    finding.measured("busy", shares.busy(), Unit::Percent, Some(100.0)).detail("cpu", cpu).detail("usage", usage.details());
+    finding
+        .measured("busy", shares.busy(), Unit::Percent, Some(100.0))
+        .detail("cpu", cpu)
+        .detail("usage", usage.details());
     finding.by_hand(if softirq >= INTERRUPTS {
         tr!("see which interrupts that CPU has and spread them: /proc/interrupts, /proc/softirqs")
     } else {

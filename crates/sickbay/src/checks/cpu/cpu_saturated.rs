@@ -6,7 +6,7 @@ use crate::facts::Facts;
 use crate::facts::cpu::load::Load;
 use crate::facts::cpu::usage::{Usage, User, is_batch, split};
 use crate::facts::episode::{STEP, Step, longest, steps};
-use crate::facts::glimpse::{no_rates, shown, window_worth_while, zone};
+use crate::facts::glimpse::{no_rates, told_time, window_worth_while};
 use crate::facts::system::kernel::uptime;
 use crate::model::finding::{Findings, Severity};
 use crate::model::measured::Unit;
@@ -71,7 +71,8 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let load1 = window.last().and_then(|last| last.load).map(|load| load.averages[0] as f64 / 100.0);
     let Some(mut severity) = judged(&usage, load1, episode.length) else { return Ok(()) };
     // Compilers are given all that there is, on purpose; so is what is put behind the rest. What lives for moments is told elsewhere.
-    let sum = |of: &dyn Fn(&User) -> bool| usage.users.iter().filter(|user| of(user)).map(|user| user.cpus).sum::<f64>();
+    let sum =
+        |of: &dyn Fn(&User) -> bool| usage.users.iter().filter(|user| of(user)).map(|user| user.cpus).sum::<f64>();
     let (batch, known) = (sum(&|user| is_batch(&user.name)), sum(&|_| true));
     if batch * 2.0 >= known || usage.unknown() > known || usage.all.nice.is_some_and(|nice| nice >= 50.0) {
         // The severest is the least.
@@ -82,18 +83,18 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let culprit = usage.users.first().filter(|first| first.cpus >= usage.unknown());
     let text = match culprit {
         Some(culprit) => tr!(
-            "{cpus} {cpus?CPU is|CPUs are} busy all the time: {who} uses {its} of {used}",
+            "{cpus} {cpus?CPU is|CPUs are} saturated: {who} uses {its} of {used}",
             cpus = usage.cpus,
             who = culprit.who(),
             its = format!("{:.1}", culprit.cpus),
             used
         ),
         None if usage.users.is_empty() => tr!(
-            "{cpus} {cpus?CPU is|CPUs are} busy all the time: who uses them cannot be told, for no thread was looked at",
+            "{cpus} {cpus?CPU is|CPUs are} saturated: by whom cannot be told, for no thread was looked at",
             cpus = usage.cpus
         ),
         None => tr!(
-            "{cpus} {cpus?CPU is|CPUs are} busy all the time: {unknown} of {used} are used by programs that live for moments",
+            "{cpus} {cpus?CPU is|CPUs are} saturated: {unknown} of {used} go to short-lived programs",
             cpus = usage.cpus,
             unknown = format!("{:.1}", usage.unknown()),
             used
@@ -114,25 +115,23 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         (None, None) => finding.why(tr!("whatever wants to run gets its turn later")),
     };
     if all > NOTICED {
-        let zone = zone(facts);
-        finding.note(tr!(
-            "from {from} to {to}, {seconds} s",
-            from = shown(episode.from, &zone),
-            to = shown(episode.to, &zone),
-            seconds = episode.length.as_secs()
-        ));
+        finding.note(told_time(facts, &episode));
     }
     finding.note(split(&usage.all));
     let in_kernel = usage.all.system + usage.all.irq.unwrap_or(0.0) + usage.all.softirq.unwrap_or(0.0);
     if in_kernel >= 50.0 {
-        finding.note(tr!("most of it is the kernel's: system calls and interrupts, and not what programs compute"));
+        finding.note(tr!("most of it is time in the kernel: system calls and interrupts, not what programs compute"));
     }
     for (index, user) in usage.users.iter().enumerate().filter(|(_, user)| Some(*user) != culprit) {
         if user.cpus * 100.0 < usage.used() || index >= 8 {
             continue;
         }
         let row = tr!("{who} uses {its}", who = user.who(), its = format!("{:.2}", user.cpus));
-        if user.cpus * 10.0 >= usage.used() { finding.note(row) } else { finding.verbose_note(row) };
+        if user.cpus * 10.0 >= usage.used() {
+            finding.note(row)
+        } else {
+            finding.verbose_note(row)
+        };
     }
     finding.measured("used", usage.used(), Unit::Count, Some(cpus)).detail("usage", usage.details());
     // What waits for a CPU is the load.
@@ -156,7 +155,8 @@ fn is_busy(step: &Step<'_>) -> bool {
 /// How bad it is; nothing where nobody waits.
 fn judged(usage: &Usage, load1: Option<f64>, length: Duration) -> Option<Severity> {
     let cpus = usage.cpus as f64;
-    let lasts = length >= Duration::from_secs(60) || load1.is_none_or(|load1| load1 >= cpus * 4.0 && load1 >= cpus + 8.0);
+    let lasts =
+        length >= Duration::from_secs(60) || load1.is_none_or(|load1| load1 >= cpus * 4.0 && load1 >= cpus + 8.0);
     let many = usage.wanting.is_some_and(|wanting| wanting >= cpus * 3.0 && wanting >= cpus + 6.0);
     let waits = match usage.pressure {
         Some(pressure) => pressure >= 40.0,

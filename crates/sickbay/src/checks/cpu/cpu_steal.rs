@@ -3,7 +3,7 @@
 use crate::facts::Facts;
 use crate::facts::cpu::usage::{split, thousandths};
 use crate::facts::episode::{STEP, Step, average, longest, steps};
-use crate::facts::glimpse::{no_rates, shown, window_worth_while, zone};
+use crate::facts::glimpse::{no_rates, told_time, window_worth_while};
 use crate::model::finding::{Findings, Severity};
 use crate::model::measured::Unit;
 use crate::model::outcome::Verdict;
@@ -73,26 +73,23 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let idle = average(part, |step| Some(step.interval.cpus()?.all?.idle)).unwrap_or(0.0);
     match spread.filter(|_| part.len() >= ENOUGH) {
         Some(spread) if spread <= used * 0.1 && idle < 10.0 => finding.note(tr!(
-            "it gets {percent} % of its CPUs all the time, no more and no less: so an instance looks that is held to its share, its CPU credits used up",
+            "it gets {percent} % of its CPUs all the time, no more and no less: that is what an instance whose CPU credits are used up looks like",
             percent = format!("{used:.0}")
         )),
-        Some(_) => finding.note(tr!("it comes and goes: so neighbours on the same host look")),
+        Some(_) => finding.note(tr!("it comes and goes, as it does with busy neighbours on the same host")),
         None => finding.note(tr!(
             "whether its CPU credits are used up or neighbours are busy cannot be told in so short a time"
         )),
     };
     finding.note(tr!("this is no quota of a cgroup: one that is throttled shows as idle"));
     if all.as_secs() > 10 {
-        let zone = zone(facts);
-        finding.note(tr!(
-            "from {from} to {to}, {seconds} s",
-            from = shown(episode.from, &zone),
-            to = shown(episode.to, &zone),
-            seconds = episode.length.as_secs()
-        ));
+        finding.note(told_time(facts, &episode));
     }
     finding.note(split(&shares));
-    finding.measured("steal", stolen, Unit::Percent, None).detail("steal", thousandths(stolen)).detail("used", thousandths(used));
+    finding
+        .measured("steal", stolen, Unit::Percent, None)
+        .detail("steal", thousandths(stolen))
+        .detail("used", thousandths(used));
     // What waits for a CPU is the load.
     finding.explains("/proc/loadavg");
     finding.by_hand(tr!("ask the provider, move the machine to another host, or take a size with CPUs of its own"));

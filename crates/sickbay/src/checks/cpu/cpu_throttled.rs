@@ -73,7 +73,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     grown.sort_by(|one, other| other.percent.total_cmp(&one.percent).then(one.group.group.cmp(&other.group.group)));
     // A group above one that is told counts what those below it do.
     let names: Vec<String> = grown.iter().map(|grown| grown.group.group.clone()).collect();
-    grown.retain(|one| !names.iter().any(|other| other.strip_prefix(&one.group.group).is_some_and(|rest| rest.starts_with('/'))));
+    grown.retain(|one| {
+        !names.iter().any(|other| other.strip_prefix(&one.group.group).is_some_and(|rest| rest.starts_with('/')))
+    });
     for one in grown.iter().take(SHOWN) {
         tell(facts, found, one, whole.span.as_secs_f64())?;
     }
@@ -134,7 +136,9 @@ fn tell(facts: &Facts, found: &mut Findings, one: &Grown<'_>, span: f64) -> Verd
         Some(unit) if kind.is_some() => {
             tr!("give it more (CPUQuota= in {unit}), or a weight (CPUWeight=) in place of the quota", unit)
         }
-        _ => tr!("give it more in the configuration of whatever made the group, or let the program start fewer threads"),
+        _ => {
+            tr!("give it more in the configuration of whatever made the group, or let the program start fewer threads")
+        }
     });
     Ok(())
 }

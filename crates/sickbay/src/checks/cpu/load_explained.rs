@@ -186,9 +186,11 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
 /// How many processors there are was not recorded: what waits uninterruptibly is too much on few of them as on many.
 fn without_cpus(load: &Load, found: &mut Findings) -> Verdict {
     let groups = || load.groups.iter().filter(|group| !group.is_usual);
-    let (waiting, running) = (groups().map(|group| group.waiting).sum::<f64>(), groups().map(|group| group.running).sum::<f64>());
+    let (waiting, running) =
+        (groups().map(|group| group.waiting).sum::<f64>(), groups().map(|group| group.running).sum::<f64>());
     let most = groups().max_by(|one, other| one.waiting.total_cmp(&other.waiting));
-    let Some(culprit) = most.filter(|_| waiting >= WAITING * 2.0 && waiting >= running && load.load1() >= WAITING) else {
+    let Some(culprit) = most.filter(|_| waiting >= WAITING * 2.0 && waiting >= running && load.load1() >= WAITING)
+    else {
         return Err(Skip::Unknown(tr!("{path} does not say how many CPUs there are", path = "/proc/stat")));
     };
     let finding = found.warning(tr!(
@@ -219,12 +221,10 @@ fn by_averages(facts: &Facts, found: &mut Findings, why: Skip) -> Verdict {
     let window = facts.get::<Window>()?;
     let Some(told) = window.last().and_then(|last| last.load) else { return Err(why) };
     let mean = |values: &[f64]| (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64);
-    let running: Vec<f64> = window
-        .samples
-        .iter()
-        .filter_map(|sample| Some(sample.load?.running.saturating_sub(1) as f64))
-        .collect();
-    let load1: Vec<f64> = window.samples.iter().filter_map(|sample| Some(sample.load?.averages[0] as f64 / 100.0)).collect();
+    let running: Vec<f64> =
+        window.samples.iter().filter_map(|sample| Some(sample.load?.running.saturating_sub(1) as f64)).collect();
+    let load1: Vec<f64> =
+        window.samples.iter().filter_map(|sample| Some(sample.load?.averages[0] as f64 / 100.0)).collect();
     let (Some(running), Some(load1)) = (mean(&running), mean(&load1)) else { return Err(why) };
     let counts: Vec<f64> = window.counts().iter().map(|count| count.threads).collect();
     // With samples further apart than its counts only the average itself can be believed.

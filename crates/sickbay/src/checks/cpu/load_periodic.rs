@@ -15,7 +15,6 @@ use crate::model::finding::{Finding, Findings, Severity};
 use crate::model::measured::Unit;
 use crate::model::outcome::{Skip, Verdict};
 use crate::model::subject::Subject;
-use crate::model::text::Text;
 use crate::sample::Window;
 use crate::{check, tr};
 
@@ -81,10 +80,18 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let in_bursts = inside(&window, &periodic, SAMPLES);
     let load = Load::of(&in_bursts, version, &[]).filter(|load| load.count() > 0.0);
     let who = load.as_ref().and_then(|load| {
-        let group = load.groups.iter().filter(|group| !group.is_usual).max_by(|one, other| one.count().total_cmp(&other.count()))?;
+        let group = load
+            .groups
+            .iter()
+            .filter(|group| !group.is_usual)
+            .max_by(|one, other| one.count().total_cmp(&other.count()))?;
         Some((group, load.share(group)))
     });
-    let severity = if cpus.is_some_and(|cpus| rise >= cpus as f64 * 2.0 && rise >= 4.0) { Severity::Warning } else { Severity::Note };
+    let severity = if cpus.is_some_and(|cpus| rise >= cpus as f64 * 2.0 && rise >= 4.0) {
+        Severity::Warning
+    } else {
+        Severity::Note
+    };
     let jobs = jobs(facts, &periodic, who.map(|(group, _)| group));
     tell(facts, found, severity, &periodic, who, &jobs, load.as_ref(), is_seen);
     Ok(())
@@ -149,11 +156,9 @@ fn tell(
             threads,
             command = short(&job.command)
         ),
-        (None, _) => tr!(
-            "every {every} the load goes up to {threads} threads; whose they are nobody saw",
-            every,
-            threads
-        ),
+        (None, _) => {
+            tr!("every {every} the load goes up to {threads} threads; whose they are was not seen", every, threads)
+        }
     };
     let finding = found.add(severity, text);
     for job in jobs {
@@ -171,14 +176,19 @@ fn tell(
     since(facts, finding, periodic);
     if let Some(load) = load {
         for group in load.groups.iter().filter(|group| load.share(group) >= 5.0).take(5) {
-            finding.note(tr!(
-                "{who}: {running} running, {waiting} waiting, {share} %{wait}",
-                who = group.who(),
-                running = format!("{:.1}", group.running),
-                waiting = format!("{:.1}", group.waiting),
-                share = format!("{:.0}", load.share(group)),
-                wait = wait(group)
-            ));
+            let (who, share) = (group.who(), format!("{:.0}", load.share(group)));
+            let (running, waiting) = (format!("{:.1}", group.running), format!("{:.1}", group.waiting));
+            finding.note(match group.told_wait().filter(|_| group.waiting >= 0.5) {
+                Some(what) => tr!(
+                    "{who}: {running} running, {waiting} waiting for {what}, {share} %",
+                    who,
+                    running,
+                    waiting,
+                    what,
+                    share
+                ),
+                None => tr!("{who}: {running} running, {waiting} waiting, {share} %", who, running, waiting, share),
+            });
         }
     }
     if !is_seen {
@@ -219,13 +229,6 @@ fn since(facts: &Facts, finding: &mut Finding, periodic: &Periodic) {
         true => tr!("{count} of {all} times from {from} to {to}, and maybe before", count, all, from, to),
         false => tr!("{count} of {all} times, first at {from}, last at {to}", count, all, from, to),
     });
-}
-
-fn wait(group: &Group) -> Text {
-    match group.told_wait().filter(|_| group.waiting >= 0.5) {
-        Some(what) => tr!(", they wait for {what}", what),
-        None => tr!(""),
-    }
 }
 
 /// "20 s", "5 min", "1 h 30 min".

@@ -4,7 +4,7 @@ use crate::facts::Facts;
 use crate::facts::cpu::load::{Load, Maker};
 use crate::facts::cpu::usage::{Usage, split, thousandths};
 use crate::facts::episode::{STEP, Step, longest, steps};
-use crate::facts::glimpse::{no_rates, shown, window_worth_while, zone};
+use crate::facts::glimpse::{no_rates, told_time, window_worth_while};
 use crate::model::finding::{Findings, Severity};
 use crate::model::measured::Unit;
 use crate::model::outcome::Verdict;
@@ -75,39 +75,36 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let count = made.round() as u64;
     let text = match &maker {
         Some(maker) => tr!(
-            "{count} processes or threads are started each second and live for moments, by {name} (PID {pid})",
-            count,
+            "{name} (PID {pid}) starts {count} processes or threads a second that end at once",
             name = maker.name.as_str(),
-            pid = maker.pid
+            pid = maker.pid,
+            count
         ),
-        None => tr!("{count} processes or threads are started each second and live for moments; by whom cannot be told", count),
+        None => tr!("{count} processes or threads a second are started and end at once; by whom cannot be told", count),
     };
     let finding = found.add(severity, text);
     match &maker {
         Some(maker) => {
             let process = Subject::Process { pid: maker.pid, start: None, name: maker.name.clone() };
             finding.at_subject(process.clone()).subject(process);
-            finding.note(tr!("{share} % of what programs that ended had cost goes back to it", share = maker.share));
+            finding.note(tr!(
+                "{share} % of the page faults of all children that ended meanwhile were its children's",
+                share = maker.share
+            ));
         }
         None => {
             finding.at_path("/proc/stat");
         }
     }
     finding.why(tr!(
-        "{used} of {cpus} {cpus?CPU is|CPUs are} busy, {unknown} with what no list of processes shows",
+        "{used} of {cpus} {cpus?CPU is|CPUs are} busy, {unknown} of it with processes too short-lived for any list",
         used = format!("{:.1}", usage.used()),
         cpus = usage.cpus,
         unknown = format!("{:.1}", usage.unknown())
     ));
     finding.note(split(&usage.all));
     if all.as_secs() > 10 {
-        let zone = zone(facts);
-        finding.note(tr!(
-            "from {from} to {to}, {seconds} s",
-            from = shown(episode.from, &zone),
-            to = shown(episode.to, &zone),
-            seconds = episode.length.as_secs()
-        ));
+        finding.note(told_time(facts, &episode));
     }
     finding.measured("made", made, Unit::PerSecond, None).detail("made_per_second", thousandths(made));
     finding.by_hand(tr!("see what it runs (perf trace -e execve, or its script), and why so often"));

@@ -6,7 +6,7 @@ use crate::facts::Facts;
 use crate::facts::cpu::load::{Group, Load};
 use crate::facts::cpu::waits::Wait;
 use crate::facts::episode::{Episode, Step, longest};
-use crate::facts::glimpse::{is_now, no_rates, shown, window_worth_while, zone};
+use crate::facts::glimpse::{is_now, no_rates, told_time, window_worth_while};
 use crate::facts::io::burst::{disk_steps, names};
 use crate::facts::io::devices::Devices;
 use crate::model::finding::Findings;
@@ -71,14 +71,19 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     }
     let names: Vec<String> = hung.iter().map(|(disk, ..)| (*disk).to_owned()).collect();
     // What lies upon one that hangs hangs with it.
-    hung.retain(|(disk, ..)| !devices.is_upon(disk) || devices.disks_of(disk, &known).iter().all(|below| !names.contains(below)));
+    hung.retain(|(disk, ..)| {
+        !devices.is_upon(disk) || devices.disks_of(disk, &known).iter().all(|below| !names.contains(below))
+    });
     for (disk, episode, length) in hung {
         let load = facts.get::<Load>().ok();
         let waits = |group: &&Group| {
-            !group.is_usual && matches!(group.wait(), Some(Wait::Disk | Wait::Journal | Wait::Lock) | None) && group.waiting >= 0.5
+            !group.is_usual
+                && matches!(group.wait(), Some(Wait::Disk | Wait::Journal | Wait::Lock) | None)
+                && group.waiting >= 0.5
         };
         let waiting: Vec<&Group> = load.iter().flat_map(|load| &load.groups).filter(waits).collect();
-        let pressure = episode.whole(&steps).and_then(|whole| whole.interval.rate(|sample| Some(sample.io_pressure?.some?.total)));
+        let pressure =
+            episode.whole(&steps).and_then(|whole| whole.interval.rate(|sample| Some(sample.io_pressure?.some?.total)));
         let pressed = pressure.map(|micros| micros / 10_000.0 >= WAITS);
         // Some kernels forget to count what ended: then nobody waits.
         if waiting.is_empty() && (pressed == Some(false) || (pressed.is_none() && load.is_some())) {
@@ -123,30 +128,42 @@ fn tell(
     finding.at_device(format!("/dev/{disk}")).subject(Subject::Device(format!("/dev/{disk}")));
     finding.why(tr!("whatever reads from it or writes to it waits, and cannot be ended"));
     if window.span().is_some_and(|span| span.as_secs() > 2) {
-        let zone = zone(facts);
-        finding.note(tr!("from {from} to {to}", from = shown(episode.from, &zone), to = shown(episode.to, &zone)));
+        finding.note(told_time(facts, episode));
     }
     for group in waiting.iter().take(6) {
         finding.note(tr!(
             "{threads} {threads?thread|threads} of {who} wait, {reason}",
             threads = group.waiting.round().max(1.0) as u64,
             who = group.who(),
-            reason = group.told_wait().map_or_else(|| tr!("and what for cannot be told"), |what| tr!("for {what}", what))
+            reason =
+                group.told_wait().map_or_else(|| tr!("and what for cannot be told"), |what| tr!("for {what}", what))
         ));
     }
-    finding.measured("in flight", on_their_way as f64, Unit::Count, None).detail("disk", disk).detail("seconds", length.as_secs_f64());
+    finding
+        .measured("in flight", on_their_way as f64, Unit::Count, None)
+        .detail("disk", disk)
+        .detail("seconds", length.as_secs_f64());
     let sum = |groups: &mut dyn Iterator<Item = &Group>| groups.map(Group::count).sum::<f64>();
     let all = facts.get::<Load>().map_or(0.0, |load| sum(&mut load.groups.iter()));
     // What else runs is another load.
     if sum(&mut waiting.iter().copied()) * 2.0 >= all {
         finding.explains("/proc/loadavg");
     }
-    finding.by_hand(tr!("see the kernel log for that disk, and bring back what is behind it; what waits goes on by itself then"));
+    finding.by_hand(tr!(
+        "see the kernel log for that disk, and bring back what is behind it; what waits goes on by itself then"
+    ));
 }
 
 /// Whether a disk had something to do in a step and ended nothing.
 fn stands(step: &Step<'_>, disk: &str) -> bool {
-    let find = |interval: &Interval<'_>| interval.disks().into_iter().flatten().find(|rates| rates.disk.name == disk.as_bytes()).map(|rates| is_still(&rates));
+    let find = |interval: &Interval<'_>| {
+        interval
+            .disks()
+            .into_iter()
+            .flatten()
+            .find(|rates| rates.disk.name == disk.as_bytes())
+            .map(|rates| is_still(&rates))
+    };
     let before = step.interval.before.disks.iter().flatten().find(|one| one.name == disk.as_bytes());
     before.is_some_and(|before| before.in_flight > 0) && find(&step.interval) == Some(true)
 }

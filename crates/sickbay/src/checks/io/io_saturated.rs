@@ -4,7 +4,7 @@ use crate::facts::Facts;
 use crate::facts::cpu::load::{Group, Load};
 use crate::facts::cpu::usage::thousandths;
 use crate::facts::cpu::waits::Wait;
-use crate::facts::glimpse::{is_now, no_rates, shown, window_worth_while, zone};
+use crate::facts::glimpse::{is_now, no_rates, told_time, window_worth_while};
 use crate::facts::io::burst::{Burst, Doer, Limit, disk_steps, names};
 use crate::facts::io::devices::Devices;
 use crate::facts::io::open;
@@ -42,7 +42,7 @@ check! {
     /// # who; and the files of one of them
     /// pidstat -d 1 5; ls -l /proc/PID/fd
     /// ```
-    "io-saturated", Io, seed = ["C9"], proves = [], reads_recordings = true, "a disk is busy in full, and requests wait"
+    "io-saturated", Io, seed = ["C9"], proves = [], reads_recordings = true, "a disk is saturated, and requests wait"
 }
 
 /// So many milliseconds for each are noticed, with more than this in the queue.
@@ -87,7 +87,8 @@ fn judged(burst: &Burst, window: &Window) -> Option<Severity> {
     // Who waits for what it asked for by itself (io_uring, libaio) is not counted as one that waits.
     let length = burst.episode.length.as_secs_f64() * burst.stretch.unwrap_or(1.0);
     let bytes = rates.kb().unwrap_or(0.0) * 1024.0 * length;
-    let is_known = burst.doers.first().is_some_and(|doer| doer.share >= 50.0 && doer.read + doer.written >= bytes * 0.3);
+    let is_known =
+        burst.doers.first().is_some_and(|doer| doer.share >= 50.0 && doer.read + doer.written >= bytes * 0.3);
     match (is_slow, queue >= FULL) {
         (_, true) if nobody && is_known => Some(Severity::Note),
         _ if nobody => None,
@@ -103,7 +104,7 @@ fn tell(facts: &Facts, found: &mut Findings, burst: &Burst, severity: Severity, 
     let work = work(burst);
     let text = match burst.doers.first() {
         Some(doer) if doer.share >= 50.0 => tr!(
-            "{disk} is busy in full, {work}: {share} % of it is of {name} (PID {pid})",
+            "{disk} is saturated, {work}: {share} % of it by {name} (PID {pid})",
             disk,
             work,
             share = format!("{:.0}", doer.share),
@@ -111,15 +112,17 @@ fn tell(facts: &Facts, found: &mut Findings, burst: &Burst, severity: Severity, 
             pid = doer.pid
         ),
         Some(doer) => tr!(
-            "{disk} is busy in full, {work}: most of it, {share} %, is of {name} (PID {pid})",
+            "{disk} is saturated, {work}, by many: most of it, {share} %, by {name} (PID {pid})",
             disk,
             work,
             share = format!("{:.0}", doer.share),
             name = doer.name.as_str(),
             pid = doer.pid
         ),
-        None if burst.asked => tr!("{disk} is busy in full, {work}, and no process that was asked does it", disk, work),
-        None => tr!("{disk} is busy in full, {work}; which process does it was not recorded, or only root may know", disk, work),
+        None if burst.asked => {
+            tr!("{disk} is saturated, {work}, and by none of the processes that can be asked", disk, work)
+        }
+        None => tr!("{disk} is saturated, {work}; by whom was not recorded, or only root may know", disk, work),
     };
     let finding = found.add(severity, text);
     finding.at_device(format!("/dev/{}", burst.disk)).subject(Subject::Device(format!("/dev/{}", burst.disk)));
@@ -130,7 +133,9 @@ fn tell(facts: &Facts, found: &mut Findings, burst: &Burst, severity: Severity, 
                 wait = number(wait),
                 percent = format!("{:.0}", pressure.min(100.0))
             ),
-            (Some(queue), None) => tr!("each takes {wait} ms, for {queue} are on their way", wait = number(wait), queue = number(queue)),
+            (Some(queue), None) => {
+                tr!("each takes {wait} ms, with {queue} in the queue", wait = number(wait), queue = number(queue))
+            }
             (None, None) => tr!("each takes {wait} ms", wait = number(wait)),
         });
     }
@@ -157,7 +162,9 @@ fn tell(facts: &Facts, found: &mut Findings, burst: &Burst, severity: Severity, 
     }
     finding.detail("disk", burst.disk.as_str()).detail("burst", details(burst));
     finding.by_hand(match (burst.limit, burst.doers.first()) {
-        (Some(_), _) => tr!("raise the limit (a larger disk, another kind of disk, io.max), or spread the work over a longer time"),
+        (Some(_), _) => {
+            tr!("raise the limit (a larger disk, another kind of disk, io.max), or spread the work over a longer time")
+        }
         (None, Some(doer)) => tr!(
             "let {name} run at another time, or behind the rest (ionice -c 3 -p {pid}, IOWeight=, io.max)",
             name = doer.name.as_str(),
@@ -171,7 +178,7 @@ fn tell(facts: &Facts, found: &mut Findings, burst: &Burst, severity: Severity, 
 fn called(disk: &str, devices: &Devices) -> Text {
     match devices.label(disk) {
         Some(label) => tr!("{disk} ({label})", disk, label),
-        None => tr!("{disk}", disk),
+        None => Text::verbatim(disk),
     }
 }
 
@@ -198,16 +205,8 @@ fn when(facts: &Facts, finding: &mut Finding, burst: &Burst, window: &Window) {
     if window.span().is_none_or(|span| span.as_secs() <= 2) {
         return;
     }
-    let zone = zone(facts);
     let episode = &burst.episode;
-    let (from, to) = (shown(episode.from, &zone), shown(episode.to, &zone));
-    let seconds = number(episode.length.as_secs_f64());
-    finding.note(match (episode.is_open_before, episode.is_open_after) {
-        (false, false) => tr!("from {from} to {to}, {seconds} s", from, to, seconds),
-        (true, false) => tr!("from {from} or earlier to {to}, {seconds} s are seen", from, to, seconds),
-        (false, true) => tr!("from {from} to {to} or later, {seconds} s are seen", from, to, seconds),
-        (true, true) => tr!("from {from} or earlier to {to} or later, {seconds} s are seen", from, to, seconds),
-    });
+    finding.note(told_time(facts, episode));
     let time = |wall: std::time::Duration| jiff::Timestamp::from_second(i64::try_from(wall.as_secs()).ok()?).ok();
     if let (Some(from), Some(to)) = (time(episode.from), time(episode.to))
         && episode.from.as_secs() > 86_400 * 366
@@ -234,7 +233,8 @@ fn arithmetic(finding: &mut Finding, burst: &Burst) {
             util = format!("{util:.0}")
         ));
     }
-    if let (Some(queue), Some(little), Some(transfers), Some(wait)) = (raw.queue, raw.little(), raw.transfers, raw.wait) {
+    if let (Some(queue), Some(little), Some(transfers), Some(wait)) = (raw.queue, raw.little(), raw.transfers, raw.wait)
+    {
         let off = (queue / little.max(0.001) - 1.0).abs();
         let (queue, transfers, wait) = (number(queue), number(transfers), number(wait));
         match off <= 0.1 {
@@ -268,24 +268,24 @@ fn told_limit(limit: Limit, queue: f64) -> Text {
     let queue = number(queue);
     match (limit, limit.sold()) {
         (Limit::Iops(iops), Some(sold)) => tr!(
-            "it does {iops} IOPS all the time, no more and no less, while {queue} are on their way: a limit looks so, and clouds sell disks with {sold} IOPS",
+            "it does {iops} IOPS all the time, no more and no less, with {queue} in the queue: that is what a limit looks like, and clouds sell disks with {sold} IOPS",
             iops = format!("{iops:.0}"),
             queue,
             sold = format!("{sold:.0}")
         ),
         (Limit::Iops(iops), None) => tr!(
-            "it does {iops} IOPS all the time, no more and no less, while {queue} are on their way: so looks a limit, of the cloud or of io.max",
+            "it does {iops} IOPS all the time, no more and no less, with {queue} in the queue: that is what a limit looks like, the cloud's or that of io.max",
             iops = format!("{iops:.0}"),
             queue
         ),
         (Limit::Megabytes(megabytes), Some(sold)) => tr!(
-            "it does {megabytes} MB/s all the time, no more and no less, while {queue} are on their way: a limit looks so, and clouds sell disks with {sold} MB/s",
+            "it does {megabytes} MB/s all the time, no more and no less, with {queue} in the queue: that is what a limit looks like, and clouds sell disks with {sold} MB/s",
             megabytes = number(megabytes),
             queue,
             sold = format!("{sold:.0}")
         ),
         (Limit::Megabytes(megabytes), None) => tr!(
-            "it does {megabytes} MB/s all the time, no more and no less, while {queue} are on their way: so looks a limit, of the cloud or of io.max",
+            "it does {megabytes} MB/s all the time, no more and no less, with {queue} in the queue: that is what a limit looks like, the cloud's or that of io.max",
             megabytes = number(megabytes),
             queue
         ),
@@ -307,7 +307,14 @@ fn told_doer(doer: &Doer, seconds: f64) -> Text {
     let (read, written) = (rate(doer.read), rate(doer.written));
     let share = format!("{:.0}", doer.share);
     match files.as_slice() {
-        [] => tr!("{name} (PID {pid}): {read} MB/s read, {written} MB/s written, {share} %", name, pid, read, written, share),
+        [] => tr!(
+            "{name} (PID {pid}): {read} MB/s read, {written} MB/s written, {share} %",
+            name,
+            pid,
+            read,
+            written,
+            share
+        ),
         [first] => tr!(
             "{name} (PID {pid}): {read} MB/s read, {written} MB/s written, {share} %; it has {file} open there",
             name,

@@ -5,7 +5,7 @@ use crate::facts::cpu::load::{Group, Load};
 use crate::facts::cpu::usage::thousandths;
 use crate::facts::cpu::waits::Wait;
 use crate::facts::episode::{STEP, Step, longest, steps};
-use crate::facts::glimpse::{no_rates, shown, window_worth_while, zone};
+use crate::facts::glimpse::{no_rates, told_time, window_worth_while};
 use crate::model::finding::Findings;
 use crate::model::measured::Unit;
 use crate::model::outcome::Verdict;
@@ -58,7 +58,8 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let groups = || load.iter().flat_map(|load| &load.groups);
     let waits = |group: &&Group| group.waiting >= 0.5 && !group.is_usual;
     // Who waits for a file server is told elsewhere, with the server.
-    let other = groups().filter(waits).find(|group| group.wait().is_some_and(|wait| wait.may_hang() || wait == Wait::Disk));
+    let other =
+        groups().filter(waits).find(|group| group.wait().is_some_and(|wait| wait.may_hang() || wait == Wait::Disk));
     let percent = format!("{:.0}", shares.iowait);
     let finding = match other {
         Some(group) => found.note(tr!(
@@ -78,8 +79,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         finding.note(tr!("a program that waits with io_uring looks so on kernels from 6.1 on"));
     }
     if all.as_secs() > 10 {
-        let zone = zone(facts);
-        finding.note(tr!("from {from} to {to}", from = shown(episode.from, &zone), to = shown(episode.to, &zone)));
+        finding.note(told_time(facts, &episode));
     }
     finding.measured("iowait", shares.iowait, Unit::Percent, None).detail("iowait", thousandths(shares.iowait));
     finding.by_hand(tr!("watch the disks themselves (iostat -x), or /proc/pressure/io, and not %iowait"));
@@ -92,6 +92,9 @@ fn is_empty(step: &Step<'_>) -> bool {
     waits
         && disks.iter().all(|rates| {
             let known = rates.util.is_some() || rates.transfers.is_some();
-            known && rates.disk.in_flight == 0 && rates.util.is_none_or(|util| util < IDLE) && rates.transfers.is_none_or(|count| count < 5.0)
+            known
+                && rates.disk.in_flight == 0
+                && rates.util.is_none_or(|util| util < IDLE)
+                && rates.transfers.is_none_or(|count| count < 5.0)
         })
 }

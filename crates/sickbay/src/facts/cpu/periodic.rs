@@ -147,7 +147,8 @@ pub fn find(points: &[Point]) -> Option<Periodic> {
         burst.to += step / 2.0;
     }
     // One that had begun, or has not ended, has no length.
-    let whole: Vec<Burst> = bursts.iter().copied().filter(|burst| burst.from >= first.time && burst.to <= last.time).collect();
+    let whole: Vec<Burst> =
+        bursts.iter().copied().filter(|burst| burst.from >= first.time && burst.to <= last.time).collect();
     let starts: Vec<f64> = whole.iter().map(|burst| burst.from).collect();
     if starts.len() < LEAST {
         return None;
@@ -232,7 +233,8 @@ mod tests {
 
     #[test]
     fn thirty_threads_for_twenty_seconds_of_every_minute() {
-        let found = find(&points(200, 1.03, |time| if time % 60.0 < 20.0 && time > 5.0 { 30.0 } else { 0.0 })).expect("bursts");
+        let found =
+            find(&points(200, 1.03, |time| if time % 60.0 < 20.0 && time > 5.0 { 30.0 } else { 0.0 })).expect("bursts");
         assert!((found.period - 60.0).abs() < 1.0 && (found.length - 20.0).abs() < 2.0, "{found:?}");
         assert!((found.mean - 30.0).abs() < 0.1 && found.bursts.len() >= 3 && found.missed == 0, "{found:?}");
     }
@@ -282,7 +284,12 @@ mod tests {
 
     #[test]
     fn one_that_was_left_out() {
-        let found = find(&points(900, 1.0, |time| if time % 60.0 < 20.0 && !(290.0..330.0).contains(&time) { 9.0 } else { 1.0 }));
+        let found =
+            find(&points(
+                900,
+                1.0,
+                |time| if time % 60.0 < 20.0 && !(290.0..330.0).contains(&time) { 9.0 } else { 1.0 },
+            ));
         let found = found.expect("bursts");
         assert!((found.period - 60.0).abs() < 0.5 && found.missed == 1, "{found:?}");
     }

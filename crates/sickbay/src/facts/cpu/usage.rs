@@ -146,9 +146,46 @@ impl Usage {
 
 /// Programs that use what there is and wait for nobody: who starts them knows that it takes a while.
 const BATCH: [&str; 40] = [
-    "cc1", "cc1plus", "cc1obj", "clang", "clang++", "gcc", "g++", "as", "ld", "ld.bfd", "ld.gold", "ld.lld", "lld", "lto1",
-    "lto1-ltrans", "mold", "rustc", "rust-lld", "rustdoc", "cargo", "cargo-nextest", "clippy-driver", "make", "ninja", "go", "compile", "link",
-    "javac", "ghc", "xz", "gzip", "bzip2", "zstd", "pigz", "pbzip2", "ffmpeg", "x265", "dpkg-deb", "mksquashfs", "stress-ng",
+    "cc1",
+    "cc1plus",
+    "cc1obj",
+    "clang",
+    "clang++",
+    "gcc",
+    "g++",
+    "as",
+    "ld",
+    "ld.bfd",
+    "ld.gold",
+    "ld.lld",
+    "lld",
+    "lto1",
+    "lto1-ltrans",
+    "mold",
+    "rustc",
+    "rust-lld",
+    "rustdoc",
+    "cargo",
+    "cargo-nextest",
+    "clippy-driver",
+    "make",
+    "ninja",
+    "go",
+    "compile",
+    "link",
+    "javac",
+    "ghc",
+    "xz",
+    "gzip",
+    "bzip2",
+    "zstd",
+    "pigz",
+    "pbzip2",
+    "ffmpeg",
+    "x265",
+    "dpkg-deb",
+    "mksquashfs",
+    "stress-ng",
 ];
 
 /// Whether a program is one of those of which nobody expects an answer soon: compilers, compression.
@@ -220,7 +257,8 @@ fn users(window: &Window, part: &Step<'_>) -> Vec<User> {
     let mut groups: Vec<(Vec<Key>, Vec<&Used<'_>>)> = Vec::new();
     for (key, threads) in parts {
         let same = |keys: &[Key], others: &[&Used<'_>]| {
-            keys.first().is_some_and(|other| (other.0, other.1) == (key.0, key.1)) && (keys.len() > 1 || is_single(others))
+            keys.first().is_some_and(|other| (other.0, other.1) == (key.0, key.1))
+                && (keys.len() > 1 || is_single(others))
         };
         match groups.iter_mut().find(|(keys, others)| is_single(&threads) && same(keys, others)) {
             Some((keys, others)) => {

@@ -94,9 +94,7 @@ const FLAT: f64 = 0.02;
 
 impl Rates {
     fn of(steps: &[Step<'_>], disk: &str) -> Rates {
-        let mean = |of: fn(&DiskRates<'_>) -> Option<f64>| {
-            average(steps, |step| of(rates(step, disk).as_ref()?))
-        };
+        let mean = |of: fn(&DiskRates<'_>) -> Option<f64>| average(steps, |step| of(rates(step, disk).as_ref()?));
         Rates {
             transfers: mean(|rates| rates.transfers),
             reads: mean(|rates| rates.reads),
@@ -169,7 +167,8 @@ impl Burst {
         found.retain(|(disk, _)| {
             let below = devices.disks_of(disk, &known);
             let is_known = devices.is_upon(disk);
-            let is_below_busy = if is_known { !below.is_disjoint(&busy) } else { busy.iter().any(|other| is_real(other)) };
+            let is_below_busy =
+                if is_known { !below.is_disjoint(&busy) } else { busy.iter().any(|other| is_real(other)) };
             (is_real(disk) && !is_known) || !is_below_busy
         });
         found.sort_by_key(|(_, episode)| std::cmp::Reverse(episode.length));
@@ -255,8 +254,8 @@ fn limit(part: &[Step<'_>], disk: &str) -> Option<Limit> {
 
 /// Sizes at which clouds sell disks.
 const IOPS: [f64; 18] = [
-    100.0, 120.0, 240.0, 500.0, 600.0, 1000.0, 1100.0, 2300.0, 3000.0, 5000.0, 7500.0, 10_000.0, 16_000.0, 20_000.0, 25_000.0,
-    50_000.0, 64_000.0, 100_000.0,
+    100.0, 120.0, 240.0, 500.0, 600.0, 1000.0, 1100.0, 2300.0, 3000.0, 5000.0, 7500.0, 10_000.0, 16_000.0, 20_000.0,
+    25_000.0, 50_000.0, 64_000.0, 100_000.0,
 ];
 /// The same in millions of bytes a second.
 const MEGABYTES: [f64; 12] = [25.0, 50.0, 60.0, 90.0, 100.0, 125.0, 150.0, 200.0, 250.0, 350.0, 500.0, 750.0];
@@ -270,7 +269,9 @@ impl Limit {
         };
         // Some count MiB.
         let is_near = |known: f64| (value / known - 1.0).abs() <= 0.03;
-        list.iter().copied().find(|known| is_near(*known) || (matches!(self, Limit::Megabytes(_)) && is_near(known * 1.048_576)))
+        list.iter()
+            .copied()
+            .find(|known| is_near(*known) || (matches!(self, Limit::Megabytes(_)) && is_near(known * 1.048_576)))
     }
 }
 
@@ -318,7 +319,8 @@ fn doers(window: &Window, part: Option<&Step<'_>>) -> (Vec<Doer>, bool) {
 /// The files of a process that are on a disk, as far as they were written down.
 fn files(samples: &[Sample], doer: &Doer, disk: &str, devices: &Devices, known: &BTreeSet<&str>) -> Vec<OpenFile> {
     let mut found: Vec<OpenFile> = Vec::new();
-    let own = samples.iter().flat_map(|sample| &sample.files).filter(|file| (file.pid, file.began) == (doer.pid, doer.began));
+    let own =
+        samples.iter().flat_map(|sample| &sample.files).filter(|file| (file.pid, file.began) == (doer.pid, doer.began));
     for file in own.filter(|file| is_on(file, disk, devices, known)) {
         match found.iter_mut().find(|other| other.descriptor == file.descriptor && other.path == file.path) {
             Some(other) => *other = file.clone(),
@@ -400,11 +402,16 @@ mod tests {
 
     #[test]
     fn a_flat_top_is_a_limit() {
-        let flat = window(20, |second| if second == 0 { (100, 800, 100, 1, 1) } else { (3000 + second % 3, 24_000, 1000, 64_000, 60_000) });
+        let flat = window(20, |second| {
+            if second == 0 { (100, 800, 100, 1, 1) } else { (3000 + second % 3, 24_000, 1000, 64_000, 60_000) }
+        });
         let bursts = Burst::all(&flat, &Devices::default());
         let limit = bursts[0].limit.expect("a limit");
         assert!(matches!(limit, Limit::Iops(iops) if (iops - 3001.0).abs() < 1.0), "{limit:?}");
-        assert_eq!((limit.sold(), Limit::Iops(2715.0).sold(), Limit::Megabytes(131.0).sold()), (Some(3000.0), None, Some(125.0)));
+        assert_eq!(
+            (limit.sold(), Limit::Iops(2715.0).sold(), Limit::Megabytes(131.0).sold()),
+            (Some(3000.0), None, Some(125.0))
+        );
         assert_eq!((bursts[0].episode.is_open_before, bursts[0].episode.length), (false, Duration::from_secs(19)));
         // What a disk of its own does goes up and down.
         let uneven = window(20, |second| (3000 + second % 5 * 100, 24_000 + second % 7 * 900, 1000, 64_000, 60_000));

@@ -32,7 +32,10 @@ impl Fact for Devices {
             // Numbers and names are all that is recorded.
             let window = facts.get::<Window>()?;
             let disks = window.samples.iter().rev().find_map(|sample| sample.disks.as_ref()).into_iter().flatten();
-            devices.numbers = disks.map(|disk| (disk.device, disk.name.to_string())).filter(|(number, _)| *number != (0, 0)).collect();
+            devices.numbers = disks
+                .map(|disk| (disk.device, disk.name.to_string()))
+                .filter(|(number, _)| *number != (0, 0))
+                .collect();
             return Ok(devices);
         }
         let root = facts.root();
@@ -127,7 +130,11 @@ impl Devices {
     /// Devices upon that disk which are called something: "dm-0" and "vg0-data".
     pub fn upon(&self, disk: &str, names: &BTreeSet<&str>) -> Vec<(&str, &str)> {
         let is_upon = |name: &str| name != disk && self.disks_of(name, names).contains(disk);
-        self.labels.iter().filter(|(name, _)| is_upon(name)).map(|(name, label)| (name.as_str(), label.as_str())).collect()
+        self.labels
+            .iter()
+            .filter(|(name, _)| is_upon(name))
+            .map(|(name, label)| (name.as_str(), label.as_str()))
+            .collect()
     }
 }
 
@@ -142,7 +149,10 @@ mod tests {
         let disk = |name: &'static str| devices.disk_of(name, &names).map(str::to_owned);
         assert_eq!((disk("sda1").as_deref(), disk("nvme0n1p2").as_deref()), (Some("sda"), Some("nvme0n1")));
         // A disk; a partition whose disk is not there, as Xen has them.
-        assert_eq!((disk("nvme0n1"), disk("dm-0"), disk("md127"), disk("loop0"), disk("xvda1")), (None, None, None, None, None));
+        assert_eq!(
+            (disk("nvme0n1"), disk("dm-0"), disk("md127"), disk("loop0"), disk("xvda1")),
+            (None, None, None, None, None)
+        );
     }
 
     #[test]

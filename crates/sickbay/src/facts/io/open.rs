@@ -64,7 +64,11 @@ fn on<'m>(mounts: &'m [Mount], path: &Path) -> Option<&'m Mount> {
         let place = Path::new(mount.place.to_str().ok()?);
         path.starts_with(place).then(|| place.components().count())
     };
-    mounts.iter().filter_map(|mount| Some((depth(mount)?, mount))).max_by_key(|(depth, _)| *depth).map(|(_, mount)| mount)
+    mounts
+        .iter()
+        .filter_map(|mount| Some((depth(mount)?, mount)))
+        .max_by_key(|(depth, _)| *depth)
+        .map(|(_, mount)| mount)
 }
 
 /// Bits of `flags`: how it was opened.
@@ -87,7 +91,8 @@ mod tests {
     #[test]
     fn how_a_file_was_opened() {
         let file = |flags| OpenFile { flags, ..OpenFile::default() };
-        let kinds = [Some(0o100_000), Some(0o100_001), Some(0o140_002), None].map(|flags| (is_read(&file(flags)), is_written(&file(flags))));
+        let kinds = [Some(0o100_000), Some(0o100_001), Some(0o140_002), None]
+            .map(|flags| (is_read(&file(flags)), is_written(&file(flags))));
         assert_eq!(kinds, [(true, false), (false, true), (true, true), (true, true)]);
     }
 }

@@ -122,7 +122,8 @@ fn timers(facts: &Facts) -> Vec<Job> {
             let (_, setting) = timer.last("Timer", key)?;
             span(setting.value.to_str().ok()?, 1_000_000).map(Duration::from_micros)
         };
-        let late = length("AccuracySec").unwrap_or(Duration::from_secs(60)) + length("RandomizedDelaySec").unwrap_or_default();
+        let late =
+            length("AccuracySec").unwrap_or(Duration::from_secs(60)) + length("RandomizedDelaySec").unwrap_or_default();
         let mut settings = Vec::new();
         for (file, setting) in &timer.settings {
             if setting.section != "Timer" {
@@ -136,7 +137,9 @@ fn timers(facts: &Facts) -> Vec<Job> {
                     continue;
                 }
                 b"OnCalendar" => calendar::parse(&value).map(When::Calendar),
-                b"OnUnitActiveSec" | b"OnUnitInactiveSec" => span(&value, 1_000_000).map(|micros| When::Every(Duration::from_micros(micros))),
+                b"OnUnitActiveSec" | b"OnUnitInactiveSec" => {
+                    span(&value, 1_000_000).map(|micros| When::Every(Duration::from_micros(micros)))
+                }
                 _ => None,
             };
             settings.extend(when.map(|when| (Arc::clone(file), setting.span, when)));
@@ -231,7 +234,8 @@ impl Job {
     /// Whether the name of a program is in what it starts.
     pub fn names(&self, program: &str) -> bool {
         let is_word = |text: &str| {
-            text.split(|c: char| !(c.is_alphanumeric() || "-_.".contains(c))).any(|word| word == program || (program.len() == 15 && word.starts_with(program)))
+            text.split(|c: char| !(c.is_alphanumeric() || "-_.".contains(c)))
+                .any(|word| word == program || (program.len() == 15 && word.starts_with(program)))
         };
         is_word(&self.command) || self.scripts.iter().any(|script| is_word(script))
     }
@@ -243,7 +247,14 @@ mod tests {
 
     fn job(when: When, late: u64) -> Job {
         let file = Arc::new(SourceFile { path: "/etc/crontab".into(), bytes: Vec::new() });
-        Job { file, span: Span::default(), when, late: Duration::from_secs(late), command: "/usr/local/bin/collect --all".into(), scripts: Vec::new() }
+        Job {
+            file,
+            span: Span::default(),
+            when,
+            late: Duration::from_secs(late),
+            command: "/usr/local/bin/collect --all".into(),
+            scripts: Vec::new(),
+        }
     }
 
     fn cron(times: &str) -> Job {
@@ -257,7 +268,9 @@ mod tests {
 
     #[test]
     fn a_job_and_what_begins_with_it() {
-        let each = |every: f64, count: u32, off: f64| -> Vec<f64> { (0..count).map(|n| TEN + off + every * f64::from(n)).collect() };
+        let each = |every: f64, count: u32, off: f64| -> Vec<f64> {
+            (0..count).map(|n| TEN + off + every * f64::from(n)).collect()
+        };
         let utc = TimeZone::UTC;
         assert!(cron("*/5 * * * *").explains(&each(300.0, 6, 2.0), 300.0, 1.0, &utc));
         assert!(cron("* * * * *").explains(&each(60.0, 5, 1.5), 60.0, 1.0, &utc));
