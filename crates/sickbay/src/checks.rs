@@ -3,6 +3,7 @@
 pub mod boot;
 pub mod cpu;
 pub mod files;
+pub mod io;
 pub mod limits;
 pub mod login;
 pub mod logs;
@@ -22,7 +23,8 @@ use std::sync::LazyLock;
 
 /// All checks, an area after the other: what is broken on disk is repaired before what builds on it.
 pub static ALL: LazyLock<Vec<&'static Check>> = LazyLock::new(|| {
-    let all = [boot::ALL, files::ALL, login::ALL, limits::ALL, logs::ALL, memory::ALL, cpu::ALL, network::ALL].concat();
+    let all = [boot::ALL, files::ALL, login::ALL, limits::ALL, logs::ALL, memory::ALL, cpu::ALL, network::ALL, io::ALL]
+        .concat();
     know_checks(all.iter().map(|check| check.zh_cn).collect());
     all
 });

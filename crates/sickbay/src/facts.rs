@@ -2,6 +2,9 @@
 
 pub mod boot;
 pub mod cpu;
+pub mod episode;
+pub mod glimpse;
+pub mod io;
 pub mod limits;
 pub mod login;
 pub mod logs;

@@ -12,6 +12,7 @@ pub mod rates;
 pub mod recorded;
 pub mod ring;
 mod sampler;
+pub mod used;
 mod written;
 
 use std::collections::HashMap;
@@ -32,7 +33,7 @@ use sickbay_formats::procfs::task_io::Io;
 use sickbay_target::Moment;
 
 pub use asked::{Asked, When};
-pub use live::{glance, watch};
+pub use live::{glance, glimpse, watch};
 pub use recorded::recorded;
 pub use sampler::Sampler;
 pub use written::read;

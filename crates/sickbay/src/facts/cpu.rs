@@ -2,4 +2,6 @@
 
 pub mod beat;
 pub mod load;
+pub mod periodic;
+pub mod usage;
 pub mod waits;

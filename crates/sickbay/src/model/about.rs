@@ -23,6 +23,8 @@ pub enum Area {
     Cpu,
     /// Cards, addresses, routes, ports and sockets.
     Network,
+    /// Which disk is busy or hangs, and who keeps it so.
+    Io,
 }
 
 impl Area {
@@ -37,6 +39,7 @@ impl Area {
             Area::Memory => "memory",
             Area::Cpu => "cpu",
             Area::Network => "network",
+            Area::Io => "io",
         }
     }
 }
@@ -88,7 +91,7 @@ impl About {
             _ if self.looks_at_disks_alone => Need::Disks,
             _ if self.reads_recordings => Need::Window,
             Area::Logs => Need::Logs,
-            Area::Memory | Area::Cpu => Need::Running,
+            Area::Memory | Area::Cpu | Area::Io => Need::Running,
             _ => Need::Files,
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use sickbay_formats::procfs::fields::Fields;
@@ -31,6 +32,23 @@ const STEP: Duration = Duration::from_secs(1);
 /// When there is no `/proc`.
 pub fn glance(root: &Root) -> Result<Sample, ReadError> {
     Ok(counters(&mut Tasks::open(root, "/proc")?, Moment::now()))
+}
+
+/// The same twice, so far apart, with disks and groups that have a quota: what one moment does not show.
+///
+/// # Errors
+/// When there is no `/proc`.
+pub fn glimpse(root: &Root, apart: Duration) -> Result<(Sample, Sample), ReadError> {
+    let mut tasks = Tasks::open(root, "/proc")?;
+    let mut look = || {
+        let mut sample = counters(&mut tasks, Moment::now());
+        sample.disks = tasks.read_long("diskstats").ok().map(|text| diskstats::parse(&text));
+        sample.throttled = groups::throttled(root, Path::new("/sys"));
+        sample
+    };
+    let before = look();
+    std::thread::sleep(apart);
+    Ok((before, look()))
 }
 
 /// Watches the running system for so long. With no length it takes one sample.
