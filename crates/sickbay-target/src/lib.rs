@@ -13,6 +13,7 @@ mod disk;
 pub mod download;
 mod error;
 #[cfg(debug_assertions)]
+pub mod ethtool;
 pub mod faults;
 mod flags;
 mod ids;

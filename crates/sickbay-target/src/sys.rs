@@ -291,3 +291,17 @@ pub(crate) fn close_copy(fd: c_int) {
     // SAFETY: the caller says that nobody in this table owns it.
     unsafe { libc::close(fd) };
 }
+
+/// Asks the driver of a network interface (SIOCETHTOOL): `data` begins with the number of what is asked, and takes the answer.
+/// It must have room for all that the driver writes.
+pub(crate) fn ethtool(socket: BorrowedFd<'_>, interface: &[u8], data: &mut [u8]) -> io::Result<()> {
+    // SAFETY: the structure is plain integers and a union of such, for which zero is a value.
+    let mut request: libc::ifreq = unsafe { zeroed() };
+    // The last byte stays 0.
+    let name = request.ifr_name.iter_mut().rev().skip(1).rev();
+    name.zip(interface).for_each(|(kept, byte)| *kept = *byte as _);
+    request.ifr_ifru.ifru_data = data.as_mut_ptr().cast();
+    // SAFETY: the kernel reads a `struct ifreq` and writes to `data`, which outlives the call; how much it writes is what the
+    // caller has made room for.
+    answer(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL as _, &raw mut request) }).map(drop)
+}
