@@ -24,7 +24,7 @@ use sickbay_formats::procfs::task::{KERNEL_THREAD, Task};
 use sickbay_formats::procfs::task_io::Io;
 use sickbay_target::Moment;
 
-pub use live::{glance, watch};
+pub use live::{glance, pulse, watch};
 pub use written::read;
 
 /// So many threads are looked at in a sample; what there is beyond is counted, and said.

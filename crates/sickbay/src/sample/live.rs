@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
+use sickbay_formats::ethtool;
 use sickbay_formats::procfs::fields::Fields;
 use sickbay_formats::procfs::mib::{self, Counter};
 use sickbay_formats::procfs::{diskstats, interrupts, loadavg, net_dev, pressure, schedstat, softnet, stat, task_io};
 use sickbay_target::{Moment, ReadError, Root, Tasks};
 
-use super::{ASKED, MOST, Memory, ProcessIo, Sample, Thread, Threads, Window};
+use super::{ASKED, CardCounter, MOST, Memory, ProcessIo, Sample, Thread, Threads, Window};
 
 /// Looks at all threads take a twentieth of the time at most.
 const SHARE: u32 = 20;
@@ -47,8 +48,12 @@ pub fn watch(root: &Root, length: Duration) -> Result<Window, ReadError> {
     loop {
         let left = length.saturating_sub(began.elapsed());
         let look = Instant::now();
-        samples.push(sample(&mut tasks, Moment::now(), samples.is_empty() || left.is_zero(), &mut faults));
+        let is_whole = samples.is_empty() || left.is_zero();
+        samples.push(sample(&mut tasks, Moment::now(), is_whole, &mut faults));
         let cost = look.elapsed();
+        if let Some(last) = samples.last_mut().filter(|_| is_whole) {
+            last.cards = cards(root);
+        }
         if left.is_zero() {
             break;
         }
@@ -59,6 +64,44 @@ pub fn watch(root: &Root, length: Duration) -> Result<Window, ReadError> {
         std::thread::sleep(if pause + step / 3 > left { left } else { pause });
     }
     Ok(Window { samples, place: "/proc".into() })
+}
+
+/// Two samples that are so far apart, of counters alone: threads are not looked at. It costs next to nothing and tells whether
+/// there is something to watch.
+///
+/// # Errors
+/// When there is no `/proc`.
+pub fn pulse(root: &Root, length: Duration) -> Result<Window, ReadError> {
+    let mut tasks = Tasks::open(root, "/proc")?;
+    let mut one = || {
+        let mut sample = counters(&mut tasks, Moment::now());
+        tables(&tasks, &mut sample);
+        sample.cards = cards(root);
+        sample
+    };
+    let first = one();
+    std::thread::sleep(length);
+    Ok(Window { samples: vec![first, one()], place: "/proc".into() })
+}
+
+/// Of so many cards the drivers are asked.
+const CARDS: usize = 16;
+
+/// Counters of the cards' own, where the drivers have some. Only cards are asked: what software makes counts in `/proc`.
+pub(super) fn cards(root: &Root) -> Option<Vec<CardCounter>> {
+    let entries = root.read_dir("/sys/class/net").ok()?;
+    let is_card = |name: &str| root.exists(format!("/sys/class/net/{name}/device")).unwrap_or(false);
+    let names = entries.iter().filter_map(|entry| entry.name.to_str()).filter(|name| is_card(name));
+    let mut all = Vec::new();
+    for link in names.take(CARDS) {
+        let Ok((names, values)) = sickbay_target::ethtool::counters(link) else { continue };
+        all.extend(ethtool::counters_of(&names, &values).into_iter().map(|one| named(link, one)));
+    }
+    (!all.is_empty()).then_some(all)
+}
+
+pub(super) fn named(link: &str, counter: ethtool::Counter) -> CardCounter {
+    CardCounter { link: link.to_owned(), name: counter.name.to_string(), value: counter.value }
 }
 
 /// The page faults of the children of each process that ended, as far as they were seen.
@@ -73,6 +116,12 @@ pub(super) fn sample(tasks: &mut Tasks<'_>, moment: Moment, all: bool, faults: &
     }
     sample.io = all.then(|| process_io(tasks, threads.as_ref()?)).flatten();
     sample.threads = threads;
+    tables(tasks, &mut sample);
+    sample
+}
+
+/// The tables of counters that are not of threads.
+fn tables(tasks: &Tasks<'_>, sample: &mut Sample) {
     let long = |file: &str| tasks.read_long(file).ok();
     let rows = |file: &str| interrupts::parse(&long(file)?).filter(|table| !table.rows.is_empty());
     sample.disks = long("diskstats").map(|text| diskstats::parse(&text));
@@ -82,7 +131,6 @@ pub(super) fn sample(tasks: &mut Tasks<'_>, moment: Moment, all: bool, faults: &
     sample.links = long("net/dev").map(|text| net_dev::parse(&text));
     sample.tcp = tcp(long("net/snmp"), long("net/netstat"));
     sample.memory = long("meminfo").and_then(|text| memory(&text));
-    sample
 }
 
 /// So many processes are asked what they read and wrote.
