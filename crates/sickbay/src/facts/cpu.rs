@@ -2,4 +2,5 @@
 
 pub mod beat;
 pub mod load;
+pub mod topology;
 pub mod waits;

@@ -4,7 +4,9 @@ pub mod after_restart;
 pub mod cards;
 pub mod charge;
 pub mod live;
+pub mod queues;
 pub mod sockets;
+pub mod traffic;
 pub mod words;
 
 use std::collections::HashMap;
