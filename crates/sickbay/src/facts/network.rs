@@ -6,6 +6,7 @@ pub mod charge;
 pub mod live;
 pub mod queues;
 pub mod sockets;
+pub mod steering;
 pub mod traffic;
 pub mod words;
 
