@@ -3,6 +3,7 @@
 pub mod after_restart;
 pub mod cards;
 pub mod charge;
+pub mod irq_owner;
 pub mod live;
 pub mod queues;
 pub mod sockets;
