@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use bstr::ByteSlice;
+use sickbay_formats::cpus::Cpus;
 use sickbay_formats::lines::with_bytes;
 use sickbay_formats::shell_vars;
 
@@ -14,6 +15,7 @@ use crate::mend::irq_plan::{Placed, Plan};
 use crate::model::finding::Finding;
 use crate::model::outcome::Skip;
 use crate::model::repair::{Change, Risk};
+use crate::model::text::Text;
 use crate::tr;
 
 /// What every file of ours begins with.
@@ -48,7 +50,7 @@ pub fn offer(facts: &Facts, finding: &mut Finding, plan: &Plan) -> Result<(), Sk
         finding.verbose_note(tr!("{name}: {before} -> {after}", name, before, after));
     }
     let owners = facts.get::<Owners>()?;
-    let count = plan.steps.len();
+    let what = what(plan);
     if let Some(first) = owners.others.first() {
         for owner in &owners.others {
             finding.note(tr!("{owner} sets this at boot", owner = owner.what.clone()));
@@ -57,12 +59,8 @@ pub fn offer(facts: &Facts, finding: &mut Finding, plan: &Plan) -> Result<(), Sk
                 finding.evidence(format!("{}:{line}", file.path.display()), text);
             }
         }
-        let title = tr!(
-            "set {count} {count?value|values} now; {owner} sets them again at the next boot",
-            count,
-            owner = first.what.clone()
-        );
-        finding.repair(Risk::Risky, title, steps);
+        let owner = first.what.clone();
+        finding.repair(Risk::Risky, tr!("{what}, until {owner} sets it again at the next boot", what, owner), steps);
         finding.by_hand(first.advice.clone());
         return Ok(());
     }
@@ -86,14 +84,35 @@ pub fn offer(facts: &Facts, finding: &mut Finding, plan: &Plan) -> Result<(), Sk
     changes.extend(at_boot(facts, plan)?);
     changes.extend(steps);
     let title = match irqbalance {
-        Some(_) => tr!(
-            "set {count} {count?value|values} now and at boot, and let irqbalance leave these interrupts alone (restart it afterwards)",
-            count
-        ),
-        None => tr!("set {count} {count?value|values} now and at boot", count),
+        Some(_) => tr!("{what}, now and at boot, and let irqbalance leave them alone (restart it afterwards)", what),
+        None => tr!("{what}, now and at boot", what),
     };
     finding.repair(Risk::Risky, title, changes);
     Ok(())
+}
+
+/// So many interrupts are named.
+const NAMED: usize = 4;
+
+/// What the plan does, in words.
+fn what(plan: &Plan) -> Text {
+    let moved: Vec<&Placed> = plan.placed.iter().filter(|placed| !placed.is_there).collect();
+    if let Some(handed) = plan.handed.first() {
+        let interface = handed.interface.as_str();
+        let to: Cpus = plan.handed.iter().flat_map(|handed| handed.to.iter().collect::<Vec<_>>()).collect();
+        return tr!(
+            "hand packets of {interface} on to {cpus?CPU|CPUs} {to} (RPS and RFS)",
+            interface,
+            cpus = to.len(),
+            to = to.to_string()
+        );
+    }
+    let count = moved.len();
+    let moves: Vec<String> = moved.iter().map(|placed| format!("{} → {}", placed.number, placed.cpu)).collect();
+    match count {
+        1..=NAMED => tr!("move {count?interrupt|interrupts} to other CPUs ({moves})", count, moves = moves.join(", ")),
+        _ => tr!("move {count} interrupts to other CPUs", count),
+    }
 }
 
 fn numbers(placed: &[Placed]) -> String {
@@ -161,10 +180,7 @@ fn at_boot(facts: &Facts, plan: &Plan) -> Result<Vec<Change>, Skip> {
     put(facts, &mut changes, SCRIPT, &script(&plan.placed), 0o755)?;
     put(facts, &mut changes, UNIT, &unit(), 0o644)?;
     if facts.root().metadata(WANTED).is_err() {
-        let dir = Path::new(WANTED).parent().unwrap_or(Path::new("/"));
-        if !facts.root().exists(dir)? {
-            changes.push(Change::make_dir(dir, 0o755));
-        }
+        directories(facts, &mut changes, WANTED)?;
         changes.push(Change::link(WANTED, UNIT));
     }
     Ok(changes)
@@ -175,13 +191,24 @@ fn put(facts: &Facts, changes: &mut Vec<Change>, path: &str, text: &str, mode: u
     match facts.file(path)? {
         Some(old) => changes.push(Change::edit(&old, text.as_bytes().to_vec())),
         None => {
-            let dir = Path::new(path).parent().unwrap_or(Path::new("/"));
-            if !facts.root().exists(dir)? {
-                changes.push(Change::make_dir(dir, 0o755));
-            }
+            directories(facts, changes, path)?;
             changes.push(Change::create(path, text, mode));
         }
     }
+    Ok(())
+}
+
+/// Makes the directories above that are not there.
+fn directories(facts: &Facts, changes: &mut Vec<Change>, path: &str) -> Result<(), Skip> {
+    let mut missing = Vec::new();
+    for dir in Path::new(path).ancestors().skip(1) {
+        let is_planned = changes.iter().any(|change| change.path() == Some(dir));
+        if is_planned || facts.root().exists(dir)? {
+            break;
+        }
+        missing.push(Change::make_dir(dir, 0o755));
+    }
+    changes.extend(missing.into_iter().rev());
     Ok(())
 }
 

@@ -32,6 +32,9 @@ check! {
     "nic-allowance-exceeded", Network, seed = ["C8"], proves = [], "the cloud drops packets of this machine"
 }
 
+/// Fewer packets are nothing to speak of.
+const SOME: u64 = 5;
+
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let traffic = facts.get::<Traffic>()?;
     let Some(seen) = &traffic.0 else { return Ok(()) };
@@ -41,6 +44,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         let grown = seen.exceeded(name);
         let Some((counter, most)) = grown.iter().max_by_key(|(_, count)| *count) else { continue };
         let count: u64 = grown.iter().fold(0, |sum, (_, count)| sum.saturating_add(*count));
+        if count < SOME {
+            continue;
+        }
         let finding = found.warning(tr!(
             "the cloud dropped or held back {count} {count?packet|packets} of {name} in {seconds} s: more {what} than the instance may have",
             count,

@@ -93,6 +93,17 @@ pub fn lands(irq: &Interrupt, seen: &Seen) -> Cpus {
     })
 }
 
+/// Whether it goes to other CPUs now than it went to while it was watched.
+fn is_moving(irq: &Interrupt, lands: &Cpus, seen: &Seen) -> bool {
+    let is_within = |effective: &Cpus| irq.affinity.as_ref().is_none_or(|affinity| effective.is_within(affinity));
+    if irq.effective.as_ref().is_some_and(|effective| !is_within(effective)) {
+        return true;
+    }
+    let grown = seen.interrupts(irq.number);
+    let sum = |of: &dyn Fn(u32) -> bool| -> u64 { grown.iter().filter(|(cpu, _)| of(*cpu)).map(|(_, count)| *count).sum() };
+    sum(&|cpu| lands.has(cpu)).saturating_mul(2) < sum(&|_| true)
+}
+
 /// The CPUs that interrupts of a card went to since the start, as far as that is of weight.
 pub fn history(card: &Nic) -> Cpus {
     let mut sums: BTreeMap<u32, u64> = BTreeMap::new();
@@ -110,6 +121,10 @@ pub fn trouble(card: &Nic, seen: &Seen, topology: &Topology) -> Option<Trouble> 
         return None;
     }
     let receiving: Vec<(&Interrupt, Cpus)> = card.receiving().map(|irq| (irq, lands(irq, seen))).collect();
+    // What was seen is of before, where one was moved meanwhile.
+    if receiving.iter().any(|(irq, lands)| is_moving(irq, lands, seen)) {
+        return None;
+    }
     let lands: Cpus = receiving.iter().flat_map(|(_, lands)| lands.iter().collect::<Vec<_>>()).collect();
     if lands.is_empty() {
         return None;
