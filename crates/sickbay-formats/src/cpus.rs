@@ -40,7 +40,8 @@ impl Cpus {
         let mut set = BTreeSet::new();
         for (index, group) in groups.iter().rev().enumerate() {
             let bits = Some(*group).filter(|group| (1..=8).contains(&group.len()))?;
-            let bits = bits.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| u32::from_str_radix(bits, 16).ok())??;
+            let bits =
+                bits.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| u32::from_str_radix(bits, 16).ok())??;
             let base = u32::try_from(index).ok()?.checked_mul(32).filter(|base| *base < MOST || bits == 0)?;
             set.extend((0..32).filter(|bit| bits >> bit & 1 == 1).map(|bit| base + bit));
         }

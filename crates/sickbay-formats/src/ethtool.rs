@@ -61,7 +61,8 @@ pub fn channels(text: &[u8]) -> Option<Channels> {
 /// Reads a `struct ethtool_channels`.
 pub fn channels_of(bytes: &[u8]) -> Option<Channels> {
     let mut words = bytes.chunks_exact(4).map(|word| u32::from_ne_bytes(word.try_into().unwrap_or_default())).skip(1);
-    let mut queues = || Some(Queues { rx: words.next()?, tx: words.next()?, other: words.next()?, combined: words.next()? });
+    let mut queues =
+        || Some(Queues { rx: words.next()?, tx: words.next()?, other: words.next()?, combined: words.next()? });
     Some(Channels { most: queues()?, now: queues()? })
 }
 
@@ -106,7 +107,8 @@ mod tests {
 
     #[test]
     fn queues_of_a_card() {
-        let text = b"Channel parameters for eth0:\nPre-set maximums:\nRX:\t\tn/a\nTX:      0\nOther:    1\nCombined: 4\n\
+        let text =
+            b"Channel parameters for eth0:\nPre-set maximums:\nRX:\t\tn/a\nTX:      0\nOther:    1\nCombined: 4\n\
             Current hardware settings:\nRX:      0\nTX:      0\nOther:    1\nCombined: 2\n";
         let most = Queues { other: 1, combined: 4, ..Queues::default() };
         let told = Channels { most, now: Queues { combined: 2, ..most } };
@@ -120,7 +122,10 @@ mod tests {
     fn counters_of_a_card() {
         let text = b"NIC statistics:\n     tx_timeout: 0\n     bw_in_allowance_exceeded: 1204\n     [0]: rx: packets: 7\n     x: y\n";
         let told: Vec<_> = counters(text).into_iter().map(|one| (one.name.to_string(), one.value)).collect();
-        assert_eq!(told, [("tx_timeout".into(), 0), ("bw_in_allowance_exceeded".into(), 1204), ("[0]: rx: packets".into(), 7)]);
+        assert_eq!(
+            told,
+            [("tx_timeout".into(), 0), ("bw_in_allowance_exceeded".into(), 1204), ("[0]: rx: packets".into(), 7)]
+        );
         let mut names = b"rx_drops".to_vec();
         names.resize(NAME, 0);
         let told = counters_of(&names, &9_u64.to_ne_bytes());

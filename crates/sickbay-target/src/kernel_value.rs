@@ -73,9 +73,7 @@ pub fn plain_value(value: &str) -> String {
 /// Groups of 32 bits; the first may be shorter (`f,ffffffff` of 36 CPUs). No list of CPUs has numbers of eight digits.
 fn is_mask(text: &str) -> bool {
     let Some((first, rest)) = text.split_once(',') else { return false };
-    (1..=8).contains(&first.len())
-        && is_hex(first)
-        && rest.split(',').all(|group| group.len() == 8 && is_hex(group))
+    (1..=8).contains(&first.len()) && is_hex(first) && rest.split(',').all(|group| group.len() == 8 && is_hex(group))
 }
 
 fn is_hex(text: &str) -> bool {

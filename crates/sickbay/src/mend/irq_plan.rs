@@ -191,14 +191,7 @@ fn interrupts(plan: &mut Plan, card: &Nic, places: &BTreeMap<u32, u32>) {
     }
 }
 
-fn steer(
-    plan: &mut Plan,
-    topology: &Topology,
-    card: &Nic,
-    places: &BTreeMap<u32, u32>,
-    may: &Cpus,
-    is_moved: bool,
-) {
+fn steer(plan: &mut Plan, topology: &Topology, card: &Nic, places: &BTreeMap<u32, u32>, may: &Cpus, is_moved: bool) {
     let queues = card.receive.len();
     let cpus = topology.online().without(&topology.isolated);
     if queues == 0 || queues >= cpus.len() {
@@ -221,8 +214,10 @@ fn steer(
     let flows = flows.checked_ilog2().map_or(1, |bits| 1_u64 << bits);
     for queue in &card.receive {
         let node = goes(queue.index).and_then(|cpu| topology.get(cpu)?.node);
-        let near: Cpus =
-            helpers.iter().filter(|cpu| node.is_none() || topology.get(*cpu).is_some_and(|cpu| cpu.node == node)).collect();
+        let near: Cpus = helpers
+            .iter()
+            .filter(|cpu| node.is_none() || topology.get(*cpu).is_some_and(|cpu| cpu.node == node))
+            .collect();
         let to = if near.is_empty() { helpers.clone() } else { near };
         let file = |file: &str| format!("/sys/class/net/{}/queues/rx-{}/{file}", card.name, queue.index);
         if let Some(before) = queue.rps.as_ref().filter(|before| **before != to) {

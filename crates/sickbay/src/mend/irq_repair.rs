@@ -242,7 +242,8 @@ pub fn parameter(facts: &Facts, key: &str, value: &str) -> Result<Vec<Change>, S
     let mut changes = Vec::new();
     let old = facts.file(SYSCTL)?;
     let mut text = old.as_ref().map_or(HEAD.to_owned(), |old| {
-        let is_other = |line: &&[u8]| line.split_once_str("=").is_none_or(|(name, _)| name.trim_ascii() != key.as_bytes());
+        let is_other =
+            |line: &&[u8]| line.split_once_str("=").is_none_or(|(name, _)| name.trim_ascii() != key.as_bytes());
         let kept = old.bytes.lines().filter(is_other);
         kept.map(|line| format!("{}\n", line.to_str_lossy())).collect()
     });

@@ -81,7 +81,9 @@ fn what(counter: &str) -> Text {
 
 fn advice(counter: &str) -> Text {
     match counter.trim_end_matches("_allowance_exceeded") {
-        "conntrack" => tr!("a larger instance, fewer or longer connections, or security groups that allow all of it, which are not tracked"),
+        "conntrack" => tr!(
+            "a larger instance, fewer or longer connections, or security groups that allow all of it, which are not tracked"
+        ),
         "linklocal" => tr!("cache DNS on this machine; ask for metadata less often"),
         _ => tr!("a larger instance, or less traffic at once"),
     }

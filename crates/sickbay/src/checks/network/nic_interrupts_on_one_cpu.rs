@@ -94,7 +94,11 @@ fn report(facts: &Facts, found: &mut Findings, trouble: &Trouble) -> Verdict {
         finding.explains(Subject::Cpu(cpu));
     }
     finding.why(tr!("a CPU that has no time left lets packets wait, and drops them when its queues are full, however idle the others are"));
-    finding.extent(u64::from(share)).detail("interface", name).detail("queues", queues).detail("cpus", lands_on.as_str());
+    finding
+        .extent(u64::from(share))
+        .detail("interface", name)
+        .detail("queues", queues)
+        .detail("cpus", lands_on.as_str());
     let traffic = facts.get::<Traffic>()?;
     for irq in card.receiving() {
         let list = |cpus: Option<&Cpus>| cpus.map_or("?".to_owned(), Cpus::to_string);
@@ -121,7 +125,9 @@ fn report(facts: &Facts, found: &mut Findings, trouble: &Trouble) -> Verdict {
         ));
     }
     let topology = facts.get::<Topology>()?;
-    if topology.cores() < topology.cpus.len() && trouble.lands.iter().any(|cpu| topology.siblings(cpu).iter().any(|other| trouble.lands.has(other))) {
+    if topology.cores() < topology.cpus.len()
+        && trouble.lands.iter().any(|cpu| topology.siblings(cpu).iter().any(|other| trouble.lands.has(other)))
+    {
         finding.note(tr!("some of these CPUs are threads of one core, and share its time"));
     }
     let nics = facts.get::<Nics>()?;

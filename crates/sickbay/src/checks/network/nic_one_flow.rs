@@ -54,11 +54,15 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         ));
         finding.at_subject(Subject::Interface(name.to_owned())).subject(Subject::Interface(name.to_owned()));
         finding.explains(Subject::Cpu(cpu));
-        finding.why(tr!("one connection or one tunnel goes to one queue and one CPU: neither affinity nor RPS can split it"));
+        finding.why(tr!(
+            "one connection or one tunnel goes to one queue and one CPU: neither affinity nor RPS can split it"
+        ));
         finding.extent(u64::from(share)).detail("interface", name).detail("queue", queue).detail("cpu", cpu);
         if let Some(seen) = &facts.get::<Traffic>()?.0 {
             let mut grown = seen.counters(name);
-            grown.retain(|(counter, _)| counter.ends_with("packets") && counter.contains("rx") && counter.contains(|c: char| c.is_ascii_digit()));
+            grown.retain(|(counter, _)| {
+                counter.ends_with("packets") && counter.contains("rx") && counter.contains(|c: char| c.is_ascii_digit())
+            });
             grown.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
             for (counter, count) in grown.into_iter().take(4) {
                 finding.evidence(format!("ethtool -S {name}"), format!("{counter}: +{count}"));

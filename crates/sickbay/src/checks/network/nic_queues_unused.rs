@@ -60,7 +60,11 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         for cpu in trouble.hot.iter() {
             finding.explains(Subject::Cpu(cpu));
         }
-        finding.why(tr!("each queue is served by one CPU at a time, and {helpers?CPU|CPUs} {free} {helpers?is|are} free", free = trouble.free.to_string(), helpers = trouble.free.len()));
+        finding.why(tr!(
+            "each queue is served by one CPU at a time, and {helpers?CPU|CPUs} {free} {helpers?is|are} free",
+            free = trouble.free.to_string(),
+            helpers = trouble.free.len()
+        ));
         finding.extent(u64::from(share)).detail("interface", name).detail("queues", queues).detail("most", most);
         let is_combined = card.channels.is_some_and(|channels| channels.most.combined > 0);
         finding.by_hand(match is_combined {

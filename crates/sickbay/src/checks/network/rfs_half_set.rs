@@ -56,6 +56,10 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     }
     let mut changes = irq_repair::parameter(facts, KEY, &wanted)?;
     changes.push(Change::kernel(KEY, entries.to_string(), wanted.as_str()));
-    finding.repair(Risk::Safe, tr!("set {key} to {value}, now and at boot", key = KEY, value = wanted.as_str()), changes);
+    finding.repair(
+        Risk::Safe,
+        tr!("set {key} to {value}, now and at boot", key = KEY, value = wanted.as_str()),
+        changes,
+    );
     Ok(())
 }

@@ -50,7 +50,10 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let traffic = facts.get::<Traffic>()?;
     let Some(seen) = &traffic.0 else { return Ok(()) };
     if !seen.knows_softnet {
-        return Err(Skip::NotApplicable(tr!("{path} cannot be read, or not be told to CPUs", path = "/proc/net/softnet_stat")));
+        return Err(Skip::NotApplicable(tr!(
+            "{path} cannot be read, or not be told to CPUs",
+            path = "/proc/net/softnet_stat"
+        )));
     }
     dropped(facts, found, seen)?;
     squeezed(facts, found, seen)
@@ -97,10 +100,14 @@ fn dropped(facts: &Facts, found: &mut Findings, seen: &Seen) -> Verdict {
     let busy = (most.busy * 100.0).round().clamp(0.0, 100.0) as u64;
     match backlog.filter(|backlog| !is_saturated && (1..LONGEST).contains(backlog)) {
         Some(backlog) => {
-            let value = backlog.saturating_mul(4).max(1000).min(LONGEST).to_string();
+            let value = backlog.saturating_mul(4).clamp(1000, LONGEST).to_string();
             let mut changes = irq_repair::parameter(facts, BACKLOG, &value)?;
             changes.push(Change::kernel(BACKLOG, backlog.to_string(), value.as_str()));
-            finding.repair(Risk::Safe, tr!("set {key} to {value}, now and at boot", key = BACKLOG, value = value.as_str()), changes);
+            finding.repair(
+                Risk::Safe,
+                tr!("set {key} to {value}, now and at boot", key = BACKLOG, value = value.as_str()),
+                changes,
+            );
         }
         None => {
             finding.by_hand(tr!("CPU {cpu} is {busy} % busy: give its packets more CPUs, or take other work from it; a longer backlog only drops later", cpu = most.cpu, busy));
@@ -139,6 +146,10 @@ fn squeezed(facts: &Facts, found: &mut Findings, seen: &Seen) -> Verdict {
     let value = budget.saturating_mul(2).to_string();
     let mut changes = irq_repair::parameter(facts, BUDGET, &value)?;
     changes.push(Change::kernel(BUDGET, budget.to_string(), value.as_str()));
-    finding.repair(Risk::Risky, tr!("set {key} to {value}, now and at boot", key = BUDGET, value = value.as_str()), changes);
+    finding.repair(
+        Risk::Risky,
+        tr!("set {key} to {value}, now and at boot", key = BUDGET, value = value.as_str()),
+        changes,
+    );
     Ok(())
 }

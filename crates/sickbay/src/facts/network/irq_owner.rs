@@ -69,7 +69,8 @@ fn process(facts: &Facts, name: &str) -> Option<u32> {
     let mut files = KernelFiles::open(facts.root(), "/proc").ok()?;
     let entries = facts.root().read_dir("/proc").ok()?;
     let pids = entries.iter().filter_map(|entry| entry.name.to_str()?.parse::<u32>().ok());
-    pids.take(PROCESSES).find(|pid| files.read(&format!("{pid}/comm")).is_ok_and(|comm| comm.trim_ascii() == name.as_bytes()))
+    pids.take(PROCESSES)
+        .find(|pid| files.read(&format!("{pid}/comm")).is_ok_and(|comm| comm.trim_ascii() == name.as_bytes()))
 }
 
 /// Whether a service is started at boot, by systemd or by the links of SysV.
@@ -99,7 +100,8 @@ fn irqbalance(facts: &Facts) -> Option<Irqbalance> {
     let told = |key: &str| unit.as_ref().map(|unit| unit.list("Service", key)).unwrap_or_default();
     let named = told("EnvironmentFile").into_iter().rev().map(|path| path.trim_start_matches('-').to_owned());
     let usual = ["/etc/sysconfig/irqbalance", "/etc/default/irqbalance"].map(str::to_owned);
-    found.config = named.chain(usual).filter(|path| path.starts_with("/etc/")).find_map(|path| facts.file(path).ok().flatten());
+    found.config =
+        named.chain(usual).filter(|path| path.starts_with("/etc/")).find_map(|path| facts.file(path).ok().flatten());
     let command = told("ExecStart").join(" ");
     let is_old = command.contains("$OPTIONS") || command.contains("${OPTIONS}");
     found.variable = if is_old { "OPTIONS" } else { "IRQBALANCE_ARGS" }.to_owned();
@@ -153,7 +155,12 @@ fn services(facts: &Facts) -> Vec<Setter> {
             let Some(file) = facts.file(&path).ok().flatten() else { continue };
             if let Some(number) = line_with(&file.bytes, &TUNED) {
                 all.push(Setter {
-                    what: tr!("the profile {name} of tuned, line {line} of {path}", name, line = number, path = path.as_str()),
+                    what: tr!(
+                        "the profile {name} of tuned, line {line} of {path}",
+                        name,
+                        line = number,
+                        path = path.as_str()
+                    ),
                     line: Some((file, number)),
                     advice: tr!("set it in a profile of your own that includes {name}", name),
                 });
@@ -242,7 +249,8 @@ fn line_with(text: &[u8], words: &[&str]) -> Option<usize> {
     if text.contains(&0) {
         return None;
     }
-    let has = |line: &[u8]| !line.trim_ascii_start().starts_with(b"#") && words.iter().any(|word| line.contains_str(word));
+    let has =
+        |line: &[u8]| !line.trim_ascii_start().starts_with(b"#") && words.iter().any(|word| line.contains_str(word));
     text.lines().position(has).map(|index| index + 1)
 }
 

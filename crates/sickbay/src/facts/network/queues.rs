@@ -158,10 +158,13 @@ fn card(facts: &Facts, name: String, table: Option<&Interrupts>) -> Nic {
     let base = |path: &PathBuf| path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
     let device_name = device.as_ref().map(base).unwrap_or_default();
     // A virtio device stands on a PCI device, which has the interrupts.
-    let places: Vec<PathBuf> = device.iter().flat_map(|device| {
-        let above = device.parent().filter(|_| device_name.starts_with("virtio")).map(PathBuf::from);
-        [Some(device.clone()), above].into_iter().flatten()
-    }).collect();
+    let places: Vec<PathBuf> = device
+        .iter()
+        .flat_map(|device| {
+            let above = device.parent().filter(|_| device_name.starts_with("virtio")).map(PathBuf::from);
+            [Some(device.clone()), above].into_iter().flatten()
+        })
+        .collect();
     let node = places.iter().find_map(|place| text(facts, place.join("numa_node"))?.parse::<i64>().ok());
     let driver = root.read_link(format!("{dir}/device/driver")).ok();
     let mut nic = Nic {
@@ -200,23 +203,27 @@ fn card(facts: &Facts, name: String, table: Option<&Interrupts>) -> Nic {
         true => !any_by_name || is_ours(name) || queue(name, &nic.name).is_none_or(|(role, _)| role == Role::Control),
         false => is_ours(name),
     });
-    let mut found: Vec<Interrupt> = wanted.take(INTERRUPTS).map(|(number, name)| {
-        let (role, queue) = queue(name, &nic.name).unwrap_or((Role::Control, 0));
-        let row = table.and_then(|table| Some((table, table.row(&number.to_string())?)));
-        let counts = row.map(|(table, row)| table.cpus.iter().copied().zip(row.counts.iter().copied()).collect());
-        let list = |file: &str| text(facts, format!("/proc/irq/{number}/{file}")).and_then(|list| Cpus::list(&list));
-        Interrupt {
-            number: *number,
-            name: name.clone(),
-            role,
-            queue,
-            affinity: list("smp_affinity_list"),
-            effective: list("effective_affinity_list"),
-            is_managed: text(facts, format!("/sys/kernel/debug/irq/irqs/{number}"))
-                .is_some_and(|text| text.contains("IRQD_AFFINITY_MANAGED")),
-            counts: counts.unwrap_or_default(),
-        }
-    }).collect();
+    let mut found: Vec<Interrupt> = wanted
+        .take(INTERRUPTS)
+        .map(|(number, name)| {
+            let (role, queue) = queue(name, &nic.name).unwrap_or((Role::Control, 0));
+            let row = table.and_then(|table| Some((table, table.row(&number.to_string())?)));
+            let counts = row.map(|(table, row)| table.cpus.iter().copied().zip(row.counts.iter().copied()).collect());
+            let list =
+                |file: &str| text(facts, format!("/proc/irq/{number}/{file}")).and_then(|list| Cpus::list(&list));
+            Interrupt {
+                number: *number,
+                name: name.clone(),
+                role,
+                queue,
+                affinity: list("smp_affinity_list"),
+                effective: list("effective_affinity_list"),
+                is_managed: text(facts, format!("/sys/kernel/debug/irq/irqs/{number}"))
+                    .is_some_and(|text| text.contains("IRQD_AFFINITY_MANAGED")),
+                counts: counts.unwrap_or_default(),
+            }
+        })
+        .collect();
     // Google's card numbers its blocks through: those for sending come first.
     if nic.driver.as_deref() == Some("gve") {
         let send = nic.send;
@@ -250,9 +257,10 @@ fn names(facts: &Facts, table: Option<&Interrupts>, own: &Cpus) -> Vec<(u32, Str
         // Some have blanks in them: `eth0 (queue 6)`.
         let whole = about.rsplit_once(" (").map_or(about.as_ref(), |(head, _)| head);
         let at = whole.rfind(' ').map_or(0, |at| at + 1);
-        let shared = whole.match_indices(", ").next().map(|(comma, _)| {
-            whole.get(..comma).and_then(|head| head.rfind(' ')).map_or(0, |at| at + 1)
-        });
+        let shared = whole
+            .match_indices(", ")
+            .next()
+            .map(|(comma, _)| whole.get(..comma).and_then(|head| head.rfind(' ')).map_or(0, |at| at + 1));
         let tail = about.get(shared.unwrap_or(at)..).unwrap_or_default();
         all.extend(tail.split(", ").filter(|name| !name.is_empty()).map(|name| (number, name.to_owned())));
     }

@@ -16,6 +16,9 @@ use crate::model::outcome::Skip;
 /// Fewer packets a second keep no CPU busy.
 const FEW: f64 = 2000.0;
 
+/// A CPU takes in more a second if it does nothing else, however slow it is and however many rules of a firewall there are.
+const SLOWEST: f64 = 15_000.0;
+
 /// A CPU that spends as much of its time on packets has none left for bursts.
 const HOT: f64 = 0.6;
 /// The same of a CPU that has nothing left at all, or drops packets.
@@ -69,7 +72,7 @@ impl Fact for Steering {
     fn gather(facts: &Facts) -> Result<Steering, Skip> {
         let traffic = facts.get::<Traffic>()?;
         let Some(seen) = &traffic.0 else { return Ok(Steering::default()) };
-        if !seen.cpus.iter().any(|one| is_hot(one)) {
+        if !seen.cpus.iter().any(is_hot) {
             return Ok(Steering::default());
         }
         let (nics, topology) = (facts.get::<Nics>()?, facts.get::<Topology>()?);
@@ -100,7 +103,8 @@ fn is_moving(irq: &Interrupt, lands: &Cpus, seen: &Seen) -> bool {
         return true;
     }
     let grown = seen.interrupts(irq.number);
-    let sum = |of: &dyn Fn(u32) -> bool| -> u64 { grown.iter().filter(|(cpu, _)| of(*cpu)).map(|(_, count)| *count).sum() };
+    let sum =
+        |of: &dyn Fn(u32) -> bool| -> u64 { grown.iter().filter(|(cpu, _)| of(*cpu)).map(|(_, count)| *count).sum() };
     sum(&|cpu| lands.has(cpu)).saturating_mul(2) < sum(&|_| true)
 }
 
@@ -132,8 +136,12 @@ pub fn trouble(card: &Nic, seen: &Seen, topology: &Topology) -> Option<Trouble> 
     let of = |cpu: u32| seen.cpu(cpu).copied();
     let hot: Cpus = lands.iter().filter(|cpu| of(*cpu).is_some_and(|one| is_hot(&one))).collect();
     // RPS hands the packets on: whoever takes them is where they come to.
-    let steered: Cpus =
-        card.receive.iter().flat_map(|queue| queue.rps.iter()).flat_map(|mask| mask.iter().collect::<Vec<_>>()).collect();
+    let steered: Cpus = card
+        .receive
+        .iter()
+        .flat_map(|queue| queue.rps.iter())
+        .flat_map(|mask| mask.iter().collect::<Vec<_>>())
+        .collect();
     let others = topology.online().without(&lands).without(&topology.isolated);
     let free: Cpus = others
         .without(&steered)
@@ -145,6 +153,11 @@ pub fn trouble(card: &Nic, seen: &Seen, topology: &Topology) -> Option<Trouble> 
         Some(Trouble { card: card.clone(), reason, hot, lands: lands.clone(), free: free.clone(), share })
     };
     let busiest = hot.iter().max_by(|one, other| soft(of(*one)).total_cmp(&soft(of(*other))))?;
+    // Disks and timers leave work for later, too.
+    let carried = seen.flow(&card.name).map_or(f64::INFINITY, |flow| flow.received + flow.sent);
+    if carried < soft(of(busiest)) * SLOWEST {
+        return None;
+    }
     let on = |cpu: u32| receiving.iter().filter(move |(_, lands)| lands.has(cpu)).count();
     let queues = card.queues();
     let could = u32::try_from(lands.len() + others.len()).unwrap_or(u32::MAX);

@@ -225,7 +225,9 @@ mod tests {
     use super::*;
 
     fn sample(second: u64, cpus: &[(u32, u64, u64)], softnet: Vec<Softnet>) -> Sample {
-        let times = |(cpu, softirq, idle): &(u32, u64, u64)| (*cpu, Times { softirq: *softirq, idle: *idle, ..Times::default() });
+        let times = |(cpu, softirq, idle): &(u32, u64, u64)| {
+            (*cpu, Times { softirq: *softirq, idle: *idle, ..Times::default() })
+        };
         let stat = Stat { cpus: cpus.iter().map(times).collect(), ..Stat::default() };
         let moment = Moment { steady: Duration::from_secs(second), wall: Duration::from_secs(second) };
         Sample { moment, stat: Some(stat), softnet: Some(softnet), ..Sample::default() }
@@ -268,6 +270,9 @@ mod tests {
             sample(1, &[(0, 0, 0), (1, 0, 0)], vec![row(None, 0)]),
             sample(3, &[(0, 20, 180), (1, 0, 200)], vec![row(None, 50)]),
         ];
-        assert!(super::Seen::of(Arc::new(Window { samples, place: "/proc".into() })).is_some_and(|seen| !seen.knows_softnet));
+        assert!(
+            super::Seen::of(Arc::new(Window { samples, place: "/proc".into() }))
+                .is_some_and(|seen| !seen.knows_softnet)
+        );
     }
 }

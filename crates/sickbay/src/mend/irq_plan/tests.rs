@@ -66,7 +66,10 @@ fn four_queues_on_two_of_four_cpus_as_in_the_book() {
     let plan = plan(&topology(4, 2, 1), &[&card], Some(0), &interrupts());
     let list = |number: u32| format!("/proc/irq/{number}/smp_affinity_list");
     let wanted = [(list(31), "1", "0"), (list(32), "1", "0"), (list(33), "3", "2"), (list(34), "3", "2")];
-    assert_eq!(steps(&plan), wanted.iter().map(|(name, before, after)| (name.as_str(), *before, *after)).collect::<Vec<_>>());
+    assert_eq!(
+        steps(&plan),
+        wanted.iter().map(|(name, before, after)| (name.as_str(), *before, *after)).collect::<Vec<_>>()
+    );
     assert_eq!(cpus(&plan), [1, 1, 3, 3, 0, 0, 2, 2]);
     // Done, there is nothing left to do.
     let card = virtio(&[("1", "1"), ("3", "3"), ("0", "0"), ("2", "2")]);
@@ -168,11 +171,8 @@ fn one_queue_without_msi_hands_its_packets_on() {
     let plan = plan(&topology(4, 2, 1), &[&card], Some(0), &steer());
     let queue = |file: &str| format!("/sys/class/net/eth0/queues/rx-0/{file}");
     let (cpus, count) = (queue("rps_cpus"), queue("rps_flow_cnt"));
-    let wanted = [
-        (cpus.as_str(), "0", "e"),
-        (count.as_str(), "0", "32768"),
-        ("net.core.rps_sock_flow_entries", "0", "32768"),
-    ];
+    let wanted =
+        [(cpus.as_str(), "0", "e"), (count.as_str(), "0", "32768"), ("net.core.rps_sock_flow_entries", "0", "32768")];
     assert_eq!(steps(&plan), wanted);
 }
 
