@@ -53,14 +53,14 @@ pub fn offer(facts: &Facts, finding: &mut Finding, plan: &Plan) -> Result<(), Sk
     let what = what(plan);
     if let Some(first) = owners.others.first() {
         for owner in &owners.others {
-            finding.note(tr!("{owner} sets this at boot", owner = owner.what.clone()));
+            finding.note(tr!("{owner} sets interrupts, queues or RPS as well", owner = owner.what.clone()));
             if let Some((file, line)) = &owner.line {
                 let text = file.line_text(*line);
                 finding.evidence(format!("{}:{line}", file.path.display()), text);
             }
         }
         let owner = first.what.clone();
-        finding.repair(Risk::Risky, tr!("{what}, until {owner} sets it again at the next boot", what, owner), steps);
+        finding.repair(Risk::Risky, tr!("{what}, now; {owner} may set it again at the next boot", what, owner), steps);
         finding.by_hand(first.advice.clone());
         return Ok(());
     }

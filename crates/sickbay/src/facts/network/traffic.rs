@@ -84,6 +84,10 @@ impl Fact for Traffic {
         if window.samples.len() < 2 {
             return Err(Skip::NotApplicable(tr!("there is one moment only: what grows cannot be told")));
         }
+        let has_network = |sample: &Sample| sample.softnet.is_some() || sample.links.is_some();
+        if !window.samples.iter().any(has_network) {
+            return Err(Skip::NotApplicable(tr!("nothing was seen of the network")));
+        }
         if window.span().is_none_or(|span| span < SHORTEST) {
             return Err(Skip::Unknown(tr!("the clock stood still or went back while it was watched")));
         }
