@@ -2,64 +2,23 @@
 //! whoever has something else to do asks through [`CardWatch`].
 
 use std::io;
-use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::net::{AddressFamily, SocketType, socket};
+use crate::ethtool;
 
-use crate::sys;
-
-// include/uapi/linux/ethtool.h
-const GSSET_INFO: u32 = 0x37;
-const GSTRINGS: u32 = 0x1b;
-const GSTATS: u32 = 0x1d;
-const STATS: u32 = 1;
-/// The length of a name.
-const NAME: usize = 32;
-/// So many counters of a card are read. Cards with many queues have thousands.
-const MOST: u32 = 1 << 14;
 /// So many cards are asked.
 const CARDS: usize = 64;
 
 /// Counters of one card: their names, and what they are.
 pub type Counters = Vec<(String, u64)>;
 
-/// The counters of a card; none where its driver has none.
-///
-/// # Errors
-/// The kernel's.
-pub fn card_counters(link: &str) -> io::Result<Counters> {
-    let asker = socket(AddressFamily::INET, SocketType::DGRAM, None)?;
-    let halves = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
-    let low = |word: Option<&u64>| word.map_or(0, |word| *word as u32);
-    // struct ethtool_sset_info: command, reserved, mask, lengths.
-    let mut command = [0; 8];
-    command[0] = halves(GSSET_INFO, 0);
-    command[1] = 1 << STATS;
-    sys::ask_driver(asker.as_fd(), link, &mut command)?;
-    let count = if command[1] == 0 { 0 } else { low(command.get(2)) };
-    if count == 0 || count > MOST {
-        return Ok(Vec::new());
-    }
-    // A driver that has more by now than it said (queues that were added) writes as many as it is told to.
-    let length = count as usize;
-    let mut names = vec![0; 2 + length * 2 * NAME / 8 + 64];
-    names[0] = halves(GSTRINGS, STATS);
-    names[1] = u64::from(count);
-    sys::ask_driver(asker.as_fd(), link, &mut names)?;
-    let mut values = vec![0; 1 + length * 2 + 64];
-    values[0] = halves(GSTATS, count);
-    sys::ask_driver(asker.as_fd(), link, &mut values)?;
-    // struct ethtool_gstrings: command, set, length, names. They begin at its 12th byte.
-    let bytes: Vec<u8> = names.iter().flat_map(|word| word.to_le_bytes()).skip(12).collect();
-    let name = |text: &[u8]| {
-        let end = text.iter().position(|byte| *byte == 0).unwrap_or(text.len());
-        String::from_utf8_lossy(text.get(..end).unwrap_or_default()).trim().to_owned()
-    };
-    let names = bytes.chunks(NAME).take(length).map(name);
-    Ok(names.zip(values.into_iter().skip(1)).filter(|(name, _)| !name.is_empty()).collect())
+/// The counters of a card.
+fn counters_of(link: &str) -> io::Result<Counters> {
+    let (names, values) = ethtool::counters(link)?;
+    let counters = sickbay_formats::ethtool::counters_of(&names, &values);
+    Ok(counters.into_iter().map(|counter| (counter.name.to_string(), counter.value)).collect())
 }
 
 /// The interfaces behind which is a device.
@@ -90,7 +49,7 @@ impl CardWatch {
         let work = move || {
             while let Some(answer) = given.upgrade() {
                 let of = |link: String| {
-                    let mut counters = card_counters(&link).ok()?;
+                    let mut counters = counters_of(&link).ok()?;
                     counters.retain(|(name, _)| is_wanted(name));
                     (!counters.is_empty()).then_some((link, counters))
                 };
@@ -117,12 +76,11 @@ mod tests {
 
     #[test]
     fn cards_of_this_machine() {
-        assert!(card_counters("lo").is_ok_and(|counters| counters.is_empty()) || card_counters("lo").is_err());
-        assert!(card_counters("no-such-link-at-all").is_err());
+        assert!(counters_of("no-such-link").is_err());
         for link in cards() {
             // Which ones there are is the driver's affair; that they are told is not.
-            if let Ok(counters) = card_counters(&link) {
-                assert!(counters.iter().all(|(name, _)| name.len() <= NAME), "{link}: {counters:?}");
+            if let Ok(counters) = counters_of(&link) {
+                assert!(counters.iter().all(|(name, _)| name.len() <= 32), "{link}: {counters:?}");
                 println!("{link}: {} counters", counters.len());
             }
         }

@@ -15,6 +15,7 @@ mod disk;
 pub mod download;
 mod error;
 #[cfg(debug_assertions)]
+pub mod ethtool;
 pub mod faults;
 mod flags;
 mod ids;
@@ -56,7 +57,7 @@ mod writer;
 mod xattr;
 
 pub use budget::Budget;
-pub use card_counters::{CardWatch, Counters, card_counters};
+pub use card_counters::{CardWatch, Counters};
 pub use checker::{Examined, Verdict};
 pub use dir::Dir;
 pub use disk::Disk;

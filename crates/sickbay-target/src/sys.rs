@@ -335,20 +335,16 @@ pub(crate) fn on_end(fd: OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
-// include/uapi/linux/sockios.h and ethtool.h
-const SIOCETHTOOL: u64 = 0x8946;
-
-/// Asks the driver of a network interface what begins with a number of its own in `command`, and is answered in it.
-///
-/// The kernel writes no more than the command's own lengths say: the caller makes room for as many.
-pub(crate) fn ask_driver(socket: BorrowedFd<'_>, link: &str, command: &mut [u64]) -> io::Result<()> {
-    // SAFETY: the structure is plain integers and a pointer, for which zero is a value.
+/// Asks the driver of a network interface (SIOCETHTOOL): `data` begins with the number of what is asked, and takes the answer.
+/// It must have room for all that the driver writes.
+pub(crate) fn ethtool(socket: BorrowedFd<'_>, interface: &[u8], data: &mut [u8]) -> io::Result<()> {
+    // SAFETY: the structure is plain integers and a union of such, for which zero is a value.
     let mut request: libc::ifreq = unsafe { zeroed() };
-    if link.len() >= request.ifr_name.len() || command.len() < 8 {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
-    request.ifr_name.iter_mut().zip(link.bytes()).for_each(|(byte, is)| *byte = is.cast_signed());
-    request.ifr_ifru.ifru_data = command.as_mut_ptr().cast();
-    // SAFETY: the kernel reads the structure, and writes to the buffer that it points to.
-    answer(unsafe { libc::ioctl(socket.as_raw_fd(), SIOCETHTOOL as _, &raw mut request) }).map(drop)
+    // The last byte stays 0.
+    let name = request.ifr_name.iter_mut().rev().skip(1).rev();
+    name.zip(interface).for_each(|(kept, byte)| *kept = *byte as _);
+    request.ifr_ifru.ifru_data = data.as_mut_ptr().cast();
+    // SAFETY: the kernel reads a `struct ifreq` and writes to `data`, which outlives the call; how much it writes is what the
+    // caller has made room for.
+    answer(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL as _, &raw mut request) }).map(drop)
 }

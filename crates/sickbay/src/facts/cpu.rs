@@ -3,5 +3,6 @@
 pub mod beat;
 pub mod load;
 pub mod periodic;
+pub mod topology;
 pub mod usage;
 pub mod waits;

@@ -12,7 +12,7 @@ use crate::facts::{Fact, Facts};
 use crate::model::outcome::Skip;
 use crate::model::text::Text;
 use crate::sample::rates::Interval;
-use crate::sample::{self, Sample, Window};
+use crate::sample::{self, Window};
 use crate::tr;
 
 /// So far apart: ten ticks.
@@ -20,19 +20,19 @@ const APART: Duration = Duration::from_millis(110);
 
 /// Two looks at what the kernel counts.
 #[derive(Debug)]
-struct Glimpse(Sample, Sample);
+pub struct Glimpse(pub Arc<Window>);
 
 impl Fact for Glimpse {
     fn gather(facts: &Facts) -> Result<Glimpse, Skip> {
         running(facts)?;
-        let (before, after) = sample::glimpse(facts.root(), APART)?;
-        Ok(Glimpse(before, after))
+        Ok(Glimpse(Arc::new(sample::glimpse(facts.root(), APART)?)))
     }
 }
 
 impl Glimpse {
     fn shows_something(&self) -> bool {
-        let Some(interval) = Interval::between(&self.0, &self.1) else { return false };
+        let [before, after] = self.0.samples.as_slice() else { return false };
+        let Some(interval) = Interval::between(before, after) else { return false };
         let cpus = interval.cpus();
         let all = cpus.as_ref().and_then(|cpus| cpus.all);
         let is_busy = all.is_some_and(|all| all.busy() >= 85.0 || all.steal >= 5.0 || all.iowait >= 25.0);
@@ -42,10 +42,10 @@ impl Glimpse {
             let stands = disk.disk.in_flight > 0 && disk.transfers == Some(0.0);
             stands || disk.util.is_some_and(|util| util >= 70.0)
         });
-        let some = self.1.io_pressure.and_then(|pressure| pressure.some).map_or(0, |some| some.averages[0]);
-        let before = self.0.throttled.iter().flatten();
+        let some = after.io_pressure.and_then(|pressure| pressure.some).map_or(0, |some| some.averages[0]);
+        let before = before.throttled.iter().flatten();
         let throttles = before
-            .zip(self.1.throttled.iter().flatten())
+            .zip(after.throttled.iter().flatten())
             .any(|(before, after)| before.group == after.group && before.throttled < after.throttled);
         is_busy || is_pinned || is_stormy || disk_works || throttles || some >= 2000
     }

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use sickbay_formats::ethtool;
 use sickbay_formats::procfs::fields::Fields;
 use sickbay_formats::procfs::loadavg::LoadAvg;
 use sickbay_formats::procfs::mib::{self, Counter};
@@ -12,7 +13,7 @@ use sickbay_formats::procfs::{diskstats, interrupts, loadavg, net_dev, pressure,
 use sickbay_target::{Moment, ReadError, Root, Tasks};
 
 use super::details::{self, Quotas};
-use super::{ASKED, MOST, Memory, ProcessIo, Sample, Thread, Threads, Window};
+use super::{ASKED, CardCounter, MOST, Memory, ProcessIo, Sample, Thread, Threads, Window};
 
 /// Looks at all threads take a twentieth of the time at most.
 const SHARE: u32 = 20;
@@ -34,21 +35,23 @@ pub fn glance(root: &Root) -> Result<Sample, ReadError> {
     Ok(counters(&mut Tasks::open(root, "/proc")?, Moment::now()))
 }
 
-/// The same twice, so far apart, with disks and groups that have a quota: what one moment does not show.
+/// Two samples that are so far apart, of counters alone: threads are not looked at. It costs next to nothing and shows
+/// whether there is something to watch.
 ///
 /// # Errors
 /// When there is no `/proc`.
-pub fn glimpse(root: &Root, apart: Duration) -> Result<(Sample, Sample), ReadError> {
+pub fn glimpse(root: &Root, apart: Duration) -> Result<Window, ReadError> {
     let mut tasks = Tasks::open(root, "/proc")?;
     let mut look = || {
         let mut sample = counters(&mut tasks, Moment::now());
-        sample.disks = tasks.read_long("diskstats").ok().map(|text| diskstats::parse(&text));
-        sample.throttled = groups::throttled(root, Path::new("/sys"));
+        add_tables(&mut tasks, &mut sample);
+        sample.throttled = details::throttled(root, Path::new("/sys"));
+        sample.cards = cards(root);
         sample
     };
     let before = look();
     std::thread::sleep(apart);
-    Ok((before, look()))
+    Ok(Window { samples: vec![before, look()], place: "/proc".into() })
 }
 
 /// Watches the running system for so long. With no length it takes one sample.
@@ -71,11 +74,12 @@ pub fn watch(root: &Root, length: Duration) -> Result<Window, ReadError> {
     loop {
         let left = length.saturating_sub(began.elapsed());
         let look = Instant::now();
-        samples.push(sample(&mut tasks, Moment::now(), samples.is_empty() || left.is_zero(), &mut faults));
+        let is_whole = samples.is_empty() || left.is_zero();
+        samples.push(sample(&mut tasks, Moment::now(), is_whole, &mut faults));
         let cost = look.elapsed();
-        let is_at_an_end = samples.len() == 1 || left.is_zero();
-        if let (Some(quotas), Some(sample)) = (quotas.as_ref().filter(|_| is_at_an_end), samples.last_mut()) {
-            sample.throttled = quotas.known(root);
+        if let Some(last) = samples.last_mut().filter(|_| is_whole) {
+            last.cards = cards(root);
+            last.throttled = quotas.as_ref().and_then(|quotas| quotas.known(root));
         }
         if left.is_zero() {
             look_closely(&mut tasks, &mut samples);
@@ -106,6 +110,26 @@ fn look_closely(tasks: &mut Tasks<'_>, samples: &mut [Sample]) {
     processes.extend(waiting.into_iter().filter(|who| !processes.contains(who)).collect::<Vec<_>>());
     last.stacks = details::stacks(tasks, threads);
     last.files = details::files(tasks, &processes);
+}
+
+/// Of so many cards the drivers are asked.
+const CARDS: usize = 16;
+
+/// Counters of the cards' own, where the drivers have some. Only cards are asked: what software makes counts in `/proc`.
+pub(super) fn cards(root: &Root) -> Option<Vec<CardCounter>> {
+    let entries = root.read_dir("/sys/class/net").ok()?;
+    let is_card = |name: &str| root.exists(format!("/sys/class/net/{name}/device")).unwrap_or(false);
+    let names = entries.iter().filter_map(|entry| entry.name.to_str()).filter(|name| is_card(name));
+    let mut all = Vec::new();
+    for link in names.take(CARDS) {
+        let Ok((names, values)) = sickbay_target::ethtool::counters(link) else { continue };
+        all.extend(ethtool::counters_of(&names, &values).into_iter().map(|one| named(link, one)));
+    }
+    (!all.is_empty()).then_some(all)
+}
+
+pub(super) fn named(link: &str, counter: ethtool::Counter) -> CardCounter {
+    CardCounter { link: link.to_owned(), name: counter.name.to_string(), value: counter.value }
 }
 
 /// The page faults of the children of each process that ended, as far as they were seen.

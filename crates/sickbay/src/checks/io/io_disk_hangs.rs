@@ -179,8 +179,11 @@ fn is_still(rates: &DiskRates<'_>) -> bool {
 fn still(facts: &Facts, disk: &str, most: Duration) -> Duration {
     let began = Instant::now();
     while began.elapsed() < most {
-        let Ok((before, after)) = glimpse(facts.root(), PAUSE) else { break };
-        let interval = Interval::between(&before, &after);
+        let Ok(window) = glimpse(facts.root(), PAUSE) else { break };
+        let interval = match window.samples.as_slice() {
+            [before, after] => Interval::between(before, after),
+            _ => None,
+        };
         let rates = interval.as_ref().and_then(|interval| interval.disks()).into_iter().flatten();
         if !rates.filter(|rates| rates.disk.name == disk.as_bytes()).any(|rates| is_still(&rates)) {
             return Duration::ZERO;
