@@ -715,8 +715,8 @@ fn up_to_the_highest(window: &Window) -> Option<Window> {
         .cloned()
         .collect();
     let part = Window { samples, place: window.place.clone() };
-    let is_known = part.looks().next().is_some();
-    is_known.then_some(part)
+    let is_told = part.looks().next().is_some();
+    is_told.then_some(part)
 }
 
 /// System calls can be asked for without waiting for a lock that a program's start holds (commit f7cfd871ae0c).
