@@ -103,7 +103,8 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let effective = sshd.tree.effective(&reader, &root.connection());
     let key = root.keys(facts, &effective).free && effective.is_enabled("publickey");
     let finding = found.add(severity, tr!("sshd refuses root: {said}", said));
-    finding.at(file, span).why(why).stops(Stage::SshdPolicy);
+    // Where the home is not there, the keys in it are not either.
+    finding.at(file, span).why(why).stops(Stage::SshdPolicy).about(root.home.as_path());
     match &refusal {
         Refusal::RootLogin(..) => {
             let old = reader.version.is_some_and(|version| version < Version(7, 0));
