@@ -66,6 +66,11 @@ pub fn closing(facts: &Facts, pam: &Pam) -> Result<Option<Closing>, Skip> {
         }
         false
     };
+    // A login or sshd, which nothing includes.
+    let is_service = |path: &Path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        pam.ways_in().any(|service| service.name == name)
+    };
     let mut found = Vec::new();
     let ring: Vec<PathBuf> = edges.keys().filter(|path| leads_back(path, path)).cloned().collect();
     for (from, all) in edges.iter().filter(|(from, _)| ring.contains(from)) {
@@ -74,12 +79,16 @@ pub fn closing(facts: &Facts, pam: &Pam) -> Result<Option<Closing>, Skip> {
             let effect = effect(facts, pam, from, &text)?;
             if effect.is_harmless() && !effect.mends.is_empty() {
                 let change = Change::edit(&edge.file, text);
-                found.push(Closing { file: Arc::clone(&edge.file), span: edge.span, ring: ring.clone(), change });
+                let closing = Closing { file: Arc::clone(&edge.file), span: edge.span, ring: ring.clone(), change };
+                found.push((is_service(&edge.to) && !is_service(from), closing));
             }
         }
     }
     // A file that others include has no business to include a service.
-    Ok(if found.len() == 1 { found.pop() } else { None })
+    if found.iter().any(|(upward, _)| *upward) {
+        found.retain(|(upward, _)| *upward);
+    }
+    Ok(if found.len() == 1 { found.pop().map(|(_, closing)| closing) } else { None })
 }
 
 /// The lines of a file that include others.

@@ -195,7 +195,12 @@ fn is_complete(facts: &Facts, place: &Path) -> bool {
     let has_some = |path: &str| facts.root().read_dir(path).is_ok_and(|entries| !entries.is_empty());
     match place.to_str() {
         Some("/var") => {
-            let packages = ["/var/lib/dpkg/status", "/var/lib/rpm/Packages", "/var/lib/rpm/rpmdb.sqlite", "/var/lib/rpm/Packages.db"];
+            let packages = [
+                "/var/lib/dpkg/status",
+                "/var/lib/rpm/Packages",
+                "/var/lib/rpm/rpmdb.sqlite",
+                "/var/lib/rpm/Packages.db",
+            ];
             packages.iter().any(|path| there(path)) && has_some("/var/lib") && there("/var/log")
         }
         Some("/usr") => has_some("/usr/lib/systemd") && there("/usr/bin/bash") && there("/usr/sbin"),

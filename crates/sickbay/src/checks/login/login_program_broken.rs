@@ -292,7 +292,11 @@ fn offer(facts: &Facts, finding: &mut Finding, path: &Path, fault: &Fault) {
     if matches!(fault, Fault::Missing | Fault::Dangling(_))
         && let Some((link, target)) = linked_by_ldconfig(facts, path)
     {
-        let title = tr!("link {path} to {target}, which has that name in it (SONAME), as ldconfig does", path = link.as_path(), target = target.as_path());
+        let title = tr!(
+            "link {path} to {target}, which has that name in it (SONAME), as ldconfig does",
+            path = link.as_path(),
+            target = target.as_path()
+        );
         finding.repair(Risk::Safe, title, [Change::link(&link, &target)]);
     }
     match restore(facts, path) {

@@ -139,11 +139,7 @@ fn of_ring(facts: &Facts, found: &mut Findings, pam: &Pam, root: &User, closing:
     for stage in stopped.iter().filter_map(|(stage, _)| *stage) {
         finding.stops(stage);
     }
-    finding.repair(
-        Risk::Safe,
-        tr!("comment out line {line} of {path}", line, path),
-        [closing.change.clone()],
-    );
+    finding.repair(Risk::Safe, tr!("comment out line {line} of {path}", line, path), [closing.change.clone()]);
     Ok(())
 }
 

@@ -153,7 +153,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
                 finding.by_hand(tr!("write what is intended without locking out root"));
             }
         }
-        Refusal::SwitchedOff(_) => write(finding, file, setting, 0, "yes"),
+        Refusal::SwitchedOff(_) | Refusal::Locked(_) => write(finding, file, setting, 0, "yes"),
         Refusal::Methods(_) | Refusal::Connection(_) | Refusal::Session(_) => {
             finding.repair(Risk::Risky, comment_title(line.line), [comment(file, line.line)]);
         }
@@ -174,6 +174,10 @@ fn describe<'a>(refusal: &Refusal<'a>) -> (Text, Option<Setting<'a>>) {
         | Refusal::Connection(setting)
         | Refusal::Session(setting)
         | Refusal::Methods(setting) => (said(setting), Some(*setting)),
+        Refusal::Locked(setting) => (
+            tr!("UsePAM no, and without PAM an account with a ! before its password is locked, for keys too"),
+            Some(*setting),
+        ),
         Refusal::RootLogin(Some(setting), _) => (said(setting), Some(*setting)),
         Refusal::RootLogin(None, value) => (tr!("PermitRootLogin {value} by default", value), None),
         Refusal::SwitchedOff(settings) => match settings.first() {

@@ -577,7 +577,9 @@ impl<'f> Walk<'f> {
         let elsewhere = self.facts.get::<Fstab>().is_ok_and(|fstab| {
             fstab.sound().any(|entry| mount_point(entry) != Path::new("/") && path.starts_with(mount_point(entry)))
         });
-        let is_lasting = !["/run", "/tmp", "/proc", "/sys", "/dev", "/snap", "/nix", "/net", "/misc"].iter().any(|dir| path.starts_with(dir));
+        let is_lasting = !["/run", "/tmp", "/proc", "/sys", "/dev", "/snap", "/nix", "/net", "/misc"]
+            .iter()
+            .any(|dir| path.starts_with(dir));
         path.is_absolute() && is_lasting && !elsewhere && self.root().exists(path).is_ok_and(|there| !there)
     }
 
