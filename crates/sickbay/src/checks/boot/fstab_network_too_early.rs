@@ -40,7 +40,7 @@ check! {
 
 /// Types that systemd takes for local ones, although they need the network. What it knows (basic/mountpoint-util.c,
 /// `fstype_is_network`) is not here.
-const TYPES: [&str; 32] = [
+const TYPES: [&str; 33] = [
     "efs",
     "amazon-efs",
     "alinas",
@@ -53,6 +53,7 @@ const TYPES: [&str; 32] = [
     "orangefs",
     "moosefs",
     "mfs",
+    "mfsmount",
     "lizardfs",
     "saunafs",
     "juicefs",
@@ -95,17 +96,23 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         }
         let fstype = entry.fstype().to_str_lossy().into_owned();
         let plain = fstype.strip_prefix("fuse.").unwrap_or(&fstype);
-        // `s3fs#bucket` of old.
+        // `s3fs#bucket` of old, and `mfsmount`.
         let prefix = entry.device().split_once_str("#").map(|(program, _)| program.to_str_lossy().into_owned());
-        let by_type = TYPES.contains(&plain)
-            || fstype == "fuse" && prefix.as_deref().is_some_and(|program| TYPES.contains(&program));
+        let program = prefix.unwrap_or_else(|| entry.device().to_string());
+        let by_type = TYPES.contains(&plain) || fstype == "fuse" && TYPES.contains(&program.as_str());
         let by_device = DEVICES.iter().any(|device| entry.device().starts_with(device.as_bytes()));
         if !(by_type || by_device) {
             continue;
         }
         let place = entry.mount_point();
         let stops = !entry.has_option("nofail");
-        let what = if by_type { plain.to_owned() } else { entry.device().to_string() };
+        let what = if by_type && plain == "fuse" {
+            program
+        } else if by_type {
+            plain.to_owned()
+        } else {
+            entry.device().to_string()
+        };
         let message = tr!(
             "{place} is mounted before the network is up: systemd takes {what} for a local file system",
             place,
