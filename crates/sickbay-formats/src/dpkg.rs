@@ -20,6 +20,8 @@ pub struct Package<'a> {
     pub unpacked: bool,
     /// Whether `Status:` says that its configuration files are in place, too.
     pub configured: bool,
+    /// The last word of `Status:`: `installed`, `half-configured`; empty when the paragraph has none.
+    pub state: &'a BStr,
     /// Whether every system has it: `Essential: yes`, or `Priority:` required or important.
     pub basic: bool,
     conffiles: &'a [u8],
@@ -36,6 +38,7 @@ pub fn packages(status: &[u8]) -> impl Iterator<Item = Package<'_>> {
                 architecture: BStr::new(""),
                 unpacked: false,
                 configured: false,
+                state: BStr::new(""),
                 basic: false,
                 conffiles: b"",
             };
@@ -59,6 +62,7 @@ pub fn packages(status: &[u8]) -> impl Iterator<Item = Package<'_>> {
                     b"Conffiles" => package.conffiles = lines.as_bytes(),
                     b"Status" => {
                         let state = value.rsplit_once_str(" ").map_or(value.as_bytes(), |(_, state)| state);
+                        package.state = state.as_bstr();
                         package.unpacked = !matches!(state, b"not-installed" | b"config-files" | b"half-installed");
                         package.configured = matches!(state, b"installed" | b"triggers-pending" | b"triggers-awaited");
                     }

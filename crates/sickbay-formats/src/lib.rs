@@ -39,6 +39,7 @@ pub mod hosts_access;
 pub mod hs_err;
 pub mod initramfs;
 pub mod inittab;
+pub mod invisible;
 pub mod journal_file;
 pub mod kernel_image;
 pub mod kernel_log;

@@ -27,6 +27,12 @@ pub enum Fault {
     PrivilegeDirectory,
     /// sshd has no host key.
     HostKeys,
+    /// sshd does not take its configuration; detail is what it says, about the file or sshd.
+    SshdConfiguration,
+    /// sshd passes over somebody's keys; about the path whose owner or mode is wrong.
+    KeysRefused,
+    /// logind does not answer pam_systemd in time; detail is what is said.
+    SessionTimeout,
     /// A unit asks for limits that it may not have; about the unit.
     UnitLimits,
 }
@@ -72,7 +78,7 @@ pub struct Scanner {
 const MOST: usize = 64;
 
 /// Words that such sentences have.
-const WORDS: [&str; 8] = [
+const WORDS: [&str; 13] = [
     "PAM ",
     "at step LIMITS",
     "adjust resource limit",
@@ -81,6 +87,11 @@ const WORDS: [&str; 8] = [
     "rivilege separation dir",
     "hostkeys available",
     "host key",
+    "refused: bad ownership",
+    "to create session: ",
+    "Bad SSH2 ",
+    "Bad configuration option",
+    "bad configuration options",
 ];
 
 impl Scanner {
@@ -117,10 +128,11 @@ impl Scanner {
 
     fn line(&mut self, line: &[u8], behind: &[u8]) {
         let said = message(line);
-        if said.certain {
+        let mut text = said.text.to_str_lossy().into_owned();
+        // What systemd prints on a console has the kernel's prefix and its own.
+        if said.certain && !is_of_program(&text) {
             return;
         }
-        let mut text = said.text.to_str_lossy().into_owned();
         // A copy of a log may be wrapped: the second half has no prefix.
         for more in behind.lines().take(2) {
             let other = message(more.get(..512).unwrap_or(more));
@@ -142,6 +154,14 @@ impl Scanner {
             self.seen.push(Seen { told, count: 1, last: said.time, words, source, line });
         }
     }
+}
+
+/// Whether a text begins as a program's line does: `sshd[888]: `.
+fn is_of_program(text: &str) -> bool {
+    let Some((head, _)) = text.split_once("]: ") else { return false };
+    let Some((name, pid)) = head.split_once('[') else { return false };
+    let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.()".contains(c));
+    is_name && !pid.is_empty() && pid.chars().all(|c| c.is_ascii_digit())
 }
 
 /// What a sentence tells.
@@ -178,6 +198,30 @@ pub fn told(text: &str) -> Option<Told> {
     }
     if let Some((_, rest)) = text.split_once("issing privilege separation directory: ") {
         return fault(Fault::PrivilegeDirectory, rest.split_whitespace().next()?, "");
+    }
+    if let Some((head, rest)) = text.split_once("Bad configuration option")
+        && !text.contains("command-line")
+    {
+        let file = head.split_whitespace().find(|word| word.starts_with('/')).unwrap_or("sshd");
+        // ssh(1) says the same of its own file.
+        let is_sshds = file.contains("sshd_config") || head.contains("sshd");
+        let said = format!("Bad configuration option{rest}");
+        return is_sshds.then(|| fault(Fault::SshdConfiguration, file.trim_end_matches(':'), &said)).flatten();
+    }
+    if let Some((head, rest)) = text.split_once("Bad SSH2 ")
+        && head.contains("sshd")
+    {
+        let file = head.split_whitespace().find(|word| word.starts_with('/')).unwrap_or("sshd");
+        return fault(Fault::SshdConfiguration, file.trim_end_matches(':'), &format!("Bad SSH2 {rest}"));
+    }
+    if let Some((_, rest)) = text.split_once("Authentication refused: bad ownership or modes for ") {
+        return fault(Fault::KeysRefused, rest.split_whitespace().nth(1)?, "");
+    }
+    if let Some((head, rest)) = text.split_once("Failed to create session: ")
+        && head.contains("pam_systemd")
+        && (rest.contains("timed out") || rest.contains("imeout"))
+    {
+        return fault(Fault::SessionTimeout, "systemd-logind", rest);
     }
     if text.contains("no hostkeys available") {
         return fault(Fault::HostKeys, "sshd", "");

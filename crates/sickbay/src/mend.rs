@@ -9,6 +9,7 @@ pub mod join;
 pub mod network;
 pub mod packaged;
 pub mod pam;
+pub mod pam_ring;
 pub mod rebuild;
 pub mod restore;
 pub mod selinux;

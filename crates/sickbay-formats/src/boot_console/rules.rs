@@ -172,6 +172,8 @@ const SUSPECTS: &[(&str, Stage, Cause, u8)] = &[
     // What follows the archive is often harmless, as padding is: heavy enough only where no init came out of it.
     ("junk in compressed archive", Stage::Initramfs, Cause::InitramfsDamaged, 59),
     ("junk within compressed archive", Stage::Initramfs, Cause::InitramfsDamaged, 59),
+    ("RAMDISK: incomplete write", Stage::Initramfs, Cause::InitramfsDamaged, DAMAGED),
+    ("RAMDISK: EOF while reading compressed data", Stage::Initramfs, Cause::InitramfsDamaged, DAMAGED),
     ("Initramfs unpacking failed", Stage::Initramfs, Cause::InitramfsDamaged, DAMAGED),
     ("rootfs image is not initramfs", Stage::Initramfs, Cause::InitramfsDamaged, DAMAGED),
     ("check access for rdinit=/init failed", Stage::Initramfs, Cause::InitramfsDamaged, 58),

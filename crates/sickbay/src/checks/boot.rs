@@ -15,9 +15,11 @@ pub mod fstab_duplicate_uuid;
 pub mod fstab_hides_system;
 pub mod fstab_missing_device;
 pub mod fstab_missing_mount_point;
+pub mod fstab_network_too_early;
 pub mod fstab_wrong_root;
 pub mod fstab_wrong_type;
 pub mod grub_config_missing;
+pub mod grub_defaults_invalid;
 pub mod grub_legacy_missing;
 pub mod grub_wrong_root;
 pub mod initramfs_damaged;
@@ -32,8 +34,10 @@ pub mod kernels_gone;
 pub mod network_driver_missing;
 pub mod partition_table_damaged;
 pub mod rc_local_hangs;
+pub mod resume_device_missing;
 pub mod selinux_policy_missing;
 pub mod sysctl_hugepages;
+pub mod sysctl_locks_modules;
 pub mod sysctl_min_free;
 pub mod sysctl_too_low;
 pub mod unit_masked;
@@ -56,6 +60,7 @@ pub static ALL: &[&Check] = &[
     &network_driver_missing::CHECK,
     &kernels_gone::CHECK,
     &grub_config_missing::CHECK,
+    &grub_defaults_invalid::CHECK,
     &boot_loader_waits::CHECK,
     &grub_wrong_root::CHECK,
     &kernel_missing::CHECK,
@@ -63,16 +68,19 @@ pub static ALL: &[&Check] = &[
     &kernel_incomplete::CHECK,
     &kernel_modules_missing::CHECK,
     &kernel_command_line::CHECK,
+    &resume_device_missing::CHECK,
     &fstab_bad_line::CHECK,
     &fstab_wrong_root::CHECK,
     &fstab_hides_system::CHECK,
     &fstab_missing_device::CHECK,
+    &fstab_network_too_early::CHECK,
     &fstab_duplicate_uuid::CHECK,
     &fstab_wrong_type::CHECK,
     &fstab_missing_mount_point::CHECK,
     &sysctl_hugepages::CHECK,
     &sysctl_min_free::CHECK,
     &sysctl_too_low::CHECK,
+    &sysctl_locks_modules::CHECK,
     &default_target_missing::CHECK,
     &auditd_halts::CHECK,
     &inittab_broken::CHECK,

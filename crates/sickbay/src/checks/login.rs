@@ -5,6 +5,7 @@ pub mod hosts_deny_refuses_ssh;
 pub mod login_defs_invalid;
 pub mod login_program_broken;
 pub mod login_refused_in_log;
+pub mod login_script_hangs;
 pub mod nologin_file;
 pub mod nsswitch_broken;
 pub mod pam_file_missing;
@@ -17,6 +18,7 @@ pub mod profile_stops_login;
 pub mod profile_syntax_error;
 pub mod root_account_expired;
 pub mod root_account_missing;
+pub mod root_home_missing;
 pub mod root_password_invalid;
 pub mod root_password_locked;
 pub mod root_shell_missing;
@@ -30,6 +32,7 @@ pub mod sshd_not_started;
 pub mod sshd_options_invalid;
 pub mod sshd_refuses_root;
 pub mod sshd_user_missing;
+pub mod sudoers_invalid;
 
 use crate::check::Check;
 
@@ -40,6 +43,8 @@ pub static ALL: &[&Check] = &[
     &root_account_expired::CHECK,
     &root_password_locked::CHECK,
     &root_shell_missing::CHECK,
+    &root_home_missing::CHECK,
+    &sudoers_invalid::CHECK,
     &login_defs_invalid::CHECK,
     &login_program_broken::CHECK,
     &service_account_missing::CHECK,
@@ -47,6 +52,7 @@ pub static ALL: &[&Check] = &[
     &profile_stops_login::CHECK,
     &profile_path_lost::CHECK,
     &profile_syntax_error::CHECK,
+    &login_script_hangs::CHECK,
     &sshd_not_started::CHECK,
     &sshd_user_missing::CHECK,
     &sshd_config_invalid::CHECK,

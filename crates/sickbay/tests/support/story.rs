@@ -18,7 +18,7 @@
 //! | `--- text PATH` | the words of the body are added to a program, as C keeps texts in one: a NUL on both sides |
 //! | `--- initramfs PATH VERSION [modules=A,B] [without-init]` | an initramfs, not compressed, with these modules of that kernel |
 //! | `--- kernel PATH` | a small x86 kernel whose header says how long it is |
-//! | `--- dpkg NAME VERSION`, `--- rpm NAME VERSION` | the paths in the body, as they are now, enter the package database as files of that package; `%config PATH` and the like where it needs saying. rpm's database is the one whose file is there, be it empty: `/var/lib/rpm/rpmdb.sqlite` or `Packages`; else an ndb |
+//! | `--- dpkg NAME VERSION`, `--- rpm NAME VERSION` | the paths in the body, as they are now, enter the package database as files of that package; `%config PATH` and the like where it needs saying. rpm's database is the one whose file is there, be it empty: `/var/lib/rpm/rpmdb.sqlite` or `Packages`; else an ndb. A later `rpm` of one NAME takes the place of an earlier one; `rpm-beside` does not |
 //! | `--- deb PATH NAME VERSION` | a package file with the paths in the body, as they are now |
 //! | `--- cut PATH SIZE` | the file ends after SIZE bytes |
 //! | `--- zeros PATH FROM COUNT` | so many bytes of the file are 0 |
@@ -191,8 +191,18 @@ impl Story {
         let make = |changes: &[&[Directive]]| -> Result<tempfile::TempDir, String> {
             let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
             fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).map_err(|error| error.to_string())?;
-            for directive in changes.iter().copied().flatten() {
+            let all: Vec<&Directive> = changes.iter().copied().flatten().collect();
+            for (index, directive) in all.iter().copied().enumerate() {
                 let words: Vec<&str> = directive.words.iter().map(String::as_str).collect();
+                // A tree that builds on another has its own version of a package.
+                let is_replaced = |later: &&Directive| {
+                    later.words.first().is_some_and(|verb| verb == "rpm")
+                        && later.words.get(1) == directive.words.get(1)
+                };
+                if words.first() == Some(&"rpm") && all.iter().copied().skip(index + 1).any(|later| is_replaced(&later))
+                {
+                    continue;
+                }
                 let done = match words.split_first() {
                     Some((verb, words)) if verb.starts_with("disk-") => match &disk {
                         Some(image) => disk::perform(image.path(), &volumes, verb, words, &directive.body),
@@ -291,7 +301,7 @@ fn directives(text: &str) -> Vec<Directive> {
 fn perform(root: &Path, directive: &Directive) -> Result<(), String> {
     let words: Vec<&str> = directive.words.iter().map(String::as_str).collect();
     let [verb, target, rest @ ..] = words.as_slice() else { return Err("too few words".to_owned()) };
-    if let ["dpkg" | "rpm", name, version] = words.as_slice() {
+    if let ["dpkg" | "rpm" | "rpm-beside", name, version] = words.as_slice() {
         let enter = if *verb == "dpkg" { packages::dpkg } else { packages::rpm };
         return enter(root, name, version, &directive.body).map_err(|error| error.to_string());
     }

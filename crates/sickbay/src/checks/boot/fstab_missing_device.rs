@@ -42,7 +42,8 @@ check! {
     /// Names the device that was meant, when the disks prove which one it is: it records that it was last mounted
     /// there, or it is the only swap that no line uses, or the line for `/` has the same wrong device (subvolumes).
     /// Otherwise adds `nofail`, so that the system boots without it, and lists the services that will find an empty
-    /// directory. Never touches `/` and `/usr`.
+    /// directory. For `/usr` and `/var` only where the root file system has a whole one below the mount point. Never
+    /// touches `/`.
     ///
     /// ## By hand
     /// ```sh
@@ -188,6 +189,25 @@ fn stops_system_v(entry: &Entry) -> bool {
     entry.fields.get(5).is_some_and(|field| field.value != "0")
 }
 
+/// Whether what lies on the root file system below a mount point is a whole `/usr` or `/var`, with which the system runs.
+fn is_complete(facts: &Facts, place: &Path) -> bool {
+    let there = |path: &str| facts.root().exists(path).unwrap_or(false);
+    let has_some = |path: &str| facts.root().read_dir(path).is_ok_and(|entries| !entries.is_empty());
+    match place.to_str() {
+        Some("/var") => {
+            let packages = [
+                "/var/lib/dpkg/status",
+                "/var/lib/rpm/Packages",
+                "/var/lib/rpm/rpmdb.sqlite",
+                "/var/lib/rpm/Packages.db",
+            ];
+            packages.iter().any(|path| there(path)) && has_some("/var/lib") && there("/var/log")
+        }
+        Some("/usr") => has_some("/usr/lib/systemd") && there("/usr/bin/bash") && there("/usr/sbin"),
+        _ => false,
+    }
+}
+
 fn repair(facts: &Facts, finding: &mut Finding, lines: &[&Entry], fstab: &Fstab, unclaimed: &[&Volume]) {
     let Some(entry) = lines.first() else { return };
     let place = mount_point(entry);
@@ -217,6 +237,14 @@ fn repair(facts: &Facts, finding: &mut Finding, lines: &[&Entry], fstab: &Fstab,
     }
     let needed = [Path::new("/usr"), Path::new("/var")];
     if let Some(place) = lines.iter().map(|entry| mount_point(entry)).find(|place| needed.contains(place)) {
+        if is_complete(facts, place) && proven.is_none() {
+            finding.note(tr!("the root file system has a complete {place} of its own below the mount point", place));
+            let text =
+                lines.iter().fold(fstab.file.bytes.clone(), |text, entry| fstab::with_option(&text, entry, "nofail"));
+            let title = tr!("add nofail: the system boots with the {place} that is on the root file system", place);
+            finding.repair(Risk::Safe, title, [Change::edit(&fstab.file, text)]);
+            return;
+        }
         finding.by_hand(tr!("put the right device into the line: the system does not work without {place}", place));
         return;
     }

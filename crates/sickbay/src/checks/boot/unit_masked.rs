@@ -12,7 +12,7 @@ use crate::facts::Facts;
 use crate::facts::boot::boot_config::BootConfig;
 use crate::facts::packages::Packages;
 use crate::facts::packages::programs::has_kernel;
-use crate::facts::system::units::{ESSENTIAL, SSH, State, Unit, Units, masks, template, unit};
+use crate::facts::system::units::{ESSENTIAL, SSH, State, Unit, Units, masks, template, unit, unit as unit_of};
 use crate::mend::restore::restore;
 use crate::model::finding::{Findings, Severity};
 use crate::model::outcome::{Skip, Verdict};
@@ -30,7 +30,7 @@ check! {
     ///
     /// ## What it finds
     /// Units needed for a login prompt that are masked (a link to `/dev/null`, or an empty file), missing, left without
-    /// a command by a drop-in, whose command is a program that does not exist, or that read their environment from a
+    /// a command by a drop-in, whose command is a program that does not exist, that a line in `/etc` makes require a unit that does not exist, or that read their environment from a
     /// file that does not exist (`EnvironmentFile=` without a `-`): the boot targets, udev, the journal, D-Bus, logind,
     /// the consoles' getty where none is left, and sshd. Containers mask some of these on purpose and are not judged.
     ///
@@ -109,6 +109,7 @@ enum Fault<'a> {
     NoCommand(&'a Arc<SourceFile>, Span),
     NoProgram(&'a Arc<SourceFile>, Span, &'a Path),
     NoVariables(&'a Arc<SourceFile>, Span, &'a Path),
+    NeedsMissing(&'a Arc<SourceFile>, Span, String),
 }
 
 fn fault<'a>(facts: &Facts, unit: &'a Unit) -> Option<Fault<'a>> {
@@ -116,6 +117,9 @@ fn fault<'a>(facts: &Facts, unit: &'a Unit) -> Option<Fault<'a>> {
         State::Masked(path) => Some(Fault::Masked(path)),
         State::Missing => Some(Fault::Missing),
         State::Loaded => {
+            if let Some(fault) = missing_need(facts, unit) {
+                return Some(fault);
+            }
             // An empty ExecStart= forgets the commands before it.
             let (file, setting) = unit.last("Service", "ExecStart")?;
             if setting.value.is_empty() {
@@ -124,6 +128,28 @@ fn fault<'a>(facts: &Facts, unit: &'a Unit) -> Option<Fault<'a>> {
             missing_program(facts, file, setting).or_else(|| missing_variables(facts, unit))
         }
     }
+}
+
+/// A unit that a line in /etc requires, and that is nowhere: the one that requires it is not started either. Devices, mounts and
+/// what generators make come to be at boot.
+fn missing_need<'a>(facts: &Facts, unit: &'a Unit) -> Option<Fault<'a>> {
+    let of_key = unit.settings.iter().filter(|(file, one)| {
+        let needs = ["Requires", "BindsTo", "Requisite"].iter().any(|key| one.key == *key);
+        one.section == "Unit" && needs && file.path.starts_with("/etc")
+    });
+    of_key.into_iter().find_map(|(file, setting)| {
+        let mut names = setting.value.to_str().ok()?.split_ascii_whitespace();
+        let is_gone = |name: &&str| {
+            let is_file = [".service", ".socket", ".target", ".path", ".timer"].iter().any(|end| name.ends_with(end));
+            let is_made = name.starts_with("systemd-") && name.contains('@');
+            is_file
+                && !is_made
+                && !name.contains('%')
+                && unit_of(facts, name).is_ok_and(|unit| unit.state == State::Missing)
+        };
+        let name = names.find(is_gone)?;
+        Some(Fault::NeedsMissing(file, setting.span, name.to_owned()))
+    })
 }
 
 /// The program of the last command, when it is not there. Programs that the packaged command of a getty or of sshd names are for
@@ -188,6 +214,9 @@ fn judge(facts: &Facts, found: &mut Findings, name: &str, unit: &Unit, severity:
             .add(severity, tr!("{unit} reads its environment from {path}, which does not exist", unit = name, path))
             .at(file, *span)
             .about(*path),
+        Fault::NeedsMissing(file, span, other) => found
+            .add(severity, tr!("{unit} requires {other}, which does not exist", unit = name, other = other.as_str()))
+            .at(file, *span),
     };
     finding.subject(Subject::Unit(name.to_owned()));
     finding.detail("unit", name).why(match severity {
@@ -216,7 +245,7 @@ fn judge(facts: &Facts, found: &mut Findings, name: &str, unit: &Unit, severity:
                 finding.by_hand(tr!("reinstall the package that provides {path}", path));
             }
         }
-        Fault::NoCommand(file, span) => {
+        Fault::NoCommand(file, span) | Fault::NeedsMissing(file, span, _) => {
             let title = tr!("comment out line {line} of {path}", line = span.line, path = file.path.as_path());
             finding.repair(Risk::Safe, title, [Change::edit(file, with_comment(&file.bytes, span.line))]);
         }

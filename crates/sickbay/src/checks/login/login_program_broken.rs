@@ -1,6 +1,6 @@
 //! The programs on the way to a prompt and all that they are loaded with.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bstr::ByteSlice;
 use sickbay_formats::ld_so;
@@ -35,7 +35,8 @@ check! {
     /// libraries", an ssh connection is closed before it begins. An empty libc.so.6 stops all of them at once.
     ///
     /// ## What the repair does
-    /// Copies the file from a donor (`--donor ROOT`), with the links that lead to it. Moves aside a library that no
+    /// Makes the link of a library whose file is there, as ldconfig does. Copies the file from a donor (`--donor ROOT`),
+    /// with the links that lead to it. Moves aside a library that no
     /// package installed and that takes precedence over the system's own, and removes it from ld.so's cache. Makes
     /// `/sbin/init` lead to systemd again, and makes programs executable again.
     ///
@@ -235,6 +236,32 @@ impl Shadow {
     }
 }
 
+/// The library beside `path` that calls itself by its name, the newest if there are several: what ldconfig(8) makes a link to.
+fn linked_by_ldconfig(facts: &Facts, path: &Path) -> Option<(PathBuf, PathBuf)> {
+    let root = facts.root();
+    let libraries = facts.get::<Libraries>().ok()?;
+    let name = path.file_name()?.to_str()?;
+    let (stem, _) = name.split_once(".so")?;
+    let dir = root.canonical(path.parent()?).ok()?;
+    let mut found: Vec<(Vec<u64>, String)> = root
+        .read_dir(&dir)
+        .ok()?
+        .into_iter()
+        .filter_map(|entry| entry.name.into_string().ok())
+        // `libfoo.so.1.2` and `libfoo-1.2.so`
+        .filter(|other| other.starts_with(stem) && other.contains(".so") && other != name)
+        .filter(|other| {
+            let file = dir.join(other);
+            root.metadata(&file).is_ok_and(|metadata| metadata.is_file())
+                && matches!(&*libraries.look(root, &file), Body::Elf(elf) if elf.soname.as_ref().is_some_and(|soname| soname == name))
+        })
+        .map(|other| (other.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse().ok()).collect(), other))
+        .collect();
+    found.sort();
+    let (_, newest) = found.pop()?;
+    Some((dir.join(name), PathBuf::from(newest)))
+}
+
 fn offer(facts: &Facts, finding: &mut Finding, path: &Path, fault: &Fault) {
     let root = facts.root();
     if let Fault::NotExecutable(mode) = fault {
@@ -261,6 +288,16 @@ fn offer(facts: &Facts, finding: &mut Finding, path: &Path, fault: &Fault) {
     if let Some(shadow) = Shadow::of(facts, path) {
         shadow.offer(facts, finding);
         return;
+    }
+    if matches!(fault, Fault::Missing | Fault::Dangling(_))
+        && let Some((link, target)) = linked_by_ldconfig(facts, path)
+    {
+        let title = tr!(
+            "link {path} to {target}, which has that name in it (SONAME), as ldconfig does",
+            path = link.as_path(),
+            target = target.as_path()
+        );
+        finding.repair(Risk::Safe, title, [Change::link(&link, &target)]);
     }
     match restore(facts, path) {
         Some(restoration) => {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::facts::Facts;
 use crate::facts::login::pam::judge::{Attempt, Judgement, User, judge};
 use crate::facts::login::pam::{DIRS, Gap, Pam, Service, What};
+use crate::mend::pam_ring::{Closing, closing};
 use crate::model::finding::{Findings, Severity};
 use crate::model::outcome::Verdict;
 use crate::model::repair::{Change, Risk};
@@ -117,6 +118,31 @@ fn of_links(facts: &Facts, found: &mut Findings, pam: &Pam, root: &User, links: 
     Ok(())
 }
 
+/// Files that include each other: the line too many.
+fn of_ring(facts: &Facts, found: &mut Findings, pam: &Pam, root: &User, closing: &Closing) -> Verdict {
+    let mut stopped = Vec::new();
+    for service in pam.ways_in() {
+        let concerned = service.gaps.iter().any(|gap| gap.what == What::Ring);
+        if concerned && matches!(judge(facts, service, Attempt::right(root))?, Judgement::Refuses(_)) {
+            stopped.push((service.stage, service.name.as_str()));
+        }
+    }
+    let (line, path) = (closing.span.line, closing.file.path.as_path());
+    let finding =
+        found.critical(tr!("line {line} of {path} includes a file that includes {path} again, endlessly", line, path));
+    finding.at(&closing.file, closing.span);
+    for path in &closing.ring {
+        finding.explains(path.as_path());
+    }
+    let names: Vec<&str> = stopped.iter().map(|(_, name)| *name).collect();
+    finding.why(tr!("every login through {services} is rejected", services = names.join(", ")));
+    for stage in stopped.iter().filter_map(|(stage, _)| *stage) {
+        finding.stops(stage);
+    }
+    finding.repair(Risk::Safe, tr!("comment out line {line} of {path}", line, path), [closing.change.clone()]);
+    Ok(())
+}
+
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let pam = facts.get::<Pam>()?;
     let root = User::named(facts, "root")?;
@@ -127,8 +153,16 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         }
     }
     let together = links_into_one_directory(facts, &by_path);
+    let ring = by_path.values().flatten().any(|(_, gap)| gap.what == What::Ring);
+    let ring = if ring { closing(facts, &pam)? } else { None };
+    if let Some(closing) = &ring {
+        of_ring(facts, found, &pam, &root, closing)?;
+    }
     for (path, users) in by_path {
         let Some((_, gap)) = users.first() else { continue };
+        if gap.what == What::Ring && ring.is_some() {
+            continue;
+        }
         if let Some(others) = together.iter().find(|group| group.contains(&path)) {
             if others.first() == Some(&path) {
                 of_links(facts, found, &pam, &root, others)?;

@@ -19,7 +19,7 @@ check! {
     /// ## What it finds
     /// In the files that a login shell of root reads (`/etc/profile`, `/etc/profile.d`, bashrc, `~/.bash_profile`,
     /// `~/.profile` and everything they source): files that source themselves or each other endlessly, `exit`, `exec`
-    /// of something that ends at once, `kill -9 $$`, a shell that starts itself again, endless loops, long sleeps,
+    /// of something that ends at once or does not exist, `kill -9 $$`, a shell that starts itself again, endless loops, long sleeps,
     /// programs that never exit (`tail -f`), `read` and others that wait for input, `set -e`, a `TMOUT` of a few
     /// seconds, `reboot`, an exported variable longer than the kernel passes to a program (128 KiB with pages of 4
     /// KiB). Only what is certain to happen counts: a command behind a condition that cannot be evaluated, such as a
@@ -101,6 +101,11 @@ fn say(kind: &EventKind, path: &std::path::Path) -> Option<(Severity, Text, Text
             (Critical, tr!("{path} has an endless loop", path), tr!("the login hangs before the prompt"))
         }
         EventKind::Ends => (Critical, tr!("{path} exits the shell", path), tr!("every login is closed at once")),
+        EventKind::ExecGone(program) => (
+            Critical,
+            tr!("{path} replaces the shell with {program}, which does not exist", path, program = program.as_path()),
+            tr!("every login is closed at once"),
+        ),
         EventKind::Down => {
             (Critical, tr!("{path} shuts the machine down", path), tr!("every login shuts the machine down"))
         }

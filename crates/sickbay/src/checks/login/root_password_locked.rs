@@ -23,13 +23,14 @@ check! {
     /// A `!` before root's hash in `/etc/shadow`, as `usermod -L` and `passwd -l` put it there, on a system where root
     /// has no ssh key and no other account with a password or a key can become root. A root that never had a password
     /// (just `*` or `!`), as cloud images ship it, is not a fault; the login proof for the console mentions it all the
-    /// same.
+    /// same. Where root has a key and nobody else can become root, a password that is locked now and is not in
+    /// `/etc/shadow-`, the copy before the last change, is a note.
     ///
     /// ## Why it matters
     /// Nobody can administer the machine any more.
     ///
     /// ## What the repair does
-    /// Removes the `!`: the password is what it was before.
+    /// Removes the `!`: the password is what it was before. Risky where root has a key.
     ///
     /// ## By hand
     /// ```sh
@@ -55,11 +56,25 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         return Ok(());
     }
     let keys = Keys::of_root(facts);
-    if keys.free || keys.unseen || facts.get::<Administrators>()?.any() {
-        return Ok(());
-    }
     let line = root.with_field(1, unlocked(root.field(1)));
     let text = lines::with_line(&file.bytes, root.line, |_| Some(line));
+    if facts.get::<Administrators>()?.any() {
+        return Ok(());
+    }
+    if keys.free || keys.unseen {
+        if was_open(facts, root.field(1)) {
+            found
+                .note(tr!(
+                    "root's password is locked, and in {path}, the copy before the last change, it is not",
+                    path = COPY
+                ))
+                .at_path(Kind::Shadow.path())
+                .evidence(format!("{}:{}", Kind::Shadow.path(), root.line), "root:!…")
+                .why(tr!("root gets in with a key only: when the network is down, nobody does"))
+                .repair(Risk::Risky, tr!("remove the ! from root's hash"), [Change::edit(file, text)]);
+        }
+        return Ok(());
+    }
     found
         .critical(tr!("root's password is locked, and no other account can become root"))
         .at_path(Kind::Shadow.path())
@@ -68,6 +83,17 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         .stops(Stage::Password)
         .repair(Risk::Safe, tr!("remove the ! from root's hash"), [Change::edit(file, text)]);
     Ok(())
+}
+
+/// What the programs of shadow leave when they change the file.
+const COPY: &str = "/etc/shadow-";
+
+/// Whether the copy of the file has the same hash without the `!`.
+fn was_open(facts: &Facts, field: &[u8]) -> bool {
+    let Ok(Some(copy)) = facts.file(COPY) else { return false };
+    let old = bstr::ByteSlice::lines(copy.bytes.as_slice()).find_map(|line| line.strip_prefix(b"root:"));
+    let old = old.and_then(|rest| rest.split(|byte| *byte == b':').next());
+    old.is_some_and(|old| !old.is_empty() && old == unlocked(field))
 }
 
 /// Whether login lets somebody in who has an empty password: without PAM it does, with pam_unix if that is told to.

@@ -103,7 +103,8 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let effective = sshd.tree.effective(&reader, &root.connection());
     let key = root.keys(facts, &effective).free && effective.is_enabled("publickey");
     let finding = found.add(severity, tr!("sshd refuses root: {said}", said));
-    finding.at(file, span).why(why).stops(Stage::SshdPolicy);
+    // Where the home is not there, the keys in it are not either.
+    finding.at(file, span).why(why).stops(Stage::SshdPolicy).about(root.home.as_path());
     match &refusal {
         Refusal::RootLogin(..) => {
             let old = reader.version.is_some_and(|version| version < Version(7, 0));
@@ -152,7 +153,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
                 finding.by_hand(tr!("write what is intended without locking out root"));
             }
         }
-        Refusal::SwitchedOff(_) => write(finding, file, setting, 0, "yes"),
+        Refusal::SwitchedOff(_) | Refusal::Locked(_) => write(finding, file, setting, 0, "yes"),
         Refusal::Methods(_) | Refusal::Connection(_) | Refusal::Session(_) => {
             finding.repair(Risk::Risky, comment_title(line.line), [comment(file, line.line)]);
         }
@@ -173,6 +174,10 @@ fn describe<'a>(refusal: &Refusal<'a>) -> (Text, Option<Setting<'a>>) {
         | Refusal::Connection(setting)
         | Refusal::Session(setting)
         | Refusal::Methods(setting) => (said(setting), Some(*setting)),
+        Refusal::Locked(setting) => (
+            tr!("UsePAM no, and without PAM an account with a ! before its password is locked, for keys too"),
+            Some(*setting),
+        ),
         Refusal::RootLogin(Some(setting), _) => (said(setting), Some(*setting)),
         Refusal::RootLogin(None, value) => (tr!("PermitRootLogin {value} by default", value), None),
         Refusal::SwitchedOff(settings) => match settings.first() {

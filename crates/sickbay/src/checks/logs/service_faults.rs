@@ -12,7 +12,7 @@ use crate::{check, tr};
 
 check! {
     /// ## Symptom
-    /// You see: "PAM unable to dlopen(…)", "OpenSSL version mismatch", "no hostkeys available" or "Missing privilege
+    /// You see: "PAM unable to dlopen(…)", "OpenSSL version mismatch", "no hostkeys available", "Bad configuration option", "Authentication refused: bad ownership or modes", "Failed to create session: Connection timed out" or "Missing privilege
     /// separation directory" in auth.log, secure or the journal.
     ///
     /// ## What it finds
@@ -103,6 +103,21 @@ fn told(seen: &Seen) -> (Text, Text, Text) {
             tr!("sshd has no usable host key"),
             tr!("it does not start without one: the keys are missing, empty, or readable by others"),
             tr!("ssh-keygen -A, or chmod 600 /etc/ssh/ssh_host_*_key"),
+        ),
+        Fault::SshdConfiguration => (
+            tr!("sshd rejects its configuration: {said}", said),
+            tr!("sshd does not start, and nobody can log in over ssh"),
+            tr!("correct the line that it names; sshd -t tells whether all is well"),
+        ),
+        Fault::KeysRefused => (
+            tr!("sshd ignores keys, because others can write to {path}", path = subject),
+            tr!("keys are taken only where nobody but their owner can change them, in every directory above too"),
+            tr!("chmod go-w {path}, and give it to its owner", path = subject),
+        ),
+        Fault::SessionTimeout => (
+            tr!("systemd-logind does not answer: {said}", said),
+            tr!("every login waits for it, 25 s or more"),
+            tr!("systemctl restart systemd-logind; where D-Bus was restarted or updated before, restart that first"),
         ),
         Fault::UnitLimits => (
             tr!("{unit} does not start: a limit that it requests is refused ({said})", unit = subject, said),

@@ -434,7 +434,8 @@ fn gives_root(command: &BStr) -> bool {
         || PROGRAMS.iter().any(|known| name == known.as_bytes())
 }
 
-fn is_old(facts: &Facts) -> bool {
+/// Whether one line that it does not understand makes this sudo refuse everybody (before 1.9.3).
+pub(crate) fn is_old(facts: &Facts) -> bool {
     let Ok(packages) = facts.get::<Packages>() else { return false };
     let Some(package) = packages.installed("sudo".into()) else { return false };
     let version = package.version.to_str_lossy().into_owned();

@@ -71,6 +71,8 @@ pub enum EventKind {
     Endless,
     /// The shell ends.
     Ends,
+    /// The shell gives its place to a program that is not there.
+    ExecGone(PathBuf),
     /// The machine goes down.
     Down,
     /// It waits for somebody to type.

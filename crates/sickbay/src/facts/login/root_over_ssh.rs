@@ -26,6 +26,8 @@ pub struct RootOverSsh {
     pub password: bool,
     /// root's password is empty.
     pub empty_password: bool,
+    /// root's field begins with a `!`: without PAM sshd takes the account for locked, whatever key is shown.
+    pub locked: bool,
 }
 
 /// Why sshd refuses root.
@@ -35,6 +37,8 @@ pub enum Refusal<'a> {
     Denied(Setting<'a>, usize),
     /// The lines of AllowUsers or AllowGroups name others only; the last of them.
     NotAllowed(Setting<'a>),
+    /// The account is locked, and nobody but PAM would say otherwise: `UsePAM no`.
+    Locked(Setting<'a>),
     /// RefuseConnection.
     Connection(Setting<'a>),
     /// PermitRootLogin leaves no way that root has; the default when no line says it.
@@ -63,6 +67,10 @@ impl Fact for RootOverSsh {
             home: PathBuf::from(home.unwrap_or_else(|| "/root".to_owned())),
             password: password == Some(Password::Hash),
             empty_password: password == Some(Password::Empty),
+            locked: facts.get::<Accounts>().is_ok_and(|accounts| {
+                let shadow = accounts.parsed(Kind::Shadow);
+                shadow.find(b"root").is_some_and(|root| root.field(1).starts_with(b"!"))
+            }),
         })
     }
 }
@@ -98,6 +106,11 @@ impl RootOverSsh {
         let root = self.connection();
         if let Some(setting) = effective.setting("RefuseConnection").filter(|(_, line)| is_yes(line.arg(0))) {
             return Some(Refusal::Connection(setting));
+        }
+        // auth.c, allowed_user(): the prefix is the one of Linux.
+        let without_pam = effective.setting("UsePAM").filter(|(_, line)| !is_yes(line.arg(0)));
+        if let Some(setting) = without_pam.filter(|_| self.locked) {
+            return Some(Refusal::Locked(setting));
         }
         let is_user = |pattern: &[u8], assumed| matching::user_matches(&root, pattern, assumed);
         let is_group = |pattern: &BString| matching::any_group_matches(&self.groups, std::slice::from_ref(pattern));

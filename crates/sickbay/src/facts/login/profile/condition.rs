@@ -39,6 +39,8 @@ impl Walk<'_> {
             b"[" if words.last().is_some_and(|last| last.text == "]") => self.test(words.get(1..words.len() - 1)?),
             b"[[" if words.len() > 2 => self.test(words.get(1..words.len() - 1)?),
             b"test" => self.test(words.get(1..)?),
+            // 127: no such program.
+            [b'/', ..] => self.path(words.first()?).filter(|path| self.is_gone(path)).map(|_| false),
             _ => None,
         }
     }

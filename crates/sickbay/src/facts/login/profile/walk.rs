@@ -12,6 +12,7 @@ use sickbay_target::Root;
 use super::condition::Known;
 use super::{Event, EventKind, Profile, Shell, event};
 use crate::facts::Facts;
+use crate::facts::boot::fstab::{Fstab, mount_point};
 use crate::facts::packages::donor::machine;
 use crate::model::outcome::Skip;
 use crate::model::source::SourceFile;
@@ -70,6 +71,8 @@ pub(super) struct Walk<'f> {
     /// Whoever set PATH to something without the usual directories.
     pub(super) path_lost: Option<Event>,
     errors_end: Option<Event>,
+    /// `exec` of what is not there leaves the shell as it is: zsh, and bash with execfail.
+    survives_exec: bool,
     times_out: Option<Event>,
     events: Vec<Event>,
     untold: Option<Text>,
@@ -115,6 +118,7 @@ impl<'f> Walk<'f> {
             steps: STEPS,
             path_lost: None,
             errors_end: None,
+            survives_exec: shell == Shell::Zsh,
             times_out: None,
             events: Vec::new(),
             untold: None,
@@ -448,6 +452,11 @@ impl<'f> Walk<'f> {
                 }
                 Flow::Goes
             }
+            b"shopt" => {
+                let has = |wanted: &[u8]| words.iter().any(|word| word.text == wanted);
+                self.survives_exec |= has(b"-s") && has(b"execfail");
+                Flow::Goes
+            }
             b"set" => {
                 let on = words.iter().skip(1).any(|word| {
                     word.text.starts_with(b"-")
@@ -549,11 +558,29 @@ impl<'f> Walk<'f> {
         } else if name == "bash" && self.starts_again(&all) {
             self.happens(file, command, EventKind::Shells);
         } else if self.sure {
-            // A program that is not there leaves an interactive shell as it is; any other takes its place.
-            let gone = self.path(&first).is_some_and(|path| self.root().stat(path).is_err());
-            self.ended = !gone;
+            // The shell ends with a program that is not there, too: while it reads these files it is not interactive yet
+            // (bash 5.2 and dash were asked).
+            if let Some(path) = self.path(&first).filter(|path| self.is_gone(path)) {
+                if !self.survives_exec {
+                    self.happens(file, command, EventKind::ExecGone(path));
+                }
+                self.ended = !self.survives_exec;
+            } else {
+                self.ended = true;
+            }
         }
         Flow::Goes
+    }
+
+    /// Whether nothing is at an absolute path, nor can come there when file systems are mounted.
+    pub(super) fn is_gone(&self, path: &Path) -> bool {
+        let elsewhere = self.facts.get::<Fstab>().is_ok_and(|fstab| {
+            fstab.sound().any(|entry| mount_point(entry) != Path::new("/") && path.starts_with(mount_point(entry)))
+        });
+        let is_lasting = !["/run", "/tmp", "/proc", "/sys", "/dev", "/snap", "/nix", "/net", "/misc"]
+            .iter()
+            .any(|dir| path.starts_with(dir));
+        path.is_absolute() && is_lasting && !elsewhere && self.root().exists(path).is_ok_and(|there| !there)
     }
 
     /// Whether a program stays in the foreground for good.
