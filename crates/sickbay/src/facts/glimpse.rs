@@ -113,7 +113,11 @@ mod tests {
     use sickbay_formats::procfs::{diskstats, stat};
 
     use super::*;
-    use crate::sample::Throttled;
+    use crate::sample::{Sample, Throttled};
+
+    fn glimpse(before: Sample, after: Sample) -> Glimpse {
+        Glimpse(Arc::new(Window { samples: vec![before, after], place: "/proc".into() }))
+    }
 
     fn sample(ms: u64, cpu: &str, disk: &str) -> Sample {
         let mut sample = Sample { stat: Some(stat::parse(cpu.as_bytes())), ..Sample::default() };
@@ -126,18 +130,18 @@ mod tests {
     fn what_is_worth_a_look() {
         let base = "cpu 100 0 0 100 0\ncpu0 50 0 0 50 0\ncpu1 50 0 0 50 0\nprocesses 10\n";
         let disk = "8 0 sda 1 0 1 1 1 0 1 1 0 100 100\n";
-        let shows = |cpu: &str, after: &str| Glimpse(sample(0, base, disk), sample(100, cpu, after)).shows_something();
+        let shows = |cpu: &str, after: &str| glimpse(sample(0, base, disk), sample(100, cpu, after)).shows_something();
         assert!(!shows("cpu 105 0 0 115 0\ncpu0 54 0 0 56 0\ncpu1 51 0 0 59 0\nprocesses 11\n", disk));
         assert!(shows("cpu 111 0 0 109 0\ncpu0 60 0 0 50 0\ncpu1 51 0 0 59 0\n", disk));
         assert!(shows("cpu 101 0 0 119 0\nprocesses 30\n", disk));
         assert!(shows(base, "8 0 sda 1 0 1 1 1 0 1 1 1 180 100\n"));
         // One request that does not end.
         assert!(shows(base, "8 0 sda 1 0 1 1 1 0 1 1 1 100 100\n"));
-        let mut pair = Glimpse(sample(0, base, disk), sample(100, base, disk));
-        assert!(!pair.shows_something());
-        pair.0.throttled = Some(vec![Throttled::default()]);
-        pair.1.throttled = Some(vec![Throttled { throttled: 1, ..Throttled::default() }]);
-        assert!(pair.shows_something());
+        let (mut before, mut after) = (sample(0, base, disk), sample(100, base, disk));
+        assert!(!glimpse(before.clone(), after.clone()).shows_something());
+        before.throttled = Some(vec![Throttled::default()]);
+        after.throttled = Some(vec![Throttled { throttled: 1, ..Throttled::default() }]);
+        assert!(glimpse(before, after).shows_something());
     }
 
     #[test]

@@ -74,7 +74,7 @@ impl Fact for Schedule {
             for job in crontab::jobs(&file.bytes, with_user) {
                 let Some(times) = job.times else { continue };
                 let command = job.command.to_str_lossy().into_owned();
-                let scripts = scripts(&command).map(|dir| in_dir(dir)).unwrap_or_default();
+                let scripts = scripts(&command).map(&in_dir).unwrap_or_default();
                 jobs.push(Job {
                     file: Arc::clone(&file),
                     span: job.span,
