@@ -11,13 +11,13 @@ mod threads;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-pub use self::cost::watch;
+pub(crate) use self::cost::watch;
 use self::cost::{Cost, median};
 use crate::lab::disk::output;
 
 /// What is to be measured.
 #[derive(Debug, clap::Args)]
-pub struct Bench {
+pub(crate) struct Bench {
     /// How often to run each command; the median counts
     #[arg(long, default_value_t = 7)]
     runs: usize,
@@ -64,7 +64,7 @@ enum Part {
 
 impl Bench {
     /// Does it.
-    pub fn run(&self) -> Result<(), String> {
+    pub(crate) fn run(&self) -> Result<(), String> {
         if let Some(list) = &self.read {
             return disk::read(list);
         }

@@ -4,6 +4,7 @@
 //! [`Root`] to read its files through, and the [`Volume`]s and [`Disk`]s that belong to it. Paths always are paths of
 //! the target.
 
+mod budget;
 mod bytes;
 mod card_counters;
 mod checker;
@@ -54,6 +55,7 @@ mod wakeups;
 mod writer;
 mod xattr;
 
+pub use budget::Budget;
 pub use card_counters::{CardWatch, Counters, card_counters};
 pub use checker::{Examined, Verdict};
 pub use dir::Dir;

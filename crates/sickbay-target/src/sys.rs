@@ -316,8 +316,8 @@ static TOLD: std::sync::atomic::AtomicI32 = std::sync::atomic::AtomicI32::new(-1
 
 extern "C" fn tell(_: c_int) {
     let fd = TOLD.load(std::sync::atomic::Ordering::Relaxed);
-    // SAFETY: write(2) may be called here, and the byte is one. What it answers nobody could use.
-    unsafe { libc::write(fd, b"\0".as_ptr().cast(), 1) };
+    // SAFETY: write(2) may be called here, and the byte is there: the end of an empty text. What it answers nobody could use.
+    unsafe { libc::write(fd, c"".as_ptr().cast(), 1) };
 }
 
 /// SIGTERM and SIGINT write a byte to `fd` from now on, and end nothing.

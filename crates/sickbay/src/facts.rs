@@ -18,7 +18,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
-use sickbay_target::{Kind, Reason, Root, Target, Unread};
+use sickbay_target::{Budget, Kind, Reason, Root, Target, Unread};
 
 use crate::facts::packages::mirror::Mirror;
 use crate::model::outcome::Skip;
@@ -148,14 +148,16 @@ impl Facts {
         self.target.root()
     }
 
-    /// Whether the target is this running machine.
-    pub fn is_host(&self) -> bool {
-        self.target.kind == Kind::Host
+    /// Whether it runs, so that `/proc` and `/sys` are its kernel's: what else it can tell (files, disks, logs) is asked of the
+    /// target, which answers or says why not.
+    pub fn runs(&self) -> bool {
+        self.target.running().is_ok()
     }
 
-    /// How long one fact may take to be read.
-    pub fn deadline(&self) -> Duration {
-        self.deadline
+    /// How long one fact may take to be read, from now on. What a fact does many times has a part of it, and says so where
+    /// that is spent; nothing else has a limit of its own.
+    pub fn budget(&self) -> Budget {
+        Budget::new(self.deadline)
     }
 
     /// The healthy root that lost files may be taken from.

@@ -105,6 +105,7 @@ impl Report {
             understood: None,
             donor: None,
             notes: Vec::new(),
+            remarks: Vec::new(),
         };
         let boot = Proof { stages: Vec::new() };
         Report { started, target, diagnosis, boot, logins: Vec::new(), applied: None, trial: None, comparison: None }

@@ -25,8 +25,8 @@ const TIMES: u32 = 20;
 
 /// The steady cost of a second against one loop over the `stat` of each thread; memory; bytes a day against atop's; how long it takes
 /// to look at a moment of a day.
-pub fn record(sickbay: &Path, runs: usize) -> Result<(), String> {
-    let _threads = Threads::start();
+pub(super) fn record(sickbay: &Path, runs: usize) -> Result<(), String> {
+    let threads = Threads::start();
     let own = std::env::current_exe().map_err(|error| error.to_string())?;
     let script = format!("n=0; while [ $n -lt {TIMES} ]; do \"$@\" >/dev/null || exit 1; n=$((n+1)); done");
     let mut loops = Vec::new();
@@ -58,6 +58,7 @@ pub fn record(sickbay: &Path, runs: usize) -> Result<(), String> {
             ours as f64 / theirs.max(1) as f64
         );
     }
+    drop(threads);
     moment(sickbay, runs, dir.path())
 }
 
@@ -113,14 +114,14 @@ fn later(first: &Sample, began: Duration, second: u64) -> Sample {
     }
     if let Some(threads) = &mut sample.threads {
         // Most samples are of those alone that do something.
-        threads.is_all = second % 10 == 0;
+        threads.is_all = second.is_multiple_of(10);
         let is_all = threads.is_all;
         threads.list.retain(|thread| is_all || thread.id % 16 == 0);
         for thread in threads.list.iter_mut().filter(|thread| thread.id % 16 == 0) {
             thread.ticks += second;
         }
     }
-    sample.io = sample.io.filter(|_| second % 30 == 0);
+    sample.io = sample.io.filter(|_| second.is_multiple_of(30));
     sample
 }
 

@@ -171,7 +171,7 @@ fn host_without_disks() -> Result<Arc<Facts>, Failure> {
 }
 
 /// How long a question may take: reading a process can wait for a lock that it never gives back.
-const DEADLINE: std::time::Duration = std::time::Duration::from_secs(20);
+const DEADLINE: std::time::Duration = Facts::DEADLINE;
 
 /// Runs `work` beside this thread and gives up waiting for it after the deadline.
 fn within<T: Send + 'static>(work: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Result<T, Failure> {

@@ -17,10 +17,10 @@ use crate::tr;
 
 /// Record what this machine does, so that `check --at` can tell later who it was
 ///
-/// Reads counters of the kernel every second, and all threads as often as that is cheap; more at once when threads wait. It takes less than a
-/// hundredth of a CPU and some megabytes a day, drops the oldest, and can be killed at any moment.
+/// It reads the kernel's counters every second, and all threads as often as that is cheap; more, and at once, when threads wait. That
+/// takes less than 1 % of a CPU and some megabytes a day. The oldest is dropped, and it can be killed at any moment.
 ///
-/// It ends at SIGTERM and SIGINT. A unit for systemd and a script for other inits are in packaging/.
+/// SIGTERM and SIGINT end it. `packaging/` has a unit for systemd and scripts for OpenRC and System V init.
 #[derive(Debug, clap::Args)]
 pub(super) struct Record {
     /// Where to; it is made if it does not exist
@@ -29,7 +29,7 @@ pub(super) struct Record {
     /// The time between two samples, on the average: 0.1s to 60s
     #[arg(long, value_name = "TIME", default_value = "1s")]
     every: String,
-    /// End after so long: 10s, 2m, 1h [default: never]
+    /// End after so long: 10s, 2m, 1h; never when left out
     #[arg(long = "for", value_name = "TIME")]
     time: Option<String>,
     /// Drop what is older: 12h, 7d

@@ -8,6 +8,7 @@
 //! The format has one version for all of it. Whoever finds a newer one says so and reads nothing.
 
 mod collect;
+mod counters;
 mod frame;
 mod reader;
 mod recorder;

@@ -65,7 +65,7 @@ fn chain_of(facts: &Facts, whom: Whom) -> Result<Chain, Failure> {
     if is_user(facts, &word)? {
         return Ok(chain::of_user_named(facts, &word)?);
     }
-    if facts.is_host()
+    if facts.runs()
         && let Some(pid) = pids(facts)?.into_iter().find(|pid| comm(facts, *pid) == word)
     {
         return Ok(chain::of_process(facts, pid)?);

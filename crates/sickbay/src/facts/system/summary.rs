@@ -13,7 +13,7 @@ use crate::facts::system::kernel::Kernel;
 use crate::facts::system::release::System;
 use crate::facts::time::Recorded;
 use crate::model::summary::{TargetSummary, Understood};
-use crate::model::text::{Lang, Text};
+use crate::model::text::Text;
 use crate::sample::asked::shown;
 use crate::tr;
 
@@ -43,7 +43,8 @@ pub fn of(facts: &Arc<Facts>) -> TargetSummary {
         kernel: kernel(facts),
         understood: None,
         donor: facts.donor().map(donor),
-        notes: [target.notes().to_vec(), remarks_of_recording(facts)].concat(),
+        notes: target.notes().to_vec(),
+        remarks: remarks_of_recording(facts),
     }
 }
 
@@ -77,6 +78,7 @@ fn of_log(facts: &Arc<Facts>) -> TargetSummary {
         understood,
         donor: None,
         notes: facts.target().notes().to_vec(),
+        remarks: Vec::new(),
     }
 }
 
@@ -95,7 +97,8 @@ fn of_recording(facts: &Arc<Facts>) -> TargetSummary {
         kernel: machine.release,
         understood: None,
         donor: None,
-        notes: [facts.target().notes().to_vec(), remarks_of_recording(facts)].concat(),
+        notes: facts.target().notes().to_vec(),
+        remarks: remarks_of_recording(facts),
     }
 }
 
@@ -112,12 +115,11 @@ fn part_of_recording(facts: &Facts) -> Option<Text> {
     ))
 }
 
-fn remarks_of_recording(facts: &Facts) -> Vec<String> {
-    if facts.target().recording().is_err() {
-        return Vec::new();
+fn remarks_of_recording(facts: &Facts) -> Vec<Text> {
+    match facts.target().recording() {
+        Ok(_) => facts.get::<Recorded>().map(|recorded| recorded.remarks.clone()).unwrap_or_default(),
+        Err(_) => Vec::new(),
     }
-    let recorded = facts.get::<Recorded>().ok();
-    recorded.iter().flat_map(|recorded| &recorded.remarks).map(|text| text.render(Lang::En)).collect()
 }
 
 /// `1,204`.
@@ -145,7 +147,7 @@ fn donor(donor: &Target) -> Text {
 fn description(facts: &Facts) -> Vec<Text> {
     let Ok(volumes) = &facts.target().volumes else { return Vec::new() };
     let mut all = Vec::new();
-    if !facts.is_host() {
+    if !facts.runs() {
         let tables: BTreeSet<&str> = volumes
             .iter()
             .filter_map(|volume| volume.table)
@@ -158,7 +160,7 @@ fn description(facts: &Facts) -> Vec<Text> {
     }
     for volume in volumes {
         if let Some(place) = &volume.mounted_on
-            && (place.as_os_str() == "/" || !facts.is_host())
+            && (place.as_os_str() == "/" || !facts.runs())
         {
             let (fstype, volume) = (volume.fstype.as_str(), volume.name.as_str());
             all.push(tr!("{place}: {fstype} on {volume}", place = place.as_path(), fstype, volume));
@@ -169,7 +171,7 @@ fn description(facts: &Facts) -> Vec<Text> {
 
 /// The running kernel, or the one that would boot.
 fn kernel(facts: &Facts) -> Option<String> {
-    if facts.is_host() {
+    if facts.runs() {
         return facts.get::<Kernel>().ok().map(|kernel| kernel.release.clone());
     }
     let config = facts.get::<BootConfig>().ok()?;

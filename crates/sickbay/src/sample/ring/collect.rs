@@ -6,14 +6,14 @@ use super::super::{Identity, OpenFile, ParameterWrite, ProcessIo, Sample, Stack,
 use super::state::State;
 
 /// So many samples a window has at most.
-pub const WINDOW: u64 = 2048;
+pub(super) const WINDOW: u64 = 2048;
 
 /// So many details of what was left out are kept with the others.
 const DETAILS: usize = 4096;
 
 /// Takes samples one after the other.
 #[derive(Debug, Default)]
-pub struct Collect {
+pub(super) struct Collect {
     /// Of so many one is kept.
     every: u64,
     seen: u64,
@@ -37,17 +37,17 @@ struct Details {
 
 impl Collect {
     /// Of so many samples.
-    pub fn of(samples: u64) -> Collect {
+    pub(super) fn of(samples: u64) -> Collect {
         Collect { every: samples.div_ceil(WINDOW).max(1), ..Collect::default() }
     }
 
     /// Whether some are left out.
-    pub fn every(&self) -> u64 {
+    pub(super) fn every(&self) -> u64 {
         self.every
     }
 
     /// One more.
-    pub fn add(&mut self, state: &State) {
+    pub(super) fn add(&mut self, state: &State) {
         let (stacks, files, writes) = state.details();
         let room = |length: usize| DETAILS.saturating_sub(length);
         let Details { stacks: all_stacks, files: all_files, writes: all_writes } = &mut self.details;
@@ -65,7 +65,7 @@ impl Collect {
     }
 
     /// What was kept.
-    pub fn end(mut self) -> Vec<Sample> {
+    pub(super) fn end(mut self) -> Vec<Sample> {
         self.close();
         self.samples
     }
@@ -111,7 +111,7 @@ impl Collect {
         let known = &self.known_io;
         let did = |one: &ProcessIo| known.get(&(one.pid, one.began)) != Some(&one.io);
         let worth: Vec<bool> = io.iter().map(did).collect();
-        self.known_io = io.iter().map(|one| ((one.pid, one.began), one.io.clone())).collect();
+        self.known_io = io.iter().map(|one| ((one.pid, one.began), one.io)).collect();
         let is_first = self.io.is_none();
         if let Some((index, worth)) = self.io.replace((self.samples.len(), worth))
             && let Some(io) = self.samples.get_mut(index).and_then(|sample| sample.io.as_mut())

@@ -14,19 +14,19 @@ pub const VERSION: u16 = 1;
 const OPEN: [u8; 10] = *b"\x89sickopn\r\n";
 
 /// By what the head of a block is found again behind one that is damaged.
-pub const MARK: [u8; 8] = *b"\xb1ock\r\n\x1a\n";
+pub(super) const MARK: [u8; 8] = *b"\xb1ock\r\n\x1a\n";
 
 /// The length of the head of a block.
-pub const HEAD: usize = 72;
+pub(super) const HEAD: usize = 72;
 
 /// A head that tells of the machine is no longer.
 const META: usize = 64 << 10;
 
 /// Where the first sample of the open file stands.
-pub const FIRST: usize = 32;
+pub(super) const FIRST: usize = 32;
 
 /// What stands before each of them.
-pub const PREFIX: usize = 16;
+pub(super) const PREFIX: usize = 16;
 
 /// What a segment tells of the machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -124,7 +124,7 @@ impl Meta {
 
 /// The head of a block.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Head {
+pub(super) struct Head {
     /// How long what follows is.
     pub packed: u32,
     /// And unpacked.
@@ -145,7 +145,13 @@ pub struct Head {
 
 impl Head {
     /// Of what it stands before.
-    pub fn of(packed: &[u8], length: usize, samples: u32, first: u64, times: (Duration, Duration, Duration)) -> Head {
+    pub(super) fn of(
+        packed: &[u8],
+        length: usize,
+        samples: u32,
+        first: u64,
+        times: (Duration, Duration, Duration),
+    ) -> Head {
         Head {
             packed: u32::try_from(packed.len()).unwrap_or(0),
             length: u32::try_from(length).unwrap_or(0),
@@ -159,7 +165,7 @@ impl Head {
     }
 
     /// As it stands in the file.
-    pub fn bytes(&self) -> [u8; HEAD] {
+    pub(super) fn bytes(&self) -> [u8; HEAD] {
         let mut rest = Vec::with_capacity(HEAD);
         for number in [self.packed, self.length, self.samples, self.crc] {
             rest.extend(number.to_le_bytes());
@@ -175,7 +181,7 @@ impl Head {
     }
 
     /// Reads it; `None` when it is none, or damaged.
-    pub fn parse(bytes: &[u8]) -> Option<Head> {
+    pub(super) fn parse(bytes: &[u8]) -> Option<Head> {
         let bytes = bytes.get(..HEAD).filter(|bytes| bytes.starts_with(&MARK))?;
         let rest = bytes.get(MARK.len() + 4..)?;
         if u32_at(bytes, MARK.len())? != crc32c(rest) {
@@ -194,7 +200,7 @@ impl Head {
     }
 
     /// The samples that it is of, unpacked; `None` when they are damaged.
-    pub fn unpack(&self, packed: &[u8]) -> Option<Vec<u8>> {
+    pub(super) fn unpack(&self, packed: &[u8]) -> Option<Vec<u8>> {
         let length = usize::try_from(self.length).ok().filter(|length| *length <= super::MOST)?;
         if packed.len() != usize::try_from(self.packed).ok()? || crc32c(packed) != self.crc {
             return None;
@@ -204,13 +210,13 @@ impl Head {
 }
 
 /// The samples of a block as they are packed: each with its length before it.
-pub fn joined(records: &mut Vec<u8>, record: &[u8]) {
+pub(super) fn joined(records: &mut Vec<u8>, record: &[u8]) {
     records.extend(u32::try_from(record.len()).unwrap_or(0).to_le_bytes());
     records.extend_from_slice(record);
 }
 
 /// Takes the first of them off.
-pub fn split<'b>(records: &mut &'b [u8]) -> Option<&'b [u8]> {
+pub(super) fn split<'b>(records: &mut &'b [u8]) -> Option<&'b [u8]> {
     let length = usize::try_from(u32_at(records, 0)?).ok()?;
     let (record, rest) = records.get(4..)?.split_at_checked(length)?;
     *records = rest;
@@ -218,7 +224,7 @@ pub fn split<'b>(records: &mut &'b [u8]) -> Option<&'b [u8]> {
 }
 
 /// The beginning of the open file, of the segment with that number, whose samples are those from number `first` on.
-pub fn open_head(segment: u64, first: u64) -> [u8; FIRST] {
+pub(super) fn open_head(segment: u64, first: u64) -> [u8; FIRST] {
     let mut bytes = [0; FIRST];
     let numbers = [segment.to_le_bytes(), first.to_le_bytes()].concat();
     let crc = crc32c(&numbers).to_le_bytes();
@@ -228,7 +234,7 @@ pub fn open_head(segment: u64, first: u64) -> [u8; FIRST] {
 }
 
 /// Which segment the open file belongs to, and the number of the first sample that does.
-pub fn parse_open(bytes: &[u8]) -> Result<(u64, u64), Unread> {
+pub(super) fn parse_open(bytes: &[u8]) -> Result<(u64, u64), Unread> {
     let rest = bytes.strip_prefix(&OPEN).ok_or(Unread::Damaged)?;
     let version = u16_at(rest, 0).ok_or(Unread::Damaged)?;
     if version > VERSION {
@@ -242,7 +248,7 @@ pub fn parse_open(bytes: &[u8]) -> Result<(u64, u64), Unread> {
 }
 
 /// A sample of the open file with what stands before it.
-pub fn open_record(number: u64, record: &[u8]) -> Vec<u8> {
+pub(super) fn open_record(number: u64, record: &[u8]) -> Vec<u8> {
     let mut summed = number.to_le_bytes().to_vec();
     summed.extend_from_slice(record);
     let mut bytes = u32::try_from(record.len()).unwrap_or(0).to_le_bytes().to_vec();
@@ -253,7 +259,7 @@ pub fn open_record(number: u64, record: &[u8]) -> Vec<u8> {
 
 /// The samples of the open file, in order, with the number of the first. It ends where the next would not be the one that
 /// follows: there stand older ones, or what was being written when the power went.
-pub fn open_records(bytes: &[u8]) -> (u64, Vec<&[u8]>) {
+pub(super) fn open_records(bytes: &[u8]) -> (u64, Vec<&[u8]>) {
     let mut rest = bytes.get(FIRST..).unwrap_or_default();
     let (mut first, mut records) = (None, Vec::new());
     loop {

@@ -34,14 +34,14 @@ struct Segment {
 
 /// A block by where it is.
 #[derive(Clone, Copy, Debug)]
-pub struct Block {
+pub(super) struct Block {
     head: Head,
     at: u64,
 }
 
 impl Block {
     /// The number of the sample that follows its last.
-    pub fn end(&self) -> u64 {
+    pub(super) fn end(&self) -> u64 {
         self.head.first.saturating_add(u64::from(self.head.samples))
     }
 }
@@ -154,7 +154,7 @@ fn unread_open(path: &Path, error: OpenFailure) -> Text {
 }
 
 /// What a program says that is too old for what it finds.
-pub fn newer(path: &Path, version: u16) -> Text {
+pub(super) fn newer(path: &Path, version: u16) -> Text {
     tr!(
         "{path} was recorded by a newer sickbay: it has version {version} of the format, and this one reads up to {known}",
         path,
@@ -180,13 +180,16 @@ fn segments(recording: &Recording, remarks: &mut Vec<Text>) -> Result<Vec<Segmen
     Ok(all)
 }
 
+/// The number of the first of some samples, and they.
+type Open = (u64, Vec<Vec<u8>>);
+
 enum OpenFailure {
     Newer(u16),
     Io(io::Error),
 }
 
 /// The samples of the segment that are in no block yet, with the number of the first.
-fn open_of(recording: &Recording, segment: &Segment) -> Result<Option<(u64, Vec<Vec<u8>>)>, OpenFailure> {
+fn open_of(recording: &Recording, segment: &Segment) -> Result<Option<Open>, OpenFailure> {
     let is_whole = recording.files().get(segment.file).is_some_and(|file| *file != recording.path);
     let bytes = match is_whole {
         true => open_samples(&recording.path, MOST as u64).map_err(OpenFailure::Io)?,
@@ -221,7 +224,7 @@ fn blocks(recording: &Recording, segment: &Segment) -> io::Result<(Vec<Block>, u
 }
 
 /// The same of anything that can be read.
-pub fn blocks_from(begin: u64, read: impl Fn(u64, u64) -> io::Result<Vec<u8>>) -> io::Result<(Vec<Block>, u64)> {
+pub(super) fn blocks_from(begin: u64, read: impl Fn(u64, u64) -> io::Result<Vec<u8>>) -> io::Result<(Vec<Block>, u64)> {
     let (mut all, mut damaged) = (Vec::new(), 0);
     let mut at = begin;
     loop {
@@ -264,7 +267,7 @@ fn unpack(recording: &Recording, file: usize, block: &Block, each: impl FnMut(&S
 }
 
 /// Decodes samples that follow each other, until one cannot be; so many could.
-pub fn decode<'r>(records: impl Iterator<Item = &'r [u8]>, mut each: impl FnMut(&State)) -> u64 {
+pub(super) fn decode<'r>(records: impl Iterator<Item = &'r [u8]>, mut each: impl FnMut(&State)) -> u64 {
     let (mut state, mut names, mut count) = (State::default(), Names::default(), 0);
     let nothing = Sample::default();
     for record in records {

@@ -26,7 +26,7 @@ pub struct Caps {
 }
 
 /// The smallest recording that is worth while.
-pub const LEAST: u64 = 4 << 20;
+pub(super) const LEAST: u64 = 4 << 20;
 
 /// A clock that goes back by more begins a new segment.
 const BACK: Duration = Duration::from_secs(10);

@@ -11,7 +11,7 @@ const NAME: usize = 1 << 12;
 
 /// Writes what it is given, or reads it: the state of a block goes from sample to sample in it.
 #[derive(Debug)]
-pub struct Coder<'b> {
+pub(super) struct Coder<'b> {
     way: Way<'b>,
     zeros: u64,
     names: Names,
@@ -25,19 +25,19 @@ enum Way<'b> {
 
 /// Names that were written in the block, by number.
 #[derive(Debug, Default)]
-pub struct Names {
+pub(super) struct Names {
     list: Vec<Box<[u8]>>,
     numbers: HashMap<Box<[u8]>, u64>,
 }
 
 impl Coder<'static> {
     /// One that writes.
-    pub fn writer(names: Names) -> Coder<'static> {
+    pub(super) fn writer(names: Names) -> Coder<'static> {
         Coder { way: Way::Write(Vec::new()), zeros: 0, names }
     }
 
     /// What was written.
-    pub fn into_bytes(mut self) -> (Vec<u8>, Names) {
+    pub(super) fn into_bytes(mut self) -> (Vec<u8>, Names) {
         self.flush();
         match self.way {
             Way::Write(bytes) => (bytes, self.names),
@@ -48,12 +48,12 @@ impl Coder<'static> {
 
 impl<'b> Coder<'b> {
     /// One that reads.
-    pub fn reader(bytes: &'b [u8], names: Names) -> Coder<'b> {
+    pub(super) fn reader(bytes: &'b [u8], names: Names) -> Coder<'b> {
         Coder { way: Way::Read(bytes, NUMBERS), zeros: 0, names }
     }
 
     /// The names, for the next sample; `None` where something is left, which nobody understood.
-    pub fn into_names(self) -> Option<Names> {
+    pub(super) fn into_names(self) -> Option<Names> {
         match self.way {
             Way::Read([], _) if self.zeros == 0 => Some(self.names),
             _ => None,
@@ -61,7 +61,7 @@ impl<'b> Coder<'b> {
     }
 
     /// Whether it writes.
-    pub fn writes(&self) -> bool {
+    pub(super) fn writes(&self) -> bool {
         matches!(self.way, Way::Write(_))
     }
 
@@ -74,7 +74,7 @@ impl<'b> Coder<'b> {
     }
 
     /// A number as it is.
-    pub fn number(&mut self, value: &mut u64) -> Option<()> {
+    pub(super) fn number(&mut self, value: &mut u64) -> Option<()> {
         if self.writes() {
             match *value {
                 0 => self.zeros += 1,
@@ -109,7 +109,7 @@ impl<'b> Coder<'b> {
     }
 
     /// A number by how far it is from `state`, which becomes it. Backwards and around is as good a way as any.
-    pub fn delta(&mut self, state: &mut u64, now: u64) -> Option<()> {
+    pub(super) fn delta(&mut self, state: &mut u64, now: u64) -> Option<()> {
         let by = now.wrapping_sub(*state);
         // Small steps back are small, too.
         let mut step = (by << 1) ^ (by >> 63).wrapping_neg();
@@ -122,7 +122,7 @@ impl<'b> Coder<'b> {
     }
 
     /// The same of a smaller number.
-    pub fn small<T: TryFrom<u64> + Into<u64> + Copy>(&mut self, state: &mut T, now: T) -> Option<()> {
+    pub(super) fn small<T: TryFrom<u64> + Into<u64> + Copy>(&mut self, state: &mut T, now: T) -> Option<()> {
         let mut wide = (*state).into();
         self.delta(&mut wide, now.into())?;
         *state = T::try_from(wide).ok()?;
@@ -130,7 +130,7 @@ impl<'b> Coder<'b> {
     }
 
     /// Yes or no.
-    pub fn flag(&mut self, state: &mut bool, now: bool) -> Option<()> {
+    pub(super) fn flag(&mut self, state: &mut bool, now: bool) -> Option<()> {
         let mut wide = u64::from(*state);
         self.delta(&mut wide, now.into())?;
         *state = wide == 1;
@@ -138,7 +138,7 @@ impl<'b> Coder<'b> {
     }
 
     /// A number that may be missing.
-    pub fn maybe(&mut self, state: &mut Option<u64>, now: Option<u64>) -> Option<()> {
+    pub(super) fn maybe(&mut self, state: &mut Option<u64>, now: Option<u64>) -> Option<()> {
         let mut is_there = state.is_some();
         self.flag(&mut is_there, now.is_some())?;
         let mut value = state.unwrap_or(0);
@@ -150,7 +150,7 @@ impl<'b> Coder<'b> {
     }
 
     /// A name. `None` for one that is as in the state; its number, where it stands in the block already; else itself.
-    pub fn name(&mut self, state: &mut Vec<u8>, now: &[u8]) -> Option<()> {
+    pub(super) fn name(&mut self, state: &mut Vec<u8>, now: &[u8]) -> Option<()> {
         let now = now.get(..NAME).unwrap_or(now);
         let known = self.names.numbers.get(now).copied();
         let mut code = match known {
@@ -198,7 +198,7 @@ impl<'b> Coder<'b> {
 
     /// A list, by what changed of it: so many are still there, so many are gone, so many are new, and so on. `is_gone` tells
     /// of one that was there whether it is not among the rest; `key` writes by what the new ones are known, `body` all else.
-    pub fn list<T: Default>(
+    pub(super) fn list<T: Default>(
         &mut self,
         state: &mut Vec<T>,
         now: &[T],
