@@ -79,7 +79,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("tune", &["model", "facts", "mend", "repair", "engine"]),
     ("ask", &["model", "facts", "check", "checks", "engine"]),
     ("boot", &["model", "facts", "mend", "check", "checks", "repair", "engine"]),
-    ("report", &["model", "facts", "repair", "engine", "ask", "boot", "tune"]),
+    ("report", &["model", "sample", "facts", "repair", "engine", "ask", "boot", "tune"]),
 ];
 
 /// File → modules of this crate that its code names, tests aside.
