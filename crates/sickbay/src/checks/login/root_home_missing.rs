@@ -10,7 +10,7 @@ use crate::facts::Facts;
 use crate::facts::boot::fstab::{Fstab, mount_point};
 use crate::facts::login::accounts::Users;
 use crate::model::finding::Findings;
-use crate::model::outcome::Verdict;
+use crate::model::outcome::{Skip, Verdict};
 use crate::model::repair::{Change, Risk};
 use crate::{check, tr};
 
@@ -37,7 +37,13 @@ check! {
 }
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
-    let file = facts.required(Kind::Passwd.path())?;
+    // Whatever else is at its place is for `account-file-damaged`.
+    let Ok(Some(file)) = facts.file(Kind::Passwd.path()) else {
+        return Err(Skip::NotApplicable(tr!(
+            "{path} is not a file that can be read",
+            path = Path::new(Kind::Passwd.path())
+        )));
+    };
     let users = facts.get::<Users>()?;
     let passwd = users.parsed(Kind::Passwd);
     let Some(root) = passwd.find(b"root").filter(|root| root.number(2) == Some(0)) else { return Ok(()) };
