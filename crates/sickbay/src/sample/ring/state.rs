@@ -15,7 +15,7 @@ use sickbay_formats::procfs::stat::Stat;
 use sickbay_target::Moment;
 
 use super::super::{
-    CardCounter, Memory, Name, OpenFile, ParameterWrite, ProcessIo, Sample, Sockets, Stack, Thread, Threads, Throttled,
+    CardCounter, Memory, OpenFile, ParameterWrite, ProcessIo, Sample, Sockets, Stack, Thread, Threads, Throttled,
 };
 use super::counters::{
     cards, counters, deltas, disks, interrupts, links, load, memory, numbers, pressure, short, sockets, softnet, stat,
