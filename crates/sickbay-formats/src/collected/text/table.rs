@@ -72,7 +72,7 @@ impl Reader {
         let reading = if is_marked { None } else { self.dates.read(words) };
         let used = reading.map_or(0, |reading| reading.used);
         let rest = words.get(used..).unwrap_or_default();
-        let has = |name: &str| rest.iter().any(|word| *word == name.as_bytes());
+        let has = |name: &str| rest.contains(&name.as_bytes());
         let first = rest.first().copied().unwrap_or_default();
         let has_time = used > 0 || is_marked;
         let kind = match first {
