@@ -1,6 +1,7 @@
 //! What other programs collected, as a window. Several sources, of one file or of several, are put together on one clock: that
 //! of the day, which all of them print.
 
+mod growth;
 mod sa;
 mod series;
 mod text;

@@ -157,11 +157,10 @@ impl Statistics {
         let stat = self.stat();
         (stat.running, stat.blocked) = (running, blocked);
         let [one, five, fifteen] = averages.map(|average| average.map(u64::from));
-        let load = || {
-            let averages = [one?, five?, fifteen?];
-            Some(LoadAvg { averages, running: running?, total: total?, last_pid: 0 })
-        };
-        self.load = load();
+        self.load =
+            one.zip(five).zip(fifteen).zip(running.zip(total)).map(|(((one, five), fifteen), (running, total))| {
+                LoadAvg { averages: [one, five, fifteen], running, total, last_pid: 0 }
+            });
     }
 
     fn tcp<const N: usize>(&mut self, layout: Layout, items: &[Bytes<'_>], names: [&str; N]) {

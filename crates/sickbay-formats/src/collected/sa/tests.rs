@@ -148,7 +148,7 @@ fn old(records: &[Record], format: u16, is_big: bool, is_wide: bool) -> Vec<u8> 
         let What::Statistics(told) = &record.what else {
             if format == 0x2173 {
                 // How many processors there are from now on; of the rest nothing is filled in.
-                [1, 0, cpus, 0, 0].map(|value| file.u32(value));
+                [1, 0, cpus, 0, 0].into_iter().for_each(|value| file.u32(value));
             }
             continue;
         };
@@ -165,7 +165,7 @@ fn old(records: &[Record], format: u16, is_big: bool, is_wide: bool) -> Vec<u8> 
         if !is_first {
             file.longs(&[stat.blocked.expect("blocked")]);
         }
-        load.averages.map(|average| file.u32(average));
+        load.averages.into_iter().for_each(|average| file.u32(average));
         file.u32(load.total);
         file.pad(from, 32);
         let disk = told.disks.as_ref().and_then(|disks| disks.first()).expect("a disk");
@@ -177,7 +177,7 @@ fn old(records: &[Record], format: u16, is_big: bool, is_wide: bool) -> Vec<u8> 
         } else {
             file.wides(&[transfers]);
             file.longs(&[disk.sectors_read, disk.sectors_written]);
-            [disk.read_ms, disk.write_ms, disk.busy_ms, disk.weighted_ms].map(|ms| file.u32(ms));
+            [disk.read_ms, disk.write_ms, disk.busy_ms, disk.weighted_ms].into_iter().for_each(|ms| file.u32(ms));
         }
         file.u32(disk.device.0.into());
         file.u32(disk.device.1.into());
@@ -196,14 +196,14 @@ fn newer(records: &[Record], is_big: bool, is_wide: bool) -> Vec<u8> {
     file.bytes.extend([12, 0, 0, 0]);
     // The head has a field more of each length.
     let head = (2 + 2) * 8 + 14 * 4 + 3 + 4 * 65 + 8 + 5;
-    [head, 0, 2, 2, 14].map(|value| file.u32(value));
+    [head, 0, 2, 2, 14].into_iter().for_each(|value| file.u32(value));
     file.pad(0, 76);
     let from = file.bytes.len();
     file.u64(1_700_000_000);
     file.u64(7);
     file.longs(&[100, 7]);
     // Processors with all of them, activities, year, fields of an activity and of a record, their sizes, more of it.
-    [3, 3, 2018, 0, 0, 10, 2, 0, 1, 40, 24, 1, 7, 7].map(|value| file.u32(value));
+    [3, 3, 2018, 0, 0, 10, 2, 0, 1, 40, 24, 1, 7, 7].into_iter().for_each(|value| file.u32(value));
     file.bytes.extend([12, 5, if is_wide { 8 } else { 4 }]);
     file.names(["Linux", "host", "5.14.0", "s390x"]);
     file.bytes.extend(b"CET\0\0\0\0\0");
@@ -215,10 +215,12 @@ fn newer(records: &[Record], is_big: bool, is_wide: bool) -> Vec<u8> {
         [(1, 1, 9, 1, cpu_size, [11, 0, 0]), (11, 2, 1, 0, disk_size, [1, 2, 6]), (99, 0, 2, 1, 8, [1, 0, 0])]
     {
         let [wide, long, int] = types;
-        [id, base + version, count, 1, is_counted, size, wide, long, int, 7].map(|value| file.u32(value));
+        [id, base + version, count, 1, is_counted, size, wide, long, int, 7]
+            .into_iter()
+            .for_each(|value| file.u32(value));
     }
     // What a version to come adds behind the head.
-    [2, 5, 0, 0, 0, 1].map(|value| file.u32(value));
+    [2, 5, 0, 0, 0, 1].into_iter().for_each(|value| file.u32(value));
     file.bytes.extend([0xee; 10]);
     for record in records {
         let from = file.bytes.len();
@@ -241,7 +243,7 @@ fn newer(records: &[Record], is_big: bool, is_wide: bool) -> Vec<u8> {
         let disk = told.disks.as_ref().and_then(|disks| disks.first()).expect("a disk");
         file.u64(disk.transfers.expect("transfers"));
         file.longs(&[disk.sectors_read, disk.sectors_written]);
-        [disk.read_ms, disk.write_ms, disk.busy_ms, disk.weighted_ms].map(|ms| file.u32(ms));
+        [disk.read_ms, disk.write_ms, disk.busy_ms, disk.weighted_ms].into_iter().for_each(|ms| file.u32(ms));
         file.u32(disk.device.0.into());
         file.u32(disk.device.1.into());
         // None of what nobody knows.

@@ -102,8 +102,11 @@ fn disk(rates: &DiskRates<'_>) -> DiskV1 {
     }
 }
 
+/// The name of a process, what it had read, written and both, and when that was most.
+type Sums = (String, [Mean; 3], Option<TimesV1>);
+
 fn processes(told: &Told) -> Vec<IoProcessV1> {
-    let mut all: BTreeMap<(u32, u64), (String, [Mean; 3], Option<TimesV1>)> = BTreeMap::new();
+    let mut all: BTreeMap<(u32, u64), Sums> = BTreeMap::new();
     for interval in &told.intervals(|sample| sample.io.is_some()) {
         for rates in interval.io().unwrap_or_default() {
             let process = rates.process;
@@ -121,7 +124,7 @@ fn processes(told: &Told) -> Vec<IoProcessV1> {
         }
     }
     let kb = |mean: &Mean| known(mean.value().map(|bytes| bytes / 1024.0));
-    let row = |((pid, _), (name, [read, written, both], when)): (_, (String, [Mean; 3], Option<TimesV1>))| {
+    let row = |((pid, _), (name, [read, written, both], when)): ((u32, u64), Sums)| {
         let peak = both.peak().filter(|peak| *peak > 0.0)?;
         Some(IoProcessV1 {
             pid,

@@ -20,7 +20,7 @@ const RECORDS: usize = 1 << 20;
 pub(super) fn read(path: &Path, bytes: &[u8], asked: &Asked) -> Result<Found, Text> {
     let file = File::open(bytes).map_err(|error| why(path, error))?;
     let head = file.head.clone();
-    let (first, last, zone, broken) = survey(file.clone())?.ok_or_else(|| match file.clone().next() {
+    let (first, last, zone, broken) = survey(file.clone()).ok_or_else(|| match file.clone().next() {
         Some(Err(error)) => why(path, error),
         _ => tr!("{path} is a file of sar's without any record", path),
     })?;
@@ -64,19 +64,22 @@ pub(super) fn read(path: &Path, bytes: &[u8], asked: &Asked) -> Result<Found, Te
     Ok(Found { samples, machine: machine(&head, uptime), zone: Some(zone), whole, remarks })
 }
 
+/// What [`survey`] finds.
+type Survey = (u64, u64, TimeZone, Option<Error>);
+
 /// The first moment and the last, the zone, and why it ends before its end. `None` without any record.
-fn survey(file: File<'_>) -> Result<Option<(u64, u64, TimeZone, Option<Error>)>, Text> {
+fn survey(file: File<'_>) -> Option<Survey> {
     let mut found: Option<(u64, u64)> = None;
     let mut offset = None;
     for record in file.take(RECORDS) {
         let record = match record {
             Ok(record) => record,
-            Err(error) => return Ok(found.map(|(first, last)| (first, last, zone_of(offset), Some(error)))),
+            Err(error) => return found.map(|(first, last)| (first, last, zone_of(offset), Some(error))),
         };
         offset = Some(offset_of(&record));
         found = Some((found.map_or(record.at, |(first, _)| first.min(record.at)), record.at));
     }
-    Ok(found.map(|(first, last)| (first, last, zone_of(offset), None)))
+    found.map(|(first, last)| (first, last, zone_of(offset), None))
 }
 
 /// By how many seconds its clock was ahead of UTC: it tells both.
