@@ -21,6 +21,7 @@ pub mod disk_image;
 pub mod doas_conf;
 pub mod dpkg;
 pub mod elf;
+pub mod filter;
 pub mod foreign;
 pub mod fstab;
 pub mod gpt;
