@@ -210,7 +210,7 @@ impl Walk<'_> {
             if let Some((hook, priority)) = chain.hook
                 && hook == self.hook
                 && self.sees(chain.family)
-                && !(chain.is_nat && self.packet.state != states::NEW)
+                && !(chain.is_nat && !matches!(self.packet.state, states::NEW | states::ESTABLISHED))
             {
                 bases.push((priority, at));
             }
@@ -231,7 +231,16 @@ impl Walk<'_> {
                 continue;
             }
             let before = self.possible.len();
-            let (verdict, by) = match self.chain(at, 0, sure) {
+            // A later packet is translated as the first one was.
+            let state = self.packet.state;
+            if chain.is_nat {
+                self.packet.state = states::NEW;
+            }
+            let left = self.chain(at, 0, sure);
+            if chain.is_nat {
+                self.packet.state = state;
+            }
+            let (verdict, by) = match left {
                 Left::End(..) if !sure => continue,
                 Left::End(verdict, by) => (verdict, by),
                 Left::Back => {
