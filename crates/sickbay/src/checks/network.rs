@@ -1,6 +1,8 @@
 //! Cards, addresses and routes, what the network's files come to; ports, queues and sockets that run out.
 
 pub mod close_wait_leak;
+pub mod conntrack_nearly_full;
+pub mod listen_address_missing;
 pub mod listen_queue_overflow;
 pub mod network_card_unknown;
 pub mod network_config_unusable;
@@ -8,6 +10,10 @@ pub mod network_default_route;
 pub mod network_gateway_unreachable;
 pub mod network_mask_wrong;
 pub mod network_not_started;
+pub mod packet_filter_after_restart;
+pub mod packet_filter_drops;
+pub mod port_not_open;
+pub mod security_group_drops;
 pub mod sockets_unaccounted;
 pub mod tcp_ports_exhausted;
 
@@ -21,6 +27,12 @@ pub static ALL: &[&Check] = &[
     &network_gateway_unreachable::CHECK,
     &network_default_route::CHECK,
     &network_mask_wrong::CHECK,
+    &listen_address_missing::CHECK,
+    &port_not_open::CHECK,
+    &packet_filter_drops::CHECK,
+    &packet_filter_after_restart::CHECK,
+    &security_group_drops::CHECK,
+    &conntrack_nearly_full::CHECK,
     &sockets_unaccounted::CHECK,
     &close_wait_leak::CHECK,
     &listen_queue_overflow::CHECK,

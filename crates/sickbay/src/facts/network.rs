@@ -3,7 +3,11 @@
 pub mod after_restart;
 pub mod cards;
 pub mod charge;
+pub mod filters;
 pub mod live;
+pub mod outside;
+pub mod security_groups;
+pub mod services;
 pub mod sockets;
 pub mod words;
 
