@@ -215,6 +215,14 @@ fn enough_room() -> Result<(), Failure> {
     )))
 }
 
+/// A file with the rules of security groups: its name and content.
+fn security_group(path: &Path) -> Result<(String, Vec<u8>), Failure> {
+    let fail = |error: String| Failure(tr!("{path} could not be read: {error}", path, error));
+    let absolute = std::path::absolute(path).map_err(|error| fail(error.to_string()))?;
+    let bytes = sickbay_target::Root::host()?.read(&absolute).map_err(|error| fail(error.to_string()))?;
+    Ok((path.display().to_string(), bytes))
+}
+
 impl Verb {
     fn run(self, context: &Context) -> Result<u8, Failure> {
         match self {

@@ -47,6 +47,10 @@ pub(super) struct Check {
     /// Watch the running system for so long: 10s, 2m, 1h; a second when left out, and only where something is to be seen
     #[arg(long = "for", value_name = "TIME", help_heading = LOOK)]
     time: Option<String>,
+    /// Judge the ports by the rules of a cloud's security group, too: JSON of `aliyun ecs DescribeSecurityGroupAttribute` or `aws ec2
+    /// describe-security-groups`
+    #[arg(long, value_name = "FILE", help_heading = LOOK)]
+    security_group: Option<PathBuf>,
 }
 
 impl Check {
@@ -129,8 +133,11 @@ impl Check {
         let other = donor.clone().filter(|_| self.aid.donor.is_some() && self.only.is_empty());
         let mirror = mirror(self.fetch, self.insecure)?;
         let window = self.time.as_deref().map(super::duration).transpose()?;
-        let facts =
-            || Facts::new(Arc::clone(&target), donor.clone()).with_all_digests(self.digests).with_window(window);
+        let group = self.security_group.as_deref().map(super::security_group).transpose()?;
+        let facts = || {
+            let facts = Facts::new(Arc::clone(&target), donor.clone()).with_all_digests(self.digests);
+            facts.with_window(window).with_security_groups(group.clone())
+        };
         let (facts, diagnosis) = look(|| facts().with_mirror(mirror.clone()), &chosen);
         let comparison = other.map(|donor| Comparison::of(&facts, &Facts::new(donor, None)));
         Ok((facts, checks::with_skipped(diagnosis, skipped), comparison))
