@@ -306,10 +306,16 @@ impl<'a> Tracer<'a> {
                 if matches!(code, 512..=516) {
                     return;
                 }
-                format!("-1 {} ({})", calls::errno(code), Errno::from_raw_os_error(code))
+                let words = Errno::from_raw_os_error(code).to_string();
+                format!("-1 {} ({})", calls::errno(code), words.split(" (os error").next().unwrap_or_default())
             }
             well => well.to_string(),
         };
+        // A program that is there, and cannot be started for want of what runs it.
+        let lacks = call.result == -i64::from(libc::ENOENT) && begun.name == "execve" && begun.text.starts_with('/');
+        if lacks && std::fs::metadata(format!("/proc/{tid}/root{}", begun.text)).is_ok() {
+            (self.take)(&format!("{pid} access(\"{}\") = 0\n", begun.text));
+        }
         let place = if call.result < 0 { begun.place(tid) } else { None };
         let args = match begun.kind {
             Kind::Write => format!("2, \"{}\"", begun.text),

@@ -10,6 +10,7 @@ mod fix;
 mod language;
 mod list;
 mod password;
+mod trace;
 mod tune;
 mod undo;
 
@@ -79,6 +80,7 @@ enum Verb {
     /// List all checks, or those with a word in their name or title
     List(list::List),
     Tune(tune::Tune),
+    Trace(trace::Trace),
     Completions(completions::Completions),
 }
 
@@ -233,6 +235,7 @@ impl Verb {
             Verb::Explain(verb) => verb.run(context),
             Verb::List(verb) => verb.run(context),
             Verb::Tune(verb) => verb.run(context),
+            Verb::Trace(verb) => verb.run(context),
             Verb::Completions(verb) => verb.run(context),
         }
     }
