@@ -208,10 +208,11 @@ impl<'a> Tracer<'a> {
         if task.pid != tid {
             return;
         }
-        let line = match libc::WIFEXITED(status) {
-            true => format!("{tid} +++ exited with {} +++\n", libc::WEXITSTATUS(status)),
-            false => format!("{tid} +++ killed by {} +++\n", calls::signal(libc::WTERMSIG(status))),
+        let (how, what) = match libc::WIFEXITED(status) {
+            true => (" +++ exited with ", libc::WEXITSTATUS(status).to_string()),
+            false => (" +++ killed by ", calls::signal(libc::WTERMSIG(status))),
         };
+        let line = [&tid.to_string(), how, &what, " +++\n"].concat();
         (self.take)(&line);
     }
 
