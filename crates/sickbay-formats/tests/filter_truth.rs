@@ -133,7 +133,11 @@ impl Wire {
         }
         // A reject must not be silent because there are many.
         well.then_some(())?;
-        wire.run("sh", &["-c", "echo 0 > /proc/sys/net/ipv4/icmp_ratelimit; echo 100000 > /proc/sys/net/ipv4/icmp_msgs_per_sec"], "");
+        wire.run(
+            "sh",
+            &["-c", "echo 0 > /proc/sys/net/ipv4/icmp_ratelimit; echo 100000 > /proc/sys/net/ipv4/icmp_msgs_per_sec"],
+            "",
+        );
         Some(wire)
     }
 
@@ -173,7 +177,14 @@ fn iptables_rules(dice: &mut Dice) -> String {
     let condition = |dice: &mut Dice| {
         let mut text = String::new();
         if dice.roll(2) == 0 {
-            text += dice.one(&["-s 10.77.0.0/24 ", "! -s 10.77.0.2/32 ", "-s 198.51.100.0/24 ", "-m iprange --src-range 203.0.113.1-203.0.113.20 ", "-d 10.77.0.1/32 ", "! -d 10.77.0.1/32 "]);
+            text += dice.one(&[
+                "-s 10.77.0.0/24 ",
+                "! -s 10.77.0.2/32 ",
+                "-s 198.51.100.0/24 ",
+                "-m iprange --src-range 203.0.113.1-203.0.113.20 ",
+                "-d 10.77.0.1/32 ",
+                "! -d 10.77.0.1/32 ",
+            ]);
         }
         if dice.roll(3) == 0 {
             text += dice.one(&["-i eth0 ", "! -i lo ", "-i eth+ ", "-i lo "]);
@@ -192,7 +203,18 @@ fn iptables_rules(dice: &mut Dice) -> String {
             ]);
         }
         if dice.roll(4) == 0 {
-            text += dice.one(&["-m conntrack --ctstate NEW ", "-m conntrack --ctstate INVALID ", "-m state --state NEW,ESTABLISHED ", "-m conntrack ! --ctstate NEW ", "-m mark --mark 0x1/0x3 ", "-m mark ! --mark 0x2 ", "-m addrtype --dst-type LOCAL ", "-m pkttype --pkt-type unicast ", "-m set --match-set bad src ", "-m comment --comment \"a b\" "]);
+            text += dice.one(&[
+                "-m conntrack --ctstate NEW ",
+                "-m conntrack --ctstate INVALID ",
+                "-m state --state NEW,ESTABLISHED ",
+                "-m conntrack ! --ctstate NEW ",
+                "-m mark --mark 0x1/0x3 ",
+                "-m mark ! --mark 0x2 ",
+                "-m addrtype --dst-type LOCAL ",
+                "-m pkttype --pkt-type unicast ",
+                "-m set --match-set bad src ",
+                "-m comment --comment \"a b\" ",
+            ]);
         }
         text
     };
@@ -210,8 +232,10 @@ fn iptables_rules(dice: &mut Dice) -> String {
     let fill = |dice: &mut Dice, chain: &str, from: usize, most: usize| {
         let mut text = String::new();
         for _ in 0..=dice.roll(most) {
-            let mut targets = vec!["-j ACCEPT", "-j DROP", "-j REJECT", "-j RETURN", "-j LOG", "-j REJECT --reject-with tcp-reset"];
-            let jumps: Vec<String> = chains.iter().skip(from).flat_map(|to| [format!("-j {to}"), format!("-g {to}")]).collect();
+            let mut targets =
+                vec!["-j ACCEPT", "-j DROP", "-j REJECT", "-j RETURN", "-j LOG", "-j REJECT --reject-with tcp-reset"];
+            let jumps: Vec<String> =
+                chains.iter().skip(from).flat_map(|to| [format!("-j {to}"), format!("-g {to}")]).collect();
             targets.extend(jumps.iter().map(String::as_str));
             targets.extend(jumps.iter().map(String::as_str));
             let target = dice.one(&targets);
@@ -232,16 +256,56 @@ fn nft_rules(dice: &mut Dice) -> String {
     let condition = |dice: &mut Dice| {
         let mut text = String::new();
         if dice.roll(2) == 0 {
-            text += dice.one(&["ip saddr 10.77.0.0/24 ", "ip saddr != 10.77.0.2 ", "ip saddr @bad ", "ip saddr { 10.77.0.3, 203.0.113.0-203.0.113.20 } ", "ip saddr . tcp dport { 10.77.0.2 . 22, 198.51.100.5 . 80 } ", "ip6 saddr ::1 ", "ip daddr 10.77.0.1 ", "ip saddr . tcp dport @pairs "]);
+            text += dice.one(&[
+                "ip saddr 10.77.0.0/24 ",
+                "ip saddr != 10.77.0.2 ",
+                "ip saddr @bad ",
+                "ip saddr { 10.77.0.3, 203.0.113.0-203.0.113.20 } ",
+                "ip saddr . tcp dport { 10.77.0.2 . 22, 198.51.100.5 . 80 } ",
+                "ip6 saddr ::1 ",
+                "ip daddr 10.77.0.1 ",
+                "ip saddr . tcp dport @pairs ",
+            ]);
         }
         if dice.roll(3) == 0 {
-            text += dice.one(&["iifname \"eth0\" ", "iifname != \"lo\" ", "iifname \"eth*\" ", "iif lo ", "meta nfproto ipv4 ", "meta l4proto tcp ", "meta pkttype host "]);
+            text += dice.one(&[
+                "iifname \"eth0\" ",
+                "iifname != \"lo\" ",
+                "iifname \"eth*\" ",
+                "iif lo ",
+                "meta nfproto ipv4 ",
+                "meta l4proto tcp ",
+                "meta pkttype host ",
+            ]);
         }
         if dice.roll(3) > 0 {
-            text += dice.one(&["tcp dport 22 ", "tcp dport { 80, 443, 8000-8010 } ", "tcp dport != 22 ", "tcp dport 2000-3000 ", "udp dport 80 ", "tcp flags syn ", "tcp flags & (fin | syn | rst | ack) == syn ", "tcp flags & (fin | syn) != 0 ", "ip protocol udp ", "tcp dport >= 443 ", "th dport < 100 ", "tcp dport @open "]);
+            text += dice.one(&[
+                "tcp dport 22 ",
+                "tcp dport { 80, 443, 8000-8010 } ",
+                "tcp dport != 22 ",
+                "tcp dport 2000-3000 ",
+                "udp dport 80 ",
+                "tcp flags syn ",
+                "tcp flags & (fin | syn | rst | ack) == syn ",
+                "tcp flags & (fin | syn) != 0 ",
+                "ip protocol udp ",
+                "tcp dport >= 443 ",
+                "th dport < 100 ",
+                "tcp dport @open ",
+            ]);
         }
         if dice.roll(4) == 0 {
-            text += dice.one(&["ct state new ", "ct state invalid ", "ct state established,new ", "ct state != new ", "meta mark 0x1 ", "meta mark & 0x3 == 0x1 ", "fib daddr type local ", "ct direction original ", "meta mark != 0x2 "]);
+            text += dice.one(&[
+                "ct state new ",
+                "ct state invalid ",
+                "ct state established,new ",
+                "ct state != new ",
+                "meta mark 0x1 ",
+                "meta mark & 0x3 == 0x1 ",
+                "fib daddr type local ",
+                "ct direction original ",
+                "meta mark != 0x2 ",
+            ]);
         }
         text
     };
@@ -255,11 +319,27 @@ fn nft_rules(dice: &mut Dice) -> String {
     let fill = |dice: &mut Dice, from: usize, most: usize| {
         let mut text = String::new();
         for _ in 0..=dice.roll(most) {
-            let mut targets = vec!["accept", "drop", "reject", "return", "counter", "log prefix \"x \"", "meta mark set 0x1", "meta mark set 2 accept", "continue", "reject with icmpx admin-prohibited"];
-            let jumps: Vec<String> = chains.iter().skip(from).flat_map(|to| [format!("jump {to}"), format!("goto {to}")]).collect();
+            let mut targets = vec![
+                "accept",
+                "drop",
+                "reject",
+                "return",
+                "counter",
+                "log prefix \"x \"",
+                "meta mark set 0x1",
+                "meta mark set 2 accept",
+                "continue",
+                "reject with icmpx admin-prohibited",
+            ];
+            let jumps: Vec<String> =
+                chains.iter().skip(from).flat_map(|to| [format!("jump {to}"), format!("goto {to}")]).collect();
             targets.extend(jumps.iter().map(String::as_str));
             if from == 0 {
-                targets.extend(["tcp dport vmap @jumps", "tcp dport vmap { 22 : jump web, 80-443 : drop, 3306 : continue }", "ip saddr vmap { 10.77.0.2 : accept, 203.0.113.0/24 : jump last }"]);
+                targets.extend([
+                    "tcp dport vmap @jumps",
+                    "tcp dport vmap { 22 : jump web, 80-443 : drop, 3306 : continue }",
+                    "ip saddr vmap { 10.77.0.2 : accept, 203.0.113.0/24 : jump last }",
+                ]);
             }
             let target = dice.one(&targets).to_owned();
             text += &format!("  {}{target}\n", condition(dice));
@@ -270,7 +350,9 @@ fn nft_rules(dice: &mut Dice) -> String {
     text += " }\n chain web {\n";
     text += &fill(dice, 1, 4);
     text += " }\n";
-    for (name, priority) in [("one", dice.one(&["filter - 10", "-200", "mangle"]).to_owned()), ("two", "filter".to_owned())] {
+    for (name, priority) in
+        [("one", dice.one(&["filter - 10", "-200", "mangle"]).to_owned()), ("two", "filter".to_owned())]
+    {
         let hook = if priority == "mangle" { "prerouting" } else { "input" };
         let policy = if name == "one" { "accept" } else { dice.one(&["accept", "drop"]) };
         text += &format!(" chain {name} {{\n  type filter hook {hook} priority {priority}; policy {policy};\n");
@@ -292,7 +374,8 @@ fn answers(rules: &RuleSet, probes: &[(u8, &str, u16)]) -> Vec<(Verdict, bool)> 
         // A connection whose later packets are refused fails sooner or later.
         packet.state = states::ESTABLISHED;
         let later = rules.evaluate(&packet, &host);
-        let lives = *protocol != TCP || answer.verdict != Verdict::Accept || later.verdict == Verdict::Accept && later.certain;
+        let lives =
+            *protocol != TCP || answer.verdict != Verdict::Accept || later.verdict == Verdict::Accept && later.certain;
         (answer.verdict, answer.certain && lives)
     };
     probes.iter().map(of).collect()
@@ -314,7 +397,9 @@ fn what_is_predicted_happens() {
     let mut client = Python::within(&wire.client, CONNECT, &[SERVER, "0.4"]);
     let probes: Vec<(u8, &str, u16)> = SOURCES
         .iter()
-        .flat_map(|source| PORTS.iter().map(move |port| (TCP, *source, *port)).chain([(UDP, *source, 80), (UDP, *source, 22)]))
+        .flat_map(|source| {
+            PORTS.iter().map(move |port| (TCP, *source, *port)).chain([(UDP, *source, 80), (UDP, *source, 22)])
+        })
         .collect();
     let line: Vec<String> = probes
         .iter()
@@ -377,11 +462,21 @@ fn what_is_predicted_happens() {
         // What was loaded goes.
         match *kind {
             "nft" => wire.run("nft", &["flush", "ruleset"], ""),
-            kind => wire.run(&format!("{kind}-restore"), &[], "*mangle\nCOMMIT\n*nat\nCOMMIT\n*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n"),
+            kind => wire.run(
+                &format!("{kind}-restore"),
+                &[],
+                "*mangle\nCOMMIT\n*nat\nCOMMIT\n*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n",
+            ),
         };
         wire.run("sh", &["-c", "nft flush ruleset; conntrack -F"], "");
     }
     eprintln!("{sets} rule sets, {certain} of {all} packets told for certain");
-    assert!(sets >= 40 || !["nft", "iptables-nft", "iptables-legacy"].iter().all(|name| wire.run(name, &["--version"], "").is_some()), "{sets}");
+    assert!(
+        sets >= 40
+            || !["nft", "iptables-nft", "iptables-legacy"]
+                .iter()
+                .all(|name| wire.run(name, &["--version"], "").is_some()),
+        "{sets}"
+    );
     assert!(certain * 100 >= all * 90, "{certain} of {all}");
 }

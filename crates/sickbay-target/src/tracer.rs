@@ -84,13 +84,8 @@ pub fn run(words: &[OsString], output_aside: bool, take: &mut dyn FnMut(&str)) -
     for word in words {
         arguments.push(text(word)?);
     }
-    let program = Program {
-        path: text(find(name)?.as_os_str())?,
-        arguments,
-        environment,
-        filter: calls::filter(),
-        output_aside,
-    };
+    let program =
+        Program { path: text(find(name)?.as_os_str())?, arguments, environment, filter: calls::filter(), output_aside };
     let (go, mut to) = io::pipe()?;
     let pid = ptrace::start(&program, go.as_fd(), to.as_fd())?;
     drop(go);

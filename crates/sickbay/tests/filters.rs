@@ -14,7 +14,11 @@ impl Space {
     fn new(name: &str) -> Option<Space> {
         let space = Space(format!("sickbay-{name}{}", std::process::id()));
         let ip = |words: &str| {
-            Command::new("ip").args(words.split(' ')).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+            Command::new("ip")
+                .args(words.split(' '))
+                .stderr(Stdio::null())
+                .status()
+                .is_ok_and(|status| status.success())
         };
         let name = &space.0;
         let made = ip(&format!("netns add {name}"))
@@ -30,7 +34,8 @@ impl Space {
     fn run(&self, words: &[&str], input: &str) -> Output {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.0]).args(words);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("ip runs");
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("ip runs");
         child.stdin.take().expect("a pipe").write_all(input.as_bytes()).expect("it reads");
         child.wait_with_output().expect("it ends")
     }
@@ -67,9 +72,15 @@ fn rules_in_force() {
         let one = &told["packets"][0];
         (one["verdict"].clone(), one["certain"].clone(), one["by"]["what"].clone())
     };
-    assert_eq!(ask("tcp from 203.0.113.9 to :80"), (json!("accept"), json!(true), json!("rule 3 of chain in in table filter")));
+    assert_eq!(
+        ask("tcp from 203.0.113.9 to :80"),
+        (json!("accept"), json!(true), json!("rule 3 of chain in in table filter"))
+    );
     assert_eq!(ask("tcp from 198.51.100.9 to :22"), (json!("reject"), json!(true), json!("fail2ban's jail sshd")));
-    assert_eq!(ask("udp from 203.0.113.9 to :53"), (json!("drop"), json!(true), json!("the policy of chain in in table filter")));
+    assert_eq!(
+        ask("udp from 203.0.113.9 to :53"),
+        (json!("drop"), json!(true), json!("the policy of chain in in table filter"))
+    );
     // Rules of old and of nf_tables both count.
     if space.run(&["iptables-legacy", "-A", "INPUT", "-p", "tcp", "--dport", "80", "-j", "DROP"], "").status.success() {
         let (verdict, certain, what) = ask("tcp from 203.0.113.9 to :80");
@@ -102,7 +113,10 @@ fn closed_to_everybody() {
     assert!(all.contains(&format!("{policy} drops the answers to this machine's own connections")), "{all:?}");
     assert!(all.contains(&format!("{policy} drops the packets that this machine sends to itself")), "{all:?}");
     space.run(&["iptables-nft", "-A", "INPUT", "-i", "lo", "-j", "ACCEPT"], "");
-    space.run(&["iptables-nft", "-A", "INPUT", "-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED", "-j", "ACCEPT"], "");
+    space.run(
+        &["iptables-nft", "-A", "INPUT", "-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED", "-j", "ACCEPT"],
+        "",
+    );
     let all = found(&space, &["--only", "packet-filter-drops"]);
     assert!(!all.iter().any(|line| line.contains("answers") || line.contains("itself")), "{all:?}");
 }
@@ -136,7 +150,8 @@ fn security_groups() {
             .args([&group, &root])
             .output()
             .expect("it runs");
-        let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
+        let report: Value =
+            serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
         report["findings"][0]["message"].clone()
     };
     assert_eq!(check(22), json!("no rule of the security group opens port 2222 (sshd)"));

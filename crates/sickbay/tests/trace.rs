@@ -44,10 +44,29 @@ fn broken_in_many_ways() {
         (vec!["sh".to_owned(), "-c".to_owned(), path("carriage-return")], 127, "interpreter", path("carriage-return")),
         (vec![path("silent")], 4, "missing", path("wanted")),
         (vec!["cat".to_owned(), path("file/below")], 1, "refused", path("file/below")),
-        (vec!["chown".to_owned(), "nobody-of-that-name".to_owned(), path("file")], 1, "unknown", "nobody-of-that-name".to_owned()),
+        (
+            vec!["chown".to_owned(), "nobody-of-that-name".to_owned(), path("file")],
+            1,
+            "unknown",
+            "nobody-of-that-name".to_owned(),
+        ),
         (vec!["ls".to_owned(), path("gone")], 2, "missing", path("gone")),
-        (vec!["sh".to_owned(), "-c".to_owned(), format!("sort < /etc/passwd > /dev/null; exec cat {}", path("gone"))], 1, "missing", path("gone")),
-        (vec!["sh".to_owned(), "-c".to_owned(), format!("(cd / && (cat {} || exit 7))", path("gone"))], 7, "missing", path("gone")),
+        (
+            vec![
+                "sh".to_owned(),
+                "-c".to_owned(),
+                format!("sort < /etc/passwd > /dev/null; exec cat {}", path("gone")),
+            ],
+            1,
+            "missing",
+            path("gone"),
+        ),
+        (
+            vec!["sh".to_owned(), "-c".to_owned(), format!("(cd / && (cat {} || exit 7))", path("gone"))],
+            7,
+            "missing",
+            path("gone"),
+        ),
     ] {
         let words: Vec<&str> = command.iter().map(String::as_str).collect();
         let (ended, found, about, report) = told(&words);
@@ -73,7 +92,8 @@ fn a_library_that_is_gone_and_a_peer_that_refuses() {
     let library = dir.path().join("f.c");
     fs::write(&library, "int f(void) { return 0; }").expect("a file");
     let at = |name: &str| dir.path().join(name);
-    let compiled = |args: &[&std::ffi::OsStr]| Command::new("cc").args(args).status().is_ok_and(|status| status.success());
+    let compiled =
+        |args: &[&std::ffi::OsStr]| Command::new("cc").args(args).status().is_ok_and(|status| status.success());
     let so = at("libsickbaytest.so");
     let built = compiled(&["-shared".as_ref(), "-fPIC".as_ref(), "-o".as_ref(), so.as_os_str(), library.as_os_str()])
         && compiled(&["-o".as_ref(), at("program").as_os_str(), source.as_os_str(), so.as_os_str()]);
@@ -89,12 +109,17 @@ fn a_library_that_is_gone_and_a_peer_that_refuses() {
 
 #[test]
 fn what_works_says_nothing_and_keeps_its_status() {
-    for (command, status) in [(vec!["true"], 0), (vec!["sh", "-c", "exit 0"], 0), (vec!["sh", "-c", "kill -15 $$"], 143)] {
+    for (command, status) in
+        [(vec!["true"], 0), (vec!["sh", "-c", "exit 0"], 0), (vec!["sh", "-c", "kill -15 $$"], 143)]
+    {
         let (ended, cause, ..) = told(&command);
         assert_eq!((ended, cause.as_str()), (status, ""), "{command:?}");
     }
     let output = sickbay(&["trace", "--", "sh", "-c", "echo hello; echo there >&2; ls / > /dev/null"]);
-    assert_eq!((output.status.code(), output.stdout.as_slice(), output.stderr.as_slice()), (Some(0), &b"hello\n"[..], &b"there\n"[..]));
+    assert_eq!(
+        (output.status.code(), output.stdout.as_slice(), output.stderr.as_slice()),
+        (Some(0), &b"hello\n"[..], &b"there\n"[..])
+    );
     let output = sickbay(&["trace", "--", "no-such-program"]);
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(String::from_utf8_lossy(&output.stderr), "sickbay: there is no program no-such-program in PATH\n");

@@ -130,7 +130,10 @@ impl RuleSet {
         let not_forwarded = end.is_err();
         let (verdict, by) = match end {
             Ok(Some((verdict, by))) => (verdict, Some(by)),
-            Ok(None) => (Verdict::Accept, walk.path.iter().rev().find(|step| !step.may && walk.accepts(step.by)).map(|step| step.by)),
+            Ok(None) => (
+                Verdict::Accept,
+                walk.path.iter().rev().find(|step| !step.may && walk.accepts(step.by)).map(|step| step.by),
+            ),
             Err(()) => (Verdict::Drop, None),
         };
         walk.possible.retain(|(other, _)| other.refuses() != verdict.refuses() || *other == Verdict::Unknown);
@@ -189,7 +192,10 @@ impl Walk<'_> {
         match self.rules.rule(by) {
             Some((chain, None)) => chain.policy == Verdict::Accept,
             Some((_, Some(rule))) => rule.actions.iter().any(|action| {
-                matches!(action, Action::End(Verdict::Accept) | Action::Map(..) | Action::Dnat(..) | Action::Redirect(_))
+                matches!(
+                    action,
+                    Action::End(Verdict::Accept) | Action::Map(..) | Action::Dnat(..) | Action::Redirect(_)
+                )
             }),
             None => false,
         }
@@ -412,7 +418,15 @@ impl Walk<'_> {
         Some(Left::End(verdict, by))
     }
 
-    fn map(&mut self, keys: &[Key], against: &Against, by: By, depth: usize, sure: bool, certain: bool) -> Option<Left> {
+    fn map(
+        &mut self,
+        keys: &[Key],
+        against: &Against,
+        by: By,
+        depth: usize,
+        sure: bool,
+        certain: bool,
+    ) -> Option<Left> {
         let rules = self.rules;
         let elements = match against {
             Against::Elements(elements) => elements,

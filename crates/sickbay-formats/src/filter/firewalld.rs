@@ -69,7 +69,8 @@ pub fn read(rules: &mut RuleSet, config: &Config) {
     for (name, file) in &config.zones {
         let number = rules.file(&file.path);
         let tags = xml::tags(&file.bytes);
-        let target = tags.iter().find(|tag| tag.name == "zone").map(|tag| tag.of("target").to_owned()).unwrap_or_default();
+        let target =
+            tags.iter().find(|tag| tag.name == "zone").map(|tag| tag.of("target").to_owned()).unwrap_or_default();
         let mut in_rule = false;
         for tag in &tags {
             let at = At { file: number, line: tag.line };
@@ -221,7 +222,8 @@ fn rich(config: &Config, rule: &Tag, inside: &[Tag]) -> Vec<(String, bool)> {
     let mut has_element = false;
     let mut verdict = None;
     for tag in inside.iter().filter(|tag| !tag.closes) {
-        let not = if matches!(tag.of("invert").to_ascii_lowercase().as_str(), "yes" | "true" | "1") { "!= " } else { "" };
+        let not =
+            if matches!(tag.of("invert").to_ascii_lowercase().as_str(), "yes" | "true" | "1") { "!= " } else { "" };
         match tag.name.as_str() {
             "source" | "destination" => {
                 let side = if tag.name == "source" { "saddr" } else { "daddr" };

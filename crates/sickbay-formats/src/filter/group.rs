@@ -129,7 +129,9 @@ impl Groups {
             match rule.peer(peer, packet.v6) {
                 Some(false) => {}
                 Some(true) => {
-                    possible.retain(|other: &usize| self.rules.get(*other).is_some_and(|other| other.allows != rule.allows));
+                    possible.retain(|other: &usize| {
+                        self.rules.get(*other).is_some_and(|other| other.allows != rule.allows)
+                    });
                     return Answer { verdict, certain: possible.is_empty(), by: Some(number), possible };
                 }
                 None => possible.push(number),
@@ -204,10 +206,16 @@ fn aliyun(value: &Value) -> Vec<GroupRule> {
         if protocol.is_none() && !matches!(text(one, "IpProtocol").to_ascii_lowercase().as_str(), "all" | "-1" | "") {
             continue;
         }
-        let ports = text(one, "PortRange").split_once('/').and_then(|(from, to)| Some((from.parse().ok()?, to.parse().ok()?)));
-        let priority = one.get("Priority").and_then(|value| value.as_u64().or_else(|| value.as_str()?.parse().ok())).unwrap_or(1);
-        let mut peers: Vec<Peer> =
-            [text(one, address), text(one, &v6)].into_iter().filter(|text| !text.is_empty()).filter_map(Cidr::parse).map(Peer::Cidr).collect();
+        let ports =
+            text(one, "PortRange").split_once('/').and_then(|(from, to)| Some((from.parse().ok()?, to.parse().ok()?)));
+        let priority =
+            one.get("Priority").and_then(|value| value.as_u64().or_else(|| value.as_str()?.parse().ok())).unwrap_or(1);
+        let mut peers: Vec<Peer> = [text(one, address), text(one, &v6)]
+            .into_iter()
+            .filter(|text| !text.is_empty())
+            .filter_map(Cidr::parse)
+            .map(Peer::Cidr)
+            .collect();
         for key in [format!("{side}GroupId"), format!("{side}PrefixListId")] {
             if !text(one, &key).is_empty() {
                 peers.push(Peer::Named(text(one, &key).to_owned()));
@@ -252,7 +260,8 @@ fn aws(value: &Value) -> Vec<GroupRule> {
             let cidrs = cidrs.chain(list(one, "Ipv6Ranges").map(|range| (range, "CidrIpv6")));
             let cidrs = cidrs.filter_map(|(range, key)| Some((range, Peer::Cidr(Cidr::parse(text(range, key))?))));
             let named = list(one, "UserIdGroupPairs").map(|pair| (pair, Peer::Named(text(pair, "GroupId").to_owned())));
-            let prefixes = list(one, "PrefixListIds").map(|list| (list, Peer::Named(text(list, "PrefixListId").to_owned())));
+            let prefixes =
+                list(one, "PrefixListIds").map(|list| (list, Peer::Named(text(list, "PrefixListId").to_owned())));
             for (from, peer) in cidrs.chain(named).chain(prefixes) {
                 rules.push(GroupRule {
                     group: group.to_owned(),

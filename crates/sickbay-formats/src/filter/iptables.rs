@@ -106,7 +106,13 @@ pub fn read(rules: &mut RuleSet, file: &str, text: &[u8], v6: bool) {
     }
 }
 
-fn declare(rules: &mut RuleSet, (family, table, name): (Family, &str, &str), policy: &str, packets: Option<u64>, at: At) {
+fn declare(
+    rules: &mut RuleSet,
+    (family, table, name): (Family, &str, &str),
+    policy: &str,
+    packets: Option<u64>,
+    at: At,
+) {
     make(rules, (family, table, name), at);
     if let Some(chain) = rules.chain_mut(family, table, name) {
         chain.policy = match policy {
@@ -157,9 +163,33 @@ fn words(line: &str) -> Vec<String> {
 
 /// What cannot be told from a packet alone.
 const UNTOLD: [&str; 27] = [
-    "limit", "hashlimit", "connlimit", "time", "string", "statistic", "quota", "quota2", "mac", "length", "ttl", "hl", "dscp", "tos",
-    "tcpmss", "u32", "bpf", "geoip", "connbytes", "cluster", "nfacct", "psd", "dccp", "sctp",
-    "owner", "socket", "devgroup",
+    "limit",
+    "hashlimit",
+    "connlimit",
+    "time",
+    "string",
+    "statistic",
+    "quota",
+    "quota2",
+    "mac",
+    "length",
+    "ttl",
+    "hl",
+    "dscp",
+    "tos",
+    "tcpmss",
+    "u32",
+    "bpf",
+    "geoip",
+    "connbytes",
+    "cluster",
+    "nfacct",
+    "psd",
+    "dccp",
+    "sctp",
+    "owner",
+    "socket",
+    "devgroup",
 ];
 
 /// What a connection that begins has not.
@@ -187,7 +217,14 @@ fn rule(rules: &mut RuleSet, words: &[&str], line: &str, packets: Option<u64>, a
     if let Some(unknown) = &reader.unknown {
         rules.not_understood(at, unknown);
     }
-    Rule { matches: reader.matches, actions: reader.actions, text: line.to_owned(), comment: reader.comment, packets, at }
+    Rule {
+        matches: reader.matches,
+        actions: reader.actions,
+        text: line.to_owned(),
+        comment: reader.comment,
+        packets,
+        at,
+    }
 }
 
 impl Reader {
@@ -276,7 +313,9 @@ impl Reader {
                     let word = value();
                     match (word, protocol(word)) {
                         ("all" | "0", _) => self.negated = false,
-                        (_, Some(number)) => self.compare(&[Key::Protocol], vec![Part::Range(number.into(), number.into())]),
+                        (_, Some(number)) => {
+                            self.compare(&[Key::Protocol], vec![Part::Range(number.into(), number.into())])
+                        }
                         _ => self.may(word),
                     }
                 }
@@ -510,10 +549,12 @@ impl Reader {
             }
             "NOTRACK" => Action::NoTrack,
             "CT" if options.contains(&"--notrack") => Action::NoTrack,
-            "NFQUEUE" | "QUEUE" | "SYNPROXY" | "TPROXY" | "CLUSTERIP" | "ECHO" | "MIRROR" => Action::End(Verdict::Unknown),
-            "LOG" | "ULOG" | "NFLOG" | "TRACE" | "AUDIT" | "CT" | "TCPMSS" | "TCPOPTSTRIP" | "TTL" | "HL" | "TOS" | "DSCP"
-            | "ECN" | "CLASSIFY" | "CHECKSUM" | "SECMARK" | "CONNSECMARK" | "SET" | "TEE" | "RATEEST" | "IDLETIMER" | "LED"
-            | "HMARK" | "ACCOUNT" | "SNPT" | "DNPT" => return,
+            "NFQUEUE" | "QUEUE" | "SYNPROXY" | "TPROXY" | "CLUSTERIP" | "ECHO" | "MIRROR" => {
+                Action::End(Verdict::Unknown)
+            }
+            "LOG" | "ULOG" | "NFLOG" | "TRACE" | "AUDIT" | "CT" | "TCPMSS" | "TCPOPTSTRIP" | "TTL" | "HL" | "TOS"
+            | "DSCP" | "ECN" | "CLASSIFY" | "CHECKSUM" | "SECMARK" | "CONNSECMARK" | "SET" | "TEE" | "RATEEST"
+            | "IDLETIMER" | "LED" | "HMARK" | "ACCOUNT" | "SNPT" | "DNPT" => return,
             chain => Action::Jump(chain.into(), None),
         };
         self.actions.push(action);

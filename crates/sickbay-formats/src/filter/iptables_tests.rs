@@ -13,7 +13,10 @@ fn rules(text: &str) -> RuleSet {
 fn ask(rules: &RuleSet, packet: &str) -> (Verdict, bool, usize) {
     let host = Host { cards: vec![("eth0".into(), vec!["192.0.2.10/24".parse_cidr()])], ..Host::default() };
     let answer = rules.evaluate(&Packet::parse(packet).expect("a packet"), &host);
-    let line = answer.by.and_then(|by| rules.rule(by)).map_or(0, |(chain, rule)| rule.map_or(chain.at.line, |rule| rule.at.line));
+    let line = answer
+        .by
+        .and_then(|by| rules.rule(by))
+        .map_or(0, |(chain, rule)| rule.map_or(chain.at.line, |rule| rule.at.line));
     (answer.verdict, answer.certain, line)
 }
 
@@ -131,7 +134,8 @@ fn ufw_as_it_is_started() {
     let user = "*filter\n:ufw-user-input - [0:0]\n### RULES ###\n\n### tuple ### allow tcp 22 0.0.0.0/0 any 0.0.0.0/0 in\n\
         -A ufw-user-input -p tcp --dport 22 -j ACCEPT\n\n### tuple ### deny any any 0.0.0.0/0 any 203.0.113.0/24 in\n\
         -A ufw-user-input -s 203.0.113.0/24 -j DROP\nCOMMIT\n";
-    let defaults = "# comment\nDEFAULT_INPUT_POLICY=\"DROP\"\nDEFAULT_FORWARD_POLICY=\"DROP\"\nDEFAULT_OUTPUT_POLICY=\"ACCEPT\"\n";
+    let defaults =
+        "# comment\nDEFAULT_INPUT_POLICY=\"DROP\"\nDEFAULT_FORWARD_POLICY=\"DROP\"\nDEFAULT_OUTPUT_POLICY=\"ACCEPT\"\n";
     let mut rules = RuleSet::default();
     let file = |path, text: &'static str| ufw::File { path, bytes: text.as_bytes() };
     let parts = [file("/etc/ufw/before.rules", before), file("/etc/ufw/user.rules", user)];
@@ -148,7 +152,12 @@ fn ufw_as_it_is_started() {
 fn many_rules() {
     let mut text = String::from("*filter\n:INPUT DROP [0:0]\n");
     for number in 0..50_000_u32 {
-        text.push_str(&format!("-A INPUT -s 10.{}.{}.{}/32 -p tcp -m tcp --dport 22 -j DROP\n", number >> 16, number >> 8 & 255, number & 255));
+        text.push_str(&format!(
+            "-A INPUT -s 10.{}.{}.{}/32 -p tcp -m tcp --dport 22 -j DROP\n",
+            number >> 16,
+            number >> 8 & 255,
+            number & 255
+        ));
     }
     text.push_str("-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT\nCOMMIT\n");
     let rules = rules(&text);
@@ -156,7 +165,8 @@ fn many_rules() {
     assert_eq!(ask(&rules, "tcp from 8.8.8.8 to :22"), (Verdict::Accept, true, 50_003));
     assert_eq!(ask(&rules, "tcp from 10.0.195.79 to :22"), (Verdict::Drop, true, 50_002));
     // A loop that never ends is not followed for ever.
-    let rules = self::rules("*filter\n:INPUT ACCEPT\n:a -\n:b -\n-A INPUT -j a\n-A a -j b\n-A a -j b\n-A b -j a\n-A b -j a\n");
+    let rules =
+        self::rules("*filter\n:INPUT ACCEPT\n:a -\n:b -\n-A INPUT -j a\n-A a -j b\n-A a -j b\n-A b -j a\n-A b -j a\n");
     assert!(!ask(&rules, "tcp from 8.8.8.8 to :22").1);
 }
 

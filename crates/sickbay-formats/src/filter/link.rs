@@ -26,7 +26,8 @@ impl RuleSet {
         }
         self.chains = chains;
         let mut sets = std::mem::take(&mut self.sets);
-        let homes: Vec<_> = self.set_names.iter().map(|((family, table, _), at)| (*at, *family, table.clone())).collect();
+        let homes: Vec<_> =
+            self.set_names.iter().map(|((family, table, _), at)| (*at, *family, table.clone())).collect();
         for (at, family, table) in homes {
             for element in sets.get_mut(at).into_iter().flat_map(|set| &mut set.elements) {
                 if let Some(action) = &mut element.action {
@@ -40,9 +41,8 @@ impl RuleSet {
     fn against(&self, against: &mut Against, family: Family, table: &str) {
         match against {
             Against::Set(name, at) => {
-                let find = |family: Family, table: &str| {
-                    self.set_names.get(&(family, table.into(), name.clone())).copied()
-                };
+                let find =
+                    |family: Family, table: &str| self.set_names.get(&(family, table.into(), name.clone())).copied();
                 *at = find(family, table).or_else(|| find(Family::Other, super::IPSET));
             }
             Against::Elements(elements) => {

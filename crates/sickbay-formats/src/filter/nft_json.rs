@@ -38,7 +38,12 @@ fn object_text(out: &mut String, kind: &str, body: &Value) {
                 if let Some(device) = body.get("dev").and_then(Value::as_str) {
                     let _ = write!(out, "device {device} ");
                 }
-                let _ = write!(out, "priority {}; policy {}; ", body.get("prio").map(scalar).unwrap_or_default(), word(body, "policy"));
+                let _ = write!(
+                    out,
+                    "priority {}; policy {}; ",
+                    body.get("prio").map(scalar).unwrap_or_default(),
+                    word(body, "policy")
+                );
             }
             out.push_str("}\n");
         }
@@ -116,7 +121,9 @@ fn statement_text(value: &Value) -> String {
             format!("{left} {op} {right}")
         }
         "counter" => match body.get("packets") {
-            Some(packets) => format!("counter packets {packets} bytes {}", body.get("bytes").map(scalar).unwrap_or_default()),
+            Some(packets) => {
+                format!("counter packets {packets} bytes {}", body.get("bytes").map(scalar).unwrap_or_default())
+            }
             None => "counter".to_owned(),
         },
         "accept" | "drop" | "return" | "continue" | "masquerade" | "notrack" | "reject" | "queue" => kind.clone(),

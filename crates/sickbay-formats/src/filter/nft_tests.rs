@@ -14,7 +14,10 @@ fn rules(text: &str) -> RuleSet {
 
 fn ask(rules: &RuleSet, packet: &str) -> (Verdict, bool, usize) {
     let answer = rules.evaluate(&Packet::parse(packet).expect("a packet"), &Host::default());
-    let line = answer.by.and_then(|by| rules.rule(by)).map_or(0, |(chain, rule)| rule.map_or(chain.at.line, |rule| rule.at.line));
+    let line = answer
+        .by
+        .and_then(|by| rules.rule(by))
+        .map_or(0, |(chain, rule)| rule.map_or(chain.at.line, |rule| rule.at.line));
     (answer.verdict, answer.certain, line)
 }
 

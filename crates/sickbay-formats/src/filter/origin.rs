@@ -85,7 +85,11 @@ fn of_chain(table: &str, chain: &str) -> Option<Origin> {
             return Some(Origin { program: Program::Firewalld, object: Some(name) });
         }
     }
-    if table == "firewalld" || chain.starts_with("INPUT_ZONES") || chain.starts_with("FORWARD_IN_ZONES") || chain == "INPUT_direct" {
+    if table == "firewalld"
+        || chain.starts_with("INPUT_ZONES")
+        || chain.starts_with("FORWARD_IN_ZONES")
+        || chain == "INPUT_direct"
+    {
         return origin(Program::Firewalld, None);
     }
     if chain.starts_with("DOCKER") || table.starts_with("docker-") {
@@ -94,7 +98,11 @@ fn of_chain(table: &str, chain: &str) -> Option<Origin> {
     if chain.starts_with("NETAVARK") || table == "netavark" || chain.starts_with("CNI-") {
         return origin(Program::Podman, None);
     }
-    if chain.starts_with("KUBE-") || chain.starts_with("cali-") || chain.starts_with("CILIUM") || chain.starts_with("FLANNEL") {
+    if chain.starts_with("KUBE-")
+        || chain.starts_with("cali-")
+        || chain.starts_with("CILIUM")
+        || chain.starts_with("FLANNEL")
+    {
         return origin(Program::Kubernetes, None);
     }
     if chain.starts_with("LIBVIRT_") || table == "libvirt_network" {
@@ -134,7 +142,8 @@ impl RuleSet {
                     return named(&rule.text, rule.comment.as_deref());
                 }
                 // The policy of a table that a program fills.
-                let fills = self.chains.iter().filter(|other| other.table == chain.table && other.family == chain.family);
+                let fills =
+                    self.chains.iter().filter(|other| other.table == chain.table && other.family == chain.family);
                 let mut origins = fills.filter_map(|other| of_chain(&other.table, &other.name));
                 let ufw = origins.find(|origin| origin.program == Program::Ufw);
                 ufw.filter(|_| self.calls(chain, "ufw"))
@@ -152,7 +161,9 @@ impl RuleSet {
 }
 
 fn named(text: &str, comment: Option<&str>) -> Option<Origin> {
-    let origin = |program, object: &str| Some(Origin { program, object: Some(object.to_owned()).filter(|name| !name.is_empty()) });
+    let origin = |program, object: &str| {
+        Some(Origin { program, object: Some(object.to_owned()).filter(|name| !name.is_empty()) })
+    };
     for word in text.split([' ', '@']) {
         if let Some(jail) = word.strip_prefix("addr-set-").or_else(|| word.strip_prefix("f2b-")) {
             return origin(Program::Fail2ban, jail);
@@ -170,7 +181,8 @@ mod tests {
 
     #[test]
     fn names_of_chains() {
-        let of = |table, chain| of_chain(table, chain).map(|origin| (origin.program, origin.object.unwrap_or_default()));
+        let of =
+            |table, chain| of_chain(table, chain).map(|origin| (origin.program, origin.object.unwrap_or_default()));
         assert_eq!(of("filter", "f2b-sshd"), Some((Program::Fail2ban, "sshd".into())));
         assert_eq!(of("firewalld", "filter_IN_public_allow"), Some((Program::Firewalld, "public".into())));
         assert_eq!(of("filter", "IN_dmz_deny"), Some((Program::Firewalld, "dmz".into())));

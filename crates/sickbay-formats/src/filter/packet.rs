@@ -207,7 +207,8 @@ mod tests {
         let packet = Packet::parse("tcp from 1.2.3.4 to :22").expect("understood");
         assert_eq!((packet.protocol, packet.source, packet.dport), (TCP, "1.2.3.4".parse().ok(), Some(22)));
         assert_eq!((packet.state, packet.way), (states::NEW, Way::In));
-        let packet = Packet::parse("udp from [2001:db8::1]:53 to [2001:db8::2]:4000 in eth0 established").expect("understood");
+        let packet =
+            Packet::parse("udp from [2001:db8::1]:53 to [2001:db8::2]:4000 in eth0 established").expect("understood");
         assert!(packet.v6);
         assert_eq!((packet.sport, packet.iif.as_deref(), packet.state), (Some(53), Some("eth0"), states::ESTABLISHED));
         assert_eq!(Packet::parse("icmp from any output").map(|packet| packet.way), Ok(Way::Out));

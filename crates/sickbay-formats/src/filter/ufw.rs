@@ -78,7 +78,8 @@ pub fn read(rules: &mut RuleSet, files: &Files<'_>, v6: bool) {
             }
             _ => {}
         }
-        let _ = writeln!(jumps, ":{ufw}-user-{name} - [0:0]\n:{ufw}-logging-deny - [0:0]\n:{ufw}-logging-allow - [0:0]");
+        let _ =
+            writeln!(jumps, ":{ufw}-user-{name} - [0:0]\n:{ufw}-logging-deny - [0:0]\n:{ufw}-logging-allow - [0:0]");
     }
     iptables::read(rules, "ufw-init", jumps.as_bytes(), v6);
     for file in files.rules {

@@ -73,10 +73,8 @@ pub(crate) fn detach(tid: i32, signal: c_int) -> io::Result<()> {
 /// Which call it is in.
 pub(crate) fn call(tid: i32) -> io::Result<Call> {
     let mut registers = std::mem::MaybeUninit::<libc::user_regs_struct>::zeroed();
-    let mut part = libc::iovec {
-        iov_base: registers.as_mut_ptr().cast(),
-        iov_len: size_of::<libc::user_regs_struct>(),
-    };
+    let mut part =
+        libc::iovec { iov_base: registers.as_mut_ptr().cast(), iov_len: size_of::<libc::user_regs_struct>() };
     // SAFETY: the kernel writes at most as many bytes as `part` has.
     let result = unsafe { libc::ptrace(GETREGSET, tid, NT_PRSTATUS, &raw mut part) };
     if result < 0 {

@@ -180,9 +180,8 @@ fn written(tid: i32, name: &str, address: u64, length: u64) -> String {
     let parts = read(address, length.min(4).saturating_mul(16));
     let mut all = Vec::new();
     for part in parts.chunks_exact(16) {
-        let number = |at: usize| {
-            part.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_ne_bytes)
-        };
+        let number =
+            |at: usize| part.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_ne_bytes);
         all.extend(read(number(0), number(8)));
     }
     escaped(&all)

@@ -47,8 +47,14 @@ impl Trace {
             None => {
                 let name = self.command.first().map(PathBuf::from).unwrap_or_default();
                 tracer::run(&self.command, is_json, &mut take).map_err(|error| match error.kind() {
-                    std::io::ErrorKind::NotFound => Failure(tr!("there is no program {name} in PATH", name = name.as_path())),
-                    _ => Failure(tr!("{name} could not be traced: {error}", name = name.as_path(), error = error.to_string())),
+                    std::io::ErrorKind::NotFound => {
+                        Failure(tr!("there is no program {name} in PATH", name = name.as_path()))
+                    }
+                    _ => Failure(tr!(
+                        "{name} could not be traced: {error}",
+                        name = name.as_path(),
+                        error = error.to_string()
+                    )),
                 })?
             }
         };
@@ -89,7 +95,10 @@ impl Trace {
     fn remarks(&self, traced: &Traced, failures: &[Seen]) -> Vec<Text> {
         let mut all = Vec::new();
         for path in &traced.set_uid {
-            all.push(tr!("{path} is set-uid, and ran without its rights because it was traced: run this as root", path = path.as_path()));
+            all.push(tr!(
+                "{path} is set-uid, and ran without its rights because it was traced: run this as root",
+                path = path.as_path()
+            ));
         }
         if traced.too_many {
             all.push(tr!("it started more and more processes, and was ended"));
@@ -155,7 +164,10 @@ fn refused(pid: u32, error: &std::io::Error) -> Failure {
     let is_narrow = scope.is_some_and(|text| !text.starts_with(b"0"));
     Failure(match error.kind() {
         std::io::ErrorKind::PermissionDenied if is_narrow => {
-            tr!("process {pid} may not be traced: only root may, as kernel.yama.ptrace_scope says, and nobody while another traces it", pid)
+            tr!(
+                "process {pid} may not be traced: only root may, as kernel.yama.ptrace_scope says, and nobody while another traces it",
+                pid
+            )
         }
         std::io::ErrorKind::PermissionDenied => {
             tr!("process {pid} may not be traced: it is another user's, or another program traces it", pid)

@@ -99,7 +99,11 @@ impl Told {
             rules: rules.rules(),
             sources: match running {
                 true => rules.files.clone(),
-                false => saved.sources.iter().map(|source| format!("{} ({})", source.program, source.path.display())).collect(),
+                false => saved
+                    .sources
+                    .iter()
+                    .map(|source| format!("{} ({})", source.program, source.path.display()))
+                    .collect(),
             },
             others: if running { Vec::new() } else { saved.others.clone() },
             unread: rules.unread.iter().map(|(at, text)| (rules.place(*at), text.clone())).collect(),
@@ -137,7 +141,8 @@ fn words(packet: &Packet) -> String {
         (None, Some(port)) => format!(":{port}"),
         (None, None) => "any".to_owned(),
     };
-    let mut out = format!("{protocol} from {} to {}", end(packet.source, packet.sport), end(packet.destination, packet.dport));
+    let mut out =
+        format!("{protocol} from {} to {}", end(packet.source, packet.sport), end(packet.destination, packet.dport));
     if let Some(card) = packet.iif.as_ref().filter(|_| packet.way != Way::Out) {
         let _ = write!(out, " in {card}");
     }
@@ -201,15 +206,28 @@ pub fn render(told: &Told, style: &Style) -> String {
         }
         if let Some((verdict, certain, rule)) = &one.group {
             let text = match (rule, certain) {
-                (_, false) => tr!("security group: {verdict}, unless a rule for members of another group or list matches", verdict = verdict.word()),
-                (Some(rule), true) => tr!("security group: {verdict} by {rule}", verdict = verdict.word(), rule = rule.as_str()),
+                (_, false) => tr!(
+                    "security group: {verdict}, unless a rule for members of another group or list matches",
+                    verdict = verdict.word()
+                ),
+                (Some(rule), true) => {
+                    tr!("security group: {verdict} by {rule}", verdict = verdict.word(), rule = rule.as_str())
+                }
                 (None, true) => tr!("security group: {verdict}, as no rule matches", verdict = verdict.word()),
             };
             let _ = writeln!(out, "  {}", say(&text));
         }
     }
     for (place, text) in &told.unread {
-        let _ = writeln!(out, "{}", say(&tr!("not understood, and taken as what may match: {place}: {text}", place = place.as_str(), text = text.as_str())));
+        let _ = writeln!(
+            out,
+            "{}",
+            say(&tr!(
+                "not understood, and taken as what may match: {place}: {text}",
+                place = place.as_str(),
+                text = text.as_str()
+            ))
+        );
     }
     out
 }

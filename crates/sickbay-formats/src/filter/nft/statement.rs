@@ -207,8 +207,11 @@ impl Reader<'_> {
             }
             "limit" | "quota" => {
                 let what = self.take().to_owned();
-                while matches!(self.peek(), "rate" | "over" | "until" | "burst" | "packets" | "bytes" | "kbytes" | "mbytes" | "name" | "used")
-                    || self.peek().contains('/') || self.peek().parse::<u64>().is_ok()
+                while matches!(
+                    self.peek(),
+                    "rate" | "over" | "until" | "burst" | "packets" | "bytes" | "kbytes" | "mbytes" | "name" | "used"
+                ) || self.peek().contains('/')
+                    || self.peek().parse::<u64>().is_ok()
                     || self.words.get(self.at).is_some_and(|word| word.quoted)
                 {
                     self.at += 1;
@@ -235,7 +238,11 @@ impl Reader<'_> {
             }
             "redirect" => {
                 self.at += 1;
-                let port = if self.skip("to") { self.take().trim_start_matches(':').split('-').next().and_then(|port| port.parse().ok()) } else { None };
+                let port = if self.skip("to") {
+                    self.take().trim_start_matches(':').split('-').next().and_then(|port| port.parse().ok())
+                } else {
+                    None
+                };
                 self.read.actions.push(Action::Redirect(port));
             }
             "dnat" => self.dnat(),
@@ -246,7 +253,9 @@ impl Reader<'_> {
                 self.read.actions.push(Action::End(action));
             }
             "flow" | "dup" => self.at = self.words.len(),
-            "add" | "update" | "set" | "delete" if self.ahead(1).starts_with('@') || self.ahead(1) == "add" || self.ahead(1) == "update" => {
+            "add" | "update" | "set" | "delete"
+                if self.ahead(1).starts_with('@') || self.ahead(1) == "add" || self.ahead(1) == "update" =>
+            {
                 self.at += 1;
                 while !self.peek().is_empty() && self.peek() != "{" && !self.peek().starts_with('@') {
                     self.at += 1;
@@ -315,8 +324,11 @@ impl Reader<'_> {
                 self.at += 1;
                 if self.skip("with") {
                     while matches!(self.peek(), "icmp" | "icmpv6" | "icmpx" | "type" | "tcp" | "reset")
-                        || self.peek().contains("prohibited") || self.peek().contains("unreachable")
-                        || self.peek().contains("policy-fail") || self.peek().contains("reject-route") || self.peek() == "no-route"
+                        || self.peek().contains("prohibited")
+                        || self.peek().contains("unreachable")
+                        || self.peek().contains("policy-fail")
+                        || self.peek().contains("reject-route")
+                        || self.peek() == "no-route"
                         || self.peek().parse::<u8>().is_ok()
                     {
                         self.at += 1;
@@ -354,13 +366,15 @@ impl Reader<'_> {
             ("meta", "mark") => (Key::Mark, 2),
             ("meta", "pkttype") => (Key::PacketType, 2),
             ("meta", other) => (Key::Other(other.into()), 2),
-            ("skuid" | "skgid" | "cgroup" | "cpu" | "rtclassid" | "iifgroup" | "oifgroup" | "iiftype" | "oiftype" | "l4proto" | "nfproto", _) => {
-                match first.as_str() {
-                    "l4proto" => (Key::Protocol, 1),
-                    "nfproto" => (Key::Version, 1),
-                    other => (Key::Other(other.into()), 1),
-                }
-            }
+            (
+                "skuid" | "skgid" | "cgroup" | "cpu" | "rtclassid" | "iifgroup" | "oifgroup" | "iiftype" | "oiftype"
+                | "l4proto" | "nfproto",
+                _,
+            ) => match first.as_str() {
+                "l4proto" => (Key::Protocol, 1),
+                "nfproto" => (Key::Version, 1),
+                other => (Key::Other(other.into()), 1),
+            },
             ("ip" | "ip6", field) => {
                 let version = if first == "ip" { 4 } else { 6 };
                 self.version(version);
@@ -407,9 +421,11 @@ impl Reader<'_> {
             ("ct", "protocol") => (Key::Protocol, 2),
             ("ct", other) => (Key::Other(other.into()), if other == "reply" { 3 } else { 2 }),
             ("fib", _) => return Some(self.fib()),
-            ("ether" | "vlan" | "arp" | "rt" | "socket" | "ipsec" | "exthdr" | "frag" | "hbh" | "dst" | "mh" | "ah" | "esp" | "comp" | "gre" | "osf", _) => {
-                (Key::Other(first.as_str().into()), 2)
-            }
+            (
+                "ether" | "vlan" | "arp" | "rt" | "socket" | "ipsec" | "exthdr" | "frag" | "hbh" | "dst" | "mh" | "ah"
+                | "esp" | "comp" | "gre" | "osf",
+                _,
+            ) => (Key::Other(first.as_str().into()), 2),
             (word, _) if word.starts_with('@') && word.contains(',') => (Key::Other(word.into()), 1),
             _ => return None,
         };
@@ -649,7 +665,9 @@ impl Reader<'_> {
         self.at += 1;
         // `set meta mark or 0x1`, `set mark and …`: what it becomes is not followed.
         let rest = self.words.get(self.at..).unwrap_or_default();
-        let verdicts = ["accept", "drop", "return", "jump", "goto", "counter", "reject", "log", "comment", "continue", "ct", "tcp"];
+        let verdicts = [
+            "accept", "drop", "return", "jump", "goto", "counter", "reject", "log", "comment", "continue", "ct", "tcp",
+        ];
         let end = rest.iter().position(|word| verdicts.contains(&&*word.text)).unwrap_or(rest.len());
         self.at += end;
         let number = values::number(&value).and_then(|number| u32::try_from(number).ok());
@@ -662,4 +680,3 @@ fn compare(keys: Vec<Key>, mask: Option<u128>, negated: bool, parts: Vec<Part>) 
     let elements = parts.into_iter().map(|part| Element { parts: vec![part], action: None }).collect();
     Match::Compare { keys, mask, negated, against: Against::Elements(elements) }
 }
-

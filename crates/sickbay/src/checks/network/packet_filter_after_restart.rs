@@ -57,7 +57,8 @@ fn run(facts: &Facts, found: &mut Findings) -> Told {
         let now = ask(&running.0, port.port, stranger(&running.0));
         let then = ask(&saved.rules, port.port, stranger(&saved.rules));
         let is_closed = now.certain && now.verdict == Verdict::Accept && then.certain && then.verdict.refuses();
-        let some = || known(&saved.rules).into_iter().any(|source| !ask(&saved.rules, port.port, source).verdict.refuses());
+        let some =
+            || known(&saved.rules).into_iter().any(|source| !ask(&saved.rules, port.port, source).verdict.refuses());
         let Some(by) = then.by.filter(|_| is_closed && !some()) else { continue };
         let Some(decider) = decider(facts, &saved.rules, &then, by) else { continue };
         let (number, server) = (port.port, port.server.name());
@@ -87,7 +88,8 @@ fn run(facts: &Facts, found: &mut Findings) -> Told {
     if let Some(by) = now.by.filter(|_| opens && saved.others.is_empty())
         && let Some(decider) = decider(facts, &running.0, &now, by)
     {
-        let finding = found.warning(tr!("{what} closes this machine, and is not in {path}", what = decider.what.clone(), path));
+        let finding =
+            found.warning(tr!("{what} closes this machine, and is not in {path}", what = decider.what.clone(), path));
         finding.at_path(path).evidence(decider.place.as_str(), decider.rule.as_str());
         finding.why(tr!("after a restart every port is open"));
         finding.by_hand(tr!("save the rules that are in force, or load those of the file, whichever is meant"));

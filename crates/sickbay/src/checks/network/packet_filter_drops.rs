@@ -114,7 +114,8 @@ impl Look<'_> {
                 continue;
             }
             match closed.iter_mut().find(|(known, ..)| *known == by) {
-                Some((.., ports)) if ports.iter().any(|other| (other.server, other.port) == (port.server, port.port)) => {}
+                Some((.., ports))
+                    if ports.iter().any(|other| (other.server, other.port) == (port.server, port.port)) => {}
                 Some((.., ports)) => ports.push(port),
                 None => closed.push((by, answer, vec![port])),
             }
@@ -131,7 +132,9 @@ impl Look<'_> {
         let severity = if sshd.is_some() { Severity::Error } else { Severity::Warning };
         let (what, ports_text, count) = (decider.what.clone(), list.join(", "), list.len());
         let message = match verdict {
-            Verdict::Reject => tr!("{what} rejects every connection from outside to port {ports}", what, ports = ports_text.as_str()),
+            Verdict::Reject => {
+                tr!("{what} rejects every connection from outside to port {ports}", what, ports = ports_text.as_str())
+            }
             _ => tr!("{what} drops every connection from outside to port {ports}", what, ports = ports_text.as_str()),
         };
         let finding = found.add(severity, message);
@@ -152,8 +155,9 @@ impl Look<'_> {
                 finding.note(tr!("it lets port 22 through, on which sshd is not configured to listen"));
             }
         }
-        if let Some(port) = ports.first() {
-            let command = opening(decider, port.port);
+        let commands: Vec<String> = ports.iter().map(|port| opening(decider, port.port)).collect();
+        if !commands.is_empty() {
+            let command = commands.join(" && ");
             finding.by_hand(tr!("if it is to be reached: {command}", command = command.as_str()));
         }
     }
@@ -167,9 +171,15 @@ impl Look<'_> {
         let Some(by) = answer.by.filter(|_| answer.certain && answer.verdict.refuses()) else { return };
         let Some(decider) = decider(self.facts, self.rules, &answer, by) else { return };
         let (what, number) = (decider.what.clone(), port.port);
-        let finding = found.error(tr!("{what} drops all but the first packet of a connection to port {number} (sshd)", what, number));
+        let finding = found.error(tr!(
+            "{what} drops all but the first packet of a connection to port {number} (sshd)",
+            what,
+            number
+        ));
         point(self.facts, finding, &decider);
-        finding.why(tr!("a connection is begun and then hangs: nothing lets established ones through")).stops(Stage::Sshd);
+        finding
+            .why(tr!("a connection is begun and then hangs: nothing lets established ones through"))
+            .stops(Stage::Sshd);
         finding.by_hand(tr!("let established and related connections through before anything else"));
     }
 
@@ -195,7 +205,8 @@ impl Look<'_> {
         }
         let Some((answer, by)) = decides else { return };
         let Some(decider) = decider(self.facts, self.rules, &answer, by) else { return };
-        let finding = found.warning(tr!("{what} drops the answers to this machine's own connections", what = decider.what.clone()));
+        let finding = found
+            .warning(tr!("{what} drops the answers to this machine's own connections", what = decider.what.clone()));
         point(self.facts, finding, &decider);
         finding.subject(Subject::Named(format!("answers {}", decider.place)));
         finding.why(tr!("names do not resolve, nothing can be downloaded, the clock is not set"));
@@ -216,10 +227,13 @@ impl Look<'_> {
         }
         let Some((answer, by)) = decides else { return };
         let Some(decider) = decider(self.facts, self.rules, &answer, by) else { return };
-        let finding = found.warning(tr!("{what} drops the packets that this machine sends to itself", what = decider.what.clone()));
+        let finding = found
+            .warning(tr!("{what} drops the packets that this machine sends to itself", what = decider.what.clone()));
         point(self.facts, finding, &decider);
         finding.subject(Subject::Named(format!("loopback {}", decider.place)));
-        finding.why(tr!("programs that talk to each other on 127.0.0.1 do not find each other: databases, resolvers, proxies"));
+        finding.why(tr!(
+            "programs that talk to each other on 127.0.0.1 do not find each other: databases, resolvers, proxies"
+        ));
         finding.by_hand(tr!("let everything through that comes by lo, before anything else"));
     }
 }
@@ -254,9 +268,9 @@ fn point(facts: &Facts, finding: &mut Finding, decider: &Decider) {
 fn opening(decider: &Decider, port: u16) -> String {
     match (decider.program, &decider.object) {
         (Some("firewalld"), Some(zone)) => {
-            format!("firewall-cmd --permanent --zone={zone} --add-port={port}/tcp && firewall-cmd --reload")
+            format!("firewall-cmd --zone={zone} --add-port={port}/tcp")
         }
-        (Some("firewalld"), None) => format!("firewall-cmd --permanent --add-port={port}/tcp && firewall-cmd --reload"),
+        (Some("firewalld"), None) => format!("firewall-cmd --add-port={port}/tcp"),
         (Some("ufw"), _) => format!("ufw allow {port}/tcp"),
         _ if decider.place.contains("nft") => format!("nft insert rule inet TABLE CHAIN tcp dport {port} accept"),
         _ => format!("iptables -I INPUT -p tcp --dport {port} -j ACCEPT"),

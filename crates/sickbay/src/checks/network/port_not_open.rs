@@ -1,5 +1,6 @@
 //! A server does not listen on a port that it is configured for.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use sickbay_formats::sock_diag::Socket;
@@ -49,7 +50,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         if !is_running && !service.starts {
             continue;
         }
-        let missing: Vec<&Port> = service.ports.iter().filter(|port| !listens(&sockets, port)).collect();
+        let held = Held::of(facts, service);
+        let missing: Vec<&Port> =
+            service.ports.iter().filter(|port| !is_served(facts, &sockets, &held, port)).collect();
         // Of a server that does not run there is one thing to say.
         let wanted = if is_running { missing.len() } else { 1 };
         for port in missing.into_iter().take(wanted.min(16)) {
@@ -57,6 +60,55 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         }
     }
     Ok(())
+}
+
+/// The sockets that a server's processes hold.
+struct Held {
+    inodes: HashSet<u32>,
+    /// Whether some process could not be looked at, or none was found.
+    partly: bool,
+}
+
+impl Held {
+    fn of(facts: &Facts, service: &Service) -> Held {
+        let mut held = Held { inodes: HashSet::new(), partly: service.running.is_empty() };
+        for pid in &service.running {
+            let dir = format!("/proc/{pid}/fd");
+            let Ok((entries, is_whole)) = facts.root().read_dir_up_to(&dir, 1 << 16) else {
+                held.partly = true;
+                continue;
+            };
+            held.partly |= !is_whole;
+            for entry in entries {
+                let link = facts.root().read_link(format!("{dir}/{}", entry.name.to_string_lossy()));
+                let inode: Option<u32> =
+                    link.ok().and_then(|link| link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
+                held.inodes.extend(inode);
+            }
+        }
+        held
+    }
+}
+
+/// Whether the server itself, or somebody unknown, listens there. Who else does is only asked where it is not the server itself: that
+/// takes a look at every descriptor of the machine.
+fn is_served(facts: &Facts, sockets: &Sockets, held: &Held, port: &Port) -> bool {
+    let mut fitting = sockets.listeners().filter(|socket| fits(socket, port)).peekable();
+    if fitting.peek().is_none() {
+        return false;
+    }
+    if held.partly {
+        return true;
+    }
+    let all: Vec<&Socket> = fitting.collect();
+    if all.iter().any(|socket| held.inodes.contains(&socket.inode)) {
+        return true;
+    }
+    let Ok(owners) = facts.get::<Owners>() else { return true };
+    all.iter().any(|socket| match owners.of(socket.inode) {
+        Some((pid, name)) => pid == 1 || port.server.commands().contains(&name),
+        None => true,
+    })
 }
 
 /// Whether somebody listens there, be it on all addresses.
@@ -86,7 +138,13 @@ fn tell(facts: &Facts, found: &mut Findings, sockets: &Sockets, service: &Servic
         (Some((1, _)), _) => return Ok(()),
         (Some((pid, name)), _) if !is_own => {
             why_silent = tr!("{server} cannot have the port: bind says \"Address already in use\"", server);
-            found.error(tr!("port {number}, for which {server} is configured, is held by {name} (PID {pid})", number, server, name, pid))
+            found.error(tr!(
+                "port {number}, for which {server} is configured, is held by {name} (PID {pid})",
+                number,
+                server,
+                name,
+                pid
+            ))
         }
         (Some(_), true) => {
             let own: Vec<IpAddr> = others.iter().map(|socket| socket.source.0).collect();
@@ -99,14 +157,21 @@ fn tell(facts: &Facts, found: &mut Findings, sockets: &Sockets, service: &Servic
         }
         (None, true) if !others.is_empty() => return Ok(()),
         (None, true) => {
-            let has_other = service.ports.iter().any(|other| listens(sockets, other)) || serves_elsewhere(sockets, &owners, port.server);
+            let has_other = service.ports.iter().any(|other| listens(sockets, other))
+                || serves_elsewhere(sockets, &owners, port.server);
             if !has_other && owners.partly {
                 return Ok(());
             }
             match has_other {
                 true => {
-                    why_silent = tr!("it was started, or told to reload, before its file was changed: a restart changes the port");
-                    found.warning(tr!("{server} runs and does not listen on port {number}, for which it is configured", server, number))
+                    why_silent = tr!(
+                        "it was started, or told to reload, before its file was changed: a restart changes the port"
+                    );
+                    found.warning(tr!(
+                        "{server} runs and does not listen on port {number}, for which it is configured",
+                        server,
+                        number
+                    ))
                 }
                 false => {
                     why_silent = tr!("it answers nobody");
@@ -134,7 +199,9 @@ fn tell(facts: &Facts, found: &mut Findings, sockets: &Sockets, service: &Servic
     finding.why(why_silent).detail("port", number).detail("server", server);
     match owner.filter(|_| !is_own) {
         Some(_) => finding.by_hand(tr!("stop the other program, or give one of them another port")),
-        None => finding.by_hand(tr!("look what it says in its log; check its files (sshd -t, nginx -t, apachectl -t), then restart it")),
+        None => finding.by_hand(tr!(
+            "look what it says in its log; check its files (sshd -t, nginx -t, apachectl -t), then restart it"
+        )),
     };
     Ok(())
 }

@@ -66,7 +66,9 @@ fn judge(given: &SecurityGroups, port: &Port, found: &mut Findings) {
     let (number, server) = (port.port, port.server.name());
     let rule = answer.by.and_then(|at| given.groups.rules.get(at));
     let message = match rule {
-        Some(_) => tr!("a rule of the security group drops every connection to port {number} ({server})", number, server),
+        Some(_) => {
+            tr!("a rule of the security group drops every connection to port {number} ({server})", number, server)
+        }
         None => tr!("no rule of the security group opens port {number} ({server})", number, server),
     };
     let severity = if port.server == Server::Sshd { Severity::Error } else { Severity::Warning };

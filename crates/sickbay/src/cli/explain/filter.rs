@@ -46,7 +46,8 @@ pub(super) fn explain(
         let rules = running.as_ref().map_or(&saved.rules, |running| &running.0);
         let fill = |mut packet: Packet| {
             packet.iif = packet.iif.or_else(|| outside.card.clone());
-            packet.destination = packet.destination.or(outside.address.filter(|address| address.is_ipv4() != packet.v6));
+            packet.destination =
+                packet.destination.or(outside.address.filter(|address| address.is_ipv4() != packet.v6));
             packet
         };
         let asked: Vec<Asked> = match given {

@@ -39,17 +39,20 @@ impl Fact for Running {
         } else if has_nft {
             left_out = Some(tr!("nf_tables has rules, and nft is not installed"));
         }
-        for (v6, names, old) in [
-            (false, "iptables", "/proc/net/ip_tables_names"),
-            (true, "ip6tables", "/proc/net/ip6_tables_names"),
-        ] {
+        for (v6, names, old) in
+            [(false, "iptables", "/proc/net/ip_tables_names"), (true, "ip6tables", "/proc/net/ip6_tables_names")]
+        {
             // Those of nf_tables that iptables made, and those of old: each by its own program. A table of old that nobody uses
             // is not asked for: that would load a module.
             let has_old = facts.root().read(old).is_ok_and(|names| !names.trim_ascii().is_empty());
             if has_old {
                 let program = pick(&[&format!("{names}-legacy-save"), &format!("{names}-save")]);
                 let Some(program) = program else {
-                    left_out = Some(tr!("{path} names tables, and {program} is not installed", path = old, program = format!("{names}-save")));
+                    left_out = Some(tr!(
+                        "{path} names tables, and {program} is not installed",
+                        path = old,
+                        program = format!("{names}-save")
+                    ));
                     continue;
                 };
                 let text = printed(&program, &["-c"])?;
@@ -67,7 +70,8 @@ impl Fact for Running {
                 rules.merge(own);
             }
         }
-        let asks_for_sets = rules.chains.iter().flat_map(|chain| &chain.rules).any(|rule| rule.text.contains("--match-set"));
+        let asks_for_sets =
+            rules.chains.iter().flat_map(|chain| &chain.rules).any(|rule| rule.text.contains("--match-set"));
         if asks_for_sets && command::is_installed("ipset") {
             ipset::read(&mut rules, &printed("ipset", &["save"])?);
         }

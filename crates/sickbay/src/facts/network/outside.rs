@@ -50,16 +50,20 @@ fn of(kernel: &Kernel) -> Outside {
         .iter()
         .map(|link| (link.name.clone(), link.addresses.iter().map(|address| address.cidr).collect()))
         .collect();
-    let default = kernel.routes.iter().find(|route| route.table == sickbay_formats::network::kernel::MAIN && route.dst.is_default());
+    let default = kernel
+        .routes
+        .iter()
+        .find(|route| route.table == sickbay_formats::network::kernel::MAIN && route.dst.is_default());
     let by_route = default.map(|route| route.dev.clone()).filter(|dev| !dev.is_empty());
     let others: Vec<&String> = cards.iter().map(|(name, _)| name).filter(|name| *name != "lo").collect();
     let card = by_route.or_else(|| match others.as_slice() {
         [one] => Some((*one).clone()),
         _ => None,
     });
-    let address = card.as_ref().and_then(|card| cards.iter().find(|(name, _)| name == card)).and_then(|(_, addresses)| {
-        addresses.iter().map(|cidr| cidr.address).find(|address| address.is_ipv4() && !address.is_loopback())
-    });
+    let address =
+        card.as_ref().and_then(|card| cards.iter().find(|(name, _)| name == card)).and_then(|(_, addresses)| {
+            addresses.iter().map(|cidr| cidr.address).find(|address| address.is_ipv4() && !address.is_loopback())
+        });
     Outside { card, address, host: Host { cards, forwards: None, forwards_v6: None } }
 }
 

@@ -22,7 +22,10 @@ impl Fact for SecurityGroups {
         };
         match Groups::read(bytes) {
             Some(groups) => Ok(SecurityGroups { groups, name: name.to_owned() }),
-            None => Err(Skip::Unknown(tr!("{path} is no answer of DescribeSecurityGroupAttribute or describe-security-groups", path = name))),
+            None => Err(Skip::Unknown(tr!(
+                "{path} is no answer of DescribeSecurityGroupAttribute or describe-security-groups",
+                path = name
+            ))),
         }
     }
 }

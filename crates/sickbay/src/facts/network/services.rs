@@ -148,11 +148,12 @@ pub fn starts(facts: &Facts, names: &[&str]) -> bool {
     }
     let is_systemd = facts.get::<System>().is_ok_and(|system| system.init == Init::Systemd);
     let has_unit = |name: &str| {
-        ["/usr/lib/systemd/system", "/lib/systemd/system"].iter().any(|dir| {
-            facts.root().exists(format!("{dir}/{name}.service")).unwrap_or(false)
-        })
+        ["/usr/lib/systemd/system", "/lib/systemd/system"]
+            .iter()
+            .any(|dir| facts.root().exists(format!("{dir}/{name}.service")).unwrap_or(false))
     };
-    let scripts = ["/etc/rc3.d", "/etc/rc.d/rc3.d", "/etc/rc2.d", "/etc/rc5.d", "/etc/rc.d/rc5.d", "/etc/runlevels/default"];
+    let scripts =
+        ["/etc/rc3.d", "/etc/rc.d/rc3.d", "/etc/rc2.d", "/etc/rc5.d", "/etc/rc.d/rc5.d", "/etc/runlevels/default"];
     scripts.iter().flat_map(|dir| facts.root().read_dir(dir).unwrap_or_default()).any(|entry| {
         let Some(name) = entry.name.to_str() else { return false };
         let plain = name.strip_prefix('S').map(|rest| rest.trim_start_matches(|char: char| char.is_ascii_digit()));
@@ -267,7 +268,9 @@ fn nginx_ports(facts: &Facts) -> Result<Vec<Port>, Skip> {
         let Some(file) = facts.file(&path)? else { continue };
         for directive in nginx::parse(&file.bytes) {
             match directive.name() {
-                b"include" => wanted.extend(directive.value().into_iter().flat_map(|value| included(facts, &dir, value))),
+                b"include" => {
+                    wanted.extend(directive.value().into_iter().flat_map(|value| included(facts, &dir, value)))
+                }
                 b"listen" => {
                     // QUIC is UDP.
                     let is_udp = directive.words.iter().any(|word| *word == "udp" || *word == "quic");
@@ -277,7 +280,8 @@ fn nginx_ports(facts: &Facts) -> Result<Vec<Port>, Skip> {
                     let Some((address, port)) = end(value) else { continue };
                     let at = Some((Arc::clone(&file), file.line_span(directive.line)));
                     let port = Port { server: Server::Nginx, address, port: port.unwrap_or(80), at };
-                    if !all.iter().any(|one| (one.address, one.port) == (port.address, port.port)) && all.len() < FILES {
+                    if !all.iter().any(|one| (one.address, one.port) == (port.address, port.port)) && all.len() < FILES
+                    {
                         all.push(port);
                     }
                 }
@@ -316,7 +320,9 @@ mod tests {
 
     #[test]
     fn ends() {
-        let of = |text: &str| end(text).map(|(address, port)| (address.map(|one| one.to_string()).unwrap_or_default(), port));
+        let of = |text: &str| {
+            end(text).map(|(address, port)| (address.map(|one| one.to_string()).unwrap_or_default(), port))
+        };
         let is = |address: &str, port: Option<u16>| Some((address.to_owned(), port));
         assert_eq!(of("80"), is("", Some(80)));
         assert_eq!(of("*:443"), is("", Some(443)));

@@ -43,14 +43,20 @@ pub fn decider(facts: &Facts, rules: &RuleSet, answer: &Answer, by: By) -> Optio
     let mut place = if is_file { rules.place(at) } else { source.clone() };
     let mut file = (is_file && at.line > 0).then(|| (PathBuf::from(&source), at.line));
     let mut what = match (&origin, rule, by.rule) {
-        (Some(Origin { program: Program::Firewalld, object: Some(zone) }), ..) => tr!("firewalld's zone {zone}", zone = zone.as_str()),
-        (Some(Origin { program: Program::Fail2ban, object: Some(jail) }), ..) => tr!("fail2ban's jail {jail}", jail = jail.as_str()),
+        (Some(Origin { program: Program::Firewalld, object: Some(zone) }), ..) => {
+            tr!("firewalld's zone {zone}", zone = zone.as_str())
+        }
+        (Some(Origin { program: Program::Fail2ban, object: Some(jail) }), ..) => {
+            tr!("fail2ban's jail {jail}", jail = jail.as_str())
+        }
         (Some(Origin { program: Program::Ufw, .. }), None, _) => tr!("ufw's default policy"),
         (Some(Origin { program, .. }), ..) => {
             tr!("{program}'s rule in chain {chain}", program = program.name(), chain = name)
         }
         (None, None, _) | (None, _, None) => tr!("the policy of chain {chain} in table {table}", chain = name, table),
-        (None, Some(_), Some(number)) => tr!("rule {number} of chain {chain} in table {table}", number = number + 1, chain = name, table),
+        (None, Some(_), Some(number)) => {
+            tr!("rule {number} of chain {chain} in table {table}", number = number + 1, chain = name, table)
+        }
     };
     if let (Some(Origin { program: Program::Ufw, .. }), Some(rule)) = (&origin, rule)
         && let Some((found, tuple)) = user_rule(facts, rule)

@@ -9,7 +9,8 @@ use super::{FILES, Port, Server, end, included};
 use crate::facts::Facts;
 use crate::model::outcome::Skip;
 
-const CONFIGS: [&str; 3] = ["/etc/httpd/conf/httpd.conf", "/etc/apache2/apache2.conf", "/usr/local/apache2/conf/httpd.conf"];
+const CONFIGS: [&str; 3] =
+    ["/etc/httpd/conf/httpd.conf", "/etc/apache2/apache2.conf", "/usr/local/apache2/conf/httpd.conf"];
 
 /// The ports. A block of `<IfModule>` counts where the module is loaded.
 pub(super) fn ports(facts: &Facts) -> Result<Vec<Port>, Skip> {
