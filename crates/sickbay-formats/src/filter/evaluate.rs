@@ -216,7 +216,7 @@ impl Walk<'_> {
             if let Some((hook, priority)) = chain.hook
                 && hook == self.hook
                 && self.sees(chain.family)
-                && !(chain.is_nat && !matches!(self.packet.state, states::NEW | states::ESTABLISHED))
+                && (!chain.is_nat || matches!(self.packet.state, states::NEW | states::ESTABLISHED))
             {
                 bases.push((priority, at));
             }

@@ -60,6 +60,9 @@ impl Server {
     }
 }
 
+/// A line of a file.
+pub type Line = (Arc<SourceFile>, Span);
+
 /// A port that a program is configured for.
 #[derive(Clone, Debug)]
 pub struct Port {
@@ -70,7 +73,7 @@ pub struct Port {
     /// Which.
     pub port: u16,
     /// The line, where one says it.
-    pub at: Option<(Arc<SourceFile>, Span)>,
+    pub at: Option<Line>,
 }
 
 impl Port {
@@ -205,7 +208,7 @@ fn sshd(facts: &Facts) -> Result<Vec<Port>, Skip> {
     };
     let reader = sshd.reader();
     let effective = sshd.tree.at_start(&reader);
-    let mut ports: Vec<(u16, Option<(Arc<SourceFile>, Span)>)> = Vec::new();
+    let mut ports: Vec<(u16, Option<Line>)> = Vec::new();
     for setting in effective.all("Port") {
         let number = setting.1.arg(0).to_str().ok().and_then(|text| text.parse().ok());
         let at = sshd.file(*setting).map(|file| (Arc::clone(file), setting.1.whole));
