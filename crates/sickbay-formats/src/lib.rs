@@ -26,6 +26,7 @@ pub mod doas_conf;
 pub mod dpkg;
 pub mod elf;
 pub mod ethtool;
+pub mod filter;
 pub mod foreign;
 pub mod fstab;
 pub mod gpt;

@@ -356,6 +356,8 @@ impl Process {
                         }
                         library.at = at;
                     }
+                } else if name.contains("stat") && self.is_searched(&path) {
+                    // ld.so looks whether a directory without the library is there at all.
                 } else if matches!(
                     errno.as_str(),
                     "ENOENT"
@@ -373,6 +375,13 @@ impl Process {
             }
             _ => {}
         }
+    }
+
+    /// Whether a library was just looked for in this directory.
+    fn is_searched(&self, dir: &str) -> bool {
+        let dir = dir.trim_end_matches('/');
+        let tried = self.libraries.values().filter_map(|library| library.candidates.last());
+        tried.filter_map(|path| path.rsplit_once('/')).any(|(above, _)| above.trim_end_matches('/') == dir)
     }
 
     fn remember(&mut self, failed: Failed) {
@@ -534,6 +543,14 @@ mod tests {
         assert_eq!(causes(text), [Cause::Missing("/var/lib/shop/state".into())]);
         let healthy = "open(\"/a\", O_RDONLY) = -1 ENOENT (No such file or directory)\n+++ exited with 0 +++\n";
         assert!(causes(healthy).is_empty());
+    }
+
+    #[test]
+    fn directories_that_ld_so_does_not_find() {
+        let text = "openat(AT_FDCWD, \"/opt/x/lib/libc.so.6\", O_RDONLY|O_CLOEXEC) = -1 ENOENT (No such file or directory)\n\
+            newfstatat(AT_FDCWD, \"/opt/x/lib\", 0x7ffc, 0) = -1 ENOENT (No such file or directory)\n\
+            openat(AT_FDCWD, \"/lib/libc.so.6\", O_RDONLY|O_CLOEXEC) = 3\n+++ exited with 1 +++\n";
+        assert!(causes(text).is_empty(), "{:?}", causes(text));
     }
 
     #[test]

@@ -47,6 +47,7 @@ mod target;
 mod tasks;
 mod tcp_sockets;
 pub mod threads;
+pub mod tracer;
 mod usage;
 mod utf16;
 mod view;

@@ -20,16 +20,34 @@ const DONE: u16 = 3;
 /// # Errors
 /// The kernel's.
 pub fn dump(request: u16, family: u8) -> io::Result<Vec<u8>> {
-    let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
+    ask(None, request, family, 32)
+}
+
+// include/uapi/linux/netfilter/nfnetlink.h, nf_tables.h
+const NFT_MSG_GETTABLE: u16 = 10 << 8 | 1;
+
+/// Whether nf_tables has any table in the network namespace that this process is in. Where nothing of netfilter is in the kernel, asking
+/// would load a module: see who calls this.
+///
+/// # Errors
+/// The kernel's: `EPERM` without CAP_NET_ADMIN.
+pub fn has_nf_tables() -> io::Result<bool> {
+    let answer = ask(Some(rustix::net::netlink::NETFILTER), NFT_MSG_GETTABLE, 0, 20)?;
+    let first = answer.get(4..6).map(|kind| u16::from_ne_bytes(kind.try_into().unwrap_or_default()));
+    Ok(first.is_some_and(|kind| kind != DONE))
+}
+
+fn ask(protocol: Option<rustix::net::Protocol>, request: u16, family: u8, length: u8) -> io::Result<Vec<u8>> {
+    let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)?;
     set_socket_timeout(&socket, Timeout::Recv, Some(Duration::from_secs(5)))?;
     let mut message = Vec::with_capacity(32);
-    message.extend(32u32.to_ne_bytes());
+    message.extend(u32::from(length).to_ne_bytes());
     message.extend(request.to_ne_bytes());
     message.extend(REQUEST_DUMP.to_ne_bytes());
     message.extend(1u32.to_ne_bytes());
     message.extend(0u32.to_ne_bytes());
     message.push(family);
-    message.resize(32, 0);
+    message.resize(usize::from(length), 0);
     send(&socket, &message, SendFlags::empty())?;
     let mut all = Vec::new();
     let mut buffer = vec![0u8; 1 << 16];

@@ -2,6 +2,8 @@
 //! and what a child process does between fork(2) and execve(2). All `unsafe` of the project is here.
 #![allow(unsafe_code)]
 
+pub(crate) mod ptrace;
+
 use std::ffi::c_int;
 use std::io;
 use std::mem::{size_of, zeroed};

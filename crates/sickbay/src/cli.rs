@@ -11,6 +11,7 @@ mod language;
 mod list;
 mod password;
 mod record;
+mod trace;
 mod tune;
 mod undo;
 
@@ -82,6 +83,7 @@ enum Verb {
     List(list::List),
     Record(record::Record),
     Tune(tune::Tune),
+    Trace(trace::Trace),
     Completions(completions::Completions),
 }
 
@@ -218,6 +220,14 @@ fn enough_room() -> Result<(), Failure> {
     )))
 }
 
+/// A file with the rules of security groups: its name and content.
+fn security_group(path: &Path) -> Result<(String, Vec<u8>), Failure> {
+    let fail = |error: String| Failure(tr!("{path} could not be read: {error}", path, error));
+    let absolute = std::path::absolute(path).map_err(|error| fail(error.to_string()))?;
+    let bytes = sickbay_target::Root::host()?.read(&absolute).map_err(|error| fail(error.to_string()))?;
+    Ok((path.display().to_string(), bytes))
+}
+
 impl Verb {
     fn run(self, context: &Context) -> Result<u8, Failure> {
         match self {
@@ -229,6 +239,7 @@ impl Verb {
             Verb::List(verb) => verb.run(context),
             Verb::Record(verb) => verb.run(context),
             Verb::Tune(verb) => verb.run(context),
+            Verb::Trace(verb) => verb.run(context),
             Verb::Completions(verb) => verb.run(context),
         }
     }

@@ -49,6 +49,7 @@ pub struct Facts {
     mirror: Option<Arc<Mirror>>,
     window: Option<Duration>,
     asked: Asked,
+    security_groups: Option<(String, Vec<u8>)>,
     cells: Mutex<HashMap<TypeId, Arc<Cell>>>,
     files: Mutex<HashMap<PathBuf, Option<Arc<SourceFile>>>>,
     /// Which thread waits for which, and for what: a fact that needs itself, by whatever way, would wait for ever.
@@ -93,6 +94,7 @@ impl Facts {
             mirror: None,
             window: None,
             asked: Asked::default(),
+            security_groups: None,
             cells: Mutex::default(),
             files: Mutex::default(),
             waits: Mutex::default(),
@@ -114,6 +116,16 @@ impl Facts {
     pub fn with_window(self, length: Option<Duration>) -> Facts {
         let deadline = self.deadline.saturating_add(length.unwrap_or_default());
         Facts { window: length, deadline, ..self }
+    }
+
+    /// The same facts, for a user who gives the rules of the cloud's security groups: the name of a file, and its content.
+    pub fn with_security_groups(self, file: Option<(String, Vec<u8>)>) -> Facts {
+        Facts { security_groups: file, ..self }
+    }
+
+    /// The rules of the cloud's security groups, as they were given.
+    pub fn security_groups(&self) -> Option<(&str, &[u8])> {
+        self.security_groups.as_ref().map(|(name, bytes)| (name.as_str(), bytes.as_slice()))
     }
 
     /// For how long the user wants a running system watched, if that was said.

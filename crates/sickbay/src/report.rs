@@ -3,6 +3,7 @@
 pub mod alloc;
 pub mod comparison;
 pub mod documents;
+pub mod filter;
 pub mod json_v1;
 pub mod ledger;
 pub mod limits;

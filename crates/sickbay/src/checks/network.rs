@@ -1,6 +1,8 @@
 //! Cards, addresses and routes, what the network's files come to; ports, queues and sockets that run out.
 
 pub mod close_wait_leak;
+pub mod conntrack_nearly_full;
+pub mod listen_address_missing;
 pub mod listen_queue_overflow;
 pub mod network_card_unknown;
 pub mod network_config_unusable;
@@ -12,7 +14,11 @@ pub mod nic_allowance_exceeded;
 pub mod nic_interrupts_on_one_cpu;
 pub mod nic_one_flow;
 pub mod nic_queues_unused;
+pub mod packet_filter_after_restart;
+pub mod packet_filter_drops;
+pub mod port_not_open;
 pub mod rfs_half_set;
+pub mod security_group_drops;
 pub mod sockets_unaccounted;
 pub mod softnet_drops;
 pub mod tcp_ports_exhausted;
@@ -27,6 +33,12 @@ pub static ALL: &[&Check] = &[
     &network_gateway_unreachable::CHECK,
     &network_default_route::CHECK,
     &network_mask_wrong::CHECK,
+    &listen_address_missing::CHECK,
+    &port_not_open::CHECK,
+    &packet_filter_drops::CHECK,
+    &packet_filter_after_restart::CHECK,
+    &security_group_drops::CHECK,
+    &conntrack_nearly_full::CHECK,
     &sockets_unaccounted::CHECK,
     &close_wait_leak::CHECK,
     &listen_queue_overflow::CHECK,

@@ -50,6 +50,10 @@ pub(super) struct Check {
     time: Option<String>,
     #[command(flatten)]
     past: Past,
+    /// Judge the ports by the rules of a cloud's security group, too: JSON of `aliyun ecs DescribeSecurityGroupAttribute` or `aws ec2
+    /// describe-security-groups`
+    #[arg(long, value_name = "FILE", help_heading = LOOK)]
+    security_group: Option<PathBuf>,
 }
 
 impl Check {
@@ -151,9 +155,10 @@ impl Check {
         let other = donor.clone().filter(|_| self.aid.donor.is_some() && self.only.is_empty());
         let mirror = mirror(self.fetch, self.insecure)?;
         let window = self.time.as_deref().map(super::duration).transpose()?;
+        let group = self.security_group.as_deref().map(super::security_group).transpose()?;
         let facts = || {
             let facts = Facts::new(Arc::clone(&target), donor.clone()).with_all_digests(self.digests);
-            facts.with_window(window).with_asked(asked)
+            facts.with_window(window).with_asked(asked).with_security_groups(group.clone())
         };
         let (facts, diagnosis) = look(|| facts().with_mirror(mirror.clone()), &chosen);
         let comparison = other.map(|donor| Comparison::of(&facts, &Facts::new(donor, None)));

@@ -1,6 +1,7 @@
 //! `sickbay explain`: a check, a finding, or a question about this machine.
 
 mod alloc;
+mod filter;
 mod finding;
 mod limits;
 mod load;
@@ -39,6 +40,10 @@ use crate::{checks, tr};
 /// `network`: the addresses and routes that a machine, or the TARGET, has after a restart, in whichever dialect its network is
 /// configured; and which lines do not do what they seem to.
 ///
+/// `filter --packet 'tcp from 1.2.3.4 to :22'`: what becomes of one packet in the packet filter of this machine, or of the TARGET's
+/// files, rule by rule; without --packet of one from outside to each port that a server is configured for. A packet is a protocol
+/// and any of `from ADDRESS[:PORT]`, `to [ADDRESS][:PORT]`, `in CARD`, `established`, `output`.
+///
 /// `sysctl KEY`, with a TARGET or for this machine: every file that sets the kernel parameter, in the order of a boot, which one wins,
 /// what it is now, and what it does.
 ///
@@ -51,7 +56,7 @@ use crate::{checks, tr};
 #[derive(Debug, clap::Args)]
 pub(super) struct Explain {
     /// A check's id, alone or with a TARGET; a finding's number and its TARGET; `memory`, `alloc SIZE`,
-    /// `load|cpu|irq|io [TARGET]`, `network [TARGET]`, `sysctl KEY`,
+    /// `load|cpu|irq|io [TARGET]`, `network [TARGET]`, `filter [TARGET]`, `sysctl KEY`,
     /// `limits PID|UNIT|USER [TARGET]`, `sockets`, or the text of an error message
     #[arg(required = true)]
     what: Vec<String>,
@@ -72,6 +77,13 @@ pub(super) struct Explain {
     /// `network`: the cards that the machine has, as JSON: {"interfaces": [{"name": "eth0", "mac": "52:54:00:12:34:56"}]}
     #[arg(long, value_name = "FILE")]
     links: Option<PathBuf>,
+    /// `filter`: the packet, as in 'tcp from 1.2.3.4 to :22'
+    #[arg(long)]
+    packet: Option<String>,
+    /// `filter`: also the rules of a cloud's security group, as JSON of `aliyun ecs DescribeSecurityGroupAttribute` or `aws ec2
+    /// describe-security-groups`
+    #[arg(long, value_name = "FILE")]
+    security_group: Option<PathBuf>,
 }
 
 impl Explain {
@@ -93,6 +105,8 @@ impl Explain {
             ["network", target] if network::is_there(target) => {
                 network::explain(context, Some(target), self.links.as_deref())
             }
+            ["filter"] => self.filter(context, None),
+            ["filter", target] if network::is_there(target) => self.filter(context, Some(target)),
             ["sysctl"] => Err(Failure(tr!("say which: sickbay explain sysctl net.core.somaxconn"))),
             ["sysctl", key] => sysctl::explain(context, key, None),
             ["sysctl", key, target] => sysctl::explain(context, key, Some(target)),
@@ -103,6 +117,10 @@ impl Explain {
             [id] if checks::ALL.iter().any(|check| check.id == *id) => self.check(context, id),
             _ => symptom::explain(context, &words.join(" ")),
         }
+    }
+
+    fn filter(&self, context: &Context, target: Option<&str>) -> Result<u8, Failure> {
+        filter::explain(context, target, self.packet.as_deref(), self.security_group.as_deref())
     }
 
     fn limits(&self, context: &Context, words: &[&str]) -> Result<u8, Failure> {

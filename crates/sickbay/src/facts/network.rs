@@ -3,9 +3,13 @@
 pub mod after_restart;
 pub mod cards;
 pub mod charge;
+pub mod filters;
 pub mod irq_owner;
 pub mod live;
+pub mod outside;
 pub mod queues;
+pub mod security_groups;
+pub mod services;
 pub mod sockets;
 pub mod steering;
 pub mod traffic;

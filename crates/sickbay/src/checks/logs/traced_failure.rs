@@ -77,7 +77,8 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     Ok(())
 }
 
-fn named(cause: &Cause) -> (&'static str, &str) {
+/// What kind of cause, and what it is about.
+pub(crate) fn named(cause: &Cause) -> (&'static str, &str) {
     match cause {
         Cause::Library { name, .. } => ("library", name),
         Cause::Interpreter(path) => ("interpreter", path),
@@ -89,7 +90,7 @@ fn named(cause: &Cause) -> (&'static str, &str) {
 }
 
 /// What happened, what follows, and what to do.
-fn told(failure: &Failure) -> (Text, Text, Text) {
+pub(crate) fn told(failure: &Failure) -> (Text, Text, Text) {
     match &failure.cause {
         Cause::Library { name, candidates } => {
             let count = candidates.len();

@@ -1,0 +1,278 @@
+//! The packet filter lets nobody reach a port that a server is configured for.
+
+use sickbay_formats::filter::evaluate::{Answer, By};
+use sickbay_formats::filter::packet::{Packet, states};
+use sickbay_formats::filter::{RuleSet, Verdict};
+
+use crate::facts::Facts;
+use crate::facts::network::filters::{Decider, Running, Saved, decider};
+use crate::facts::network::outside::{Outside, known, stranger};
+use crate::facts::network::services::{Port, Server, Services};
+use crate::model::finding::{Finding, Findings, Severity};
+use crate::model::outcome::{Skip, Verdict as Told};
+use crate::model::stage::Stage;
+use crate::model::subject::Subject;
+use crate::{check, tr};
+
+check! {
+    /// ## Symptom
+    /// You see: "Connection timed out" or "No route to host" from outside, while the service runs and answers on the
+    /// machine itself.
+    ///
+    /// ## What it finds
+    /// One packet is taken through the rules of iptables (legacy and nft), nftables, firewalld, ufw and Docker as the kernel would do it, for each port that sshd, nginx or
+    /// Apache is configured for: on a running machine through the rules in force, else through those that the next boot loads.
+    /// Told is a port of sshd, or 80 and 443 of a web server on all addresses, that is closed to everybody; the usual mistakes with it: ssh moved to another port than
+    /// the one that is open, answers that nothing lets in, a loopback that is closed. What may or may not match (a rate, a time of day) is no finding,
+    /// nor is a port that is open to some.
+    ///
+    /// ## Why it matters
+    /// Nothing in the service's own log tells: the packets never reach it.
+    ///
+    /// ## What the repair does
+    /// Nothing by itself: whether a port shall be open only a person knows. The rule that decides is named, with its program and
+    /// its counter, and so is the command that opens the port. `sickbay explain filter --packet 'tcp from ADDRESS to :PORT'` shows the
+    /// whole way of a packet.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// iptables -nvL --line-numbers
+    /// nft list ruleset
+    /// firewall-cmd --permanent --add-service=ssh
+    /// ufw allow 22/tcp
+    /// ```
+    "packet-filter-drops", Network, seed = ["D10", "D1"], proves = [], may_stop = [Sshd], "the packet filter closes the port of a server"
+}
+
+fn run(facts: &Facts, found: &mut Findings) -> Told {
+    let services = facts.get::<Services>()?;
+    let (running, saved);
+    let rules: &RuleSet = match facts.get::<Running>() {
+        Ok(rules) => {
+            running = rules;
+            &running.0
+        }
+        Err(Skip::NotApplicable(_)) if !facts.target().is_this_machine() => {
+            saved = facts.get::<Saved>()?;
+            &saved.rules
+        }
+        Err(other) => return Err(other),
+    };
+    if rules.is_empty() {
+        return Ok(());
+    }
+    let look = Look { facts, rules, outside: &*facts.get::<Outside>()? };
+    look.ports(&services, found);
+    look.answers(found);
+    look.loopback(found);
+    Ok(())
+}
+
+struct Look<'a> {
+    facts: &'a Facts,
+    rules: &'a RuleSet,
+    outside: &'a Outside,
+}
+
+impl Look<'_> {
+    fn packet(&self, port: &Port) -> Packet {
+        let mut packet = Packet::connection(Some(stranger(self.rules)), port.port);
+        packet.iif.clone_from(&self.outside.card);
+        packet.destination = port.address.or(self.outside.address);
+        packet
+    }
+
+    fn ask(&self, packet: &Packet) -> Answer {
+        self.rules.evaluate(packet, &self.outside.host)
+    }
+
+    /// Whether somebody comes through whom the rules name.
+    fn is_open_to_some(&self, packet: &Packet) -> bool {
+        known(self.rules).into_iter().any(|source| {
+            let answer = self.ask(&Packet { source: Some(source), ..packet.clone() });
+            !answer.verdict.refuses() || !answer.certain
+        })
+    }
+
+    fn ports(&self, services: &Services, found: &mut Findings) {
+        let mut closed: Vec<(By, Answer, Vec<&Port>)> = Vec::new();
+        for port in services.open().filter(|port| port.address.is_none_or(|address| address.is_ipv4())) {
+            let is_meant = port.server == Server::Sshd || (port.address.is_none() && matches!(port.port, 80 | 443));
+            if !is_meant {
+                continue;
+            }
+            let packet = self.packet(port);
+            let answer = self.ask(&packet);
+            if !answer.certain || !answer.verdict.refuses() {
+                if port.server == Server::Sshd {
+                    self.later_packets(port, &packet, &answer, found);
+                }
+                continue;
+            }
+            let Some(by) = answer.by else { continue };
+            if self.is_open_to_some(&packet) {
+                continue;
+            }
+            match closed.iter_mut().find(|(known, ..)| *known == by) {
+                Some((.., ports))
+                    if ports.iter().any(|other| (other.server, other.port) == (port.server, port.port)) => {}
+                Some((.., ports)) => ports.push(port),
+                None => closed.push((by, answer, vec![port])),
+            }
+        }
+        for (by, answer, ports) in closed {
+            let Some(decider) = decider(self.facts, self.rules, &answer, by) else { continue };
+            self.closed(&decider, answer.verdict, &ports, found);
+        }
+    }
+
+    fn closed(&self, decider: &Decider, verdict: Verdict, ports: &[&Port], found: &mut Findings) {
+        let sshd = ports.iter().find(|port| port.server == Server::Sshd);
+        let list: Vec<String> = ports.iter().map(|port| format!("{} ({})", port.port, port.server.name())).collect();
+        let severity = if sshd.is_some() { Severity::Error } else { Severity::Warning };
+        let (what, ports_text, count) = (decider.what.clone(), list.join(", "), list.len());
+        let message = match verdict {
+            Verdict::Reject => {
+                tr!("{what} rejects every connection from outside to port {ports}", what, ports = ports_text.as_str())
+            }
+            _ => tr!("{what} drops every connection from outside to port {ports}", what, ports = ports_text.as_str()),
+        };
+        let finding = found.add(severity, message);
+        point(self.facts, finding, decider);
+        finding.extent(count).detail("ports", ports.iter().map(|port| port.port).collect::<Vec<_>>());
+        match sshd {
+            Some(_) => finding.why(tr!("nobody can log in over ssh")).stops(Stage::Sshd),
+            None => finding.why(tr!("the site cannot be reached")),
+        };
+        for port in ports {
+            if let Some((file, span)) = &port.at {
+                finding.at(file, *span);
+            }
+        }
+        if let Some(sshd) = sshd.filter(|port| port.port != 22) {
+            let usual = self.ask(&Packet { dport: Some(22), ..self.packet(sshd) });
+            if usual.verdict == Verdict::Accept && usual.certain {
+                finding.note(tr!("it lets port 22 through, on which sshd is not configured to listen"));
+            }
+        }
+        let commands: Vec<String> = ports.iter().map(|port| opening(decider, port.port)).collect();
+        if !commands.is_empty() {
+            let command = commands.join(" && ");
+            finding.by_hand(tr!("if it is to be reached: {command}", command = command.as_str()));
+        }
+    }
+
+    /// A rule for new connections alone.
+    fn later_packets(&self, port: &Port, packet: &Packet, first: &Answer, found: &mut Findings) {
+        if !first.certain || first.verdict != Verdict::Accept {
+            return;
+        }
+        let answer = self.ask(&Packet { state: states::ESTABLISHED, ..packet.clone() });
+        let Some(by) = answer.by.filter(|_| answer.certain && answer.verdict.refuses()) else { return };
+        let Some(decider) = decider(self.facts, self.rules, &answer, by) else { return };
+        let (what, number) = (decider.what.clone(), port.port);
+        let finding = found.error(tr!(
+            "{what} drops all but the first packet of a connection to port {number} (sshd)",
+            what,
+            number
+        ));
+        point(self.facts, finding, &decider);
+        finding
+            .why(tr!("a connection is begun and then hangs: nothing lets established ones through"))
+            .stops(Stage::Sshd);
+        finding.by_hand(tr!("let established and related connections through before anything else"));
+    }
+
+    /// What comes back to connections that this machine opens.
+    fn answers(&self, found: &mut Findings) {
+        let stranger = stranger(self.rules);
+        let answer_from = |protocol: u8, port: u16| Packet {
+            protocol,
+            sport: Some(port),
+            dport: Some(50_123),
+            state: states::ESTABLISHED,
+            iif: self.outside.card.clone(),
+            destination: self.outside.address,
+            ..Packet::connection(Some(stranger), 0)
+        };
+        let mut decides = None;
+        for (protocol, port) in [(6, 443), (6, 80), (17, 53), (17, 123)] {
+            let answer = self.ask(&answer_from(protocol, port));
+            if !answer.certain || !answer.verdict.refuses() {
+                return;
+            }
+            decides = answer.by.map(|by| (answer, by));
+        }
+        let Some((answer, by)) = decides else { return };
+        let Some(decider) = decider(self.facts, self.rules, &answer, by) else { return };
+        let finding = found
+            .warning(tr!("{what} drops the answers to this machine's own connections", what = decider.what.clone()));
+        point(self.facts, finding, &decider);
+        finding.subject(Subject::Named(format!("answers {}", decider.place)));
+        finding.why(tr!("names do not resolve, nothing can be downloaded, the clock is not set"));
+        finding.by_hand(tr!("let established and related connections through before anything else"));
+    }
+
+    fn loopback(&self, found: &mut Findings) {
+        let own = std::net::IpAddr::from([127, 0, 0, 1]);
+        let mut decides = None;
+        for port in [5432, 6379, 9000, 54_321] {
+            let mut packet = Packet::connection(Some(own), port);
+            (packet.iif, packet.destination) = (Some("lo".to_owned()), Some(own));
+            let answer = self.ask(&packet);
+            if !answer.certain || !answer.verdict.refuses() {
+                return;
+            }
+            decides = answer.by.map(|by| (answer, by));
+        }
+        let Some((answer, by)) = decides else { return };
+        let Some(decider) = decider(self.facts, self.rules, &answer, by) else { return };
+        let finding = found
+            .warning(tr!("{what} drops the packets that this machine sends to itself", what = decider.what.clone()));
+        point(self.facts, finding, &decider);
+        finding.subject(Subject::Named(format!("loopback {}", decider.place)));
+        finding.why(tr!(
+            "programs that talk to each other on 127.0.0.1 do not find each other: databases, resolvers, proxies"
+        ));
+        finding.by_hand(tr!("let everything through that comes by lo, before anything else"));
+    }
+}
+
+/// Points at the rule, and proves it.
+fn point(facts: &Facts, finding: &mut Finding, decider: &Decider) {
+    match &decider.file {
+        Some((path, line)) => {
+            if let Ok(Some(file)) = facts.file(path) {
+                finding.at(&file, file.line_span(*line));
+            }
+        }
+        None => {
+            finding.evidence(decider.place.as_str(), decider.rule.as_str());
+            finding.note(tr!("the rule: {rule}", rule = decider.rule.as_str()));
+        }
+    }
+    if let Some(packets) = decider.packets.filter(|packets| *packets > 0) {
+        finding.note(tr!("it has met {packets} {packets?packet|packets} so far", packets)).detail("packets", packets);
+    }
+    finding.subject(Subject::Named(format!("{} {}", decider.place, decider.rule)));
+    finding.detail("rule", decider.rule.as_str()).detail("place", decider.place.as_str());
+    if let Some(program) = decider.program {
+        finding.detail("program", program);
+    }
+    if let Some(object) = &decider.object {
+        finding.detail("object", object.as_str());
+    }
+}
+
+/// The command that opens a port where this program made the rule.
+fn opening(decider: &Decider, port: u16) -> String {
+    match (decider.program, &decider.object) {
+        (Some("firewalld"), Some(zone)) => {
+            format!("firewall-cmd --zone={zone} --add-port={port}/tcp")
+        }
+        (Some("firewalld"), None) => format!("firewall-cmd --add-port={port}/tcp"),
+        (Some("ufw"), _) => format!("ufw allow {port}/tcp"),
+        _ if decider.place.contains("nft") => format!("nft insert rule inet TABLE CHAIN tcp dport {port} accept"),
+        _ => format!("iptables -I INPUT -p tcp --dport {port} -j ACCEPT"),
+    }
+}
