@@ -78,7 +78,8 @@ fn full(n: u64) -> Sample {
             received: Carried { bytes: n * 1500, ..Carried::default() },
             sent: Carried::default(),
         }]),
-        cards: (n % 10 == 0)
+        cards: n
+            .is_multiple_of(10)
             .then(|| vec![CardCounter { link: "eth0".into(), name: "pps_allowance_exceeded".into(), value: n }]),
         tcp: Some(vec![counter("Tcp.InSegs", n * 11), counter("TcpExt.ListenDrops", 3)]),
         sockets: Some(vec![Sockets { namespace: 4_026_531_840, pid: 1, tcp: vec![counter("TCP.inuse", 7)] }]),
@@ -91,11 +92,13 @@ fn full(n: u64) -> Sample {
             throttled: n / 2,
             throttled_us: n * 77,
         }]),
-        stacks: (n % 5 == 0)
+        stacks: n
+            .is_multiple_of(5)
             .then(|| Stack { id: 90, began: 99, functions: vec!["io_schedule".into(), "folio_wait_bit".into()] })
             .into_iter()
             .collect(),
-        files: (n % 5 == 0)
+        files: n
+            .is_multiple_of(5)
             .then(|| OpenFile {
                 pid: 90,
                 began: 99,
