@@ -334,12 +334,12 @@ mod tests {
         let samples = vec![
             sample(
                 100,
-                "cpu 0 0 0 0 0\ncpu0 0 0 0 0 0\ncpu1 0 0 0 0 0\nprocs_running 6\n",
+                "cpu 9 0 9 9 0\ncpu0 9 0 9 9 0\ncpu1 0 0 0 0 0\nprocs_running 6\n",
                 &[(7, 7, 1, "java", 0), (7, 8, 1, "GC", 0), (20, 20, 120, "cc1", 0), (21, 21, 121, "cc1", 0)],
             ),
             sample(
                 110,
-                "cpu 1500 0 300 200 0\ncpu0 900 0 100 0 0\ncpu1 600 0 200 200 0\nprocs_running 4\n",
+                "cpu 1509 0 309 209 0\ncpu0 909 0 109 9 0\ncpu1 600 0 200 200 0\nprocs_running 4\n",
                 &[(7, 7, 1, "java", 100), (7, 8, 1, "GC", 700), (20, 20, 120, "cc1", 300), (21, 21, 121, "cc1", 200)],
             ),
         ];
