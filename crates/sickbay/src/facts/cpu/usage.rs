@@ -346,7 +346,8 @@ mod tests {
         let window = Window { samples, place: "/proc".into() };
         let steps = steps(&window, STEP, |_| true);
         let usage = Usage::of(&window, &steps[0]).expect("known");
-        let seen: Vec<_> = usage.users.iter().map(|user| (user.who().render(Lang::En), user.cpus)).collect();
+        let seen: Vec<_> =
+            usage.users.iter().map(|user| (user.who().render(Lang::En), thousandths(user.cpus))).collect();
         assert_eq!(seen, [("java (PID 7)".to_owned(), 0.8), ("cc1 (2 processes)".to_owned(), 0.5)]);
         assert_eq!(usage.users[0].threads[0].name, "GC");
         assert_eq!((usage.cpus, usage.wanting, usage.pressure), (2, Some(4.0), None));
