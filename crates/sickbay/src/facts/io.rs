@@ -2,4 +2,5 @@
 
 pub mod burst;
 pub mod devices;
+pub mod limit;
 pub mod open;

@@ -93,7 +93,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         Severity::Note
     };
     let jobs = jobs(facts, &periodic, who.map(|(group, _)| group));
-    tell(facts, found, severity, &periodic, who, &jobs, load.as_ref(), is_seen);
+    tell(facts, found, severity, &Seen { periodic: &periodic, who, jobs: &jobs, load: load.as_ref(), is_seen });
     Ok(())
 }
 
@@ -122,16 +122,19 @@ fn jobs(facts: &Facts, periodic: &Periodic, who: Option<&Group>) -> Vec<Job> {
     jobs
 }
 
-fn tell(
-    facts: &Facts,
-    found: &mut Findings,
-    severity: Severity,
-    periodic: &Periodic,
-    who: Option<(&Group, f64)>,
-    jobs: &[Job],
-    load: Option<&Load>,
+/// What was found.
+struct Seen<'s> {
+    periodic: &'s Periodic,
+    /// The program that makes most of it, with its share in percent.
+    who: Option<(&'s Group, f64)>,
+    jobs: &'s [Job],
+    load: Option<&'s Load>,
+    /// Whether its threads were looked at.
     is_seen: bool,
-) {
+}
+
+fn tell(facts: &Facts, found: &mut Findings, severity: Severity, seen: &Seen<'_>) {
+    let Seen { periodic, who, jobs, load, is_seen } = *seen;
     let every = time(periodic.period);
     let threads = format!("{:.0}", periodic.mean);
     let text = match (who, jobs) {

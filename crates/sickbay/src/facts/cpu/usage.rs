@@ -334,19 +334,20 @@ mod tests {
         let samples = vec![
             sample(
                 100,
-                "cpu 0 0 0 0 0\ncpu0 0 0 0 0 0\ncpu1 0 0 0 0 0\nprocs_running 6\n",
+                "cpu 9 0 9 9 0\ncpu0 9 0 9 9 0\ncpu1 0 0 0 0 0\nprocs_running 6\n",
                 &[(7, 7, 1, "java", 0), (7, 8, 1, "GC", 0), (20, 20, 120, "cc1", 0), (21, 21, 121, "cc1", 0)],
             ),
             sample(
                 110,
-                "cpu 1500 0 300 200 0\ncpu0 900 0 100 0 0\ncpu1 600 0 200 200 0\nprocs_running 4\n",
+                "cpu 1509 0 309 209 0\ncpu0 909 0 109 9 0\ncpu1 600 0 200 200 0\nprocs_running 4\n",
                 &[(7, 7, 1, "java", 100), (7, 8, 1, "GC", 700), (20, 20, 120, "cc1", 300), (21, 21, 121, "cc1", 200)],
             ),
         ];
         let window = Window { samples, place: "/proc".into() };
         let steps = steps(&window, STEP, |_| true);
         let usage = Usage::of(&window, &steps[0]).expect("known");
-        let seen: Vec<_> = usage.users.iter().map(|user| (user.who().render(Lang::En), user.cpus)).collect();
+        let seen: Vec<_> =
+            usage.users.iter().map(|user| (user.who().render(Lang::En), thousandths(user.cpus))).collect();
         assert_eq!(seen, [("java (PID 7)".to_owned(), 0.8), ("cc1 (2 processes)".to_owned(), 0.5)]);
         assert_eq!(usage.users[0].threads[0].name, "GC");
         assert_eq!((usage.cpus, usage.wanting, usage.pressure), (2, Some(4.0), None));

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use crate::facts::episode::{Episode, STEP, Step, average, longest, steps};
 use crate::facts::io::devices::Devices;
+use crate::facts::io::limit::Limit;
 use crate::sample::rates::DiskRates;
 use crate::sample::{OpenFile, Sample, Window};
 
@@ -26,15 +27,6 @@ pub struct Rates {
     pub queue: Option<f64>,
     /// Percent of the time in which at least one was.
     pub util: Option<f64>,
-}
-
-/// The limit that something stops at.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Limit {
-    /// Reads and writes a second.
-    Iops(f64),
-    /// Millions of bytes a second.
-    Megabytes(f64),
 }
 
 /// A process and what it had read and written meanwhile.
@@ -250,29 +242,6 @@ fn limit(part: &[Step<'_>], disk: &str) -> Option<Limit> {
     let iops = flat(&|rates| rates.transfers).filter(|iops| *iops >= 50.0).map(Limit::Iops);
     let megabytes = flat(&|rates| Some((rates.read_kb? + rates.written_kb?) * 1.024 / 1000.0));
     iops.or(megabytes.filter(|megabytes| *megabytes >= 5.0).map(Limit::Megabytes))
-}
-
-/// Sizes at which clouds sell disks.
-const IOPS: [f64; 18] = [
-    100.0, 120.0, 240.0, 500.0, 600.0, 1000.0, 1100.0, 2300.0, 3000.0, 5000.0, 7500.0, 10_000.0, 16_000.0, 20_000.0,
-    25_000.0, 50_000.0, 64_000.0, 100_000.0,
-];
-/// The same in millions of bytes a second.
-const MEGABYTES: [f64; 12] = [25.0, 50.0, 60.0, 90.0, 100.0, 125.0, 150.0, 200.0, 250.0, 350.0, 500.0, 750.0];
-
-impl Limit {
-    /// The round number that it is close to, if clouds sell that.
-    pub fn sold(self) -> Option<f64> {
-        let (value, list): (f64, &[f64]) = match self {
-            Limit::Iops(value) => (value, &IOPS),
-            Limit::Megabytes(value) => (value, &MEGABYTES),
-        };
-        // Some count MiB.
-        let is_near = |known: f64| (value / known - 1.0).abs() <= 0.03;
-        list.iter()
-            .copied()
-            .find(|known| is_near(*known) || (matches!(self, Limit::Megabytes(_)) && is_near(known * 1.048_576)))
-    }
 }
 
 /// Who read and wrote meanwhile, and whether anybody was asked.

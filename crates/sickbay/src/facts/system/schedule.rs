@@ -67,14 +67,14 @@ impl Fact for Schedule {
         // cron passes over names with a dot: backups of editors and of packages.
         let is_name = |path: &PathBuf| path.file_name().is_some_and(|name| !name.as_encoded_bytes().contains(&b'.'));
         tables.extend(in_dir("/etc/cron.d").into_iter().filter(is_name).map(|path| (path, true)));
-        tables.extend(OF_USERS.iter().flat_map(|dir| in_dir(dir)).map(|path| (path, false)));
+        tables.extend(OF_USERS.into_iter().flat_map(in_dir).map(|path| (path, false)));
         for (path, with_user) in tables {
             // What only root may read is not known.
             let Ok(Some(file)) = facts.file(&path) else { continue };
             for job in crontab::jobs(&file.bytes, with_user) {
                 let Some(times) = job.times else { continue };
                 let command = job.command.to_str_lossy().into_owned();
-                let scripts = scripts(&command).map(&in_dir).unwrap_or_default();
+                let scripts = scripts(&command).map(in_dir).unwrap_or_default();
                 jobs.push(Job {
                     file: Arc::clone(&file),
                     span: job.span,
