@@ -103,20 +103,17 @@ fn within(samples: Vec<Sample>, range: (Duration, Duration)) -> Vec<Sample> {
     let Some(first) = samples.iter().position(is_in) else { return Vec::new() };
     // Of each kind of source the last one before; there is nothing else that far back.
     let mut has = (false, false, false, false);
-    let mut start = first;
+    let mut kept = Vec::new();
     for (at, sample) in samples.iter().enumerate().take(first).rev().take(64) {
         let tells = (sample.stat.is_some(), sample.disks.is_some(), sample.io.is_some(), sample.threads.is_some());
-        let is_new = (tells.0 && !has.0) || (tells.1 && !has.1) || (tells.2 && !has.2) || (tells.3 && !has.3);
-        if is_new {
-            start = at;
+        if (tells.0 && !has.0) || (tells.1 && !has.1) || (tells.2 && !has.2) || (tells.3 && !has.3) {
+            kept.push(at);
         }
         has = (has.0 | tells.0, has.1 | tells.1, has.2 | tells.2, has.3 | tells.3);
     }
     let end = samples.iter().rposition(is_in).map_or(first, |last| last + 1);
-    let mut samples = samples;
-    samples.truncate(end);
-    samples.drain(..start);
-    samples
+    let is_kept = |at: usize| (first..end).contains(&at) || kept.contains(&at);
+    samples.into_iter().enumerate().filter(|(at, _)| is_kept(*at)).map(|(_, sample)| sample).collect()
 }
 
 #[cfg(test)]

@@ -122,7 +122,8 @@ fn task(label: &[u8], rest: &[&[u8]], interval: f64) -> Option<Task> {
         }
         // State, an old patch, whether it is counted at all, reads, sectors, writes, sectors, cancelled ones, group.
         _ => {
-            let is_counted = rest.get(2) == Some(&&b"y"[..]);
+            // Of one that has ended it is all that it ever did.
+            let is_counted = rest.get(2) == Some(&&b"y"[..]) && state != Some(b'E');
             let bytes = |at| value(at).filter(|_| is_counted).map(|sectors| sectors * 512.0 / interval);
             (task.read, task.written, task.cancelled) = (bytes(4), bytes(6), bytes(7));
             task.pid = rest.get(8).and_then(|group| number(group)).unwrap_or(id);

@@ -267,7 +267,7 @@ fn moments(out: &mut String, told: &Told, columns: &[Column], disks: &[Vec<DiskR
         .iter()
         .zip(disks)
         .flat_map(|(interval, disks)| disks.iter().map(move |rates| (interval, rates)))
-        .filter(|(_, rates)| rates.transfers.is_none_or(|transfers| transfers > 0.0) || rates.util > Some(0.0))
+        .filter(|(_, rates)| rates.transfers > Some(0.0) || rates.util > Some(0.0))
         .collect();
     if rows.is_empty() {
         return;

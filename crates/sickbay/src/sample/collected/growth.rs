@@ -11,19 +11,23 @@ pub(super) const PRINTED: f64 = 0.6;
 /// What was printed is off by half of its last digit.
 const HALF: f64 = 0.005_1;
 
+/// Where a counter begins of which nothing is told: it goes down from there.
+const UNTOLD: u64 = u64::MAX / 2;
+
 /// Which of both sums are told is known from its first row.
 pub(super) fn new_disk(told: &Disk, base: u64) -> diskstats::Disk {
     let has_wait = told.read_wait.is_some() || told.write_wait.is_some();
+    let of = |rate: Option<f64>| if rate.is_some() { base } else { UNTOLD };
     diskstats::Disk {
         name: told.name.clone(),
         reads: base,
         writes: base,
-        sectors_read: base,
-        sectors_written: base,
-        busy_ms: base,
-        weighted_ms: base,
+        sectors_read: of(told.read_kb),
+        sectors_written: of(told.written_kb),
+        busy_ms: of(told.util),
+        weighted_ms: of(told.queue),
         transfers: (told.reads.is_none() || told.writes.is_none()).then_some(base),
-        both_ms: (!has_wait).then_some(base),
+        both_ms: (!has_wait).then(|| of(told.wait)),
         ..diskstats::Disk::default()
     }
 }
@@ -38,16 +42,24 @@ pub(super) fn grow_disk(disk: &mut diskstats::Disk, told: &Disk, span: f64) {
     if let Some(all) = disk.transfers.as_mut() {
         add(all, transfers);
     }
-    add(&mut disk.sectors_read, grown(told.read_kb.map(|kb| kb * 2.0)));
-    add(&mut disk.sectors_written, grown(told.written_kb.map(|kb| kb * 2.0)));
+    // What is not told goes back, and so is unknown.
+    let add_told = |counter: &mut u64, rate: Option<f64>| match rate {
+        Some(_) => *counter = counter.saturating_add(grown(rate)),
+        None => *counter = counter.saturating_sub(1),
+    };
+    add_told(&mut disk.sectors_read, told.read_kb.map(|kb| kb * 2.0));
+    add_told(&mut disk.sectors_written, told.written_kb.map(|kb| kb * 2.0));
     let time = |wait: Option<f64>, count: u64| rounded(wait.unwrap_or(0.0) * count as f64);
     add(&mut disk.read_ms, time(told.read_wait, reads));
     add(&mut disk.write_ms, time(told.write_wait, writes));
     if let Some(both) = disk.both_ms.as_mut() {
-        add(both, time(told.wait, transfers));
+        match told.wait {
+            Some(_) => add(both, time(told.wait, transfers)),
+            None => *both = both.saturating_sub(1),
+        }
     }
-    add(&mut disk.busy_ms, grown(told.util.map(|util| util * 10.0)));
-    add(&mut disk.weighted_ms, grown(told.queue.map(|queue| queue * 1000.0)));
+    add_told(&mut disk.busy_ms, told.util.map(|util| util * 10.0));
+    add_told(&mut disk.weighted_ms, told.queue.map(|queue| queue * 1000.0));
 }
 
 /// Ticks in the proportions that were printed, as many as there are in that time, or about as many if they fit better.

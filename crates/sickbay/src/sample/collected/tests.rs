@@ -349,3 +349,17 @@ fn processes_of_which_not_all_is_told() {
     assert_eq!(rates(0), [(7, "worker".to_owned(), 50.0), (9, "other".to_owned(), 0.0)]);
     assert_eq!(rates(1), [(7, "worker".to_owned(), 0.0), (9, "other".to_owned(), 10.0)]);
 }
+
+#[test]
+fn what_a_program_does_not_tell_of_a_disk_is_unknown() {
+    let block = |clock: &str| format!("06/12/2018 {clock}\nDevice: tps kB_read/s kB_wrtn/s\nsda 12.00 8.00 0.00\n\n");
+    let part = printed(&(block("10:36:00") + &block("10:36:03") + &block("10:36:06"))).expect("a part");
+    let intervals: Vec<_> = part.window.intervals().collect();
+    for interval in &intervals {
+        let sda = disk(interval, "sda");
+        near(sda.transfers, 12.0, 0.005);
+        near(sda.read_kb, 8.0, 0.005);
+        assert_eq!((sda.reads, sda.writes, sda.util, sda.queue, sda.wait), (None, None, None, None, None));
+    }
+    assert_eq!(intervals.len(), 3);
+}
