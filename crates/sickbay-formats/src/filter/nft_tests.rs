@@ -72,7 +72,7 @@ fn a_server() {
         ("tcp from 2001:db8::1 to :443", (Verdict::Accept, true, 22)),
         ("tcp from 2001:db8::1 to :7", (Verdict::Drop, true, 37)),
         ("tcp from 8.8.8.8 to :25", (Verdict::Drop, true, 23)),
-        ("tcp from 192.0.2.5 to :5432", (Verdict::Accept, true, 34)),
+        ("tcp from 192.0.2.5 to :5432", (Verdict::Accept, true, 33)),
         ("tcp from 8.8.8.8 to :5432", (Verdict::Drop, true, 17)),
         ("tcp from 8.8.8.8 to :2222", (Verdict::Accept, true, 24)),
         ("udp from 8.8.8.8 to :2222", (Verdict::Drop, true, 17)),
