@@ -76,7 +76,8 @@ fn new_area(src: &Path, areas: &[String], area: &str, line: &str) -> Result<(), 
     write(&src.join(format!("checks/{area}.rs")), &AREA.replace("LINE", line))?;
     edit(&src.join("checks.rs"), |text| {
         let text = with_module(text, area);
-        let end = text.find("].concat()")?;
+        let list = text.find(".concat()")?;
+        let end = text.get(..list)?.rfind(']')?;
         let before = text[..end].trim_end().trim_end_matches(',');
         Some(format!("{before}, {area}::ALL{}", &text[end..]))
     })?;
