@@ -5,18 +5,19 @@
 mod cost;
 mod disk;
 mod memory;
+mod record;
 mod threads;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-pub use self::cost::watch;
+pub(crate) use self::cost::watch;
 use self::cost::{Cost, median};
 use crate::lab::disk::output;
 
 /// What is to be measured.
 #[derive(Debug, clap::Args)]
-pub struct Bench {
+pub(crate) struct Bench {
     /// How often to run each command; the median counts
     #[arg(long, default_value_t = 7)]
     runs: usize,
@@ -57,11 +58,13 @@ enum Part {
     Ledger,
     /// Every thread of it, with 2,000 more
     Threads,
+    /// What recording it costs, with 2,000 more
+    Record,
 }
 
 impl Bench {
     /// Does it.
-    pub fn run(&self) -> Result<(), String> {
+    pub(crate) fn run(&self) -> Result<(), String> {
         if let Some(list) = &self.read {
             return disk::read(list);
         }
@@ -73,7 +76,16 @@ impl Bench {
         }
         let sickbay = self.sickbay.clone().map_or_else(crate::lab::build, Ok)?;
         println!("{} runs each, medians; wall and CPU in ms\n", self.runs);
-        for part in [Part::Disk, Part::Initramfs, Part::Host, Part::Packages, Part::Log, Part::Ledger, Part::Threads] {
+        for part in [
+            Part::Disk,
+            Part::Initramfs,
+            Part::Host,
+            Part::Packages,
+            Part::Log,
+            Part::Ledger,
+            Part::Threads,
+            Part::Record,
+        ] {
             if self.only.is_some_and(|only| only != part) {
                 continue;
             }
@@ -88,6 +100,7 @@ impl Bench {
                 Part::Log => memory::log(&sickbay, self.runs)?,
                 Part::Ledger => memory::ledger(&sickbay, self.runs)?,
                 Part::Threads => threads::look(&sickbay, self.runs)?,
+                Part::Record => record::record(&sickbay, self.runs)?,
             }
         }
         Ok(())

@@ -86,7 +86,7 @@ fn stories(check: &str) -> usize {
 }
 
 /// The page.
-pub fn page() -> String {
+pub(crate) fn page() -> String {
     let mut out = "# What shows that it works\n\nWritten by `cargo xtask docs`. The rows are those of the e-book's lists for systems that do not boot (B) and \
         that nobody can log in to (L). A fault is injected into the disk of a real machine and undone ([lab.md](lab.md)); a story is a tree in `crates/sickbay/tests/cases/CHECK`, \
         diagnosed, repaired and undone by every test run.\n\n| row | what it is about | faults in the lab | checks |\n|---|---|---|---|\n"

@@ -15,11 +15,11 @@ use crate::new_check::workspace;
 
 /// What is to be done.
 #[derive(Debug, clap::Args)]
-pub struct Deps {}
+pub(crate) struct Deps {}
 
 impl Deps {
     /// Does it.
-    pub fn run(&self) -> Result<(), String> {
+    pub(crate) fn run(&self) -> Result<(), String> {
         let root = workspace();
         let out =
             Command::new("cargo").args(["metadata", "--format-version", "1", "--locked"]).current_dir(&root).output();

@@ -13,7 +13,7 @@ use crate::new_check::workspace;
 
 /// What is to be done.
 #[derive(Debug, clap::Args)]
-pub struct Docs {
+pub(crate) struct Docs {
     /// Only check whether the files are up to date
     #[arg(long)]
     check: bool,
@@ -24,7 +24,7 @@ pub struct Docs {
 
 impl Docs {
     /// Does it.
-    pub fn run(&self) -> Result<(), String> {
+    pub(crate) fn run(&self) -> Result<(), String> {
         if self.missing {
             return missing();
         }

@@ -14,7 +14,7 @@ use crate::new_check::workspace;
 
 /// What is to be run.
 #[derive(Debug, clap::Args)]
-pub struct Hostile {
+pub(crate) struct Hostile {
     /// Only those marked `# short`, as `./x test` does
     #[arg(long)]
     short: bool,
@@ -53,7 +53,7 @@ struct Scenario {
 
 impl Hostile {
     /// Does it.
-    pub fn run(&self) -> Result<(), String> {
+    pub(crate) fn run(&self) -> Result<(), String> {
         if let Some(file) = &self.measure {
             return measure(file, Duration::from_secs(self.limit), &self.command);
         }

@@ -4,11 +4,11 @@
 
 mod boots;
 mod cascade;
-pub mod disk;
-pub mod faults;
+pub(crate) mod disk;
+pub(crate) mod faults;
 mod guest;
 mod live;
-pub mod refused;
+pub(crate) mod refused;
 mod table;
 mod trial;
 mod whole;
@@ -24,7 +24,7 @@ use crate::new_check::workspace;
 
 /// What is to be run.
 #[derive(Debug, clap::Args)]
-pub struct Lab {
+pub(crate) struct Lab {
     /// Only a chosen few, as CI does
     #[arg(long)]
     smoke: bool,
@@ -60,7 +60,7 @@ const CASCADES_OF_SMOKE: usize = 1;
 
 impl Lab {
     /// Does it.
-    pub fn run(&self) -> Result<(), String> {
+    pub(crate) fn run(&self) -> Result<(), String> {
         let trials: Vec<Trial> = self.trials();
         if self.list {
             trials.iter().for_each(|trial| println!("{} ({})", trial.name(), trial.disk().name));
@@ -190,7 +190,7 @@ impl Trial {
 }
 
 /// Builds the release binary.
-pub fn build() -> Result<PathBuf, String> {
+pub(crate) fn build() -> Result<PathBuf, String> {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["build", "--quiet", "--release", "--package", "sickbay", "--message-format=json"]);
     let out = output(cargo.current_dir(workspace()))?;

@@ -70,7 +70,7 @@ const ENVIRONMENT: [(&str, &str); 6] = [
 ];
 
 /// One page for the command and all its verbs.
-pub fn page() -> Result<String, String> {
+pub(crate) fn page() -> Result<String, String> {
     let command = sickbay::cli::command(Lang::En);
     let mut out = Vec::new();
     let io = |error: std::io::Error| error.to_string();

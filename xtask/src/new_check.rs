@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 /// What is to be made.
 #[derive(Debug, clap::Args)]
-pub struct NewCheck {
+pub(crate) struct NewCheck {
     /// The folder under src/checks
     area: String,
     /// The id as users type it: words and hyphens
@@ -19,7 +19,7 @@ pub struct NewCheck {
 
 impl NewCheck {
     /// Makes it.
-    pub fn run(&self) -> Result<(), String> {
+    pub(crate) fn run(&self) -> Result<(), String> {
         let made = self.make(&workspace())?;
         println!("created {}", made.join(", "));
         println!(
@@ -121,7 +121,7 @@ pub(crate) fn camel(name: &str) -> String {
 }
 
 /// The root of the checkout.
-pub fn workspace() -> PathBuf {
+pub(crate) fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_owned()
 }
 

@@ -6,7 +6,7 @@ use crate::new_check::{camel, edit, modules, well_formed, with_module, workspace
 
 /// What is to be made.
 #[derive(Debug, clap::Args)]
-pub struct NewFact {
+pub(crate) struct NewFact {
     /// The folder under src/facts
     area: String,
     /// What is known: words and hyphens
@@ -18,7 +18,7 @@ pub struct NewFact {
 
 impl NewFact {
     /// Makes it.
-    pub fn run(&self) -> Result<(), String> {
+    pub(crate) fn run(&self) -> Result<(), String> {
         println!("made {}", self.make(&workspace())?);
         println!(
             "next: say what it holds and where that is read, and ask for it: facts.get::<{}>()?",

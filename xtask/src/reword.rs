@@ -11,7 +11,7 @@ use crate::new_check::{workspace, write};
 
 /// What is to be done.
 #[derive(Debug, clap::Args)]
-pub struct Reword {
+pub(crate) struct Reword {
     /// The sentence as it stands in the source, with its {places}
     old: String,
     /// As it is to be; its places are among those of the old one
@@ -31,7 +31,7 @@ struct Told {
 
 impl Reword {
     /// Does it.
-    pub fn run(&self) -> Result<(), String> {
+    pub(crate) fn run(&self) -> Result<(), String> {
         let told = self.change(&workspace())?;
         println!(
             "changed in {} of the source, {} of the catalogues, {} of the stories, {} of the documentation",
@@ -198,7 +198,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// Where each string literal of Rust is, with its value. Comments are passed over.
-pub fn literals(source: &str) -> Vec<(Range<usize>, String)> {
+pub(crate) fn literals(source: &str) -> Vec<(Range<usize>, String)> {
     let mut all = Vec::new();
     let mut at = 0;
     while let Some(rest) = source.get(at..).filter(|rest| !rest.is_empty()) {

@@ -7,7 +7,7 @@ use std::process::Command;
 use crate::new_check::workspace;
 
 /// The sources, catalogues and stories of the checkout, in a directory of their own.
-pub fn sources() -> tempfile::TempDir {
+pub(crate) fn sources() -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("a directory");
     for file in ["rustfmt.toml", "README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"] {
         fs::copy(workspace().join(file), dir.path().join(file)).expect("it is part of the checkout");
@@ -32,7 +32,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 /// Fails when rustfmt would change anything of sickbay.
-pub fn is_formatted(root: &Path) {
+pub(crate) fn is_formatted(root: &Path) {
     let main = root.join("crates/sickbay/src/lib.rs");
     let out = Command::new("rustfmt").args(["--edition", "2024", "--check"]).arg(main).output().expect("rustfmt");
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stdout) + String::from_utf8_lossy(&out.stderr));

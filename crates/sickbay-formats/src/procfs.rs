@@ -3,6 +3,7 @@
 
 pub mod cgroup;
 pub mod diskstats;
+pub mod fd_info;
 pub mod fields;
 pub mod interrupts;
 pub mod limits;
@@ -15,6 +16,7 @@ pub mod schedstat;
 pub mod slabinfo;
 pub mod sockstat;
 pub mod softnet;
+pub mod stack;
 pub mod stat;
 pub mod task;
 pub mod task_io;

@@ -112,7 +112,7 @@ fn bytes(text: &str) -> Option<u64> {
 }
 
 /// A span of time in microseconds: `30`, `2min`, `1h 5s` (systemd.time(7)); a bare number is in units of `bare`.
-fn span(text: &str, bare: u64) -> Option<u64> {
+pub fn span(text: &str, bare: u64) -> Option<u64> {
     let mut rest = text.trim();
     let mut sum = 0_u64;
     if rest.is_empty() {

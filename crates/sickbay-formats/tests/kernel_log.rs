@@ -2,7 +2,7 @@
 //! are known to say.
 
 mod support {
-    pub mod oom_writer;
+    pub(crate) mod oom_writer;
 }
 
 use std::path::Path;

@@ -123,6 +123,12 @@ pub enum OpenError {
         /// What was named.
         path: PathBuf,
     },
+    /// It is a recording, and was to be written.
+    #[error("{} is a recording: it can be checked, but there is nothing in it to repair", .path.display())]
+    Recording {
+        /// What was named.
+        path: PathBuf,
+    },
     /// A program that is needed is not on this machine, or failed.
     #[error("{} needs a tool on this machine: {why}", .path.display())]
     Tool {

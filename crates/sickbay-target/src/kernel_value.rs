@@ -64,12 +64,16 @@ pub fn plain_value(value: &str) -> String {
         return chosen.to_owned();
     }
     match words.as_slice() {
-        [mask] if mask.contains(',') && mask.split(',').all(|group| group.len() == 8 && is_hex(group)) => {
-            plain_mask(&mask.replace(',', ""))
-        }
+        [mask] if is_mask(mask) => plain_mask(&mask.replace(',', "")),
         [mask] if mask.len() > 1 && mask.starts_with('0') && is_hex(mask) => plain_mask(mask),
         _ => words.join(" "),
     }
+}
+
+/// Groups of 32 bits; the first may be shorter (`f,ffffffff` of 36 CPUs). No list of CPUs has numbers of eight digits.
+fn is_mask(text: &str) -> bool {
+    let Some((first, rest)) = text.split_once(',') else { return false };
+    (1..=8).contains(&first.len()) && is_hex(first) && rest.split(',').all(|group| group.len() == 8 && is_hex(group))
 }
 
 fn is_hex(text: &str) -> bool {
@@ -112,6 +116,8 @@ mod tests {
             ("[mq-deadline] none\n", "mq-deadline"),
             ("always [madvise] never", "madvise"),
             ("00000000,0000000f\n", "f"),
+            ("f,00000000\n", "0000000f,00000000"),
+            ("00000001,00000000", "1,00000000"),
             ("0f", "f"),
             ("00", "0"),
             ("0", "0"),

@@ -4,7 +4,9 @@
 //! [`Root`] to read its files through, and the [`Volume`]s and [`Disk`]s that belong to it. Paths always are paths of
 //! the target.
 
+mod budget;
 mod bytes;
+mod card_counters;
 mod checker;
 pub mod command;
 mod content;
@@ -13,6 +15,7 @@ mod disk;
 pub mod download;
 mod error;
 #[cfg(debug_assertions)]
+pub mod ethtool;
 pub mod faults;
 mod flags;
 mod ids;
@@ -32,6 +35,8 @@ mod own;
 mod proc_readers;
 mod random;
 mod record;
+mod recording;
+mod ring_files;
 mod root;
 pub mod signature;
 mod spool;
@@ -47,9 +52,12 @@ mod utf16;
 mod view;
 pub mod vm;
 mod volumes;
+mod wakeups;
 mod writer;
 mod xattr;
 
+pub use budget::Budget;
+pub use card_counters::{CardWatch, Counters};
 pub use checker::{Examined, Verdict};
 pub use dir::Dir;
 pub use disk::Disk;
@@ -65,6 +73,8 @@ pub use own::user;
 pub use proc_readers::{ProcReader, proc_readers};
 pub use random::random;
 pub use record::Record;
+pub use recording::{RECORDINGS, Recording};
+pub use ring_files::{RingFile, RingFiles, Taken, open_samples};
 pub use root::{DIR_LIMIT, DirEntry, FileKind, FileSystemUse, Metadata, READ_LIMIT, ReadError, Reason, Root, Unread};
 pub use table::Table;
 pub use target::{Access, Kind, Lack, Options, Target, Volume};
@@ -72,4 +82,5 @@ pub use tasks::{Moment, Tasks};
 pub use tcp_sockets::tcp_sockets;
 pub use usage::{DirUsage, Usage};
 pub use view::Extent;
+pub use wakeups::{Wakeups, Woken, Written, stand_back};
 pub use writer::{Attributes, Lock, Times, WriteError, Writer};

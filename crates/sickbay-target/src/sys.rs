@@ -291,3 +291,60 @@ pub(crate) fn close_copy(fd: c_int) {
     // SAFETY: the caller says that nobody in this table owns it.
     unsafe { libc::close(fd) };
 }
+
+/// Somebody wrote to one of the files from now on: a queue like that of [`watch_opens`]. Files that are not there are left out; so many are
+/// watched.
+pub(crate) fn watch_writes(files: &[BorrowedFd<'_>]) -> io::Result<(OwnedFd, usize)> {
+    let flags = libc::FAN_CLASS_NOTIF | libc::FAN_CLOEXEC | libc::FAN_NONBLOCK;
+    let for_files = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_LARGEFILE;
+    // SAFETY: the call takes no pointer.
+    let queue = answer(unsafe { libc::fanotify_init(flags, for_files as _) })?;
+    // SAFETY: the descriptor was just made and belongs to nobody else.
+    let queue = unsafe { OwnedFd::from_raw_fd(queue) };
+    let mut watched = 0;
+    for file in files {
+        let (what, mask) = (libc::FAN_MARK_ADD, libc::FAN_MODIFY);
+        // SAFETY: no path is given, so that the mark is on the descriptor itself.
+        let marked = unsafe { libc::fanotify_mark(queue.as_raw_fd(), what, mask, file.as_raw_fd(), std::ptr::null()) };
+        watched += usize::from(marked == 0);
+    }
+    Ok((queue, watched))
+}
+
+/// Where [`on_end`] tells of a signal.
+static TOLD: std::sync::atomic::AtomicI32 = std::sync::atomic::AtomicI32::new(-1);
+
+extern "C" fn tell(_: c_int) {
+    let fd = TOLD.load(std::sync::atomic::Ordering::Relaxed);
+    // SAFETY: write(2) may be called here, and the byte is there: the end of an empty text. What it answers nobody could use.
+    unsafe { libc::write(fd, c"".as_ptr().cast(), 1) };
+}
+
+/// SIGTERM and SIGINT write a byte to `fd` from now on, and end nothing.
+pub(crate) fn on_end(fd: OwnedFd) -> io::Result<()> {
+    use std::os::fd::IntoRawFd;
+    TOLD.store(fd.into_raw_fd(), std::sync::atomic::Ordering::Relaxed);
+    for signal in [libc::SIGTERM, libc::SIGINT] {
+        // SAFETY: all fields of the structure may be zero; the handler makes one system call.
+        let mut action: libc::sigaction = unsafe { zeroed() };
+        action.sa_sigaction = tell as *const () as usize;
+        action.sa_flags = libc::SA_RESTART;
+        // SAFETY: the structure is whole, and nobody asks for the former one.
+        answer(unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) })?;
+    }
+    Ok(())
+}
+
+/// Asks the driver of a network interface (SIOCETHTOOL): `data` begins with the number of what is asked, and takes the answer.
+/// It must have room for all that the driver writes.
+pub(crate) fn ethtool(socket: BorrowedFd<'_>, interface: &[u8], data: &mut [u8]) -> io::Result<()> {
+    // SAFETY: the structure is plain integers and a union of such, for which zero is a value.
+    let mut request: libc::ifreq = unsafe { zeroed() };
+    // The last byte stays 0.
+    let name = request.ifr_name.iter_mut().rev().skip(1).rev();
+    name.zip(interface).for_each(|(kept, byte)| *kept = *byte as _);
+    request.ifr_ifru.ifru_data = data.as_mut_ptr().cast();
+    // SAFETY: the kernel reads a `struct ifreq` and writes to `data`, which outlives the call; how much it writes is what the
+    // caller has made room for.
+    answer(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL as _, &raw mut request) }).map(drop)
+}

@@ -14,7 +14,7 @@ use crate::machine::Inventory;
 use crate::sys::Window;
 use crate::system::{Assembled, System};
 use crate::volumes::{Described, Placed};
-use crate::{Disk, OpenError, Root, Table, WriteError, Writer, content, likeness, machine, volumes};
+use crate::{Disk, OpenError, Recording, Root, Table, WriteError, Writer, content, likeness, machine, volumes};
 
 /// What is examined, with everything that belongs to it. Dropping it detaches what opening it attached.
 #[derive(Debug)]
@@ -35,6 +35,7 @@ pub struct Target {
     packages: Vec<PathBuf>,
     pub(crate) system: Option<System>,
     logs: Vec<LogFile>,
+    recording: Option<Recording>,
     examined: Vec<Examined>,
     unreadable: Option<String>,
     accepted: Mutex<BTreeSet<usize>>,
@@ -53,6 +54,8 @@ pub enum Kind {
     Disk,
     /// Logs: see [`Target::logs`]. It has no system whose files could be read.
     Log,
+    /// What was recorded of a running system: see [`Target::recording`]. It has no files either.
+    Recording,
 }
 
 /// Why a target does not answer what it is asked for, in a sentence.
@@ -153,11 +156,19 @@ impl Target {
             return Target::of_logs(path, vec![LogFile::stdin()?], access);
         }
         let metadata = std::fs::metadata(path).map_err(|e| OpenError::io(path, "examining it", e))?;
+        if metadata.is_file()
+            && let Some(recording) = Recording::of_file(path)?
+        {
+            return Target::of_recording(recording, access);
+        }
         if !metadata.is_dir() {
             return match log::of_file(path, &metadata)? {
                 Some(log) => Target::of_logs(path, vec![log], access),
                 None => Target::of_disks(path, options),
             };
+        }
+        if let Some(recording) = Recording::of_directory(path)? {
+            return Target::of_recording(recording, access);
         }
         let root = Root::at(path)?;
         if !options.any_directory
@@ -222,6 +233,40 @@ impl Target {
         Ok(Target { logs, ..Target::bare(Kind::Log, path.display().to_string(), root) })
     }
 
+    /// Files of other recorders as one target; `None` when one of them is something else.
+    ///
+    /// # Errors
+    /// When one cannot be read.
+    pub fn of_recordings(paths: &[PathBuf]) -> Result<Option<Target>, OpenError> {
+        match Recording::of_files(paths)? {
+            Some(recording) => Target::of_recording(recording, Access::ReadOnly).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn of_recording(recording: Recording, access: Access) -> Result<Target, OpenError> {
+        let path = recording.path.clone();
+        if access == Access::ReadWrite {
+            return Err(OpenError::Recording { path });
+        }
+        let root = Root::none().map_err(|e| OpenError::io(&path, "making room", e))?;
+        let name = path.display().to_string();
+        Ok(Target { recording: Some(recording), ..Target::bare(Kind::Recording, name, root) })
+    }
+
+    /// This target with what was recorded of it, which is then looked at instead of what it does now.
+    pub fn with_recording(self, recording: Recording) -> Target {
+        Target { recording: Some(recording), ..self }
+    }
+
+    /// What was recorded of it.
+    ///
+    /// # Errors
+    /// Where it is no recording, and was given none.
+    pub fn recording(&self) -> Result<&Recording, Lack> {
+        self.recording.as_ref().ok_or_else(|| Lack::None("it is no recording".to_owned()))
+    }
+
     /// A target of which nothing is known yet but its files.
     fn bare(kind: Kind, name: String, root: Root) -> Target {
         Target {
@@ -235,6 +280,7 @@ impl Target {
             packages: Vec::new(),
             system: None,
             logs: Vec::new(),
+            recording: None,
             examined: Vec::new(),
             unreadable: None,
             accepted: Mutex::default(),
@@ -261,6 +307,7 @@ impl Target {
         match (&self.unreadable, self.kind) {
             (Some(why), _) => Err(Lack::Unread(why.clone())),
             (None, Kind::Log) => Err(Lack::None("it is a log, without a system's files".to_owned())),
+            (None, Kind::Recording) => Err(Lack::None("it is a recording, without a system's files".to_owned())),
             (None, _) => Ok(&self.root),
         }
     }

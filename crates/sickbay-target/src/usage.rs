@@ -6,11 +6,10 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use rustix::fs::{AtFlags, OFlags, RawDir};
 
-use crate::{FileKind, Metadata, ReadError, Root, threads};
+use crate::{Budget, FileKind, Metadata, ReadError, Root, threads};
 
 /// The most directories that are kept: some 100 bytes each.
 const DIRECTORIES: usize = 2_000_000;
@@ -107,12 +106,12 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 
 impl Root {
     /// What the file system that `top` is the beginning of is used for. Other file systems mounted below are left out, of
-    /// btrfs other subvolumes too; a file with several names counts once, a sparse one by what it takes. Ends at `deadline`
+    /// btrfs other subvolumes too; a file with several names counts once, a sparse one by what it takes. Ends with its budget
     /// with what was seen by then.
     ///
     /// # Errors
     /// When `top` is no directory that can be looked at.
-    pub fn usage(&self, top: &Path, deadline: Instant) -> Result<Usage, ReadError> {
+    pub fn usage(&self, top: &Path, budget: Budget) -> Result<Usage, ReadError> {
         let own = self.stat(top)?;
         let first = DirUsage { parent: 0, name: OsString::new(), bytes: own.allocated, inodes: 1 };
         let state = Mutex::new(State {
@@ -125,7 +124,7 @@ impl Root {
             unread: 0,
         });
         let changed = Condvar::new();
-        threads::together(threads::processors(4), || self.work(own.dev, deadline, &state, &changed));
+        threads::together(threads::processors(4), || self.work(own.dev, budget, &state, &changed));
         let State { mut dirs, files, complete, unread, .. } =
             state.into_inner().unwrap_or_else(PoisonError::into_inner);
         // A directory comes after the one that holds it: from the end on, each is whole when it is added to the one above.
@@ -141,10 +140,10 @@ impl Root {
         Ok(Usage { dirs, top: top.to_owned(), files, complete, unread })
     }
 
-    fn work(&self, dev: u64, deadline: Instant, state: &Mutex<State>, changed: &Condvar) {
+    fn work(&self, dev: u64, budget: Budget, state: &Mutex<State>, changed: &Condvar) {
         let mut own = lock(state);
         loop {
-            if Instant::now() > deadline || own.dirs.len() > DIRECTORIES {
+            if budget.is_spent() || own.dirs.len() > DIRECTORIES {
                 own.complete = own.complete && own.queue.is_empty() && own.busy == 0;
                 own.queue.clear();
                 changed.notify_all();
@@ -232,9 +231,9 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;
     use std::path::Path;
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
 
-    use crate::Root;
+    use crate::{Budget, Root};
 
     #[test]
     fn everything_counts_once_and_by_what_it_takes() {
@@ -250,7 +249,7 @@ mod tests {
             fs::write(at(&format!("many/{number}")), b"").unwrap();
         }
         let root = Root::at(dir.path()).unwrap();
-        let usage = root.usage(Path::new("/"), Instant::now() + Duration::from_secs(60)).unwrap();
+        let usage = root.usage(Path::new("/"), Budget::new(Duration::from_secs(60))).unwrap();
         assert!(usage.complete && usage.unread == 0);
         let total = usage.total().unwrap();
         // /, var, var/lib, var/lib/db, many; the data, the sparse file, the link, the 200.
@@ -261,7 +260,7 @@ mod tests {
         // Which of the two names is met first is the directory's order; both are below /var.
         assert!(heaviest.starts_with("/var") && *bytes >= 3 << 20, "{heaviest:?}");
         assert_eq!(usage.heaviest(3, |dir| dir.inodes)[0], ("/many".into(), 201));
-        let late = root.usage(Path::new("/"), Instant::now() - Duration::from_secs(1)).unwrap();
+        let late = root.usage(Path::new("/"), Budget::new(Duration::ZERO)).unwrap();
         assert!(!late.complete);
     }
 }

@@ -40,7 +40,8 @@ macro_rules! check {
     (
         $(#[doc = $page:literal])+
         $id:literal, $area:ident, seed = [$($seed:literal),* $(,)?], proves = [$($stage:ident),* $(,)?],
-        $(may_stop = [$($stop:ident),* $(,)?],)? $(looks_at_disks_alone = $alone:literal,)? $title:literal $(,)?
+        $(may_stop = [$($stop:ident),* $(,)?],)? $(looks_at_disks_alone = $alone:literal,)?
+        $(reads_recordings = $recordings:literal,)? $title:literal $(,)?
     ) => {
         $(#[doc = $page])+
         pub static CHECK: $crate::check::Check = $crate::check::Check {
@@ -51,6 +52,7 @@ macro_rules! check {
                 proves: &[$($crate::model::stage::Stage::$stage),*],
                 may_stop: &[$($($crate::model::stage::Stage::$stop),*)?],
                 looks_at_disks_alone: false $(|| $alone)?,
+                reads_recordings: false $(|| $recordings)?,
                 title: $title,
                 page: concat!($($page, "\n"),+),
                 zh_cn: include_str!(concat!($id, ".zh-CN.toml")),

@@ -3,6 +3,7 @@
 pub mod boot;
 pub mod cpu;
 pub mod files;
+pub mod io;
 pub mod limits;
 pub mod login;
 pub mod logs;
@@ -22,14 +23,20 @@ use std::sync::LazyLock;
 
 /// All checks, an area after the other: what is broken on disk is repaired before what builds on it.
 pub static ALL: LazyLock<Vec<&'static Check>> = LazyLock::new(|| {
-    let all = [boot::ALL, files::ALL, login::ALL, limits::ALL, logs::ALL, memory::ALL, cpu::ALL, network::ALL].concat();
+    let all = [boot::ALL, files::ALL, login::ALL, limits::ALL, logs::ALL, memory::ALL, cpu::ALL, network::ALL, io::ALL]
+        .concat();
     know_checks(all.iter().map(|check| check.zh_cn).collect());
     all
 });
 
-/// Whether a check has anything to look at in a target of this kind: in logs only the checks of logs have.
+/// Whether a check has anything to look at in a target of this kind: in logs only the checks of logs have, in a recording only
+/// those that need nothing but what a machine did over time.
 pub fn applies(check: &Check, kind: Kind) -> bool {
-    kind != Kind::Log || check.needs() == Need::Logs
+    match kind {
+        Kind::Log => check.needs() == Need::Logs,
+        Kind::Recording => check.needs() == Need::Window,
+        Kind::Host | Kind::Root | Kind::Disk => true,
+    }
 }
 
 /// The checks with these ids; all of them when none is named.
@@ -62,7 +69,10 @@ pub fn meant(word: &str) -> Option<&'static str> {
 pub fn chosen_for(ids: &[String], kind: Kind) -> Result<Vec<&'static Check>, Text> {
     let mut all = chosen(ids)?;
     if let Some(check) = all.iter().find(|check| !ids.is_empty() && !applies(check, kind)) {
-        return Err(tr!("{check} does not read logs", check = check.id));
+        return Err(match kind {
+            Kind::Recording => tr!("{check} does not read recordings", check = check.id),
+            _ => tr!("{check} does not read logs", check = check.id),
+        });
     }
     all.retain(|check| applies(check, kind));
     Ok(all)

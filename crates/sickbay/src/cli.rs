@@ -10,6 +10,7 @@ mod fix;
 mod language;
 mod list;
 mod password;
+mod record;
 mod tune;
 mod undo;
 
@@ -23,7 +24,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use clap::{FromArgMatches, Parser, Subcommand, ValueEnum};
-use sickbay_target::{Access, Kind, Options, Target};
+use sickbay_target::{Access, Kind, Options, RECORDINGS, Recording, Target};
 
 use crate::facts::memory::size;
 use crate::facts::packages::mirror::{Mirror, Progress};
@@ -35,6 +36,7 @@ use crate::repair::plan::Plan;
 use crate::report::documents::ErrorV1;
 use crate::report::text::{Style, printable};
 use crate::report::{Report, json_v1, text};
+use crate::sample::{Asked, When};
 use crate::tr;
 
 /// Finds out why a Linux system won't boot or won't let anyone log in, and repairs it.
@@ -78,6 +80,7 @@ enum Verb {
     Explain(explain::Explain),
     /// List all checks, or those with a word in their name or title
     List(list::List),
+    Record(record::Record),
     Tune(tune::Tune),
     Completions(completions::Completions),
 }
@@ -224,6 +227,7 @@ impl Verb {
             Verb::Undo(verb) => verb.run(context),
             Verb::Explain(verb) => verb.run(context),
             Verb::List(verb) => verb.run(context),
+            Verb::Record(verb) => verb.run(context),
             Verb::Tune(verb) => verb.run(context),
             Verb::Completions(verb) => verb.run(context),
         }
@@ -324,6 +328,58 @@ fn duration(text: &str) -> Result<Duration, Failure> {
     known
         .map(Duration::from_secs_f64)
         .ok_or_else(|| Failure(tr!("{text} is not a time: 10s, 2m, 1h, a day at most", text)))
+}
+
+/// Which part of a recording is looked at.
+#[derive(Clone, Debug, Default, clap::Args)]
+struct Past {
+    /// A recording: some minutes around that moment, by the clock of the machine that was recorded. 'YYYY-MM-DD HH:MM[:SS]',
+    /// HH:MM, seconds since 1970, or -10m before its end; of this machine /var/log/sickbay is looked at
+    #[arg(long, value_name = "MOMENT", allow_hyphen_values = true, conflicts_with_all = ["from", "to"], help_heading = LOOK)]
+    at: Option<String>,
+    /// A recording: from that moment on
+    #[arg(long, value_name = "MOMENT", allow_hyphen_values = true, help_heading = LOOK)]
+    from: Option<String>,
+    /// A recording: up to that moment
+    #[arg(long, value_name = "MOMENT", allow_hyphen_values = true, help_heading = LOOK)]
+    to: Option<String>,
+}
+
+impl Past {
+    fn asked(&self) -> Result<Asked, Failure> {
+        let when = |text: &Option<String>| {
+            let parse = |text: &String| {
+                When::parse(text).ok_or_else(|| {
+                    Failure(tr!(
+                        "{text} is not a moment: '2018-06-12 10:36', 10:36, -10m, or seconds since 1970",
+                        text = text.as_str()
+                    ))
+                })
+            };
+            text.as_ref().map(parse).transpose()
+        };
+        Ok(Asked { at: when(&self.at)?, from: when(&self.from)?, to: when(&self.to)? })
+    }
+}
+
+/// The target with what was recorded of it, where a moment is asked for: of this machine, by `sickbay record`.
+fn in_the_past(target: Target, asked: &Asked) -> Result<Target, Failure> {
+    if !asked.is_something() || target.recording().is_ok() {
+        return Ok(target);
+    }
+    let path = target.name.clone();
+    if !target.is_this_machine() {
+        return Err(Failure(tr!("{path} is no recording: --at, --from and --to are about one", path)));
+    }
+    let place = Path::new(RECORDINGS);
+    let missing = || {
+        Failure(tr!(
+            "nothing was recorded on this machine: {place} has no recording, which sickbay record would make",
+            place
+        ))
+    };
+    let recording = Recording::of_directory(place).ok().flatten().ok_or_else(missing)?;
+    Ok(target.with_recording(recording))
 }
 
 /// A message of a login shell, "-bash: fork: ...", without the hyphen that would make options of it.
@@ -527,7 +583,7 @@ impl TargetArgs {
                 None => Ok(Some(Arc::new(donor))),
             };
         }
-        if matches!(target.kind, Kind::Host | Kind::Log) {
+        if matches!(target.kind, Kind::Host | Kind::Log | Kind::Recording) {
             return Ok(None);
         }
         // Only its files count: its disks need not be looked at.

@@ -2,6 +2,9 @@
 
 pub mod boot;
 pub mod cpu;
+pub mod episode;
+pub mod glimpse;
+pub mod io;
 pub mod limits;
 pub mod login;
 pub mod logs;
@@ -18,11 +21,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
-use sickbay_target::{Kind, Reason, Root, Target, Unread};
+use sickbay_target::{Budget, Kind, Reason, Root, Target, Unread};
 
 use crate::facts::packages::mirror::Mirror;
 use crate::model::outcome::Skip;
 use crate::model::source::SourceFile;
+use crate::sample::Asked;
 use crate::tr;
 
 /// So many files are asked for at most. Those of a healthy system are some thousands.
@@ -44,6 +48,7 @@ pub struct Facts {
     all_digests: bool,
     mirror: Option<Arc<Mirror>>,
     window: Option<Duration>,
+    asked: Asked,
     cells: Mutex<HashMap<TypeId, Arc<Cell>>>,
     files: Mutex<HashMap<PathBuf, Option<Arc<SourceFile>>>>,
     /// Which thread waits for which, and for what: a fact that needs itself, by whatever way, would wait for ever.
@@ -87,6 +92,7 @@ impl Facts {
             all_digests: false,
             mirror: None,
             window: None,
+            asked: Asked::default(),
             cells: Mutex::default(),
             files: Mutex::default(),
             waits: Mutex::default(),
@@ -115,6 +121,16 @@ impl Facts {
         self.window
     }
 
+    /// The same facts, for a user who asks for a part of a recording.
+    pub fn with_asked(self, asked: Asked) -> Facts {
+        Facts { asked, ..self }
+    }
+
+    /// Which part of a recording the user asks for.
+    pub fn asked(&self) -> &Asked {
+        &self.asked
+    }
+
     /// Fetches packages, where the user lets it.
     pub fn mirror(&self) -> Option<&Mirror> {
         self.mirror.as_deref()
@@ -135,14 +151,16 @@ impl Facts {
         self.target.root()
     }
 
-    /// Whether the target is this running machine.
-    pub fn is_host(&self) -> bool {
-        self.target.kind == Kind::Host
+    /// Whether it runs, so that `/proc` and `/sys` are its kernel's: what else it can tell (files, disks, logs) is asked of the
+    /// target, which answers or says why not.
+    pub fn runs(&self) -> bool {
+        self.target.running().is_ok()
     }
 
-    /// How long one fact may take to be read.
-    pub fn deadline(&self) -> Duration {
-        self.deadline
+    /// How long one fact may take to be read, from now on. What a fact does many times has a part of it, and says so where
+    /// that is spent; nothing else has a limit of its own.
+    pub fn budget(&self) -> Budget {
+        Budget::new(self.deadline)
     }
 
     /// The healthy root that lost files may be taken from.

@@ -3,6 +3,8 @@
 pub mod boot_config;
 pub mod boot_entries;
 pub mod esp;
+pub mod irq_plan;
+pub mod irq_repair;
 pub mod join;
 pub mod network;
 pub mod packaged;

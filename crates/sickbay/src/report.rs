@@ -8,6 +8,7 @@ pub mod ledger;
 pub mod limits;
 pub mod load;
 pub mod network;
+pub mod rates;
 pub mod sockets;
 pub mod symptom;
 pub mod text;
@@ -69,13 +70,19 @@ impl Report {
     ) -> Report {
         // A log is not something that boots, but a console tells of a boot.
         let is_log = facts.target().kind == Kind::Log;
+        // What a machine did then proves nothing of its next boot.
+        let is_past = facts.target().recording().is_ok();
         Report {
             started,
             target: crate::facts::system::summary::of(facts),
-            boot: if is_log { of_console(facts, &diagnosis) } else { Proof::of(BOOT, &diagnosis) },
+            boot: match is_log {
+                true => of_console(facts, &diagnosis),
+                false if is_past => Proof { stages: Vec::new() },
+                false => Proof::of(BOOT, &diagnosis),
+            },
             logins: LOGINS
                 .iter()
-                .filter(|_| !is_log)
+                .filter(|_| !is_log && !is_past)
                 .map(|(channel, stages)| (*channel, Proof::of(stages, &diagnosis)))
                 .collect(),
             diagnosis,
@@ -98,6 +105,7 @@ impl Report {
             understood: None,
             donor: None,
             notes: Vec::new(),
+            remarks: Vec::new(),
         };
         let boot = Proof { stages: Vec::new() };
         Report { started, target, diagnosis, boot, logins: Vec::new(), applied: None, trial: None, comparison: None }

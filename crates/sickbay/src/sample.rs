@@ -4,7 +4,15 @@
 //! that a counter that went back, a clock that did, or a number that another process has by now is known for what it is:
 //! unknown, and never a rate.
 
+pub mod asked;
+mod collected;
+mod details;
 mod live;
+pub mod rates;
+pub mod recorded;
+pub mod ring;
+mod sampler;
+pub mod used;
 mod written;
 
 use std::collections::HashMap;
@@ -24,7 +32,10 @@ use sickbay_formats::procfs::task::{KERNEL_THREAD, Task};
 use sickbay_formats::procfs::task_io::Io;
 use sickbay_target::Moment;
 
-pub use live::{glance, watch};
+pub use asked::{Asked, When};
+pub use live::{glance, glimpse, watch};
+pub use recorded::recorded;
+pub use sampler::Sampler;
 pub use written::read;
 
 /// So many threads are looked at in a sample; what there is beyond is counted, and said.
@@ -44,12 +55,17 @@ impl Name {
         kept.iter_mut().zip(name).for_each(|(kept, byte)| *kept = *byte);
         Name(kept)
     }
+
+    /// Its bytes.
+    pub fn bytes(&self) -> &[u8] {
+        let end = self.0.iter().position(|byte| *byte == 0).unwrap_or(self.0.len());
+        self.0.get(..end).unwrap_or_default()
+    }
 }
 
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let end = self.0.iter().position(|byte| *byte == 0).unwrap_or(self.0.len());
-        f.write_str(&String::from_utf8_lossy(self.0.get(..end).unwrap_or_default()))
+        f.write_str(&String::from_utf8_lossy(self.bytes()))
     }
 }
 
@@ -389,7 +405,7 @@ impl Window {
     pub fn made(&self) -> Option<f64> {
         let by_stat = self.rate(|sample| sample.stat.as_ref()?.made);
         // Numbers begin anew at pid_max, which looks as if they went back.
-        by_stat.or_else(|| self.rate(|sample| Some(sample.load?.last_pid)))
+        by_stat.or_else(|| self.rate(|sample| Some(sample.load?.last_pid).filter(|pid| *pid > 0)))
     }
 
     /// The counts that the kernel made in it, as far as an average shows them: a count that leaves it as it was does not.
@@ -409,19 +425,24 @@ impl Window {
         self.samples.iter().filter_map(|sample| sample.threads.as_ref())
     }
 
-    /// The time that each thread had of the processors between the first look at all of them and the last, in ticks, with
-    /// what `grew` tells; those that were not there at both are left out, and those whose numbers went back.
+    /// The time that each thread had of the processors from the first look at all of them to when it was last seen, in ticks,
+    /// with what `of` tells; of one that began later, all of its time. Those are left out whose numbers went back.
     pub fn growths(&self, of: impl Fn(&Thread) -> u64) -> Option<(Growths, Duration)> {
-        let whole = || self.samples.iter().filter(|sample| sample.threads.as_ref().is_some_and(|all| all.is_all));
-        let (first, last) = (whole().next()?, whole().next_back()?);
+        let is_whole = |sample: &Sample| sample.threads.as_ref().is_some_and(|all| all.is_all);
+        let (first, last) = (self.samples.iter().position(is_whole)?, self.samples.iter().rposition(is_whole)?);
         self.span()?;
-        let span = last.moment.steady.checked_sub(first.moment.steady).filter(|span| !span.is_zero())?;
+        let whole = self.samples.get(first..=last)?;
+        let (first, later) = whole.split_first()?;
+        let span = later.last()?.moment.steady.checked_sub(first.moment.steady).filter(|span| !span.is_zero())?;
         let before: HashMap<_, _> =
             first.threads.iter().flat_map(|all| &all.list).map(|thread| (thread.identity(), of(thread))).collect();
-        let grown = last.threads.iter().flat_map(|all| &all.list).filter_map(|thread| {
-            let growth = of(thread).checked_sub(*before.get(&thread.identity())?)?;
-            Some((thread.identity(), growth))
-        });
+        let mut now = HashMap::new();
+        for thread in later.iter().filter_map(|sample| sample.threads.as_ref()).flat_map(|all| &all.list) {
+            now.insert(thread.identity(), of(thread));
+        }
+        let grown = now
+            .into_iter()
+            .filter_map(|(who, now)| Some((who, now.checked_sub(before.get(&who).copied().unwrap_or(0))?)));
         Some((grown.collect(), span))
     }
 }
@@ -481,7 +502,22 @@ mod tests {
         samples[0].threads = threads(vec![thread(7, 10, 100), thread(8, 10, 5000), thread(9, 10, 50)]);
         samples[1].threads = threads(vec![thread(7, 10, 180), thread(8, 290, 3), thread(9, 10, 40)]);
         let (grown, span) = window(samples).growths(|thread| thread.ticks).expect("two looks");
-        assert_eq!((grown.len(), grown.get(&(7, 10)), span), (1, Some(&80), Duration::from_secs(2)));
+        // It began in between, and had three ticks since.
+        assert_eq!((grown.len(), grown.get(&(7, 10)), span), (2, Some(&80), Duration::from_secs(2)));
+        assert_eq!(grown.get(&(8, 290)), Some(&3));
+    }
+
+    #[test]
+    fn one_that_came_and_went() {
+        let mut samples = vec![at(1, 1), at(2, 2), at(3, 3), at(4, 4)];
+        let threads = |list, is_all| Some(Threads { list, is_all, left_out: 0 });
+        samples[0].threads = threads(vec![thread(7, 10, 100)], true);
+        samples[1].threads = threads(vec![thread(8, 110, 90)], false);
+        samples[2].threads = threads(vec![thread(8, 110, 190), thread(7, 10, 101)], false);
+        samples[3].threads = threads(vec![thread(7, 10, 102)], true);
+        let (grown, span) = window(samples).growths(|thread| thread.ticks).expect("two looks");
+        assert_eq!((grown.get(&(8, 110)), grown.get(&(7, 10))), (Some(&190), Some(&2)));
+        assert_eq!(span, Duration::from_secs(3));
     }
 
     #[test]

@@ -43,6 +43,7 @@ static LINES: Check = Check {
         proves: &[],
         may_stop: &[],
         looks_at_disks_alone: false,
+        reads_recordings: false,
         title: "a line is bad",
         page: "",
         zh_cn: "",

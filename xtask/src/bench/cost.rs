@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 /// Of one run, or the medians of several.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Cost {
+pub(super) struct Cost {
     /// From its start to its end.
     pub wall: Duration,
     /// Processor time of it and its children, in the kernel's ticks of 10 ms.
@@ -17,12 +17,12 @@ pub struct Cost {
 
 impl Cost {
     /// Runs a command to its end, whatever its status.
-    pub fn of(command: &mut Command) -> Result<Cost, String> {
+    pub(super) fn of(command: &mut Command) -> Result<Cost, String> {
         Cost::with_output(command, Stdio::null())
     }
 
     /// The same into a pipe. What a command says must be short: nobody reads it.
-    pub fn of_talker(command: &mut Command) -> Result<Cost, String> {
+    pub(super) fn of_talker(command: &mut Command) -> Result<Cost, String> {
         Cost::with_output(command, Stdio::piped())
     }
 
@@ -40,7 +40,7 @@ impl Cost {
 }
 
 /// The medians of each part.
-pub fn median(costs: &[Cost]) -> Cost {
+pub(super) fn median(costs: &[Cost]) -> Cost {
     fn middle<T: Ord + Copy + Default>(costs: &[Cost], part: impl Fn(&Cost) -> T) -> T {
         let mut all: Vec<T> = costs.iter().map(part).collect();
         all.sort_unstable();
@@ -54,7 +54,14 @@ pub fn median(costs: &[Cost]) -> Cost {
 }
 
 /// Prints both and the ratio of what counts.
-pub fn compare(ours: &str, our_cost: Cost, theirs: &str, their_cost: Cost, part: fn(&Cost) -> Duration, most: f64) {
+pub(super) fn compare(
+    ours: &str,
+    our_cost: Cost,
+    theirs: &str,
+    their_cost: Cost,
+    part: fn(&Cost) -> Duration,
+    most: f64,
+) {
     for (name, cost) in [(ours, our_cost), (theirs, their_cost)] {
         println!("  {name}: wall {:.1}, CPU {:.1}", ms(cost.wall), ms(cost.cpu));
     }
@@ -63,7 +70,7 @@ pub fn compare(ours: &str, our_cost: Cost, theirs: &str, their_cost: Cost, part:
 }
 
 /// Milliseconds.
-pub fn ms(time: Duration) -> f64 {
+pub(super) fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }
 
@@ -78,7 +85,7 @@ fn children_ticks() -> u64 {
 
 /// Waits for a child, which is killed when it takes longer than `limit`. Gives how it ended, unless it was killed for that, and
 /// the most memory that it had at a time, in KiB.
-pub fn watch(child: &mut Child, limit: Option<Duration>) -> Result<(Option<ExitStatus>, u64), String> {
+pub(crate) fn watch(child: &mut Child, limit: Option<Duration>) -> Result<(Option<ExitStatus>, u64), String> {
     let begun = Instant::now();
     let file = format!("/proc/{}/status", child.id());
     let mut peak = 0;

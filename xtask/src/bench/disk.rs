@@ -10,7 +10,7 @@ use super::cost::{self, Cost, median};
 use crate::lab::disk::{BASE, Copy, output, succeed};
 
 /// `check` of a disk that is not in the page cache, against attaching it, mounting it and reading the same bytes.
-pub fn cold(sickbay: &Path, runs: usize) -> Result<(), String> {
+pub(super) fn cold(sickbay: &Path, runs: usize) -> Result<(), String> {
     let image = image()?;
     let list = tempfile::NamedTempFile::new().map_err(|error| error.to_string())?;
     let files = files_read(sickbay, &image)?;
@@ -36,7 +36,7 @@ pub fn cold(sickbay: &Path, runs: usize) -> Result<(), String> {
 }
 
 /// Every packaged file of the disk: looked at, and read against md5sum on as many cores. All of it is in the page cache.
-pub fn packages(sickbay: &Path) -> Result<(), String> {
+pub(super) fn packages(sickbay: &Path) -> Result<(), String> {
     let image = image()?;
     let check = |options: &[&str]| {
         let mut command = Command::new(sickbay);
@@ -64,7 +64,7 @@ cd /"#;
 }
 
 /// An initramfs of 60 MB, opened to see which drivers it has, against `lsinitramfs` of the same.
-pub fn initramfs(sickbay: &Path, runs: usize) -> Result<(), String> {
+pub(super) fn initramfs(sickbay: &Path, runs: usize) -> Result<(), String> {
     for (compressor, megabytes) in [("zstd -3", 190), ("gzip -1", 160)] {
         let copy = Copy::of(&image()?, "bench-initramfs")?;
         // What it has already, and as many of the system's own programs and libraries as make it so large.
@@ -137,7 +137,7 @@ fn files_read(sickbay: &Path, image: &Path) -> Result<BTreeMap<String, u64>, Str
 }
 
 /// Reads so many bytes of each file as the list says; what is not there is passed over.
-pub fn read(list: &Path) -> Result<(), String> {
+pub(super) fn read(list: &Path) -> Result<(), String> {
     let text = fs::read_to_string(list).map_err(|error| error.to_string())?;
     let mut buffer = Vec::new();
     for line in text.lines() {

@@ -19,7 +19,7 @@ const MEMORY: usize = 12_000_000;
 
 /// `check` of a kernel log of 1 GiB on one core, every incident looked for and 200 reports read whole, against programs
 /// that look for one sentence.
-pub fn log(sickbay: &Path, runs: usize) -> Result<(), String> {
+pub(super) fn log(sickbay: &Path, runs: usize) -> Result<(), String> {
     let log = tempfile::Builder::new().suffix(".log").tempfile().map_err(|error| error.to_string())?;
     write(log.as_file()).map_err(|error| format!("{}: {error}", log.path().display()))?;
     let one_core = |program: &Path, arguments: &[&str]| {
@@ -113,7 +113,7 @@ fn reports() -> Result<Vec<String>, String> {
 }
 
 /// The ledger of the memory with 600 processes more than there were, against a loop that reads every smaps_rollup.
-pub fn ledger(sickbay: &Path, runs: usize) -> Result<(), String> {
+pub(super) fn ledger(sickbay: &Path, runs: usize) -> Result<(), String> {
     let this = std::env::current_exe().map_err(|error| error.to_string())?;
     let workers = Workers::start()?;
     // A run takes less than the kernel's clock tick can tell: ten at once.
@@ -172,7 +172,7 @@ impl Drop for Workers {
 }
 
 /// Reads every `/proc/PID/smaps_rollup` and does nothing with it.
-pub fn rollups() -> Result<(), String> {
+pub(super) fn rollups() -> Result<(), String> {
     let mut buffer = vec![0; 16 << 10];
     for entry in fs::read_dir("/proc").map_err(|error| error.to_string())?.flatten() {
         let name = entry.file_name();

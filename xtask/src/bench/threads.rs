@@ -13,7 +13,7 @@ const THREADS: usize = 2000;
 const TIMES: usize = 20;
 
 /// One look at 2,000 threads against a loop that does nothing but read the `stat` of each.
-pub fn look(sickbay: &Path, runs: usize) -> Result<(), String> {
+pub(super) fn look(sickbay: &Path, runs: usize) -> Result<(), String> {
     let sleep = || std::thread::Builder::new().stack_size(64 << 10).spawn(std::thread::park);
     let sleepers = (0..THREADS).map_while(|_| sleep().ok()).count();
     println!("{sleepers} threads more");
@@ -36,7 +36,7 @@ pub fn look(sickbay: &Path, runs: usize) -> Result<(), String> {
 }
 
 /// The loop to compare with.
-pub fn stats() -> Result<(), String> {
+pub(super) fn stats() -> Result<(), String> {
     let mut bytes = 0;
     for process in fs::read_dir("/proc").map_err(|error| error.to_string())?.flatten() {
         let Ok(threads) = fs::read_dir(process.path().join("task")) else { continue };

@@ -36,7 +36,7 @@ const OF_SMOKE: [&str; 2] = ["grub-cfg-empty", "lib64-link-missing"];
 
 impl Lab {
     /// Boots each with the verb that is shipped.
-    pub fn boots(&self, smoke: bool) -> Row {
+    pub(super) fn boots(&self, smoke: bool) -> Row {
         let begun = Instant::now();
         let what = "sickbay boot with faults left in place: the stage, and the disk unchanged";
         let mut row = Row { name: "boot-stages".to_owned(), disk: BASE.name, what: what.to_owned(), ..Row::default() };

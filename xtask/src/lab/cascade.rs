@@ -14,7 +14,7 @@ const FAULTS_OF_A_DISK: usize = 3;
 impl Lab {
     /// Three faults that are chosen at random, repaired by one `fix`. Whatever each of them alone breaks is seen in its own
     /// row; here the machine is booted only when all is repaired.
-    pub fn cascade(&self, number: usize) -> Row {
+    pub(super) fn cascade(&self, number: usize) -> Row {
         let name = format!("cascade-{number}");
         row(&name, &BASE, "", |row| {
             let image = Copy::of(&BASE.healthy()?, &name)?;

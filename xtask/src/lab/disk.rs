@@ -10,7 +10,7 @@ use crate::new_check::workspace;
 
 /// A healthy system that is broken; `lab/base.sh` builds it.
 #[derive(Debug)]
-pub struct Disk {
+pub(crate) struct Disk {
     /// What `lab/base.sh` calls it.
     pub name: &'static str,
     /// What a pristine row calls it.
@@ -40,43 +40,45 @@ const fn ext(name: &'static str, pristine: &'static str, what: &'static str) -> 
 }
 
 /// Debian 12 as most servers have it.
-pub const BASE: Disk = ext("base", "pristine", "Debian 12, GRUB in its MBR, ext4");
+pub(crate) const BASE: Disk = ext("base", "pristine", "Debian 12, GRUB in its MBR, ext4");
 /// A root that GRUB cannot write to, and a file system of its own for the kernels.
-pub const XFS: Disk = Disk {
+pub(crate) const XFS: Disk = Disk {
     options: ["rw,nouuid", "ro,nouuid,norecovery"],
     fourth: Fourth::Boot,
     ..ext("xfs", "pristine-xfs", "an xfs root, with an ext4 of its own for /boot")
 };
 /// A root that is not the top of its file system.
-pub const BTRFS: Disk = Disk {
+pub(crate) const BTRFS: Disk = Disk {
     options: ["rw,subvol=@", "ro,subvol=@"],
     ..ext("btrfs", "pristine-btrfs", "a btrfs root in the subvolume @")
 };
 /// A root that is on no partition.
-pub const LVM: Disk = Disk { shift: 1024 * 1024, ..ext("lvm", "pristine-lvm", "an ext4 root in a logical volume") };
+pub(crate) const LVM: Disk =
+    Disk { shift: 1024 * 1024, ..ext("lvm", "pristine-lvm", "an ext4 root in a logical volume") };
 /// No boot code outside of files.
-pub const UEFI: Disk =
+pub(crate) const UEFI: Disk =
     Disk { fourth: Fourth::Esp, ..ext("uefi", "pristine-uefi", "the signed GRUB and shim in an EFI system partition") };
 /// The nearest to CentOS 6 that boots here.
-pub const LEGACY: Disk = ext("legacy", "pristine-legacy", "GRUB legacy, ext3, sysvinit");
+pub(crate) const LEGACY: Disk = ext("legacy", "pristine-legacy", "GRUB legacy, ext3, sysvinit");
 /// The initramfs that most other distributions have.
-pub const DRACUT: Disk = ext("dracut", "pristine-dracut", "initramfs made by dracut");
+pub(crate) const DRACUT: Disk = ext("dracut", "pristine-dracut", "initramfs made by dracut");
 /// The next generation of systemd, sshd and PAM.
-pub const TRIXIE: Disk = ext("trixie", "pristine-trixie", "Debian 13");
+pub(crate) const TRIXIE: Disk = ext("trixie", "pristine-trixie", "Debian 13");
 /// What maintainers make of a system.
-pub const FULL: Disk = Disk {
+pub(crate) const FULL: Disk = Disk {
     full: true,
     ..ext("full", "pristine-full", "Debian 12 with more than 300 common packages (`lab/packages.txt`)")
 };
 /// The same of the next generation.
-pub const TRIXIE_FULL: Disk =
+pub(crate) const TRIXIE_FULL: Disk =
     Disk { full: true, ..ext("trixie-full", "pristine-trixie-full", "Debian 13 with the same packages") };
 /// All of them.
-pub const DISKS: [&Disk; 10] = [&BASE, &XFS, &BTRFS, &LVM, &UEFI, &LEGACY, &DRACUT, &TRIXIE, &FULL, &TRIXIE_FULL];
+pub(crate) const DISKS: [&Disk; 10] =
+    [&BASE, &XFS, &BTRFS, &LVM, &UEFI, &LEGACY, &DRACUT, &TRIXIE, &FULL, &TRIXIE_FULL];
 
 impl Disk {
     /// The healthy disk, built when it is not there.
-    pub fn healthy(&self) -> Result<PathBuf, String> {
+    pub(crate) fn healthy(&self) -> Result<PathBuf, String> {
         let cache = workspace().join("lab/cache");
         let image = cache.join(format!("{}.img", self.name));
         if !image.exists() {
@@ -90,28 +92,28 @@ impl Disk {
     }
 
     /// Whether it needs UEFI.
-    pub fn uefi(&self) -> bool {
+    pub(crate) fn uefi(&self) -> bool {
         self.fourth == Fourth::Esp
     }
 
     /// MiB of memory that a machine with it gets.
-    pub fn memory(&self) -> u32 {
+    pub(crate) fn memory(&self) -> u32 {
         if self.full { 2560 } else { 768 }
     }
 
     /// How many times as long as for a small system its boot and its answers may take.
-    pub fn patience(&self) -> u32 {
+    pub(crate) fn patience(&self) -> u32 {
         if self.full { 5 } else { 1 }
     }
 
     /// Runs a shell script with the root mounted at `$R` and /boot in it, in a mount namespace of its own; `$1` is the
     /// image, `$ESP` what mtools take for its EFI system partition.
-    pub fn change(&self, image: &Path, script: &str) -> Result<String, String> {
+    pub(crate) fn change(&self, image: &Path, script: &str) -> Result<String, String> {
         self.inside(image, self.options[0], script)
     }
 
     /// Runs a shell script while nothing is mounted: `$ROOT` is the device that holds the root, `$DATA` that of /data.
-    pub fn change_unmounted(&self, image: &Path, script: &str) -> Result<(), String> {
+    pub(crate) fn change_unmounted(&self, image: &Path, script: &str) -> Result<(), String> {
         let ((root, length), (data, length_of_data)) = (self.partition(1)?, self.partition(3)?);
         let (root, length) = (root + self.shift, length - self.shift);
         let devices = format!(
@@ -135,7 +137,7 @@ impl Disk {
     }
 
     /// Names, modes, owners, times, links, attributes and content of everything, and the space before the first partition.
-    pub fn manifest(&self, image: &Path) -> Result<String, String> {
+    pub(crate) fn manifest(&self, image: &Path) -> Result<String, String> {
         let script = r#"head -c 1048576 "$1" | sha256sum
 cd "$R"
 find . $BOOT -xdev -printf '%p %y %m %U:%G %T@ %l\n' | sort
@@ -147,7 +149,7 @@ if [ -n "$ESP" ]; then tail -c +$((${ESP##*@} + 1)) "$1" | sha256sum; fi"#;
     }
 
     /// Mode and owner of everything that dpkg knows to be of a package.
-    pub fn packaged_modes(&self, image: &Path) -> Result<String, String> {
+    pub(crate) fn packaged_modes(&self, image: &Path) -> Result<String, String> {
         let script = r#"cd "$R"
 sort -u var/lib/dpkg/info/*.list | sed 's|^/|./|' | tr '\n' '\0' | xargs -0 stat --format='%n %a %u:%g' 2>/dev/null || true
 cd /"#;
@@ -160,7 +162,7 @@ cd /"#;
     }
 
     /// A command that runs the script so without writing to the image, and the directory that must outlive it.
-    pub fn reader(&self, image: &Path, script: &str) -> Result<(Command, TempDir), String> {
+    pub(crate) fn reader(&self, image: &Path, script: &str) -> Result<(Command, TempDir), String> {
         self.command(image, self.options[1], script)
     }
 
@@ -209,14 +211,14 @@ fn mount(start: u64, size: u64, options: &str, at: &str) -> String {
 }
 
 /// A copy of a disk that goes when it is dropped.
-pub struct Copy {
+pub(crate) struct Copy {
     /// Where it is.
     pub path: PathBuf,
 }
 
 impl Copy {
     /// Copies `disk`; `name` must be used by nobody else.
-    pub fn of(disk: &Path, name: &str) -> Result<Copy, String> {
+    pub(crate) fn of(disk: &Path, name: &str) -> Result<Copy, String> {
         let copy = Copy { path: disk.with_file_name(format!("{name}.img")) };
         succeed(Command::new("cp").args(["--sparse=always", "--reflink=auto"]).arg(disk).arg(&copy.path))?;
         Ok(copy)
@@ -230,13 +232,13 @@ impl Drop for Copy {
 }
 
 /// SHA-256 of a whole file.
-pub fn checksum(path: &Path) -> Result<String, String> {
+pub(crate) fn checksum(path: &Path) -> Result<String, String> {
     let out = succeed(Command::new("sha256sum").arg(path))?;
     Ok(String::from_utf8_lossy(&out.stdout).split(' ').next().unwrap_or_default().to_owned())
 }
 
 /// Where two manifests differ.
-pub fn difference(before: &str, after: &str) -> Option<String> {
+pub(crate) fn difference(before: &str, after: &str) -> Option<String> {
     let differing = before.lines().zip(after.lines()).find(|(old, new)| old != new);
     match differing {
         Some((old, new)) => Some(format!("{old}\n  {new}")),
@@ -246,12 +248,12 @@ pub fn difference(before: &str, after: &str) -> Option<String> {
 }
 
 /// Runs a program to its end.
-pub fn output(command: &mut Command) -> Result<Output, String> {
+pub(crate) fn output(command: &mut Command) -> Result<Output, String> {
     command.output().map_err(|error| format!("{}: {error}", command.get_program().display()))
 }
 
 /// Runs a program that must succeed.
-pub fn succeed(command: &mut Command) -> Result<Output, String> {
+pub(crate) fn succeed(command: &mut Command) -> Result<Output, String> {
     let out = output(command)?;
     if out.status.success() {
         return Ok(out);

@@ -13,7 +13,7 @@ use super::disk::{BASE, Disk, checksum};
 
 /// One way to break a system.
 #[derive(Clone, Debug)]
-pub struct Fault {
+pub(crate) struct Fault {
     /// What it is called on the command line.
     pub name: &'static str,
     /// What it is, in a few words.
@@ -47,7 +47,7 @@ pub struct Fault {
 
 /// What Debian makes of a fault; other systems may differ.
 #[derive(Clone, Copy, Debug)]
-pub enum Debian {
+pub(crate) enum Debian {
     /// It does not boot, or root cannot log in.
     Breaks,
     /// It boots and lets root in all the same, for this reason.
@@ -56,7 +56,7 @@ pub enum Debian {
 
 /// A way in for root.
 #[derive(Clone, Copy, Debug)]
-pub enum Way {
+pub(crate) enum Way {
     /// The serial console.
     Console,
     /// ssh with a password.
@@ -126,7 +126,7 @@ impl Fault {
     }
 
     /// Makes it.
-    pub fn make(&self, image: &Path) -> Result<(), String> {
+    pub(crate) fn make(&self, image: &Path) -> Result<(), String> {
         if self.unmounted {
             self.disk.change_unmounted(image, self.snippet)
         } else {
@@ -135,23 +135,23 @@ impl Fault {
     }
 
     /// What must be the same again after `undo`.
-    pub fn state(&self, image: &Path) -> Result<String, String> {
+    pub(crate) fn state(&self, image: &Path) -> Result<String, String> {
         if self.unmounted { checksum(image) } else { self.disk.manifest(image) }
     }
 
     /// Whether others can be made beside it, and repaired by one `fix`.
-    pub fn mixes(&self) -> bool {
+    pub(crate) fn mixes(&self) -> bool {
         !self.unmounted && !self.full
     }
 
     /// Whose healthy image is the donor.
-    pub fn donor(&self) -> Option<&'static Disk> {
+    pub(crate) fn donor(&self) -> Option<&'static Disk> {
         self.needs_donor.then_some(self.disk)
     }
 }
 
 /// All of them.
-pub static FAULTS: LazyLock<Vec<Fault>> = LazyLock::new(|| {
+pub(crate) static FAULTS: LazyLock<Vec<Fault>> = LazyLock::new(|| {
     [DEBIAN, more::DEBIAN, parameters::PARAMETERS, families::FAMILIES, unmounted::DAMAGED, space::FULL].concat()
 });
 
@@ -362,5 +362,5 @@ for k in $(ls '$R'/lib/modules); do chroot '$R' mkinitramfs -o /boot/initrd.img-
 ];
 
 /// Five at once, each of which alone would stop it.
-pub const FIVE: [&str; 5] =
+pub(crate) const FIVE: [&str; 5] =
     ["fstab-data-uuid", "grub-cfg-empty", "lib64-link-missing", "pam-refuses-root", "passwd-crlf"];

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::disk::Disk;
 
 /// A running machine; ended when dropped.
-pub struct Guest {
+pub(super) struct Guest {
     child: Child,
     keyboard: ChildStdin,
     serial: Receiver<Vec<u8>>,
@@ -31,7 +31,7 @@ pub struct Guest {
 
 /// Why nobody could log in.
 #[derive(Debug)]
-pub struct Stop {
+pub(super) struct Stop {
     /// In a few words.
     pub symptom: String,
     /// The last lines of the console.
@@ -72,12 +72,12 @@ const MARKER: &str = "echo marker-$((6 * 7))";
 
 impl Guest {
     /// Switches a machine on, whose disk is a copy of this one.
-    pub fn start(image: &Path, disk: &Disk) -> Result<Guest, String> {
+    pub(super) fn start(image: &Path, disk: &Disk) -> Result<Guest, String> {
         Guest::start_on(image, disk, true)
     }
 
     /// Switches a machine on that writes on this disk.
-    pub fn start_writing(image: &Path, disk: &Disk) -> Result<Guest, String> {
+    pub(super) fn start_writing(image: &Path, disk: &Disk) -> Result<Guest, String> {
         Guest::start_on(image, disk, false)
     }
 
@@ -121,7 +121,7 @@ impl Guest {
     }
 
     /// Waits for the prompt, sees a wrong password refused, logs in as root and runs a command.
-    pub fn log_in(&mut self) -> Result<(), Stop> {
+    pub(super) fn log_in(&mut self) -> Result<(), Stop> {
         self.boot()?;
         self.give_password("not-the-password")?;
         match self.expect(&["Login incorrect", "# "], self.answer()) {
@@ -148,7 +148,7 @@ impl Guest {
     }
 
     /// Waits for the prompt, sees a wrong password refused over ssh, logs in over ssh and runs a command.
-    pub fn log_in_by_ssh(&mut self) -> Result<(), Stop> {
+    pub(super) fn log_in_by_ssh(&mut self) -> Result<(), Stop> {
         self.boot()?;
         let until = Instant::now() + self.answer();
         let answer = loop {
@@ -178,7 +178,7 @@ impl Guest {
     }
 
     /// The answer to a command over ssh: whether it ran, and what was said.
-    pub fn ssh(&self, password: &str, command: &str) -> (bool, String) {
+    pub(super) fn ssh(&self, password: &str, command: &str) -> (bool, String) {
         let out = Command::new("sshpass")
             .args(["-p", password, "ssh", "-F", "none", "-o", "StrictHostKeyChecking=no", "-o", "LogLevel=ERROR"])
             .args(["-o", "UserKnownHostsFile=/dev/null", "-o", "PubkeyAuthentication=no"])
@@ -193,7 +193,7 @@ impl Guest {
     }
 
     /// Presses the power button, and waits until the machine has shut down.
-    pub fn shut_down(mut self) -> Result<(), String> {
+    pub(super) fn shut_down(mut self) -> Result<(), String> {
         self.monitor("system_powerdown").map_err(|error| error.to_string())?;
         let until = Instant::now() + self.answer();
         while Instant::now() < until {
@@ -207,7 +207,7 @@ impl Guest {
     }
 
     /// Waits for the prompt, if it was not there yet.
-    pub fn boot(&mut self) -> Result<(), Stop> {
+    pub(super) fn boot(&mut self) -> Result<(), Stop> {
         if self.up {
             return Ok(());
         }

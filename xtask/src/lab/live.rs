@@ -44,7 +44,7 @@ done </root/settings
 
 impl Lab {
     /// `check`, `fix` and `undo` of the machine on which they run.
-    pub fn live(&self) -> Row {
+    pub(super) fn live(&self) -> Row {
         row("live-memory", &BASE, "sysctls that take the memory away, set on a running machine", |row| {
             let disk = Copy::of(&BASE.healthy()?, "live-memory")?;
             let settings = SETTINGS.map(|setting| setting.join(" ")).join("\n");

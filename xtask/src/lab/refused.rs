@@ -8,14 +8,14 @@ use super::trial::{Lab, Row, expect_same, fix};
 use super::whole::row;
 
 /// What the row is called, and the check that finds it as a consequence.
-pub const NAME: &str = "refused-login-in-journal";
-pub const FINDS: &str = "login-refused-in-log";
+pub(crate) const NAME: &str = "refused-login-in-journal";
+pub(crate) const FINDS: &str = "login-refused-in-log";
 
 const SNIPPET: &str = r"sed -i 's/^root:/root:!/' $R/etc/shadow";
 
 impl Lab {
     /// The log of a refused login hangs under the finding that explains it, and is silent once that is repaired.
-    pub fn refused(&self) -> Row {
+    pub(super) fn refused(&self) -> Row {
         row(NAME, &BASE, "root's password is locked, and two logins were tried", |row| {
             let disk = Copy::of(&BASE.healthy()?, NAME)?;
             let disk = disk.path.as_path();

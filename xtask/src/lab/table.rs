@@ -7,7 +7,7 @@ use super::disk::DISKS;
 use super::trial::Row;
 
 /// The table, in Markdown.
-pub fn table(rows: &[Row]) -> String {
+pub(super) fn table(rows: &[Row]) -> String {
     rows.iter().fold(HEAD.to_owned(), |out, row| out + &line(row))
 }
 
@@ -21,7 +21,7 @@ fn line(row: &Row) -> String {
 
 /// Writes the page. Rows that were not tried this time, or that failed, stay as they were; `names` are all that there are,
 /// in order.
-pub fn write(path: &Path, rows: &[Row], names: &[String]) -> Result<(), String> {
+pub(super) fn write(path: &Path, rows: &[Row], names: &[String]) -> Result<(), String> {
     let old = std::fs::read_to_string(path).unwrap_or_default();
     let mut table = HEAD.to_owned();
     for name in names {

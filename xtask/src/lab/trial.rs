@@ -12,7 +12,7 @@ use super::faults::{Debian, Fault, Way};
 use super::guest::{Guest, Stop};
 
 /// What every trial needs.
-pub struct Lab {
+pub(super) struct Lab {
     /// The release binary.
     pub sickbay: PathBuf,
     /// Whether machines are booted.
@@ -23,7 +23,7 @@ pub struct Lab {
 
 /// A row of the table.
 #[derive(Default)]
-pub struct Row {
+pub(super) struct Row {
     /// The fault's name.
     pub name: String,
     /// The disk that is broken.
@@ -48,7 +48,7 @@ pub struct Row {
 
 impl Lab {
     /// Makes a fault, sees it, repairs it, sees it gone, takes the repair back.
-    pub fn try_fault(&self, fault: &Fault) -> Row {
+    pub(super) fn try_fault(&self, fault: &Fault) -> Row {
         let begun = Instant::now();
         let mut row =
             Row { name: fault.name.to_owned(), disk: fault.disk.name, what: fault.what.to_owned(), ..Row::default() };
@@ -131,7 +131,7 @@ impl Lab {
     }
 
     /// The repaired disk boots and lets root in.
-    pub fn works_again(&self, image: &Path, disk: &Disk, way: Way, row: &mut Row) -> Result<(), String> {
+    pub(super) fn works_again(&self, image: &Path, disk: &Disk, way: Way, row: &mut Row) -> Result<(), String> {
         if self.boots {
             self.log_in(image, disk, way)
                 .map_err(|stop| format!("after the repair: {}\n{}", stop.symptom, stop.console))?;
@@ -144,7 +144,7 @@ impl Lab {
     }
 
     /// Boots a disk and logs in.
-    pub fn log_in(&self, image: &Path, disk: &Disk, way: Way) -> Result<(), Stop> {
+    pub(super) fn log_in(&self, image: &Path, disk: &Disk, way: Way) -> Result<(), Stop> {
         let mut guest = Guest::start(image, disk).map_err(|symptom| Stop { symptom, console: String::new() })?;
         match way {
             Way::Console => guest.log_in(),
@@ -153,7 +153,13 @@ impl Lab {
     }
 
     /// Runs a verb and gives its JSON report; `resets` has `fix` set root's password.
-    pub fn report(&self, verb: &[&str], image: &Path, donor: Option<&Disk>, resets: bool) -> Result<Value, String> {
+    pub(super) fn report(
+        &self,
+        verb: &[&str],
+        image: &Path,
+        donor: Option<&Disk>,
+        resets: bool,
+    ) -> Result<Value, String> {
         let mut command = Command::new(&self.sickbay);
         command.args(verb).args(["--format", "json", "--lang", "en"]).arg(image);
         if let Some(donor) = donor {
@@ -170,7 +176,7 @@ impl Lab {
     }
 
     /// Nothing is unknown and nothing is found but notes, whose checks are given: of the kernel that is not booted any more.
-    pub fn expect_clear(&self, disk: &Path) -> Result<Vec<String>, String> {
+    pub(super) fn expect_clear(&self, disk: &Path) -> Result<Vec<String>, String> {
         let out = output(Command::new(&self.sickbay).args(["check", "--format", "json"]).arg(disk))?;
         let report: Value = serde_json::from_slice(&out.stdout).map_err(|error| format!("{error}: {}", text(&out)))?;
         let findings = report["findings"].as_array().cloned().unwrap_or_default();
@@ -182,7 +188,7 @@ impl Lab {
     }
 
     /// Takes every repair back, of a journal that may be on this machine.
-    pub fn undo(&self, disk: &Path, journal: Option<&Path>) -> Result<(), String> {
+    pub(super) fn undo(&self, disk: &Path, journal: Option<&Path>) -> Result<(), String> {
         let mut command = Command::new(&self.sickbay);
         command.args(["undo", "--yes"]).arg(disk);
         if let Some(journal) = journal {
@@ -207,7 +213,7 @@ umount -R -l "$root"
 rmdir "$root""#;
 
 /// Everything is as it was before.
-pub fn expect_same(before: &str, after: &str, row: &mut Row) -> Result<(), String> {
+pub(super) fn expect_same(before: &str, after: &str, row: &mut Row) -> Result<(), String> {
     match difference(before, after) {
         Some(difference) => Err(format!("undo left a difference:\n  {difference}")),
         None => {
@@ -218,7 +224,7 @@ pub fn expect_same(before: &str, after: &str, row: &mut Row) -> Result<(), Strin
 }
 
 /// How `fix` is called.
-pub fn fix(risky: bool) -> &'static [&'static str] {
+pub(super) fn fix(risky: bool) -> &'static [&'static str] {
     if risky { &["fix", "--yes", "--risky"] } else { &["fix", "--yes"] }
 }
 
@@ -232,6 +238,6 @@ fn causes(report: &Value) -> BTreeSet<String> {
 }
 
 /// What a program said.
-pub fn text(out: &Output) -> String {
+pub(super) fn text(out: &Output) -> String {
     [String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr)].concat()
 }

@@ -13,7 +13,7 @@ use super::trial::{Lab, Row, expect_same, text};
 impl Lab {
     /// On a healthy disk nothing is found, a look changes no byte, root can log in both ways, and nothing is found on the
     /// running system either.
-    pub fn pristine(&self, disk: &'static Disk) -> Row {
+    pub(super) fn pristine(&self, disk: &'static Disk) -> Row {
         row(disk.pristine, disk, disk.what, |row| {
             let healthy = disk.healthy()?;
             let before = checksum(&healthy)?;
@@ -47,7 +47,7 @@ impl Lab {
     }
 
     /// Five faults on one disk are repaired by one `fix`.
-    pub fn five(&self) -> Row {
+    pub(super) fn five(&self) -> Row {
         row("five-at-once", &BASE, &FIVE.join(", "), |row| {
             let disk = with_five("five-at-once")?;
             let disk = disk.path.as_path();
@@ -69,7 +69,7 @@ impl Lab {
     }
 
     /// A `fix` that is killed leaves what `undo` restores and what another `fix` finishes.
-    pub fn killed(&self, times: usize) -> Row {
+    pub(super) fn killed(&self, times: usize) -> Row {
         row("killed", &BASE, &format!("fix killed with SIGKILL at {times} random moments"), |row| {
             let broken = with_five("killed-before")?;
             let before = BASE.manifest(&broken.path)?;
@@ -132,7 +132,12 @@ fn with_five(name: &str) -> Result<Copy, String> {
 }
 
 /// A row of the table, from what is done for it.
-pub fn row(name: &str, disk: &'static Disk, what: &str, run: impl FnOnce(&mut Row) -> Result<(), String>) -> Row {
+pub(super) fn row(
+    name: &str,
+    disk: &'static Disk,
+    what: &str,
+    run: impl FnOnce(&mut Row) -> Result<(), String>,
+) -> Row {
     let begun = Instant::now();
     let mut row = Row { name: name.to_owned(), disk: disk.name, what: what.to_owned(), ..Row::default() };
     row.failure = run(&mut row).err();
@@ -141,11 +146,11 @@ pub fn row(name: &str, disk: &'static Disk, what: &str, run: impl FnOnce(&mut Ro
 }
 
 /// xorshift64: enough to choose moments and faults.
-pub struct Random(u64);
+pub(super) struct Random(u64);
 
 impl Random {
     /// The same seed gives the same numbers.
-    pub fn new(seed: u64) -> Random {
+    pub(super) fn new(seed: u64) -> Random {
         // Spread, since xorshift begins slowly with a small number, and stays at 0.
         Random(seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
@@ -158,7 +163,7 @@ impl Random {
     }
 
     /// A number below this one.
-    pub fn below(&mut self, end: usize) -> usize {
+    pub(super) fn below(&mut self, end: usize) -> usize {
         (self.next() % end.max(1) as u64) as usize
     }
 

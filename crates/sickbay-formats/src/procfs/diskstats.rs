@@ -27,6 +27,12 @@ pub struct Disk {
     pub busy_ms: u64,
     /// Milliseconds of all requests together, those on their way too.
     pub weighted_ms: u64,
+    /// Reads and writes together, of sources that do not tell them apart (`sar`): then `reads` and `writes` say nothing. The
+    /// kernel does.
+    pub transfers: Option<u64>,
+    /// Milliseconds that reads and writes took together, of sources that do not tell them apart (`iostat` before 10.1): then
+    /// `read_ms` and `write_ms` say nothing.
+    pub both_ms: Option<u64>,
 }
 
 /// The devices; lines of another form (partitions before 2.6.25 have fewer numbers) are passed over.
@@ -55,6 +61,7 @@ fn disk(line: &[u8]) -> Option<Disk> {
         in_flight,
         busy_ms,
         weighted_ms,
+        ..Disk::default()
     })
 }
 

@@ -38,6 +38,18 @@ impl Times {
     }
 }
 
+/// What a source did not tell apart. The kernel does tell all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lumped {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Interrupts and what they leave for later are in `system`: `iostat`, `sar -u`.
+    Interrupts,
+    /// And those with a lowered priority are in `user`: `vmstat`.
+    NiceToo,
+}
+
 /// The file, as far as it is of use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stat {
@@ -55,6 +67,8 @@ pub struct Stat {
     pub running: Option<u64>,
     /// Threads that wait for a disk and say so; others in uninterruptible sleep are not in it.
     pub blocked: Option<u64>,
+    /// What is not told apart in the times.
+    pub lumped: Lumped,
 }
 
 /// Reads it. Lines of another form are passed over.

@@ -2,7 +2,7 @@
 //! mm/show_mem.c and mm/memcontrol.c. What such a report says comes from the scenario, never from the reader.
 
 /// How a release words things.
-pub struct Layout {
+pub(crate) struct Layout {
     /// `uname -r`.
     pub release: &'static str,
     /// Flags of GFP_HIGHUSER_MOVABLE and of GFP_KERNEL there.
@@ -14,7 +14,7 @@ pub struct Layout {
 
 /// What a release's reports have.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Has {
+pub(crate) enum Has {
     /// Names of the flags (4.6, edcfbca6e7).
     Names,
     /// `nodemask=` in the first line (4.11).
@@ -71,7 +71,7 @@ const OLD: u64 = 0x200da;
 const OLD_KERNEL: u64 = 0xd0;
 
 /// The generations.
-pub const LAYOUTS: &[Layout] = &[
+pub(crate) const LAYOUTS: &[Layout] = &[
     Layout {
         release: "2.6.32-5-amd64",
         user: OLD,
@@ -199,13 +199,13 @@ pub const LAYOUTS: &[Layout] = &[
 ];
 
 /// Name, free, min, lowmem_reserve in pages for each higher zone, free blocks by order, what must come out.
-pub type ZoneStory = (&'static str, u64, u64, [u64; 5], [u64; 4], &'static str);
+pub(crate) type ZoneStory = (&'static str, u64, u64, [u64; 5], [u64; 4], &'static str);
 
 /// pid, uid, total_vm, rss, swapents (pages), oom_score_adj, name.
-pub type Task = (u32, u32, u64, u64, u64, i64, &'static str);
+pub(crate) type Task = (u32, u32, u64, u64, u64, i64, &'static str);
 
 /// What happened.
-pub struct Scenario {
+pub(crate) struct Scenario {
     pub name: &'static str,
     pub trigger: (&'static str, u32),
     pub order: i32,
@@ -224,7 +224,7 @@ pub struct Scenario {
 }
 
 /// The stories.
-pub const SCENARIOS: &[Scenario] = &[
+pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "machine",
         trigger: ("java", 4242),
@@ -283,7 +283,7 @@ pub const SCENARIOS: &[Scenario] = &[
 ];
 
 /// The report and what it says; `None` where such a machine cannot be.
-pub fn write(layout: &Layout, scenario: &Scenario) -> Option<(String, Vec<String>)> {
+pub(crate) fn write(layout: &Layout, scenario: &Scenario) -> Option<(String, Vec<String>)> {
     let has = |what: Has| layout.has.contains(&what);
     let page = if has(Pages64) { 64 } else { 4 };
     if has(Pages64) && !scenario.zones.is_empty() {
@@ -529,7 +529,7 @@ fn write_pages64(layout: &Layout, scenario: &Scenario) -> Option<(String, Vec<St
 }
 
 /// What stands before the lines in a log.
-pub struct Prefix {
+pub(crate) struct Prefix {
     pub name: &'static str,
     /// Whether it tells the time.
     pub timed: bool,
@@ -538,13 +538,13 @@ pub struct Prefix {
 
 impl Prefix {
     /// The text with it before each line.
-    pub fn on(&self, text: &str) -> String {
+    pub(crate) fn on(&self, text: &str) -> String {
         text.lines().map(|line| (self.put)(line) + "\n").collect()
     }
 }
 
 /// The forms of logs.
-pub const PREFIXES: &[Prefix] = &[
+pub(crate) const PREFIXES: &[Prefix] = &[
     Prefix { name: "none", timed: false, put: str::to_owned },
     Prefix { name: "dmesg", timed: true, put: |line| format!("[  123.456789] {line}") },
     Prefix { name: "dmesg -T", timed: true, put: |line| format!("[Mon Jun 12 10:36:02 2023] {line}") },

@@ -8,7 +8,13 @@ pub mod network_default_route;
 pub mod network_gateway_unreachable;
 pub mod network_mask_wrong;
 pub mod network_not_started;
+pub mod nic_allowance_exceeded;
+pub mod nic_interrupts_on_one_cpu;
+pub mod nic_one_flow;
+pub mod nic_queues_unused;
+pub mod rfs_half_set;
 pub mod sockets_unaccounted;
+pub mod softnet_drops;
 pub mod tcp_ports_exhausted;
 
 use crate::check::Check;
@@ -25,4 +31,10 @@ pub static ALL: &[&Check] = &[
     &close_wait_leak::CHECK,
     &listen_queue_overflow::CHECK,
     &tcp_ports_exhausted::CHECK,
+    &nic_allowance_exceeded::CHECK,
+    &nic_interrupts_on_one_cpu::CHECK,
+    &nic_queues_unused::CHECK,
+    &nic_one_flow::CHECK,
+    &rfs_half_set::CHECK,
+    &softnet_drops::CHECK,
 ];

@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sickbay_target::{Access, Kind};
+use sickbay_target::{Access, Kind, Target};
 
-use super::{Aid, Context, Failure, Format, LOOK, TargetArgs, UNTOLD, mirror};
+use super::{Aid, Context, Failure, Format, LOOK, Past, TargetArgs, UNTOLD, in_the_past, mirror};
 use crate::engine::run::look;
 use crate::facts::Facts;
 use crate::facts::logs::kernel_log::KernelLog;
 use crate::facts::packages::comparison::Comparison;
+use crate::facts::time::Recorded;
 use crate::model::diagnosis::Diagnosis;
 use crate::model::outcome::Skip;
 use crate::model::text::Text;
@@ -18,8 +19,8 @@ use crate::{checks, tr};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Check {
-    /// A mounted system, disk, partition or image; or a log: a file, plain or compressed, a directory of them, or `-`
-    /// for standard input [default: this machine]. With several targets each gets its own report, in JSON as one array
+    /// A mounted system, disk, partition or image; a log: a file, plain or compressed, a directory of them, or `-`
+    /// for standard input; or a recording: the directory of `sickbay record`, or a file of another recorder [default: this machine]. With several targets each gets its own report, in JSON as one array
     #[arg(value_name = "TARGET")]
     targets: Vec<PathBuf>,
     #[command(flatten)]
@@ -47,18 +48,29 @@ pub(super) struct Check {
     /// Watch the running system for so long: 10s, 2m, 1h; a second when left out, and only where something is to be seen
     #[arg(long = "for", value_name = "TIME", help_heading = LOOK)]
     time: Option<String>,
+    #[command(flatten)]
+    past: Past,
 }
 
 impl Check {
     pub(super) fn run(&self, context: &Context) -> Result<u8, Failure> {
         checks::chosen(&self.only).and_then(|_| checks::chosen(&self.skip)).map_err(Failure)?;
-        if self.targets.len() > 1 {
+        let is_joined = self.targets.len() > 1 && self.joined()?.is_some();
+        if self.targets.len() > 1 && !is_joined {
             return self.several(context);
         }
-        let target = self.targets.first();
+        let target = self.targets.first().filter(|_| !is_joined);
         let report = self.report(context, target.cloned())?;
         context.print_report(&report, target.map(PathBuf::as_path))?;
         Ok(report.exit_code())
+    }
+
+    /// Files that other programs collected, each with a part of what happened, are one target.
+    fn joined(&self) -> Result<Option<Target>, Failure> {
+        if self.targets.len() < 2 {
+            return Ok(None);
+        }
+        Ok(Target::of_recordings(&self.targets)?)
     }
 
     /// Each by itself: one that cannot be opened keeps nobody from the others.
@@ -110,7 +122,7 @@ impl Check {
             }
             seen => seen,
         };
-        if let Some(why) = not_a_log(&facts) {
+        if let Some(why) = not_a_log(&facts).or_else(|| not_recorded(&facts)) {
             return Err(Failure(why));
         }
         let mut report = Report::new(started, &facts, diagnosis, None);
@@ -120,8 +132,18 @@ impl Check {
     }
 
     fn look(&self, args: &TargetArgs, thorough: bool) -> Result<(Arc<Facts>, Diagnosis, Option<Comparison>), Failure> {
-        let target = args.open_examined(Access::ReadOnly, thorough)?;
-        let chosen = checks::chosen_for(&self.only, target.kind).map_err(Failure)?;
+        let asked = self.past.asked()?;
+        let joined = if args.target.is_none() { self.joined()? } else { None };
+        let target = match joined {
+            Some(target) => Arc::new(target),
+            None => args.open_examined(Access::ReadOnly, thorough)?,
+        };
+        let target = match Arc::try_unwrap(target) {
+            Ok(target) => Arc::new(in_the_past(target, &asked)?),
+            Err(shared) => shared,
+        };
+        let kind = if target.recording().is_ok() { Kind::Recording } else { target.kind };
+        let chosen = checks::chosen_for(&self.only, kind).map_err(Failure)?;
         let (skipped, chosen): (Vec<_>, Vec<_>) =
             chosen.into_iter().partition(|check| self.skip.iter().any(|id| id == check.id));
         let donor = args.open_donor(&target)?;
@@ -129,11 +151,21 @@ impl Check {
         let other = donor.clone().filter(|_| self.aid.donor.is_some() && self.only.is_empty());
         let mirror = mirror(self.fetch, self.insecure)?;
         let window = self.time.as_deref().map(super::duration).transpose()?;
-        let facts =
-            || Facts::new(Arc::clone(&target), donor.clone()).with_all_digests(self.digests).with_window(window);
+        let facts = || {
+            let facts = Facts::new(Arc::clone(&target), donor.clone()).with_all_digests(self.digests);
+            facts.with_window(window).with_asked(asked)
+        };
         let (facts, diagnosis) = look(|| facts().with_mirror(mirror.clone()), &chosen);
         let comparison = other.map(|donor| Comparison::of(&facts, &Facts::new(donor, None)));
         Ok((facts, checks::with_skipped(diagnosis, skipped), comparison))
+    }
+}
+
+/// Why nothing can be said of what was recorded.
+fn not_recorded(facts: &Facts) -> Option<Text> {
+    match facts.target().recording().map(|_| facts.get::<Recorded>()) {
+        Ok(Err(Skip::Unknown(why) | Skip::NotApplicable(why))) => Some(why),
+        _ => None,
     }
 }
 

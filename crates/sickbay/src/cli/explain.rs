@@ -6,6 +6,7 @@ mod limits;
 mod load;
 mod memory;
 mod network;
+mod over_time;
 mod sockets;
 mod symptom;
 mod sysctl;
@@ -16,7 +17,8 @@ use std::sync::Arc;
 use sickbay_target::{Access, Options, Target};
 
 use self::limits::Whom;
-use super::{Context, Failure, Format};
+use self::over_time::What;
+use super::{Context, Failure, Format, Past};
 use crate::facts::Facts;
 use crate::report::documents::{ExplainedCheckV1, ListedCheckV1};
 use crate::{checks, tr};
@@ -29,7 +31,10 @@ use crate::{checks, tr};
 /// the full table of an OOM report.
 ///
 /// `memory`: where this machine's memory goes. `alloc SIZE`: whether a program can get that much. `load`: what makes up the load
-/// average, watched for 5 s or as long as `--for` says.
+/// average, watched for 5 s or as long as `--for` says; of a recording, or of this machine in the past, with `--at` or `--from`.
+///
+/// `cpu`, `irq`, `io`: the whole table of what processors, interrupts or disks did, watched for a second or as long as `--for` says,
+/// or of a recording or of files that sar, iostat, iotop, pidstat, atop, vmstat or top wrote.
 ///
 /// `network`: the addresses and routes that a machine, or the TARGET, has after a restart, in whichever dialect its network is
 /// configured; and which lines do not do what they seem to.
@@ -45,8 +50,8 @@ use crate::{checks, tr};
 /// The text of an error message: possible causes, and the evidence on this machine for and against each.
 #[derive(Debug, clap::Args)]
 pub(super) struct Explain {
-    /// A check's id, alone or with a TARGET; a finding's number and its TARGET; `memory`, `alloc SIZE`, `load`,
-    /// `network [TARGET]`, `sysctl KEY`,
+    /// A check's id, alone or with a TARGET; a finding's number and its TARGET; `memory`, `alloc SIZE`,
+    /// `load|cpu|irq|io [TARGET]`, `network [TARGET]`, `sysctl KEY`,
     /// `limits PID|UNIT|USER [TARGET]`, `sockets`, or the text of an error message
     #[arg(required = true)]
     what: Vec<String>,
@@ -59,9 +64,11 @@ pub(super) struct Explain {
     /// `memory`: also the exact share of every process (PSS); takes longer
     #[arg(long)]
     pss: bool,
-    /// `load`: watch for so long: 10s, 2m, 1h
+    /// `load`, `cpu`, `irq`, `io`: watch for so long: 10s, 2m, 1h
     #[arg(long = "for", value_name = "TIME")]
     time: Option<String>,
+    #[command(flatten)]
+    past: Past,
     /// `network`: the cards that the machine has, as JSON: {"interfaces": [{"name": "eth0", "mac": "52:54:00:12:34:56"}]}
     #[arg(long, value_name = "FILE")]
     links: Option<PathBuf>,
@@ -73,8 +80,13 @@ impl Explain {
         match words.as_slice() {
             ["sockets"] => sockets::explain(context),
             ["memory"] => memory::explain(context, self.pss || context.style.verbose),
-            ["load"] => load::explain(context, None, self.time.as_deref()),
-            ["load", target] if target.contains('/') => load::explain(context, Some(target), self.time.as_deref()),
+            ["load", targets @ ..] if targets.iter().all(|target| is_target(target)) => {
+                load::explain(context, targets, self.time.as_deref(), &self.past)
+            }
+            [word, targets @ ..] if What::of(word).is_some() && targets.iter().all(|target| is_target(target)) => {
+                let what = What::of(word).unwrap_or(What::Cpu);
+                over_time::explain(context, what, targets, self.time.as_deref(), &self.past)
+            }
             ["alloc"] => Err(Failure(tr!("give a size: sickbay explain alloc 4G"))),
             ["alloc", size] => alloc::explain(context, size, self.pid, self.user.as_deref()),
             ["network"] => network::explain(context, None, self.links.as_deref()),
@@ -118,6 +130,11 @@ impl Explain {
     }
 }
 
+/// A path, and no word of an error message.
+fn is_target(word: &str) -> bool {
+    word.contains('/') || network::is_there(word)
+}
+
 /// A page as it is read on a terminal: commands stand indented, without the fences that Markdown puts around them.
 fn without_fences(page: &str) -> String {
     let mut lines = Vec::new();
@@ -154,7 +171,7 @@ fn host_without_disks() -> Result<Arc<Facts>, Failure> {
 }
 
 /// How long a question may take: reading a process can wait for a lock that it never gives back.
-const DEADLINE: std::time::Duration = std::time::Duration::from_secs(20);
+const DEADLINE: std::time::Duration = Facts::DEADLINE;
 
 /// Runs `work` beside this thread and gives up waiting for it after the deadline.
 fn within<T: Send + 'static>(work: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Result<T, Failure> {

@@ -7,7 +7,7 @@ use crate::{checks, tr};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct List {
-    /// Only checks with this word in their name or title, or of this area: boot, cpu, files, limits, login, logs, memory, network
+    /// Only checks with this word in their name or title, or of this area: boot, cpu, files, limits, login, logs, memory, network, io
     word: Option<String>,
 }
 

@@ -24,11 +24,10 @@ use crate::tr;
 /// How one check ended, what it found, and what is closed on purpose.
 type Result = (Outcome, Vec<Finding>, Vec<(Stage, Text)>);
 
-/// How long one check may take before it counts as unknown, unless the facts that it waits for may take longer.
-pub const DEADLINE: Duration = Duration::from_secs(30);
-
+/// How long one check may take before it counts as unknown: half as long again as the facts that it waits for.
 fn deadline(facts: &Facts) -> Duration {
-    DEADLINE.max(facts.deadline())
+    let of_fact = facts.budget().length();
+    of_fact.saturating_add(of_fact / 2)
 }
 
 /// Makes facts and runs `checks` over them, and once more when packages that they need have been fetched in between.
@@ -143,6 +142,7 @@ fn run_one(check: &'static Check, facts: &Facts) -> Result {
     let has = match check.needs() {
         Need::Files => facts.target().files().map(drop),
         Need::Running => facts.target().running().map(drop),
+        Need::Window => facts.target().recording().map(drop).or_else(|_| facts.target().running().map(drop)),
         Need::Disks | Need::Logs => Ok(()),
     };
     match has.map_err(Skip::from) {
@@ -241,6 +241,7 @@ mod tests {
                 proves: &[],
                 may_stop: &[],
                 looks_at_disks_alone: false,
+                reads_recordings: false,
                 title: "",
                 page: "",
                 zh_cn: "",

@@ -2,4 +2,7 @@
 
 pub mod beat;
 pub mod load;
+pub mod periodic;
+pub mod topology;
+pub mod usage;
 pub mod waits;

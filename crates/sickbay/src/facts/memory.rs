@@ -47,7 +47,7 @@ const JOURNAL_LIMIT: u64 = 256 << 20;
 impl Fact for Memory {
     fn gather(facts: &Facts) -> Result<Memory, Skip> {
         let root = facts.root();
-        if facts.is_host() {
+        if facts.runs() {
             let path = "/proc/meminfo";
             let text = root.read(path)?;
             let value = |key: &str| meminfo(&text, key).map(|(value, _)| value);

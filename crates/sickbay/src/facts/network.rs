@@ -3,8 +3,12 @@
 pub mod after_restart;
 pub mod cards;
 pub mod charge;
+pub mod irq_owner;
 pub mod live;
+pub mod queues;
 pub mod sockets;
+pub mod steering;
+pub mod traffic;
 pub mod words;
 
 use std::collections::HashMap;

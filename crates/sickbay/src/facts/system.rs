@@ -4,6 +4,7 @@ pub mod drop_in_files;
 pub mod kernel;
 pub mod platform;
 pub mod release;
+pub mod schedule;
 pub mod selinux;
 pub mod space;
 pub mod summary;

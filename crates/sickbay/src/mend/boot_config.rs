@@ -101,7 +101,7 @@ fn command_line(facts: &Facts, config: &BootConfig, loader: &Loader, settings: &
     } else {
         from_default().or_else(|| from_file("/etc/kernel/cmdline"))
     };
-    let running = || if facts.is_host() { from_file("/proc/cmdline") } else { None };
+    let running = || if facts.runs() { from_file("/proc/cmdline") } else { None };
     let text = text.or_else(running).unwrap_or_default();
     let mut words = root;
     let has_mode = text.split_whitespace().any(|word| matches!(word, "ro" | "rw"));

@@ -23,6 +23,8 @@ pub enum Area {
     Cpu,
     /// Cards, addresses, routes, ports and sockets.
     Network,
+    /// Which disk is busy or hangs, and who keeps it so.
+    Io,
 }
 
 impl Area {
@@ -37,6 +39,7 @@ impl Area {
             Area::Memory => "memory",
             Area::Cpu => "cpu",
             Area::Network => "network",
+            Area::Io => "io",
         }
     }
 }
@@ -52,6 +55,8 @@ pub enum Need {
     Running,
     /// Logs: those of a system, or logs that are the target.
     Logs,
+    /// What a machine did over time: one that runs, or what was recorded of one.
+    Window,
 }
 
 /// What is known of a check before it runs.
@@ -69,6 +74,8 @@ pub struct About {
     pub may_stop: &'static [Stage],
     /// Whether it has something to look at although the root file system cannot be mounted.
     pub looks_at_disks_alone: bool,
+    /// Whether it needs nothing but a [`crate::sample::Window`], and so can look at a recording.
+    pub reads_recordings: bool,
     /// One line: what is wrong when it finds something.
     pub title: &'static str,
     /// What `sickbay explain` shows, in Markdown.
@@ -82,8 +89,9 @@ impl About {
     pub fn needs(&self) -> Need {
         match self.area {
             _ if self.looks_at_disks_alone => Need::Disks,
+            _ if self.reads_recordings => Need::Window,
             Area::Logs => Need::Logs,
-            Area::Memory | Area::Cpu => Need::Running,
+            Area::Memory | Area::Cpu | Area::Io => Need::Running,
             _ => Need::Files,
         }
     }

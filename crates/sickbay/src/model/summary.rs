@@ -25,6 +25,8 @@ pub struct TargetSummary {
     pub donor: Option<Text>,
     /// Remarks of the one who opened it: a journal that was not replayed, a second root.
     pub notes: Vec<String>,
+    /// Remarks of what was read: parts of a recording that are damaged.
+    pub remarks: Vec<Text>,
 }
 
 /// How much of a log was understood.

@@ -38,8 +38,8 @@ pub struct Listed {
 
 /// Entries of the target's journal, oldest first. Looks only.
 pub fn entries(target: &Target, elsewhere: Option<&Target>) -> Result<Vec<Listed>, Error> {
-    // A log has no files of its own.
-    if target.kind == Kind::Log {
+    // Neither a log nor a recording has files of its own.
+    if matches!(target.kind, Kind::Log | Kind::Recording) {
         return Ok(Vec::new());
     }
     let journal = Journal::look(target, elsewhere);
@@ -59,7 +59,11 @@ fn listed(target: &Target, journal: &Journal<'_>, id: String) -> Listed {
 
 /// What is found in the place of the target's journal and is none of ours.
 pub fn foreign(target: &Target, elsewhere: Option<&Target>) -> Vec<Text> {
-    if target.kind == Kind::Log { Vec::new() } else { Journal::look(target, elsewhere).foreign().to_vec() }
+    if matches!(target.kind, Kind::Log | Kind::Recording) {
+        Vec::new()
+    } else {
+        Journal::look(target, elsewhere).foreign().to_vec()
+    }
 }
 
 /// What became of the entries that were to be taken back.

@@ -9,7 +9,7 @@ use crate::ask::symptom;
 use crate::facts::memory::alloc;
 use crate::model::about::Area;
 use crate::report::json_v1::{ReportV1, Tool};
-use crate::report::tune;
+use crate::report::{rates, tune};
 
 /// Stands where a document was asked for and there is none.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -242,8 +242,11 @@ pub struct ShareV1 {
 pub fn schemas() -> Vec<(&'static str, Schema)> {
     vec![
         ("alloc", schema_for!(AllocV1)),
+        ("cpu", schema_for!(rates::cpu::CpuV1)),
         ("error", schema_for!(ErrorV1)),
         ("explain", schema_for!(ExplainedCheckV1)),
+        ("io", schema_for!(rates::io::IoV1)),
+        ("irq", schema_for!(rates::irq::IrqV1)),
         ("ledger", schema_for!(LedgerV1)),
         ("list", schema_for!(Vec<ListedCheckV1>)),
         ("report", schema_for!(ReportV1)),

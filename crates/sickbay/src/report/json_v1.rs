@@ -394,7 +394,10 @@ pub fn report(report: &Report, lang: Lang) -> ReportV1 {
             },
             understood: report.target.understood,
             donor: report.target.donor.as_ref().map(text),
-            notes: report.target.notes.iter().map(|note| text(&Text::verbatim(note))).collect(),
+            notes: {
+                let notes = report.target.notes.iter().map(|note| text(&Text::verbatim(note)));
+                notes.chain(report.target.remarks.iter().map(text)).collect()
+            },
         },
         outcomes: report.diagnosis.outcomes.iter().map(|(check, how)| outcome(check, how, lang)).collect(),
         findings,

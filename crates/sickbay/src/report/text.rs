@@ -293,6 +293,9 @@ fn header(out: &mut String, report: &Report, style: &Style) {
     for note in &target.notes {
         style.titled(out, &tr!("note"), &style.say(&Text::verbatim(note)));
     }
+    for remark in &target.remarks {
+        style.titled(out, &tr!("note"), &style.say(remark));
+    }
     out.push('\n');
 }
 

@@ -2,14 +2,18 @@
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use sickbay_formats::ethtool;
 use sickbay_formats::procfs::fields::Fields;
+use sickbay_formats::procfs::loadavg::LoadAvg;
 use sickbay_formats::procfs::mib::{self, Counter};
 use sickbay_formats::procfs::{diskstats, interrupts, loadavg, net_dev, pressure, schedstat, softnet, stat, task_io};
 use sickbay_target::{Moment, ReadError, Root, Tasks};
 
-use super::{ASKED, MOST, Memory, ProcessIo, Sample, Thread, Threads, Window};
+use super::details::{self, Quotas};
+use super::{ASKED, CardCounter, MOST, Memory, ProcessIo, Sample, Thread, Threads, Window};
 
 /// Looks at all threads take a twentieth of the time at most.
 const SHARE: u32 = 20;
@@ -31,6 +35,25 @@ pub fn glance(root: &Root) -> Result<Sample, ReadError> {
     Ok(counters(&mut Tasks::open(root, "/proc")?, Moment::now()))
 }
 
+/// Two samples that are so far apart, of counters alone: threads are not looked at. It costs next to nothing and shows
+/// whether there is something to watch.
+///
+/// # Errors
+/// When there is no `/proc`.
+pub fn glimpse(root: &Root, apart: Duration) -> Result<Window, ReadError> {
+    let mut tasks = Tasks::open(root, "/proc")?;
+    let mut look = || {
+        let mut sample = counters(&mut tasks, Moment::now());
+        add_tables(&mut tasks, &mut sample);
+        sample.throttled = details::throttled(root, Path::new("/sys"));
+        sample.cards = cards(root);
+        sample
+    };
+    let before = look();
+    std::thread::sleep(apart);
+    Ok(Window { samples: vec![before, look()], place: "/proc".into() })
+}
+
 /// Watches the running system for so long. With no length it takes one sample.
 ///
 /// The kernel counts every 5·HZ+1 ticks. Who looked in time with that would be in every count or in none, so no two
@@ -44,12 +67,22 @@ pub fn watch(root: &Root, length: Duration) -> Result<Window, ReadError> {
     let mut chance = Chance::new();
     let mut samples = Vec::new();
     let mut faults = Faults::new();
+    let mut quotas = Quotas::find(root, "/sys");
+    if let Some(quotas) = &mut quotas {
+        quotas.look_at_all(root);
+    }
     loop {
         let left = length.saturating_sub(began.elapsed());
         let look = Instant::now();
-        samples.push(sample(&mut tasks, Moment::now(), samples.is_empty() || left.is_zero(), &mut faults));
+        let is_whole = samples.is_empty() || left.is_zero();
+        samples.push(sample(&mut tasks, Moment::now(), is_whole, &mut faults));
         let cost = look.elapsed();
+        if let Some(last) = samples.last_mut().filter(|_| is_whole) {
+            last.cards = cards(root);
+            last.throttled = quotas.as_ref().and_then(|quotas| quotas.known(root));
+        }
         if left.is_zero() {
+            look_closely(&mut tasks, &mut samples);
             break;
         }
         let step = (length / 12).min(STEP).max(length / SAMPLES).max(cost * SHARE);
@@ -61,6 +94,44 @@ pub fn watch(root: &Root, length: Duration) -> Result<Window, ReadError> {
     Ok(Window { samples, place: "/proc".into() })
 }
 
+/// Where those threads are in the kernel that were active at the end, and the files of who read and wrote most, or waits.
+fn look_closely(tasks: &mut Tasks<'_>, samples: &mut [Sample]) {
+    let bytes = |sample: &Sample| -> HashMap<(u32, u64), u64> {
+        let of = |one: &ProcessIo| ((one.pid, one.began), one.io.read_bytes.saturating_add(one.io.write_bytes));
+        sample.io.iter().flatten().map(of).collect()
+    };
+    // With one sample nobody knows since when.
+    let before = if samples.len() > 1 { samples.first().map(bytes) } else { None };
+    let Some(last) = samples.last_mut() else { return };
+    let mut processes = before.map(|before| details::greedy(&before, bytes(last).into_iter())).unwrap_or_default();
+    let Some(threads) = &last.threads else { return };
+    let waits = |thread: &&Thread| thread.state == b'D' && thread.id == thread.pid && !thread.is_kernels();
+    let waiting: Vec<_> = threads.list.iter().filter(waits).map(Thread::identity).collect();
+    processes.extend(waiting.into_iter().filter(|who| !processes.contains(who)).collect::<Vec<_>>());
+    last.stacks = details::stacks(tasks, threads);
+    last.files = details::files(tasks, &processes);
+}
+
+/// Of so many cards the drivers are asked.
+const CARDS: usize = 16;
+
+/// Counters of the cards' own, where the drivers have some. Only cards are asked: what software makes counts in `/proc`.
+pub(super) fn cards(root: &Root) -> Option<Vec<CardCounter>> {
+    let entries = root.read_dir("/sys/class/net").ok()?;
+    let is_card = |name: &str| root.exists(format!("/sys/class/net/{name}/device")).unwrap_or(false);
+    let names = entries.iter().filter_map(|entry| entry.name.to_str()).filter(|name| is_card(name));
+    let mut all = Vec::new();
+    for link in names.take(CARDS) {
+        let Ok((names, values)) = sickbay_target::ethtool::counters(link) else { continue };
+        all.extend(ethtool::counters_of(&names, &values).into_iter().map(|one| named(link, one)));
+    }
+    (!all.is_empty()).then_some(all)
+}
+
+pub(super) fn named(link: &str, counter: ethtool::Counter) -> CardCounter {
+    CardCounter { link: link.to_owned(), name: counter.name.to_string(), value: counter.value }
+}
+
 /// The page faults of the children of each process that ended, as far as they were seen.
 pub(super) type Faults = HashMap<u32, u64>;
 
@@ -68,11 +139,24 @@ pub(super) type Faults = HashMap<u32, u64>;
 pub(super) fn sample(tasks: &mut Tasks<'_>, moment: Moment, all: bool, faults: &mut Faults) -> Sample {
     let mut sample = counters(tasks, moment);
     let mut threads = threads(tasks, all, faults, MOST as u64);
-    if let (Some(threads), Some(load)) = (threads.as_mut().filter(|threads| threads.left_out > 0), sample.load) {
-        threads.left_out = load.total.saturating_sub(threads.left_out).max(1);
+    if let Some(threads) = &mut threads {
+        tell_left_out(threads, sample.load);
     }
     sample.io = all.then(|| process_io(tasks, threads.as_ref()?)).flatten();
     sample.threads = threads;
+    add_tables(tasks, &mut sample);
+    sample
+}
+
+/// Where there are more threads than were looked at: how many.
+pub(super) fn tell_left_out(threads: &mut Threads, load: Option<LoadAvg>) {
+    if let Some(load) = load.filter(|_| threads.left_out > 0) {
+        threads.left_out = load.total.saturating_sub(threads.left_out).max(1);
+    }
+}
+
+/// What the kernel counts of interrupts, packets, disks and memory.
+pub(super) fn add_tables(tasks: &mut Tasks<'_>, sample: &mut Sample) {
     let long = |file: &str| tasks.read_long(file).ok();
     let rows = |file: &str| interrupts::parse(&long(file)?).filter(|table| !table.rows.is_empty());
     sample.disks = long("diskstats").map(|text| diskstats::parse(&text));
@@ -82,14 +166,13 @@ pub(super) fn sample(tasks: &mut Tasks<'_>, moment: Moment, all: bool, faults: &
     sample.links = long("net/dev").map(|text| net_dev::parse(&text));
     sample.tcp = tcp(long("net/snmp"), long("net/netstat"));
     sample.memory = long("meminfo").and_then(|text| memory(&text));
-    sample
 }
 
 /// So many processes are asked what they read and wrote.
 const IO_OF: usize = 8192;
 
 /// `None` when nobody may be asked.
-fn process_io(tasks: &mut Tasks<'_>, threads: &Threads) -> Option<Vec<ProcessIo>> {
+pub(super) fn process_io(tasks: &mut Tasks<'_>, threads: &Threads) -> Option<Vec<ProcessIo>> {
     let leaders = threads.list.iter().filter(|thread| thread.id == thread.pid && !thread.is_kernels());
     let read = leaders.take(IO_OF).filter_map(|thread| {
         let io = task_io::parse(&tasks.read(&format!("{}/io", thread.pid)).ok()?)?;
@@ -123,7 +206,7 @@ fn memory(text: &[u8]) -> Option<Memory> {
 }
 
 /// The threads, at most `most` of them. Where there are more, `left_out` is yet how many were seen.
-fn threads(tasks: &mut Tasks<'_>, all: bool, faults: &mut Faults, most: u64) -> Option<Threads> {
+pub(super) fn threads(tasks: &mut Tasks<'_>, all: bool, faults: &mut Faults, most: u64) -> Option<Threads> {
     let began = Instant::now();
     let mut list: Vec<Thread> = Vec::new();
     let (mut seen, mut is_cut) = (0_u64, false);
@@ -144,6 +227,12 @@ fn threads(tasks: &mut Tasks<'_>, all: bool, faults: &mut Faults, most: u64) -> 
         ControlFlow::Continue(())
     });
     looked.ok()?;
+    ask_what_for(tasks, &mut list);
+    Some(Threads { list, is_all: all && !is_cut, left_out: if is_cut { seen } else { 0 } })
+}
+
+/// What those wait for that cannot be interrupted.
+pub(super) fn ask_what_for(tasks: &mut Tasks<'_>, list: &mut [Thread]) {
     // One that has left its sleep since says nothing more of it.
     for thread in list.iter_mut().filter(|thread| thread.state == b'D').take(ASKED) {
         let (pid, id) = (thread.pid, thread.id);
@@ -153,10 +242,9 @@ fn threads(tasks: &mut Tasks<'_>, all: bool, faults: &mut Faults, most: u64) -> 
         thread.waits_in = wait.filter(|wait| !matches!(wait.as_str(), "" | "0")).map(String::into_boxed_str);
         thread.slices = read("schedstat").and_then(|text| schedstat::parse(&text)).map(|stat| stat.slices);
     }
-    Some(Threads { list, is_all: all && !is_cut, left_out: if is_cut { seen } else { 0 } })
 }
 
-fn counters(tasks: &mut Tasks<'_>, moment: Moment) -> Sample {
+pub(super) fn counters(tasks: &mut Tasks<'_>, moment: Moment) -> Sample {
     let stat = tasks.read_long("stat").ok().map(|text| stat::parse(&text));
     let stat = stat.filter(|stat| *stat != stat::Stat::default());
     let mut read = |file: &str| tasks.read(file).ok();
@@ -173,16 +261,17 @@ fn counters(tasks: &mut Tasks<'_>, moment: Moment) -> Sample {
 }
 
 /// Numbers that nobody falls into step with. They need not be secret.
-struct Chance(u64);
+#[derive(Debug)]
+pub(super) struct Chance(u64);
 
 impl Chance {
-    fn new() -> Chance {
+    pub(super) fn new() -> Chance {
         let seed = sickbay_target::random::<8>().map(u64::from_le_bytes);
         Chance(seed.unwrap_or_else(|_| u64::from(Moment::now().wall.subsec_nanos())))
     }
 
     /// Between two thirds and four thirds of that time.
-    fn about(&mut self, time: Duration) -> Duration {
+    pub(super) fn about(&mut self, time: Duration) -> Duration {
         // Knuth's MMIX generator, of which the upper bits are good.
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let part = (self.0 >> 33) as f64 / (1_u64 << 31) as f64;

@@ -1,13 +1,15 @@
 //! Samples of what was written down of a system: its `/proc` as files. Directories `/proc@10:36:02` beside it are moments,
-//! each a `/proc` of its own by the clock in its name; without them `/proc` is the only one.
+//! each a `/proc` of its own by the clock in its name; without them `/proc` is the only one. `/sys@10:36:02` may be beside it.
+//! What `ethtool -S IF` printed is in `/proc` as `ethtool/IF`, since no kernel has a file for it.
 
 use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
+use sickbay_formats::ethtool;
 use sickbay_target::{Moment, ReadError, Root, Tasks};
 
-use super::{Sample, Window, live};
+use super::{CardCounter, Sample, Window, details, live};
 
 /// So many moments are read.
 const MOMENTS: usize = 4096;
@@ -41,10 +43,29 @@ fn sample(root: &Root, name: &str) -> Result<Sample, ReadError> {
     });
     let mut sample =
         live::sample(&mut tasks, Moment { steady: Duration::ZERO, wall: Duration::ZERO }, true, &mut HashMap::new());
+    // `/sys` may have been written down as often as `/proc`, or once.
+    let sys = name.replacen("proc", "/sys", 1);
+    let sys = if root.metadata(&sys).is_ok() { sys } else { "/sys".to_owned() };
+    sample.throttled = details::throttled(root, Path::new(&sys));
+    sample.cards = cards(root, name);
     let started = sample.stat.as_ref().and_then(|stat| stat.started).map(Duration::from_secs);
     let told = started.zip(uptime).map(|(started, uptime)| started.saturating_add(uptime));
     sample.moment = Moment { steady: uptime.or(named).unwrap_or_default(), wall: named.or(told).unwrap_or_default() };
     Ok(sample)
+}
+
+/// So many cards are read.
+const CARDS: usize = 64;
+
+fn cards(root: &Root, moment: &str) -> Option<Vec<CardCounter>> {
+    let dir = Path::new("/").join(moment).join("ethtool");
+    let mut all = Vec::new();
+    for entry in root.read_dir(&dir).ok()?.iter().take(CARDS) {
+        let Some(link) = entry.name.to_str() else { continue };
+        let Ok(text) = root.read(dir.join(link)) else { continue };
+        all.extend(ethtool::counters(&text).into_iter().map(|one| live::named(link, one)));
+    }
+    (!all.is_empty()).then_some(all)
 }
 
 /// `10:36:02` or `10:36:02.5`: the time of the day.

@@ -26,8 +26,11 @@ fn walk(root: &Path, path: &Path, all: &mut Manifest) {
     }
     let attributes = xattrs(path);
     // The parameters of a running kernel have no times that anybody keeps.
-    let times =
-        if path.starts_with(root.join("proc/sys")) { (0, 0) } else { (metadata.mtime(), metadata.mtime_nsec()) };
+    let times = if ["proc/sys", "proc/irq", "sys"].iter().any(|dir| path.starts_with(root.join(dir))) {
+        (0, 0)
+    } else {
+        (metadata.mtime(), metadata.mtime_nsec())
+    };
     let line = format!(
         "mode {:o} owner {}:{} nlink {} size {} mtime {}.{:09} content {:x} xattrs {attributes:?}",
         metadata.mode(),

@@ -43,7 +43,7 @@
 //! | `--- log` | the body is a log, and that log is the target, called LOG in the findings; nothing is repaired |
 //! | `--- donor` | the tree of `tree` alone, as it is healthy, is the donor |
 //! | `--- running` | the target is taken for a running system; its `/proc` and `/sys` are files of the story |
-//! | `--- at 10:36:02` | so `/proc` was at that time of the day; what follows is what has changed since |
+//! | `--- at 10:36:02` | so `/proc` and `/sys/fs/cgroup` were at that time of the day; what follows is what has changed since |
 //! | `--- file …/modules.dep`, `--- append …/modules.dep` | the modules that it names are there too, without content |
 //! | `--- risky` | risky repairs are accepted |
 //! | `--- takes back` | some repair is expected not to hold |
@@ -306,6 +306,12 @@ fn perform(root: &Path, directive: &Directive) -> Result<(), String> {
         return enter(root, name, version, &directive.body).map_err(|error| error.to_string());
     }
     if let ["at", time] = words.as_slice() {
+        let groups = root.join("sys/fs/cgroup");
+        if groups.is_dir() {
+            let beside = root.join(format!("sys@{time}/fs"));
+            let made = fs::create_dir_all(&beside).and_then(|()| copied(&groups, &beside.join("cgroup")));
+            made.map_err(|error| error.to_string())?;
+        }
         return copied(&root.join("proc"), &root.join(format!("proc@{time}"))).map_err(|error| error.to_string());
     }
     // A link to /lib in a tree must not lead to the /lib of the machine that runs the tests.

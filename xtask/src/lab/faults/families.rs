@@ -4,7 +4,7 @@ use super::super::disk::{BTRFS, DRACUT, LEGACY, LVM, TRIXIE, UEFI, XFS};
 use super::{Fault, fault};
 
 /// By disk.
-pub const FAMILIES: &[Fault] = &[
+pub(super) const FAMILIES: &[Fault] = &[
     fault(
         "xfs-boot-emptied",
         "everything on the separate /boot is gone",

@@ -3,7 +3,7 @@
 use super::{Fault, fault};
 
 /// They are made on the disk that most servers resemble.
-pub const DEBIAN: &[Fault] = &[
+pub(super) const DEBIAN: &[Fault] = &[
     fault(
         "unit-getty-masked",
         "the getty of the serial console is masked",

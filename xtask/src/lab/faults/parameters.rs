@@ -3,7 +3,7 @@
 use super::{Fault, fault};
 
 /// They are made on Debian 12.
-pub const PARAMETERS: &[Fault] = &[
+pub(super) const PARAMETERS: &[Fault] = &[
     fault(
         "threads-max",
         "kernel.threads-max allows the machine 40 threads",

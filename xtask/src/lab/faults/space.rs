@@ -3,7 +3,7 @@
 use super::{Fault, fault};
 
 /// Half of what fills it can be spared: packages that were installed, and rotated logs. The rest is somebody's.
-pub const FULL: &[Fault] = &[
+pub(super) const FULL: &[Fault] = &[
     fault(
         "root-full",
         "the root has no free blocks: a package cache, old logs, and a user's file",

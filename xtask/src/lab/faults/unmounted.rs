@@ -5,7 +5,7 @@ use super::{Fault, fault};
 
 /// The damage is done on the device itself. A cleared inode is what a write that went astray leaves; without the mark in the
 /// superblock, which the kernel sets when it meets such a thing, nothing at the start would look for it.
-pub const DAMAGED: &[Fault] = &[
+pub(super) const DAMAGED: &[Fault] = &[
     fault(
         "ext4-superblock",
         "the root's superblock is overwritten, its copies are intact",

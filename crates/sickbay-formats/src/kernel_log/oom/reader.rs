@@ -22,7 +22,7 @@ const KILLS: usize = 4096;
 
 /// How a line was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fed {
+pub(crate) enum Fed {
     /// The report goes on.
     More,
     /// The report was over before this line.
@@ -31,7 +31,7 @@ pub enum Fed {
 
 /// A report being read.
 #[derive(Debug)]
-pub struct Reader {
+pub(crate) struct Reader {
     oom: Oom,
     host: Option<Vec<u8>>,
     table: Table,
@@ -57,7 +57,7 @@ pub struct Reader {
 
 impl Reader {
     /// A report that begins with this line.
-    pub fn new(message: &Message<'_>, source: usize, line: u64) -> Reader {
+    pub(crate) fn new(message: &Message<'_>, source: usize, line: u64) -> Reader {
         let words = message.text.to_str_lossy().trim().chars().take(400).collect();
         Reader {
             oom: Oom { time: message.time, source, line, words, ..Oom::default() },
@@ -78,27 +78,27 @@ impl Reader {
     }
 
     /// The next line stands here in its source.
-    pub fn at(&mut self, line: u64) {
+    pub(crate) fn at(&mut self, line: u64) {
         self.at = line;
     }
 
     /// What SLUB said just before: the name of a cgroup in which there was no room for an object.
-    pub fn no_kernel_memory(&mut self, cgroup: &str) {
+    pub(crate) fn no_kernel_memory(&mut self, cgroup: &str) {
         self.oom.kernel_memory_of = Some(cgroup.to_owned());
     }
 
     /// Whether a line may be of this report: it is not another host's.
-    pub fn is_of(&self, message: &Message<'_>) -> bool {
+    pub(crate) fn is_of(&self, message: &Message<'_>) -> bool {
         message.host.is_none() || self.host.as_deref() == message.host
     }
 
     /// Whether somebody was killed already.
-    pub fn has_kill(&self) -> bool {
+    pub(crate) fn has_kill(&self) -> bool {
         !self.oom.kills.is_empty() || self.kind == Some(Part::Killed)
     }
 
     /// Takes the next line. [`Fed::Over`] when it begins another report or is too far behind.
-    pub fn feed(&mut self, message: &Message<'_>) -> Fed {
+    pub(crate) fn feed(&mut self, message: &Message<'_>) -> Fed {
         let text = String::from_utf8_lossy(&message.text);
         let text = self.without_head(text);
         let trimmed = text.trim();
@@ -171,14 +171,14 @@ impl Reader {
     }
 
     /// Takes a notice of the OOM reaper; `false` when it is about none of this report's victims.
-    pub fn reaped(&mut self, pid: u32) -> bool {
+    pub(crate) fn reaped(&mut self, pid: u32) -> bool {
         self.close();
         let kill = self.oom.kills.iter_mut().find(|kill| kill.pid == pid);
         kill.map(|kill| kill.reaped = true).is_some()
     }
 
     /// The report. `kernel` is the release that the log named before it, for reports that do not name it themselves.
-    pub fn finish(mut self, kernel: Option<&str>) -> Oom {
+    pub(crate) fn finish(mut self, kernel: Option<&str>) -> Oom {
         self.close();
         let mut oom = self.oom;
         oom.host = self.host.map(|host| String::from_utf8_lossy(&host).into_owned());

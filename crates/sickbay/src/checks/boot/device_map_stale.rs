@@ -138,7 +138,7 @@ fn whole(name: &str) -> Option<String> {
 
 fn is_gone(facts: &Facts, drive: &Drive<'_>, named: &BTreeSet<String>) -> bool {
     let Ok(device) = drive.device.to_str() else { return false };
-    if facts.is_host() {
+    if facts.runs() {
         return device.starts_with("/dev/") && !facts.root().exists(device).unwrap_or(true);
     }
     let Some(disk) = device.strip_prefix("/dev/").and_then(whole) else { return false };

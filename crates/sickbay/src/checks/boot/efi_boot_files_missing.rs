@@ -59,7 +59,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let by_bios = facts.get::<BootLoader>().is_ok_and(|loader| loader.disks.iter().any(BootDisk::starts_linux));
     if esps.start() == Some(true) {
         // A machine that runs has been told what to start.
-        if !facts.is_host() {
+        if !facts.runs() {
             readable.iter().for_each(|esp| fallback(facts, esp, by_bios, found));
         }
         return Ok(());

@@ -158,7 +158,7 @@ fn report(facts: &Facts, found: &mut Findings, of: &FileSystem, lack: Lack) -> R
         }
         Err(_) => false,
     };
-    if facts.is_host() {
+    if facts.runs() {
         deleted(facts, finding, of);
     }
     offer(facts, finding, of, lack);

@@ -45,7 +45,7 @@ check! {
 const DRIVER: &str = "virtio_net";
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
-    if facts.is_host() {
+    if facts.runs() {
         return Err(Skip::NotApplicable(tr!("a running machine shows by itself what it lacks")));
     }
     let platform = facts.get::<Platform>()?;

@@ -6,7 +6,8 @@ use bstr::ByteSlice;
 
 use crate::facts::Facts;
 use crate::facts::cpu::beat::{self, Point};
-use crate::facts::system::kernel::{Kernel, running};
+use crate::facts::system::kernel::Kernel;
+use crate::facts::time::over_time;
 use crate::model::finding::{Findings, Severity};
 use crate::model::outcome::{Skip, Verdict};
 use crate::sample::{Sample, Window};
@@ -37,16 +38,20 @@ check! {
     /// # which agents run something every 5 or 10 s
     /// ps -eo pid,etimes,args --sort=etimes | head -40
     /// ```
-    "load-aliasing", Cpu, seed = ["C5"], proves = [], "the load average has peaks that are no load"
+    "load-aliasing", Cpu, seed = ["C5"], proves = [], reads_recordings = true,
+    "the load average has peaks that are no load"
 }
 
 /// Three peaks of the shortest beat take longer.
 const LEAST: Duration = Duration::from_secs(1200);
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
-    running(facts)?;
+    over_time(facts)?;
     let short = || Skip::NotApplicable(tr!("peaks that come back show in a long recording, not in one look"));
-    if facts.target().is_this_machine() && facts.window().is_none_or(|length| length < LEAST) {
+    if facts.target().recording().is_err()
+        && facts.target().is_this_machine()
+        && facts.window().is_none_or(|length| length < LEAST)
+    {
         return Err(short());
     }
     let window = facts.get::<Window>()?;

@@ -2,6 +2,7 @@
 
 use crate::facts::Facts;
 use crate::facts::cpu::load::{Group, Load};
+use crate::facts::cpu::usage::is_batch;
 use crate::facts::cpu::waits::Wait;
 use crate::facts::system::kernel::uptime;
 use crate::facts::time::window_with_load;
@@ -9,6 +10,7 @@ use crate::model::finding::{Findings, Severity};
 use crate::model::outcome::{Skip, Verdict};
 use crate::model::subject::Subject;
 use crate::model::text::Text;
+use crate::sample::Window;
 use crate::{check, tr};
 
 check! {
@@ -41,7 +43,8 @@ check! {
     /// # let go of a mount whose server is gone
     /// umount -f MOUNT || umount -l MOUNT
     /// ```
-    "load-explained", Cpu, seed = ["C5", "D4"], proves = [], "the load is high, and this makes it"
+    "load-explained", Cpu, seed = ["C5", "D4"], proves = [], reads_recordings = true,
+    "the load is high, and this makes it"
 }
 
 /// From so many threads on that wait, a machine of any size has a problem with something else than CPUs.
@@ -64,10 +67,12 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     if window_with_load(facts)?.is_none() {
         return Ok(());
     }
-    let load = facts.get::<Load>()?;
-    let cpus = load
-        .cpus
-        .ok_or_else(|| Skip::Unknown(tr!("{path} does not say how many CPUs there are", path = "/proc/stat")))?;
+    let load = match facts.get::<Load>() {
+        Ok(load) => load,
+        // Nobody looked at a thread: the averages tell how many wait, and nothing of whose they are.
+        Err(why) => return by_averages(facts, found, why),
+    };
+    let Some(cpus) = load.cpus else { return without_cpus(&load, found) };
     let Some((severity, kind)) = judged(&load, cpus as f64) else {
         // Of what is hidden nobody can say that it is well.
         if load.hidden > 0
@@ -90,6 +95,8 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let amount = |group: &Group| if kind == Kind::Waiting { group.waiting } else { group.running };
     let groups = || load.groups.iter().filter(|group| !group.is_usual);
     let Some(culprit) = groups().max_by(|one, other| amount(one).total_cmp(&amount(other))) else { return Ok(()) };
+    // Compilers are given all that there is, on purpose.
+    let severity = if kind == Kind::Running && is_batch(&culprit.name) { Severity::Note } else { severity };
     let all: f64 = groups().map(amount).sum();
     let load1 = format!("{:.2}", load.load1());
     let threads = amount(culprit).round().max(1.0) as u64;
@@ -173,6 +180,76 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         finding.note(remark);
     }
     finding.by_hand(advice(kind, culprit));
+    Ok(())
+}
+
+/// How many processors there are was not recorded: what waits uninterruptibly is too much on few of them as on many.
+fn without_cpus(load: &Load, found: &mut Findings) -> Verdict {
+    let groups = || load.groups.iter().filter(|group| !group.is_usual);
+    let (waiting, running) =
+        (groups().map(|group| group.waiting).sum::<f64>(), groups().map(|group| group.running).sum::<f64>());
+    let most = groups().max_by(|one, other| one.waiting.total_cmp(&other.waiting));
+    let Some(culprit) = most.filter(|_| waiting >= WAITING * 2.0 && waiting >= running && load.load1() >= WAITING)
+    else {
+        return Err(Skip::Unknown(tr!("{path} does not say how many CPUs there are", path = "/proc/stat")));
+    };
+    let finding = found.warning(tr!(
+        "load1 is {load1}: {threads} of {all} threads are of {who}, {waiting} of them wait uninterruptibly, {reason}",
+        load1 = format!("{:.2}", load.load1()),
+        threads = culprit.count().round() as u64,
+        all = load.count().round() as u64,
+        who = culprit.who(),
+        waiting = culprit.waiting.round() as u64,
+        reason = reason(culprit)
+    ));
+    finding
+        .at_path("/proc/loadavg")
+        .subject(Subject::Named(format!("load of {}", culprit.name)))
+        .extent(waiting.round() as u64)
+        .evidence("/proc/loadavg", load.line())
+        .why(tr!("a thread that waits so is load and needs no CPU"))
+        .detail("load", load.details());
+    for remark in load.remarks() {
+        finding.note(remark);
+    }
+    finding.by_hand(advice(Kind::Waiting, culprit));
+    Ok(())
+}
+
+/// What the averages tell alone: the kernel counted more threads than run.
+fn by_averages(facts: &Facts, found: &mut Findings, why: Skip) -> Verdict {
+    let window = facts.get::<Window>()?;
+    let Some(told) = window.last().and_then(|last| last.load) else { return Err(why) };
+    let mean = |values: &[f64]| (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64);
+    let running: Vec<f64> =
+        window.samples.iter().filter_map(|sample| Some(sample.load?.running.saturating_sub(1) as f64)).collect();
+    let load1: Vec<f64> =
+        window.samples.iter().filter_map(|sample| Some(sample.load?.averages[0] as f64 / 100.0)).collect();
+    let (Some(running), Some(load1)) = (mean(&running), mean(&load1)) else { return Err(why) };
+    let counts: Vec<f64> = window.counts().iter().map(|count| count.threads).collect();
+    // With samples further apart than its counts only the average itself can be believed.
+    let gap = window.span().map_or(f64::MAX, |span| span.as_secs_f64() / window.samples.len().max(2) as f64);
+    let counted = mean(&counts).filter(|_| gap < 4.5).unwrap_or(load1);
+    let hidden = counted - running;
+    let cpus = window.last().and_then(|last| Some(last.stat.as_ref()?.cpus.len() as f64)).unwrap_or(1.0);
+    if hidden < WAITING.max(cpus) || hidden < running {
+        return Err(why);
+    }
+    let finding = found.warning(tr!(
+        "load1 is {load1}, and {running} threads run: about {hidden} wait uninterruptibly; whose they are was not recorded",
+        load1 = format!("{load1:.2}"),
+        running = format!("{running:.1}"),
+        hidden = format!("{hidden:.0}")
+    ));
+    let [one, five, fifteen] = told.averages.map(|average| format!("{}.{:02}", average / 100, average % 100));
+    finding
+        .at_path("/proc/loadavg")
+        .subject(Subject::Named("load that waits".to_owned()))
+        .why(tr!("a thread that waits so is load and needs no CPU"))
+        .evidence("/proc/loadavg", format!("{one} {five} {fifteen} {}/{} {}", told.running, told.total, told.last_pid))
+        .detail("counted", (counted * 1000.0).round() / 1000.0)
+        .detail("running", (running * 1000.0).round() / 1000.0);
+    finding.by_hand(tr!("watch the threads while it is so: sickbay record, or ps -eLo state,pid,wchan:32,comm"));
     Ok(())
 }
 

@@ -348,7 +348,7 @@ fn infinity(facts: &Facts, found: &mut Findings, first: &First, name: &str, unit
     let [nofile, ..] = rlimits::ALL;
     let lines = of_service(unit, &nofile);
     let Some(line) = lines.iter().rfind(|line| line.value.is_some()) else { return };
-    if !facts.is_host() || line.value != Some((None, None)) {
+    if !facts.runs() || line.value != Some((None, None)) {
         return;
     }
     let (Some(most), Some((_, Some(own)))) = (first.nr_open, first.own(&nofile)) else { return };

@@ -46,7 +46,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             && (hash || Keys::of(facts, entry).free)
     });
     // On a running machine systemd's file in /run may be seconds old.
-    let paths: &[&str] = if facts.is_host() { &["/etc/nologin"] } else { &["/etc/nologin", "/run/nologin"] };
+    let paths: &[&str] = if facts.runs() { &["/etc/nologin"] } else { &["/etc/nologin", "/run/nologin"] };
     for path in paths {
         let Some(file) = facts.file(path)? else { continue };
         let severity = if concerned { Severity::Warning } else { Severity::Note };

@@ -54,7 +54,7 @@ const OTHERS: [&str; 10] = [
 ];
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
-    if !facts.is_host() && !has_kernel(facts.root()) {
+    if !facts.runs() && !has_kernel(facts.root()) {
         return Err(Skip::NotApplicable(tr!("no kernel is installed: a container, where others start what runs")));
     }
     let (files, after) = (facts.get::<NetworkFiles>()?, facts.get::<AfterRestart>()?);

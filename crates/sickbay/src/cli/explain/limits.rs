@@ -33,6 +33,9 @@ pub(super) fn explain(context: &Context, whom: Whom, target: Option<&str>) -> Re
             if target.kind == Kind::Log {
                 return Err(Failure(tr!("{path} is a log: limits are those of a system", path)));
             }
+            if target.kind == Kind::Recording {
+                return Err(Failure(tr!("{path} is a recording: limits are those of a system", path)));
+            }
             Arc::new(Facts::new(Arc::new(target), None))
         }
     };
@@ -62,7 +65,7 @@ fn chain_of(facts: &Facts, whom: Whom) -> Result<Chain, Failure> {
     if is_user(facts, &word)? {
         return Ok(chain::of_user_named(facts, &word)?);
     }
-    if facts.is_host()
+    if facts.runs()
         && let Some(pid) = pids(facts)?.into_iter().find(|pid| comm(facts, *pid) == word)
     {
         return Ok(chain::of_process(facts, pid)?);

@@ -91,7 +91,7 @@ impl Fact for BootLoader {
     fn gather(facts: &Facts) -> Result<BootLoader, Skip> {
         let target = facts.target();
         let devices = disks_of_start(facts)?;
-        if facts.is_host() && facts.root().exists("/sys/firmware/efi")? {
+        if facts.runs() && facts.root().exists("/sys/firmware/efi")? {
             return Err(Skip::NotApplicable(tr!("this machine boots with UEFI")));
         }
         if target.disks.is_empty() {
@@ -125,7 +125,7 @@ pub fn disks_of_start(facts: &Facts) -> Result<Arc<Devices>, Skip> {
     const TRACES: [&str; 6] =
         ["/boot/grub", "/boot/grub2", "/boot/efi", "/boot/loader", "/boot/extlinux", "/boot/syslinux"];
     let unreadable = match facts.get::<Devices>() {
-        Ok(devices) if facts.is_host() && facts.target().disks.is_empty() && !devices.volumes.is_empty() => {
+        Ok(devices) if facts.runs() && facts.target().disks.is_empty() && !devices.volumes.is_empty() => {
             tr!("the disks cannot be read: run as root")
         }
         Err(Skip::Unknown(why)) => why,

@@ -40,7 +40,7 @@ impl Fact for Devices {
     fn gather(facts: &Facts) -> Result<Devices, Skip> {
         let target = facts.target();
         let volumes = target.volumes.clone()?;
-        Ok(Devices { volumes, opaque: target.opaque.clone(), is_host: facts.is_host() })
+        Ok(Devices { volumes, opaque: target.opaque.clone(), is_host: facts.runs() })
     }
 }
 

@@ -5,7 +5,6 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use bstr::{BString, ByteSlice};
 use sickbay_formats::initramfs::{Damage, Initramfs, Part};
@@ -132,19 +131,19 @@ impl OfKernel {
     }
 }
 
-/// How long initramfses are read. One of 60 MB takes a second or two; a machine with a dozen kernels has to be told of the
-/// others that they were not looked at.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// The part of a fact's time in which initramfses are read, in per cent. One of 60 MB takes a second or two; a machine with a
+/// dozen kernels has to be told of the others that they were not looked at.
+const SHARE: u32 = 50;
 
 impl Fact for Initramfses {
     fn gather(facts: &Facts) -> Result<Initramfses, Skip> {
         let root = facts.root();
         let files = files(root)?;
-        let started = Instant::now();
+        let budget = facts.budget().part(SHARE);
         let next = AtomicUsize::new(0);
         let read: Mutex<HashMap<usize, Result<Contents, Text>>> = Mutex::default();
         threads::together(threads::processors(files.len()), || {
-            while started.elapsed() < PATIENCE {
+            while !budget.is_spent() {
                 let index = next.fetch_add(1, Ordering::Relaxed);
                 let Some(file) = files.get(index) else { break };
                 let contents = contents_of(root, &file.path);

@@ -11,10 +11,12 @@ use sickbay_target::Tasks;
 
 use crate::facts::cpu::waits::{self, Wait, Where};
 use crate::facts::system::kernel::Kernel;
+use crate::facts::time::Recorded;
 use crate::facts::{Fact, Facts};
 use crate::model::outcome::Skip;
 use crate::model::text::Text;
-use crate::sample::{Count, Identity, Name, Thread, Window};
+use crate::sample::asked::shown;
+use crate::sample::{Count, Identity, Name, Sample, Thread, Window};
 use crate::tr;
 
 /// Threads of one program that one parent started.
@@ -136,6 +138,8 @@ pub struct Maker {
 /// The load of a running system explained.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Load {
+    /// In a recording: when load1 was highest, at which it ends, by the clock there.
+    pub highest_at: Option<String>,
     /// `/proc/loadavg` at the end.
     pub told: LoadAvg,
     /// The same at the beginning.
@@ -292,6 +296,7 @@ impl Load {
         }
         let cpus = last.stat.as_ref().map(|stat| stat.cpus.len()).filter(|cpus| *cpus > 0);
         Some(Load {
+            highest_at: None,
             told,
             first: first_load,
             cpus,
@@ -338,6 +343,9 @@ impl Load {
     pub fn remarks(&self) -> Vec<Text> {
         let mut all = Vec::new();
         let tenth = |number: f64| format!("{number:.1}");
+        if let Some(time) = &self.highest_at {
+            all.push(tr!("this is how it was at {time}, when load1 was highest", time = time.as_str()));
+        }
         match (self.span, self.counted(), self.seen_then) {
             (Some(span), Some(counted), Some(seen)) => all.push(tr!(
                 "watched for {seconds} s: the kernel counted {times} {times?time|times}, {counted} threads on the average; {seen} were seen then",
@@ -643,13 +651,12 @@ fn active_at(window: &Window, count: &Count, is_of: &dyn Fn(&Thread) -> bool) ->
 }
 
 fn add_processors(groups: &mut [(Vec<Key>, Group)], window: &Window, processes: &Processes) {
-    let Some((grown, span)) = window.growths(|thread| thread.ticks) else { return };
-    let Some(last) = window.looks().filter(|look| look.is_all).last() else { return };
+    let Some((mut grown, span)) = window.growths(|thread| thread.ticks) else { return };
     let mut ticks: HashMap<Key, u64> = HashMap::new();
-    for thread in &last.list {
-        if let Some(growth) = grown.get(&thread.identity()) {
+    for thread in window.looks().flat_map(|look| &look.list) {
+        if let Some(growth) = grown.remove(&thread.identity()) {
             let sum = ticks.entry(processes.key(thread)).or_default();
-            *sum = sum.saturating_add(*growth);
+            *sum = sum.saturating_add(growth);
         }
     }
     for (keys, group) in groups {
@@ -683,6 +690,35 @@ fn maker(window: &Window, processes: &Processes) -> Option<Maker> {
     Some(Maker { pid, name, share: faults.saturating_mul(100) / all.max(1) })
 }
 
+/// So much before the highest load says what made it.
+const BEFORE: Duration = Duration::from_secs(120);
+
+/// Of what is past the end is as good as any other moment, and most often it is over by then: the part that ends where load1 was highest.
+/// `None` where that is the end, nearly.
+fn up_to_the_highest(window: &Window) -> Option<Window> {
+    let load1 = |sample: &Sample| sample.load.map(|load| load.averages[0]);
+    let (index, highest) = window
+        .samples
+        .iter()
+        .enumerate()
+        .filter_map(|(index, sample)| Some((index, load1(sample)?)))
+        .max_by_key(|(_, load)| *load)?;
+    if window.last().and_then(load1).is_some_and(|last| last.saturating_mul(5) >= highest.saturating_mul(4)) {
+        return None;
+    }
+    let end = window.samples.get(index)?.moment.steady;
+    let samples: Vec<Sample> = window
+        .samples
+        .get(..=index)?
+        .iter()
+        .filter(|sample| end.checked_sub(sample.moment.steady).is_some_and(|before| before <= BEFORE))
+        .cloned()
+        .collect();
+    let part = Window { samples, place: window.place.clone() };
+    let is_told = part.looks().next().is_some();
+    is_told.then_some(part)
+}
+
 /// System calls can be asked for without waiting for a lock that a program's start holds (commit f7cfd871ae0c).
 const CALL_WITHOUT_LOCK: (u32, u32) = (5, 11);
 
@@ -691,10 +727,16 @@ impl Fact for Load {
         let window = facts.get::<Window>()?;
         // Of an unknown kernel the newest is supposed.
         let version = facts.get::<Kernel>().map_or((u32::MAX, 0), |kernel| kernel.version);
-        let Some(mut load) = Load::of(&window, version, &[]) else {
+        let recorded = facts.target().recording().is_ok().then(|| facts.get::<Recorded>()).transpose()?;
+        let highest = recorded.as_ref().and_then(|_| up_to_the_highest(&window));
+        let looked_at = highest.as_ref().unwrap_or(&window);
+        let Some(mut load) = Load::of(looked_at, version, &[]) else {
             let path = window.place.join("loadavg");
             return Err(Skip::Unknown(tr!("{path} says nothing, or no thread can be seen", path)));
         };
+        if let (Some(recorded), Some(last)) = (&recorded, highest.as_ref().and_then(Window::last)) {
+            load.highest_at = Some(shown(last.moment.wall, &recorded.zone));
+        }
         if let Ok(mut tasks) = Tasks::open(facts.root(), &window.place) {
             let asks_call = version >= CALL_WITHOUT_LOCK;
             for group in load.groups.iter_mut().filter(|group| !group.is_kernels).take(ASKED) {
@@ -719,7 +761,7 @@ mod tests {
 
     use super::*;
     use crate::model::text::Lang;
-    use crate::sample::{Sample, Threads};
+    use crate::sample::Threads;
 
     const NEW: (u32, u32) = (6, 1);
 
@@ -880,6 +922,23 @@ mod tests {
         assert_eq!((load.hidden, load.count()), (898, 1.0));
         let text: Vec<_> = load.remarks().iter().map(|text| text.render(Lang::En)).collect();
         assert!(text.iter().any(|text| text.starts_with("898 of 900 threads")), "{text:?}");
+    }
+
+    #[test]
+    fn what_is_past_is_looked_at_where_it_was_highest() {
+        let at = |second: f64, load: &str, who: &str| {
+            sample(second, &format!("{load} 1.00 1.00 1/9 9"), vec![thread(5, 1, who, b'D')])
+        };
+        let loads = [("1.00", "old"), ("1.00", "before"), ("9.00", "culprit"), ("8.00", "after"), ("2.00", "end")];
+        let samples =
+            loads.iter().zip([0.0, 200.0, 260.0, 320.0, 380.0]).map(|((load, who), second)| at(second, load, who));
+        let mut whole = window(samples.collect());
+        let part = up_to_the_highest(&whole).expect("a part");
+        let seconds: Vec<u64> = part.samples.iter().map(|sample| sample.moment.steady.as_secs()).collect();
+        assert_eq!(seconds, [200, 260]);
+        // What it is like at the end is nearly the highest.
+        whole.samples.truncate(4);
+        assert_eq!(up_to_the_highest(&whole), None);
     }
 
     #[test]

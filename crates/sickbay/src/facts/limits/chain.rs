@@ -147,7 +147,7 @@ pub fn of_unit_named(facts: &Facts, name: &str) -> Result<Chain, Skip> {
 /// The limits of a user's logins.
 pub fn of_user_named(facts: &Facts, name: &str) -> Result<Chain, Skip> {
     let user = User::named(facts, name)?;
-    let (pid, tasks) = if facts.is_host() { of_user(facts, user.uid) } else { (None, 0) };
+    let (pid, tasks) = if facts.runs() { of_user(facts, user.uid) } else { (None, 0) };
     let origin = pid.and_then(|pid| Origin::of(facts, pid).ok());
     let who = match &origin {
         Some(origin) => {
@@ -156,7 +156,7 @@ pub fn of_user_named(facts: &Facts, name: &str) -> Result<Chain, Skip> {
         None => tr!("logins of {user}", user = name),
     };
     let mut chain = session_of(facts, who, name, origin.as_ref())?;
-    for row in chain.rows.iter_mut().filter(|row| row.resource.name == "nproc" && facts.is_host()) {
+    for row in chain.rows.iter_mut().filter(|row| row.resource.name == "nproc" && facts.runs()) {
         row.used = Some(tasks);
     }
     Ok(chain)
@@ -321,7 +321,7 @@ fn service(facts: &Facts, who: Text, name: &str, origin: Option<&Origin>) -> Res
         compare(facts, &mut row, origin);
         rows.push(row);
     }
-    if !facts.is_host() {
+    if !facts.runs() {
         remarks.push(tr!("the target does not run: what its PID 1 may have is not known"));
     }
     let mut beside = Vec::new();
@@ -708,7 +708,7 @@ fn others(facts: &Facts, origin: Option<&Origin>) -> Vec<Beside> {
     }
     let files = facts.get::<SysctlFiles>().ok();
     for key in PARAMETERS {
-        let now = if facts.is_host() { parameter(facts, key).ok().flatten() } else { None };
+        let now = if facts.runs() { parameter(facts, key).ok().flatten() } else { None };
         let set = files.as_ref().and_then(|files| files.setting(key).next());
         let place = set.map(|(file, one)| (file.path.clone(), one.line));
         let word = set.and_then(|(_, one)| one.value.as_ref()).map(|value| value.to_str_lossy().into_owned());
@@ -717,7 +717,7 @@ fn others(facts: &Facts, origin: Option<&Origin>) -> Vec<Beside> {
             facts.file("/proc/sys/fs/file-nr").ok().flatten().map(|file| sickbay_formats::procfs::numbers(&file.bytes))
         };
         let used =
-            if key == "fs.file-max" && facts.is_host() { used().and_then(|all| all.first().copied()) } else { None };
+            if key == "fs.file-max" && facts.runs() { used().and_then(|all| all.first().copied()) } else { None };
         if now.is_some() || word.is_some() {
             all.push(Beside { name: key.to_owned(), now, used, place, word });
         }

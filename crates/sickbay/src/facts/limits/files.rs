@@ -79,7 +79,7 @@ pub fn read(facts: &Facts) -> Result<Vec<Arc<SourceFile>>, Skip> {
 /// The most open files that a process may have; `None` where it cannot be told.
 pub fn nr_open(facts: &Facts) -> Result<Option<u64>, Skip> {
     let number = |text: &[u8]| text.trim_ascii().to_str().ok()?.parse::<u64>().ok();
-    if facts.is_host() {
+    if facts.runs() {
         return Ok(facts.file("/proc/sys/fs/nr_open")?.and_then(|file| number(&file.bytes)));
     }
     let files = facts.get::<SysctlFiles>()?;

@@ -7,6 +7,7 @@ use sickbay_formats::procfs::limits::limit;
 use sickbay_formats::rlimits::{Pair, Resource, of_unit};
 use sickbay_formats::span::Span;
 use sickbay_formats::unit_file::{self, Setting};
+use sickbay_target::Root;
 
 use crate::facts::limits::files::nr_open;
 use crate::facts::system::drop_in_files;
@@ -100,7 +101,8 @@ const DEFAULT_FILES: Pair = (Some(1024), Some(512 << 10));
 
 impl Fact for First {
     fn gather(facts: &Facts) -> Result<First, Skip> {
-        let text = if facts.is_host() { facts.root().read("/proc/1/limits").unwrap_or_default() } else { Vec::new() };
+        let read = |root: &Root| root.read("/proc/1/limits").ok();
+        let text = facts.target().running().ok().and_then(read).unwrap_or_default();
         Ok(First { text, nr_open: nr_open(facts)?, is_new: version(facts).is_some_and(|version| version >= 240) })
     }
 }

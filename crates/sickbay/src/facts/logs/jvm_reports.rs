@@ -118,7 +118,7 @@ fn dirs(facts: &Facts) -> BTreeSet<PathBuf> {
             below.iter().filter(|entry| entry.kind == FileKind::Dir).map(|entry| Path::new(parent).join(&entry.name)),
         );
     }
-    if facts.is_host() {
+    if facts.runs() {
         for pid in pids(facts).unwrap_or_default() {
             let is_java = root.read(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm == b"java\n");
             dirs.extend(is_java.then(|| root.read_link(format!("/proc/{pid}/cwd")).ok()).flatten());

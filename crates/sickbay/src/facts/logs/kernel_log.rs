@@ -196,7 +196,7 @@ fn own(facts: &Facts) -> Result<KernelLog, Skip> {
         return Err(Skip::NotApplicable(tr!("the system keeps no kernel log as text")));
     }
     log.said = scanner.finish();
-    if facts.is_host() {
+    if facts.runs() {
         log.now.push(today);
         let seconds = uptime(facts).ok().flatten();
         log.now.extend(seconds.map(|seconds| Stamp::Uptime((seconds as u64).saturating_mul(1_000_000))));
@@ -213,7 +213,7 @@ fn texts(facts: &Facts) -> Vec<PathBuf> {
     let paths = sickbay_target::system_logs(facts.root());
     let written = |path: &PathBuf| facts.root().metadata(path).map_or(0, |metadata| metadata.mtime.0);
     let fresh = paths.iter().any(|path| facts.now().as_second().saturating_sub(written(path)) < FRESH);
-    match (facts.is_host(), fresh) {
+    match (facts.runs(), fresh) {
         (true, false) => Vec::new(),
         (false, _) if paths.is_empty() => login_log::journals(facts),
         _ => paths,

@@ -23,7 +23,7 @@ pub enum From {
 
 /// The cards in the order of their indices, and where they are known from.
 pub fn cards(facts: &Facts, network: &Network) -> (Vec<Card>, From) {
-    if facts.is_host() {
+    if facts.runs() {
         let running = running(facts);
         if !running.is_empty() {
             return (running, From::Running);

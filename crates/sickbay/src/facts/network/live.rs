@@ -46,7 +46,7 @@ pub struct Connected(pub Vec<(String, Cidr)>);
 
 impl Fact for Connected {
     fn gather(facts: &Facts) -> Result<Connected, Skip> {
-        if !facts.is_host() {
+        if !facts.runs() {
             return Err(Skip::NotApplicable(tr!("it is not the running system")));
         }
         let path = "/proc/net/route";

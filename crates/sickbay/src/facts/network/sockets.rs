@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
 
 use bstr::ByteSlice;
 use sickbay_formats::procfs::{numbers, sockstat};
@@ -196,18 +195,18 @@ pub struct Owners {
     pub partly: bool,
 }
 
-/// So many descriptors are looked at, and so long.
+/// So many descriptors are looked at, and so long: per cent of a fact's time.
 const DESCRIPTORS: usize = 1 << 20;
-const PATIENCE: Duration = Duration::from_secs(8);
+const SHARE: u32 = 40;
 
 impl Fact for Owners {
     fn gather(facts: &Facts) -> Result<Owners, Skip> {
         let files = KernelFiles::open(facts.root(), "/proc")?;
-        let began = Instant::now();
+        let budget = facts.budget().part(SHARE);
         let mut owners = Owners::default();
         let mut left = DESCRIPTORS;
         for pid in pids(facts)? {
-            if left == 0 || began.elapsed() > PATIENCE {
+            if left == 0 || budget.is_spent() {
                 owners.partly = true;
                 break;
             }
@@ -389,14 +388,14 @@ pub fn holders_of_unhashed(facts: &Facts, sum: &Sum) -> Vec<(u32, String, u64)> 
             hashed.extend(table(&text).map(|socket| socket.inode));
         }
     }
-    let began = Instant::now();
+    let budget = facts.budget().part(SHARE);
     let mut all = Vec::new();
     for holder in holders.list.iter().take(SUSPECTS) {
         let dir = format!("/proc/{}/fd", holder.pid);
         let Ok((entries, _)) = facts.root().read_dir_up_to(&dir, DESCRIPTORS) else { continue };
         let mut count = 0;
         for entry in entries {
-            if began.elapsed() > PATIENCE {
+            if budget.is_spent() {
                 break;
             }
             let path = format!("{}/fd/{}", holder.pid, entry.name.to_string_lossy());

@@ -5,10 +5,10 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bstr::BString;
-use sickbay_target::{FileKind, Metadata, Root};
+use sickbay_target::{Budget, FileKind, Metadata, Root};
 
 use crate::facts::Facts;
 use crate::facts::boot::kernels::Kernels;
@@ -43,7 +43,7 @@ const OWN: [&str; 24] = [
     "/var/tmp",
 ];
 /// So long both trees are walked; what was not reached by then is not compared.
-const PATIENCE: Duration = Duration::from_secs(60);
+const LENGTH: Duration = Duration::from_secs(60);
 /// The deepest directory that is entered.
 const DEPTH: usize = 40;
 
@@ -97,7 +97,7 @@ impl Comparison {
         let mut walk = Walk {
             ours: ours.root(),
             theirs: theirs.root(),
-            until: Instant::now() + PATIENCE,
+            budget: Budget::new(LENGTH),
             other_kernel: comparison.kernel.is_some(),
             found: &mut comparison,
         };
@@ -122,7 +122,7 @@ impl Comparison {
 struct Walk<'a> {
     ours: &'a Root,
     theirs: &'a Root,
-    until: Instant,
+    budget: Budget,
     other_kernel: bool,
     found: &'a mut Comparison,
 }
@@ -142,7 +142,7 @@ impl Walk<'_> {
 
     /// Compares `path`, which is of these kinds; gives how much is at and below it here and there.
     fn both(&mut self, path: &Path, ours: Option<&FileKind>, theirs: Option<&FileKind>, depth: usize) -> [usize; 2] {
-        if Instant::now() > self.until || depth > DEPTH {
+        if self.budget.is_spent() || depth > DEPTH {
             self.found.incomplete = true;
             return [0, 0];
         }

@@ -7,6 +7,7 @@ use sickbay_formats::procfs::fields::Fields;
 use sickbay_formats::procfs::zoneinfo::{self, Zone};
 use sickbay_formats::procfs::{self};
 
+use crate::facts::time::Recorded;
 use crate::facts::{Fact, Facts};
 use crate::model::outcome::Skip;
 use crate::tr;
@@ -27,6 +28,9 @@ pub fn running(facts: &Facts) -> Result<(), Skip> {
 
 /// How long the machine has been up, in seconds (`/proc/uptime`); `None` where that was not written down.
 pub fn uptime(facts: &Facts) -> Result<Option<f64>, Skip> {
+    if facts.target().recording().is_ok() {
+        return Ok(facts.get::<Recorded>()?.machine.uptime);
+    }
     let file = facts.file("/proc/uptime")?;
     let first = file.as_ref().and_then(|file| file.bytes.split(|byte| *byte == b' ').next());
     Ok(first.and_then(|word| std::str::from_utf8(word).ok()?.trim().parse().ok()))
@@ -34,6 +38,13 @@ pub fn uptime(facts: &Facts) -> Result<Option<f64>, Skip> {
 
 impl Fact for Kernel {
     fn gather(facts: &Facts) -> Result<Kernel, Skip> {
+        if facts.target().recording().is_ok() {
+            let recorded = facts.get::<Recorded>()?;
+            let release = recorded.machine.release.clone();
+            let release = release.ok_or_else(|| Skip::Unknown(tr!("the recording does not say which kernel ran")))?;
+            let version = procfs::kernel_version(&release).unwrap_or_default();
+            return Ok(Kernel { release, version });
+        }
         running(facts)?;
         let file = facts.required("/proc/sys/kernel/osrelease")?;
         let release = file.bytes.trim_ascii().to_str_lossy().into_owned();

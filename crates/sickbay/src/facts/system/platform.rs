@@ -73,7 +73,7 @@ impl Fact for Platform {
     fn gather(facts: &Facts) -> Result<Platform, Skip> {
         let mut found = Platform::default();
         let root = facts.root();
-        if facts.is_host() {
+        if facts.runs() {
             found.certain = of_this_machine(facts, root);
             found.kind = Some((Kind::Other, Clue { source: "/sys".into(), words: "the machine runs".into() }));
             return Ok(found);

@@ -82,7 +82,7 @@ fn policy_file(facts: &Facts, policy: &str) -> Option<PathBuf> {
 fn off_on_the_command_line(facts: &Facts) -> bool {
     let files = ["/proc/cmdline", "/etc/default/grub", "/etc/kernel/cmdline", "/boot/grub/grub.conf"];
     files.iter().any(|path| {
-        let is_own = !path.starts_with("/proc") || facts.is_host();
+        let is_own = !path.starts_with("/proc") || facts.runs();
         is_own
             && facts.root().read(*path).is_ok_and(|text| {
                 text.lines().filter(|line| !line.trim_ascii_start().starts_with(b"#")).any(|line| {

@@ -1,7 +1,6 @@
 //! How full the file systems are that boot and login write to.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use sickbay_target::{FileSystemUse, Kind, Usage};
 
@@ -75,8 +74,8 @@ pub fn nothing(size: u64) -> u64 {
 /// So many inodes are none: one start of a system makes more files.
 const NO_INODES: u64 = 64;
 
-/// How long a file system is walked through.
-const WALK: Duration = Duration::from_secs(12);
+/// How long a file system is walked through: per cent of a fact's time.
+const WALK: u32 = 60;
 
 impl Fact for Space {
     fn gather(facts: &Facts) -> Result<Space, Skip> {
@@ -93,7 +92,7 @@ impl Fact for Space {
             // Subvolumes of one btrfs have numbers of their own as devices, and the same as file systems.
             let twin = told.magic == FileSystemUse::BTRFS && list.iter().any(|known| known.told == told);
             let file_system = FileSystem { place: place.to_owned(), told, lack: None, dev: found.dev };
-            let fills = FILLS.contains(&told.magic) && told.size >= TINY && !(facts.is_host() && told.read_only);
+            let fills = FILLS.contains(&told.magic) && told.size >= TINY && !(facts.runs() && told.read_only);
             let is_borrowed = borrowed && place == Path::new("/");
             let lack = if fills && !is_borrowed && !twin { lack(&told) } else { None };
             list.push(FileSystem { lack, ..file_system });
@@ -131,7 +130,7 @@ impl FileSystem {
 
     /// What it is used for, as far as can be seen in a few seconds.
     pub fn usage(&self, facts: &Facts) -> Result<Usage, Skip> {
-        Ok(facts.root().usage(&self.place, Instant::now() + WALK)?)
+        Ok(facts.root().usage(&self.place, facts.budget().part(WALK))?)
     }
 }
 

@@ -11,8 +11,10 @@ use crate::facts::boot::kernels::Kernels;
 use crate::facts::logs::kernel_log::KernelLog;
 use crate::facts::system::kernel::Kernel;
 use crate::facts::system::release::System;
+use crate::facts::time::Recorded;
 use crate::model::summary::{TargetSummary, Understood};
 use crate::model::text::Text;
+use crate::sample::asked::shown;
 use crate::tr;
 
 /// Sums a target up. What cannot be told is left out.
@@ -21,6 +23,9 @@ pub fn of(facts: &Arc<Facts>) -> TargetSummary {
     if target.kind == Kind::Log {
         return of_log(facts);
     }
+    if target.kind == Kind::Recording {
+        return of_recording(facts);
+    }
     let release = facts.get::<System>().map(|system| system.release.clone()).unwrap_or_default();
     TargetSummary {
         kind: match target.kind {
@@ -28,9 +33,10 @@ pub fn of(facts: &Arc<Facts>) -> TargetSummary {
             Kind::Root => "root",
             Kind::Disk => "disk",
             Kind::Log => "log",
+            Kind::Recording => "recording",
         },
         name: target.name.clone(),
-        description: description(facts),
+        description: description(facts).into_iter().chain(part_of_recording(facts)).collect(),
         id: release.id,
         version: release.version,
         pretty_name: release.pretty_name,
@@ -38,6 +44,7 @@ pub fn of(facts: &Arc<Facts>) -> TargetSummary {
         understood: None,
         donor: facts.donor().map(donor),
         notes: target.notes().to_vec(),
+        remarks: remarks_of_recording(facts),
     }
 }
 
@@ -71,6 +78,47 @@ fn of_log(facts: &Arc<Facts>) -> TargetSummary {
         understood,
         donor: None,
         notes: facts.target().notes().to_vec(),
+        remarks: Vec::new(),
+    }
+}
+
+/// What is known of a recording: which machine it is of, and which part was looked at.
+fn of_recording(facts: &Arc<Facts>) -> TargetSummary {
+    let recorded = facts.get::<Recorded>().ok();
+    let machine = recorded.map(|recorded| recorded.machine.clone()).unwrap_or_default();
+    let of_machine = machine.name.map(|name| tr!("recording of {name}", name));
+    TargetSummary {
+        kind: "recording",
+        name: facts.target().name.clone(),
+        description: of_machine.into_iter().chain(part_of_recording(facts)).collect(),
+        id: None,
+        version: None,
+        pretty_name: None,
+        kernel: machine.release,
+        understood: None,
+        donor: None,
+        notes: facts.target().notes().to_vec(),
+        remarks: remarks_of_recording(facts),
+    }
+}
+
+/// The part of a recording that was looked at, where one was.
+fn part_of_recording(facts: &Facts) -> Option<Text> {
+    facts.target().recording().ok()?;
+    let recorded = facts.get::<Recorded>().ok()?;
+    let show = |time| shown(time, &recorded.zone);
+    Some(tr!(
+        "recorded from {from} to {to}, {samples} {samples?sample|samples}",
+        from = show(recorded.part.0),
+        to = show(recorded.part.1),
+        samples = recorded.samples as u64
+    ))
+}
+
+fn remarks_of_recording(facts: &Facts) -> Vec<Text> {
+    match facts.target().recording() {
+        Ok(_) => facts.get::<Recorded>().map(|recorded| recorded.remarks.clone()).unwrap_or_default(),
+        Err(_) => Vec::new(),
     }
 }
 
@@ -99,7 +147,7 @@ fn donor(donor: &Target) -> Text {
 fn description(facts: &Facts) -> Vec<Text> {
     let Ok(volumes) = &facts.target().volumes else { return Vec::new() };
     let mut all = Vec::new();
-    if !facts.is_host() {
+    if !facts.runs() {
         let tables: BTreeSet<&str> = volumes
             .iter()
             .filter_map(|volume| volume.table)
@@ -112,7 +160,7 @@ fn description(facts: &Facts) -> Vec<Text> {
     }
     for volume in volumes {
         if let Some(place) = &volume.mounted_on
-            && (place.as_os_str() == "/" || !facts.is_host())
+            && (place.as_os_str() == "/" || !facts.runs())
         {
             let (fstype, volume) = (volume.fstype.as_str(), volume.name.as_str());
             all.push(tr!("{place}: {fstype} on {volume}", place = place.as_path(), fstype, volume));
@@ -123,7 +171,7 @@ fn description(facts: &Facts) -> Vec<Text> {
 
 /// The running kernel, or the one that would boot.
 fn kernel(facts: &Facts) -> Option<String> {
-    if facts.is_host() {
+    if facts.runs() {
         return facts.get::<Kernel>().ok().map(|kernel| kernel.release.clone());
     }
     let config = facts.get::<BootConfig>().ok()?;

@@ -1,0 +1,203 @@
+use proptest::prelude::prop;
+
+use super::*;
+
+#[test]
+fn a_loop_around_ps() {
+    let text = parse(
+        b"at Jan 20 15:54:12 CST 2018\nD      958    958    957 nginx\nR     11908  11908  18870 ps\n\
+        Sat Jan 20 15:54:12 CST 2018\n25.76 20.60 19.00 12/404 11912\n",
+    );
+    let [block] = text.blocks.as_slice() else { panic!("{text:?}") };
+    assert_eq!((block.source, block.tasks.len(), block.stamp.clock), (Source::Ps, 2, 57_252.0));
+    assert_eq!(block.stamp.date, Some(Date { year: 2018, month: 1, day: 20 }));
+}
+
+fn one(text: &str) -> Block {
+    let read = parse(text.as_bytes());
+    let [block] = read.blocks.as_slice() else { panic!("{read:?}") };
+    block.clone()
+}
+
+#[test]
+fn dates_of_several_languages() {
+    let of = |line: &str| {
+        let text = format!("{line}\nDevice: tps kB_read/s kB_wrtn/s\nsda 1.00 2.00 3.00\n");
+        let stamp = one(&text).stamp;
+        let date = stamp.date.map(|date| (date.year, date.month, date.day));
+        (date, stamp.clock, stamp.offset)
+    };
+    let half_past = 10.0 * 3600.0 + 36.0 * 60.0 + 3.0;
+    for line in [
+        "06/12/2018 10:36:03 AM",
+        "06/12/18 10:36:03",
+        "2018-06-12 10:36:03",
+        "2018-06-12T10:36:03",
+        "12.06.2018 10:36:03",
+        "2018年06月12日 10时36分03秒",
+        "Tue Jun 12 10:36:03 CEST 2018",
+        "Tue 12 Jun 2018 10:36:03 AM CST",
+        "2018年 06月 12日 星期二 10:36:03 CST",
+    ] {
+        assert_eq!(of(line), (Some((2018, 6, 12)), half_past, None), "{line}");
+    }
+    assert_eq!(of("2018-06-12T10:36:03+0800"), (Some((2018, 6, 12)), half_past, Some(28_800)));
+    assert_eq!(of("06/12/2018 12:05:00 AM").1, 300.0);
+    assert_eq!(of("06/12/2018 12:05:00 PM").1, 12.0 * 3600.0 + 300.0);
+    // Only the whole text tells which number is the day.
+    let text = "12/06/2018 10:36:03\nDevice tps\nsda 1.00\n\n13/06/2018 10:36:03\nDevice tps\nsda 1.00\n";
+    let days: Vec<_> = parse(text.as_bytes()).blocks.iter().filter_map(|block| block.stamp.date).collect();
+    assert_eq!(days.iter().map(|date| (date.month, date.day)).collect::<Vec<_>>(), [(6, 12), (6, 13)]);
+}
+
+#[test]
+fn columns_of_old_and_new_iostat() {
+    let new = one("Linux 6.1.0 (host) \t11/30/26 \t_x86_64_\t(2 CPU)\n\n11/30/26 20:17:14\n\
+        avg-cpu:  %user   %nice %system %iowait  %steal   %idle\n          57.10    3.99   10.51    0.38    0.08   27.94\n\n\
+        Device            r/s     rkB/s   rrqm/s  %rrqm r_await rareq-sz     w/s     wkB/s   wrqm/s  %wrqm w_await wareq-sz     d/s     dkB/s   drqm/s  %drqm d_await dareq-sz     f/s f_await  aqu-sz  %util\n\
+        vda             68.06   2836.75     7.32   9.70    1.48    41.68  257.71  12311.30    72.52  21.96    0.46    47.77   15.88   1250.59     0.01   0.08    0.19    78.74   68.27    0.10    0.23   2.82\n");
+    let disk = &new.disks[0];
+    assert_eq!((new.source, new.since_start, new.lumped), (Source::Iostat, SinceStart::Perhaps, Lumped::Interrupts));
+    assert_eq!((disk.reads, disk.written_kb, disk.write_wait), (Some(68.06), Some(12_311.3), Some(0.46)));
+    assert_eq!(
+        (disk.wait, disk.queue, disk.util, disk.merged),
+        (None, Some(0.23), Some(2.82), [Some(7.32), Some(72.52)])
+    );
+    assert_eq!((new.cpus[0].user, new.cpus[0].idle), (57.10, 27.94));
+    // Sectors, MiB, and a comma for the point.
+    let old = one(
+        "12.06.2018 10:36:03\nDevice: rrqm/s wrqm/s r/s w/s rsec/s wsec/s avgrq-sz avgqu-sz await svctm %util\nsda 0,00 1,00 2,00 3,00 8,00 16,00 8,00 0,10 5,50 1,00 1,25\n",
+    );
+    assert_eq!((old.disks[0].read_kb, old.disks[0].wait, old.disks[0].util), (Some(4.0), Some(5.5), Some(1.25)));
+    let mb = one("06/12/18 10:36:03\nDevice r/s w/s rMB/s wMB/s\nsda 2.00 3.00 1.00 0.50\n");
+    assert_eq!((mb.disks[0].read_kb, mb.disks[0].written_kb), (Some(1024.0), Some(512.0)));
+    // Without a time nothing can be done with it, and that is said.
+    let none = parse(b"Device r/s w/s\nsda 2.00 3.00\n");
+    assert_eq!((none.blocks.len(), none.without_time), (0, 1));
+}
+
+#[test]
+fn processes_of_pidstat() {
+    let both = one(
+        "# Time        UID      TGID       TID    %usr %system  %guest   %wait    %CPU   CPU   kB_rd/s   kB_wr/s kB_ccwr/s iodelay  Command\n\
+        20:17:15        0       321         -   52.73    5.45    0.00    0.00   58.18     0    170.91      0.00      0.00       0  rustc\n\
+        20:17:15        0         -       323   52.73    5.45    0.00    0.00   58.18     0     -1.00     -1.00     -1.00       0  |__opt cgu.1\n",
+    );
+    let tasks: Vec<_> =
+        both.tasks.iter().map(|task| (task.pid, task.id, task.is_process, task.cpu, task.read)).collect();
+    // A rate below zero stands for what could not be read.
+    assert_eq!(tasks, [(321, 321, true, Some(58.18), Some(170.91 * 1024.0)), (321, 323, false, Some(58.18), None)]);
+    assert_eq!(both.tasks[1].name, "opt");
+    // Two tables of one moment, by a dial of twelve hours.
+    let text = "Linux 3.10.0 (host) 06/12/2018 _x86_64_ (4 CPU)\n\n08:17:14 PM   UID       PID    %usr %system  %guest    %CPU   CPU  Command\n\
+        08:17:15 PM     0         7    1.00    0.00    0.00    1.00     1  fio\n\n\
+        08:17:14 PM   UID       PID   kB_rd/s   kB_wr/s kB_ccwr/s  Command\n08:17:15 PM     0         7      4.00      8.00      0.00  fio\n\n\
+        Average:      UID       PID   kB_rd/s   kB_wr/s kB_ccwr/s  Command\nAverage:        0         7      4.00      8.00      0.00  fio\n";
+    let tables = one(text);
+    let task = &tables.tasks[0];
+    assert_eq!((tables.tasks.len(), task.cpu, task.written), (1, Some(1.0), Some(8192.0)));
+    assert_eq!(tables.began.map(|began| began.clock), Some(tables.stamp.clock - 1.0));
+    // Before 12 the time is seconds since 1970.
+    let old = one("#      Time   UID       PID    %usr %system  %guest    %CPU   CPU  Command\n 1528799763     0         7    1.00    0.00    0.00    1.00     1  fio\n"
+        .replace("#      Time", "# Time").as_str());
+    assert_eq!(old.stamp.epoch, Some(1_528_799_763.0));
+}
+
+#[test]
+fn rows_of_iotop() {
+    let block = one("10:36:03 Total DISK READ :       0.00 B/s | Total DISK WRITE :       2.63 M/s\n\
+        10:36:03 Actual DISK READ:       0.00 B/s | Actual DISK WRITE:       2.63 M/s\n\
+        \x20   TIME  TID  PRIO  USER     DISK READ  DISK WRITE  SWAPIN     IO>    COMMAND\n\
+        10:36:03 11974 be/4 root        1.50 K/s    2.63 M/s  0.00 % 93.95 % /usr/bin/fio -direct=1\n\
+        10:36:03    35 be/4 root        0.00 B/s    0.00 B/s ?unavailable?  [kworker/u8:2-flush-254:0]\n");
+    let rows: Vec<_> = block.tasks.iter().map(|task| (task.id, task.name.to_string(), task.read)).collect();
+    let expected = [(11974, "fio".to_owned(), Some(1536.0)), (35, "kworker/u8:2-flush-254:0".to_owned(), Some(0.0))];
+    assert_eq!((rows.as_slice(), block.stamp.date), (&expected[..], None));
+    // The time behind each row, in the next line where a terminal broke it; or before all of them.
+    let row = "16209 be/4 root 0.00 B/s 2.64 M/s 0.00 % 93.72 % fio -direct=1";
+    let behind = one(&format!("{row}\t2018-06-12-10:54:10\n"));
+    assert_eq!(behind.stamp, one(&format!("{row}\n-name=Rand_Write\n2018-06-12-10:54:10\n")).stamp);
+    assert_eq!(behind.stamp, Stamp { is_inherited: false, ..one(&format!("2018-06-12 10:54:10\n{row}\n")).stamp });
+    assert_eq!(parse(row.as_bytes()).without_time, 1);
+}
+
+#[test]
+fn lines_of_atop() {
+    let text = "RESET\nCPU host 1796069966 2026/11/30 20:19:26 1381 100 2 28955 163581 10900 70155 1006 0 416 219 0 5192 100 0 0\nSEP\n\
+        CPU host 1796069968 2026/11/30 20:19:28 2 100 2 40 160 0 190 4 2 4 0 0 5192 100 0 0\n\
+        cpu host 1796069968 2026/11/30 20:19:28 2 100 1 20 80 0 96 2 0 2 0 0 2596 100 0 0\n\
+        CPL host 1796069968 2026/11/30 20:19:28 2 2 4.80 5.86 3.75 884 708\n\
+        DSK host 1796069968 2026/11/30 20:19:28 2 vda 500 16 176 24 464 23 464 0 0.00\n\
+        PRC host 1796069968 2026/11/30 20:19:28 2 7 (two words) R 100 150 30 -10 110 0 0 1 0 7 y 1455647193 () 0 -3 -3\n\
+        PRD host 1796069968 2026/11/30 20:19:28 2 7 (two words) R n y 1 8 2 16 4 7 n y\nSEP\n";
+    let text = parse(text.as_bytes());
+    let [first, block] = text.blocks.as_slice() else { panic!("{text:?}") };
+    assert_eq!((first.since_start, block.since_start, block.interval), (SinceStart::Yes, SinceStart::No, Some(2.0)));
+    assert_eq!((block.cpus[0].user, block.cpus[0].idle, block.cpus[1].number), (40.0, 47.5, Some(1)));
+    assert_eq!((block.load.map(|load| load.averages), text.cpus), (Some([480, 586, 375]), Some(2)));
+    let disk = &block.disks[0];
+    assert_eq!((disk.util, disk.reads, disk.written_kb), (Some(25.0), Some(8.0), Some(116.0)));
+    let task = &block.tasks[0];
+    assert_eq!((task.name.to_string().as_str(), task.cpu, task.state), ("two words", Some(90.0), Some(b'R')));
+    assert_eq!((task.read, task.written, task.cancelled), (Some(2048.0), Some(4096.0), Some(1024.0)));
+}
+
+#[test]
+fn rows_of_vmstat() {
+    let text = parse(
+        b"procs -----------memory---------- ---swap-- -----io---- -system-- ------cpu----- -----timestamp-----\n \
+        r  b   swpd   free   buff  cache   si   so    bi    bo   in   cs us sy id wa st                 UTC\n \
+        6  0      0 15148896  65496 7910468    0    0  1376  6674  519 1074 63 11 25  1  0 2026-11-30 20:19:27\n \
+        4  2      0 15148896  65496 7910468    0    0 14776    28  808  715 88 12  0  0  0 2026-11-30 20:19:28\n",
+    );
+    let [first, second] = text.blocks.as_slice() else { panic!("{text:?}") };
+    assert_eq!((first.since_start, second.since_start), (SinceStart::Yes, SinceStart::No));
+    assert_eq!((second.running, second.blocked, second.switches), (Some(4), Some(2), Some(715.0)));
+    assert_eq!((second.cpus[0].user, second.lumped, second.stamp.clock), (88.0, Lumped::NiceToo, 73_168.0));
+}
+
+#[test]
+fn old_and_new_top() {
+    let text = "top - 10:36:03 up 1 day,  2:03,  1 user,  load average: 4.80, 5.86, 3.75\n\
+        Tasks:  91 total,   3 running,  88 sleeping,   0 stopped,   0 zombie\n%Cpu(s): 50.0 us, 49.0 sy,  0.0 ni,  0.5 id,  0.0 wa,  0.0 hi,  0.5 si,  0.0 st\n\n  \
+        PID USER      PR  NI    VIRT    RES    SHR S  %CPU  %MEM     TIME+ COMMAND\n 5430 root      20   0 1940940   1.1g 203124 D 113.3   4.8   0:20.58 rustc\n\n\
+        top - 10:36:06 up 1 day,  2:03,  1 user,  load average: 4.80, 5.86, 3.75\n\
+        Tasks:  91 total,   3 running,  88 sleeping,   0 stopped,   0 zombie\nCpu(s): 12.5%us,  2.5%sy,  0.0%ni, 85.0%id,  0.0%wa,  0.0%hi,  0.0%si,  0.0%st\n  \
+        PID USER      PR  NI  VIRT  RES  SHR S %CPU %MEM    TIME+  COMMAND\n 5430 root      20   0 1940940   1.1g 203124 R 12.0   4.8   0:20.58 rustc\n";
+    let text = parse(text.as_bytes());
+    let [first, second] = text.blocks.as_slice() else { panic!("{text:?}") };
+    assert_eq!((first.since_start, second.since_start), (SinceStart::Yes, SinceStart::No));
+    let load = first.load.expect("the load");
+    assert_eq!((load.averages, load.running, load.total), ([480, 586, 375], 3, 91));
+    assert_eq!((first.cpus[0].softirq, second.cpus[0].user, second.cpus[0].idle), (0.5, 12.5, 85.0));
+    assert_eq!((first.tasks[0].state, first.tasks[0].cpu), (Some(b'D'), Some(113.3)));
+    assert_eq!((second.tasks[0].state, second.tasks[0].cpu), (Some(b'R'), Some(12.0)));
+}
+
+#[test]
+fn a_log_is_none() {
+    for other in [
+        "Jun 12 10:36:03 host kernel: sda: Device not ready\nJun 12 10:36:04 host sshd[7]: R 1 2 3 x\n",
+        "Tue Jun 12 10:36:03 CST 2018\nhello\n",
+        "procs: 5\nCPU 0 1 2\nr b swpd\n",
+        "Device: sda\nsda 1 2 3\n",
+        "",
+    ] {
+        assert!(!is_one(other.as_bytes()), "{other}");
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn never_panics(bytes: Vec<u8>, text in "((06/12/18 )?[0-9:年月日. APM-]{0,20}(\n|Device|CPU|%user|PID|UID|Command|top -|be/4|B/s|r b us id|[0-9., ]{0,9}){0,8}\n){0,8}") {
+        let _ = (parse(&bytes), parse(text.as_bytes()));
+    }
+
+    #[test]
+    fn never_panics_on_spoiled_text(at: prop::sample::Index, byte: u8) {
+        let mut text = include_bytes!("../../../../sickbay/tests/collected/e-book-io.txt").to_vec();
+        let place = at.index(text.len());
+        text[place] = byte;
+        let _ = parse(&text);
+    }
+}
