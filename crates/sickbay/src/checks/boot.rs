@@ -27,6 +27,7 @@ pub mod initramfs_lacks_drivers;
 pub mod initramfs_missing;
 pub mod inittab_broken;
 pub mod kernel_command_line;
+pub mod kernel_device_names;
 pub mod kernel_incomplete;
 pub mod kernel_missing;
 pub mod kernel_modules_missing;
@@ -89,4 +90,5 @@ pub static ALL: &[&Check] = &[
     &selinux_policy_missing::CHECK,
     &rc_local_hangs::CHECK,
     &crypttab_missing_device::CHECK,
+    &kernel_device_names::CHECK,
 ];

@@ -6,8 +6,7 @@ use crate::facts::Facts;
 use crate::facts::boot::boot_config::{BootConfig, Entry, Loader, Word, root_argument};
 use crate::facts::boot::devices::{Devices, Lookup};
 use crate::facts::boot::fstab::is_other_subvolume;
-use crate::mend::boot_entries::{edits, in_sources, leads_to_root, no_entry};
-use crate::mend::join::Joined;
+use crate::mend::boot_entries::{edits, in_sources, joined, leads_to_root, no_entry};
 use crate::model::finding::{Findings, Severity};
 use crate::model::outcome::{Skip, Verdict};
 use crate::model::repair::{Change, Risk};
@@ -296,22 +295,4 @@ fn changes(
         }
     }
     Some((tag, joined(all)))
-}
-
-/// Edits of one file made from the same text, joined: two changes of one file cannot follow each other.
-fn joined(changes: Vec<Change>) -> Vec<Change> {
-    let mut all: Vec<Change> = Vec::new();
-    for change in changes {
-        let same = all.iter_mut().find(|known| known.path() == change.path());
-        match (same, &change) {
-            (Some(Change::Edit { after: current, .. }), Change::Edit { before, after, .. }) => {
-                let both = Joined::new(before).with(before, current).and_then(|all| all.with(before, after));
-                if let Some(both) = both {
-                    *current = both.text().to_vec();
-                }
-            }
-            _ => all.push(change),
-        }
-    }
-    all
 }
