@@ -33,6 +33,7 @@ pub mod kernel_missing;
 pub mod kernel_modules_missing;
 pub mod kernels_gone;
 pub mod network_driver_missing;
+pub mod old_boot_entries_first;
 pub mod partition_table_damaged;
 pub mod rc_local_hangs;
 pub mod resume_device_missing;
@@ -91,4 +92,5 @@ pub static ALL: &[&Check] = &[
     &rc_local_hangs::CHECK,
     &crypttab_missing_device::CHECK,
     &kernel_device_names::CHECK,
+    &old_boot_entries_first::CHECK,
 ];
