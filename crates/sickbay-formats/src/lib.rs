@@ -73,6 +73,7 @@ pub mod shell;
 pub mod shell_vars;
 pub mod sock_diag;
 pub mod span;
+pub mod ssh_key;
 pub mod sshd_config;
 pub mod sudoers;
 pub mod superblock;

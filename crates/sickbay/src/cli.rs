@@ -324,6 +324,12 @@ fn alone(mut target: Arc<Target>) -> Option<Target> {
     None
 }
 
+/// `16G`, in KiB.
+fn kibibytes(text: &str) -> Result<u64, String> {
+    let known = record::bytes(text).map(|bytes| bytes >> 10).filter(|kib| *kib > 0);
+    known.ok_or_else(|| tr!("{text} is not a size: 512M, 16G", text).render(Lang::from_environment()))
+}
+
 /// A time as people write it: `10s`, `2m`, `1h`, `1.5`; seconds without a letter, a day at most.
 fn duration(text: &str) -> Result<Duration, Failure> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());

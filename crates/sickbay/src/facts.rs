@@ -46,6 +46,7 @@ pub struct Facts {
     now: jiff::Timestamp,
     deadline: Duration,
     all_digests: bool,
+    memory: Option<u64>,
     mirror: Option<Arc<Mirror>>,
     window: Option<Duration>,
     asked: Asked,
@@ -91,6 +92,7 @@ impl Facts {
             now: jiff::Timestamp::now(),
             deadline,
             all_digests: false,
+            memory: None,
             mirror: None,
             window: None,
             asked: Asked::default(),
@@ -105,6 +107,16 @@ impl Facts {
     pub fn with_all_digests(self, yes: bool) -> Facts {
         let deadline = if yes { Facts::PATIENCE } else { self.deadline };
         Facts { all_digests: yes, deadline, ..self }
+    }
+
+    /// The same facts, for a user who says how much memory the machine has, in KiB.
+    pub fn with_memory(self, memory: Option<u64>) -> Facts {
+        Facts { memory, ..self }
+    }
+
+    /// How much memory the machine has, in KiB, if the user said so.
+    pub fn memory(&self) -> Option<u64> {
+        self.memory
     }
 
     /// The same facts, for a user who lets packages be fetched.

@@ -27,11 +27,13 @@ pub mod initramfs_lacks_drivers;
 pub mod initramfs_missing;
 pub mod inittab_broken;
 pub mod kernel_command_line;
+pub mod kernel_device_names;
 pub mod kernel_incomplete;
 pub mod kernel_missing;
 pub mod kernel_modules_missing;
 pub mod kernels_gone;
 pub mod network_driver_missing;
+pub mod old_boot_entries_first;
 pub mod partition_table_damaged;
 pub mod rc_local_hangs;
 pub mod resume_device_missing;
@@ -89,4 +91,6 @@ pub static ALL: &[&Check] = &[
     &selinux_policy_missing::CHECK,
     &rc_local_hangs::CHECK,
     &crypttab_missing_device::CHECK,
+    &kernel_device_names::CHECK,
+    &old_boot_entries_first::CHECK,
 ];

@@ -34,6 +34,9 @@ pub(super) struct Check {
     /// Read every packaged file and compare digests, not only those needed for boot and login; takes minutes
     #[arg(long, help_heading = LOOK)]
     digests: bool,
+    /// How much memory the machine has, such as 16G, where its own logs do not say
+    #[arg(long = "memory", value_name = "SIZE", value_parser = super::kibibytes, help_heading = LOOK)]
+    memory: Option<u64>,
     /// Download the packages of lost files that are not available locally, in exactly the installed versions, from the
     /// mirrors of the target's apt; with this machine's curl or wget
     #[arg(long, help_heading = LOOK)]
@@ -158,7 +161,8 @@ impl Check {
         let group = self.security_group.as_deref().map(super::security_group).transpose()?;
         let facts = || {
             let facts = Facts::new(Arc::clone(&target), donor.clone()).with_all_digests(self.digests);
-            facts.with_window(window).with_asked(asked).with_security_groups(group.clone())
+            let facts = facts.with_memory(self.memory).with_window(window).with_asked(asked);
+            facts.with_security_groups(group.clone())
         };
         let (facts, diagnosis) = look(|| facts().with_mirror(mirror.clone()), &chosen);
         let comparison = other.map(|donor| Comparison::of(&facts, &Facts::new(donor, None)));

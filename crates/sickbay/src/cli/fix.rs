@@ -49,6 +49,9 @@ pub(super) struct Fix {
     /// Read every packaged file and compare digests, not only those needed for boot and login; takes minutes
     #[arg(long, help_heading = LOOK)]
     digests: bool,
+    /// How much memory the machine has, such as 16G, where its own logs do not say
+    #[arg(long = "memory", value_name = "SIZE", value_parser = super::kibibytes, help_heading = LOOK)]
+    memory: Option<u64>,
     /// Download the packages of lost files that are not available locally, in exactly the installed versions, from the
     /// mirrors of the target's apt; with this machine's curl or wget
     #[arg(long, help_heading = LOOK)]
@@ -201,7 +204,9 @@ impl Fix {
         loop {
             let target = self.target.open_examined(Access::ReadOnly, thorough)?;
             let donor = self.target.open_donor(&target)?;
-            let facts = || Facts::new(Arc::clone(&target), donor.clone()).with_all_digests(self.digests);
+            let facts = || {
+                Facts::new(Arc::clone(&target), donor.clone()).with_all_digests(self.digests).with_memory(self.memory)
+            };
             let (facts, diagnosis) = look(|| facts().with_mirror(mirror.cloned()), &checks::ALL);
             if thorough || !super::met_damage(&target) {
                 return Ok(Seen { target, facts, diagnosis, thorough });
@@ -291,13 +296,22 @@ impl Fix {
             return Ok(false);
         }
         let target = self.target.open(Access::ReadOnly)?;
-        let facts = Arc::new(Facts::new(Arc::clone(&target), None).with_all_digests(self.digests));
+        let facts =
+            Arc::new(Facts::new(Arc::clone(&target), None).with_all_digests(self.digests).with_memory(self.memory));
         diagnose(&facts, &checks::ALL);
         Ok(super::met_damage(&target))
     }
 
     fn choice(&self, mirror: Option<Arc<Mirror>>, journal: Option<Arc<Target>>, order: Option<Order>) -> Choice {
-        Choice { only: self.only.clone(), risky: self.risky, digests: self.digests, mirror, journal, order }
+        Choice {
+            only: self.only.clone(),
+            risky: self.risky,
+            digests: self.digests,
+            memory: self.memory,
+            mirror,
+            journal,
+            order,
+        }
     }
 
     /// What is to become of a password; asks for a new one.
@@ -318,7 +332,8 @@ impl Fix {
         let target = self.target.open_examined(Access::ReadOnly, thorough)?;
         let donor = self.target.open_donor(&target)?;
         let mirror = mirror(self.fetch, self.insecure)?;
-        let facts = || Facts::new(Arc::clone(&target), donor.clone()).with_all_digests(self.digests);
+        let facts =
+            || Facts::new(Arc::clone(&target), donor.clone()).with_all_digests(self.digests).with_memory(self.memory);
         let (facts, diagnosis) = look(|| facts().with_mirror(mirror.clone()), &checks::ALL);
         if context.format == Format::Text {
             let scope = Scope::of(&self.choice(None, None, None), &diagnosis).map_err(Failure)?;

@@ -99,7 +99,9 @@ pub fn fix(
     let journal = Journal::open(target, choice.journal.as_deref())?;
 
     let look = || {
-        let facts = || Facts::new(Arc::clone(target), donor.cloned()).with_all_digests(choice.digests);
+        let facts = || {
+            Facts::new(Arc::clone(target), donor.cloned()).with_all_digests(choice.digests).with_memory(choice.memory)
+        };
         look_at(|| facts().with_mirror(choice.mirror.clone()), checks)
     };
     let (mut facts, mut diagnosis) = look();

@@ -56,6 +56,10 @@ impl Fact for Memory {
             };
             return Ok(Memory { total, source: path.into(), words, huge_page: value("Hugepagesize:") });
         }
+        if let Some(total) = facts.memory() {
+            let words = size(total);
+            return Ok(Memory { total, source: "--memory".into(), words, huge_page: None });
+        }
         let journals = journals(root);
         for path in LOGS.iter().map(PathBuf::from).chain(journals) {
             if let Some((total, words)) = last_boot(root, &path) {

@@ -10,6 +10,7 @@ use crate::facts::boot::boot_config::{BootConfig, Choice, Entry, Kind, Loader, N
 use crate::facts::boot::command_line::stops;
 use crate::facts::boot::devices::Lookup;
 use crate::facts::boot::kernels::{Kernel, Kernels, PartState, image_state, initramfs_state};
+use crate::mend::join::Joined;
 use crate::model::finding::Finding;
 use crate::model::outcome::Skip;
 use crate::model::repair::{Change, Risk};
@@ -246,4 +247,22 @@ pub(crate) fn edits(words: Vec<(std::sync::Arc<SourceFile>, std::ops::Range<usiz
             Change::edit(&file, text)
         })
         .collect()
+}
+
+/// Edits of one file made from the same text, joined: two changes of one file cannot follow each other.
+pub(crate) fn joined(changes: Vec<Change>) -> Vec<Change> {
+    let mut all: Vec<Change> = Vec::new();
+    for change in changes {
+        let same = all.iter_mut().find(|known| known.path() == change.path());
+        match (same, &change) {
+            (Some(Change::Edit { after: current, .. }), Change::Edit { before, after, .. }) => {
+                let both = Joined::new(before).with(before, current).and_then(|all| all.with(before, after));
+                if let Some(both) = both {
+                    *current = both.text().to_vec();
+                }
+            }
+            _ => all.push(change),
+        }
+    }
+    all
 }

@@ -45,7 +45,7 @@ pub(crate) fn number(assignment: &Assignment) -> Option<u64> {
 }
 
 /// Says what the memory is known from, points at the lines behind the first, and offers to make comments of all of them.
-pub(crate) fn offer(finding: &mut Finding, key: &str, lines: &[Setting<'_>], memory: Option<&Memory>) {
+pub(crate) fn offer(finding: &mut Finding, key: &str, lines: &[Setting<'_>], memory: Option<&Memory>, risk: Risk) {
     let Some((file, assignment, _)) = lines.first() else { return };
     if let Some(memory) = memory {
         finding.evidence(memory.source.display().to_string(), memory.words.clone());
@@ -59,7 +59,7 @@ pub(crate) fn offer(finding: &mut Finding, key: &str, lines: &[Setting<'_>], mem
     } else {
         tr!("comment out {count} {count?line that sets|lines that set} {key}", count = lines.len(), key)
     };
-    finding.repair(Risk::Safe, title, comment_all(lines));
+    finding.repair(risk, title, comment_all(lines));
 }
 
 /// Makes comments of all of them, with one edit for each file.

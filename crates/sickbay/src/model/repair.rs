@@ -77,6 +77,16 @@ pub enum Change {
         /// Owner and group, as numbers.
         owner: (u32, u32),
     },
+    /// Makes a new Ed25519 key of sshd and its public half, in the place of what is no key. The key itself is made only
+    /// when this is carried out, so that no report and no difference can show it.
+    HostKey {
+        /// The private half; the public one is beside it, with `.pub`.
+        path: PathBuf,
+        /// Permission bits of the private half.
+        mode: u32,
+        /// Owner and group of it, as numbers.
+        owner: (u32, u32),
+    },
     /// Makes a directory that is not there.
     MakeDir {
         /// The directory.
@@ -193,6 +203,7 @@ impl Change {
         match self {
             Change::Edit { path, .. }
             | Change::Create { path, .. }
+            | Change::HostKey { path, .. }
             | Change::MakeDir { path, .. }
             | Change::Remove { path }
             | Change::Link { path, .. }
@@ -222,6 +233,9 @@ impl Change {
         match self {
             Change::Edit { path, .. } => tr!("edit {path}", path),
             Change::Create { path, mode, .. } => tr!("create {path}, mode {mode}", path, mode = format!("{mode:04o}")),
+            Change::HostKey { path, mode, .. } => {
+                tr!("create a new host key {path}, mode {mode}", path, mode = format!("{mode:04o}"))
+            }
             Change::MakeDir { path, mode, .. } => {
                 tr!("create directory {path}, mode {mode}", path, mode = format!("{mode:04o}"))
             }

@@ -29,6 +29,8 @@ pub struct Choice {
     pub risky: bool,
     /// Every packaged file is read, not only those that boot and login need.
     pub digests: bool,
+    /// How much memory the machine has, in KiB, if the user said so.
+    pub memory: Option<u64>,
     /// Fetches the packages that nothing at hand has.
     pub mirror: Option<Arc<Mirror>>,
     /// The directory in which the journal is kept, where it is not on the target.

@@ -8,8 +8,8 @@ use sickbay_formats::device_map::{self, Drive};
 use sickbay_formats::fstab::Source;
 
 use crate::facts::Facts;
-use crate::facts::boot::devices::kernel_name;
 use crate::facts::boot::fstab::Fstab;
+use crate::facts::system::platform::whole_disk;
 use crate::model::finding::{Findings, Severity};
 use crate::model::outcome::{Skip, Verdict};
 use crate::model::repair::{Change, Risk};
@@ -99,7 +99,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
 fn disks_named(facts: &Facts) -> BTreeSet<String> {
     let mut named = BTreeSet::new();
     let mut add = |device: &str| {
-        if let Some(disk) = device.strip_prefix("/dev/").and_then(whole) {
+        if let Some(disk) = device.strip_prefix("/dev/").and_then(whole_disk) {
             named.insert(disk);
         }
     };
@@ -126,22 +126,12 @@ fn disks_named(facts: &Facts) -> BTreeSet<String> {
     named
 }
 
-/// The disk of a partition: `vda` for `vda1`, `nvme0n1` for `nvme0n1p2`.
-fn whole(name: &str) -> Option<String> {
-    kernel_name(name)?;
-    let without = name.trim_end_matches(|c: char| c.is_ascii_digit());
-    if name.starts_with("nvme") || name.starts_with("mmcblk") {
-        return Some(without.strip_suffix('p').filter(|_| without.len() < name.len()).unwrap_or(name).to_owned());
-    }
-    Some(without.to_owned())
-}
-
 fn is_gone(facts: &Facts, drive: &Drive<'_>, named: &BTreeSet<String>) -> bool {
     let Ok(device) = drive.device.to_str() else { return false };
     if facts.runs() {
         return device.starts_with("/dev/") && !facts.root().exists(device).unwrap_or(true);
     }
-    let Some(disk) = device.strip_prefix("/dev/").and_then(whole) else { return false };
+    let Some(disk) = device.strip_prefix("/dev/").and_then(whole_disk) else { return false };
     let family = |name: &str| name.get(..2).map(str::to_owned);
     // The first disk has one name; that of a second one is known to nobody.
     let contradicted =

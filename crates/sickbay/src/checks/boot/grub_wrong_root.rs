@@ -6,8 +6,7 @@ use crate::facts::Facts;
 use crate::facts::boot::boot_config::{BootConfig, Entry, Loader, Word, root_argument};
 use crate::facts::boot::devices::{Devices, Lookup};
 use crate::facts::boot::fstab::is_other_subvolume;
-use crate::mend::boot_entries::{edits, in_sources, leads_to_root, no_entry};
-use crate::mend::join::Joined;
+use crate::mend::boot_entries::{edits, in_sources, joined, leads_to_root, no_entry};
 use crate::model::finding::{Findings, Severity};
 use crate::model::outcome::{Skip, Verdict};
 use crate::model::repair::{Change, Risk};
@@ -24,7 +23,8 @@ check! {
     /// has (`search --fs-uuid`, `root (hd0,0)`), or that passes the kernel a `root=` that is not on any disk or is not
     /// the root file system: typical after a disk was copied, restored or reformatted. Entries of other systems are
     /// left alone. Also a `rootflags=subvol=` that is not the subvolume the root is in and, where dracut builds the
-    /// initramfs, an `rd.lvm.lv=` that names a logical volume that does not exist.
+    /// initramfs, an `rd.lvm.lv=` that names a logical volume that does not exist, or names one
+    /// without its volume group.
     ///
     /// ## Why it matters
     /// With a wrong `root=` the initramfs waits for the device and ends in its own shell (`(initramfs)`, `dracut:/#`),
@@ -160,9 +160,14 @@ fn lost_lvs(facts: &Facts, config: &BootConfig, entry: &Entry) -> Vec<(Word, Str
     let mut all = Vec::new();
     for word in &entry.arguments {
         let Some(name) = named(word) else { continue };
-        let Some((vg, lv)) = name.split_once('/') else { continue };
-        let mapped = format!("/dev/mapper/{}-{}", vg.replace('-', "--"), lv.replace('-', "--"));
-        if !matches!(devices.find(facts, &BootConfig::source(&mapped)), Lookup::Missing) {
+        if let Some((vg, lv)) = name.split_once('/') {
+            let mapped = format!("/dev/mapper/{}-{}", vg.replace('-', "--"), lv.replace('-', "--"));
+            if !matches!(devices.find(facts, &BootConfig::source(&mapped)), Lookup::Missing) {
+                continue;
+            }
+        } else if let Some(full) = full_name(devices, &name) {
+            root_is_named |= root.as_ref() == Some(&full);
+            all.push((word.clone(), format!("rd.lvm.lv={full}")));
             continue;
         }
         let new = match &root {
@@ -173,6 +178,15 @@ fn lost_lvs(facts: &Facts, config: &BootConfig, entry: &Entry) -> Vec<(Word, Str
         all.push((word.clone(), new));
     }
     all
+}
+
+/// `VG/LV` of the only logical volume that has this name.
+fn full_name(devices: &Devices, name: &str) -> Option<String> {
+    let mut named = devices.volumes.iter().filter_map(|volume| volume.lv.as_ref()).filter(|(_, lv)| lv == name);
+    match (named.next(), named.next()) {
+        (Some((vg, lv)), None) => Some(format!("{vg}/{lv}")),
+        _ => None,
+    }
 }
 
 /// `rootflags=subvol=` of a subvolume in which the root is not.
@@ -203,6 +217,8 @@ fn report(facts: &Facts, config: &BootConfig, loader: &Loader, value: &str, faul
     let path = first.file.path.as_path();
     let message = if fault.there {
         tr!("{path} boots the kernel with {word}, which is not the root file system", path, word = first.text.as_str())
+    } else if first.text.strip_prefix("rd.lvm.lv=").is_some_and(|name| !name.contains('/')) {
+        tr!("{path} passes {word}, which names no volume group: it must be VG/LV", path, word = first.text.as_str())
     } else if fault.roots.is_empty() && fault.searches.is_empty() && first.text.starts_with("rd.") {
         tr!(
             "{path} makes the initramfs wait for {word}, which is not on any disk of this system",
@@ -296,22 +312,4 @@ fn changes(
         }
     }
     Some((tag, joined(all)))
-}
-
-/// Edits of one file made from the same text, joined: two changes of one file cannot follow each other.
-fn joined(changes: Vec<Change>) -> Vec<Change> {
-    let mut all: Vec<Change> = Vec::new();
-    for change in changes {
-        let same = all.iter_mut().find(|known| known.path() == change.path());
-        match (same, &change) {
-            (Some(Change::Edit { after: current, .. }), Change::Edit { before, after, .. }) => {
-                let both = Joined::new(before).with(before, current).and_then(|all| all.with(before, after));
-                if let Some(both) = both {
-                    *current = both.text().to_vec();
-                }
-            }
-            _ => all.push(change),
-        }
-    }
-    all
 }

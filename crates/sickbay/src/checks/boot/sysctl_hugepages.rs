@@ -8,8 +8,10 @@ use crate::facts::system::sysctl_files::SysctlFiles;
 use crate::mend::sysctl_lines::{offer, size, unbearable, winner};
 use crate::model::finding::Findings;
 use crate::model::outcome::{Skip, Verdict};
+use crate::model::repair::Risk;
 use crate::model::stage::Stage;
 use crate::model::subject::Subject;
+use crate::model::text::Text;
 use crate::{check, tr};
 
 check! {
@@ -20,7 +22,8 @@ check! {
     /// ## What it finds
     /// A `vm.nr_hugepages` in a sysctl file that reserves more than nine tenths of the machine's memory, or leaves less
     /// than 256 MiB of it. The memory size of a machine that is not running is read from its logs; where they do not
-    /// have it, only a reservation of a tebibyte or more is a finding. A database that has 60 % of memory in huge pages
+    /// have it, `--memory` says it. Without that, a tebibyte or more is a fault and more than a gibibyte a note.
+    /// A database that has 60 % of memory in huge pages
     /// is fine.
     ///
     /// ## Why it matters
@@ -29,6 +32,7 @@ check! {
     ///
     /// ## What the repair does
     /// Comments out the line that takes effect, and every line that would take effect after it and is as large.
+    /// That is a risky repair where the memory size is not known.
     ///
     /// ## By hand
     /// ```sh
@@ -42,6 +46,9 @@ const KEY: &str = "vm.nr_hugepages";
 
 /// No machine that is met has so much to give away: 1 TiB, in KiB.
 const ABSURD: u64 = 1 << 30;
+
+/// Every machine that is met has so much to give away: 1 GiB, in KiB.
+const DOUBTFUL: u64 = 1 << 20;
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let files = facts.get::<SysctlFiles>()?;
@@ -60,16 +67,11 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     };
     let is_bearable = |pages: u64| pages.saturating_mul(page) <= limit;
     if is_bearable(pages) {
-        // Without the memory's size a gibibyte is taken for bearable, what is between is not told.
+        // Without the memory's size a gibibyte is taken for bearable.
         if let Err(Skip::Unknown(why)) = memory
-            && pages.saturating_mul(page) > 1 << 20
+            && pages.saturating_mul(page) > DOUBTFUL
         {
-            let reserved = size(pages.saturating_mul(page));
-            found.could_not_tell(tr!(
-                "whether {reserved} of huge pages is too much is undetermined: {why}",
-                reserved,
-                why
-            ));
+            doubt(&files, found, page, &why);
         }
         return Ok(());
     }
@@ -92,8 +94,27 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         .explains(Subject::Parameter("vm.nr_hugepages".to_owned()))
         .detail("Hugepagesize", page.saturating_mul(1024))
         .stops(Stage::Services);
-    offer(finding, KEY, &lines, memory.as_deref().ok());
+    offer(finding, KEY, &lines, memory.as_deref().ok(), Risk::Safe);
     Ok(())
+}
+
+/// So much may be right on a machine whose memory is not known, and too much on another.
+fn doubt(files: &SysctlFiles, found: &mut Findings, page: u64, why: &Text) {
+    let lines = unbearable(files, KEY, |pages| pages.saturating_mul(page) <= DOUBTFUL);
+    let Some((file, assignment, pages)) = lines.first() else { return };
+    let reserved = size(pages.saturating_mul(page));
+    let finding = found.note(tr!(
+        "{key} reserves {reserved} of memory for huge pages, perhaps more than the machine has",
+        key = KEY,
+        reserved
+    ));
+    finding
+        .at(file, assignment.span)
+        .why(tr!("if little more is there, programs are killed and the boot stops; {why}", why = why.clone()))
+        .note(tr!("--memory 16G (or whatever it has) makes it certain"))
+        .detail("vm.nr_hugepages", *pages)
+        .explains(Subject::Parameter("vm.nr_hugepages".to_owned()));
+    offer(finding, KEY, &lines, None, Risk::Risky);
 }
 
 /// The size of the pages that `vm.nr_hugepages` counts, in KiB: 2 MiB, unless the kernel's command line says 1 GiB.

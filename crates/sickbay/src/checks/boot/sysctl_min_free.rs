@@ -6,8 +6,10 @@ use crate::facts::system::sysctl_files::SysctlFiles;
 use crate::mend::sysctl_lines::{offer, size, unbearable, winner};
 use crate::model::finding::{Findings, Severity};
 use crate::model::outcome::{Skip, Verdict};
+use crate::model::repair::Risk;
 use crate::model::stage::Stage;
 use crate::model::subject::Subject;
+use crate::model::text::Text;
 use crate::{check, tr};
 
 check! {
@@ -17,7 +19,8 @@ check! {
     ///
     /// ## What it finds
     /// A `vm.min_free_kbytes` in a sysctl file that is more than a fifth of the machine's memory. The memory size of a
-    /// machine that is not running is read from its logs; where they do not have it, only 8 GiB or more is a finding.
+    /// machine that is not running is read from its logs; where they do not have it, `--memory` says it.
+    /// Without that, 8 GiB or more is a fault and more than 256 MiB a note.
     ///
     /// ## Why it matters
     /// The kernel keeps this much free for itself and gives programs only what is above it; its other watermarks are
@@ -26,7 +29,7 @@ check! {
     ///
     /// ## What the repair does
     /// Comments out the line that takes effect, and every line that would take effect after it and is as large: the
-    /// kernel then chooses a value itself.
+    /// kernel then chooses a value itself. That is a risky repair where the memory size is not known.
     ///
     /// ## By hand
     /// ```sh
@@ -41,6 +44,9 @@ const KEY: &str = "vm.min_free_kbytes";
 /// Of a machine whose memory is not known: 5 % of 160 GiB, in KiB.
 const LARGE: u64 = 8 << 20;
 
+/// What the kernel may choose by itself (since 5.17): 256 MiB, in KiB.
+const DOUBTFUL: u64 = 256 << 10;
+
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let files = facts.get::<SysctlFiles>()?;
     for why in &files.unread {
@@ -53,12 +59,10 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         Err(_) => LARGE,
     };
     if kept <= limit {
-        // 256 MiB is what the kernel may choose by itself (since 5.17).
         if let Err(Skip::Unknown(why)) = memory
-            && kept > 256 << 10
+            && kept > DOUBTFUL
         {
-            let kept = size(kept);
-            found.could_not_tell(tr!("whether keeping {kept} free is too much is undetermined: {why}", kept, why));
+            doubt(&files, found, &why);
         }
         return Ok(());
     }
@@ -83,6 +87,22 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     if finding.severity == Severity::Critical {
         finding.stops(Stage::Services);
     }
-    offer(finding, KEY, &lines, memory.as_deref().ok());
+    offer(finding, KEY, &lines, memory.as_deref().ok(), Risk::Safe);
     Ok(())
+}
+
+/// So much may be right on a machine whose memory is not known, and too much on another.
+fn doubt(files: &SysctlFiles, found: &mut Findings, why: &Text) {
+    let lines = unbearable(files, KEY, |kept| kept <= DOUBTFUL);
+    let Some((file, assignment, kept)) = lines.first() else { return };
+    let text =
+        tr!("{key} keeps {kept} of memory free, perhaps most of what the machine has", key = KEY, kept = size(*kept));
+    let finding = found.note(text);
+    finding
+        .at(file, assignment.span)
+        .why(tr!("if little more is there, programs are killed and the boot stops; {why}", why = why.clone()))
+        .note(tr!("--memory 16G (or whatever it has) makes it certain"))
+        .detail("vm.min_free_kbytes", *kept)
+        .explains(Subject::Parameter("vm.min_free_kbytes".to_owned()));
+    offer(finding, KEY, &lines, None, Risk::Risky);
 }

@@ -10,6 +10,7 @@ use crate::facts::system::sysctl_files::SysctlFiles;
 use crate::mend::sysctl_lines::{Setting, number, offer, size, unbearable, winner};
 use crate::model::finding::{Findings, Severity};
 use crate::model::outcome::{Skip, Verdict};
+use crate::model::repair::Risk;
 use crate::model::stage::Stage;
 use crate::model::text::Text;
 use crate::{check, tr};
@@ -97,7 +98,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         if severity == Severity::Critical {
             finding.stops(Stage::Services);
         }
-        offer(finding, key, &lines, None);
+        offer(finding, key, &lines, None, Risk::Safe);
     }
     overcommit(facts, found, &files)
 }
@@ -165,7 +166,7 @@ fn overcommit(facts: &Facts, found: &mut Findings, files: &SysctlFiles) -> Verdi
     if let Some((file, mode, _)) = unbearable(files, MODE, |mode| mode != 2).first() {
         finding.at(file, mode.span);
     }
-    offer(finding, &key, &lines, memory.as_deref().ok());
+    offer(finding, &key, &lines, memory.as_deref().ok(), Risk::Safe);
     Ok(())
 }
 

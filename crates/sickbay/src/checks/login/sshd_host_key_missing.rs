@@ -1,6 +1,6 @@
 //! sshd has no host key that it can use.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bstr::ByteSlice;
 use sickbay_formats::accounts::Kind;
@@ -32,8 +32,10 @@ check! {
     /// which is how a `chmod -R` on `/etc` locks everyone out.
     ///
     /// ## What the repair does
-    /// Restores mode 0600 on the keys. A new key, about which every client will warn, is a risky repair: the target's
-    /// own `ssh-keygen` creates it, an RSA key, which every release accepts.
+    /// Restores mode 0600 on the keys. Where none is left, creates an Ed25519 key and its public half; every client will
+    /// warn about the new key, but a machine without any lets nobody in. If sshd does not take such a key (before OpenSSH
+    /// 6.5, in FIPS mode, or when `sshd_config` asks for other types only), the target's own `ssh-keygen` creates an RSA
+    /// key, which is a risky repair.
     ///
     /// ## By hand
     /// ```sh
@@ -127,13 +129,20 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         return Ok(());
     }
     let damaged = defects.iter().find(|(_, defect)| matches!(defect, Defect::Damaged));
-    let message = match damaged {
-        Some((path, _)) => tr!("sshd has no host key: {path} has none", path = path.as_path()),
-        None => tr!("sshd has no host key: none of the {count} exists", count = paths.len()),
+    let message = match (damaged, paths.as_slice()) {
+        (Some((path, _)), _) => tr!("sshd has no host key: {path} has none", path = path.as_path()),
+        (None, [only]) => tr!("sshd has no host key: {path} does not exist", path = only.as_path()),
+        (None, _) => tr!("sshd has no host key: none of the {count} exists", count = paths.len()),
     };
     let finding = found.add(severity, message);
     finding.at_path(damaged.map(|(path, _)| *path).or(paths.first()).unwrap_or(&sshd.config));
     finding.why(tr!("sshd does not start, and nobody can log in over ssh")).stops(Stage::Sshd);
+    if let Some(path) = ed25519_path(facts, &sshd, &paths) {
+        let (mode, owner) = attributes(facts, &path, keysign);
+        let title = tr!("create a new Ed25519 key {path}: clients will warn about it", path = path.as_path());
+        finding.repair(Risk::Safe, title, [Change::HostKey { path, mode, owner }]);
+        return Ok(());
+    }
     // What a file is called is for people; sshd looks at what it holds.
     let rsa = paths.iter().find(|path| path.to_string_lossy().contains("_rsa_")).or(paths.first());
     match rsa.and_then(|path| rebuild::host_key(facts, path)) {
@@ -148,4 +157,39 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         }
     }
     Ok(())
+}
+
+/// Where a new Ed25519 key goes; `None` when sshd would not take one or is told to have keys of other types.
+fn ed25519_path(facts: &Facts, sshd: &Sshd, paths: &[PathBuf]) -> Option<PathBuf> {
+    let reader = sshd.reader();
+    let knows = reader.version.is_some_and(|version| version >= Version(6, 5)) || sshd.mentions("ssh-ed25519");
+    let offered = sshd.tree.at_start(&reader).words("HostKeyAlgorithms");
+    // A list that begins with a sign changes the built-in one.
+    let offers = offered.iter().all(|list| match list.first() {
+        Some(b'+' | b'^') => true,
+        Some(b'-') => !list.contains_str("ed25519"),
+        _ => list.contains_str("ssh-ed25519"),
+    });
+    let policy = facts.root().read_up_to("/etc/crypto-policies/state/current", 64).unwrap_or_default();
+    let fips = policy.starts_with(b"FIPS") || facts.root().exists("/etc/system-fips").unwrap_or(false);
+    if !knows || !offers || fips {
+        return None;
+    }
+    let path = paths.iter().find(|path| path.to_string_lossy().contains("ed25519"))?;
+    let dir = facts.root().stat(path.parent()?).ok()?;
+    dir.is_dir().then(|| path.clone())
+}
+
+/// What mode, owner and group the distribution's keys have. RHEL's ssh-keysign read them as a group before release 9.
+fn attributes(facts: &Facts, path: &Path, keysign: Option<i64>) -> (u32, (u32, u32)) {
+    let root = facts.root();
+    if let Ok(found) = root.stat(path)
+        && found.uid == 0
+        && found.mode & 0o777 == 0o600
+    {
+        return (0o600, (0, found.gid));
+    }
+    let program = root.stat("/usr/libexec/openssh/ssh-keysign").ok();
+    let group = program.filter(|program| program.mode & 0o2000 != 0 && keysign == Some(i64::from(program.gid)));
+    group.map_or((0o600, (0, 0)), |program| (0o640, (0, program.gid)))
 }

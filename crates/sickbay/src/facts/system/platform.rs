@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use bstr::ByteSlice;
 use sickbay_target::Root;
 
-use crate::facts::boot::devices::Devices;
+use crate::facts::boot::devices::{Devices, kernel_name};
 use crate::facts::{Fact, Facts, memory};
 use crate::model::outcome::Skip;
 
@@ -19,6 +19,20 @@ pub struct Platform {
     pub seen: Vec<(&'static str, Clue)>,
     /// What kind of machine it is.
     pub kind: Option<(Kind, Clue)>,
+    /// Whole disks that the kernel found at the last boot: `vda`.
+    pub disks: Vec<(String, Clue)>,
+    /// The command line of that boot.
+    command_line: String,
+}
+
+/// The disk of a partition: `vda` for `vda1`, `nvme0n1` for `nvme0n1p2`.
+pub fn whole_disk(name: &str) -> Option<String> {
+    kernel_name(name)?;
+    let without = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    if name.starts_with("nvme") || name.starts_with("mmcblk") {
+        return Some(without.strip_suffix('p').filter(|_| without.len() < name.len()).unwrap_or(name).to_owned());
+    }
+    Some(without.to_owned())
 }
 
 /// Where something was read, and the words.
@@ -65,6 +79,9 @@ const KVM: [&str; 9] = [
 
 /// How far behind the name of the machine the kernel speaks of the hypervisor, in bytes of a log or journal.
 const NEAR: usize = 16 << 10;
+
+/// So many disks are remembered.
+const DISKS: usize = 64;
 
 /// Of each log this much of its end is read, in bytes: some boots.
 const LOG_TAIL: u64 = 16 << 20;
@@ -132,9 +149,36 @@ impl Platform {
         let near = text.get(begin..text.len().min(begin + NEAR)).unwrap_or_default();
         let kind = if KVM.iter().any(|words| near.contains_str(words)) { Kind::Kvm } else { Kind::Other };
         self.kind = Some((kind, Clue { source: source.clone(), words: printable(&text, begin) }));
+        self.disks_in(text.get(begin..).unwrap_or_default(), &source);
         for (words, driver) in BY_LOG {
             if let Some(at) = text.get(begin..).and_then(|text| text.find(words)) {
                 add(&mut self.seen, driver, &source, printable(&text, begin + at).as_bytes());
+            }
+        }
+    }
+
+    /// Whether the last boot had this word on its command line: then what it names was there.
+    pub fn started_with(&self, word: &str) -> bool {
+        self.command_line.split_whitespace().any(|other| other == word)
+    }
+
+    /// `sd 2:0:0:0: [sda] Attached SCSI disk`, `virtio_blk virtio2: [vda] 41943040 512-byte`, ` vda: vda1 vda2`.
+    fn disks_in(&mut self, text: &[u8], source: &str) {
+        if let Some(at) = text.rfind("Kernel command line: ") {
+            self.command_line = printable_up_to(text, at, 4096);
+        }
+        let bracketed = text.find_iter("[").filter_map(|at| Some((at, name_at(text, at + 1, b"]")?)));
+        let listed = text.find_iter(": ").filter_map(|at| {
+            let begin =
+                at - text.get(..at)?.iter().rev().take(12).take_while(|byte| byte.is_ascii_alphanumeric()).count();
+            let name = name_at(text, begin, b":")?;
+            // The name of a partition follows.
+            text.get(at + 2..)?.starts_with(name.as_bytes()).then_some((begin, name))
+        });
+        for (at, name) in bracketed.chain(listed) {
+            if self.disks.len() < DISKS && !self.disks.iter().any(|(known, _)| *known == name) {
+                let clue = Clue { source: source.to_owned(), words: printable(text, at) };
+                self.disks.push((name, clue));
             }
         }
     }
@@ -156,10 +200,23 @@ fn add(list: &mut Vec<(&'static str, Clue)>, driver: &'static str, source: &str,
     }
 }
 
+/// The name of a whole disk that begins there and ends before `end`.
+fn name_at(text: &[u8], at: usize, end: &[u8]) -> Option<String> {
+    let rest = text.get(at..)?;
+    let length = rest.iter().take(12).take_while(|byte| byte.is_ascii_alphanumeric()).count();
+    let (name, behind) = rest.split_at_checked(length)?;
+    let name = name.to_str().ok()?;
+    (behind.starts_with(end) && whole_disk(name).as_deref() == Some(name)).then(|| name.to_owned())
+}
+
 /// The printable text from there to the end of the line; a journal has no lines.
 fn printable(text: &[u8], at: usize) -> String {
+    printable_up_to(text, at, 120)
+}
+
+fn printable_up_to(text: &[u8], at: usize, most: usize) -> String {
     let rest = text.get(at..).unwrap_or_default();
-    let end = rest.iter().position(|byte| !(0x20..0x7f).contains(byte)).unwrap_or(rest.len()).min(120);
+    let end = rest.iter().position(|byte| !(0x20..0x7f).contains(byte)).unwrap_or(rest.len()).min(most);
     rest.get(..end).unwrap_or_default().to_str_lossy().into_owned()
 }
 

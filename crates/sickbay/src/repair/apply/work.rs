@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use sickbay_formats::ssh_key::{self, KeyFiles};
 use sickbay_target::{Disk, FileKind, Inside, Root, Target, plain_value};
 
 use super::{Error, Workshop, kernel_value};
@@ -63,6 +64,18 @@ pub(super) fn expand(shop: &Workshop<'_>, change: &Change, work: &mut Vec<Work>)
             let attributes = fresh(root, path, *mode, *owner)?;
             push(work, path, Touch::All, New::File { content: content.clone(), attributes });
         }
+        Change::HostKey { path, mode, owner } => {
+            let made = new_host_key()?;
+            let mut public = path.clone().into_os_string();
+            public.push(".pub");
+            let halves = [(path.clone(), made.private, *mode, *owner), (public.into(), made.public, 0o644, (0, 0))];
+            for (path, content, mode, owner) in halves {
+                // Where the path is a link, the link stays.
+                let path = root.canonical(&path).unwrap_or(path);
+                let attributes = fresh(root, &path, mode, owner)?;
+                push(work, &path, Touch::All, New::File { content, attributes });
+            }
+        }
         Change::MakeDir { path, mode, owner } => {
             push(work, path, Touch::All, New::Node(Node::Dir { attributes: fresh(root, path, *mode, *owner)? }));
         }
@@ -122,6 +135,14 @@ pub(super) fn expand(shop: &Workshop<'_>, change: &Change, work: &mut Vec<Work>)
         }
     }
     Ok(())
+}
+
+/// A key that nobody else has.
+fn new_host_key() -> Result<KeyFiles, Error> {
+    let failed = |error: std::io::Error| Error::Refused(Text::verbatim(error.to_string()));
+    let seed = sickbay_target::random::<32>().map_err(failed)?;
+    let check = sickbay_target::random::<4>().map_err(failed)?;
+    Ok(ssh_key::ed25519(seed, check, ""))
 }
 
 /// Writes pieces of a disk of which nothing is mounted.

@@ -1,0 +1,214 @@
+//! The boot configuration names the root as the kernel of another machine does.
+
+use std::sync::Arc;
+
+use bstr::ByteSlice;
+use sickbay_formats::fstab::{self, Source};
+use sickbay_formats::lines::with_comment;
+use sickbay_formats::shell_vars;
+use sickbay_target::Volume;
+
+use crate::facts::Facts;
+use crate::facts::boot::boot_config::{BootConfig, Entry, Loader, Word};
+use crate::facts::boot::devices::{Devices, Lookup, kernel_name, tag};
+use crate::facts::boot::fstab::Fstab;
+use crate::facts::system::platform::{Platform, whole_disk};
+use crate::mend::boot_entries::{edits, in_sources, joined, leads_to_root, no_entry};
+use crate::model::finding::{Findings, Severity};
+use crate::model::outcome::{Skip, Verdict};
+use crate::model::repair::{Change, Risk};
+use crate::model::stage::Stage;
+use crate::{check, tr};
+
+check! {
+    /// ## Symptom
+    /// You see: "ALERT! /dev/sda1 does not exist. Dropping to a shell!", or "dracut-initqueue timeout" and a shell, after
+    /// a machine moved to another hypervisor or got another disk controller.
+    ///
+    /// ## What it finds
+    /// A boot entry that passes `root=` by a name that the kernel gives, such as `/dev/sda1`, although the machine's own
+    /// log of its last boot shows disks of other names only, such as `vda`. Where no log says so, a `root=/dev/sd…` in a
+    /// system whose `/etc/fstab` names the root by UUID is a note. A name that the log confirms is left alone.
+    ///
+    /// ## Why it matters
+    /// The kernel names a disk after its driver, and in the order in which the disks show up. The initramfs waits for a
+    /// name that never comes and ends in its own shell.
+    ///
+    /// ## What the repair does
+    /// Writes the UUID of the root file system into `root=`, in every entry with that name, in `/etc/default/grub` and in
+    /// `/etc/kernel/cmdline`, and comments out `GRUB_DISABLE_LINUX_UUID`. A `resume=` and lines of `/etc/fstab` that name
+    /// partitions of the same disk get UUIDs, too.
+    ///
+    /// ## By hand
+    /// ```sh
+    /// # then put root=UUID=… into both files
+    /// blkid
+    /// grep -n root=/dev ROOT/boot/grub*/grub.cfg ROOT/etc/default/grub
+    /// ```
+    "kernel-device-names", Boot, seed = ["B8"], proves = [], may_stop = [RootDevice], "the boot configuration names the root by a device name of another machine"
+}
+
+fn run(facts: &Facts, found: &mut Findings) -> Verdict {
+    let config = facts.get::<BootConfig>()?;
+    let devices = facts.get::<Devices>()?;
+    let Some(root) = devices.root() else {
+        return Err(Skip::NotApplicable(tr!("the root is not on a volume of its own")));
+    };
+    if facts.runs() {
+        return Err(Skip::NotApplicable(tr!("this machine has started with its own names")));
+    }
+    let platform = facts.get::<Platform>()?;
+    let mut some = false;
+    for loader in &config.loaders {
+        let Some(entry) = loader.default_entry() else { continue };
+        some = true;
+        look(facts, found, &config, &devices, &platform, root, loader, entry);
+    }
+    if some { Ok(()) } else { Err(no_entry()) }
+}
+
+#[allow(clippy::too_many_arguments, reason = "one look at one entry")]
+fn look(
+    facts: &Facts,
+    found: &mut Findings,
+    config: &BootConfig,
+    devices: &Devices,
+    platform: &Platform,
+    root: &Volume,
+    loader: &Loader,
+    entry: &Entry,
+) {
+    let Some((word, value)) = entry.argument("root") else { return };
+    let Some(disk) = value.strip_prefix("/dev/").and_then(whole_disk) else { return };
+    // Without an initramfs the kernel itself knows no UUID of a file system.
+    if entry.initramfs.is_empty() || leads_to_root(facts, config, value) == Some(false) {
+        return;
+    }
+    // Two file systems of one UUID are another check's matter.
+    let Some(new) = root.uuid.as_ref().map(|uuid| format!("UUID={uuid}")) else { return };
+    if devices.volumes.iter().filter(|volume| volume.uuid == root.uuid).count() > 1 {
+        return;
+    }
+    let others: Vec<&str> = platform.disks.iter().map(|(name, _)| name.as_str()).collect();
+    let is_other = !others.is_empty() && !others.contains(&disk.as_str()) && !platform.started_with(word.text.as_str());
+    let path = word.file.path.as_path();
+    let finding = if is_other {
+        let finding = found.add(
+            Severity::Critical,
+            tr!(
+                "{path} passes {word}, but when this machine last ran it had {disks}",
+                path,
+                word = word.text.as_str(),
+                disks = others.join(", ")
+            ),
+        );
+        if let Some((_, clue)) = platform.disks.first() {
+            finding.evidence(clue.source.clone(), clue.words.clone());
+        }
+        finding
+            .why(tr!("the initramfs waits for the root in vain and drops to its own shell, or the kernel panics"))
+            .stops(Stage::RootDevice)
+    } else if others.is_empty() && value.starts_with("/dev/sd") && fstab_has_uuid(facts) && !wants_names(facts) {
+        found
+            .add(
+                Severity::Note,
+                tr!(
+                    "{path} passes {word}, a name that changes with the disk's driver",
+                    path,
+                    word = word.text.as_str()
+                ),
+            )
+            .why(tr!("on a machine with other disks the root is not found; fstab names it by UUID"))
+    } else {
+        return;
+    };
+    finding.at(&word.file, word.span()).label(tr!("the root is on {volume}", volume = root.name));
+    let risk = if is_other { Risk::Safe } else { Risk::Risky };
+    match changes(facts, devices, loader, word, &new, is_other.then_some(disk.as_str())) {
+        Some(changes) => finding.repair(risk, tr!("replace it with {tag}", tag = new), changes),
+        None => finding.by_hand(tr!("put the right volume into {path}", path)),
+    };
+}
+
+/// Whether fstab mounts the root by its UUID.
+fn fstab_has_uuid(facts: &Facts) -> bool {
+    facts.get::<Fstab>().is_ok_and(|fstab| fstab.root().is_some_and(|entry| matches!(entry.source(), Source::Uuid(_))))
+}
+
+/// Whether somebody told grub-mkconfig to write names.
+fn wants_names(facts: &Facts) -> bool {
+    let Ok(Some(file)) = facts.file(DEFAULTS) else { return false };
+    shell_vars::assignments(&file.bytes)
+        .iter()
+        .any(|one| one.name == NAMES && one.value.as_deref().is_some_and(|value| value == b"true"))
+}
+
+const DEFAULTS: &str = "/etc/default/grub";
+const NAMES: &str = "GRUB_DISABLE_LINUX_UUID";
+
+/// All that names the root like that; `None` when some of it cannot be edited. `disk` is the disk that is not there, of
+/// which other lines may speak.
+fn changes(
+    facts: &Facts,
+    devices: &Devices,
+    loader: &Loader,
+    word: &Word,
+    new: &str,
+    disk: Option<&str>,
+) -> Option<Vec<Change>> {
+    let mut places = Vec::new();
+    let mut texts = vec![(word.text.clone(), format!("root={new}"))];
+    for entry in loader.entries.iter().filter(|entry| !entry.initramfs.is_empty()) {
+        let Some((other, _)) = entry.argument("root").filter(|(other, _)| other.text == word.text) else { continue };
+        places.push((other.clone(), format!("root={new}")));
+        let Some((resume, value)) = entry.argument("resume") else { continue };
+        if let Some(new) = disk.and_then(|disk| named(facts, devices, value, disk)) {
+            let new = format!("resume={new}");
+            if !texts.iter().any(|(text, _)| *text == resume.text) {
+                texts.push((resume.text.clone(), new.clone()));
+            }
+            places.push((resume.clone(), new));
+        }
+    }
+    if places.iter().any(|(word, _)| !word.literal) {
+        return None;
+    }
+    let mut all = edits(places.into_iter().map(|(word, new)| (Arc::clone(&word.file), word.range, new)).collect());
+    for (text, new) in &texts {
+        all.extend(in_sources(facts, text, new));
+    }
+    if let (Some(_), Ok(Some(file))) = (disk, facts.file(DEFAULTS))
+        && let Some(one) = shell_vars::assignments(&file.bytes)
+            .iter()
+            .find(|one| one.name == NAMES && one.value.as_deref().is_some_and(|value| value == b"true"))
+    {
+        let line = file.bytes.get(..one.range.start).unwrap_or_default().find_iter(b"\n").count() + 1;
+        all.push(Change::edit(&file, with_comment(&file.bytes, line)));
+    }
+    if let (Some(disk), Ok(fstab)) = (disk, facts.get::<Fstab>()) {
+        let mut text = fstab.file.bytes.clone();
+        // From the last to the first, so that the places of those before stay.
+        for entry in fstab.entries.iter().rev().filter(|entry| entry.defect.is_none()) {
+            if let Some(new) = entry.device().to_str().ok().and_then(|name| named(facts, devices, name, disk)) {
+                text = fstab::with_field(&text, entry, 0, &new);
+            }
+        }
+        if text != fstab.file.bytes {
+            all.push(Change::edit(&fstab.file, text));
+        }
+    }
+    Some(joined(all))
+}
+
+/// How to name a partition of the disk that is not there.
+fn named(facts: &Facts, devices: &Devices, name: &str, disk: &str) -> Option<String> {
+    let short = name.strip_prefix("/dev/")?;
+    kernel_name(short)?.1?;
+    if whole_disk(short)? != disk {
+        return None;
+    }
+    match devices.find(facts, &BootConfig::source(name)) {
+        Lookup::Volume(volume) => tag(volume),
+        _ => None,
+    }
+}
