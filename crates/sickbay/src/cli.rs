@@ -326,7 +326,9 @@ fn alone(mut target: Arc<Target>) -> Option<Target> {
 
 /// `16G`, in KiB.
 fn kibibytes(text: &str) -> Result<u64, String> {
-    let known = record::bytes(text).map(|bytes| bytes >> 10).filter(|kib| *kib > 0);
+    // Without a letter they are MiB, as of `boot --memory`.
+    let plain = text.parse::<u32>().ok().map(|mib| u64::from(mib) << 10);
+    let known = plain.or_else(|| record::bytes(text).map(|bytes| bytes >> 10)).filter(|kib| *kib > 0);
     known.ok_or_else(|| tr!("{text} is not a size: 512M, 16G", text).render(Lang::from_environment()))
 }
 

@@ -30,6 +30,9 @@ pub(super) struct Boot {
     target: PathBuf,
     #[command(flatten)]
     how: How,
+    /// Memory of the guest in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 1024)]
+    memory: u32,
     /// Another disk of the same machine, such as a data disk named in its fstab
     #[arg(long, value_name = "DISK")]
     with: Vec<PathBuf>,
@@ -50,9 +53,6 @@ pub(super) struct How {
     /// How long the boot may take [default: 180 of the guest's own time with KVM, 900 without]
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<u64>,
-    /// Memory of the guest in MiB
-    #[arg(long, value_name = "MIB", default_value_t = 1024)]
-    memory: u32,
     /// What runs the guest
     #[arg(long, value_enum, default_value = "auto")]
     accel: AccelArg,
@@ -87,8 +87,8 @@ enum BusArg {
 }
 
 impl How {
-    /// What is to be started, with all else as usual.
-    pub(super) fn wish(&self, disk: PathBuf, with: Vec<PathBuf>) -> Wish {
+    /// What is to be started, with so much memory in MiB, and all else as usual.
+    pub(super) fn wish(&self, disk: PathBuf, with: Vec<PathBuf>, memory: u32) -> Wish {
         Wish {
             disk,
             with,
@@ -99,7 +99,7 @@ impl How {
                 AccelArg::Kvm => By::Kvm,
                 AccelArg::Tcg => By::Tcg,
             },
-            memory: self.memory,
+            memory,
             timeout: self.timeout.map(Duration::from_secs),
             console: None,
         }
@@ -133,7 +133,7 @@ impl Boot {
                 BusArg::Nvme => Bus::Nvme,
             },
             console: self.console.clone(),
-            ..self.how.wish(self.target.clone(), self.with.clone())
+            ..self.how.wish(self.target.clone(), self.with.clone(), self.memory)
         };
         let trial = watched(context, &wish, facts.as_ref())?;
         let code = trial.exit_code();

@@ -286,7 +286,10 @@ impl Fix {
     fn boot_test(&self, context: &Context) -> Result<Trial, Failure> {
         let disk = self.target.target.clone().unwrap_or_default();
         let facts = Arc::new(Facts::new(self.target.open(Access::ReadOnly)?, None));
-        watched(context, &self.how.wish(disk, self.target.aid.with.clone()), Some(&facts))
+        // As much as the machine has, within what can be lent to a guest.
+        let memory = self.memory.map_or(1024, |kib| (kib >> 10).clamp(256, 4096));
+        let memory = u32::try_from(memory).unwrap_or(1024);
+        watched(context, &self.how.wish(disk, self.target.aid.with.clone(), memory), Some(&facts))
     }
 
     /// Whether a look, which changes nothing, meets damage. Mounted for writing, a damaged file system would be changed by
