@@ -35,8 +35,8 @@ pub(super) struct Check {
     #[arg(long, help_heading = LOOK)]
     digests: bool,
     /// How much memory the machine has, such as 16G, where its own logs do not say
-    #[arg(long = "machine-memory", value_name = "SIZE", value_parser = super::kibibytes, help_heading = LOOK)]
-    memory: Option<u64>,
+    #[arg(long, value_name = "SIZE", value_parser = super::kibibytes, help_heading = LOOK)]
+    machine_memory: Option<u64>,
     /// Download the packages of lost files that are not available locally, in exactly the installed versions, from the
     /// mirrors of the target's apt; with this machine's curl or wget
     #[arg(long, help_heading = LOOK)]
@@ -155,8 +155,9 @@ impl Check {
         let mirror = mirror(self.fetch, self.insecure)?;
         let window = self.time.as_deref().map(super::duration).transpose()?;
         let facts = || {
-            let facts =
-                Facts::new(Arc::clone(&target), donor.clone()).with_all_digests(self.digests).with_memory(self.memory);
+            let facts = Facts::new(Arc::clone(&target), donor.clone())
+                .with_all_digests(self.digests)
+                .with_memory(self.machine_memory);
             facts.with_window(window).with_asked(asked)
         };
         let (facts, diagnosis) = look(|| facts().with_mirror(mirror.clone()), &chosen);

@@ -50,8 +50,8 @@ pub(super) struct Fix {
     #[arg(long, help_heading = LOOK)]
     digests: bool,
     /// How much memory the machine has, such as 16G, where its own logs do not say
-    #[arg(long = "machine-memory", value_name = "SIZE", value_parser = super::kibibytes, help_heading = LOOK)]
-    memory: Option<u64>,
+    #[arg(long, value_name = "SIZE", value_parser = super::kibibytes, help_heading = LOOK)]
+    machine_memory: Option<u64>,
     /// Download the packages of lost files that are not available locally, in exactly the installed versions, from the
     /// mirrors of the target's apt; with this machine's curl or wget
     #[arg(long, help_heading = LOOK)]
@@ -205,7 +205,9 @@ impl Fix {
             let target = self.target.open_examined(Access::ReadOnly, thorough)?;
             let donor = self.target.open_donor(&target)?;
             let facts = || {
-                Facts::new(Arc::clone(&target), donor.clone()).with_all_digests(self.digests).with_memory(self.memory)
+                Facts::new(Arc::clone(&target), donor.clone())
+                    .with_all_digests(self.digests)
+                    .with_memory(self.machine_memory)
             };
             let (facts, diagnosis) = look(|| facts().with_mirror(mirror.cloned()), &checks::ALL);
             if thorough || !super::met_damage(&target) {
@@ -296,8 +298,9 @@ impl Fix {
             return Ok(false);
         }
         let target = self.target.open(Access::ReadOnly)?;
-        let facts =
-            Arc::new(Facts::new(Arc::clone(&target), None).with_all_digests(self.digests).with_memory(self.memory));
+        let facts = Arc::new(
+            Facts::new(Arc::clone(&target), None).with_all_digests(self.digests).with_memory(self.machine_memory),
+        );
         diagnose(&facts, &checks::ALL);
         Ok(super::met_damage(&target))
     }
@@ -307,7 +310,7 @@ impl Fix {
             only: self.only.clone(),
             risky: self.risky,
             digests: self.digests,
-            memory: self.memory,
+            memory: self.machine_memory,
             mirror,
             journal,
             order,
@@ -332,8 +335,11 @@ impl Fix {
         let target = self.target.open_examined(Access::ReadOnly, thorough)?;
         let donor = self.target.open_donor(&target)?;
         let mirror = mirror(self.fetch, self.insecure)?;
-        let facts =
-            || Facts::new(Arc::clone(&target), donor.clone()).with_all_digests(self.digests).with_memory(self.memory);
+        let facts = || {
+            Facts::new(Arc::clone(&target), donor.clone())
+                .with_all_digests(self.digests)
+                .with_memory(self.machine_memory)
+        };
         let (facts, diagnosis) = look(|| facts().with_mirror(mirror.clone()), &checks::ALL);
         if context.format == Format::Text {
             let scope = Scope::of(&self.choice(None, None, None), &diagnosis).map_err(Failure)?;
