@@ -14,8 +14,8 @@ mod dir;
 mod disk;
 pub mod download;
 mod error;
-#[cfg(debug_assertions)]
 pub mod ethtool;
+#[cfg(debug_assertions)]
 pub mod faults;
 mod flags;
 mod ids;
