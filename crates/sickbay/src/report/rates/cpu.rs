@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::{Mean, ROWS, SHOWN, TimesV1, Told, cell, greatest, known, left_out, name, rounded};
 use crate::report::text::{Style, printable};
+use crate::sample::Window;
 use crate::sample::rates::{Cpus, Interval, Shares};
 use crate::tr;
 
@@ -88,7 +89,8 @@ pub struct CpuProcessV1 {
     pub pid: u32,
     /// Its name.
     pub name: String,
-    /// Percent of one processor, on the average of the intervals in which it was there.
+    /// Percent of one processor, on the average of the intervals in which it was there; of one that came and went between
+    /// two looks at all threads, of the whole time.
     pub cpu: f64,
     /// The same in the interval with most.
     pub peak: f64,
@@ -122,8 +124,33 @@ fn processes(told: &Told) -> Vec<CpuProcessV1> {
         (peak > 0.0).then(|| CpuProcessV1 { pid, name, cpu: rounded(cpu), peak: rounded(peak) })
     };
     let mut rows: Vec<CpuProcessV1> = all.into_iter().filter_map(row).collect();
+    let others = seen_between(&told.window, |pid| rows.iter().any(|row| row.pid == pid));
+    rows.extend(others);
     rows.sort_by(|one, other| other.cpu.total_cmp(&one.cpu));
     rows
+}
+
+/// A tenth of a percent is told, and no less.
+const TOLD: f64 = 0.1;
+
+/// Those that no two looks at all threads have in common: they came and went in between, or were only looked at while they ran.
+fn seen_between(window: &Window, is_known: impl Fn(u32) -> bool) -> Vec<CpuProcessV1> {
+    let mut all: BTreeMap<u32, (String, f64)> = BTreeMap::new();
+    let last = window.samples.len().saturating_sub(1);
+    for used in window.used(0, last).unwrap_or_default() {
+        let thread = used.thread;
+        if is_known(thread.pid) {
+            continue;
+        }
+        let (name, share) = all.entry(thread.pid).or_default();
+        *share += used.share * 100.0;
+        // A process is called what its first thread is.
+        if name.is_empty() || thread.id == thread.pid {
+            *name = thread.name.to_string();
+        }
+    }
+    let told = all.into_iter().filter(|(_, (_, share))| *share >= TOLD);
+    told.map(|(pid, (name, share))| CpuProcessV1 { pid, name, cpu: rounded(share), peak: rounded(share) }).collect()
 }
 
 /// For programs.
@@ -244,5 +271,45 @@ fn tables(out: &mut String, told: &Told, intervals: &[Interval<'_>], cpus: &[Cpu
             let _ = writeln!(out, "{}{}", name(&told.moment(interval.to(), days), 15), row_of(cpus.all));
         }
         left_out(out, intervals.len().saturating_sub(shown.len()), style);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::sample::{Name, Sample, Thread, Threads};
+
+    fn sample(seconds: u64, is_all: bool, list: &[(u32, u32, &str, u64, u64)]) -> Sample {
+        let thread = |(pid, id, name, began, ticks): &(u32, u32, &str, u64, u64)| Thread {
+            pid: *pid,
+            id: *id,
+            name: Name::of(name.as_bytes()),
+            began: *began,
+            ticks: *ticks,
+            state: b'R',
+            ..Thread::default()
+        };
+        let mut sample = Sample::default();
+        sample.moment.steady = Duration::from_secs(seconds);
+        sample.threads = Some(Threads { list: list.iter().map(thread).collect(), is_all, left_out: 0 });
+        sample
+    }
+
+    #[test]
+    fn a_compiler_that_came_and_went() {
+        let window = Window {
+            samples: vec![
+                sample(100, true, &[(7, 7, "init", 1, 500)]),
+                sample(102, false, &[(20, 21, "opt cgu.0", 10_100, 80), (20, 20, "rustc", 10_100, 20)]),
+                sample(110, true, &[(7, 7, "init", 1, 500)]),
+            ],
+            place: "/proc".into(),
+        };
+        let others = seen_between(&window, |pid| pid == 7);
+        let told: Vec<_> = others.iter().map(|one| (one.pid, one.name.as_str(), one.cpu)).collect();
+        assert_eq!(told, [(20, "rustc", 10.0)]);
+        assert!(seen_between(&window, |_| true).is_empty());
     }
 }
