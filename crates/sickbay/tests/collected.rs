@@ -123,3 +123,19 @@ fn this_machine_for_a_moment() {
     let (_, text) = run(&["explain", "io", "--for", "0.7s", "--lang", "zh-CN"]);
     assert!(text.contains("磁盘"), "{text}");
 }
+
+#[test]
+fn what_the_e_book_printed_is_judged() {
+    let (code, text) = run(&["check", "e-book-io.txt", "--lang", "en"]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("xvdb is saturated, 2698 writes/s"), "{text}");
+    assert!(text.contains("fio (PID 11974)") && text.contains("a util of 103.99 % cannot be"), "{text}");
+    // What was not recorded leaves nothing open.
+    assert!(text.contains(" 0 undetermined"), "{text}");
+    let (code, text) = run(&["check", "e-book-ps.txt", "--lang", "en"]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("30 of 30 threads are of nginx") && text.contains(" 0 undetermined"), "{text}");
+    // A file of sar has no threads: that is no hole in it.
+    let (_, text) = run(&["check", "sa12", "--lang", "en"]);
+    assert!(text.contains("2 CPUs are saturated") && text.contains(" 0 undetermined"), "{text}");
+}

@@ -133,12 +133,19 @@ impl Fact for Window {
 
 /// The window, if there is something to see in it or the user asked for one.
 pub fn window_with_load(facts: &Facts) -> Result<Option<std::sync::Arc<Window>>, Skip> {
+    if facts.target().recording().is_ok() {
+        // It costs nothing more, and its last moment says nothing of the others.
+        let window = facts.get::<Window>()?;
+        return match window.samples.iter().any(|sample| sample.load.is_some()) {
+            true => Ok(Some(window)),
+            false => Err(Skip::NotApplicable(tr!("the load average was not recorded"))),
+        };
+    }
     let glance = facts.get::<Glance>()?;
     if glance.sample.load.is_none() {
         return Err(Skip::Unknown(tr!("{path} says nothing, or no thread can be seen", path = "/proc/loadavg")));
     }
-    // What was recorded costs nothing more, and its last moment says nothing of the others.
-    match facts.window().is_some() || facts.target().recording().is_ok() || glance.shows_load() {
+    match facts.window().is_some() || glance.shows_load() {
         true => facts.get::<Window>().map(Some),
         false => Ok(None),
     }

@@ -4,6 +4,7 @@ use crate::facts::Facts;
 use crate::facts::cpu::load::{Group, Load};
 use crate::facts::cpu::usage::is_batch;
 use crate::facts::cpu::waits::Wait;
+use crate::facts::glimpse::is_recorded;
 use crate::facts::system::kernel::uptime;
 use crate::facts::time::window_with_load;
 use crate::model::finding::{Findings, Severity};
@@ -233,7 +234,8 @@ fn by_averages(facts: &Facts, found: &mut Findings, why: Skip) -> Verdict {
     let hidden = counted - running;
     let cpus = window.last().and_then(|last| Some(last.stat.as_ref()?.cpus.len() as f64)).unwrap_or(1.0);
     if hidden < WAITING.max(cpus) || hidden < running {
-        return Err(why);
+        // What was recorded without threads has no more to tell: next to nobody waits, and who runs is told by the CPUs' checks.
+        return if is_recorded(facts) { Ok(()) } else { Err(why) };
     }
     let finding = found.warning(tr!(
         "load1 is {load1}, and {running} threads run: about {hidden} wait uninterruptibly; whose they are was not recorded",
