@@ -128,8 +128,15 @@ impl Quotas {
         Some(Quotas { base, is_v2, ahead, seen: 0, groups: Vec::new(), found: Vec::new() })
     }
 
+    /// The same, and all groups are looked at at once.
+    pub(super) fn of_all(root: &Root, sys: &str) -> Option<Quotas> {
+        let mut quotas = Quotas::find(root, sys)?;
+        quotas.look_at_all(root);
+        Some(quotas)
+    }
+
     /// Looks at all of them at once, and begins anew.
-    pub(super) fn look_at_all(&mut self, root: &Root) {
+    fn look_at_all(&mut self, root: &Root) {
         for _ in 0..GROUPS / STEP {
             self.look(root);
             if self.seen == 0 {
@@ -216,7 +223,5 @@ pub(super) fn greedy(
 
 /// The same of `/proc` and `/sys` as somebody wrote them down, or of the running system: all at once.
 pub(super) fn throttled(root: &Root, sys: &Path) -> Option<Vec<Throttled>> {
-    let mut quotas = Quotas::find(root, sys.to_str()?)?;
-    quotas.look_at_all(root);
-    quotas.known(root)
+    Quotas::of_all(root, sys.to_str()?)?.known(root)
 }

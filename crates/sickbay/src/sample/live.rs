@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use sickbay_formats::ethtool;
@@ -42,10 +41,11 @@ pub fn glance(root: &Root) -> Result<Sample, ReadError> {
 /// When there is no `/proc`.
 pub fn glimpse(root: &Root, apart: Duration) -> Result<Window, ReadError> {
     let mut tasks = Tasks::open(root, "/proc")?;
+    let quotas = Quotas::of_all(root, "/sys");
     let mut look = || {
         let mut sample = counters(&mut tasks, Moment::now());
         add_tables(&mut tasks, &mut sample);
-        sample.throttled = details::throttled(root, Path::new("/sys"));
+        sample.throttled = quotas.as_ref().and_then(|quotas| quotas.known(root));
         sample.cards = cards(root);
         sample
     };
@@ -67,10 +67,7 @@ pub fn watch(root: &Root, length: Duration) -> Result<Window, ReadError> {
     let mut chance = Chance::new();
     let mut samples = Vec::new();
     let mut faults = Faults::new();
-    let mut quotas = Quotas::find(root, "/sys");
-    if let Some(quotas) = &mut quotas {
-        quotas.look_at_all(root);
-    }
+    let quotas = Quotas::of_all(root, "/sys");
     loop {
         let left = length.saturating_sub(began.elapsed());
         let look = Instant::now();
