@@ -86,6 +86,20 @@ impl Look<'_> {
         self.rules.evaluate(packet, &self.outside.host)
     }
 
+    /// What refuses the last of these packets, where all of them are refused for certain.
+    fn refuses_all(&self, packets: &[Packet]) -> Option<Decider> {
+        let mut decides = None;
+        for packet in packets {
+            let answer = self.ask(packet);
+            if !answer.certain || !answer.verdict.refuses() {
+                return None;
+            }
+            decides = answer.by.map(|by| (answer, by));
+        }
+        let (answer, by) = decides?;
+        decider(self.facts, self.rules, &answer, by)
+    }
+
     /// Whether somebody comes through whom the rules name.
     fn is_open_to_some(&self, packet: &Packet) -> bool {
         known(self.rules).into_iter().any(|source| {
@@ -195,16 +209,8 @@ impl Look<'_> {
             destination: self.outside.address,
             ..Packet::connection(Some(stranger), 0)
         };
-        let mut decides = None;
-        for (protocol, port) in [(6, 443), (6, 80), (17, 53), (17, 123)] {
-            let answer = self.ask(&answer_from(protocol, port));
-            if !answer.certain || !answer.verdict.refuses() {
-                return;
-            }
-            decides = answer.by.map(|by| (answer, by));
-        }
-        let Some((answer, by)) = decides else { return };
-        let Some(decider) = decider(self.facts, self.rules, &answer, by) else { return };
+        let packets = [(6, 443), (6, 80), (17, 53), (17, 123)].map(|(protocol, port)| answer_from(protocol, port));
+        let Some(decider) = self.refuses_all(&packets) else { return };
         let finding = found
             .warning(tr!("{what} drops the answers to this machine's own connections", what = decider.what.clone()));
         point(self.facts, finding, &decider);
@@ -215,18 +221,12 @@ impl Look<'_> {
 
     fn loopback(&self, found: &mut Findings) {
         let own = std::net::IpAddr::from([127, 0, 0, 1]);
-        let mut decides = None;
-        for port in [5432, 6379, 9000, 54_321] {
+        let packets = [5432, 6379, 9000, 54_321].map(|port| {
             let mut packet = Packet::connection(Some(own), port);
             (packet.iif, packet.destination) = (Some("lo".to_owned()), Some(own));
-            let answer = self.ask(&packet);
-            if !answer.certain || !answer.verdict.refuses() {
-                return;
-            }
-            decides = answer.by.map(|by| (answer, by));
-        }
-        let Some((answer, by)) = decides else { return };
-        let Some(decider) = decider(self.facts, self.rules, &answer, by) else { return };
+            packet
+        });
+        let Some(decider) = self.refuses_all(&packets) else { return };
         let finding = found
             .warning(tr!("{what} drops the packets that this machine sends to itself", what = decider.what.clone()));
         point(self.facts, finding, &decider);
