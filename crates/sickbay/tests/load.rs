@@ -5,7 +5,7 @@ mod support;
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,23 +15,7 @@ use sickbay::facts::cpu::waits::Wait;
 use sickbay::model::finding::{Findings, Severity};
 use sickbay::model::text::Lang;
 use sickbay_target::{Access, Target};
-
-/// Ends the processes that were started when it goes: the group that the first one leads.
-struct Guard(Child);
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        // A process waiting for its child can only be ended together with it.
-        let pid = rustix::process::Pid::from_child(&self.0);
-        let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
-        let _ = self.0.wait();
-    }
-}
-
-fn start(command: &mut Command) -> Guard {
-    use std::os::unix::process::CommandExt;
-    Guard(command.process_group(0).stdin(Stdio::null()).spawn().expect("it starts"))
-}
+use support::process::{Guard, STUCK, program, start};
 
 fn watch(length: Duration) -> Arc<Load> {
     let target =
@@ -44,40 +28,6 @@ fn named<'l>(load: &'l Load, name: &str) -> &'l Group {
     let groups: Vec<_> = load.groups.iter().map(|group| (&group.name, group.running, group.waiting)).collect();
     load.groups.iter().find(|group| group.name == name).unwrap_or_else(|| panic!("{name} is not in {groups:?}"))
 }
-
-/// A program of that name that was made from this source.
-fn program(dir: &Path, name: &str, source: &str) -> std::path::PathBuf {
-    let code = dir.join(format!("{name}.c"));
-    std::fs::write(&code, source).expect("written");
-    let made = Command::new("cc").arg("-O0").arg("-o").arg(dir.join(name)).arg(&code).status().expect("cc");
-    assert!(made.success());
-    dir.join(name)
-}
-
-/// Some parents that wait for a child of vfork(2) that sleeps, and some that run; each child ends with its parent.
-const STUCK: &str = r#"
-#include <stdlib.h>
-#include <sys/prctl.h>
-#include <signal.h>
-#include <unistd.h>
-int main(int count, char **words) {
-    int waiting = atoi(words[1]), running = atoi(words[2]), seconds = atoi(words[3]);
-    for (int n = 0; n < waiting + running; n++) {
-        if (fork() == 0) {
-            prctl(PR_SET_PDEATHSIG, SIGKILL);
-            if (n < waiting) {
-                if (vfork() == 0) { sleep(seconds); _exit(0); }
-                _exit(0);
-            }
-            alarm(seconds);
-            for (;;) {}
-        }
-    }
-    write(1, "there\n", 6);
-    sleep(seconds);
-    return 0;
-}
-"#;
 
 fn started(program: &Path, arguments: &[&str]) -> Guard {
     let mut guard = start(Command::new(program).args(arguments).stdout(Stdio::piped()));

@@ -14,55 +14,7 @@ use sickbay_formats::procfs::loadavg::{self, KEPT, ONE, Rounding};
 use sickbay_formats::procfs::stat::{Stat, Times};
 use sickbay_target::{Moment, Recording};
 use support::command::{run, sickbay};
-
-/// Ends the processes that were started when it goes.
-struct Guard(Child);
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        let pid = rustix::process::Pid::from_child(&self.0);
-        let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
-        let _ = self.0.wait();
-    }
-}
-
-fn start(command: &mut Command) -> Guard {
-    use std::os::unix::process::CommandExt;
-    Guard(command.process_group(0).stdin(Stdio::null()).spawn().expect("it starts"))
-}
-
-/// Some parents that wait for a child of vfork(2), and some that run.
-const STUCK: &str = r#"
-#include <stdlib.h>
-#include <sys/prctl.h>
-#include <signal.h>
-#include <unistd.h>
-int main(int count, char **words) {
-    int waiting = atoi(words[1]), running = atoi(words[2]), seconds = atoi(words[3]);
-    for (int n = 0; n < waiting + running; n++) {
-        if (fork() == 0) {
-            prctl(PR_SET_PDEATHSIG, SIGKILL);
-            if (n < waiting) {
-                if (vfork() == 0) { sleep(seconds); _exit(0); }
-                _exit(0);
-            }
-            alarm(seconds);
-            for (;;) {}
-        }
-    }
-    write(1, "there\n", 6);
-    sleep(seconds);
-    return 0;
-}
-"#;
-
-fn stuck(dir: &Path, name: &str) -> std::path::PathBuf {
-    let code = dir.join(format!("{name}.c"));
-    std::fs::write(&code, STUCK).expect("written");
-    let made = Command::new("cc").arg("-O0").arg("-o").arg(dir.join(name)).arg(&code).status().expect("cc");
-    assert!(made.success());
-    dir.join(name)
-}
+use support::process::{STUCK, program, start};
 
 fn window(dir: &Path) -> Window {
     let recording = Recording::of_directory(dir).expect("readable").expect("a recording");
@@ -94,7 +46,8 @@ fn who_was_stuck_while_it_was_recorded_and_what_a_kill_leaves() {
     let place = dir.path().join("recording");
     let mut recorder = recorder(&place, &[]);
     wait_for(&place);
-    let mut guard = start(Command::new(stuck(dir.path(), "stuck-then")).args(["27", "3", "60"]).stdout(Stdio::piped()));
+    let mut guard =
+        start(Command::new(program(dir.path(), "stuck-then", STUCK)).args(["27", "3", "60"]).stdout(Stdio::piped()));
     let mut line = String::new();
     BufReader::new(guard.0.stdout.take().expect("piped")).read_line(&mut line).expect("a line");
     let began = Instant::now();

@@ -9,6 +9,7 @@ pub mod expect;
 pub mod initramfs;
 pub mod manifest;
 pub mod packages;
+pub mod process;
 pub mod story;
 
 use std::path::{Path, PathBuf};
