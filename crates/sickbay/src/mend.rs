@@ -12,5 +12,6 @@ pub mod pam;
 pub mod pam_ring;
 pub mod rebuild;
 pub mod restore;
+pub mod script;
 pub mod selinux;
 pub mod sysctl_lines;

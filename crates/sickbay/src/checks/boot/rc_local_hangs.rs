@@ -9,6 +9,7 @@ use crate::facts::Facts;
 use crate::facts::login::profile::{EventKind, unattended};
 use crate::facts::system::release::{Init, System};
 use crate::facts::system::units::{State, Units, unit};
+use crate::mend::script::take_out;
 use crate::model::finding::{Findings, Severity};
 use crate::model::outcome::{Skip, Verdict};
 use crate::model::repair::{Change, Risk};
@@ -98,16 +99,8 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         if let (Some(text), true) = (behind.flatten(), event.one_line) {
             let title = tr!("run the command at line {line} in the background", line);
             finding.repair(Risk::Safe, title, [Change::edit(&event.file, text)]);
-        } else if event.one_line {
-            let text = shell::without(&event.file.bytes, event.span);
-            let title = tr!("comment out the command at line {line}", line);
-            finding.repair(Risk::Safe, title, [Change::edit(&event.file, text)]);
-        } else if let Some((span, condition)) = event.passed {
-            let text = shell::with(&event.file.bytes, span, condition);
-            let title = tr!("disable the loop at line {line}", line);
-            finding.repair(Risk::Safe, title, [Change::edit(&event.file, text)]);
         } else {
-            finding.by_hand(tr!("comment out the lines of this command"));
+            take_out(finding, event);
         }
     }
     Ok(())

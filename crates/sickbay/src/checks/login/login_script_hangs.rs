@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bstr::ByteSlice;
-use sickbay_formats::shell;
 
 use crate::facts::Facts;
 use crate::facts::login::pam::{Call, Pam};
 use crate::facts::login::profile::{EventKind, unattended};
 use crate::facts::login::root_over_ssh::RootOverSsh;
 use crate::facts::login::sshd::Sshd;
+use crate::mend::script::take_out;
 use crate::model::finding::{Findings, Severity};
 use crate::model::outcome::{Skip, Verdict};
 use crate::model::repair::{Change, Risk};
@@ -88,18 +88,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
                 // One is enough.
                 break;
             }
-            let line = event.span.line;
-            if event.one_line {
-                let text = shell::without(&event.file.bytes, event.span);
-                let title = tr!("comment out the command at line {line}", line);
-                finding.repair(Risk::Safe, title, [Change::edit(&event.file, text)]);
-            } else if let Some((span, condition)) = event.passed {
-                let text = shell::with(&event.file.bytes, span, condition);
-                let title = tr!("disable the loop at line {line}", line);
-                finding.repair(Risk::Safe, title, [Change::edit(&event.file, text)]);
-            } else {
-                finding.by_hand(tr!("comment out the lines of this command"));
-            }
+            take_out(finding, event);
         }
     }
     Ok(())

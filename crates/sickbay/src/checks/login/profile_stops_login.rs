@@ -1,12 +1,10 @@
 //! A start-up file of root's shell that no login comes past.
 
-use sickbay_formats::shell;
-
 use crate::facts::Facts;
 use crate::facts::login::profile::{EventKind, Profile};
+use crate::mend::script::take_out;
 use crate::model::finding::{Findings, Severity};
 use crate::model::outcome::Verdict;
-use crate::model::repair::{Change, Risk};
 use crate::model::stage::Stage;
 use crate::model::text::Text;
 use crate::{check, tr};
@@ -60,17 +58,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         if event.kind != EventKind::ErrorsEnd {
             finding.stops(Stage::Profile);
         }
-        if event.one_line {
-            let text = shell::without(&event.file.bytes, event.span);
-            let title = tr!("comment out the command at line {line}", line = event.span.line);
-            finding.repair(Risk::Safe, title, [Change::edit(&event.file, text)]);
-        } else if let Some((span, condition)) = event.passed {
-            let text = shell::with(&event.file.bytes, span, condition);
-            let title = tr!("disable the loop at line {line}", line = event.span.line);
-            finding.repair(Risk::Safe, title, [Change::edit(&event.file, text)]);
-        } else {
-            finding.by_hand(tr!("comment out the lines of this command"));
-        }
+        take_out(finding, event);
     }
     Ok(())
 }
