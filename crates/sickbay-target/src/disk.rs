@@ -154,6 +154,15 @@ impl Disk {
         Disk::open(path, Access::ReadOnly)
     }
 
+    /// Refuses a disk or an image that somebody uses: it could not be opened to be written. Opens and writes nothing.
+    ///
+    /// # Errors
+    /// [`OpenError::InUse`], [`OpenError::NotFound`].
+    pub fn is_free(path: &Path) -> Result<(), OpenError> {
+        let metadata = std::fs::metadata(path).map_err(|e| OpenError::io(path, "examining it", e))?;
+        if metadata.is_dir() { Ok(()) } else { users::refuse(path, &metadata) }
+    }
+
     /// Opens a disk alone, whatever is on it, to put back what was there. Refused while another uses it.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ mod language;
 mod list;
 mod password;
 mod record;
+mod rescue;
 mod trace;
 mod tune;
 mod undo;
@@ -81,6 +82,7 @@ enum Verb {
     Explain(explain::Explain),
     /// List all checks, or those with a word in their name or title
     List(list::List),
+    Rescue(rescue::Rescue),
     Record(record::Record),
     Tune(tune::Tune),
     Trace(trace::Trace),
@@ -237,6 +239,7 @@ impl Verb {
             Verb::Undo(verb) => verb.run(context),
             Verb::Explain(verb) => verb.run(context),
             Verb::List(verb) => verb.run(context),
+            Verb::Rescue(verb) => verb.run(context),
             Verb::Record(verb) => verb.run(context),
             Verb::Tune(verb) => verb.run(context),
             Verb::Trace(verb) => verb.run(context),

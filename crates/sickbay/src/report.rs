@@ -10,6 +10,7 @@ pub mod limits;
 pub mod load;
 pub mod network;
 pub mod rates;
+pub mod rescue;
 pub mod sockets;
 pub mod symptom;
 pub mod text;

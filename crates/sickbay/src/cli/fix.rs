@@ -12,7 +12,7 @@ use super::boot::{How, watched};
 use super::{Context, Failure, Format, LOOK, TargetArgs, UNTOLD, mirror};
 use crate::boot::Trial;
 use crate::engine::rounds;
-use crate::engine::rounds::Applied;
+use crate::engine::rounds::{Applied, Confirm};
 use crate::engine::run::{diagnose, look};
 use crate::facts::Facts;
 use crate::facts::packages::mirror::Mirror;
@@ -82,12 +82,40 @@ pub(super) struct Fix {
 }
 
 /// What a look before the question saw.
-struct Seen {
+pub(super) struct Seen {
     target: Arc<Target>,
-    facts: Arc<Facts>,
-    diagnosis: Diagnosis,
+    pub(super) facts: Arc<Facts>,
+    pub(super) diagnosis: Diagnosis,
     /// Whether every file system was examined by its checker.
-    thorough: bool,
+    pub(super) thorough: bool,
+}
+
+/// What was done.
+pub(super) struct Made {
+    pub(super) report: Report,
+    /// Whether the user stopped it.
+    pub(super) declined: bool,
+}
+
+impl Seen {
+    /// Lets go of the target, which is then opened to be written.
+    pub(super) fn close(self) -> Result<(), Failure> {
+        let Seen { target, facts, .. } = self;
+        drop(facts);
+        match super::alone(target) {
+            Some(target) => target.close().map_err(|error| Failure(Text::verbatim(error.to_string()))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What may be done without a question.
+pub(super) struct Allowed {
+    pub(super) risky: bool,
+    pub(super) fetch: bool,
+    pub(super) insecure: bool,
+    pub(super) memory: Option<u64>,
+    pub(super) boot_test: bool,
 }
 
 enum Proposal {
@@ -127,25 +155,10 @@ impl Fix {
                 Proposal::Agreed => {}
                 Proposal::Ended(code) => return Ok(code),
             }
-            let Seen { target, facts, thorough, .. } = seen;
-            drop(facts);
-            if let Some(target) = super::alone(target) {
-                target.close().map_err(|error| Failure(Text::verbatim(error.to_string())))?;
-            }
+            let thorough = seen.thorough;
+            seen.close()?;
             thorough
         };
-        let target = self.target.open_examined(Access::ReadWrite, thorough)?;
-        if self.boot_test {
-            // Told before anything is changed.
-            let path = self.target.target.as_deref().unwrap_or(Path::new("/"));
-            if let Some(why) = boot::why_not(&target, path) {
-                return Err(Failure(why));
-            }
-            sickbay_target::vm::is_there().map_err(|error| Failure(Text::verbatim(error.to_string())))?;
-        }
-        let donor = self.target.open_donor(&target)?;
-        let journal = TargetArgs::open_journal(self.journal.as_deref())?;
-        let choice = self.choice(mirror, journal, order);
         // What was agreed to is made without another question, if it is still what is to be made.
         let mut confirm = |seen: &Diagnosis, next: &mut Plan| {
             let agreed = answers.decide(context, seen, next, false);
@@ -154,7 +167,42 @@ impl Fix {
             }
             agreed
         };
-        let outcome = rounds::fix(&target, donor.as_ref(), &checks::ALL, &choice, &mut confirm)?;
+        let Made { report, declined } = self.make(context, started, thorough, mirror, order, &mut confirm)?;
+        let summary = self.summary(context, report.applied.as_deref().unwrap_or_default());
+        let trial = if self.boot_test && !declined { Some(self.boot_test(context)) } else { None };
+        let report = match trial {
+            Some(Ok(trial)) => report.with_trial(trial),
+            Some(Err(why)) => {
+                // What was repaired must be told.
+                context.print_report(&report, self.target.target.as_deref())?;
+                context.print(&summary);
+                return Err(why);
+            }
+            None => report,
+        };
+        context.print_report(&report, self.target.target.as_deref())?;
+        context.print(&summary);
+        let code = report.exit_code();
+        Ok(if declined { UNTOLD } else { code })
+    }
+
+    /// Repairs what is agreed to, and sees to it that it is on the disk.
+    pub(super) fn make(
+        &self,
+        context: &Context,
+        started: jiff::Timestamp,
+        thorough: bool,
+        mirror: Option<Arc<Mirror>>,
+        order: Option<Order>,
+        confirm: Confirm<'_>,
+    ) -> Result<Made, Failure> {
+        let target = self.target.open_examined(Access::ReadWrite, thorough)?;
+        // Told before anything is changed.
+        self.can_boot(&target)?;
+        let donor = self.target.open_donor(&target)?;
+        let journal = TargetArgs::open_journal(self.journal.as_deref())?;
+        let choice = self.choice(mirror, journal, order);
+        let outcome = rounds::fix(&target, donor.as_ref(), &checks::ALL, &choice, confirm)?;
         let rounds::Outcome { facts, diagnosis, mut applied, declined } = outcome;
         let is_held = target.is_held() && applied.iter().any(|repair| repair.journal.is_some());
         let mut report = Report::new(started, &facts, diagnosis, None);
@@ -179,27 +227,12 @@ impl Fix {
         } else if is_held {
             return Err(Failure(tr!("a hung check is still using the target: nothing was written to the disks")));
         }
-        let summary = self.summary(context, &applied);
         report.applied = Some(applied);
-        let trial = if self.boot_test && !declined { Some(self.boot_test(context)) } else { None };
-        let report = match trial {
-            Some(Ok(trial)) => report.with_trial(trial),
-            Some(Err(why)) => {
-                // What was repaired must be told.
-                context.print_report(&report, self.target.target.as_deref())?;
-                context.print(&summary);
-                return Err(why);
-            }
-            None => report,
-        };
-        context.print_report(&report, self.target.target.as_deref())?;
-        context.print(&summary);
-        let code = report.exit_code();
-        Ok(if declined { UNTOLD } else { code })
+        Ok(Made { report, declined })
     }
 
     /// Looks at the target without writing anything.
-    fn look(&self, mirror: Option<&Arc<Mirror>>) -> Result<Seen, Failure> {
+    pub(super) fn look(&self, mirror: Option<&Arc<Mirror>>) -> Result<Seen, Failure> {
         let mut thorough = self.fsck;
         loop {
             let target = self.target.open_examined(Access::ReadOnly, thorough)?;
@@ -247,7 +280,7 @@ impl Fix {
     }
 
     /// What was done, and how it is taken back.
-    fn summary(&self, context: &Context, applied: &[Applied]) -> String {
+    pub(super) fn summary(&self, context: &Context, applied: &[Applied]) -> String {
         let mut out = String::new();
         if context.format == Format::Json {
             return out;
@@ -276,14 +309,46 @@ impl Fix {
     }
 
     /// What `undo` must be told to find what was done.
-    fn undo_arguments(&self) -> String {
+    pub(super) fn undo_arguments(&self) -> String {
         let with = self.target.aid.with.iter().map(|path| format!(" --with {}", path.display()));
         let journal = self.journal.iter().map(|path| format!(" --journal {}", path.display()));
         self.target.target.iter().map(|path| format!(" {}", path.display())).chain(with).chain(journal).collect()
     }
 
+    /// Whether what `--boot-test` asks for can be done.
+    pub(super) fn can_boot(&self, target: &Target) -> Result<(), Failure> {
+        let path = self.target.target.as_deref().unwrap_or(Path::new("/"));
+        match boot::why_not(target, path) {
+            _ if !self.boot_test => Ok(()),
+            Some(why) => Err(Failure(why)),
+            None => sickbay_target::vm::is_there().map_err(|error| Failure(Text::verbatim(error.to_string()))),
+        }
+    }
+
+    /// What a rescue does: everything without a question.
+    pub(super) fn of_rescue(target: TargetArgs, allowed: Allowed, how: How) -> Fix {
+        let Allowed { risky, fetch, insecure, memory, boot_test } = allowed;
+        Fix {
+            target,
+            dry_run: false,
+            yes: true,
+            only: Vec::new(),
+            risky,
+            digests: false,
+            memory,
+            fetch,
+            insecure,
+            fsck: false,
+            journal: None,
+            reset_password: None,
+            clear_password: None,
+            boot_test,
+            how,
+        }
+    }
+
     /// Starts a copy of the repaired disk.
-    fn boot_test(&self, context: &Context) -> Result<Trial, Failure> {
+    pub(super) fn boot_test(&self, context: &Context) -> Result<Trial, Failure> {
         let disk = self.target.target.clone().unwrap_or_default();
         let facts = Arc::new(Facts::new(self.target.open(Access::ReadOnly)?, None));
         // As much as the machine has, within what can be lent to a guest.

@@ -151,13 +151,13 @@ impl Undo {
             let say = |text: &Text| text.render(context.style.lang);
             let of_disks = found.of_disks.iter().map(|(id, entry, done)| ListedEntryV1 {
                 journal: id.clone(),
-                entry: Some(entry_v1(entry)),
+                entry: Some(EntryV1::of(entry)),
                 finished: *done,
                 refused: None,
             });
             let of_target = found.of_target.iter().map(|listed| ListedEntryV1 {
                 journal: listed.id.clone(),
-                entry: listed.entry.as_ref().map(entry_v1),
+                entry: listed.entry.as_ref().map(EntryV1::of),
                 finished: listed.done,
                 refused: listed.refused.as_ref().map(say),
             });
@@ -267,15 +267,6 @@ impl Undo {
         }
         let args = TargetArgs { target, ..self.target.clone() };
         (args, ids)
-    }
-}
-
-fn entry_v1(entry: &Entry) -> EntryV1 {
-    EntryV1 {
-        check: entry.check.clone(),
-        title: entry.title.clone(),
-        when: entry.when.clone(),
-        donor: entry.donor.clone(),
     }
 }
 

@@ -8,8 +8,9 @@ use serde::Serialize;
 use crate::ask::symptom;
 use crate::facts::memory::alloc;
 use crate::model::about::Area;
+use crate::repair::journal::Entry;
 use crate::report::json_v1::{ReportV1, Tool};
-use crate::report::{rates, tune};
+use crate::report::{rates, rescue, tune};
 
 /// Stands where a document was asked for and there is none.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -89,6 +90,18 @@ pub struct EntryV1 {
     pub when: String,
     /// Where copied files come from, if any are.
     pub donor: Option<String>,
+}
+
+impl EntryV1 {
+    /// Of an entry of a journal.
+    pub fn of(entry: &Entry) -> EntryV1 {
+        EntryV1 {
+            check: entry.check.clone(),
+            title: entry.title.clone(),
+            when: entry.when.clone(),
+            donor: entry.donor.clone(),
+        }
+    }
 }
 
 /// `undo`.
@@ -250,6 +263,7 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
         ("ledger", schema_for!(LedgerV1)),
         ("list", schema_for!(Vec<ListedCheckV1>)),
         ("report", schema_for!(ReportV1)),
+        ("rescue", schema_for!(rescue::RescueV1)),
         ("symptom", schema_for!(SymptomV1)),
         ("capacity", schema_for!(tune::CapacityV1)),
         ("sysctl", schema_for!(tune::OriginV1)),
