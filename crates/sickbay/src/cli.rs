@@ -5,6 +5,7 @@ mod boot;
 mod check;
 mod completions;
 mod cut_off;
+mod diff;
 mod explain;
 mod fix;
 mod language;
@@ -86,6 +87,7 @@ enum Verb {
     Record(record::Record),
     Tune(tune::Tune),
     Trace(trace::Trace),
+    Diff(diff::Diff),
     Completions(completions::Completions),
 }
 
@@ -242,6 +244,7 @@ impl Verb {
             Verb::Rescue(verb) => verb.run(context),
             Verb::Record(verb) => verb.run(context),
             Verb::Tune(verb) => verb.run(context),
+            Verb::Diff(verb) => verb.run(context),
             Verb::Trace(verb) => verb.run(context),
             Verb::Completions(verb) => verb.run(context),
         }

@@ -2,6 +2,7 @@
 
 pub mod archives;
 pub mod comparison;
+pub mod configuration;
 mod databases;
 mod digests;
 pub mod donor;

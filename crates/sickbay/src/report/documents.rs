@@ -10,7 +10,7 @@ use crate::facts::memory::alloc;
 use crate::model::about::Area;
 use crate::repair::journal::Entry;
 use crate::report::json_v1::{ReportV1, Tool};
-use crate::report::{rates, rescue, tune};
+use crate::report::{comparison, rates, rescue, tune};
 
 /// Stands where a document was asked for and there is none.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -256,6 +256,7 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
     vec![
         ("alloc", schema_for!(AllocV1)),
         ("cpu", schema_for!(rates::cpu::CpuV1)),
+        ("diff", schema_for!(comparison::DiffV1)),
         ("error", schema_for!(ErrorV1)),
         ("explain", schema_for!(ExplainedCheckV1)),
         ("io", schema_for!(rates::io::IoV1)),

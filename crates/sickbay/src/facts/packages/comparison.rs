@@ -115,7 +115,28 @@ impl Comparison {
                 walk.found.counts.push(Difference { name, ours: count(ours), theirs: count(theirs) });
             }
         }
+        // Alternatives are made by packages, and belong to none.
+        comparison.links.retain(|one| {
+            let path = Path::new(&one.name);
+            match (&one.ours, &one.theirs) {
+                (Some(_), Some(_)) => true,
+                _ if path.starts_with("/etc/alternatives") => false,
+                (Some(_), None) => !comes_with_a_package(path, [ours, theirs]),
+                _ => !comes_with_a_package(path, [theirs, ours]),
+            }
+        });
         comparison
+    }
+}
+
+impl Comparison {
+    /// Whether nothing differs.
+    pub fn is_same(&self) -> bool {
+        let Comparison { donor: _, kernel, counts, links, units, modes, packages, sysctl, incomplete: _ } = self;
+        kernel.is_none()
+            && counts.iter().all(|one| one.ours == one.theirs)
+            && modes.is_empty()
+            && [links, units, packages, sysctl].iter().all(|list| list.is_empty())
     }
 }
 
@@ -190,6 +211,13 @@ impl Walk<'_> {
     }
 }
 
+/// Whether a path comes with a package that only one of the two systems has: that the package is missing says it all.
+pub(super) fn comes_with_a_package(path: &Path, [has, lacks]: [&Facts; 2]) -> bool {
+    let (Ok(has), Ok(lacks)) = (has.get::<Packages>(), lacks.get::<Packages>()) else { return false };
+    let package = has.file(path).and_then(|file| has.package(file));
+    package.is_some_and(|package| lacks.installed(package.name.as_ref()).is_none())
+}
+
 fn union(first: &Names, second: &Names) -> Vec<OsString> {
     let mut all: Vec<OsString> = first.keys().chain(second.keys()).cloned().collect();
     all.sort_unstable();
@@ -197,7 +225,10 @@ fn union(first: &Names, second: &Names) -> Vec<OsString> {
     all
 }
 
-fn differences(ours: BTreeMap<String, String>, mut theirs: BTreeMap<String, String>) -> Vec<Difference<String>> {
+pub(super) fn differences(
+    ours: BTreeMap<String, String>,
+    mut theirs: BTreeMap<String, String>,
+) -> Vec<Difference<String>> {
     let mut all = Vec::new();
     for (name, value) in ours {
         let other = theirs.remove(&name);
