@@ -10,6 +10,7 @@ mod lab;
 mod man;
 mod new_check;
 mod new_fact;
+mod package;
 mod reword;
 #[cfg(test)]
 mod scratch;
@@ -37,6 +38,8 @@ enum Task {
     Docs(docs::Docs),
     /// Check that dependencies are used, explained and of allowed licences
     Deps(deps::Deps),
+    /// Make a .deb and an .rpm of the release build
+    Package(package::Package),
     /// Measure what a run costs, as ratios to peers
     Bench(bench::Bench),
     /// Run sickbay on malicious targets
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Task::Reword(task) => task.run(),
         Task::Docs(task) => task.run(),
         Task::Deps(task) => task.run(),
+        Task::Package(task) => task.run(),
         Task::Bench(task) => task.run(),
         Task::Hostile(task) => task.run(),
         Task::Lab(task) => task.run(),

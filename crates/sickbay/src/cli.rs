@@ -42,6 +42,12 @@ use crate::report::{Report, json_v1, text};
 use crate::sample::{Asked, When};
 use crate::tr;
 
+/// The version, and of a release the commit, its day and what it was built for.
+static BUILD: LazyLock<String> = LazyLock::new(|| {
+    let commit = option_env!("SICKBAY_COMMIT").map(|commit| format!("{commit}, ")).unwrap_or_default();
+    format!("{} ({commit}{})", env!("CARGO_PKG_VERSION"), env!("SICKBAY_TARGET"))
+});
+
 /// Finds out why a Linux system won't boot or won't let anyone log in, and repairs it.
 ///
 /// TARGET is a directory on which a system is mounted, a disk, a partition or an image (raw, qcow2, ...); without it,
@@ -53,7 +59,7 @@ use crate::tr;
 ///
 /// Exit status: 0 nothing found, 1 something found, 2 something could not be determined or done.
 #[derive(Debug, Parser)]
-#[command(name = "sickbay", bin_name = "sickbay", version, max_term_width = 100)]
+#[command(name = "sickbay", bin_name = "sickbay", version, long_version = BUILD.as_str(), max_term_width = 100)]
 pub struct Cli {
     #[command(subcommand)]
     verb: Verb,

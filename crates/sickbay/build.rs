@@ -1,0 +1,26 @@
+//! What `sickbay --version` tells of a release besides its version: the commit and its day, and what it was built for.
+#![allow(clippy::disallowed_methods, reason = "a build is no diagnosis")]
+
+use std::path::Path;
+use std::process::Command;
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    let of_cargo = |name: &str| std::env::var(name).unwrap_or_default();
+    println!("cargo::rustc-env=SICKBAY_TARGET={}", of_cargo("TARGET"));
+    // While one works every commit would be another build.
+    if of_cargo("PROFILE") != "release" {
+        return;
+    }
+    let log = Path::new(&of_cargo("CARGO_MANIFEST_DIR")).join("../../.git/logs/HEAD");
+    if log.is_file() {
+        println!("cargo::rerun-if-changed={}", log.display());
+    }
+    // What was unpacked from an archive has no commit, and is not asked for one.
+    let commit = Command::new("git").args(["log", "-1", "--format=%h %cs", "--abbrev=12"]).output();
+    if let Some(commit) = commit.ok().filter(|out| out.status.success())
+        && let Ok(text) = String::from_utf8(commit.stdout)
+    {
+        println!("cargo::rustc-env=SICKBAY_COMMIT={}", text.trim());
+    }
+}
