@@ -3,11 +3,14 @@
 
 mod chart;
 
+use std::time::Duration;
+
 use askama::Template;
 use base64ct::{Base64, Encoding as _};
 use sha2::{Digest, Sha256};
 
 use crate::engine::proof::State;
+use crate::facts::glimpse::shown;
 use crate::model::finding::{Finding, Place};
 use crate::model::measured::Measured;
 use crate::model::repair::Change;
@@ -49,9 +52,8 @@ struct View {
     /// Distinguishes what it links to.
     number: usize,
     name: String,
-    /// The worst that was found: a class.
-    class: &'static str,
-    verdict: String,
+    /// Class and words.
+    verdict: Vec<(&'static str, String)>,
     checks: String,
     facts: Vec<(String, String)>,
     /// Why nothing can be said.
@@ -167,8 +169,7 @@ fn view(number: usize, part: &Part<'_>, style: &Style) -> View {
             return View {
                 number,
                 name: visible(part.name),
-                class: "undetermined",
-                verdict: say(&tr!("could not be looked at")),
+                verdict: vec![("undetermined", say(&tr!("could not be looked at")))],
                 checks: String::new(),
                 facts: Vec::new(),
                 failure: Some(say(why)),
@@ -178,16 +179,11 @@ fn view(number: usize, part: &Part<'_>, style: &Style) -> View {
         }
     };
     let counts = words::counts(&report.diagnosis);
-    let comma = if style.lang == Lang::ZhCn { "，" } else { ", " };
-    let class = match counts.first() {
-        Some((severity, _)) => words::name(*severity),
-        None if report.diagnosis.something_unknown() => "undetermined",
-        None => "clear",
-    };
-    let verdict = match counts.is_empty() {
-        true => say(&tr!("nothing found")),
-        false => counts.iter().map(|(_, text)| say(text)).collect::<Vec<_>>().join(comma),
-    };
+    let mut verdict: Vec<_> = counts.iter().map(|(severity, text)| (words::name(*severity), say(text))).collect();
+    if verdict.is_empty() {
+        let class = if report.diagnosis.something_unknown() { "undetermined" } else { "clear" };
+        verdict.push((class, say(&tr!("nothing found"))));
+    }
     let mut facts: Vec<(String, String)> =
         words::target(report, style.lang).into_iter().map(|(title, value)| (say(&title), visible(&value))).collect();
     facts.push((say(&tr!("checked")), words::moment(report.started)));
@@ -199,7 +195,6 @@ fn view(number: usize, part: &Part<'_>, style: &Style) -> View {
     View {
         number,
         name: visible(&report.target.name),
-        class,
         verdict,
         checks: visible(&words::checks(&report.diagnosis, style.lang)),
         facts,
@@ -246,7 +241,7 @@ impl Maker<'_> {
                 Block::Applied { title: self.say(&tr!("Repairs made")), list: applied.iter().map(row).collect() }
             }
             Section::Proofs(proofs) => Block::Proofs {
-                title: self.say(&tr!("The way to a running system and a shell")),
+                title: self.say(&tr!("Boot and login")),
                 list: proofs.iter().map(|proof| self.proof(proof)).collect(),
             },
             Section::TimeLines(told) => {
@@ -288,7 +283,12 @@ impl Maker<'_> {
             remark(tr!("measured"), visible(&shown.join(", ")));
         }
         if let Some(when) = &finding.when {
-            let (from, to) = (words::moment(when.from), words::moment(when.to));
+            // As below the diagrams, where there are some.
+            let told = |time: jiff::Timestamp| match (&self.report.time, u64::try_from(time.as_second())) {
+                (Some(told), Ok(seconds)) => shown(Duration::from_secs(seconds), &told.zone),
+                _ => words::moment(time),
+            };
+            let (from, to) = (told(when.from), told(when.to));
             remark(tr!("seen"), self.say(&tr!("{from} to {to}", from, to)));
         }
         for note in finding.notes.iter().filter(|note| !note.verbose) {

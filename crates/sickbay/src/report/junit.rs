@@ -92,11 +92,7 @@ type Result = std::io::Result<()>;
 
 impl Xml {
     fn open(&mut self, name: &str, attributes: &[(&str, &str)]) -> Result {
-        let mut start = BytesStart::new(name);
-        for (key, value) in attributes {
-            start.push_attribute((*key, visible(value).as_str()));
-        }
-        self.0.write_event(Event::Start(start))
+        self.0.write_event(Event::Start(start(name, attributes)))
     }
 
     fn close(&mut self, name: &str) -> Result {
@@ -104,12 +100,21 @@ impl Xml {
     }
 
     fn element(&mut self, name: &str, attributes: &[(&str, &str)], text: &str) -> Result {
-        self.open(name, attributes)?;
-        if !text.is_empty() {
-            self.0.write_event(Event::Text(BytesText::new(&visible_lines(text))))?;
+        if text.is_empty() {
+            return self.0.write_event(Event::Empty(start(name, attributes)));
         }
+        self.open(name, attributes)?;
+        self.0.write_event(Event::Text(BytesText::new(&visible_lines(text))))?;
         self.close(name)
     }
+}
+
+fn start<'a>(name: &'a str, attributes: &[(&str, &str)]) -> BytesStart<'a> {
+    let mut start = BytesStart::new(name);
+    for (key, value) in attributes {
+        start.push_attribute((*key, visible(value).as_str()));
+    }
+    start
 }
 
 fn document(parts: &[Part<'_>], style: &Style) -> std::io::Result<Vec<u8>> {
@@ -232,7 +237,9 @@ mod tests {
         let mut counts = (0, 0, 0, 0);
         loop {
             match reader.read_event().expect("XML") {
-                Event::Start(start) => {
+                event @ (Event::Start(_) | Event::Empty(_)) => {
+                    let is_open = matches!(event, Event::Start(_));
+                    let (Event::Start(start) | Event::Empty(start)) = event else { unreachable!("just asked") };
                     let name = start.name().as_ref().to_owned();
                     let (_, parents, needed) =
                         RULES.iter().find(|(known, ..)| *known == name).unwrap_or_else(|| panic!("{name} is unknown"));
@@ -241,6 +248,7 @@ mod tests {
                     for attribute in *needed {
                         assert!(start.try_get_attribute(attribute).expect("attributes").is_some(), "{name} {attribute}");
                     }
+                    assert!(name != "property" || !is_open, "it has no content, not even blanks");
                     match name.as_str() {
                         "testcase" => counts.0 += 1,
                         "failure" => counts.1 += 1,
@@ -248,7 +256,9 @@ mod tests {
                         "skipped" => counts.3 += 1,
                         _ => {}
                     }
-                    open.push(name);
+                    if is_open {
+                        open.push(name);
+                    }
                 }
                 Event::End(_) => _ = open.pop(),
                 Event::Eof => break,

@@ -137,8 +137,8 @@ fn render(parts: &[Part<'_>]) -> String {
     let mut undetermined =
         Family::new("sickbay_undetermined", "", "Checks that could not look at everything, for which silence proves nothing.");
     let mut severities =
-        Family::new("sickbay_findings", "", "Findings by severity, those caused by another finding included.");
-    let mut checks = Family::new("sickbay_check_findings", "", "Findings of each check that found something.");
+        Family::new("sickbay_findings_by_severity", "", "All findings, those caused by another finding included.");
+    let mut checks = Family::new("sickbay_findings", "", "Findings of each check that found something.");
     let mut states = Family::new(
         "sickbay_check_state",
         "",

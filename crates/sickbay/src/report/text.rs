@@ -341,7 +341,8 @@ fn block(index: usize, finding: &Finding, consequences: &[(usize, &Finding)], st
     let pointed: Vec<&str> =
         finding.places.iter().filter_map(|place| Some(place.line.as_ref()?.text.as_str())).collect();
     if !finding.measured.is_empty() {
-        remark(tr!("measured"), finding.measured.iter().map(Measured::shown).collect::<Vec<_>>().join(", "));
+        let shown = finding.measured.iter().map(Measured::shown).collect::<Vec<_>>().join(", ");
+        remark(tr!("measured"), printable(&shown));
     }
     if let Some(when) = &finding.when {
         remark(tr!("seen"), style.say(&tr!("{from} to {to}", from = when.from.to_string(), to = when.to.to_string())));

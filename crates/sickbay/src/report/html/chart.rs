@@ -95,7 +95,8 @@ fn chart(picture: &Picture, pictures: &Pictures, told: &Told, report: &Report, s
         lines.extend(line(curve, top).into_iter().map(|points| ("over".to_owned(), points)));
     }
     let key = |(class, curve): (String, &Curve)| {
-        let (mean, most) = curve.sums()?;
+        // What never was is in no picture.
+        let (mean, most) = curve.sums().filter(|(_, most)| *most > 0.0)?;
         let (mean, most) = (amount(mean, picture.scale), amount(most, picture.scale));
         let sums = say(&tr!("mean {mean}, maximum {most}", mean, most));
         Some(Key { class, name: say(&curve.name), sums })
@@ -123,14 +124,16 @@ fn chart(picture: &Picture, pictures: &Pictures, told: &Told, report: &Report, s
 }
 
 fn amount(value: f64, scale: Scale) -> String {
-    let rounded = |digits: i32| (value * 10_f64.powi(digits)).round() / 10_f64.powi(digits);
-    let digits = if value.abs() < 10.0 { 1 } else { 0 };
+    let plain = |value: f64| {
+        let text = format!("{value:.*}", if value.abs() < 10.0 { 1 } else { 0 });
+        text.strip_suffix(".0").map(str::to_owned).unwrap_or(text)
+    };
     match scale {
-        Scale::Percent => Unit::Percent.shown(rounded(digits)),
+        Scale::Percent => format!("{} %", plain(value)),
         Scale::Bytes => Unit::BytesPerSecond.shown(value),
-        Scale::Milliseconds => format!("{} ms", Unit::Count.shown(rounded(digits))),
-        Scale::PerSecond => Unit::PerSecond.shown(rounded(digits)),
-        Scale::Threads => Unit::Count.shown(rounded(digits)),
+        Scale::Milliseconds => format!("{} ms", plain(value)),
+        Scale::PerSecond => format!("{}/s", plain(value)),
+        Scale::Threads => plain(value),
     }
 }
 
