@@ -89,10 +89,14 @@ mod tests {
         let link = dir.path().join("link");
         std::os::unix::fs::symlink(&victim, &link).expect("a link");
         publish(&link, b"new").expect("written");
-        assert_eq!((fs::read(&victim).expect("there"), fs::read(&link).expect("there")), (b"kept".into(), b"new".into()));
+        assert_eq!(
+            (fs::read(&victim).expect("there"), fs::read(&link).expect("there")),
+            (b"kept".into(), b"new".into())
+        );
         // No directory there, or one in its place.
         assert!(publish(&dir.path().join("no/such"), b"x").is_err() && publish(dir.path(), b"x").is_err());
-        let names: Vec<_> = fs::read_dir(dir.path()).expect("readable").flatten().map(|entry| entry.file_name()).collect();
+        let names: Vec<_> =
+            fs::read_dir(dir.path()).expect("readable").flatten().map(|entry| entry.file_name()).collect();
         assert_eq!(names.len(), 3, "{names:?}");
         publish(Path::new("/dev/null"), b"x").expect("written to");
         assert!(fs::metadata("/dev/null").expect("there").file_type().is_char_device());

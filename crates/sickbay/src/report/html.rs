@@ -440,10 +440,8 @@ mod tests {
     fn nothing_that_a_stranger_wrote_is_markup() {
         let report = hostile();
         let why = Text::verbatim("<script>alert(1)</script>");
-        let parts = [
-            Part { name: "/mnt/<b>", report: Ok(&report) },
-            Part { name: "\"><script>\u{1b}", report: Err(&why) },
-        ];
+        let parts =
+            [Part { name: "/mnt/<b>", report: Ok(&report) }, Part { name: "\"><script>\u{1b}", report: Err(&why) }];
         let page = made(&parts, &style());
         golden("report.html", &page);
         well_formed(&page);

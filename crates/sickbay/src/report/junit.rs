@@ -1,6 +1,5 @@
 //! `--format junit`: the XML that build servers read. Each target is a test suite, each check a test case.
 
-use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesEnd, BytesStart, BytesText, Event};
 
 use crate::model::about::About;
@@ -60,8 +59,7 @@ fn case<'a>(report: &Report, check: &'a About, outcome: &Outcome, style: &Style)
         report.diagnosis.findings.iter().enumerate().filter(|(_, finding)| finding.check.id == check.id).collect();
     let plain = Style { colour: false, ascii: false, width: None, verbose: true, ..*style };
     let in_full = |index: usize| render_finding(report, index, &plain).trim_end().to_owned();
-    let (bad, notes): (Vec<_>, Vec<_>) =
-        found.iter().partition(|(_, finding)| finding.severity <= Severity::Warning);
+    let (bad, notes): (Vec<_>, Vec<_>) = found.iter().partition(|(_, finding)| finding.severity <= Severity::Warning);
     let untold = |kind: &str, why: &Text| ("error", kind.to_owned(), say(why), String::new());
     let result = match (bad.first(), outcome) {
         (Some((_, worst)), _) => {
@@ -69,15 +67,14 @@ fn case<'a>(report: &Report, check: &'a About, outcome: &Outcome, style: &Style)
             if let Outcome::Found(Some(why)) = outcome {
                 text.push(format!("{}: {}", say(&crate::tr!("undetermined")), say(why)));
             }
-            let message = bad.iter().map(|(index, finding)| format!("{} {}", finding_id(*index), say(&finding.message)));
+            let message =
+                bad.iter().map(|(index, finding)| format!("{} {}", finding_id(*index), say(&finding.message)));
             let message = message.collect::<Vec<_>>().join("; ");
             Some(("failure", words::name(worst.severity).to_owned(), message, text.join("\n\n")))
         }
         (None, Outcome::Unknown(why) | Outcome::Found(Some(why))) => Some(untold("undetermined", why)),
         (None, Outcome::Broken(why)) => Some(untold("broken", why)),
-        (None, Outcome::NotApplicable(why)) => {
-            Some(("skipped", "not-applicable".to_owned(), say(why), String::new()))
-        }
+        (None, Outcome::NotApplicable(why)) => Some(("skipped", "not-applicable".to_owned(), say(why), String::new())),
         (None, Outcome::Skipped) => Some(("skipped", "skipped".to_owned(), "--skip".to_owned(), String::new())),
         (None, Outcome::Clear | Outcome::Found(None)) => None,
     };
@@ -86,7 +83,7 @@ fn case<'a>(report: &Report, check: &'a About, outcome: &Outcome, style: &Style)
 }
 
 /// Writes elements; attributes and text are what a stranger wrote.
-struct Xml(Writer<Vec<u8>>);
+struct Xml(quick_xml::Writer<Vec<u8>>);
 
 type Result = std::io::Result<()>;
 
@@ -118,7 +115,7 @@ fn start<'a>(name: &'a str, attributes: &[(&str, &str)]) -> BytesStart<'a> {
 }
 
 fn document(parts: &[Part<'_>], style: &Style) -> std::io::Result<Vec<u8>> {
-    let mut xml = Xml(Writer::new_with_indent(Vec::new(), b' ', 1));
+    let mut xml = Xml(quick_xml::Writer::new_with_indent(Vec::new(), b' ', 1));
     xml.0.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
     xml.open("testsuites", &[("name", "sickbay")])?;
     for part in parts {
@@ -246,7 +243,10 @@ mod tests {
                     let parent = open.last().expect("a parent");
                     assert!(parents.contains(&parent.as_str()), "{name} in {parent}");
                     for attribute in *needed {
-                        assert!(start.try_get_attribute(attribute).expect("attributes").is_some(), "{name} {attribute}");
+                        assert!(
+                            start.try_get_attribute(attribute).expect("attributes").is_some(),
+                            "{name} {attribute}"
+                        );
                     }
                     assert!(name != "property" || !is_open, "it has no content, not even blanks");
                     match name.as_str() {

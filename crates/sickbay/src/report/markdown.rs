@@ -92,7 +92,13 @@ impl Page<'_> {
                 Section::Applied(applied) => {
                     let _ = writeln!(self.out, "## {}\n", self.say(&tr!("Repairs made")));
                     for one in applied {
-                        let _ = writeln!(self.out, "- {} [{}]: {}", self.say(&one.title), one.check, self.say(&words::applied(one)));
+                        let _ = writeln!(
+                            self.out,
+                            "- {} [{}]: {}",
+                            self.say(&one.title),
+                            one.check,
+                            self.say(&words::applied(one))
+                        );
                     }
                     self.out.push('\n');
                 }
@@ -101,7 +107,10 @@ impl Page<'_> {
                 Section::TimeLines(_) => {}
                 Section::Comparison(comparison) => {
                     let plain = Style { colour: false, ascii: false, width: None, ..*self.style };
-                    self.folded(&tr!("Compared with the donor"), &block(&super::comparison::render(comparison, &plain), "text", ""));
+                    self.folded(
+                        &tr!("Compared with the donor"),
+                        &block(&super::comparison::render(comparison, &plain), "text", ""),
+                    );
                 }
                 Section::Outcomes => self.outcomes(),
             }
@@ -213,7 +222,8 @@ impl Page<'_> {
             let title = words::proof(one);
             let stages = one.proof.stages.iter().map(|(stage, state)| {
                 let (_, mark, _) = words::state(state);
-                let finding = if let State::Broken(index) = state { format!(" {}", finding_id(*index)) } else { String::new() };
+                let finding =
+                    if let State::Broken(index) = state { format!(" {}", finding_id(*index)) } else { String::new() };
                 format!("{} {mark}{finding}", self.say(&stage.title()))
             });
             let stages: Vec<String> = stages.collect();
@@ -223,8 +233,7 @@ impl Page<'_> {
 
     fn outcomes(&mut self) {
         let verbose = self.style.verbose;
-        let reasons =
-            words::reasons(&self.report.diagnosis, verbose, |text| text.render(self.style.lang));
+        let reasons = words::reasons(&self.report.diagnosis, verbose, |text| text.render(self.style.lang));
         let mut list = String::new();
         for reason in &reasons {
             let checks: Vec<String> = reason.checks.iter().map(|check| code(check)).collect();

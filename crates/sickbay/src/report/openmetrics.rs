@@ -74,14 +74,18 @@ fn label(value: &str) -> String {
 /// Families of what was measured: by unit, with the value's factor.
 fn measure(unit: Unit) -> (&'static str, &'static str, &'static str, &'static str, f64) {
     match unit {
-        Unit::Bytes => ("sickbay_measured_bytes", "bytes", "Amounts measured for findings.", "sickbay_limit_bytes", 1.0),
+        Unit::Bytes => {
+            ("sickbay_measured_bytes", "bytes", "Amounts measured for findings.", "sickbay_limit_bytes", 1.0)
+        }
         Unit::Seconds => {
             ("sickbay_measured_seconds", "seconds", "Times measured for findings.", "sickbay_limit_seconds", 1.0)
         }
         Unit::Percent => {
             ("sickbay_measured_ratio", "ratio", "Shares measured for findings.", "sickbay_limit_ratio", 0.01)
         }
-        Unit::Count => ("sickbay_measured_things", "things", "Numbers counted for findings.", "sickbay_limit_things", 1.0),
+        Unit::Count => {
+            ("sickbay_measured_things", "things", "Numbers counted for findings.", "sickbay_limit_things", 1.0)
+        }
         Unit::PerSecond => (
             "sickbay_measured_per_second",
             "per_second",
@@ -134,8 +138,11 @@ fn render(parts: &[Part<'_>]) -> String {
     let mut up = Family::new("sickbay_up", "", "Whether the target could be looked at.");
     let mut last = Family::new("sickbay_last_run_timestamp_seconds", "seconds", "When the look began, since 1970.");
     let mut took = Family::new("sickbay_duration_seconds", "seconds", "How long the look took.");
-    let mut undetermined =
-        Family::new("sickbay_undetermined", "", "Checks that could not look at everything, for which silence proves nothing.");
+    let mut undetermined = Family::new(
+        "sickbay_undetermined",
+        "",
+        "Checks that could not look at everything, for which silence proves nothing.",
+    );
     let mut severities =
         Family::new("sickbay_findings_by_severity", "", "All findings, those caused by another finding included.");
     let mut checks = Family::new("sickbay_findings", "", "Findings of each check that found something.");

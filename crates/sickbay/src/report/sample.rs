@@ -131,7 +131,8 @@ pub(crate) fn hostile() -> Report {
         found.warning(said("a library is missing")).at_path(&bad_path).at_parameter("vm.nr_hugepages");
     });
     consequence.caused_by = Some(0);
-    let note = finding(&NOTE, |found| _ = found.note(said("root may log in")).at_subject(Subject::User(EVIL.to_owned())));
+    let note =
+        finding(&NOTE, |found| _ = found.note(said("root may log in")).at_subject(Subject::User(EVIL.to_owned())));
     let outcomes = vec![
         (&LINE, Outcome::Found(None)),
         (&GONE, Outcome::Found(None)),
@@ -147,7 +148,11 @@ pub(crate) fn hostile() -> Report {
 
 /// Nothing is wrong.
 pub(crate) fn healthy() -> Report {
-    report("disk", vec![(&LINE, Outcome::Clear), (&ABSENT, Outcome::NotApplicable(said("there is no sshd")))], Vec::new())
+    report(
+        "disk",
+        vec![(&LINE, Outcome::Clear), (&ABSENT, Outcome::NotApplicable(said("there is no sshd")))],
+        Vec::new(),
+    )
 }
 
 /// So many findings.
@@ -169,7 +174,13 @@ pub(crate) fn many(count: usize) -> Report {
 
 /// Two minutes of a machine, in the middle of which nobody looked.
 pub(crate) fn recorded() -> Told {
-    let thread = |id: u32, name: &str, state: u8| Thread { pid: id, id, name: Name::of(name.as_bytes()), state, ..Thread::default() };
+    let thread = |id: u32, name: &str, state: u8| Thread {
+        pid: id,
+        id,
+        name: Name::of(name.as_bytes()),
+        state,
+        ..Thread::default()
+    };
     let mut samples = Vec::new();
     let (mut user, mut busy, mut sent) = (0_u64, 0_u64, 0_u64);
     for second in (0..50_u64).chain(75..120) {
@@ -179,7 +190,8 @@ pub(crate) fn recorded() -> Told {
         sent += if is_ill { 9_000_000 } else { 70_000 };
         let idle = second * 200 - user.min(second * 200);
         let active = if is_ill { 30 } else { 1 };
-        let mut list: Vec<Thread> = (0..active).map(|id| thread(900 + id, "nginx", b"RD"[usize::from(id % 3 == 0)])).collect();
+        let mut list: Vec<Thread> =
+            (0..active).map(|id| thread(900 + id, "nginx", b"RD"[usize::from(id % 3 == 0)])).collect();
         list.push(thread(40, "kworker/u8:1", if is_ill { b'D' } else { b'I' }));
         let mut sample = Sample {
             moment: Moment {
@@ -188,7 +200,8 @@ pub(crate) fn recorded() -> Told {
             },
             stat: Some(stat::parse(format!("cpu {user} 0 {second} {idle} {} 0 3 0\n", second * 2).as_bytes())),
             disks: Some(diskstats::parse(
-                format!("252 0 vda {} 0 {} {} {} 0 0 0 0 {busy} {busy}\n", busy * 2, busy * 16, busy * 3, busy).as_bytes(),
+                format!("252 0 vda {} 0 {} {} {} 0 0 0 0 {busy} {busy}\n", busy * 2, busy * 16, busy * 3, busy)
+                    .as_bytes(),
             )),
             ..Sample::default()
         };

@@ -356,7 +356,9 @@ mod tests {
                     assert!(!uri.starts_with('/') && uri.bytes().all(|byte| byte.is_ascii_graphic()), "{uri}");
                 }
                 let column = |key: &str| physical["region"][key].as_u64();
-                assert!(column("startLine").is_none_or(|line| line >= 1) && column("startColumn") <= column("endColumn"));
+                assert!(
+                    column("startLine").is_none_or(|line| line >= 1) && column("startColumn") <= column("endColumn")
+                );
             }
             for fix in result["fixes"].as_array().into_iter().flatten() {
                 assert!(!fix["artifactChanges"].as_array().expect("changes").is_empty());

@@ -288,9 +288,7 @@ fn disks(told: &Told, whole: (f64, f64)) -> Vec<Picture> {
     };
     vec![
         picture(tr!("Disks: how much of the time they were busy"), Scale::Percent, |disk| disk.util),
-        picture(tr!("Disks: read and written"), Scale::Bytes, |disk| {
-            Some((disk.read_kb? + disk.written_kb?) * 1024.0)
-        }),
+        picture(tr!("Disks: read and written"), Scale::Bytes, |disk| Some((disk.read_kb? + disk.written_kb?) * 1024.0)),
         picture(tr!("Disks: how long a read or write took"), Scale::Milliseconds, |disk| disk.wait),
     ]
 }
@@ -308,7 +306,11 @@ fn links(told: &Told, whole: (f64, f64)) -> Vec<Picture> {
     });
     let lost = pieces.curves(|one| {
         let links = one.links().unwrap_or_default();
-        let sum = |(name, received, sent): &(String, crate::sample::rates::CarriedRates, crate::sample::rates::CarriedRates)| {
+        let sum = |(name, received, sent): &(
+            String,
+            crate::sample::rates::CarriedRates,
+            crate::sample::rates::CarriedRates,
+        )| {
             let all = [received.dropped, received.errors, sent.dropped, sent.errors].into_iter().sum::<Option<f64>>();
             (name.clone(), all)
         };

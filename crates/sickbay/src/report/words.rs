@@ -12,8 +12,7 @@ use crate::report::{NamedProof, Report};
 use crate::tr;
 
 /// The severities, the worst first.
-pub(super) const SEVERITIES: [Severity; 4] =
-    [Severity::Critical, Severity::Error, Severity::Warning, Severity::Note];
+pub(super) const SEVERITIES: [Severity; 4] = [Severity::Critical, Severity::Error, Severity::Warning, Severity::Note];
 
 /// For programs.
 pub(super) fn name(severity: Severity) -> &'static str {
@@ -199,9 +198,5 @@ pub(super) fn parts(line: &Line) -> (&str, &str, &str) {
     let offset = |column: usize| text.char_indices().nth(column).map_or(text.len(), |(offset, _)| offset);
     let start = offset(line.span.column.saturating_sub(1));
     let end = offset(line.span.column.saturating_sub(1).saturating_add(line.span.len.max(1))).max(start);
-    (
-        text.get(..start).unwrap_or(text),
-        text.get(start..end).unwrap_or_default(),
-        text.get(end..).unwrap_or_default(),
-    )
+    (text.get(..start).unwrap_or(text), text.get(start..end).unwrap_or_default(), text.get(end..).unwrap_or_default())
 }

@@ -163,7 +163,9 @@ fn end_of_axis(most: f64, scale: Scale) -> f64 {
     while unit * base < most && unit < 1e18 {
         unit *= base;
     }
-    let steps = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1024.0];
+    let tens = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0];
+    let doubles = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
+    let steps: &[f64] = if scale == Scale::Bytes { &doubles } else { &tens };
     steps.iter().map(|step| step * unit).find(|end| *end >= most).unwrap_or(most)
 }
 
@@ -262,7 +264,13 @@ fn incidents(pictures: &Pictures, report: &Report) -> Vec<Incident> {
         }
         taken.push(at);
         let at = at.min(0.98);
-        let anchor = if at < 0.03 { "start" } else if at > 0.97 { "end" } else { "middle" };
+        let anchor = if at < 0.03 {
+            "start"
+        } else if at > 0.97 {
+            "end"
+        } else {
+            "middle"
+        };
         Some(Incident {
             class: words::name(finding.severity),
             from: place(from * WIDTH),
@@ -306,10 +314,10 @@ mod tests {
 
     #[test]
     fn axes_end_at_round_numbers() {
-        assert_eq!(end_of_axis(3.2, Scale::Threads), 5.0);
+        assert_eq!((end_of_axis(3.2, Scale::Threads), end_of_axis(23.0, Scale::Threads)), (4.0, 30.0));
         assert_eq!(end_of_axis(97.0, Scale::Percent), 100.0);
         assert_eq!(end_of_axis(104.5, Scale::Percent), 200.0);
-        assert_eq!(end_of_axis(3.0 * 1024.0 * 1024.0, Scale::Bytes), 5.0 * 1024.0 * 1024.0);
+        assert_eq!(end_of_axis(3.0 * 1024.0 * 1024.0, Scale::Bytes), 4.0 * 1024.0 * 1024.0);
         assert_eq!(end_of_axis(0.0, Scale::Threads), 1.0);
         assert_eq!(amount(2048.0, Scale::Bytes), "2.0 KiB/s");
     }
