@@ -26,6 +26,7 @@ use std::sync::LazyLock;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{FromArgMatches, Parser, Subcommand, ValueEnum};
 use sickbay_target::{Access, Kind, Options, RECORDINGS, Recording, Target};
 
@@ -37,7 +38,9 @@ use crate::repair::held;
 use crate::repair::journal::Journal;
 use crate::repair::plan::Plan;
 use crate::report::documents::ErrorV1;
+use crate::report::forms::{FORMS, Form, Part};
 use crate::report::text::{Style, printable};
+use crate::report::visible::escaped;
 use crate::report::{Report, json_v1, text};
 use crate::sample::{Asked, When};
 use crate::tr;
@@ -64,8 +67,8 @@ pub struct Cli {
     #[command(subcommand)]
     verb: Verb,
     /// Format of the report
-    #[arg(long, global = true, value_enum, default_value = "text", help_heading = OUTPUT)]
-    format: Format,
+    #[arg(long, global = true, value_parser = form(), default_value = "text", ignore_case = true, help_heading = OUTPUT)]
+    format: &'static Form,
     /// Language of the report [default: from the environment]
     #[arg(long, global = true, value_enum, help_heading = OUTPUT)]
     lang: Option<Lang>,
@@ -97,11 +100,18 @@ enum Verb {
     Completions(completions::Completions),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+/// The names of all forms, with what each is for.
+fn form() -> impl TypedValueParser<Value = &'static Form> {
+    let values = FORMS.iter().map(|form| PossibleValue::new(form.name).help(form.about));
+    PossibleValuesParser::new(values).try_map(|name| Form::of(&name).ok_or("unknown"))
+}
+
+/// To whom this process speaks on its standard output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Format {
-    /// For people
+    /// People.
     Text,
-    /// For programs: sickbay/report/v1
+    /// Programs, or whoever takes a document: nothing else is written there.
     Json,
 }
 
@@ -151,6 +161,8 @@ struct Aid {
 /// What every verb needs to know of how to speak.
 struct Context {
     format: Format,
+    /// The form of reports.
+    form: &'static Form,
     style: Style,
     /// The first thing that standard output did not take.
     unwritten: RefCell<Option<std::io::Error>>,
@@ -189,7 +201,7 @@ pub fn main() -> ExitCode {
     let (context, result) = match parsed {
         Ok(cli) => {
             let context = Context::new(cli.format, cli.lang.unwrap_or(asked.lang), cli.color, cli.verbose);
-            let result = enough_room().and_then(|()| {
+            let result = enough_room().and_then(|()| cli.verb.takes(context.form)).and_then(|()| {
                 tell_of_long_logs(context.style.lang);
                 cli.verb.run(&context)
             });
@@ -239,6 +251,15 @@ fn security_group(path: &Path) -> Result<(String, Vec<u8>), Failure> {
 }
 
 impl Verb {
+    /// Whether it writes a report in that form. All write text, and JSON.
+    fn takes(&self, form: &Form) -> Result<(), Failure> {
+        let writes_reports = matches!(self, Verb::Check(_) | Verb::Fix(_) | Verb::Boot(_));
+        if writes_reports || [text::FORM.name, json_v1::FORM.name].contains(&form.name) {
+            return Ok(());
+        }
+        Err(Failure(tr!("--format {format} is a form of reports: check, fix and boot write them", format = form.name)))
+    }
+
     fn run(self, context: &Context) -> Result<u8, Failure> {
         match self {
             Verb::Check(verb) => verb.run(context),
@@ -421,29 +442,12 @@ fn pasted(argument: OsString) -> OsString {
     }
 }
 
-/// JSON without what a terminal obeys, or what reorders what is seen: JSON itself asks only for the first 32 characters to be
-/// escaped, and such a character stands nowhere but in a string.
-fn escaped(json: &str) -> String {
-    let mut out = String::with_capacity(json.len());
-    for c in json.chars() {
-        match c {
-            '\u{7F}'..='\u{9F}'
-            | '\u{061C}'
-            | '\u{200E}'
-            | '\u{200F}'
-            | '\u{2028}'..='\u{202E}'
-            | '\u{2066}'..='\u{2069}' => out.push_str(&format!("\\u{:04x}", u32::from(c))),
-            c => out.push(c),
-        }
-    }
-    out
-}
-
 impl Context {
-    fn new(format: Format, lang: Lang, color: Color, verbose: bool) -> Context {
+    fn new(form: &'static Form, lang: Lang, color: Color, verbose: bool) -> Context {
         let style = Style { verbose, ..screen(color, lang) };
         SPOKEN.get_or_init(|| lang);
-        Context { format, style, unwritten: RefCell::default() }
+        let format = if form.name == text::FORM.name { Format::Text } else { Format::Json };
+        Context { format, form, style, unwritten: RefCell::default() }
     }
 
     fn say(&self, text: &Text) -> String {
@@ -451,7 +455,7 @@ impl Context {
     }
 
     fn fail(&self, why: &Text) {
-        if self.format == Format::Json {
+        if self.form.name == json_v1::FORM.name {
             self.print(&escaped(&format!("{:#}\n", self.error(why))));
         }
         self.complain_of(why);
@@ -499,14 +503,28 @@ impl Context {
     }
 
     fn print_report(&self, report: &Report, target: Option<&Path>) -> Result<(), Failure> {
-        match self.format {
-            Format::Json => self.print_json(&json_v1::report(report, self.style.lang)),
-            Format::Text => {
-                let command = target.map(|path| path.display().to_string()).unwrap_or_default();
-                self.print(&text::render(report, &self.style, &command));
-                Ok(())
-            }
-        }
+        self.deliver(report, target, None)
+    }
+
+    /// The report of one target, to standard output or into a file.
+    fn deliver(&self, report: &Report, target: Option<&Path>, output: Option<&Path>) -> Result<(), Failure> {
+        let name = target.map(|path| path.display().to_string()).unwrap_or_default();
+        self.deliver_parts(&[Part { name: &name, report: Ok(report) }], output)
+    }
+
+    /// The report of several.
+    fn deliver_parts(&self, parts: &[Part<'_>], output: Option<&Path>) -> Result<(), Failure> {
+        let fail = |why: String| Failure(Text::verbatim(why));
+        let Some(path) = output else {
+            self.print(&(self.form.render)(parts, &self.style).map_err(fail)?);
+            return Ok(());
+        };
+        // A file is neither as narrow as a screen nor as short of letters.
+        let style = Style { colour: false, ascii: false, width: None, ..self.style };
+        let document = (self.form.render)(parts, &style).map_err(fail)?;
+        sickbay_target::publish(path, document.as_bytes()).map_err(|error| {
+            Failure(tr!("the report could not be written to {path}: {error}", path, error = error.to_string()))
+        })
     }
 }
 
@@ -625,7 +643,7 @@ impl TargetArgs {
 
 #[cfg(test)]
 mod tests {
-    use super::{duration, escaped};
+    use super::duration;
 
     #[test]
     fn times_as_people_write_them() {
@@ -637,13 +655,5 @@ mod tests {
         for wrong in ["", "s", "-1", "10x", "1e9", "25h", "NaN", "1..2", "é"] {
             assert_eq!(seconds(wrong), None, "{wrong}");
         }
-    }
-
-    #[test]
-    fn json_holds_nothing_that_a_terminal_obeys() {
-        let value = serde_json::json!({"title": "a\u{9b}2J\u{202e}b\u{7f}c\u{2066}\u{1b}é"});
-        let json = escaped(&serde_json::to_string(&value).expect("JSON"));
-        assert_eq!(json, r#"{"title":"a\u009b2J\u202eb\u007fc\u2066\u001bé"}"#);
-        assert_eq!(serde_json::from_str::<serde_json::Value>(&json).expect("JSON still"), value);
     }
 }

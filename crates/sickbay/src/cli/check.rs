@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sickbay_target::{Access, Kind, Target};
 
-use super::{Aid, Context, Failure, Format, LOOK, Past, TargetArgs, UNTOLD, in_the_past, mirror};
+use super::{Aid, Context, Failure, Format, LOOK, OUTPUT, Past, TargetArgs, UNTOLD, in_the_past, mirror};
 use crate::engine::run::look;
 use crate::facts::Facts;
 use crate::facts::logs::kernel_log::KernelLog;
@@ -14,7 +14,8 @@ use crate::facts::time::Recorded;
 use crate::model::diagnosis::Diagnosis;
 use crate::model::outcome::Skip;
 use crate::model::text::Text;
-use crate::report::{Report, json_v1};
+use crate::report::Report;
+use crate::report::forms::Part;
 use crate::{checks, tr};
 
 #[derive(Debug, clap::Args)]
@@ -57,6 +58,9 @@ pub(super) struct Check {
     /// describe-security-groups`
     #[arg(long, value_name = "FILE", help_heading = LOOK)]
     security_group: Option<PathBuf>,
+    /// Write the report to this file instead of standard output: whole or not at all, mode 0644
+    #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
+    output: Option<PathBuf>,
 }
 
 impl Check {
@@ -67,8 +71,18 @@ impl Check {
             return self.several(context);
         }
         let target = self.targets.first().filter(|_| !is_joined);
-        let report = self.report(context, target.cloned())?;
-        context.print_report(&report, target.map(PathBuf::as_path))?;
+        let report = match self.report(context, target.cloned()) {
+            Ok(report) => report,
+            // A build server or a monitor must be told in the document that it reads.
+            Err(Failure(why)) if context.format != Format::Text => {
+                let name = target.map(|path| path.display().to_string()).unwrap_or_default();
+                context.deliver_parts(&[Part { name: &name, report: Err(&why) }], self.output.as_deref())?;
+                context.complain_of(&why);
+                return Ok(UNTOLD);
+            }
+            Err(failure) => return Err(failure),
+        };
+        context.deliver(&report, target.map(PathBuf::as_path), self.output.as_deref())?;
         Ok(report.exit_code())
     }
 
@@ -89,31 +103,29 @@ impl Check {
             return Err(Failure(tr!("standard input can be read only once")));
         }
         let mut worst = 0;
-        let mut documents = Vec::new();
+        let mut seen = Vec::new();
+        let streams = context.format == Format::Text && self.output.is_none();
         for (index, target) in self.targets.iter().enumerate() {
-            let report = match self.report(context, Some(target.clone())) {
-                Ok(report) => report,
-                Err(Failure(why)) => {
+            let report = self.report(context, Some(target.clone())).map_err(|Failure(why)| why);
+            match &report {
+                Ok(report) => worst = worst.max(report.exit_code()),
+                Err(why) => {
                     worst = UNTOLD;
-                    documents.push(context.error(&why));
-                    context.complain_of(&why);
-                    continue;
-                }
-            };
-            worst = worst.max(report.exit_code());
-            match context.format {
-                Format::Json => {
-                    documents
-                        .push(serde_json::to_value(json_v1::report(&report, context.style.lang)).unwrap_or_default());
-                }
-                Format::Text => {
-                    context.print(if index > 0 { "\n" } else { "" });
-                    context.print_report(&report, Some(target))?;
+                    context.complain_of(why);
                 }
             }
+            if !streams {
+                seen.push((target.display().to_string(), report));
+            } else if let Ok(report) = report {
+                // Each as soon as it is known.
+                context.print(if index > 0 { "\n" } else { "" });
+                context.print_report(&report, Some(target))?;
+            }
         }
-        if context.format == Format::Json {
-            context.print_json(&documents)?;
+        if !streams {
+            let parts: Vec<Part<'_>> =
+                seen.iter().map(|(name, report)| Part { name, report: report.as_ref() }).collect();
+            context.deliver_parts(&parts, self.output.as_deref())?;
         }
         Ok(worst)
     }

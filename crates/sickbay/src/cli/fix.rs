@@ -9,7 +9,7 @@ use sickbay_target::{Access, Target};
 
 use super::ask::{Answers, aside};
 use super::boot::{How, watched};
-use super::{Context, Failure, Format, LOOK, TargetArgs, UNTOLD, mirror};
+use super::{Context, Failure, Format, LOOK, OUTPUT, TargetArgs, UNTOLD, mirror};
 use crate::boot::Trial;
 use crate::engine::rounds;
 use crate::engine::rounds::{Applied, Confirm};
@@ -74,6 +74,9 @@ pub(super) struct Fix {
     /// Let this user log in on the console without a password, where PAM allows it (nullok)
     #[arg(long, value_name = "USER", help_heading = PASSWORD)]
     clear_password: Option<String>,
+    /// Write the last report to this file instead of standard output: whole or not at all, mode 0644
+    #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
+    output: Option<PathBuf>,
     /// Afterwards boot a copy of the disk in QEMU and see whether it reaches a login
     #[arg(long, help_heading = BOOT_TEST)]
     boot_test: bool,
@@ -174,13 +177,13 @@ impl Fix {
             Some(Ok(trial)) => report.with_trial(trial),
             Some(Err(why)) => {
                 // What was repaired must be told.
-                context.print_report(&report, self.target.target.as_deref())?;
+                self.deliver(context, &report)?;
                 context.print(&summary);
                 return Err(why);
             }
             None => report,
         };
-        context.print_report(&report, self.target.target.as_deref())?;
+        self.deliver(context, &report)?;
         context.print(&summary);
         let code = report.exit_code();
         Ok(if declined { UNTOLD } else { code })
@@ -231,6 +234,10 @@ impl Fix {
         Ok(Made { report, declined })
     }
 
+    fn deliver(&self, context: &Context, report: &Report) -> Result<(), Failure> {
+        context.deliver(report, self.target.target.as_deref(), self.output.as_deref())
+    }
+
     /// Looks at the target without writing anything.
     pub(super) fn look(&self, mirror: Option<&Arc<Mirror>>) -> Result<Seen, Failure> {
         let mut thorough = self.fsck;
@@ -265,7 +272,7 @@ impl Fix {
         }
         let report = Report::new(started, facts, diagnosis.clone(), Some(Vec::new()));
         if next.steps.is_empty() {
-            context.print_report(&report, self.target.target.as_deref())?;
+            self.deliver(context, &report)?;
             return Ok(Proposal::Ended(report.exit_code()));
         }
         if context.format == Format::Text {
@@ -331,6 +338,7 @@ impl Fix {
         Fix {
             target,
             dry_run: false,
+            output: None,
             yes: true,
             only: Vec::new(),
             risky,
@@ -414,7 +422,7 @@ impl Fix {
             context.print("\n");
         }
         let report = Report::new(started, &facts, diagnosis, Some(Vec::new()));
-        context.print_report(&report, self.target.target.as_deref())?;
+        self.deliver(context, &report)?;
         Ok(report.exit_code())
     }
 }

@@ -10,14 +10,16 @@ use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Command, CommandFactory, Error, ValueEnum};
 
-use super::{Cli, Context, Failure, Format, UNTOLD, complain};
+use super::{Cli, Context, Failure, UNTOLD, complain};
 use crate::model::text::{HELP_ZH_CN, Lang, Text, full_width};
+use crate::report::forms::Form;
+use crate::report::text;
 use crate::tr;
 
 /// What of the command line must be known before it is understood.
 pub(super) struct Asked {
     pub(super) lang: Lang,
-    pub(super) format: Format,
+    pub(super) format: &'static Form,
 }
 
 impl Asked {
@@ -30,8 +32,8 @@ impl Asked {
             })
         };
         let lang = value("--lang").and_then(|word| Lang::from_str(word, true).ok());
-        let format = value("--format").and_then(|word| Format::from_str(word, true).ok());
-        Asked { lang: lang.unwrap_or_else(Lang::from_environment), format: format.unwrap_or(Format::Text) }
+        let format = value("--format").and_then(Form::of).unwrap_or(&text::FORM);
+        Asked { lang: lang.unwrap_or_else(Lang::from_environment), format }
     }
 }
 

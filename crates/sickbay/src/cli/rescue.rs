@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use sickbay_target::{Access, disks_by_serial, put_whole};
+use sickbay_target::{Access, disks_by_serial, publish};
 
 use super::boot::How;
 use super::fix::{Allowed, Fix, Made, Seen};
@@ -303,7 +303,7 @@ impl Course<'_> {
         let Some(path) = &self.file else { return Ok(()) };
         let json =
             serde_json::to_string_pretty(&self.told).map_err(|error| Failure(Text::verbatim(error.to_string())))?;
-        put_whole(path, format!("{}\n", super::escaped(&json)).as_bytes())
+        publish(path, format!("{}\n", super::escaped(&json)).as_bytes())
             .map_err(|error| Failure(tr!("{path} cannot be written: {error}", path, error = error.to_string())))
     }
 }

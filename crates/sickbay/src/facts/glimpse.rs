@@ -9,6 +9,7 @@ use crate::facts::episode::Episode;
 use crate::facts::system::kernel::running;
 use crate::facts::time::{Glance, Recorded, over_time};
 use crate::facts::{Fact, Facts};
+use crate::model::finding::Finding;
 use crate::model::outcome::Skip;
 use crate::model::text::Text;
 use crate::sample::rates::Interval;
@@ -85,7 +86,7 @@ pub fn zone(facts: &Facts) -> TimeZone {
 }
 
 /// When something was so, and for how long.
-pub fn told_time(facts: &Facts, episode: &Episode) -> Text {
+fn told_time(facts: &Facts, episode: &Episode) -> Text {
     let zone = zone(facts);
     let (from, to) = (shown(episode.from, &zone), shown(episode.to, &zone));
     let seconds = episode.length.as_secs();
@@ -94,6 +95,18 @@ pub fn told_time(facts: &Facts, episode: &Episode) -> Text {
         (true, false) => tr!("from {from} or earlier to {to}, {seconds} s of it recorded", from, to, seconds),
         (false, true) => tr!("from {from} to {to} or later, {seconds} s of it recorded", from, to, seconds),
         (true, true) => tr!("from {from} or earlier to {to} or later, {seconds} s of it recorded", from, to, seconds),
+    }
+}
+
+/// Says of a finding when it was so, and for how long.
+pub fn tell_time(facts: &Facts, finding: &mut Finding, episode: &Episode) {
+    finding.note(told_time(facts, episode));
+    let time = |wall: Duration| jiff::Timestamp::from_second(i64::try_from(wall.as_secs()).ok()?).ok();
+    // Of what was written down with the time of the day alone there is no date.
+    if let (Some(from), Some(to)) = (time(episode.from), time(episode.to))
+        && episode.from.as_secs() > 86_400 * 366
+    {
+        finding.seen(from, to);
     }
 }
 

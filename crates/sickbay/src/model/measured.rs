@@ -18,6 +18,13 @@ pub enum Unit {
     BytesPerSecond,
 }
 
+impl Unit {
+    /// So much of it, as people read it.
+    pub fn shown(self, value: f64) -> String {
+        amount(value, self)
+    }
+}
+
 /// One value.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, schemars::JsonSchema)]
 pub struct Measured {

@@ -279,6 +279,11 @@ impl Change {
         }
     }
 
+    /// Whether it changes a file in which the hash of a password may stand.
+    pub fn is_secret(&self) -> bool {
+        self.path().is_some_and(|path| SECRET.iter().any(|kind| path == Path::new(kind.path())))
+    }
+
     /// The difference as a unified diff, for changes of content that is text.
     pub fn diff(&self) -> Option<String> {
         let (path, before, after): (_, &[u8], _) = match self {
@@ -291,8 +296,7 @@ impl Change {
         }
         // A hash is nobody's to read, not on a screen and not in a log of it.
         let shown = |text: &[u8]| {
-            let secret = SECRET.iter().any(|kind| path == Path::new(kind.path()));
-            String::from_utf8_lossy(&if secret { masked(text) } else { text.to_vec() }).into_owned()
+            String::from_utf8_lossy(&if self.is_secret() { masked(text) } else { text.to_vec() }).into_owned()
         };
         let (before, after) = (shown(before), shown(after));
         let patch = diffy::DiffOptions::new()

@@ -23,6 +23,27 @@ use crate::model::text::{Lang, Text};
 use crate::repair::verdict;
 use crate::report::Report;
 use crate::report::comparison::ComparisonV1;
+use crate::report::documents::ErrorV1;
+use crate::report::forms::{Form, Part};
+use crate::report::visible::escaped;
+
+/// For programs.
+pub const FORM: Form = Form {
+    name: "json",
+    about: "For programs: sickbay/report/v1",
+    render: |parts, style| {
+        let of = |part: &Part<'_>| match part.report {
+            Ok(seen) => serde_json::to_value(report(seen, style.lang)),
+            Err(why) => serde_json::to_value(ErrorV1::of(why.render(style.lang))),
+        };
+        let documents = parts.iter().map(of).collect::<Result<Vec<_>, _>>();
+        let text = documents.and_then(|documents| match documents.as_slice() {
+            [one] => serde_json::to_string_pretty(one),
+            all => serde_json::to_string_pretty(all),
+        });
+        Ok(escaped(&text.map_err(|error| error.to_string())?) + "\n")
+    },
+};
 
 /// The whole report.
 #[derive(Debug, Serialize, JsonSchema)]

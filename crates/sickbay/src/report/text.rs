@@ -13,13 +13,14 @@ use crate::engine::proof::{Proof, State};
 use crate::facts::logs::console::{stage, why};
 use crate::model::finding::{Finding, Line, Severity};
 use crate::model::measured::Measured;
-use crate::model::outcome::Outcome as CheckOutcome;
 use crate::model::repair::{Change, Risk};
 use crate::model::stage::Stage;
 use crate::model::text::{Lang, Text};
 use crate::repair::plan::Plan;
-use crate::report::Report;
+use crate::report::forms::Form;
 use crate::report::json_v1::finding_id;
+use crate::report::words::{self, Reason};
+use crate::report::{Report, Section};
 use crate::tr;
 
 /// How the report is written.
@@ -134,33 +135,44 @@ fn words(text: &str) -> Vec<&str> {
     all
 }
 
+/// For people.
+pub const FORM: Form = Form {
+    name: "text",
+    about: "For people, on a terminal",
+    render: |parts, style| {
+        let all = parts.iter().filter_map(|part| Some(render(part.report.ok()?, style, part.name)));
+        Ok(style.shown(&all.collect::<Vec<_>>().join("\n")))
+    },
+};
+
 /// The report as text. `command` is how the user named the target, for the closing line.
 pub fn render(report: &Report, style: &Style, command: &str) -> String {
     let mut out = String::new();
     header(&mut out, report, style);
-    if let Some(trial) = &report.trial {
-        tried(&mut out, trial, report, style);
-    }
-    let findings = &report.diagnosis.findings;
-    for (index, finding) in findings.iter().enumerate() {
-        if style.verbose || finding.caused_by.is_none() {
-            out.push_str(&render_finding(report, index, style));
+    for section in report.sections() {
+        match section {
+            Section::Trial(trial) => tried(&mut out, trial, report, style),
+            Section::Findings => {
+                for (index, finding) in report.diagnosis.findings.iter().enumerate() {
+                    if style.verbose || finding.caused_by.is_none() {
+                        out.push_str(&render_finding(report, index, style));
+                    }
+                }
+            }
+            Section::Proofs(proofs) => {
+                for one in proofs {
+                    proof(&mut out, &one.title, one.channel, one.proof, style);
+                }
+                out.push('\n');
+            }
+            Section::Comparison(comparison) => out.push_str(&super::comparison::render(comparison, style)),
+            // `sickbay explain` has them as tables; what was repaired is told as it is done.
+            Section::TimeLines(_) | Section::Applied(_) => {}
+            Section::Outcomes => {
+                untold(&mut out, report, style);
+                closing(&mut out, report, style, command);
+            }
         }
-    }
-    if report.target.kind != "host" && !report.boot.stages.is_empty() {
-        proof(&mut out, &tr!("boot"), None, &report.boot, style);
-        for (channel, login) in &report.logins {
-            proof(&mut out, &tr!("root login"), Some(channel), login, style);
-        }
-        out.push('\n');
-    }
-    if let Some(comparison) = &report.comparison {
-        out.push_str(&super::comparison::render(comparison, style));
-    }
-    // Of a boot that was tried the trial is the report; the findings only say why.
-    if report.trial.is_none() || report.applied.is_some() {
-        untold(&mut out, report, style);
-        closing(&mut out, report, style, command);
     }
     out
 }
@@ -176,6 +188,13 @@ pub fn render_cause(findings: &[Finding], index: usize, style: &Style) -> String
     let consequences: Vec<(usize, &Finding)> =
         findings.iter().enumerate().filter(|(_, other)| other.caused_by == Some(index)).collect();
     format!("{}\n\n", block(index, finding, &consequences, style))
+}
+
+/// How a copy of the disk started, for other forms.
+pub(super) fn trial(trial: &Trial, report: &Report, style: &Style) -> String {
+    let mut out = String::new();
+    tried(&mut out, trial, report, style);
+    out
 }
 
 /// How a copy of the disk started.
@@ -228,24 +247,9 @@ fn tried(out: &mut String, trial: &Trial, report: &Report, style: &Style) {
 
 /// Checks that did not look at everything; those with one reason stand in one line.
 fn untold(out: &mut String, report: &Report, style: &Style) {
-    let mut lines: Vec<(String, String, Vec<&str>)> = Vec::new();
-    for (check, outcome) in &report.diagnosis.outcomes {
-        let left_out = tr!("as requested (--skip)");
-        let (word, why) = match outcome {
-            CheckOutcome::Unknown(why) | CheckOutcome::Found(Some(why)) => (tr!("undetermined"), why),
-            CheckOutcome::Broken(why) => (tr!("check failed"), why),
-            CheckOutcome::Skipped => (tr!("skipped"), &left_out),
-            CheckOutcome::NotApplicable(why) if style.verbose => (tr!("not applicable"), why),
-            _ => continue,
-        };
-        let (word, why) = (style.say(&word), style.say(why));
-        match lines.iter_mut().find(|(other, reason, _)| *other == word && *reason == why) {
-            Some((_, _, checks)) => checks.push(check.id),
-            None => lines.push((word, why, vec![check.id])),
-        }
-    }
+    let lines = words::reasons(&report.diagnosis, style.verbose, |text| style.say(text));
     let shown = if style.verbose { lines.len() } else { REASONS };
-    for (word, why, checks) in lines.iter().take(shown) {
+    for Reason { word, why, checks, .. } in lines.iter().take(shown) {
         let named = if style.verbose || checks.len() <= NAMED + 1 { checks.len() } else { NAMED };
         let mut list = checks.iter().take(named).copied().collect::<Vec<_>>().join(", ");
         if checks.len() > named {
@@ -254,7 +258,7 @@ fn untold(out: &mut String, report: &Report, style: &Style) {
         let _ = writeln!(out, "{}", style.wrapped(&format!("{word}[{list}]: {why}"), 0, 4));
     }
     if lines.len() > shown {
-        let checks: usize = lines.iter().skip(shown).map(|(.., checks)| checks.len()).sum();
+        let checks: usize = lines.iter().skip(shown).map(|reason| reason.checks.len()).sum();
         let rest = tr!("… and {checks} more {checks?check|checks}, for other reasons (--verbose)", checks);
         let _ = writeln!(out, "{}", style.wrapped(&style.say(&rest), 0, 4));
     }
@@ -299,18 +303,17 @@ fn header(out: &mut String, report: &Report, style: &Style) {
     out.push('\n');
 }
 
-fn severity(severity: Severity) -> (Level<'static>, Text) {
+fn level(severity: Severity) -> Level<'static> {
     match severity {
-        Severity::Critical => (Level::ERROR, tr!("critical")),
-        Severity::Error => (Level::ERROR, tr!("error")),
-        Severity::Warning => (Level::WARNING, tr!("warning")),
-        Severity::Note => (Level::NOTE, tr!("note")),
+        Severity::Critical | Severity::Error => Level::ERROR,
+        Severity::Warning => Level::WARNING,
+        Severity::Note => Level::NOTE,
     }
 }
 
 /// One finding.
 fn block(index: usize, finding: &Finding, consequences: &[(usize, &Finding)], style: &Style) -> String {
-    let (level, word) = severity(finding.severity);
+    let (level, word) = (level(finding.severity), words::severity(finding.severity));
     let lead = style.say(&word).width() + finding.check.id.len() + "[]: ".len();
     let message = format!("{}  {}", finding_id(index), style.say(&finding.message));
     let message = style.wrapped(&message, lead, 0);
@@ -338,7 +341,8 @@ fn block(index: usize, finding: &Finding, consequences: &[(usize, &Finding)], st
     let pointed: Vec<&str> =
         finding.places.iter().filter_map(|place| Some(place.line.as_ref()?.text.as_str())).collect();
     if !finding.measured.is_empty() {
-        remark(tr!("measured"), finding.measured.iter().map(Measured::shown).collect::<Vec<_>>().join(", "));
+        let shown = finding.measured.iter().map(Measured::shown).collect::<Vec<_>>().join(", ");
+        remark(tr!("measured"), printable(&shown));
     }
     if let Some(when) = &finding.when {
         remark(tr!("seen"), style.say(&tr!("{from} to {to}", from = when.from.to_string(), to = when.to.to_string())));
@@ -356,11 +360,7 @@ fn block(index: usize, finding: &Finding, consequences: &[(usize, &Finding)], st
         remark(tr!("causes"), format!("{} {}", finding_id(*other), style.say(&consequence.message)));
     }
     for repair in &finding.repairs {
-        let risk = match repair.risk {
-            Risk::Safe => tr!("safe"),
-            Risk::Risky => tr!("risky"),
-            Risk::Manual => tr!("manual"),
-        };
+        let risk = words::risk(repair.risk);
         let title = repair.title.clone();
         remark(tr!("fix"), style.say(&tr!("{title} ({risk})", title, risk)));
     }
@@ -425,43 +425,13 @@ fn proof(out: &mut String, title: &Text, channel: Option<&str>, proof: &Proof, s
 
 fn closing(out: &mut String, report: &Report, style: &Style, command: &str) {
     let diagnosis = &report.diagnosis;
-    let mut counts = Vec::new();
-    for wanted in [Severity::Critical, Severity::Error, Severity::Warning, Severity::Note] {
-        let count = diagnosis.causes().filter(|(_, finding)| finding.severity == wanted).count();
-        if count > 0 {
-            counts.push(style.say(&match wanted {
-                Severity::Critical => tr!("{count} critical", count),
-                Severity::Error => tr!("{count} {count?error|errors}", count),
-                Severity::Warning => tr!("{count} {count?warning|warnings}", count),
-                Severity::Note => tr!("{count} {count?note|notes}", count),
-            }));
-        }
-    }
+    let mut counts: Vec<String> = words::counts(diagnosis).iter().map(|(_, text)| style.say(text)).collect();
     if counts.is_empty() {
         counts.push(style.say(&tr!("nothing found")));
     }
-    let count =
-        |test: fn(&CheckOutcome) -> bool| diagnosis.outcomes.iter().filter(|(_, outcome)| test(outcome)).count();
-    let checks = tr!(
-        "{all} {all?check|checks} in {seconds} s: {clear} clear, {na} not applicable, {unknown} undetermined",
-        all = diagnosis.outcomes.len(),
-        seconds = format!("{:.2}", diagnosis.took.as_secs_f64()),
-        clear = count(|outcome| matches!(outcome, CheckOutcome::Clear)),
-        na = count(|outcome| matches!(outcome, CheckOutcome::NotApplicable(_))),
-        unknown = count(|outcome| matches!(
-            outcome,
-            CheckOutcome::Unknown(_) | CheckOutcome::Broken(_) | CheckOutcome::Found(Some(_))
-        ))
-    );
     let comma = if style.lang == Lang::ZhCn { "，" } else { ", " };
-    let mut line = format!("{} · {}", counts.join(comma), style.say(&checks));
-    let skipped = count(|outcome| matches!(outcome, CheckOutcome::Skipped));
-    if skipped > 0 {
-        line.push_str(&style.say(&tr!(", {skipped} skipped", skipped)));
-    }
-    let repairable =
-        diagnosis.causes().any(|(_, finding)| finding.repairs.iter().any(|repair| repair.risk != Risk::Manual));
-    if repairable && report.applied.is_none() {
+    let mut line = format!("{} · {}", counts.join(comma), printable(&words::checks(diagnosis, style.lang)));
+    if report.has_repairs() && report.applied.is_none() {
         let _ = write!(line, " · sickbay fix{}{}", if command.is_empty() { "" } else { " " }, printable(command));
     }
     let _ = writeln!(out, "{}", style.wrapped(&line, 0, 0));

@@ -3,7 +3,7 @@
 use crate::facts::Facts;
 use crate::facts::cpu::usage::{Busy, Usage, User, split};
 use crate::facts::episode::{STEP, Step, average, longest, steps};
-use crate::facts::glimpse::{no_rates, told_time, window_worth_while};
+use crate::facts::glimpse::{no_rates, tell_time, window_worth_while};
 use crate::model::finding::{Findings, Severity};
 use crate::model::measured::Unit;
 use crate::model::outcome::Verdict;
@@ -124,7 +124,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     finding.note(kind(&shares));
     finding.note(split(&shares));
     if seconds > 10.0 {
-        finding.note(told_time(facts, &episode));
+        tell_time(facts, finding, &episode);
     }
     finding
         .measured("busy", shares.busy(), Unit::Percent, Some(100.0))

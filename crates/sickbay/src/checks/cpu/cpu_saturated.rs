@@ -6,7 +6,7 @@ use crate::facts::Facts;
 use crate::facts::cpu::load::Load;
 use crate::facts::cpu::usage::{Usage, User, is_batch, split};
 use crate::facts::episode::{STEP, Step, longest, steps};
-use crate::facts::glimpse::{no_rates, told_time, window_worth_while};
+use crate::facts::glimpse::{no_rates, tell_time, window_worth_while};
 use crate::facts::system::kernel::uptime;
 use crate::model::finding::{Findings, Severity};
 use crate::model::measured::Unit;
@@ -115,7 +115,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         (None, None) => finding.why(tr!("whatever wants to run gets its turn later")),
     };
     if all > NOTICED {
-        finding.note(told_time(facts, &episode));
+        tell_time(facts, finding, &episode);
     }
     finding.note(split(&usage.all));
     let in_kernel = usage.all.system + usage.all.irq.unwrap_or(0.0) + usage.all.softirq.unwrap_or(0.0);

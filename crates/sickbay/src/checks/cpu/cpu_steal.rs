@@ -3,7 +3,7 @@
 use crate::facts::Facts;
 use crate::facts::cpu::usage::{split, thousandths};
 use crate::facts::episode::{STEP, Step, average, longest, steps};
-use crate::facts::glimpse::{no_rates, told_time, window_worth_while};
+use crate::facts::glimpse::{no_rates, tell_time, window_worth_while};
 use crate::model::finding::{Findings, Severity};
 use crate::model::measured::Unit;
 use crate::model::outcome::Verdict;
@@ -83,7 +83,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     };
     finding.note(tr!("this is no quota of a cgroup: one that is throttled shows as idle"));
     if all.as_secs() > 10 {
-        finding.note(told_time(facts, &episode));
+        tell_time(facts, finding, &episode);
     }
     finding.note(split(&shares));
     finding

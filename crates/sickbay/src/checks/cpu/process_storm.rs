@@ -4,7 +4,7 @@ use crate::facts::Facts;
 use crate::facts::cpu::load::{Load, Maker};
 use crate::facts::cpu::usage::{Usage, split, thousandths};
 use crate::facts::episode::{STEP, Step, longest, steps};
-use crate::facts::glimpse::{no_rates, told_time, window_worth_while};
+use crate::facts::glimpse::{no_rates, tell_time, window_worth_while};
 use crate::model::finding::{Findings, Severity};
 use crate::model::measured::Unit;
 use crate::model::outcome::Verdict;
@@ -104,7 +104,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     ));
     finding.note(split(&usage.all));
     if all.as_secs() > 10 {
-        finding.note(told_time(facts, &episode));
+        tell_time(facts, finding, &episode);
     }
     finding.measured("made", made, Unit::PerSecond, None).detail("made_per_second", thousandths(made));
     finding.by_hand(tr!("see what it runs (perf trace -e execve, or its script), and why so often"));

@@ -6,7 +6,7 @@ use crate::facts::Facts;
 use crate::facts::cpu::load::{Group, Load};
 use crate::facts::cpu::waits::Wait;
 use crate::facts::episode::{Episode, Step, longest};
-use crate::facts::glimpse::{is_now, no_rates, told_time, window_worth_while};
+use crate::facts::glimpse::{is_now, no_rates, tell_time, window_worth_while};
 use crate::facts::io::burst::{disk_steps, names};
 use crate::facts::io::devices::Devices;
 use crate::model::finding::Findings;
@@ -128,7 +128,7 @@ fn tell(
     finding.at_device(format!("/dev/{disk}")).subject(Subject::Device(format!("/dev/{disk}")));
     finding.why(tr!("whatever reads from it or writes to it waits, and cannot be ended"));
     if window.span().is_some_and(|span| span.as_secs() > 2) {
-        finding.note(told_time(facts, episode));
+        tell_time(facts, finding, episode);
     }
     for group in waiting.iter().take(6) {
         finding.note(tr!(

@@ -4,7 +4,7 @@ use crate::facts::Facts;
 use crate::facts::cpu::load::{Group, Load};
 use crate::facts::cpu::usage::thousandths;
 use crate::facts::cpu::waits::Wait;
-use crate::facts::glimpse::{is_now, no_rates, told_time, window_worth_while};
+use crate::facts::glimpse::{is_now, no_rates, tell_time, window_worth_while};
 use crate::facts::io::burst::{Burst, Doer, disk_steps, names};
 use crate::facts::io::devices::Devices;
 use crate::facts::io::limit::Limit;
@@ -207,13 +207,7 @@ fn when(facts: &Facts, finding: &mut Finding, burst: &Burst, window: &Window) {
         return;
     }
     let episode = &burst.episode;
-    finding.note(told_time(facts, episode));
-    let time = |wall: std::time::Duration| jiff::Timestamp::from_second(i64::try_from(wall.as_secs()).ok()?).ok();
-    if let (Some(from), Some(to)) = (time(episode.from), time(episode.to))
-        && episode.from.as_secs() > 86_400 * 366
-    {
-        finding.seen(from, to);
-    }
+    tell_time(facts, finding, episode);
 }
 
 /// What does not add up is told, and why.

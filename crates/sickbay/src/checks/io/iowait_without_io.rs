@@ -5,7 +5,7 @@ use crate::facts::cpu::load::{Group, Load};
 use crate::facts::cpu::usage::thousandths;
 use crate::facts::cpu::waits::Wait;
 use crate::facts::episode::{STEP, Step, longest, steps};
-use crate::facts::glimpse::{no_rates, told_time, window_worth_while};
+use crate::facts::glimpse::{no_rates, tell_time, window_worth_while};
 use crate::model::finding::Findings;
 use crate::model::measured::Unit;
 use crate::model::outcome::Verdict;
@@ -79,7 +79,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         finding.note(tr!("a program that waits with io_uring looks so on kernels from 6.1 on"));
     }
     if all.as_secs() > 10 {
-        finding.note(told_time(facts, &episode));
+        tell_time(facts, finding, &episode);
     }
     finding.measured("iowait", shares.iowait, Unit::Percent, None).detail("iowait", thousandths(shares.iowait));
     finding.by_hand(tr!("watch the disks themselves (iostat -x), or /proc/pressure/io, and not %iowait"));
