@@ -14,6 +14,7 @@ mod record;
 mod trace;
 mod tune;
 mod undo;
+mod watch;
 
 use std::cell::RefCell;
 use std::ffi::OsString;
@@ -82,6 +83,7 @@ enum Verb {
     /// List all checks, or those with a word in their name or title
     List(list::List),
     Record(record::Record),
+    Watch(watch::Watch),
     Tune(tune::Tune),
     Trace(trace::Trace),
     Completions(completions::Completions),
@@ -238,6 +240,7 @@ impl Verb {
             Verb::Explain(verb) => verb.run(context),
             Verb::List(verb) => verb.run(context),
             Verb::Record(verb) => verb.run(context),
+            Verb::Watch(verb) => verb.run(context),
             Verb::Tune(verb) => verb.run(context),
             Verb::Trace(verb) => verb.run(context),
             Verb::Completions(verb) => verb.run(context),
