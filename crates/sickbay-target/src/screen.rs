@@ -119,7 +119,8 @@ impl Screen {
             let left = key.unwrap_or(until).min(until).saturating_duration_since(Instant::now());
             let wait = Timespec { tv_sec: left.as_secs().try_into().unwrap_or(1), tv_nsec: left.subsec_nanos().into() };
             let input = io::stdin();
-            let mut files = [PollFd::new(&self.signals, PollFlags::IN), PollFd::from_borrowed_fd(input.as_fd(), PollFlags::IN)];
+            let mut files =
+                [PollFd::new(&self.signals, PollFlags::IN), PollFd::from_borrowed_fd(input.as_fd(), PollFlags::IN)];
             match poll(&mut files, Some(&wait)) {
                 Ok(0) if !self.pending.is_empty() => return Event::Keys(self.keys(true)),
                 Ok(0) => return Event::Time,
@@ -162,9 +163,7 @@ impl Screen {
         let mut told = [0; 64];
         let length = rustix::io::read(&self.signals, &mut told).unwrap_or(0);
         let told = told.get(..length).unwrap_or_default();
-        let has = |signal: rustix::process::Signal| {
-            told.iter().any(|byte| i32::from(*byte) == signal.as_raw())
-        };
+        let has = |signal: rustix::process::Signal| told.iter().any(|byte| i32::from(*byte) == signal.as_raw());
         use rustix::process::Signal;
         if has(Signal::TERM) || has(Signal::INT) || has(Signal::HUP) || has(Signal::QUIT) {
             return Some(Event::Ended);

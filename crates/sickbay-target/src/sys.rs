@@ -325,15 +325,8 @@ extern "C" fn tell(signal: c_int) {
 }
 
 /// What ends a screen, changes its size, or stops it.
-pub(crate) const OF_SCREENS: &[c_int] = &[
-    libc::SIGTERM,
-    libc::SIGINT,
-    libc::SIGHUP,
-    libc::SIGQUIT,
-    libc::SIGWINCH,
-    libc::SIGTSTP,
-    libc::SIGCONT,
-];
+pub(crate) const OF_SCREENS: &[c_int] =
+    &[libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT, libc::SIGWINCH, libc::SIGTSTP, libc::SIGCONT];
 
 /// SIGTERM and SIGINT write a byte to `fd` from now on, and end nothing.
 pub(crate) fn on_end(fd: OwnedFd) -> io::Result<()> {

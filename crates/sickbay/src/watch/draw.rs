@@ -10,8 +10,9 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::keys::{Page, State};
 use super::scene::Scene;
-use super::sections::{self, Section};
-use crate::model::finding::Severity;
+use super::tables::Section;
+use super::verdict::{self, Verdict};
+use super::{headlines, tables};
 use crate::model::text::{Lang, Text};
 use crate::report::text::{Style as Report, printable};
 use crate::sample::asked::shown;
@@ -68,28 +69,6 @@ impl Look {
         let style = Style::new().add_modifier(Modifier::BOLD);
         if self.colour { style.fg(Color::Cyan) } else { style }
     }
-
-    fn of(&self, severity: Severity) -> Style {
-        match severity {
-            Severity::Critical | Severity::Error => self.hot(),
-            Severity::Warning => self.warm().add_modifier(Modifier::BOLD),
-            Severity::Note => Style::new(),
-        }
-    }
-}
-
-/// What is wrong at the moment that is shown.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub enum Verdict {
-    /// Nobody looked yet.
-    #[default]
-    Pending,
-    /// Nothing.
-    Clear,
-    /// That, the worst first.
-    Found(Vec<(Severity, Text)>),
-    /// It could not be told.
-    Untold(Text),
 }
 
 /// Which moment it is.
@@ -210,12 +189,14 @@ fn footer(buffer: &mut Buffer, shown: &Shown<'_>, look: &Look, y: u16) {
             let keys = match (&state.page, shown.mode) {
                 (Some(Page::Help), _) => tr!("any key: back"),
                 (Some(_), _) => tr!("up/down: read on  Esc: back"),
-                (None, Mode::Live) => tr!("q quit  ? help  space pause  left: back  t time  n/N anomaly  Enter: finding"),
+                (None, Mode::Live) => {
+                    tr!("q quit  ? help  space pause  left: back  t time  n/N anomaly  Enter: finding")
+                }
                 (None, Mode::Back(_)) => {
-                    tr!("q quit  ? help  left/right: step  [ ] minute  t time  n/N anomaly  Enter: finding  End: now")
+                    tr!("q quit  ? help  left/right  [ ] minute  t time  n/N anomaly  Enter  End: now")
                 }
                 (None, Mode::Past) => {
-                    tr!("q quit  ? help  left/right: step  [ ] minute  t time  n/N anomaly  Enter: finding")
+                    tr!("q quit  ? help  left/right  [ ] minute  t time  n/N anomaly  Enter: finding")
                 }
             };
             vec![(look.say(&keys), Style::new())]
@@ -231,12 +212,12 @@ fn help(look: &Look) -> Vec<Line> {
         ("[ ], Shift-Left/Right", tr!("a minute back or on")),
         ("{ }", tr!("an hour back or on")),
         ("t", tr!("go to a moment: 10:36, 2018-06-12 10:36, -10m")),
-        ("n, N", tr!("the next, or previous, stretch in which the checks find something")),
+        ("n, N", tr!("the next, or previous, time the checks find something")),
         ("Enter, f", tr!("what was found, with evidence and remedy")),
-        ("space", tr!("stand still, or go on")),
+        ("space", tr!("pause, or go on")),
         ("Home, End", tr!("the first moment, the last: now")),
-        ("Esc", tr!("leave off searching; close a page")),
-        ("Ctrl-L, Ctrl-Z", tr!("draw again; stop")),
+        ("Esc", tr!("stop searching; close a page")),
+        ("Ctrl-L, Ctrl-Z", tr!("redraw; suspend")),
     ];
     let mut lines: Vec<Line> = Vec::new();
     for (key, what) in keys {
@@ -244,7 +225,7 @@ fn help(look: &Look) -> Vec<Line> {
     }
     lines.push(Vec::new());
     for text in [
-        tr!("R runs or waits for a CPU, D waits and cannot be interrupted: both are load."),
+        tr!("R runs or waits for a CPU, D waits uninterruptibly: both are load."),
         tr!("- is what this kernel does not tell, or nobody looked at: it is not 0."),
         tr!("CPU is in CPUs: 1.00 is one CPU in full. Rates are a second."),
     ] {
@@ -253,90 +234,16 @@ fn help(look: &Look) -> Vec<Line> {
     lines
 }
 
-/// Breaks a text between words, where the screen ends.
-fn wrapped(text: &str, width: usize, most: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    let mut column = 0;
-    let mut word = String::new();
-    let is_han = |letter: char| letter.width().is_some_and(|width| width > 1);
-    let mut letters = text.chars().peekable();
-    while let Some(letter) = letters.next() {
-        word.push(letter);
-        if letter != ' ' && !is_han(letter) && letters.peek().is_some_and(|next| !is_han(*next)) {
-            continue;
-        }
-        let length = word.trim_end().width();
-        if column > 0 && column + length > width {
-            lines.push(String::new());
-            column = 0;
-        }
-        column += word.width();
-        if let Some(line) = lines.last_mut() {
-            line.push_str(&word);
-        }
-        word.clear();
-    }
-    if lines.len() > most {
-        lines.truncate(most);
-        if let Some(last) = lines.last_mut() {
-            last.push_str("...");
-            while last.width() > width && last.len() > 3 {
-                // The dots stay.
-                let cut = last.trim_end_matches('.').trim_end().to_owned();
-                let cut = cut.chars().take(cut.chars().count().saturating_sub(1)).collect::<String>();
-                *last = format!("{cut}...");
-            }
-        }
-    }
-    lines
-}
-
-fn verdict(verdict: &Verdict, look: &Look, width: u16, most: usize) -> Vec<Line> {
-    let one = |text: String, style: Style| vec![vec![(text, style)]];
-    let found = match verdict {
-        Verdict::Pending => return one(look.say(&tr!("(the checks are looking)")), Style::new()),
-        Verdict::Clear => {
-            let style = if look.colour { Style::new().fg(Color::Green) } else { Style::new() };
-            return one(look.say(&tr!("the checks find nothing wrong at this moment")), style);
-        }
-        Verdict::Untold(why) => return one(format!("? {}", look.say(why)), Style::new()),
-        Verdict::Found(found) => found,
-    };
-    let mut lines = Vec::new();
-    for (index, (severity, text)) in found.iter().enumerate() {
-        let name = match severity {
-            Severity::Critical => tr!("critical"),
-            Severity::Error => tr!("error"),
-            Severity::Warning => tr!("warning"),
-            Severity::Note => tr!("note"),
-        };
-        let name = look.say(&name);
-        let style = look.of(*severity);
-        // Each of the others has a line, if there is one.
-        let others = found.len() - index - 1;
-        let own = most.saturating_sub(lines.len()).saturating_sub(others.min(most / 2)).max(1);
-        for (line, text) in wrapped(&format!("{name}: {}", look.say(text)), usize::from(width), own).into_iter().enumerate() {
-            let text = if line == 0 { text } else { format!("  {text}") };
-            lines.push(vec![(text, style)]);
-        }
-        if lines.len() >= most {
-            break;
-        }
-    }
-    lines.truncate(most);
-    lines
-}
-
 fn body(buffer: &mut Buffer, shown: &Shown<'_>, look: &Look) {
     let Rect { width, height, .. } = *buffer.area();
     let last = height - 1;
     let most = if height >= 40 { 4 } else { 2 };
     let mut y = 1;
-    for line in verdict(shown.verdict, look, width.saturating_sub(2), most) {
+    for line in verdict::lines(shown.verdict, look, width.saturating_sub(2), most) {
         write(buffer, 0, y, width, &line);
         y += 1;
     }
-    for line in sections::headlines(shown.scene, look, width) {
+    for line in headlines::headlines(shown.scene, look, width) {
         if y < last {
             write(buffer, 0, y, width, &line);
             y += 1;
@@ -345,18 +252,18 @@ fn body(buffer: &mut Buffer, shown: &Shown<'_>, look: &Look) {
     let room = usize::from(last.saturating_sub(y));
     if width >= WIDE {
         let half = (width - 2) / 2;
-        let (left, right) = sections::both(shown.scene, look, half);
-        tables(buffer, (0, y, half), &left, room);
-        tables(buffer, (half + 2, y, width), &right, room);
+        let (left, right) = tables::both(shown.scene, look, half);
+        stacked(buffer, (0, y, half), &left, room);
+        stacked(buffer, (half + 2, y, width), &right, room);
     } else {
-        let (mut all, rest) = sections::both(shown.scene, look, width);
+        let (mut all, rest) = tables::both(shown.scene, look, width);
         all.extend(rest);
-        tables(buffer, (0, y, width), &all, room);
+        stacked(buffer, (0, y, width), &all, room);
     }
 }
 
 /// Tables one below the other; those with more to see have more of the room.
-fn tables(buffer: &mut Buffer, (x, mut y, end): (u16, u16, u16), sections: &[Section], room: usize) {
+fn stacked(buffer: &mut Buffer, (x, mut y, end): (u16, u16, u16), sections: &[Section], room: usize) {
     let given = shared(sections, room);
     for (section, rows) in sections.iter().zip(given) {
         if rows == 0 {

@@ -55,7 +55,9 @@ impl Kept {
         let Some(sample) = self.samples.iter_mut().find(|sample| sample.moment.steady == oldest) else { return };
         let before = bytes(sample);
         if let Some(threads) = &mut sample.threads {
-            threads.list.retain(|one| one.is_active() || later.get(&one.identity()).is_none_or(|ticks| *ticks != one.ticks));
+            threads
+                .list
+                .retain(|one| one.is_active() || later.get(&one.identity()).is_none_or(|ticks| *ticks != one.ticks));
             threads.is_all = false;
             threads.list.shrink_to_fit();
         }
@@ -103,7 +105,8 @@ mod tests {
     fn sample(seconds: u64, threads: u32) -> Sample {
         let mut sample = Sample::default();
         sample.moment.steady = Duration::from_secs(seconds);
-        let thread = |id| Thread { pid: id, id, state: b'S', ticks: if id == 1 { seconds } else { 0 }, ..Thread::default() };
+        let thread =
+            |id| Thread { pid: id, id, state: b'S', ticks: if id == 1 { seconds } else { 0 }, ..Thread::default() };
         let list = (1..=threads).map(thread).collect();
         sample.threads = Some(Threads { list, is_all: true, left_out: 0 });
         sample

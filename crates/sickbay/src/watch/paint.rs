@@ -83,10 +83,7 @@ mod tests {
         assert_eq!(shown(&buffer("load 1.02"), &red), "\x1b[1;6H\x1b[0;1;31m9\x1b[0m");
         // Of another size, all of it; a wide letter has two columns.
         let small = Buffer::empty(Rect::new(0, 0, 4, 1));
-        assert_eq!(
-            shown(&small, &buffer("中a")),
-            "\x1b[0m\x1b[2J\x1b[1;1H\x1b[0m中\x1b[1;3Ha\x1b[0m"
-        );
+        assert_eq!(shown(&small, &buffer("中a")), "\x1b[0m\x1b[2J\x1b[1;1H\x1b[0m中\x1b[1;3Ha\x1b[0m");
     }
 
     #[test]

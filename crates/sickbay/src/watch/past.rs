@@ -98,7 +98,8 @@ impl Past {
     pub(super) fn go(&mut self, at: Duration) -> Result<(), Text> {
         let is_here = self.samples().first().zip(self.samples().last()).is_some_and(|(first, last)| {
             // Rates need what was before.
-            let begin = if first.moment.wall <= self.whole.0 { first.moment.wall } else { first.moment.wall + HALF / 5 };
+            let begin =
+                if first.moment.wall <= self.whole.0 { first.moment.wall } else { first.moment.wall + HALF / 5 };
             (begin..=last.moment.wall).contains(&at)
         });
         if is_here {

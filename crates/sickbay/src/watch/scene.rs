@@ -292,7 +292,11 @@ impl Scene {
             rows.push(DiskRow { name, util, reads, writes, transfers, read_kb, written_kb, wait, queue });
         }
         let weight = |row: &DiskRow| {
-            (row.util.unwrap_or(0.0), row.queue.unwrap_or(0.0), row.read_kb.unwrap_or(0.0) + row.written_kb.unwrap_or(0.0))
+            (
+                row.util.unwrap_or(0.0),
+                row.queue.unwrap_or(0.0),
+                row.read_kb.unwrap_or(0.0) + row.written_kb.unwrap_or(0.0),
+            )
         };
         rows.sort_by(|one, other| {
             weight(other).partial_cmp(&weight(one)).unwrap_or(std::cmp::Ordering::Equal).then(one.name.cmp(&other.name))
@@ -320,7 +324,12 @@ fn interval<'s>(samples: &'s [Sample], has: &dyn Fn(&Sample) -> bool) -> Option<
     longest
 }
 
-fn doers(window: &Window, devices: &Devices, disks: &[DiskRow], known: &BTreeSet<&str>) -> Option<(Vec<Doer>, Duration)> {
+fn doers(
+    window: &Window,
+    devices: &Devices,
+    disks: &[DiskRow],
+    known: &BTreeSet<&str>,
+) -> Option<(Vec<Doer>, Duration)> {
     let end = window.last()?.moment.steady;
     let interval = window.intervals_with(|sample| sample.io.is_some()).last()?;
     if end.saturating_sub(interval.after.moment.steady) > LATE {
@@ -335,11 +344,20 @@ fn doers(window: &Window, devices: &Devices, disks: &[DiskRow], known: &BTreeSet
         if bytes <= 0.0 {
             continue;
         }
-        let files = || window.samples.iter().rev().flat_map(|sample| &sample.files).filter(|file| (file.pid, file.began) == (pid, began));
-        let found = files().find_map(|file| {
+        let files = || {
+            window
+                .samples
+                .iter()
+                .rev()
+                .flat_map(|sample| &sample.files)
+                .filter(|file| (file.pid, file.began) == (pid, began))
+        };
+        // That in which it is furthest is the one; others are locks and logs.
+        let on = files().filter_map(|file| {
             let disk = disks.iter().find(|disk| is_on(file, &disk.name, devices, known))?;
-            Some((disk.name.clone(), file.path.display().to_string()))
+            Some((file.position.unwrap_or(0), disk.name.clone(), file.path.display().to_string()))
         });
+        let found = on.max_by_key(|(position, ..)| *position).map(|(_, disk, file)| (disk, file));
         let only = match busy.as_slice() {
             [only] => Some(only.name.clone()),
             _ => None,
@@ -389,7 +407,11 @@ fn softnet(interval: &Interval<'_>) -> Option<Softnet> {
 fn hot(rows: Vec<crate::sample::rates::InterruptRates<'_>>) -> Vec<Hot> {
     let of = |row: crate::sample::rates::InterruptRates<'_>| {
         let total = row.total.filter(|total| *total > 0.0)?;
-        let most = row.each.iter().filter_map(|(cpu, rate)| Some((*cpu, (*rate)?))).max_by(|one, other| one.1.total_cmp(&other.1));
+        let most = row
+            .each
+            .iter()
+            .filter_map(|(cpu, rate)| Some((*cpu, (*rate)?)))
+            .max_by(|one, other| one.1.total_cmp(&other.1));
         Some(Hot {
             name: row.row.name.to_string(),
             about: row.row.about.to_string(),

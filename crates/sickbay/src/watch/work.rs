@@ -6,17 +6,19 @@ use std::time::Duration;
 
 use sickbay_target::{Kind, Target};
 
-use super::draw::Verdict;
 use super::past::{HALF, between, part};
+use super::verdict::Verdict;
 use crate::checks;
 use crate::engine::run::diagnose;
 use crate::facts::Facts;
 use crate::facts::episode::{STEP, Step, episodes, steps};
 use crate::facts::glimpse::shows_something;
+use crate::model::about::Area;
 use crate::model::diagnosis::Diagnosis;
 use crate::model::finding::{Finding, Severity};
 use crate::model::outcome::Outcome;
 use crate::model::text::Text;
+use crate::sample::rates::Interval;
 use crate::sample::{Sample, Window};
 
 /// A recording is searched in pieces of this length.
@@ -47,9 +49,7 @@ pub(super) struct Anomaly {
     pub(super) from: Duration,
     /// When it ends.
     pub(super) to: Duration,
-    /// The worst of it.
-    pub(super) text: Text,
-    /// By what it is known.
+    /// Which check finds the worst of it.
     pub(super) check: &'static str,
 }
 
@@ -120,7 +120,8 @@ impl Of {
             Outcome::Unknown(why) | Outcome::Broken(why) | Outcome::Found(Some(why)) => Some(why.clone()),
             _ => None,
         });
-        let is_any_clear = diagnosis.outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Clear | Outcome::Found(_)));
+        let is_any_clear =
+            diagnosis.outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Clear | Outcome::Found(_)));
         let verdict = match (found.is_empty(), untold) {
             (false, _) => Verdict::Found(found),
             (true, Some(why)) => Verdict::Untold(why),
@@ -151,14 +152,32 @@ impl Of {
     }
 
     fn anomalies(&self, window: &Window) -> Vec<Anomaly> {
-        let mut stretches = stretches(window);
+        let of_all = self
+            .confirmed(stretches(window, |step, samples| shows_something(&step.interval) || is_crowd(samples)), |_| {
+                true
+            });
+        // A disk that has all it can do for a while, on a machine that is busy all day.
+        let of_disks =
+            self.confirmed(stretches(window, |step, _| is_disk_busy(&step.interval)), |one| one.check.area == Area::Io);
+        let is_told = |disk: &Anomaly| {
+            of_all.iter().any(|one| one.check == disk.check && one.from <= disk.to && disk.from <= one.to)
+        };
+        let mut all: Vec<Anomaly> = of_disks.into_iter().filter(|disk| !is_told(disk)).collect();
+        all.extend(of_all.iter().cloned());
+        all.sort_by_key(|one| (one.from, one.to));
+        all
+    }
+
+    /// Those of the stretches in which the checks find something of that kind.
+    fn confirmed(&self, mut stretches: Vec<(Duration, Duration)>, is_meant: impl Fn(&Finding) -> bool) -> Vec<Anomaly> {
         stretches.sort_by_key(|(from, to)| std::cmp::Reverse(to.saturating_sub(*from)));
         stretches.truncate(STRETCHES);
         stretches.sort();
         let found = stretches.into_iter().filter_map(|(from, to)| {
             let diagnosis = self.diagnosis(from.saturating_sub(NEAR), to.saturating_add(NEAR));
-            let (_, worst) = diagnosis.causes().min_by_key(|(_, finding)| finding.severity)?;
-            Some(Anomaly { from, to, text: worst.message.clone(), check: worst.check.id })
+            let meant = diagnosis.findings.iter().filter(|finding| is_meant(finding));
+            let worst = meant.min_by_key(|finding| finding.severity)?;
+            Some(Anomaly { from, to, check: worst.check.id })
         });
         found.collect()
     }
@@ -171,16 +190,16 @@ fn is_then(finding: &Finding, at: Duration) -> bool {
     (seconds(when.from).saturating_sub(2)..=seconds(when.to).saturating_add(2)).contains(&at.as_secs())
 }
 
-/// Stretches in which there is something to look at, by what the kernel counts alone: nothing is ill in the others.
-fn stretches(window: &Window) -> Vec<(Duration, Duration)> {
+/// Stretches in which that is so, by what the kernel counts alone.
+fn stretches(window: &Window, is_so: impl Fn(&Step<'_>, &[Sample]) -> bool) -> Vec<(Duration, Duration)> {
+    // In a window of several sources each sample has something else.
     let has: [fn(&Sample) -> bool; 3] =
         [|sample| sample.stat.is_some(), |sample| sample.disks.is_some(), |sample| sample.load.is_some()];
     let mut all: Vec<(Duration, Duration)> = Vec::new();
     for has in has {
         let steps = steps(window, STEP, has);
-        let found = episodes(&steps, |step: &Step<'_>| {
-            shows_something(&step.interval) || is_crowd(window.samples.get(step.first..=step.last).unwrap_or_default())
-        });
+        let samples = |step: &Step<'_>| window.samples.get(step.first..=step.last).unwrap_or_default();
+        let found = episodes(&steps, |step: &Step<'_>| is_so(step, samples(step)));
         all.extend(found.into_iter().map(|episode| (episode.from, episode.to)));
     }
     all.sort();
@@ -193,6 +212,14 @@ fn stretches(window: &Window) -> Vec<(Duration, Duration)> {
     }
     merged.retain(|(from, to)| to.saturating_sub(*from) >= SHORT);
     merged
+}
+
+fn is_disk_busy(interval: &Interval<'_>) -> bool {
+    interval
+        .disks()
+        .into_iter()
+        .flatten()
+        .any(|disk| disk.util.is_some_and(|util| util >= 70.0) || disk.queue.is_some_and(|queue| queue >= 8.0))
 }
 
 /// More threads run or wait than there are CPUs for.
