@@ -176,7 +176,7 @@ impl Session<'_> {
         let next = match hunt.is_next {
             true => found.iter().find(|one| one.from > hunt.from.saturating_add(Duration::from_secs(2))),
             // The one in which it stands begins before it.
-            false => found.iter().rfind(|one| one.from.saturating_add(Duration::from_secs(5)) < hunt.from),
+            false => found.iter().rfind(|one| one.from.saturating_add(Duration::from_secs(8)) < hunt.from),
         };
         let Some(next) = next.cloned() else {
             if is_all && hunt.is_next {
@@ -199,8 +199,8 @@ impl Session<'_> {
             return;
         };
         self.hunt = None;
-        // A little behind its beginning: the first sample of it is partly of what was before.
-        let at = next.from.saturating_add(Duration::from_secs(3)).min(next.to);
+        // A little behind its beginning: what is told of some seconds is of it, then.
+        let at = next.from.saturating_add(Duration::from_secs(6)).min(next.to);
         let zone = if self.is_past { self.past.as_ref().map(|past| past.zone.clone()) } else { None };
         let zone = zone.unwrap_or_else(|| self.zone.clone());
         match self.go(at) {

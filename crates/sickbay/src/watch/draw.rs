@@ -237,7 +237,11 @@ fn help(look: &Look) -> Vec<Line> {
 fn body(buffer: &mut Buffer, shown: &Shown<'_>, look: &Look) {
     let Rect { width, height, .. } = *buffer.area();
     let last = height - 1;
-    let most = if height >= 40 { 4 } else { 2 };
+    let most = match height {
+        40.. => 4,
+        20..40 => 3,
+        _ => 2,
+    };
     let mut y = 1;
     for line in verdict::lines(shown.verdict, look, width.saturating_sub(2), most) {
         write(buffer, 0, y, width, &line);

@@ -41,7 +41,8 @@ pub(super) fn bytes(value: Option<f64>) -> String {
 
 /// With so many digits.
 pub(super) fn digits(value: Option<f64>, digits: usize) -> String {
-    value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))
+    // The sum of nothing is -0.0.
+    value.map_or_else(|| "-".to_owned(), |value| format!("{:.digits$}", value + 0.0))
 }
 
 /// Filled with blanks on the left.

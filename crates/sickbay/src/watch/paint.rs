@@ -26,7 +26,10 @@ pub fn changes(before: &Buffer, now: &Buffer) -> Vec<u8> {
             continue;
         }
         if next != Some((x, y)) {
-            let _ = write!(out, "\x1b[{};{}H", y + 1, x + 1);
+            match between(now, next, (x, y), pen) {
+                Some(same) => out.push_str(&same),
+                None => drop(write!(out, "\x1b[{};{}H", y + 1, x + 1)),
+            }
         }
         if !is_set || pen != (cell.fg, cell.modifier) {
             pen = (cell.fg, cell.modifier);
@@ -60,6 +63,23 @@ pub fn changes(before: &Buffer, now: &Buffer) -> Vec<u8> {
     out.into_bytes()
 }
 
+/// So many cells that are as they were cost less than a jump over them.
+const NEAR: u16 = 6;
+
+/// The cells up to that one, if they are written soonest by writing them again.
+fn between(now: &Buffer, next: Option<(u16, u16)>, to: (u16, u16), pen: (Color, Modifier)) -> Option<String> {
+    let (from, row) = next?;
+    if row != to.1 || from > to.0 || to.0 - from > NEAR {
+        return None;
+    }
+    let mut same = String::new();
+    for x in from..to.0 {
+        let cell = now.cell((x, row)).filter(|cell| cell.symbol().is_ascii() && (cell.fg, cell.modifier) == pen)?;
+        same.push_str(cell.symbol());
+    }
+    Some(same)
+}
+
 #[cfg(test)]
 mod tests {
     use ratatui_core::layout::Rect;
@@ -78,6 +98,9 @@ mod tests {
         let shown = |before: &Buffer, now: &Buffer| String::from_utf8(changes(before, now)).expect("text");
         assert_eq!(shown(&buffer("load 1.02"), &buffer("load 1.02")), "");
         assert_eq!(shown(&buffer("load 1.02"), &buffer("load 1.37")), "\x1b[1;8H\x1b[0m37\x1b[0m");
+        // One cell between two is written again; seven are not.
+        assert_eq!(shown(&buffer("load 1.02"), &buffer("load 2.03")), "\x1b[1;6H\x1b[0m2.03\x1b[0m");
+        assert_eq!(shown(&buffer("load 1.02"), &buffer("Load 1.03")), "\x1b[1;1H\x1b[0mL\x1b[1;9H3\x1b[0m");
         let mut red = buffer("load 1.02");
         red.set_string(5, 0, "9", Style::new().fg(Color::Red).add_modifier(Modifier::BOLD));
         assert_eq!(shown(&buffer("load 1.02"), &red), "\x1b[1;6H\x1b[0;1;31m9\x1b[0m");

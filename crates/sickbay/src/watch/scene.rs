@@ -1,6 +1,6 @@
 //! All that a screen tells of one moment, in numbers: what is not known is `None`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 use sickbay_formats::procfs::loadavg::LoadAvg;
@@ -13,7 +13,7 @@ use crate::facts::episode::{STEP, Step};
 use crate::facts::io::burst::is_on;
 use crate::facts::io::devices::Devices;
 use crate::sample::rates::{Cpus, Interval};
-use crate::sample::{Memory, Sample, Window};
+use crate::sample::{Memory, Sample, Thread, Window};
 
 /// Who uses and who waits is told of so long a time.
 const OVER: Duration = Duration::from_secs(5);
@@ -193,14 +193,17 @@ impl Scene {
             ..Scene::default()
         };
         scene.add_counters(near);
-        let window = Window { samples: near.to_vec(), place: "/proc".into() };
+        let mut window = Window { samples: near.to_vec(), place: "/proc".into() };
+        let up_to = samples.get(..=at).unwrap_or_default();
+        add_parents(&mut window, up_to);
         scene.add_users(&window);
         scene.add_doers(&window, devices);
         let short = part(OVER);
         let looks = |samples: &[Sample]| samples.iter().filter(|sample| sample.threads.is_some()).count();
         let seen = if looks(short) > 0 { short } else { part(LATE) };
         if looks(seen) > 0 {
-            let window = Window { samples: seen.to_vec(), place: "/proc".into() };
+            let mut window = Window { samples: seen.to_vec(), place: "/proc".into() };
+            add_parents(&mut window, up_to);
             if let Some(load) = Load::of(&window, version, &[]) {
                 scene.active = load.groups.iter().filter(|group| !group.is_usual).map(Group::count).sum();
                 scene.groups = Some(load.groups);
@@ -322,6 +325,19 @@ fn interval<'s>(samples: &'s [Sample], has: &dyn Fn(&Sample) -> bool) -> Option<
         }
     }
     longest
+}
+
+/// Who slept through the window, and yet may be the parent of somebody in it: known by the last look at all before.
+fn add_parents(window: &mut Window, up_to: &[Sample]) {
+    let looks = |samples: &[Sample]| -> HashSet<u32> {
+        samples.iter().filter_map(|one| one.threads.as_ref()).flat_map(|look| &look.list).map(|one| one.pid).collect()
+    };
+    let known = looks(&window.samples);
+    let whole = up_to.iter().rev().filter_map(|sample| sample.threads.as_ref()).find(|look| look.is_all);
+    let Some(first) = window.samples.iter_mut().find_map(|sample| sample.threads.as_mut()) else { return };
+    let asleep = |thread: &&Thread| thread.id == thread.pid && !known.contains(&thread.pid);
+    let all = whole.into_iter().flat_map(|look| &look.list).filter(asleep);
+    first.list.extend(all.map(|thread| Thread { state: b'S', waits_in: None, slices: None, ..thread.clone() }));
 }
 
 fn doers(

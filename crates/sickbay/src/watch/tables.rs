@@ -60,7 +60,7 @@ fn waits(scene: &Scene, look: &Look) -> Section {
 }
 
 fn users(scene: &Scene, look: &Look, width: usize) -> Section {
-    let over = format!("{:.0}", scene.over.as_secs_f64());
+    let over = if scene.over.is_zero() { "-".to_owned() } else { format!("{:.0}", scene.over.as_secs_f64().max(1.0)) };
     let head = format!("{:>6}  {}", "CPU", look.say(&tr!("who used it, over {over} s, and its busiest threads", over)));
     let head = vec![(head, look.head())];
     let Some(users) = &scene.users else {
@@ -143,7 +143,7 @@ fn doers(scene: &Scene, look: &Look, width: usize) -> Option<Section> {
     if doers.is_empty() {
         return None;
     }
-    let over = format!("{:.0}", span.as_secs_f64());
+    let over = format!("{:.0}", span.as_secs_f64().max(1.0));
     let head = format!(
         "{:>8} {:>8}  {}",
         "rB/s",

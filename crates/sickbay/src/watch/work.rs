@@ -111,11 +111,15 @@ impl Of {
     /// What they say of that moment, by what was shortly before and after it.
     pub(super) fn verdict(&self, at: Duration, (from, to): (Duration, Duration)) -> Answer {
         let diagnosis = self.diagnosis(from, to);
-        let found: Vec<(Severity, Text)> = diagnosis
-            .causes()
-            .filter(|(_, finding)| is_then(finding, at))
-            .map(|(_, finding)| (finding.severity, finding.message.clone()))
-            .collect();
+        // As bad as the worst that follows from it.
+        let severity = |index: usize, own: Severity| {
+            let all = diagnosis.findings.iter().filter(|other| other.caused_by == Some(index));
+            all.map(|other| other.severity).fold(own, Severity::min)
+        };
+        let causes = diagnosis.causes().filter(|(_, finding)| is_then(finding, at));
+        let mut found: Vec<(Severity, Text)> =
+            causes.map(|(index, finding)| (severity(index, finding.severity), finding.message.clone())).collect();
+        found.sort_by_key(|(severity, _)| *severity);
         let untold = diagnosis.outcomes.iter().find_map(|(_, outcome)| match outcome {
             Outcome::Unknown(why) | Outcome::Broken(why) | Outcome::Found(Some(why)) => Some(why.clone()),
             _ => None,
@@ -175,9 +179,10 @@ impl Of {
         stretches.sort();
         let found = stretches.into_iter().filter_map(|(from, to)| {
             let diagnosis = self.diagnosis(from.saturating_sub(NEAR), to.saturating_add(NEAR));
-            let meant = diagnosis.findings.iter().filter(|finding| is_meant(finding));
-            let worst = meant.min_by_key(|finding| finding.severity)?;
-            Some(Anomaly { from, to, check: worst.check.id })
+            let meant = diagnosis.findings.iter().enumerate().filter(|(_, finding)| is_meant(finding));
+            let (worst, _) = meant.min_by_key(|(_, finding)| finding.severity)?;
+            let cause = diagnosis.findings.get(diagnosis.root_cause(worst))?;
+            Some(Anomaly { from, to, check: cause.check.id })
         });
         found.collect()
     }
