@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::draw::Look;
 use super::keys::Page;
 use super::session::{AROUND, Hunt, REST, Session};
-use super::verdict::Verdict;
+use super::verdict::{Verdict, wrapped};
 use super::work::{Anomaly, Answer, Job, Of, PIECE, is_worth_while};
 use crate::model::finding::Finding;
 use crate::report::text::{Style, render_cause};
@@ -132,7 +132,10 @@ impl Session<'_> {
             }
             _ => "sickbay check".to_owned(),
         };
-        text.push_str(&tr!("more of it: {command}", command).render(lang));
+        for line in wrapped(&tr!("more of it: {command}", command).render(lang), width, usize::MAX) {
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
         self.state.page = Some(Page::Lines(text.lines().map(str::to_owned).collect(), 0));
     }
 

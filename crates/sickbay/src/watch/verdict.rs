@@ -31,7 +31,7 @@ fn style_of(severity: Severity, look: &Look) -> Style {
 }
 
 /// Breaks a text between words, where the screen ends.
-fn wrapped(text: &str, width: usize, most: usize) -> Vec<String> {
+pub(super) fn wrapped(text: &str, width: usize, most: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut column = 0;
     let mut word = String::new();

@@ -52,8 +52,6 @@ pub(super) fn doers(
     if end.saturating_sub(interval.after.moment.steady) > LATE {
         return None;
     }
-    let works = |disk: &&DiskRow| disk.transfers.is_none_or(|transfers| transfers > 0.0);
-    let busy: Vec<&DiskRow> = disks.iter().filter(works).collect();
     let mut all: Vec<Doer> = Vec::new();
     for rates in interval.io()? {
         let (pid, began) = (rates.process.pid, rates.process.began);
@@ -75,10 +73,11 @@ pub(super) fn doers(
             Some((file.position.unwrap_or(0), disk.name.clone(), file.path.display().to_string()))
         });
         let found = on.max_by_key(|(position, ..)| *position).map(|(_, disk, file)| (disk, file));
-        let only = match busy.as_slice() {
-            [only] => Some(only.name.clone()),
-            _ => None,
-        };
+        // More than all the others carried together can only be on this one.
+        let carried = |disk: &DiskRow| (disk.read_kb.unwrap_or(0.0) + disk.written_kb.unwrap_or(0.0)) * 1024.0;
+        let others = |disk: &&DiskRow| disks.iter().filter(|other| other.name != disk.name).map(carried).sum::<f64>();
+        let only = disks.iter().filter(|disk| carried(disk) > 0.0).find(|disk| others(disk) < bytes / 2.0);
+        let only = only.map(|disk| disk.name.clone());
         let (disk, file) = found.map_or((only, None), |(disk, file)| (Some(disk), Some(file)));
         let name = rates.process.name.to_string();
         all.push(Doer { pid, name, read: rates.read, written: rates.written, disk, file });
