@@ -29,9 +29,10 @@ use crate::tr;
 /// A moment is judged by so much before and after it.
 pub(super) const AROUND: Duration = Duration::from_secs(30);
 
-/// The checks are asked no more often, and in no more than a hundredth of the time.
+/// The checks are asked no more often, and in a hundredth of the time; but what they said shall not be older than this.
 const JUDGED: Duration = Duration::from_secs(3);
 const SHARE: u32 = 100;
+const OLD: Duration = Duration::from_secs(10);
 
 /// Whoever goes through a recording fast is not told of each moment.
 pub(super) const REST: Duration = Duration::from_millis(250);
@@ -202,7 +203,7 @@ impl Session<'_> {
         self.kept.add(now.sampler.sample(Vec::new()));
         if !self.is_past && self.back.is_none() {
             self.compute();
-            let is_due = self.judged.is_none_or(|(when, cost)| when.elapsed() >= JUDGED.max(cost * SHARE));
+            let is_due = self.judged.is_none_or(|(when, cost)| when.elapsed() >= JUDGED.max(cost * SHARE).min(OLD));
             if is_due && self.kept.samples().len() > 1 {
                 self.unjudged.get_or_insert_with(Instant::now);
             }
