@@ -36,7 +36,7 @@ impl Kept {
         if self.whole.len() > 3 {
             self.thin();
         }
-        if self.samples.len() > SAMPLES || self.bytes > BYTES {
+        while self.samples.len() > SAMPLES || (self.bytes > BYTES && self.samples.len() > 1) {
             // Some at once: what is left is moved.
             let some = (self.samples.len() / 8).max(1);
             let gone: usize = self.samples.drain(..some.min(self.samples.len() - 1)).map(|sample| bytes(&sample)).sum();
