@@ -7,6 +7,7 @@ mod disk;
 mod memory;
 mod record;
 mod threads;
+mod watch;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -60,6 +61,8 @@ enum Part {
     Threads,
     /// What recording it costs, with 2,000 more
     Record,
+    /// What watching it costs, with 2,000 more
+    Watch,
 }
 
 impl Bench {
@@ -85,6 +88,7 @@ impl Bench {
             Part::Ledger,
             Part::Threads,
             Part::Record,
+            Part::Watch,
         ] {
             if self.only.is_some_and(|only| only != part) {
                 continue;
@@ -101,6 +105,7 @@ impl Bench {
                 Part::Ledger => memory::ledger(&sickbay, self.runs)?,
                 Part::Threads => threads::look(&sickbay, self.runs)?,
                 Part::Record => record::record(&sickbay, self.runs)?,
+                Part::Watch => watch::watch(&sickbay)?,
             }
         }
         Ok(())

@@ -44,6 +44,7 @@ pub mod invisible;
 pub mod journal_file;
 pub mod kernel_image;
 pub mod kernel_log;
+pub mod keys;
 pub mod ld_so;
 pub mod limits_conf;
 pub mod lines;

@@ -313,26 +313,37 @@ pub(crate) fn watch_writes(files: &[BorrowedFd<'_>]) -> io::Result<(OwnedFd, usi
     Ok((queue, watched))
 }
 
-/// Where [`on_end`] tells of a signal.
+/// Where [`on_signals`] tells of a signal.
 static TOLD: std::sync::atomic::AtomicI32 = std::sync::atomic::AtomicI32::new(-1);
 
-extern "C" fn tell(_: c_int) {
+extern "C" fn tell(signal: c_int) {
     let fd = TOLD.load(std::sync::atomic::Ordering::Relaxed);
-    // SAFETY: write(2) may be called here, and the byte is there: the end of an empty text. What it answers nobody could use.
-    unsafe { libc::write(fd, c"".as_ptr().cast(), 1) };
+    // Numbers of signals are small.
+    let byte = u8::try_from(signal).unwrap_or(0);
+    // SAFETY: write(2) may be called here, and the byte is there. What it answers nobody could use.
+    unsafe { libc::write(fd, (&raw const byte).cast(), 1) };
 }
+
+/// What ends a screen, changes its size, or stops it.
+pub(crate) const OF_SCREENS: &[c_int] =
+    &[libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT, libc::SIGWINCH, libc::SIGTSTP, libc::SIGCONT];
 
 /// SIGTERM and SIGINT write a byte to `fd` from now on, and end nothing.
 pub(crate) fn on_end(fd: OwnedFd) -> io::Result<()> {
+    on_signals(fd, &[libc::SIGTERM, libc::SIGINT])
+}
+
+/// These signals write their number to `fd` from now on, and do nothing else.
+pub(crate) fn on_signals(fd: OwnedFd, signals: &[c_int]) -> io::Result<()> {
     use std::os::fd::IntoRawFd;
     TOLD.store(fd.into_raw_fd(), std::sync::atomic::Ordering::Relaxed);
-    for signal in [libc::SIGTERM, libc::SIGINT] {
+    for signal in signals {
         // SAFETY: all fields of the structure may be zero; the handler makes one system call.
         let mut action: libc::sigaction = unsafe { zeroed() };
         action.sa_sigaction = tell as *const () as usize;
         action.sa_flags = libc::SA_RESTART;
         // SAFETY: the structure is whole, and nobody asks for the former one.
-        answer(unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) })?;
+        answer(unsafe { libc::sigaction(*signal, &raw const action, std::ptr::null_mut()) })?;
     }
     Ok(())
 }

@@ -16,6 +16,7 @@ mod rescue;
 mod trace;
 mod tune;
 mod undo;
+mod watch;
 
 use std::cell::RefCell;
 use std::ffi::OsString;
@@ -94,6 +95,7 @@ enum Verb {
     List(list::List),
     Rescue(rescue::Rescue),
     Record(record::Record),
+    Watch(watch::Watch),
     Tune(tune::Tune),
     Trace(trace::Trace),
     Diff(diff::Diff),
@@ -270,6 +272,7 @@ impl Verb {
             Verb::List(verb) => verb.run(context),
             Verb::Rescue(verb) => verb.run(context),
             Verb::Record(verb) => verb.run(context),
+            Verb::Watch(verb) => verb.run(context),
             Verb::Tune(verb) => verb.run(context),
             Verb::Diff(verb) => verb.run(context),
             Verb::Trace(verb) => verb.run(context),

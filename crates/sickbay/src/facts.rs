@@ -26,7 +26,7 @@ use sickbay_target::{Budget, Kind, Reason, Root, Target, Unread};
 use crate::facts::packages::mirror::Mirror;
 use crate::model::outcome::Skip;
 use crate::model::source::SourceFile;
-use crate::sample::Asked;
+use crate::sample::{Asked, Window};
 use crate::tr;
 
 /// So many files are asked for at most. Those of a healthy system are some thousands.
@@ -50,6 +50,7 @@ pub struct Facts {
     mirror: Option<Arc<Mirror>>,
     window: Option<Duration>,
     asked: Asked,
+    samples: Option<Arc<Window>>,
     security_groups: Option<(String, Vec<u8>)>,
     cells: Mutex<HashMap<TypeId, Arc<Cell>>>,
     files: Mutex<HashMap<PathBuf, Option<Arc<SourceFile>>>>,
@@ -96,6 +97,7 @@ impl Facts {
             mirror: None,
             window: None,
             asked: Asked::default(),
+            samples: None,
             security_groups: None,
             cells: Mutex::default(),
             files: Mutex::default(),
@@ -148,6 +150,16 @@ impl Facts {
     /// The same facts, for a user who asks for a part of a recording.
     pub fn with_asked(self, asked: Asked) -> Facts {
         Facts { asked, ..self }
+    }
+
+    /// The same facts, of a running system that somebody watches already: these samples are its window.
+    pub fn with_samples(self, samples: Arc<Window>) -> Facts {
+        Facts { samples: Some(samples), ..self }
+    }
+
+    /// The samples of who watches already.
+    pub fn samples(&self) -> Option<&Arc<Window>> {
+        self.samples.as_ref()
     }
 
     /// Which part of a recording the user asks for.

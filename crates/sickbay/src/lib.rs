@@ -20,3 +20,4 @@ pub mod report;
 pub mod sample;
 pub mod spelling;
 pub mod tune;
+pub mod watch;

@@ -82,6 +82,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("ask", &["model", "facts", "check", "checks", "engine"]),
     ("boot", &["model", "facts", "mend", "check", "checks", "repair", "engine"]),
     ("report", &["model", "sample", "facts", "repair", "engine", "ask", "boot", "tune"]),
+    ("watch", &["model", "sample", "facts", "check", "checks", "engine", "report"]),
 ];
 
 /// File → modules of this crate that its code names, tests aside.

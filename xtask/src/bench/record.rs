@@ -18,7 +18,7 @@ const THREADS: usize = 2000;
 const BUSY: usize = 20;
 
 /// So long is recorded.
-const SECONDS: u64 = 30;
+pub(super) const SECONDS: u64 = 30;
 
 /// So often everything is read within one measurement.
 const TIMES: u32 = 20;
@@ -132,9 +132,9 @@ fn bytes_below(dir: &Path, ending: &str) -> Result<u64, String> {
 }
 
 /// What a program took that runs until it is told to end.
-struct Told {
-    cpu: Duration,
-    anonymous: u64,
+pub(super) struct Told {
+    pub(super) cpu: Duration,
+    pub(super) anonymous: u64,
     peak: u64,
 }
 
@@ -142,9 +142,18 @@ fn run_for(command: &mut Command) -> Result<Told, String> {
     let name = command.get_program().display().to_string();
     let mut child =
         command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().map_err(|error| format!("{name}: {error}"))?;
+    let told = steady(child.id());
+    let ended = Command::new("kill").arg("-TERM").arg(child.id().to_string()).status();
+    ended.map_err(|error| error.to_string())?;
+    child.wait().map_err(|error| error.to_string())?;
+    Ok(told)
+}
+
+/// What that process needs a while after its start.
+pub(super) fn steady(pid: u32) -> Told {
     // Its first look at everything is no part of what it does steadily.
     std::thread::sleep(Duration::from_secs(2));
-    let dir = format!("/proc/{}", child.id());
+    let dir = format!("/proc/{pid}");
     let before = ticks(&dir);
     let began = Instant::now();
     std::thread::sleep(Duration::from_secs(SECONDS));
@@ -155,11 +164,7 @@ fn run_for(command: &mut Command) -> Result<Told, String> {
         let line = status.lines().find_map(|line| line.strip_prefix(name));
         line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)
     };
-    let told = Told { cpu, anonymous: field("RssAnon:"), peak: field("VmHWM:") };
-    let ended = Command::new("kill").arg("-TERM").arg(child.id().to_string()).status();
-    ended.map_err(|error| error.to_string())?;
-    child.wait().map_err(|error| error.to_string())?;
-    Ok(told)
+    Told { cpu, anonymous: field("RssAnon:"), peak: field("VmHWM:") }
 }
 
 /// User and system time of a process, in ticks.
@@ -171,10 +176,10 @@ fn ticks(dir: &str) -> u64 {
 }
 
 /// Threads that end when it goes.
-struct Threads(Arc<AtomicBool>);
+pub(super) struct Threads(Arc<AtomicBool>);
 
 impl Threads {
-    fn start() -> Threads {
+    pub(super) fn start() -> Threads {
         let is_over = Arc::new(AtomicBool::new(false));
         for index in 0..THREADS {
             let is_over = Arc::clone(&is_over);

@@ -33,23 +33,28 @@ impl Fact for Glimpse {
 impl Glimpse {
     fn shows_something(&self) -> bool {
         let [before, after] = self.0.samples.as_slice() else { return false };
-        let Some(interval) = Interval::between(before, after) else { return false };
-        let cpus = interval.cpus();
-        let all = cpus.as_ref().and_then(|cpus| cpus.all);
-        let is_busy = all.is_some_and(|all| all.busy() >= 85.0 || all.steal >= 5.0 || all.iowait >= 25.0);
-        let is_pinned = cpus.and_then(|cpus| cpus.busiest()).is_some_and(|(_, shares)| shares.busy() >= 85.0);
-        let is_stormy = interval.rate(|sample| sample.stat.as_ref()?.made).is_some_and(|made| made >= 100.0);
-        let disk_works = interval.disks().into_iter().flatten().any(|disk| {
-            let stands = disk.disk.in_flight > 0 && disk.transfers == Some(0.0);
-            stands || disk.util.is_some_and(|util| util >= 70.0)
-        });
-        let some = after.io_pressure.and_then(|pressure| pressure.some).map_or(0, |some| some.averages[0]);
-        let before = before.throttled.iter().flatten();
-        let throttles = before
-            .zip(after.throttled.iter().flatten())
-            .any(|(before, after)| before.group == after.group && before.throttled < after.throttled);
-        is_busy || is_pinned || is_stormy || disk_works || throttles || some >= 2000
+        Interval::between(before, after).is_some_and(|interval| shows_something(&interval))
     }
+}
+
+/// Whether something may be ill in that time, by the counters alone: it is worth while to look closely.
+pub fn shows_something(interval: &Interval<'_>) -> bool {
+    let (before, after) = (interval.before, interval.after);
+    let cpus = interval.cpus();
+    let all = cpus.as_ref().and_then(|cpus| cpus.all);
+    let is_busy = all.is_some_and(|all| all.busy() >= 85.0 || all.steal >= 5.0 || all.iowait >= 25.0);
+    let is_pinned = cpus.and_then(|cpus| cpus.busiest()).is_some_and(|(_, shares)| shares.busy() >= 85.0);
+    let is_stormy = interval.rate(|sample| sample.stat.as_ref()?.made).is_some_and(|made| made >= 100.0);
+    let disk_works = interval.disks().into_iter().flatten().any(|disk| {
+        let stands = disk.disk.in_flight > 0 && disk.transfers == Some(0.0);
+        stands || disk.util.is_some_and(|util| util >= 70.0)
+    });
+    let some = after.io_pressure.and_then(|pressure| pressure.some).map_or(0, |some| some.averages[0]);
+    let before = before.throttled.iter().flatten();
+    let throttles = before
+        .zip(after.throttled.iter().flatten())
+        .any(|(before, after)| before.group == after.group && before.throttled < after.throttled);
+    is_busy || is_pinned || is_stormy || disk_works || throttles || some >= 2000
 }
 
 /// The window of a running system, if there is something to see in it or the user asked for one; of what was written down or
