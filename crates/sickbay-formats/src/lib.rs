@@ -79,6 +79,7 @@ pub mod sudoers;
 pub mod superblock;
 pub mod supervisord_conf;
 pub mod sysctl;
+pub mod tar_header;
 pub mod trace;
 pub mod tuning;
 pub mod unit_file;

@@ -4,6 +4,7 @@
 //! [`Root`] to read its files through, and the [`Volume`]s and [`Disk`]s that belong to it. Paths always are paths of
 //! the target.
 
+mod archive;
 mod budget;
 mod bytes;
 mod card_counters;

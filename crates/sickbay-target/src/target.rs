@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use sickbay_formats::superblock::condition::Condition;
 
+use crate::archive::{self, Unpacked};
 use crate::checker::{Examined, Verdict};
 use crate::disk::Follow;
 use crate::log::{self, LogFile};
@@ -36,6 +37,9 @@ pub struct Target {
     pub(crate) system: Option<System>,
     logs: Vec<LogFile>,
     recording: Option<Recording>,
+    /// What `root` was unpacked from.
+    #[allow(dead_code)] // it is held
+    unpacked: Option<Unpacked>,
     examined: Vec<Examined>,
     unreadable: Option<String>,
     accepted: Mutex<BTreeSet<usize>>,
@@ -161,6 +165,9 @@ impl Target {
         {
             return Target::of_recording(recording, access);
         }
+        if metadata.is_file() && archive::is_archive(path)? {
+            return Target::of_archive(path, options);
+        }
         if !metadata.is_dir() {
             return match log::of_file(path, &metadata)? {
                 Some(log) => Target::of_logs(path, vec![log], access),
@@ -225,6 +232,19 @@ impl Target {
         })
     }
 
+    fn of_archive(path: &Path, options: &Options) -> Result<Target, OpenError> {
+        if options.access == Access::ReadWrite {
+            return Err(OpenError::Packed { path: path.to_owned() });
+        }
+        let unpacked = Unpacked::of_file(path, options.progress)?;
+        let root = unpacked.root().map_err(|e| OpenError::io(path, "opening what it was unpacked to", e))?;
+        let root = if options.any_directory { root } else { root_in(root, path)? };
+        let notes = unpacked.notes.clone();
+        let volumes = Err(Lack::None("it is an archive, and has no disks".to_owned()));
+        let name = path.display().to_string();
+        Ok(Target { volumes, notes, unpacked: Some(unpacked), ..Target::bare(Kind::Root, name, root) })
+    }
+
     fn of_logs(path: &Path, logs: Vec<LogFile>, access: Access) -> Result<Target, OpenError> {
         if access == Access::ReadWrite {
             return Err(OpenError::Log { path: path.to_owned() });
@@ -281,6 +301,7 @@ impl Target {
             system: None,
             logs: Vec::new(),
             recording: None,
+            unpacked: None,
             examined: Vec::new(),
             unreadable: None,
             accepted: Mutex::default(),
@@ -506,6 +527,22 @@ impl Target {
         }
         (disks, result)
     }
+}
+
+/// The root in an archive: what is at its top, or in the one directory that it consists of.
+fn root_in(root: Root, path: &Path) -> Result<Root, OpenError> {
+    let refuse = |refused: OpenError| match refused {
+        OpenError::NotARoot { path, .. } => {
+            let what = "an archive in which nothing looks like the root of a Linux system".to_owned();
+            OpenError::NotATarget { path, what }
+        }
+        other => other,
+    };
+    let Err(refused) = accept(&root, path) else { return Ok(root) };
+    let (entries, _) = root.read_dir_up_to("/", 2).unwrap_or_default();
+    let [only] = entries.as_slice() else { return Err(refuse(refused)) };
+    let below = root.below(&Path::new("/").join(&only.name)).map_err(|_| refuse(refused))?;
+    accept(&below, path).map(|()| below).map_err(refuse)
 }
 
 /// Refuses a directory that is not the root of a system.
