@@ -143,6 +143,12 @@ pub enum OpenError {
         /// What was named.
         path: PathBuf,
     },
+    /// It is what a tool for support collected, and was to be written.
+    #[error("{} is a report of another machine: it can be checked, but there is nothing in it to repair", .path.display())]
+    Report {
+        /// What was named.
+        path: PathBuf,
+    },
     /// A program that is needed is not on this machine, or failed.
     #[error("{} needs a tool on this machine: {why}", .path.display())]
     Tool {

@@ -346,6 +346,17 @@ impl FileSystemUse {
     /// F2FS.
     pub const F2FS: u64 = 0xF2F5_2010;
 
+    /// The number of a kind, by the name that mount(8) has for it; 0 for one that is not among the above.
+    pub(crate) fn magic_of(name: &[u8]) -> u64 {
+        match name {
+            b"ext2" | b"ext3" | b"ext4" => FileSystemUse::EXT,
+            b"xfs" => FileSystemUse::XFS,
+            b"btrfs" => FileSystemUse::BTRFS,
+            b"f2fs" => FileSystemUse::F2FS,
+            _ => 0,
+        }
+    }
+
     /// Free bytes for root.
     ///
     /// ext counts what it keeps for root as free, and what it never gives away: 2 % of its clusters, at most 4096

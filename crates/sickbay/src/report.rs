@@ -72,7 +72,7 @@ impl Report {
         // A log is not something that boots, but a console tells of a boot.
         let is_log = facts.target().kind == Kind::Log;
         // What a machine did then proves nothing of its next boot.
-        let is_past = facts.target().recording().is_ok();
+        let is_past = facts.target().recording().is_ok() || facts.target().kind == Kind::Report;
         Report {
             started,
             target: crate::facts::system::summary::of(facts),

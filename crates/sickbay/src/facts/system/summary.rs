@@ -34,6 +34,7 @@ pub fn of(facts: &Arc<Facts>) -> TargetSummary {
             Kind::Disk => "disk",
             Kind::Log => "log",
             Kind::Recording => "recording",
+            Kind::Report => "report",
         },
         name: target.name.clone(),
         description: description(facts).into_iter().chain(part_of_recording(facts)).collect(),
