@@ -20,6 +20,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use rustix::fs::Mode;
+use rustix::io::Errno;
 use sickbay_formats::tar_header::{BLOCK, Header};
 
 pub(crate) use told::Told;
@@ -91,6 +93,18 @@ impl Unpacked {
         let (told, notes) = unpack::unpack(stream, dir, bounds).map_err(|failure| failure.of(path))?;
         let dir = place.dir.try_clone().map_err(|e| OpenError::io(path, "making room to unpack it", e))?;
         Ok(Unpacked { dir, told: Arc::new(told), notes, _place: place })
+    }
+
+    /// Makes the mount points of a system that an archive of its root commonly goes without, since nothing that was mounted there
+    /// is the system's: that they are missing is no fault of it.
+    pub(crate) fn furnish(root: &Root) -> io::Result<()> {
+        for name in ["dev", "proc", "run", "sys"] {
+            match rustix::fs::mkdirat(root.as_dir(), name, Mode::RWXU) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Ok(())
     }
 
     /// Its files.

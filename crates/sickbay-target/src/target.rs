@@ -39,7 +39,6 @@ pub struct Target {
     recording: Option<Recording>,
     report: Option<SupportReport>,
     /// What `root` was unpacked from.
-    #[allow(dead_code)] // it is held
     unpacked: Option<Unpacked>,
     examined: Vec<Examined>,
     unreadable: Option<String>,
@@ -253,6 +252,26 @@ impl Target {
         Ok(Some(Target { volumes, opaque, report: Some(report), ..Target::bare(Kind::Report, name, root) }))
     }
 
+    /// Whether it was unpacked from an archive.
+    pub fn is_archive(&self) -> bool {
+        self.unpacked.is_some()
+    }
+
+    /// Refuses what is a copy of a system's files, an archive or what a tool for support collected: nothing is repaired in it.
+    ///
+    /// # Errors
+    /// When it is one, or cannot be looked at.
+    pub fn refuse_copies(path: &Path) -> Result<(), OpenError> {
+        let Ok(metadata) = std::fs::metadata(path) else { return Ok(()) };
+        if metadata.is_file() && archive::is_archive(path)? {
+            return Err(OpenError::Packed { path: path.to_owned() });
+        }
+        if metadata.is_dir() && SupportReport::of(&Root::at(path)?).is_some() {
+            return Err(OpenError::Report { path: path.to_owned() });
+        }
+        Ok(())
+    }
+
     /// What a tool for support collected of it.
     ///
     /// # Errors
@@ -274,6 +293,7 @@ impl Target {
             }
         }
         let root = if options.any_directory { root } else { root_in(root, path)? };
+        Unpacked::furnish(&root).map_err(|e| OpenError::io(path, "unpacking it", e))?;
         let volumes = Err(Lack::None("it is an archive, and has no disks".to_owned()));
         let name = path.display().to_string();
         Ok(Target { volumes, notes, unpacked: Some(unpacked), ..Target::bare(Kind::Root, name, root) })

@@ -53,7 +53,10 @@ impl Told {
 
     /// As the archive tells it.
     pub(crate) fn of(&self, mut metadata: Metadata) -> Metadata {
-        let Some(member) = self.members.get(&metadata.ino) else { return metadata };
+        let Some(member) = self.members.get(&metadata.ino) else {
+            // What was made beside the members, see [`super::Unpacked::furnish`].
+            return Metadata { mode: 0o755, uid: 0, gid: 0, ..metadata };
+        };
         metadata.mode = member.mode;
         metadata.uid = member.uid;
         metadata.gid = member.gid;

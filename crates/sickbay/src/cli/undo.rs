@@ -137,6 +137,9 @@ impl Undo {
         if target.kind == Kind::Recording {
             return Err(OpenError::Recording { path: args.target.clone().unwrap_or_default() }.into());
         }
+        if target.is_archive() {
+            return Err(OpenError::Packed { path: args.target.clone().unwrap_or_default() }.into());
+        }
         if target.kind == Kind::Report {
             return Err(OpenError::Report { path: args.target.clone().unwrap_or_default() }.into());
         }

@@ -461,7 +461,9 @@ fn closing(out: &mut String, report: &Report, style: &Style, command: &str) {
     }
     let repairable =
         diagnosis.causes().any(|(_, finding)| finding.repairs.iter().any(|repair| repair.risk != Risk::Manual));
-    if repairable && report.applied.is_none() {
+    // Of what was packed or collected nothing can be repaired in its place.
+    let is_copy = matches!(report.target.kind, "archive" | "report");
+    if repairable && report.applied.is_none() && !is_copy {
         let _ = write!(line, " · sickbay fix{}{}", if command.is_empty() { "" } else { " " }, printable(command));
     }
     let _ = writeln!(out, "{}", style.wrapped(&line, 0, 0));

@@ -30,6 +30,7 @@ pub fn of(facts: &Arc<Facts>) -> TargetSummary {
     TargetSummary {
         kind: match target.kind {
             Kind::Host => "host",
+            Kind::Root if target.is_archive() => "archive",
             Kind::Root => "root",
             Kind::Disk => "disk",
             Kind::Log => "log",
