@@ -98,14 +98,21 @@ fn row(line: &str) -> Option<Row> {
     let words: Vec<&str> = line.split_whitespace().collect();
     let number = |at: usize| words.get(at)?.parse::<u64>().ok();
     // Three numbers and a share: a name may have blanks in it.
-    let is_share = |word: &&str| word.strip_suffix('%').is_some_and(|share| share.parse::<u64>().is_ok()) || **word == *"-";
+    let is_share =
+        |word: &&str| word.strip_suffix('%').is_some_and(|share| share.parse::<u64>().is_ok()) || **word == *"-";
     let at = (1..words.len().saturating_sub(4)).find(|at| {
         let numbers = (0..3).all(|offset| number(at.saturating_add(offset)).is_some());
         numbers && words.get(at.saturating_add(3)).is_some_and(is_share)
     })?;
     let place = words.get(at.checked_add(4)?..)?.join(" ");
     let (total, used, available) = (number(at)?, number(at.checked_add(1)?)?, number(at.checked_add(2)?)?);
-    place.starts_with('/').then(|| Row { source: (*words.first().unwrap_or(&"")).to_owned(), total, used, available, place })
+    place.starts_with('/').then(|| Row {
+        source: (*words.first().unwrap_or(&"")).to_owned(),
+        total,
+        used,
+        available,
+        place,
+    })
 }
 
 /// A line of `/proc/mounts`.
@@ -164,7 +171,8 @@ proc                   0       0         0    - /proc
         let told: Vec<_> = rows.iter().map(|row| (row.place.as_str(), row.total, row.available)).collect();
         assert_eq!(told, [("/proc", 0, 0), ("/", 51_475_068, 0), ("/mnt/a b", 100, 50)]);
         assert_eq!(rows[1].source, "/dev/mapper/vg_a_long_name-lv_root");
-        let inodes = df(b"Filesystem Type Inodes IUsed IFree IUse% Mounted on\n/dev/vda1 ext4 655360 655360 0 100% /\n");
+        let inodes =
+            df(b"Filesystem Type Inodes IUsed IFree IUse% Mounted on\n/dev/vda1 ext4 655360 655360 0 100% /\n");
         assert_eq!((inodes[0].total, inodes[0].available), (655_360, 0));
         assert_eq!(df(b"Filesystem Size Used Avail Use% Mounted on\n/dev/vda1 1 1 0 100% /\n"), []);
         assert_eq!(df(b"bash: df: command not found\n"), []);

@@ -60,7 +60,8 @@ impl SupportReport {
         let of_boot = |name: &str| {
             name.starts_with("journalctl_") && (name.ends_with("--boot") || name.contains("--this-boot_--no-pager"))
         };
-        let wanted: [&dyn Fn(&str) -> bool; 3] = [&|name| name == "dmesg", &of_boot, &|name| name == "journalctl_--no-pager"];
+        let wanted: [&dyn Fn(&str) -> bool; 3] =
+            [&|name| name == "dmesg", &of_boot, &|name| name == "journalctl_--no-pager"];
         wanted.iter().filter_map(|is_wanted| self.output(is_wanted).map(Path::to_owned)).collect()
     }
 

@@ -15,7 +15,9 @@ use crate::machine::Inventory;
 use crate::sys::Window;
 use crate::system::{Assembled, System};
 use crate::volumes::{Described, Placed};
-use crate::{Disk, OpenError, Recording, Root, SupportReport, Table, WriteError, Writer, content, likeness, machine, volumes};
+use crate::{
+    Disk, OpenError, Recording, Root, SupportReport, Table, WriteError, Writer, content, likeness, machine, volumes,
+};
 
 /// What is examined, with everything that belongs to it. Dropping it detaches what opening it attached.
 #[derive(Debug)]
@@ -245,7 +247,8 @@ impl Target {
         if access == Access::ReadWrite {
             return Err(OpenError::Report { path: path.to_owned() });
         }
-        let fail = |why: String| OpenError::OtherTree { path: path.to_owned(), what: format!("not looked into: {why}") };
+        let fail =
+            |why: String| OpenError::OtherTree { path: path.to_owned(), what: format!("not looked into: {why}") };
         let root = root.below(&below).map_err(|error| fail(error.to_string()))?;
         let (volumes, opaque) = report.volumes(&root);
         let name = path.display().to_string();

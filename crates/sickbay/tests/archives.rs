@@ -55,7 +55,9 @@ fn replace(path: &Path, old: &str, new: &str) {
 fn a_packed_root_is_checked_as_the_root_is() {
     let dir = tempfile::tempdir().expect("a directory");
     let root = built("trees/debian-12.txt", dir.path(), "system");
-    for (options, with_name) in [(&["-z"][..], false), (&["-J"], true), (&["--zstd", "--exclude=./dev", "--exclude=./proc"], false)] {
+    for (options, with_name) in
+        [(&["-z"][..], false), (&["-J"], true), (&["--zstd", "--exclude=./dev", "--exclude=./proc"], false)]
+    {
         let archive = packed(&root, options, with_name);
         assert_eq!(found(&archive), Vec::<String>::new(), "{options:?}");
         let (code, text) = run(["check"], &archive);
@@ -158,7 +160,8 @@ fn a_report_is_not_blamed_for_what_it_does_not_hold() {
     append(&tree.join("etc/fstab"), "UUID=99999999-0d5e-4c1e-9f00-6f2a51d5b0ff /data xfs defaults 0 0\n");
     fs::write(&blkid, "").expect("written");
     assert_eq!(found(&tree), Vec::<String>::new());
-    fs::write(&blkid, "/dev/vda1: UUID=\"1\" TYPE=\"ext4\"\n/dev/vda2: UUID=\"2\" TYPE=\"crypto_LUKS\"\n").expect("written");
+    fs::write(&blkid, "/dev/vda1: UUID=\"1\" TYPE=\"ext4\"\n/dev/vda2: UUID=\"2\" TYPE=\"crypto_LUKS\"\n")
+        .expect("written");
     assert_eq!(found(&tree), Vec::<String>::new());
     // Without the outputs of any command it is no report, and too little for a root.
     fs::remove_dir_all(tree.join("sos_commands")).expect("removed");

@@ -67,7 +67,8 @@ fn a_directory_without_a_system_is_refused() {
 #[test]
 fn what_only_looks_like_a_system_is_named() {
     let dir = tempfile::tempdir().expect("a directory");
-    let suse = tree(dir.path(), &["basic-environment.txt", "etc/fstab", "etc/os-release", "usr/bin/sh", "proc/meminfo"]);
+    let suse =
+        tree(dir.path(), &["basic-environment.txt", "etc/fstab", "etc/os-release", "usr/bin/sh", "proc/meminfo"]);
     refused(&suse, "is a supportconfig, which is not read yet");
 }
 

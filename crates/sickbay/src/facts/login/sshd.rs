@@ -182,7 +182,8 @@ fn glob(root: &Root, pattern: &Path) -> Vec<PathBuf> {
 }
 
 fn listed_version(root: &Root, report: &SupportReport) -> Option<Version> {
-    let path = report.output(|name| name == "dpkg_-l" || name.contains("rpm_--nodigest") || name.starts_with("rpm_-qa"))?;
+    let path =
+        report.output(|name| name == "dpkg_-l" || name.contains("rpm_--nodigest") || name.starts_with("rpm_-qa"))?;
     let text = root.read_up_to(path, 16 << 20).ok()?;
     // `ii  openssh-server  1:9.2p1-2  amd64 …` of dpkg, `openssh-server-8.0p1-19.el8.x86_64 …` of rpm.
     let of_line = |line: &[u8]| {
