@@ -163,6 +163,16 @@ fn a_report_is_not_blamed_for_what_it_does_not_hold() {
     fs::write(&blkid, "/dev/vda1: UUID=\"1\" TYPE=\"ext4\"\n/dev/vda2: UUID=\"2\" TYPE=\"crypto_LUKS\"\n")
         .expect("written");
     assert_eq!(found(&tree), Vec::<String>::new());
+    // Names are those that the kernel gave; links and drives are not listed.
+    fs::write(&blkid, "/dev/vda1: UUID=\"1\" TYPE=\"xfs\"\n/dev/mapper/rhel-root: UUID=\"2\" TYPE=\"xfs\"\n")
+        .expect("written");
+    let lines = "/dev/mapper/rhel-root / xfs defaults 0 0\n/dev/vda1 /boot xfs defaults 0 0\n/dev/rhel/root /again xfs noauto 0 0\n\
+        /dev/disk/by-id/virtio-data-part1 /data xfs defaults 0 0\n/dev/sr0 /media iso9660 noauto,ro 0 0\n";
+    fs::write(tree.join("etc/fstab"), lines).expect("written");
+    let (code, text) = run(["check"], &tree);
+    assert_eq!((code, text.contains("0 undetermined")), (Some(0), true), "{text}");
+    append(&tree.join("etc/fstab"), "/dev/vdb1 /other xfs defaults 0 0\n");
+    assert_eq!(found(&tree), ["fstab-missing-device"]);
     // Without the outputs of any command it is no report, and too little for a root.
     fs::remove_dir_all(tree.join("sos_commands")).expect("removed");
     let (code, text) = run(["check"], &tree);

@@ -1,7 +1,7 @@
 //! The bytes of an archive, unpacked, and counted: what comes to too much ends with an error.
 
 use std::fs::File;
-use std::io::{self, BufReader, Cursor, ErrorKind, Read};
+use std::io::{self, BufReader, ErrorKind, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -45,31 +45,49 @@ impl<R: Read> Read for Counted<R> {
     }
 }
 
+/// What an archive is read from.
+pub(super) enum Input {
+    /// As it is: what is not wanted is passed over without being read.
+    Plain(BufReader<File>),
+    Packed(Box<dyn Read>),
+}
+
+impl Read for Input {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Input::Plain(input) => input.read(buffer),
+            Input::Packed(input) => input.read(buffer),
+        }
+    }
+}
+
 /// What comes out of a file, and how much was taken of it where it is packed.
-pub(super) fn unpacking(mut file: File) -> io::Result<(Box<dyn Read>, Option<Arc<AtomicU64>>)> {
+pub(super) fn unpacking(mut file: File) -> io::Result<(Input, Option<Arc<AtomicU64>>)> {
     let mut head = Vec::new();
     file.by_ref().take(8).read_to_end(&mut head)?;
+    rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(0))?;
     let taken = Arc::new(AtomicU64::new(0));
-    let whole = Cursor::new(head.clone()).chain(file);
-    let counted = BufReader::with_capacity(BUFFER, Counted { input: whole, taken: Arc::clone(&taken) });
+    let counted = |file: File| BufReader::with_capacity(BUFFER, Counted { input: file, taken: Arc::clone(&taken) });
     let input: Box<dyn Read> = match head.as_slice() {
-        [0x1f, 0x8b, ..] => Box::new(flate2::bufread::MultiGzDecoder::new(counted)),
-        [b'B', b'Z', b'h', ..] => Box::new(bzip2::read::MultiBzDecoder::new(counted)),
+        [0x1f, 0x8b, ..] => Box::new(flate2::bufread::MultiGzDecoder::new(counted(file))),
+        [b'B', b'Z', b'h', ..] => Box::new(bzip2::read::MultiBzDecoder::new(counted(file))),
         [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => {
-            Box::new(lzma_rust2::XzReader::new_mem_limit(counted, true, XZ_MEMORY))
+            Box::new(lzma_rust2::XzReader::new_mem_limit(counted(file), true, XZ_MEMORY))
         }
         [0x28, 0xb5, 0x2f, 0xfd, ..] => {
-            let mut decoder = zstd::stream::read::Decoder::with_buffer(counted)?;
+            let mut decoder = zstd::stream::read::Decoder::with_buffer(counted(file))?;
             decoder.window_log_max(ZSTD_WINDOW)?;
             Box::new(decoder)
         }
-        _ => return Ok((Box::new(counted), None)),
+        _ => return Ok((Input::Plain(BufReader::with_capacity(BUFFER, file)), None)),
     };
-    Ok((Box::new(BufReader::with_capacity(BUFFER, input)), Some(taken)))
+    Ok((Input::Packed(Box::new(BufReader::with_capacity(BUFFER, input))), Some(taken)))
 }
 
 pub(super) struct Stream {
-    input: Box<dyn Read>,
+    input: Input,
+    /// How long it is.
+    size: u64,
     taken: Option<Arc<AtomicU64>>,
     given: u64,
     bounds: Bounds,
@@ -78,8 +96,9 @@ pub(super) struct Stream {
 
 impl Stream {
     pub(super) fn new(file: File, bounds: Bounds) -> io::Result<Stream> {
+        let size = file.metadata()?.len();
         let (input, taken) = unpacking(file)?;
-        Ok(Stream { input, taken, given: 0, bounds, buffer: vec![0; BUFFER] })
+        Ok(Stream { input, size, taken, given: 0, bounds, buffer: vec![0; BUFFER] })
     }
 
     /// Fills `buffer`.
@@ -106,8 +125,16 @@ impl Stream {
         result
     }
 
-    pub(super) fn skip(&mut self, size: u64) -> Result<(), Failure> {
-        self.each(size, |_| Ok(()))
+    pub(super) fn skip(&mut self, count: u64) -> Result<(), Failure> {
+        let Input::Plain(input) = &mut self.input else { return self.each(count, |_| Ok(())) };
+        let end = self.given.checked_add(count).filter(|end| *end <= self.size);
+        let (Some(end), Ok(by)) = (end, i64::try_from(count)) else {
+            let at = size(self.size);
+            return Err(Failure::Truncated(format!("it ends after {at}, in the middle of a member")));
+        };
+        input.seek_relative(by).map_err(Failure::Write)?;
+        self.given = end;
+        Ok(())
     }
 
     fn count(&mut self, count: u64) -> Result<(), Failure> {

@@ -343,3 +343,52 @@ fn what_is_in_it_is_listed_by_its_kind() {
     let kinds: Vec<FileKind> = entries.iter().map(|entry| entry.kind).collect();
     assert_eq!(kinds, [FileKind::File, FileKind::Symlink, FileKind::Dir]);
 }
+
+#[test]
+fn a_hole_costs_no_time() {
+    let case = Case::new(&member(b"hole", b'0', b"", "644", 1 << 32, b""));
+    let file = fs::File::options().write(true).open(case.path()).unwrap();
+    file.set_len(BLOCK as u64 + (1 << 32) + 1024).unwrap();
+    let unpacked = case.unpack();
+    assert_eq!(unpacked.root().unwrap().metadata("/hole").unwrap().size, 1 << 32);
+    assert!(unpacked.notes[0].starts_with("hole: too large to be unpacked"), "{:?}", unpacked.notes);
+}
+
+#[test]
+fn whatever_is_changed_in_it_nothing_leads_out() {
+    let outside = tempfile::tempdir().unwrap();
+    let out = outside.path().to_str().unwrap();
+    let good = archive(&[
+        link("l", out),
+        file("l/a", b"1"),
+        hard("h", "l/a"),
+        member(b"d", b'5', b"", "755", 0, b""),
+        pax(&[("path", format!("{out}/b").as_bytes()), ("size", b"1")]),
+        file("x", b"2"),
+        member(b"././@LongLink", b'K', b"", "644", 4, b"../y"),
+        link("z", "w"),
+        file("d/../../c", b"3"),
+    ]);
+    let mut state = 7_u64;
+    let mut next = |most: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(state >> 33).unwrap() % most
+    };
+    let mut unpacked = 0;
+    for _ in 0..150 {
+        let mut bytes = good.clone();
+        for _ in 0..=next(3) {
+            // Single bytes of a header, mostly the type, the size and the magic.
+            let header = next(good.len() / BLOCK - 2) * BLOCK;
+            let field = [124 + next(12), 156, 157 + next(20), next(30), 257 + next(6), 345 + next(8)][next(6)];
+            bytes[header + field] = [b'0', b'1', b'2', b'5', b'S', b'L', b'x', b'/', b'.', 0, 0x80, 0xFF][next(12)];
+            let mut block: [u8; BLOCK] = bytes[header..header + BLOCK].try_into().unwrap();
+            block[148..156].copy_from_slice(b"        ");
+            let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
+            bytes[header + 148..header + 156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        }
+        unpacked += usize::from(Unpacked::within(&Case::new(&bytes).path(), small(), None).is_ok());
+    }
+    assert!(unpacked > 30, "{unpacked}");
+    assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
+}
