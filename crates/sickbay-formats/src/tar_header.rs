@@ -263,7 +263,7 @@ mod tests {
         assert_eq!(number(b"   755 \0"), Some(0o755));
         assert_eq!(number(b"\0\0\0\0\0\0\0\0"), Some(0));
         assert_eq!(number(b"07x5\0\0\0\0"), None);
-        assert_eq!(number(b"\x80\0\0\0\0\0\0\x02\0\0\0\0"), Some(0x0200_0000_00));
+        assert_eq!(number(b"\x80\0\0\0\0\0\0\x02\0\0\0\0"), Some(2 << 32));
         assert_eq!(number(b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"), Some(-1));
         assert_eq!(number(b"\x80\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"), None);
     }
@@ -295,11 +295,11 @@ mod tests {
             // With a checksum that is right everything behind it is read.
             let sum: u32 = block.iter().enumerate().map(|(at, b)| if (148..156).contains(&at) { 32 } else { u32::from(*b) }).sum();
             block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-            if let Some(mut header) = Header::parse(&block) {
-                if let Some(sparse) = &mut header.sparse {
-                    sparse.extend(&block);
-                    let _ = sparse.is_sound(header.size);
-                }
+            if let Some(mut header) = Header::parse(&block)
+                && let Some(sparse) = &mut header.sparse
+            {
+                sparse.extend(&block);
+                let _ = sparse.is_sound(header.size);
             }
             let _ = pax(&text);
             let _ = number(&text);

@@ -349,7 +349,7 @@ impl Unpacking {
         };
         for name in missing.into_iter().rev() {
             let made = rustix::fs::mkdirat(&dir, name, Mode::RWXU);
-            if made.is_err_and(|errno| refused(errno)) {
+            if made.is_err_and(refused) {
                 return Ok(Err(Skipped::Blocked)); // a link that leads nowhere has the name
             }
             made?;
@@ -511,11 +511,14 @@ impl Unpacking {
     /// are most of what is read, find some.
     fn has_room(&self, size: u64) -> bool {
         let room = self.bounds.room;
-        let may_use = match size {
-            ..=MIDDLING => room,
-            ..=LARGE => room - room / 8,
-            _ => room - room / 4,
+        let kept = if size > LARGE {
+            room / 4
+        } else if size > MIDDLING {
+            room / 8
+        } else {
+            0
         };
+        let may_use = room - kept;
         self.used.saturating_add(size) <= may_use
     }
 
