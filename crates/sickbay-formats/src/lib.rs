@@ -80,6 +80,8 @@ pub mod sudoers;
 pub mod superblock;
 pub mod supervisord_conf;
 pub mod sysctl;
+pub mod tar_header;
+pub mod told_disks;
 pub mod trace;
 pub mod tuning;
 pub mod unit_file;

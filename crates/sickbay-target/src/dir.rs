@@ -6,9 +6,11 @@ use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 
+use crate::archive::Told;
 use crate::ids::Ids;
 use crate::root::{Met, QUIET, error, metadata_of_fd};
 use crate::{Metadata, READ_LIMIT, ReadError, Reason, Root};
@@ -20,6 +22,7 @@ pub struct Dir {
     dir: OwnedFd,
     met: Met,
     ids: Ids,
+    told: Option<Arc<Told>>,
 }
 
 impl Root {
@@ -30,7 +33,8 @@ impl Root {
     pub fn dir(&self, path: impl AsRef<Path>) -> Result<Dir, ReadError> {
         let path = path.as_ref();
         let dir = self.resolve(path, OFlags::DIRECTORY)?;
-        Ok(Dir { path: path.to_owned(), dir, met: self.met.clone(), ids: self.ids })
+        let told = self.told.clone();
+        Ok(Dir { path: path.to_owned(), dir, met: self.met.clone(), ids: self.ids, told })
     }
 }
 
@@ -43,7 +47,11 @@ impl Dir {
         self.is_name(name)?;
         let stat = rustix::fs::statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW);
         let stat = stat.map_err(|errno| self.met.fail(&self.path.join(name), errno))?;
-        Ok(self.ids.inside(Metadata::of(&stat)))
+        let found = Metadata::of(&stat);
+        Ok(match &self.told {
+            Some(told) => told.of(found),
+            None => self.ids.inside(found),
+        })
     }
 
     /// The bytes of a regular file of at most [`READ_LIMIT`]; a link is not followed.

@@ -129,6 +129,26 @@ pub enum OpenError {
         /// What was named.
         path: PathBuf,
     },
+    /// An archive that was not unpacked.
+    #[error("{} cannot be unpacked: {why}", .path.display())]
+    Archive {
+        /// What was named.
+        path: PathBuf,
+        /// What is wrong with it, or which bound it goes beyond.
+        why: String,
+    },
+    /// It is an archive, and was to be written.
+    #[error("{} is an archive: it can be checked, but nothing is repaired in it; unpack it, and repair the directory", .path.display())]
+    Packed {
+        /// What was named.
+        path: PathBuf,
+    },
+    /// It is what a tool for support collected, and was to be written.
+    #[error("{} is a report of another machine: it can be checked, but there is nothing in it to repair", .path.display())]
+    Report {
+        /// What was named.
+        path: PathBuf,
+    },
     /// A program that is needed is not on this machine, or failed.
     #[error("{} needs a tool on this machine: {why}", .path.display())]
     Tool {

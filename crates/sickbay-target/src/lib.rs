@@ -4,6 +4,7 @@
 //! [`Root`] to read its files through, and the [`Volume`]s and [`Disk`]s that belong to it. Paths always are paths of
 //! the target.
 
+mod archive;
 mod budget;
 mod bytes;
 mod card_counters;
@@ -43,6 +44,7 @@ mod serial;
 mod screen;
 pub mod signature;
 mod spool;
+mod support_report;
 mod sys;
 mod system;
 mod table;
@@ -83,6 +85,7 @@ pub use ring_files::{RingFile, RingFiles, Taken, open_samples};
 pub use root::{DIR_LIMIT, DirEntry, FileKind, FileSystemUse, Metadata, READ_LIMIT, ReadError, Reason, Root, Unread};
 pub use serial::disks_by_serial;
 pub use screen::{Event, Screen};
+pub use support_report::SupportReport;
 pub use table::Table;
 pub use target::{Access, Kind, Lack, Options, Target, Volume};
 pub use tasks::{Moment, Tasks};

@@ -110,10 +110,9 @@ fn is_of_boot(name: &str) -> bool {
 }
 
 /// What has trees like those of a system, and is none.
-const OTHERS: [(&[&str], &str); 5] = [
-    (&["/sos_commands", "/sos_logs", "/sos_reports"], "a sosreport: bundles are not read yet"),
-    (&["/insights_commands", "/data/insights_commands"], "an archive of Red Hat Insights: bundles are not read yet"),
-    (&["/supportconfig.txt", "/basic-environment.txt"], "a supportconfig: bundles are not read yet"),
+const OTHERS: [(&[&str], &str); 4] = [
+    (&["/sos_logs", "/sos_reports"], "a sosreport without what commands printed (sos_commands)"),
+    (&["/supportconfig.txt", "/basic-environment.txt"], "a supportconfig, which is not read yet"),
     (&["/etc/initrd-release"], "an initramfs: the root of the system is elsewhere"),
     (&["/scripts/init-premount", "/scripts/local-top"], "an initramfs: the root of the system is elsewhere"),
 ];
@@ -301,8 +300,8 @@ mod tests {
     #[test]
     fn what_looks_like_one_is_named() {
         for (paths, what) in [
-            (&["sos_commands/x", "etc/fstab", "etc/os-release", "proc/meminfo"][..], "a sosreport"),
-            (&["data/insights_commands/x", "meta_data/"], "an archive of Red Hat Insights"),
+            (&["sos_reports/x", "etc/fstab", "etc/os-release", "proc/meminfo"][..], "a sosreport"),
+            (&["supportconfig.txt", "meta_data/"], "a supportconfig"),
             (&["etc/initrd-release", "usr/bin/bash", "usr/lib/systemd/x"], "an initramfs"),
         ] {
             let (_dir, root) = tree(paths);

@@ -25,6 +25,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags, Stat};
 use rustix::io::Errno;
 
+use crate::archive::Told;
 use crate::ids::Ids;
 use crate::{OpenError, sys, xattr};
 
@@ -44,6 +45,8 @@ pub struct Root {
     is_none: bool,
     pub(crate) met: Met,
     pub(crate) ids: Ids,
+    /// What an archive tells of files that were made of it.
+    pub(crate) told: Option<Arc<Told>>,
 }
 
 /// Why something in the target could not be read.
@@ -77,6 +80,10 @@ pub enum Reason {
     Denied,
     /// More symbolic links on the way than the kernel follows, commonly because they form a loop (`ELOOP`).
     LinkLoop,
+    /// It is a member of an archive that was too large to be unpacked, or for which there was no room.
+    LeftPacked,
+    /// The archive does not tell it.
+    NotTold,
     /// The target has no files: it is a log.
     NoFiles,
     /// Anything else that the kernel said, for example `EIO` from a failing disk.
@@ -139,7 +146,7 @@ impl Met {
             Reason::Denied => libc::EACCES,
             Reason::Io(why) => why.raw_os_error().unwrap_or(0),
             // What stands in the way must not be taken for nothing either.
-            Reason::TooLarge { .. } => libc::EFBIG,
+            Reason::TooLarge { .. } | Reason::LeftPacked => libc::EFBIG,
             _ => return error,
         };
         if matches!(errno, libc::EUCLEAN | libc::EBADMSG | libc::EIO) {
@@ -181,6 +188,8 @@ fn sentence(path: &Path, reason: &Reason) -> String {
         }
         Reason::Denied => format!("no permission to read {path}"),
         Reason::LinkLoop => format!("{path} cannot be reached: its symbolic links form a loop"),
+        Reason::LeftPacked => format!("{path} was left in the archive: it is too large, or there is no room for it"),
+        Reason::NotTold => format!("the archive does not tell the extended attributes of {path}"),
         Reason::NoFiles => format!("{path} cannot be read: a log has no files"),
         Reason::Io(error) => format!("{path} could not be read: {error}"),
     }
@@ -337,6 +346,17 @@ impl FileSystemUse {
     /// F2FS.
     pub const F2FS: u64 = 0xF2F5_2010;
 
+    /// The number of a kind, by the name that mount(8) has for it; 0 for one that is not among the above.
+    pub(crate) fn magic_of(name: &[u8]) -> u64 {
+        match name {
+            b"ext2" | b"ext3" | b"ext4" => FileSystemUse::EXT,
+            b"xfs" => FileSystemUse::XFS,
+            b"btrfs" => FileSystemUse::BTRFS,
+            b"f2fs" => FileSystemUse::F2FS,
+            _ => 0,
+        }
+    }
+
     /// Free bytes for root.
     ///
     /// ext counts what it keeps for root as free, and what it never gives away: 2 % of its clusters, at most 4096
@@ -385,7 +405,24 @@ impl Root {
         // Kernels before 5.6 have no openat2; seccomp filters of containers answer ENOSYS or EPERM.
         let by_kernel = openat2(dir.as_fd(), Path::new("/"), OFlags::PATH).is_ok();
         let ids = Ids::of(dir.as_fd());
-        Root { dir, by_kernel, is_none: false, met: Met::default(), ids }
+        Root { dir, by_kernel, is_none: false, met: Met::default(), ids, told: None }
+    }
+
+    /// The directory that an archive was unpacked to, with what it tells of its members.
+    pub(crate) fn of_told(dir: OwnedFd, told: Arc<Told>) -> Root {
+        Root { ids: Ids::default(), told: Some(told), ..Root::from_dir(dir) }
+    }
+
+    /// The directory at `path` inside it, taken for the root of a target.
+    ///
+    /// # Errors
+    /// See [`Reason`].
+    pub(crate) fn below(&self, path: &Path) -> Result<Root, ReadError> {
+        let dir = self.resolve(path, OFlags::DIRECTORY)?;
+        Ok(match &self.told {
+            Some(told) => Root::of_told(dir, Arc::clone(told)),
+            None => Root::from_dir(dir),
+        })
     }
 
     /// What a target without files has: every look through it is an error.
@@ -394,7 +431,7 @@ impl Root {
     /// When the process may open no more files.
     pub(crate) fn none() -> io::Result<Root> {
         let nothing = rustix::fs::memfd_create("nothing", rustix::fs::MemfdFlags::CLOEXEC)?;
-        Ok(Root { dir: nothing, by_kernel: false, is_none: true, met: Met::default(), ids: Ids::default() })
+        Ok(Root { dir: nothing, by_kernel: false, is_none: true, met: Met::default(), ids: Ids::default(), told: None })
     }
 
     /// Whether, so far, the kernel answered a look with what it says of damaged file systems: `EUCLEAN`, `EBADMSG`,
@@ -433,7 +470,7 @@ impl Root {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir = rustix::fs::openat(&proc, format!("{pid}/root"), flags, Mode::empty())
             .map_err(|errno| self.met.fail(&path, errno))?;
-        Ok(Root { dir, by_kernel: self.by_kernel, is_none: false, met: self.met.clone(), ids: self.ids })
+        Ok(Root { dir, by_kernel: self.by_kernel, is_none: false, met: self.met.clone(), ids: self.ids, told: None })
     }
 
     /// Whether something is mounted here: a directory that is none of a larger tree of this machine's.
@@ -449,6 +486,9 @@ impl Root {
     /// # Errors
     /// When the kernel does not tell.
     pub fn has_own_file_system(&self) -> Result<bool, ReadError> {
+        if self.told.is_some() {
+            return Ok(false); // what an archive was unpacked to is none of the target's
+        }
         self.mounted().map(|(is_mounted, is_of_above)| is_mounted && !is_of_above)
     }
 
@@ -481,7 +521,8 @@ impl Root {
     /// When the process may open no more files.
     pub fn try_clone(&self) -> io::Result<Root> {
         let dir = self.dir.try_clone()?;
-        Ok(Root { dir, by_kernel: self.by_kernel, is_none: self.is_none, met: self.met.clone(), ids: self.ids })
+        let told = self.told.clone();
+        Ok(Root { dir, by_kernel: self.by_kernel, is_none: self.is_none, met: self.met.clone(), ids: self.ids, told })
     }
 
     /// The bytes of a regular file of at most [`READ_LIMIT`].
@@ -643,7 +684,11 @@ impl Root {
     pub fn xattrs(&self, path: impl AsRef<Path>) -> Result<Vec<(OsString, Vec<u8>)>, ReadError> {
         let path = path.as_ref();
         let fd = self.resolve(path, OFlags::NOFOLLOW)?;
-        match self.metadata_of_fd(path, fd.as_fd())?.kind {
+        let found = self.metadata_of_fd(path, fd.as_fd())?;
+        if let Some(told) = &self.told {
+            return told.attributes(found.ino).ok_or_else(|| error(path, Reason::NotTold));
+        }
+        match found.kind {
             FileKind::File | FileKind::Dir => xattr::of_open(self.open_quietly(path, OFlags::RDONLY)?.as_fd()),
             _ => xattr::of_path(fd.as_fd()),
         }
@@ -682,7 +727,11 @@ impl Root {
 
     fn metadata_of(&self, path: &Path, flags: OFlags) -> Result<Metadata, ReadError> {
         let fd = self.resolve(path, flags)?;
-        Ok(self.ids.inside(self.metadata_of_fd(path, fd.as_fd())?))
+        let found = self.metadata_of_fd(path, fd.as_fd())?;
+        Ok(match &self.told {
+            Some(told) => told.of(found),
+            None => self.ids.inside(found),
+        })
     }
 
     /// An `O_PATH` descriptor of what the path leads to; `flags` may say `NOFOLLOW` and `DIRECTORY`.
@@ -717,6 +766,9 @@ impl Root {
         let seen = self.metadata_of_fd(path, fd.as_fd())?;
         if !seen.is_file() {
             return Err(error(path, Reason::IsA(seen.kind)));
+        }
+        if self.told.as_ref().is_some_and(|told| told.is_left(seen.ino)) {
+            return Err(self.met.noted(error(path, Reason::LeftPacked)));
         }
         let file = self.open_quietly(path, OFlags::RDONLY)?;
         // On a living system the path may lead to something else by now.

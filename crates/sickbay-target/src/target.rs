@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use sickbay_formats::superblock::condition::Condition;
 
+use crate::archive::{self, Unpacked};
 use crate::checker::{Examined, Verdict};
 use crate::disk::Follow;
 use crate::log::{self, LogFile};
@@ -14,7 +15,9 @@ use crate::machine::Inventory;
 use crate::sys::Window;
 use crate::system::{Assembled, System};
 use crate::volumes::{Described, Placed};
-use crate::{Disk, OpenError, Recording, Root, Table, WriteError, Writer, content, likeness, machine, volumes};
+use crate::{
+    Disk, OpenError, Recording, Root, SupportReport, Table, WriteError, Writer, content, likeness, machine, volumes,
+};
 
 /// What is examined, with everything that belongs to it. Dropping it detaches what opening it attached.
 #[derive(Debug)]
@@ -36,6 +39,9 @@ pub struct Target {
     pub(crate) system: Option<System>,
     logs: Vec<LogFile>,
     recording: Option<Recording>,
+    report: Option<SupportReport>,
+    /// What `root` was unpacked from.
+    unpacked: Option<Unpacked>,
     examined: Vec<Examined>,
     unreadable: Option<String>,
     accepted: Mutex<BTreeSet<usize>>,
@@ -54,6 +60,8 @@ pub enum Kind {
     Disk,
     /// Logs: see [`Target::logs`]. It has no system whose files could be read.
     Log,
+    /// What a tool for support collected of a machine: see [`Target::report`]. It has a part of the files.
+    Report,
     /// What was recorded of a running system: see [`Target::recording`]. It has no files either.
     Recording,
 }
@@ -161,6 +169,9 @@ impl Target {
         {
             return Target::of_recording(recording, access);
         }
+        if metadata.is_file() && archive::is_archive(path)? {
+            return Target::of_archive(path, options);
+        }
         if !metadata.is_dir() {
             return match log::of_file(path, &metadata)? {
                 Some(log) => Target::of_logs(path, vec![log], access),
@@ -171,6 +182,11 @@ impl Target {
             return Target::of_recording(recording, access);
         }
         let root = Root::at(path)?;
+        if !options.any_directory
+            && let Some(target) = Target::of_report(path, &root, access)?
+        {
+            return Ok(target);
+        }
         if !options.any_directory
             && let Err(error) = accept(&root, path)
         {
@@ -223,6 +239,67 @@ impl Target {
             disks,
             ..Target::bare(Kind::Disk, name, root)
         })
+    }
+
+    /// What a tool for support collected; `None` for a directory that is something else.
+    fn of_report(path: &Path, root: &Root, access: Access) -> Result<Option<Target>, OpenError> {
+        let Some((report, below)) = SupportReport::of(root) else { return Ok(None) };
+        if access == Access::ReadWrite {
+            return Err(OpenError::Report { path: path.to_owned() });
+        }
+        let fail =
+            |why: String| OpenError::OtherTree { path: path.to_owned(), what: format!("not looked into: {why}") };
+        let root = root.below(&below).map_err(|error| fail(error.to_string()))?;
+        let (volumes, opaque) = report.volumes(&root);
+        let name = path.display().to_string();
+        Ok(Some(Target { volumes, opaque, report: Some(report), ..Target::bare(Kind::Report, name, root) }))
+    }
+
+    /// Whether it was unpacked from an archive.
+    pub fn is_archive(&self) -> bool {
+        self.unpacked.is_some()
+    }
+
+    /// Refuses what is a copy of a system's files, an archive or what a tool for support collected: nothing is repaired in it.
+    ///
+    /// # Errors
+    /// When it is one, or cannot be looked at.
+    pub fn refuse_copies(path: &Path) -> Result<(), OpenError> {
+        let Ok(metadata) = std::fs::metadata(path) else { return Ok(()) };
+        if metadata.is_file() && archive::is_archive(path)? {
+            return Err(OpenError::Packed { path: path.to_owned() });
+        }
+        if metadata.is_dir() && SupportReport::of(&Root::at(path)?).is_some() {
+            return Err(OpenError::Report { path: path.to_owned() });
+        }
+        Ok(())
+    }
+
+    /// What a tool for support collected of it.
+    ///
+    /// # Errors
+    /// Where it is a system itself.
+    pub fn report(&self) -> Result<&SupportReport, Lack> {
+        self.report.as_ref().ok_or_else(|| Lack::None("it is no report of a tool for support".to_owned()))
+    }
+
+    fn of_archive(path: &Path, options: &Options) -> Result<Target, OpenError> {
+        if options.access == Access::ReadWrite {
+            return Err(OpenError::Packed { path: path.to_owned() });
+        }
+        let unpacked = Unpacked::of_file(path, options.progress)?;
+        let root = unpacked.root().map_err(|e| OpenError::io(path, "opening what it was unpacked to", e))?;
+        let notes = unpacked.notes.clone();
+        for top in tops(&root) {
+            if let Some(target) = Target::of_report(path, &top, options.access)? {
+                return Ok(Target { notes, unpacked: Some(unpacked), ..target });
+            }
+        }
+        let root = if options.any_directory { root } else { root_in(root, path)? };
+        Unpacked::furnish(&root).map_err(|e| OpenError::io(path, "unpacking it", e))?;
+        let volumes = Err(Lack::None("it is an archive, and has no disks".to_owned()));
+        let name = path.display().to_string();
+        Ok(Target { volumes, notes, unpacked: Some(unpacked), ..Target::bare(Kind::Root, name, root) })
     }
 
     fn of_logs(path: &Path, logs: Vec<LogFile>, access: Access) -> Result<Target, OpenError> {
@@ -281,6 +358,8 @@ impl Target {
             system: None,
             logs: Vec::new(),
             recording: None,
+            report: None,
+            unpacked: None,
             examined: Vec::new(),
             unreadable: None,
             accepted: Mutex::default(),
@@ -506,6 +585,35 @@ impl Target {
         }
         (disks, result)
     }
+}
+
+/// The top of an archive, and the one directory that it consists of.
+fn tops(root: &Root) -> Vec<Root> {
+    let (entries, _) = root.read_dir_up_to("/", 2).unwrap_or_default();
+    let below = match entries.as_slice() {
+        [only] => root.below(&Path::new("/").join(&only.name)).ok(),
+        _ => None,
+    };
+    root.try_clone().ok().into_iter().chain(below).collect()
+}
+
+/// The root in an archive: what is at its top, or in the one directory that it consists of.
+fn root_in(root: Root, path: &Path) -> Result<Root, OpenError> {
+    let refuse = |refused: OpenError| match refused {
+        OpenError::NotARoot { path, .. } => {
+            let what = "an archive in which nothing looks like the root of a Linux system".to_owned();
+            OpenError::NotATarget { path, what }
+        }
+        other => other,
+    };
+    let Err(mut refused) = accept(&root, path) else { return Ok(root) };
+    for top in tops(&root).into_iter().skip(1) {
+        match accept(&top, path) {
+            Ok(()) => return Ok(top),
+            Err(error) => refused = error,
+        }
+    }
+    Err(refuse(refused))
 }
 
 /// Refuses a directory that is not the root of a system.

@@ -275,6 +275,9 @@ pub fn why_not(target: &Target, path: &Path) -> Option<Text> {
     match target.kind {
         sickbay_target::Kind::Disk => None,
         sickbay_target::Kind::Log => Some(tr!("{path} is a log: only a disk or a disk image can be booted", path)),
+        sickbay_target::Kind::Report => {
+            Some(tr!("{path} is a report of a support tool: only a disk or a disk image can be booted", path))
+        }
         sickbay_target::Kind::Recording => {
             Some(tr!("{path} is a recording: only a disk or a disk image can be booted", path))
         }

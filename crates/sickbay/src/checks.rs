@@ -9,6 +9,7 @@ pub mod login;
 pub mod logs;
 pub mod memory;
 pub mod network;
+mod of_reports;
 
 use sickbay_target::Kind;
 
@@ -35,6 +36,7 @@ pub fn applies(check: &Check, kind: Kind) -> bool {
     match kind {
         Kind::Log => check.needs() == Need::Logs,
         Kind::Recording => check.needs() == Need::Window,
+        Kind::Report => of_reports::reads(check),
         Kind::Host | Kind::Root | Kind::Disk => true,
     }
 }
@@ -71,6 +73,7 @@ pub fn chosen_for(ids: &[String], kind: Kind) -> Result<Vec<&'static Check>, Tex
     if let Some(check) = all.iter().find(|check| !ids.is_empty() && !applies(check, kind)) {
         return Err(match kind {
             Kind::Recording => tr!("{check} does not read recordings", check = check.id),
+            Kind::Report => tr!("{check} needs more than what a support tool collects", check = check.id),
             _ => tr!("{check} does not read logs", check = check.id),
         });
     }

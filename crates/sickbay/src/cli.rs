@@ -635,7 +635,7 @@ impl TargetArgs {
                 None => Ok(Some(Arc::new(donor))),
             };
         }
-        if matches!(target.kind, Kind::Host | Kind::Log | Kind::Recording) {
+        if matches!(target.kind, Kind::Host | Kind::Log | Kind::Recording | Kind::Report) {
             return Ok(None);
         }
         // Only its files count: its disks need not be looked at.

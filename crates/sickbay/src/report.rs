@@ -127,7 +127,7 @@ impl Report {
         // A log is not something that boots, but a console tells of a boot.
         let is_log = facts.target().kind == Kind::Log;
         // What a machine did then proves nothing of its next boot.
-        let is_past = facts.target().recording().is_ok();
+        let is_past = facts.target().recording().is_ok() || facts.target().kind == Kind::Report;
         Report {
             started,
             target: crate::facts::system::summary::of(facts),
@@ -182,9 +182,10 @@ impl Report {
         self.diagnosis.causes().any(|(_, finding)| finding.repairs.iter().any(|repair| repair.risk != Risk::Manual))
     }
 
-    /// Whether a command that does so is worth telling: not of what a log or a recording shows, not after a `fix`.
+    /// Whether a command that does so is worth telling: not of what a log or a recording shows, nor of what was
+    /// packed or collected, which is a copy; not after a `fix`.
     fn can_be_fixed(&self) -> bool {
-        self.applied.is_none() && !matches!(self.target.kind, "log" | "recording")
+        self.applied.is_none() && !matches!(self.target.kind, "log" | "recording" | "archive" | "report" | "bundle")
     }
 
     /// What there is to tell, in its order.

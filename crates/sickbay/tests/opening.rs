@@ -67,11 +67,9 @@ fn a_directory_without_a_system_is_refused() {
 #[test]
 fn what_only_looks_like_a_system_is_named() {
     let dir = tempfile::tempdir().expect("a directory");
-    let sos = tree(dir.path(), &["sos_commands/kernel/dmesg", "etc/fstab", "etc/os-release", "proc/meminfo", "uptime"]);
-    refused(&sos, "is a sosreport: bundles are not read yet");
-    let dir = tempfile::tempdir().expect("a directory");
-    let insights = tree(dir.path(), &["data/insights_commands/df", "data/etc/fstab", "meta_data/x"]);
-    refused(&insights, "is an archive of Red Hat Insights: bundles are not read yet");
+    let suse =
+        tree(dir.path(), &["basic-environment.txt", "etc/fstab", "etc/os-release", "usr/bin/sh", "proc/meminfo"]);
+    refused(&suse, "is a supportconfig, which is not read yet");
 }
 
 #[test]

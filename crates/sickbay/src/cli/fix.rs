@@ -136,6 +136,9 @@ impl Fix {
         if self.dry_run {
             return self.show(context);
         }
+        if let Some(path) = &self.target.target {
+            Target::refuse_copies(path)?;
+        }
         if !self.yes && !std::io::stdin().is_terminal() {
             return Err(Failure(tr!(
                 "standard input is not a terminal to ask on: give --yes, or --dry-run to change nothing"

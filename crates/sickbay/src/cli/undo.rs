@@ -137,6 +137,12 @@ impl Undo {
         if target.kind == Kind::Recording {
             return Err(OpenError::Recording { path: args.target.clone().unwrap_or_default() }.into());
         }
+        if target.is_archive() {
+            return Err(OpenError::Packed { path: args.target.clone().unwrap_or_default() }.into());
+        }
+        if target.kind == Kind::Report {
+            return Err(OpenError::Report { path: args.target.clone().unwrap_or_default() }.into());
+        }
         let store = TargetArgs::open_journal_to_look(self.journal.as_deref())?;
         found.of_target = undo::entries(&target, store.as_deref())?;
         found.foreign = undo::foreign(&target, store.as_deref());

@@ -25,7 +25,12 @@ impl From<sickbay_target::Lack> for Skip {
 
 impl From<sickbay_target::ReadError> for Skip {
     fn from(error: sickbay_target::ReadError) -> Skip {
-        Skip::Unknown(Text::verbatim(error.to_string()))
+        let why = Text::verbatim(error.to_string());
+        match error.reason {
+            // By the nature of the archive.
+            sickbay_target::Reason::NotTold => Skip::NotApplicable(why),
+            _ => Skip::Unknown(why),
+        }
     }
 }
 

@@ -39,7 +39,7 @@ pub struct Listed {
 /// Entries of the target's journal, oldest first. Looks only.
 pub fn entries(target: &Target, elsewhere: Option<&Target>) -> Result<Vec<Listed>, Error> {
     // Neither a log nor a recording has files of its own.
-    if matches!(target.kind, Kind::Log | Kind::Recording) {
+    if matches!(target.kind, Kind::Log | Kind::Recording | Kind::Report) {
         return Ok(Vec::new());
     }
     let journal = Journal::look(target, elsewhere);
@@ -59,7 +59,7 @@ fn listed(target: &Target, journal: &Journal<'_>, id: String) -> Listed {
 
 /// What is found in the place of the target's journal and is none of ours.
 pub fn foreign(target: &Target, elsewhere: Option<&Target>) -> Vec<Text> {
-    if matches!(target.kind, Kind::Log | Kind::Recording) {
+    if matches!(target.kind, Kind::Log | Kind::Recording | Kind::Report) {
         Vec::new()
     } else {
         Journal::look(target, elsewhere).foreign().to_vec()

@@ -431,7 +431,7 @@ fn closing(out: &mut String, report: &Report, style: &Style, command: &str) {
     }
     let comma = if style.lang == Lang::ZhCn { "，" } else { ", " };
     let mut line = format!("{} · {}", counts.join(comma), printable(&words::checks(diagnosis, style.lang)));
-    if report.has_repairs() && report.applied.is_none() {
+    if report.has_repairs() && report.can_be_fixed() {
         let _ = write!(line, " · sickbay fix{}{}", if command.is_empty() { "" } else { " " }, printable(command));
     }
     let _ = writeln!(out, "{}", style.wrapped(&line, 0, 0));

@@ -101,7 +101,10 @@ fn report(facts: &Facts, found: &mut Findings, of: &FileSystem, lack: Lack) -> R
         all.all.iter().any(|kernel| kernel.is_default && kernel.is_cut_off() && on_this(&kernel.path))
     });
     let severity = if cut_off && lack != Lack::SpaceForOthers { Severity::Critical } else { severity };
-    let usage = of.usage(facts);
+    // Of a report only the numbers are known: nothing of what is on it.
+    let is_report = facts.target().report().is_ok();
+    let usage = if is_report { None } else { Some(of.usage(facts)) };
+    let source = if is_report { "df" } else { "statvfs" };
     let finding = found.add(severity, message);
     if severity == Severity::Critical {
         finding.stops(Stage::Initramfs);
@@ -110,7 +113,7 @@ fn report(facts: &Facts, found: &mut Findings, of: &FileSystem, lack: Lack) -> R
         .at_path(place)
         .explains(of.subject())
         .note(left)
-        .evidence(format!("statvfs {}", place.display()), numbers(told))
+        .evidence(format!("{source} {}", place.display()), numbers(told))
         .detail("size", told.size)
         .detail("free", told.free)
         .detail("available", told.available)
@@ -124,7 +127,7 @@ fn report(facts: &Facts, found: &mut Findings, of: &FileSystem, lack: Lack) -> R
         _ => finding.why(tr!("anything that has to write a file fails, root's programs included")),
     };
     let seen_all = match &usage {
-        Ok(usage) => {
+        Some(Ok(usage)) => {
             let by_inodes = lack == Lack::Inodes;
             let heaviest = usage.heaviest(NAMED, if by_inodes { |dir| dir.inodes } else { |dir| dir.bytes });
             let shown = |amount: u64| if by_inodes { amount.to_string() } else { size(amount / 1024) };
@@ -156,12 +159,15 @@ fn report(facts: &Facts, found: &mut Findings, of: &FileSystem, lack: Lack) -> R
             hidden(finding, of, usage.total().map_or(0, |total| total.bytes), usage.complete && usage.unread == 0);
             usage.complete
         }
-        Err(_) => false,
+        Some(Err(_)) => false,
+        None => true,
     };
     if facts.runs() {
         deleted(facts, finding, of);
     }
-    offer(facts, finding, of, lack);
+    if !is_report {
+        offer(facts, finding, of, lack);
+    }
     if !seen_all {
         found.could_not_tell(tr!(
             "{place} could not be scanned completely: the account of what uses the space is partial",

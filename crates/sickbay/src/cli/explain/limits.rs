@@ -36,6 +36,9 @@ pub(super) fn explain(context: &Context, whom: Whom, target: Option<&str>) -> Re
             if target.kind == Kind::Recording {
                 return Err(Failure(tr!("{path} is a recording: limits are those of a system", path)));
             }
+            if target.kind == Kind::Report {
+                return Err(Failure(tr!("{path} is a report of a support tool: limits are those of a system", path)));
+            }
             Arc::new(Facts::new(Arc::new(target), None))
         }
     };

@@ -19,6 +19,8 @@ pub struct Devices {
     opaque: Vec<String>,
     /// Device nodes of the running machine can be asked for.
     is_host: bool,
+    /// They are what a support tool wrote down, with the names that the running kernel gave them.
+    is_report: bool,
 }
 
 /// What a name leads to.
@@ -40,7 +42,12 @@ impl Fact for Devices {
     fn gather(facts: &Facts) -> Result<Devices, Skip> {
         let target = facts.target();
         let volumes = target.volumes.clone()?;
-        Ok(Devices { volumes, opaque: target.opaque.clone(), is_host: facts.runs() })
+        Ok(Devices {
+            volumes,
+            opaque: target.opaque.clone(),
+            is_host: facts.runs(),
+            is_report: target.report().is_ok(),
+        })
     }
 }
 
@@ -120,7 +127,7 @@ impl Devices {
 
     fn device(&self, facts: &Facts, path: &str) -> Lookup<'_> {
         if let Some(volume) = self.volumes.iter().find(|volume| volume.device.as_deref() == Some(Path::new(path)))
-            && self.is_host
+            && (self.is_host || self.is_report)
         {
             return Lookup::Volume(volume);
         }
@@ -141,6 +148,12 @@ impl Devices {
             };
         }
         let name = path.strip_prefix("/dev/").unwrap_or(path);
+        if self.is_report {
+            // Only partitions and what the device mapper makes are sure to be listed: not a drive without a disk in it, or a link.
+            let is_listed = kernel_name(name).is_some_and(|(_, partition)| partition.is_some())
+                || name.strip_prefix("mapper/").is_some_and(|name| !in_crypttab(facts, name));
+            return if is_listed { self.unless_opaque() } else { Lookup::Device };
+        }
         if let Some((disk, partition)) = kernel_name(name) {
             let on_disk = |volume: &&Volume| volume.disk == disk && volume.partition == partition;
             return match self.volumes.iter().find(on_disk) {

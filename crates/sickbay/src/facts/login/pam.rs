@@ -428,6 +428,15 @@ impl Pam {
 /// Whether the program of this role is linked with libpam. Where it is something else than a program, that there are PAM
 /// files tells.
 fn uses_pam(facts: &Facts, role: Role, dirs: bool) -> Result<bool, Skip> {
+    // A report of a support tool holds no programs: their rules would not be there if nobody asked for them.
+    if facts.target().report().is_ok() {
+        let name = match role {
+            Role::Login => "login",
+            Role::Sshd => "sshd",
+            _ => return Ok(false),
+        };
+        return Ok(facts.root().exists(Path::new(DIRS[0]).join(name))?);
+    }
     let programs = facts.get::<Programs>()?;
     let libraries = facts.get::<Libraries>()?;
     let mut of_role = programs.all.iter().filter(|program| program.role == role).peekable();

@@ -9,7 +9,7 @@ use sickbay_formats::dpkg;
 use sickbay_formats::sshd_config::tree::{Setting, Source, Tree};
 use sickbay_formats::sshd_config::{Reader, Version, directives, version_of_package};
 use sickbay_formats::wildcard::fits;
-use sickbay_target::{FileKind, Reason, Root};
+use sickbay_target::{FileKind, Reason, Root, SupportReport};
 
 use crate::facts::{Fact, Facts};
 use crate::model::outcome::Skip;
@@ -77,6 +77,10 @@ impl Fact for Sshd {
     fn gather(facts: &Facts) -> Result<Sshd, Skip> {
         let root = facts.root();
         let program = PROGRAMS.iter().map(PathBuf::from).find(|path| root.stat(path).is_ok());
+        // A report has no programs, but what they are told.
+        let report = facts.target().report().ok();
+        let is_told = || report.is_some() && root.stat("/etc/ssh/sshd_config").is_ok();
+        let program = program.or_else(|| is_told().then(|| PathBuf::from(PROGRAMS[0])));
         let program = program.ok_or_else(|| Skip::NotApplicable(tr!("there is no sshd")))?;
         // A damaged program is another check's matter.
         let bytes = root.read_up_to(&program, PROGRAM_LIMIT).unwrap_or_default();
@@ -86,7 +90,7 @@ impl Fact for Sshd {
             .map(PathBuf::from)
             .find(|path| root.exists(path).unwrap_or(true))
             .unwrap_or_else(|| PathBuf::from("/etc/ssh/sshd_config"));
-        let version = package_version(root);
+        let version = package_version(root).or_else(|| listed_version(root, report?));
         let mut sshd = Sshd {
             program,
             config: config.clone(),
@@ -175,6 +179,26 @@ fn glob(root: &Root, pattern: &Path) -> Vec<PathBuf> {
         Err(error) => !matches!(error.reason, Reason::NotFound | Reason::NotADirectory),
     });
     paths
+}
+
+fn listed_version(root: &Root, report: &SupportReport) -> Option<Version> {
+    let path =
+        report.output(|name| name == "dpkg_-l" || name.contains("rpm_--nodigest") || name.starts_with("rpm_-qa"))?;
+    let text = root.read_up_to(path, 16 << 20).ok()?;
+    // `ii  openssh-server  1:9.2p1-2  amd64 …` of dpkg, `openssh-server-8.0p1-19.el8.x86_64 …` of rpm.
+    let of_line = |line: &[u8]| {
+        let line = line.to_str().ok()?;
+        let mut words = line.split_whitespace();
+        let first = words.next()?;
+        match first.strip_prefix("openssh-server-") {
+            Some(version) => version_of_package(version.as_bytes()),
+            None if first == "ii" && words.next()?.split(':').next() == Some("openssh-server") => {
+                version_of_package(words.next()?.as_bytes())
+            }
+            None => None,
+        }
+    };
+    text.lines().find_map(of_line)
 }
 
 fn package_version(root: &Root) -> Option<Version> {

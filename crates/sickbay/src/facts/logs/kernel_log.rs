@@ -9,7 +9,7 @@ use sickbay_formats::census::Census;
 use sickbay_formats::foreign::{self, Foreign};
 use sickbay_formats::kernel_log::{self, Incident, Kind, Scanner, Stamp};
 use sickbay_formats::{ping, service_log, trace};
-use sickbay_target::Blocks;
+use sickbay_target::{Blocks, SupportReport};
 
 use crate::facts::logs::{console, login_log};
 use crate::facts::system::kernel::uptime;
@@ -148,13 +148,36 @@ fn not_understood(path: &Path, census: &Census) -> Text {
     )
 }
 
+/// What a support tool collected: first what the kernel itself still had, and the machine's own logs only where that tells nothing,
+/// so that nothing counts twice.
+fn collected(facts: &Facts, report: &SupportReport) -> Result<KernelLog, Skip> {
+    let mut places: Vec<Vec<PathBuf>> = report.kernel_messages().into_iter().map(|path| vec![path]).collect();
+    places.push(sickbay_target::system_logs(facts.root()));
+    let mut any = None;
+    for paths in places.into_iter().filter(|paths| !paths.is_empty()) {
+        let log = of_texts(facts, paths)?;
+        if !log.said.incidents.is_empty() || !log.said.ooms.is_empty() || !log.said.jvm.is_empty() {
+            return Ok(log);
+        }
+        any.get_or_insert(log);
+    }
+    any.ok_or_else(|| Skip::NotApplicable(tr!("the system keeps no kernel log as text")))
+}
+
 fn own(facts: &Facts) -> Result<KernelLog, Skip> {
+    if let Ok(report) = facts.target().report() {
+        return collected(facts, report);
+    }
+    of_texts(facts, texts(facts))
+}
+
+fn of_texts(facts: &Facts, texts: Vec<PathBuf>) -> Result<KernelLog, Skip> {
     let root = facts.root();
     let mut log = KernelLog::default();
     let mut scanner = Scanner::new();
     let mut left = OWN_UNPACKED;
     let today = Stamp::of_unix(u64::try_from(facts.now().as_second()).unwrap_or(0));
-    for path in texts(facts) {
+    for path in texts {
         scanner.source(log.sources.len());
         let read = root.open(&path).and_then(|mut file| {
             let fail =

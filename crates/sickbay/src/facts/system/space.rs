@@ -80,6 +80,9 @@ const WALK: u32 = 60;
 impl Fact for Space {
     fn gather(facts: &Facts) -> Result<Space, Skip> {
         let root = facts.root();
+        if let Ok(report) = facts.target().report() {
+            return Ok(Space { list: written_down(report.file_systems(root)?), borrowed: false });
+        }
         let mut list: Vec<FileSystem> = Vec::new();
         // A plain directory of this machine says nothing of the system whose root it is going to be.
         let borrowed = facts.target().kind == Kind::Root && !root.has_own_file_system()?;
@@ -99,6 +102,17 @@ impl Fact for Space {
         }
         Ok(Space { list, borrowed })
     }
+}
+
+/// What `df` printed of the same places.
+fn written_down(all: Vec<(PathBuf, FileSystemUse)>) -> Vec<FileSystem> {
+    let is_one = |place: &PathBuf| PLACES.iter().any(|known| Path::new(known) == place);
+    let of = |(index, (place, told)): (u64, (PathBuf, FileSystemUse))| {
+        let fills = FILLS.contains(&told.magic) && told.size >= TINY && !told.read_only;
+        // No file is known to be on it.
+        FileSystem { lack: if fills { lack(&told) } else { None }, place, told, dev: u64::MAX - index }
+    };
+    (0..).zip(all.into_iter().filter(|(place, _)| is_one(place))).map(of).collect()
 }
 
 fn lack(told: &FileSystemUse) -> Option<Lack> {

@@ -30,10 +30,12 @@ pub fn of(facts: &Arc<Facts>) -> TargetSummary {
     TargetSummary {
         kind: match target.kind {
             Kind::Host => "host",
+            Kind::Root if target.is_archive() => "archive",
             Kind::Root => "root",
             Kind::Disk => "disk",
             Kind::Log => "log",
             Kind::Recording => "recording",
+            Kind::Report => "report",
         },
         name: target.name.clone(),
         description: description(facts).into_iter().chain(part_of_recording(facts)).collect(),
