@@ -5,6 +5,7 @@
 //! the target.
 
 mod budget;
+mod bundle;
 mod bytes;
 mod card_counters;
 mod checker;
@@ -39,6 +40,7 @@ mod recording;
 mod ring_files;
 mod root;
 pub mod signature;
+mod snapshot;
 mod spool;
 mod sys;
 mod system;
@@ -58,6 +60,7 @@ mod writer;
 mod xattr;
 
 pub use budget::Budget;
+pub use bundle::{Bundle, Collected};
 pub use card_counters::{CardWatch, Counters};
 pub use checker::{Examined, Verdict};
 pub use dir::Dir;
@@ -77,10 +80,11 @@ pub use record::Record;
 pub use recording::{RECORDINGS, Recording};
 pub use ring_files::{RingFile, RingFiles, Taken, open_samples};
 pub use root::{DIR_LIMIT, DirEntry, FileKind, FileSystemUse, Metadata, READ_LIMIT, ReadError, Reason, Root, Unread};
+pub use snapshot::{Bounds, Opened};
 pub use table::Table;
 pub use target::{Access, Kind, Lack, Options, Target, Volume};
 pub use tasks::{Moment, Tasks};
-pub use tcp_sockets::tcp_sockets;
+pub use tcp_sockets::{tcp_answers, tcp_sockets};
 pub use usage::{DirUsage, Usage};
 pub use view::Extent;
 pub use wakeups::{Wakeups, Woken, Written, stand_back};

@@ -563,7 +563,7 @@ fn reason_to_io(reason: Reason) -> io::Error {
     match reason {
         Reason::NotFound => Errno::NOENT.into(),
         Reason::NotADirectory => Errno::NOTDIR.into(),
-        Reason::IsA(_) | Reason::TooLarge { .. } | Reason::NoFiles => Errno::INVAL.into(),
+        Reason::IsA(_) | Reason::TooLarge { .. } | Reason::NoFiles | Reason::NotCollected(_) => Errno::INVAL.into(),
         Reason::Denied => Errno::ACCESS.into(),
         Reason::LinkLoop => Errno::LOOP.into(),
         Reason::Io(error) => error,

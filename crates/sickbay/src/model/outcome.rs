@@ -25,6 +25,9 @@ impl From<sickbay_target::Lack> for Skip {
 
 impl From<sickbay_target::ReadError> for Skip {
     fn from(error: sickbay_target::ReadError) -> Skip {
+        if matches!(error.reason, sickbay_target::Reason::NotCollected(_)) {
+            return Skip::NotApplicable(Text::verbatim(error.to_string()));
+        }
         Skip::Unknown(Text::verbatim(error.to_string()))
     }
 }
