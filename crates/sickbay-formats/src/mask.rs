@@ -11,6 +11,12 @@ const MASK: u8 = b'x';
 
 /// Masks the secrets in the text of the file at `path`. Gives how many bytes were masked.
 pub fn mask(path: &[u8], text: &mut [u8]) -> usize {
+    // Tables of numbers, of which some are long.
+    if path.starts_with(b"/sys/")
+        || path.starts_with(b"/proc") && path.split(|byte| *byte == b'/').any(|part| part == b"net")
+    {
+        return 0;
+    }
     let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     let mut masked = match name {
         b"shadow" | b"shadow-" | b"gshadow" | b"gshadow-" | b"passwd" | b"passwd-" if path.starts_with(b"/etc/") => {
@@ -30,7 +36,7 @@ pub fn mask(path: &[u8], text: &mut [u8]) -> usize {
 
 /// Texts in which "password" is a word of the format.
 fn means_something_else(path: &[u8]) -> bool {
-    const TREES: [&[u8]; 12] = [
+    const TREES: [&[u8]; 11] = [
         b"/etc/pam.d/",
         b"/usr/lib/",
         b"/usr/lib64/",
@@ -41,7 +47,6 @@ fn means_something_else(path: &[u8]) -> bool {
         b"/lib64/",
         b"/var/lib/dpkg/",
         b"/var/lib/rpm/",
-        b"/sys/",
         b"/proc/sys/",
     ];
     let is_file = matches!(path, b"/etc/nsswitch.conf" | b"/etc/pam.conf" | b"/etc/login.defs");
@@ -68,7 +73,10 @@ fn hash(field: &mut [u8]) -> usize {
     }
     let mut parts: Vec<&mut [u8]> = rest.split_mut(|byte| *byte == b'$').skip(1).collect();
     let has_parameters = |part: &[u8], name: &[u8]| {
-        part.starts_with(b"rounds=") || part.starts_with(b"m=") || part.starts_with(b"v=") || matches!(name, b"y" | b"gy")
+        part.starts_with(b"rounds=")
+            || part.starts_with(b"m=")
+            || part.starts_with(b"v=")
+            || matches!(name, b"y" | b"gy")
     };
     let name = parts.first().map(|name| name.to_vec()).unwrap_or_default();
     let mut masked = 0;
@@ -124,7 +132,10 @@ mod tests {
     #[test]
     fn what_is_no_secret_stays() {
         let texts = [
-            ("/etc/pam.d/system-auth", "password requisite pam_pwquality.so\npassword sufficient pam_unix.so use_authtok\n"),
+            (
+                "/etc/pam.d/system-auth",
+                "password requisite pam_pwquality.so\npassword sufficient pam_unix.so use_authtok\n",
+            ),
             ("/etc/nsswitch.conf", "passwd: files sss\nshadow: files\n"),
             ("/etc/ssh/sshd_config", "PasswordAuthentication yes\nPermitEmptyPasswords no\n"),
             ("/etc/sudoers", "%wheel ALL=(ALL) NOPASSWD: ALL\nDefaults passwd_tries=3\n"),

@@ -63,7 +63,8 @@ impl KernelFiles {
             Source::Kernel(dir) => dir,
             Source::Snapshot(root) => {
                 let bytes = match root.read_up_to(self.path.join(file), u64::MAX) {
-                    Err(error) if matches!(&error.reason, Reason::Io(why) if why.raw_os_error() == Some(libc::ESRCH)) => {
+                    Err(error) if matches!(&error.reason, Reason::Io(why) if why.raw_os_error() == Some(libc::ESRCH)) =>
+                    {
                         return Err(fail(Reason::NotFound));
                     }
                     answer => answer?,
@@ -149,7 +150,10 @@ impl KernelFiles {
             Source::Kernel(dir) => dir,
             Source::Snapshot(root) => {
                 let text = root.read_link(self.path.join(file))?;
-                return text.into_os_string().into_string().map_err(|_| fail(Reason::Io(io::ErrorKind::InvalidData.into())));
+                return text
+                    .into_os_string()
+                    .into_string()
+                    .map_err(|_| fail(Reason::Io(io::ErrorKind::InvalidData.into())));
             }
         };
         let text = rustix::fs::readlinkat(dir, file, Vec::new())

@@ -463,7 +463,15 @@ impl Root {
 
     fn refuse(&self, path: &Path, refusal: &Refusal) -> ReadError {
         let error = error(path, refusal.reason());
-        if matches!(error.reason, Reason::TooLarge { .. }) { error } else { self.met.noted(error) }
+        // Of the kernel's files, too, what was left out for want of room or time must not be taken for absent.
+        let is_late = matches!(refusal, Refusal::Errno(libc::ETIMEDOUT));
+        if is_late || matches!(refusal, Refusal::TooLarge { .. }) {
+            let unread =
+                Unread { path: path.to_owned(), why: error.to_string(), is_uncollected: false, is_want: is_late };
+            self.met.note([unread]);
+            return error;
+        }
+        self.met.noted(error)
     }
 
     /// Whether, so far, the kernel answered a look with what it says of damaged file systems: `EUCLEAN`, `EBADMSG`,

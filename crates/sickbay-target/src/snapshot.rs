@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::xattr::Xattrs;
 use crate::{DirEntry, FileKind, FileSystemUse, Metadata, Reason, Root};
 
 pub(crate) use opened::BLOCK;
@@ -135,7 +136,7 @@ pub(crate) struct Node {
     pub(crate) content: Option<Told<Content>>,
     /// Blocks of a program of which nobody read more.
     pub(crate) blocks: BTreeMap<u64, Arc<Vec<u8>>>,
-    pub(crate) xattrs: Option<Told<Vec<(OsString, Vec<u8>)>>>,
+    pub(crate) xattrs: Option<Told<Xattrs>>,
     pub(crate) space: Option<Told<FileSystemUse>>,
 }
 

@@ -6,10 +6,40 @@ use super::{fill, hash};
 
 /// Names whose end says that a secret follows, in small letters, without `_`, `-`, `.` and blanks.
 const NAMES: [&str; 34] = [
-    "password", "passwd", "passphrase", "passwort", "pwd", "secret", "token", "apikey", "accesskey", "accesskeyid",
-    "secretkey", "privatekey", "presharedkey", "encryptionkey", "masterkey", "authkey", "signingkey", "licensekey",
-    "psk", "requirepass", "masterauth", "bindpw", "rootpw", "authtok", "credential", "dbpass", "userpass", "authpass",
-    "smtppass", "mailpass", "rootpass", "adminpass", "wepkey", "sharedkey",
+    "password",
+    "passwd",
+    "passphrase",
+    "passwort",
+    "pwd",
+    "secret",
+    "token",
+    "apikey",
+    "accesskey",
+    "accesskeyid",
+    "secretkey",
+    "privatekey",
+    "presharedkey",
+    "encryptionkey",
+    "masterkey",
+    "authkey",
+    "signingkey",
+    "licensekey",
+    "psk",
+    "requirepass",
+    "masterauth",
+    "bindpw",
+    "rootpw",
+    "authtok",
+    "credential",
+    "dbpass",
+    "userpass",
+    "authpass",
+    "smtppass",
+    "mailpass",
+    "rootpass",
+    "adminpass",
+    "wepkey",
+    "sharedkey",
 ];
 
 /// Names that are such as a whole only.
@@ -17,25 +47,80 @@ const WHOLE: [&str; 8] = ["pass", "pw", "wpapsk", "key1", "wepkey0", "wepkey1", 
 
 /// Names behind which a blank separates.
 const TERSE: [&str; 14] = [
-    "requirepass", "masterauth", "bindpw", "rootbindpw", "rootpw", "authpass", "rocommunity", "rwcommunity", "rocommunity6",
-    "rwcommunity6", "wpapassphrase", "sslpassphrase", "ldapbindpassword", "bindpassword",
+    "requirepass",
+    "masterauth",
+    "bindpw",
+    "rootbindpw",
+    "rootpw",
+    "authpass",
+    "rocommunity",
+    "rwcommunity",
+    "rocommunity6",
+    "rwcommunity6",
+    "wpapassphrase",
+    "sslpassphrase",
+    "ldapbindpassword",
+    "bindpassword",
 ];
 
 /// Words by which a program is known that takes a password right behind `-p`, or as the next word.
-const CLIENTS: [&str; 9] =
-    ["mysql", "mysqldump", "mysqladmin", "mysqlcheck", "mysqlimport", "mariadb", "mariadb-dump", "mariadb-admin", "sshpass"];
+const CLIENTS: [&str; 9] = [
+    "mysql",
+    "mysqldump",
+    "mysqladmin",
+    "mysqlcheck",
+    "mysqlimport",
+    "mariadb",
+    "mariadb-dump",
+    "mariadb-admin",
+    "sshpass",
+];
 
 /// Beginnings of tokens, and how many characters must follow.
 const TOKENS: [(&[u8], usize); 26] = [
-    (b"AKIA", 12), (b"ASIA", 12), (b"LTAI", 12), (b"AIza", 20), (b"ghp_", 16), (b"gho_", 16), (b"ghu_", 16), (b"ghs_", 16),
-    (b"ghr_", 16), (b"github_pat_", 16), (b"glpat-", 12), (b"glrt-", 12), (b"xoxb-", 10), (b"xoxp-", 10), (b"xoxa-", 10),
-    (b"xapp-", 10), (b"sk_live_", 10), (b"rk_live_", 10), (b"npm_", 20), (b"hvs.", 16), (b"dop_v1_", 16), (b"pypi-", 20),
-    (b"SG.", 20), (b"sk-ant-", 16), (b"hf_", 20), (b"hooks.slack.com/services/", 10),
+    (b"AKIA", 12),
+    (b"ASIA", 12),
+    (b"LTAI", 12),
+    (b"AIza", 20),
+    (b"ghp_", 16),
+    (b"gho_", 16),
+    (b"ghu_", 16),
+    (b"ghs_", 16),
+    (b"ghr_", 16),
+    (b"github_pat_", 16),
+    (b"glpat-", 12),
+    (b"glrt-", 12),
+    (b"xoxb-", 10),
+    (b"xoxp-", 10),
+    (b"xoxa-", 10),
+    (b"xapp-", 10),
+    (b"sk_live_", 10),
+    (b"rk_live_", 10),
+    (b"npm_", 20),
+    (b"hvs.", 16),
+    (b"dop_v1_", 16),
+    (b"pypi-", 20),
+    (b"SG.", 20),
+    (b"sk-ant-", 16),
+    (b"hf_", 20),
+    (b"hooks.slack.com/services/", 10),
 ];
 
 /// Beginnings of hashes of passwords.
-const HASHES: [&[u8]; 12] =
-    [b"$1$", b"$2a$", b"$2b$", b"$2y$", b"$5$", b"$6$", b"$7$", b"$y$", b"$gy$", b"$apr1$", b"$argon2i$", b"$argon2id$"];
+const HASHES: [&[u8]; 12] = [
+    b"$1$",
+    b"$2a$",
+    b"$2b$",
+    b"$2y$",
+    b"$5$",
+    b"$6$",
+    b"$7$",
+    b"$y$",
+    b"$gy$",
+    b"$apr1$",
+    b"$argon2i$",
+    b"$argon2id$",
+];
 
 /// What is known by its form: keys in PEM, tokens, hashes, passwords in addresses, `Authorization`.
 pub(super) fn strong(text: &mut [u8]) -> usize {
@@ -43,7 +128,8 @@ pub(super) fn strong(text: &mut [u8]) -> usize {
 }
 
 fn part(text: &mut [u8], from: usize, to: usize) -> usize {
-    text.get_mut(from..to).map_or(0, |part| part.iter_mut().filter(|byte| **byte != b'\n').map(|byte| *byte = b'x').count())
+    text.get_mut(from..to)
+        .map_or(0, |part| part.iter_mut().filter(|byte| **byte != b'\n').map(|byte| *byte = b'x').count())
 }
 
 /// The lines between BEGIN and END of private keys.
@@ -57,7 +143,10 @@ fn private_keys(text: &mut [u8]) -> usize {
             continue;
         };
         let is_private = head.get(..end_of_head).is_some_and(|head| head.contains_str("PRIVATE KEY"));
-        let end = rest.get(end_of_head..).and_then(|body| body.find(b"-----END")).map_or(text.len(), |end| begin + end_of_head + end);
+        let end = rest
+            .get(end_of_head..)
+            .and_then(|body| body.find(b"-----END"))
+            .map_or(text.len(), |end| begin + end_of_head + end);
         if is_private {
             masked += key(text, begin + end_of_head, end);
         }
@@ -119,7 +208,10 @@ fn tokens(text: &mut [u8]) -> usize {
                 masked += part(text, at + keep, at + length);
                 step = length.max(1);
             }
-            b'{' if [&b"{SSHA"[..], b"{SHA", b"{PBKDF2", b"{CRYPT}", b"{SMD5}", b"{MD5}"].iter().any(|head| rest.starts_with(head)) => {
+            b'{' if [&b"{SSHA"[..], b"{SHA", b"{PBKDF2", b"{CRYPT}", b"{SMD5}", b"{MD5}"]
+                .iter()
+                .any(|head| rest.starts_with(head)) =>
+            {
                 if let Some(close) = rest.get(..20.min(rest.len())).and_then(|head| head.find_byte(b'}')) {
                     let length = run(text, at + close + 1, is_hash);
                     masked += part(text, at + close + 1, at + close + 1 + length);
@@ -135,7 +227,9 @@ fn tokens(text: &mut [u8]) -> usize {
                     step = length;
                 }
             }
-            b'A' | b'L' | b'g' | b'x' | b's' | b'r' | b'n' | b'h' | b'd' | b'p' | b'S' if !before.is_ascii_alphanumeric() => {
+            b'A' | b'L' | b'g' | b'x' | b's' | b'r' | b'n' | b'h' | b'd' | b'p' | b'S'
+                if !before.is_ascii_alphanumeric() =>
+            {
                 let known = TOKENS.iter().find(|(head, _)| rest.starts_with(head));
                 if let Some((head, least)) = known {
                     let length = run(text, at + head.len(), is_token);
@@ -158,12 +252,19 @@ fn addresses(text: &mut [u8]) -> usize {
     while let Some(found) = text.get(at..).and_then(|rest| rest.find(b"://")) {
         let begin = at + found + 3;
         at = begin;
-        let is_part = |byte: u8| !byte.is_ascii_whitespace() && !matches!(byte, b'/' | b'"' | b'\'' | b'<' | b'>' | 0 | b'?' | b'#');
+        let is_part = |byte: u8| {
+            !byte.is_ascii_whitespace() && !matches!(byte, b'/' | b'"' | b'\'' | b'<' | b'>' | 0 | b'?' | b'#')
+        };
         let length = text.get(begin..).unwrap_or_default().iter().take_while(|byte| is_part(**byte)).count();
         let authority = text.get(begin..begin + length).unwrap_or_default();
         // A secret may have a slash or an @ that should have been written otherwise: up to the last @ of the word.
         let word = text.get(begin..).unwrap_or_default();
-        let word = word.get(..word.iter().take_while(|byte| !byte.is_ascii_whitespace() && !matches!(byte, b'"' | b'\'' | 0 | b'<' | b'>')).count());
+        let word = word.get(
+            ..word
+                .iter()
+                .take_while(|byte| !byte.is_ascii_whitespace() && !matches!(byte, b'"' | b'\'' | 0 | b'<' | b'>'))
+                .count(),
+        );
         let colon = authority.find_byte(b':');
         let last = authority.rfind_byte(b'@').or_else(|| {
             // `user:pa/ss@host`, unless what follows the colon is a port.
@@ -183,7 +284,14 @@ fn addresses(text: &mut [u8]) -> usize {
 /// `Authorization: Bearer …`, `Basic …`.
 fn authorizations(text: &mut [u8]) -> usize {
     let mut masked = 0;
-    for (head, least) in [(&b"bearer "[..], 8), (b"authorization: basic ", 4), (b"authorization: token ", 4), (b"authorization: ", 16), (b"x-api-key: ", 4), (b"x-auth-token: ", 4)] {
+    for (head, least) in [
+        (&b"bearer "[..], 8),
+        (b"authorization: basic ", 4),
+        (b"authorization: token ", 4),
+        (b"authorization: ", 16),
+        (b"x-api-key: ", 4),
+        (b"x-auth-token: ", 4),
+    ] {
         let mut at = 0;
         while let Some(found) = text.get(at..).and_then(|rest| find_small(rest, head)) {
             let begin = at + found + head.len();
@@ -313,25 +421,44 @@ fn value(text: &[u8], begin: usize, end: usize, is_blank: bool) -> Option<(usize
             (from + 1, length.min(body.len()))
         }
         _ => {
-            let is_first = text.get(..begin).unwrap_or_default().iter().rev().take_while(|byte| **byte != b'\n').all(|byte| matches!(byte, b' ' | b'\t' | b'-' | b'"' | b'\''));
+            let is_first = text
+                .get(..begin)
+                .unwrap_or_default()
+                .iter()
+                .rev()
+                .take_while(|byte| **byte != b'\n')
+                .all(|byte| matches!(byte, b' ' | b'\t' | b'-' | b'"' | b'\''));
             let is_end = |byte: &u8| match separator {
                 Some(b'>') => *byte == b'<',
                 // What begins the line has all of it.
                 Some(b'=' | b':') if is_first => false,
-                _ => byte.is_ascii_whitespace() || matches!(byte, b',' | b';' | b'&' | b')' | b'"' | b'\'' | b'<' | b'}'),
+                _ => {
+                    byte.is_ascii_whitespace() || matches!(byte, b',' | b';' | b'&' | b')' | b'"' | b'\'' | b'<' | b'}')
+                }
             };
             let length = line.iter().position(is_end).unwrap_or(line.len());
             (from, line.get(..length)?.trim_ascii_end().len())
         }
     };
     let found = text.get(from..from + length)?;
-    let is_plain = found.is_empty() || matches!(found, b"yes" | b"no" | b"true" | b"false" | b"none" | b"null" | b"0" | b"1" | b"on" | b"off" | b"x" | b"*");
-    let is_reference = found.starts_with(b"$") && !found.starts_with(b"$1$") && found.len() < 64
+    let is_plain = found.is_empty()
+        || matches!(
+            found,
+            b"yes" | b"no" | b"true" | b"false" | b"none" | b"null" | b"0" | b"1" | b"on" | b"off" | b"x" | b"*"
+        );
+    let is_reference = found.starts_with(b"$")
+        && !found.starts_with(b"$1$")
+        && found.len() < 64
         && found.iter().skip(1).all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'{' | b'}'));
     let is_option = is_blank && separator != Some(b'=') && found.starts_with(b"-");
     // A path to where it is kept.
-    let is_path = found.starts_with(b"/") && found.iter().skip(1).any(|byte| *byte == b'/') && !found.contains(&b'=') && found.len() < 200
-        && [&b"/etc/"[..], b"/run/", b"/var/", b"/home/", b"/root/", b"/usr/", b"/opt/", b"/srv/", b"/proc/"].iter().any(|top| found.starts_with(top));
+    let is_path = found.starts_with(b"/")
+        && found.iter().skip(1).any(|byte| *byte == b'/')
+        && !found.contains(&b'=')
+        && found.len() < 200
+        && [&b"/etc/"[..], b"/run/", b"/var/", b"/home/", b"/root/", b"/usr/", b"/opt/", b"/srv/", b"/proc/"]
+            .iter()
+            .any(|top| found.starts_with(top));
     (!is_plain && !is_reference && !is_option && !is_path).then_some((from, from + length))
 }
 
@@ -351,7 +478,10 @@ fn clients(text: &mut [u8]) -> usize {
     for (begin, end) in lines {
         let line = text.get(begin..end).unwrap_or_default();
         let has = |word: &str| line.contains_str(word);
-        if !["mysql", "mariadb", "sshpass", "curl", "redis-cli", "wget", "mongo", "ldap", "smbclient"].iter().any(|word| has(word)) {
+        if !["mysql", "mariadb", "sshpass", "curl", "redis-cli", "wget", "mongo", "ldap", "smbclient"]
+            .iter()
+            .any(|word| has(word))
+        {
             continue;
         }
         let is_gap = |byte: &u8| if is_list { *byte == 0 } else { byte.is_ascii_whitespace() };
@@ -369,7 +499,16 @@ fn clients(text: &mut [u8]) -> usize {
         for (from, to) in words {
             let word = text.get(from..to).unwrap_or_default();
             let name = word.rsplit(|byte| matches!(byte, b'/' | b'(' | b'`')).next().unwrap_or_default();
-            let known = CLIENTS.iter().chain(&["curl", "redis-cli", "wget", "mongo", "mongosh", "ldapsearch", "ldapmodify", "smbclient"]);
+            let known = CLIENTS.iter().chain(&[
+                "curl",
+                "redis-cli",
+                "wget",
+                "mongo",
+                "mongosh",
+                "ldapsearch",
+                "ldapmodify",
+                "smbclient",
+            ]);
             if let Some(known) = known.into_iter().find(|known| name == known.as_bytes()) {
                 program = known;
                 option = None;

@@ -64,7 +64,8 @@ pub(crate) fn open(path: &Path, access: Access) -> Result<Target, OpenError> {
         Wrong::Told(why) => fail(why),
     })?;
     let kind = [Kind::Host, Kind::Root, Kind::Disk].into_iter().find(|kind| manifest::kind(*kind) == manifest.kind);
-    let kind = kind.ok_or_else(|| fail(format!("its kind is {:?}, which this version does not know", manifest.kind)))?;
+    let kind =
+        kind.ok_or_else(|| fail(format!("its kind is {:?}, which this version does not know", manifest.kind)))?;
     let bundle = Bundle {
         name: manifest.name.clone(),
         taken: manifest.taken,

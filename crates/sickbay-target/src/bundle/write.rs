@@ -36,7 +36,7 @@ impl Target {
         };
         let manifest = serde_json::to_vec(&manifest)?;
         written.unpacked = members.iter().map(|(_, bytes)| bytes.len() as u64).sum::<u64>() + manifest.len() as u64;
-        let time = u64::try_from(Moment::now().wall.as_secs()).unwrap_or(0);
+        let time = Moment::now().wall.as_secs();
         if path == Path::new("-") {
             let mut out = Counting { out: io::stdout().lock(), count: 0 };
             pack(&mut out, &manifest, &members, time)?;

@@ -105,7 +105,8 @@ impl Snapshot {
 
     pub(crate) fn listing(&self, path: &Path, limit: usize) -> Told<(Vec<DirEntry>, bool)> {
         let own = std::process::id().to_string();
-        let is_looked_at = |path: &Path| path == Path::new("/proc") || path.iter().nth(1).is_some_and(|name| self.looks.iter().any(|look| name == look.as_str())) && path.iter().count() == 2;
+        let is_look = |name: &std::ffi::OsStr| name == "proc" || self.looks.iter().any(|look| name == look.as_str());
+        let is_looked_at = |path: &Path| path.iter().count() == 2 && path.iter().nth(1).is_some_and(is_look);
         let ask = |source: &Root, real: &Path| {
             let (mut entries, is_all) = source.read_dir_up_to(real, limit.min(DIR_LIMIT))?;
             if is_looked_at(path) && self.is_of_machine {
@@ -196,7 +197,9 @@ impl Snapshot {
             }
             let is_journal = head.starts_with(sickbay_formats::journal_file::MAGIC);
             if is_journal && size > self.bounds.file {
-                return Err(refuse(Refusal::NotCollected("the journal is larger than what is collected of a log".to_owned())));
+                return Err(refuse(Refusal::NotCollected(
+                    "the journal is larger than what is collected of a log".to_owned(),
+                )));
             }
             limit = if is_journal { self.bounds.file } else { limit };
             let from = size.saturating_sub(limit);
@@ -269,7 +272,9 @@ impl Snapshot {
         if let Some(node) = self.lock().nodes.get(path)
             && self.source.is_none()
         {
-            return Ok(!node.blocks.is_empty() && !matches!(node.content, Some(Ok(Content { cut: None | Some("end"), .. }))));
+            return Ok(
+                !node.blocks.is_empty() && !matches!(node.content, Some(Ok(Content { cut: None | Some("end"), .. })))
+            );
         }
         let Some(source) = &self.source else { return Ok(false) };
         if meta.kind != FileKind::File || path.starts_with("/proc") || path.starts_with("/sys") {
@@ -283,7 +288,9 @@ impl Snapshot {
         let is_systems = ["/boot", "/usr", "/lib", "/lib64", "/bin", "/sbin"].iter().any(|top| path.starts_with(top));
         let is_initramfs = path.file_name().is_some_and(|name| name.as_bytes().starts_with(b"init"));
         if is_initramfs && meta.size > self.bounds.log {
-            return Err(Refusal::NotCollected("an initramfs is too large to be collected".to_owned()));
+            let refusal = Refusal::NotCollected("an initramfs is too large to be collected".to_owned());
+            self.lock().nodes.entry(path.to_owned()).or_default().content.get_or_insert(Err(refusal.clone()));
+            return Err(refusal);
         }
         Ok(is_elf || is_binary && is_systems && meta.size > self.bounds.log)
     }
@@ -301,7 +308,8 @@ fn unpacked(file: File, most: usize) -> io::Result<Vec<u8>> {
     }
     let over = all.len().saturating_sub(most);
     if over > 0 {
-        let line = all.get(over..).unwrap_or_default().iter().position(|byte| *byte == b'\n').map_or(over, |at| over + at + 1);
+        let line =
+            all.get(over..).unwrap_or_default().iter().position(|byte| *byte == b'\n').map_or(over, |at| over + at + 1);
         all.drain(..line);
     }
     Ok(all)
@@ -345,7 +353,9 @@ fn keep_texts(bytes: &mut [u8]) {
     while at < bytes.len() {
         let length = bytes.get(at..).unwrap_or_default().iter().take_while(|byte| is_text(**byte)).count();
         if length == 0 {
-            if at >= 4 && let Some(byte) = bytes.get_mut(at) {
+            if at >= 4
+                && let Some(byte) = bytes.get_mut(at)
+            {
                 *byte = 0;
             }
             at += 1;

@@ -20,7 +20,7 @@ use crate::{checks, tr};
 #[derive(Debug, clap::Args)]
 pub(super) struct Check {
     /// A mounted system, disk, partition or image; a log: a file, plain or compressed, a directory of them, or `-`
-    /// for standard input; or a recording: the directory of `sickbay record`, or a file of another recorder [default: this machine]. With several targets each gets its own report, in JSON as one array
+    /// for standard input; or a recording: the directory of `sickbay record`, or a file of another recorder; or a bundle of `sickbay collect` [default: this machine]. With several targets each gets its own report, in JSON as one array
     #[arg(value_name = "TARGET")]
     targets: Vec<PathBuf>,
     #[command(flatten)]

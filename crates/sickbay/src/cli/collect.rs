@@ -112,7 +112,11 @@ impl Collect {
         lines.push(tr!("check it anywhere: sickbay check {path}", path = output));
         let text: String = lines.iter().map(|line| format!("{}\n", context.say(line))).collect();
         // Standard output may be the bundle.
-        if output == Path::new("-") { complain(&text) } else { context.print(&text) }
+        if output == Path::new("-") {
+            complain(&text)
+        } else {
+            context.print(&text)
+        }
         Ok(())
     }
 }

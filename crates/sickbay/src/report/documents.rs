@@ -77,7 +77,10 @@ pub struct UncollectedV1 {
 impl CollectedV1 {
     /// The document.
     pub fn of(path: &Path, written: &Collected, took: Duration) -> CollectedV1 {
-        let unread = written.unread.iter().map(|(path, why)| UncollectedV1 { path: path.display().to_string(), why: why.clone() });
+        let unread = written
+            .unread
+            .iter()
+            .map(|(path, why)| UncollectedV1 { path: path.display().to_string(), why: why.clone() });
         CollectedV1 {
             schema: "sickbay/collected/v1",
             tool: Tool { version: env!("CARGO_PKG_VERSION") },

@@ -52,7 +52,8 @@ pub fn of(facts: &Arc<Facts>) -> TargetSummary {
 /// Of whom a bundle is, and when it was made.
 fn of_bundle(target: &Target) -> Option<Text> {
     let bundle = target.bundle()?;
-    let time = jiff::Timestamp::from_second(bundle.taken).unwrap_or_default().strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
+    let time =
+        jiff::Timestamp::from_second(bundle.taken).unwrap_or_default().strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
     let (name, version) = (bundle.name.as_str(), bundle.version.as_str());
     Some(tr!("bundle of {name}, collected {time} by sickbay {version}", name, time, version))
 }
