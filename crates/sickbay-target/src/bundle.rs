@@ -10,7 +10,7 @@ mod read;
 mod write;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::snapshot::Snapshot;
@@ -76,13 +76,21 @@ impl Target {
         Ok(self)
     }
 
+    /// Refuses what is a bundle, before anybody plans what cannot be done.
+    ///
+    /// # Errors
+    /// When it is one.
+    pub fn refuse_bundle(path: &Path) -> Result<(), OpenError> {
+        if path.is_file() && is_bundle(path) { refuse_writing(path, Access::ReadWrite) } else { Ok(()) }
+    }
+
     /// Of how many paths something is known so far.
     pub fn collected_paths(&self) -> usize {
         self.root().snapshot().map_or(0, |snapshot| snapshot.lock().nodes.len())
     }
 }
 
-/// Opens a bundle as a target.
-pub(crate) fn refuse_writing(path: &std::path::Path, access: Access) -> Result<(), OpenError> {
+/// Refuses to open one for writing.
+pub(crate) fn refuse_writing(path: &Path, access: Access) -> Result<(), OpenError> {
     if access == Access::ReadWrite { Err(OpenError::BundleOnly { path: path.to_owned() }) } else { Ok(()) }
 }

@@ -133,7 +133,7 @@ impl KernelFiles {
         };
         let name = match &self.from {
             Source::Kernel(_) => ask(),
-            Source::Snapshot(root) => root.ask(&format!("protocol of {}", self.path.join(link).display()), ask),
+            Source::Snapshot(root) => root.ask(&format!("protocol:{}", self.path.join(link).display()), ask),
         };
         let name = name.ok()?;
         let text = name.split(|byte| *byte == 0).next()?;

@@ -591,7 +591,11 @@ impl Root {
         let path = path.as_ref();
         if let Some(snapshot) = &self.snapshot {
             let content = snapshot.walk(path, true).and_then(|real| snapshot.content(&real));
-            let content = content.map_err(|refusal| self.refuse(path, &refusal))?;
+            let content = content.map_err(|refusal| match refusal {
+                // More than the caller wants anyhow.
+                Refusal::TooLarge { size, .. } if size > limit => error(path, Reason::TooLarge { size, limit }),
+                refusal => self.refuse(path, &refusal),
+            })?;
             let size = content.bytes.len() as u64;
             return if size > limit {
                 Err(error(path, Reason::TooLarge { size, limit }))

@@ -134,7 +134,7 @@ impl Root {
                 let source = snapshot.source().ok_or(std::io::ErrorKind::Unsupported)?;
                 Ok(serde_json::to_vec(&source.usage(top, budget).map_err(std::io::Error::other)?.main())?)
             };
-            let told = self.ask(&format!("usage of {}", top.display()), live);
+            let told = self.ask(&format!("usage:{}", top.display()), live);
             let usage = told.and_then(|bytes| Ok(serde_json::from_slice(&bytes)?));
             return usage.map_err(|error| self.met.fail_io(top, error));
         }
