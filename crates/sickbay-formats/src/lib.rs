@@ -51,6 +51,7 @@ pub mod lines;
 pub mod login_defs;
 pub mod login_log;
 pub mod lvm;
+pub mod mask;
 pub mod modprobe;
 pub mod modules;
 pub mod mount_options;

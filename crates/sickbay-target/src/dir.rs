@@ -19,10 +19,17 @@ use crate::{Metadata, READ_LIMIT, ReadError, Reason, Root};
 #[derive(Debug)]
 pub struct Dir {
     path: PathBuf,
-    dir: OwnedFd,
+    dir: Held,
     met: Met,
     ids: Ids,
     told: Option<Arc<Told>>,
+}
+
+#[derive(Debug)]
+enum Held {
+    Open(OwnedFd),
+    /// What a bundle has of it.
+    Snapshot(Root),
 }
 
 impl Root {
@@ -32,7 +39,13 @@ impl Root {
     /// See [`Reason`].
     pub fn dir(&self, path: impl AsRef<Path>) -> Result<Dir, ReadError> {
         let path = path.as_ref();
-        let dir = self.resolve(path, OFlags::DIRECTORY)?;
+        let dir = match self.snapshot() {
+            Some(_) if self.stat(path)?.is_dir() => {
+                Held::Snapshot(self.try_clone().map_err(|e| self.met.fail_io(path, e))?)
+            }
+            Some(_) => return Err(error(path, Reason::NotADirectory)),
+            None => Held::Open(self.resolve(path, OFlags::DIRECTORY)?),
+        };
         let told = self.told.clone();
         Ok(Dir { path: path.to_owned(), dir, met: self.met.clone(), ids: self.ids, told })
     }
@@ -45,7 +58,11 @@ impl Dir {
     /// See [`Reason`]; [`Reason::NotFound`] also for what is no name but a path.
     pub fn metadata(&self, name: &OsStr) -> Result<Metadata, ReadError> {
         self.is_name(name)?;
-        let stat = rustix::fs::statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW);
+        let dir = match &self.dir {
+            Held::Open(dir) => dir,
+            Held::Snapshot(root) => return root.metadata(self.path.join(name)),
+        };
+        let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW);
         let stat = stat.map_err(|errno| self.met.fail(&self.path.join(name), errno))?;
         let found = Metadata::of(&stat);
         Ok(match &self.told {
@@ -67,7 +84,11 @@ impl Dir {
             return Err(self.error(name, Reason::TooLarge { size: seen.size, limit: READ_LIMIT }));
         }
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | QUIET;
-        let file = rustix::fs::openat(&self.dir, name, flags, Mode::empty())
+        let dir = match &self.dir {
+            Held::Open(dir) => dir,
+            Held::Snapshot(root) => return root.read(self.path.join(name)),
+        };
+        let file = rustix::fs::openat(dir, name, flags, Mode::empty())
             .map_err(|errno| self.met.fail(&self.path.join(name), errno))?;
         // On a living system it may be something else by now.
         let opened = metadata_of_fd(file.as_fd()).map_err(|errno| self.met.fail(&self.path.join(name), errno))?;

@@ -149,6 +149,26 @@ pub enum OpenError {
         /// What was named.
         path: PathBuf,
     },
+    /// It is a bundle, and was to be written.
+    #[error("{} is a bundle: it can be checked, but there is nothing in it to repair; run fix on the machine itself", .path.display())]
+    BundleOnly {
+        /// What was named.
+        path: PathBuf,
+    },
+    /// It is a bundle that cannot be used.
+    #[error("{} cannot be read as a bundle: {why}", .path.display())]
+    Bundle {
+        /// What was named.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A log, a recording or a bundle was to be collected.
+    #[error("{} is no system: there is nothing to collect", .path.display())]
+    NothingToCollect {
+        /// What was named.
+        path: PathBuf,
+    },
     /// A program that is needed is not on this machine, or failed.
     #[error("{} needs a tool on this machine: {why}", .path.display())]
     Tool {

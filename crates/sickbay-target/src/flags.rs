@@ -37,6 +37,9 @@ impl Root {
         if !matches!(self.metadata(path)?.kind, FileKind::File | FileKind::Dir) {
             return Ok(Flags::default());
         }
+        if self.snapshot().is_some() {
+            return Ok(Flags::default()); // nothing is written to a bundle
+        }
         let file = self.open_quietly(path, OFlags::RDONLY)?;
         Ok(rustix::fs::ioctl_getflags(&file).map_or_else(|_| Flags::default(), Flags::of))
     }

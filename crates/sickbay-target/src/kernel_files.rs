@@ -21,9 +21,16 @@ const ONE_READ: usize = 2 << 10;
 #[derive(Debug)]
 pub struct KernelFiles {
     path: PathBuf,
-    dir: OwnedFd,
+    from: Source,
     buffer: Vec<u8>,
     met: Met,
+}
+
+#[derive(Debug)]
+enum Source {
+    Kernel(OwnedFd),
+    /// What a bundle has of them.
+    Snapshot(Root),
 }
 
 impl KernelFiles {
@@ -34,8 +41,14 @@ impl KernelFiles {
     /// When there is no such directory.
     pub fn open(root: &Root, dir: impl AsRef<Path>) -> Result<KernelFiles, ReadError> {
         let path = dir.as_ref().to_owned();
-        let dir = root.resolve(&path, OFlags::DIRECTORY)?;
-        Ok(KernelFiles { path, dir, buffer: vec![0; LIMIT], met: root.met.clone() })
+        let from = match root.snapshot() {
+            Some(_) => {
+                root.dir(&path)?;
+                Source::Snapshot(root.try_clone().map_err(|e| root.met.fail_io(&path, e))?)
+            }
+            None => Source::Kernel(root.resolve(&path, OFlags::DIRECTORY)?),
+        };
+        Ok(KernelFiles { path, from, buffer: vec![0; LIMIT], met: root.met.clone() })
     }
 
     /// A file, at most the first 64 KiB of it: `1/statm`.
@@ -46,7 +59,24 @@ impl KernelFiles {
         let fail = |reason| error(&self.path.join(file), reason);
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW;
         let refused = |errno| self.met.fail(&self.path.join(file), errno);
-        let opened = rustix::fs::openat(&self.dir, file, flags, Mode::empty()).map_err(refused)?;
+        let dir = match &self.from {
+            Source::Kernel(dir) => dir,
+            Source::Snapshot(root) => {
+                let bytes = match root.read_up_to(self.path.join(file), u64::MAX) {
+                    Err(error) if matches!(&error.reason, Reason::Io(why) if why.raw_os_error() == Some(libc::ESRCH)) =>
+                    {
+                        return Err(fail(Reason::NotFound));
+                    }
+                    answer => answer?,
+                };
+                let length = bytes.len().min(LIMIT);
+                for (to, from) in self.buffer.iter_mut().zip(&bytes) {
+                    *to = *from;
+                }
+                return Ok(self.buffer.get(..length).unwrap_or_default());
+            }
+        };
+        let opened = rustix::fs::openat(dir, file, flags, Mode::empty()).map_err(refused)?;
         let mut length = 0;
         while let Some(room) = self.buffer.get_mut(length..).filter(|room| !room.is_empty()) {
             match rustix::io::read(&opened, room) {
@@ -71,7 +101,11 @@ impl KernelFiles {
     /// # Errors
     /// See [`Reason`].
     pub fn size(&self, file: &str) -> Result<u64, ReadError> {
-        let stat = rustix::fs::statat(&self.dir, file, AtFlags::SYMLINK_NOFOLLOW)
+        let dir = match &self.from {
+            Source::Kernel(dir) => dir,
+            Source::Snapshot(root) => return root.metadata(self.path.join(file)).map(|found| found.size),
+        };
+        let stat = rustix::fs::statat(dir, file, AtFlags::SYMLINK_NOFOLLOW)
             .map_err(|errno| self.met.fail(&self.path.join(file), errno))?;
         Ok(u64::try_from(stat.st_size).unwrap_or(0))
     }
@@ -81,16 +115,28 @@ impl KernelFiles {
     /// # Errors
     /// See [`Reason`].
     pub fn metadata(&self, link: &str) -> Result<Metadata, ReadError> {
-        let stat = rustix::fs::statat(&self.dir, link, AtFlags::empty());
+        let dir = match &self.from {
+            Source::Kernel(dir) => dir,
+            Source::Snapshot(root) => return root.beyond(&self.path.join(link)),
+        };
+        let stat = rustix::fs::statat(dir, link, AtFlags::empty());
         stat.map(|stat| Metadata::of(&stat)).map_err(|errno| self.met.fail(&self.path.join(link), errno))
     }
 
     /// The protocol of a socket, also of one that is in none of the kernel's tables: `PID/fd/3`, "TCP". `None` for what is no socket, or
     /// cannot be told.
     pub fn socket_protocol(&self, link: &str) -> Option<String> {
-        let mut name = [0; 32];
-        let length = rustix::fs::getxattr(self.path.join(link), "system.sockprotoname", &mut name[..]).ok()?;
-        let text = name.get(..length)?.split(|byte| *byte == 0).next()?;
+        let ask = || {
+            let mut name = [0; 32];
+            let length = rustix::fs::getxattr(self.path.join(link), "system.sockprotoname", &mut name[..])?;
+            Ok(name.get(..length).unwrap_or_default().to_vec())
+        };
+        let name = match &self.from {
+            Source::Kernel(_) => ask(),
+            Source::Snapshot(root) => root.ask(&format!("protocol:{}", self.path.join(link).display()), ask),
+        };
+        let name = name.ok()?;
+        let text = name.split(|byte| *byte == 0).next()?;
         String::from_utf8(text.to_vec()).ok()
     }
 
@@ -100,7 +146,17 @@ impl KernelFiles {
     /// See [`Reason`].
     pub fn link(&self, file: &str) -> Result<String, ReadError> {
         let fail = |reason| error(&self.path.join(file), reason);
-        let text = rustix::fs::readlinkat(&self.dir, file, Vec::new())
+        let dir = match &self.from {
+            Source::Kernel(dir) => dir,
+            Source::Snapshot(root) => {
+                let text = root.read_link(self.path.join(file))?;
+                return text
+                    .into_os_string()
+                    .into_string()
+                    .map_err(|_| fail(Reason::Io(io::ErrorKind::InvalidData.into())));
+            }
+        };
+        let text = rustix::fs::readlinkat(dir, file, Vec::new())
             .map_err(|errno| self.met.fail(&self.path.join(file), errno))?;
         text.into_string().map_err(|_| fail(Reason::Io(io::ErrorKind::InvalidData.into())))
     }

@@ -6,6 +6,7 @@
 
 mod archive;
 mod budget;
+mod bundle;
 mod bytes;
 mod card_counters;
 mod checker;
@@ -43,6 +44,7 @@ mod root;
 mod serial;
 mod screen;
 pub mod signature;
+mod snapshot;
 mod spool;
 mod support_report;
 mod sys;
@@ -63,6 +65,7 @@ mod writer;
 mod xattr;
 
 pub use budget::Budget;
+pub use bundle::{Bundle, Collected};
 pub use card_counters::{CardWatch, Counters};
 pub use checker::{Examined, Verdict};
 pub use dir::Dir;
@@ -86,10 +89,11 @@ pub use root::{DIR_LIMIT, DirEntry, FileKind, FileSystemUse, Metadata, READ_LIMI
 pub use serial::disks_by_serial;
 pub use screen::{Event, Screen};
 pub use support_report::SupportReport;
+pub use snapshot::{Bounds, Opened};
 pub use table::Table;
 pub use target::{Access, Kind, Lack, Options, Target, Volume};
 pub use tasks::{Moment, Tasks};
-pub use tcp_sockets::tcp_sockets;
+pub use tcp_sockets::{tcp_answers, tcp_sockets};
 pub use usage::{DirUsage, Usage};
 pub use view::Extent;
 pub use wakeups::{Wakeups, Woken, Written, stand_back};

@@ -86,6 +86,9 @@ pub fn proc_readers(root: &Root, time: Duration) -> io::Result<Vec<ProcReader>> 
 /// Whether the `/proc` of this root is the kernel's; else [`io::ErrorKind::NotFound`].
 pub(crate) fn kernels_own(root: &Root) -> io::Result<()> {
     let gone = || io::Error::from(io::ErrorKind::NotFound);
+    if root.snapshot().is_some() {
+        return Err(gone());
+    }
     let place = root.resolve("/proc".as_ref(), OFlags::DIRECTORY).map_err(|_| gone())?;
     match u64::try_from(rustix::fs::fstatfs(&place)?.f_type) {
         Ok(PROC) => Ok(()),

@@ -24,9 +24,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags, Stat};
 use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use sickbay_formats::digest::Digest;
 
 use crate::archive::Told;
 use crate::ids::Ids;
+use crate::snapshot::{Opened, Refusal, Snapshot};
 use crate::{OpenError, sys, xattr};
 
 /// The most bytes that [`Root::read`] reads of one file: 16 MiB. Configuration is far smaller; a sparse file of
@@ -43,6 +47,8 @@ pub struct Root {
     by_kernel: bool,
     /// There are no files at all, and `dir` is nothing that could hold any.
     is_none: bool,
+    /// What answers in its place.
+    snapshot: Option<Arc<Snapshot>>,
     pub(crate) met: Met,
     pub(crate) ids: Ids,
     /// What an archive tells of files that were made of it.
@@ -86,6 +92,8 @@ pub enum Reason {
     NotTold,
     /// The target has no files: it is a log.
     NoFiles,
+    /// It is a bundle, and that is not in it, for this reason.
+    NotCollected(String),
     /// Anything else that the kernel said, for example `EIO` from a failing disk.
     Io(io::Error),
 }
@@ -109,6 +117,8 @@ pub struct Unread {
     pub path: PathBuf,
     /// The whole sentence.
     pub why: String,
+    /// It is not in the bundle.
+    pub is_uncollected: bool,
     /// It was for want of descriptors or memory of this process: nothing that was looked at meanwhile can be relied on.
     pub is_want: bool,
 }
@@ -147,6 +157,11 @@ impl Met {
             Reason::Io(why) => why.raw_os_error().unwrap_or(0),
             // What stands in the way must not be taken for nothing either.
             Reason::TooLarge { .. } | Reason::LeftPacked => libc::EFBIG,
+            Reason::NotCollected(_) => {
+                let (path, why) = (error.path.clone(), error.to_string());
+                self.note([Unread { path, why, is_uncollected: true, is_want: false }]);
+                return error;
+            }
             _ => return error,
         };
         if matches!(errno, libc::EUCLEAN | libc::EBADMSG | libc::EIO) {
@@ -154,11 +169,15 @@ impl Met {
         }
         let is_want = matches!(errno, libc::EMFILE | libc::ENFILE | libc::ENOMEM);
         // The kernel's own files answer with errors to say what they have to say: a process is gone, a link is down.
-        let is_kernels = ["/proc", "/sys", "/dev"].iter().any(|dir| error.path.starts_with(dir));
+        let is_kernels = error.path.iter().nth(1).and_then(|name| name.to_str()).is_some_and(|name| {
+            // `/proc@10:36:02`: what it said at a moment.
+            matches!(name.split('@').next(), Some("proc" | "sys")) || name == "dev"
+        });
         // To whom it may be shown is no question of whether it could be read: users are told where it matters.
         let is_users = errno == libc::EACCES && !rustix::process::geteuid().is_root();
         if is_want || !(is_kernels || is_users) {
-            let unread = Unread { path: error.path.clone(), why: error.to_string(), is_want };
+            let (path, why) = (error.path.clone(), error.to_string());
+            let unread = Unread { path, why, is_uncollected: false, is_want };
             self.note([unread]);
         }
         error
@@ -191,12 +210,14 @@ fn sentence(path: &Path, reason: &Reason) -> String {
         Reason::LeftPacked => format!("{path} was left in the archive: it is too large, or there is no room for it"),
         Reason::NotTold => format!("the archive does not tell the extended attributes of {path}"),
         Reason::NoFiles => format!("{path} cannot be read: a log has no files"),
+        Reason::NotCollected(why) => format!("{path} is not in the bundle: {why}"),
         Reason::Io(error) => format!("{path} could not be read: {error}"),
     }
 }
 
 /// The kind of a file, as in `st_mode` (inode(7)).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum FileKind {
     /// A regular file.
     File,
@@ -405,7 +426,7 @@ impl Root {
         // Kernels before 5.6 have no openat2; seccomp filters of containers answer ENOSYS or EPERM.
         let by_kernel = openat2(dir.as_fd(), Path::new("/"), OFlags::PATH).is_ok();
         let ids = Ids::of(dir.as_fd());
-        Root { dir, by_kernel, is_none: false, met: Met::default(), ids, told: None }
+        Root { dir, by_kernel, is_none: false, snapshot: None, met: Met::default(), ids, told: None }
     }
 
     /// The directory that an archive was unpacked to, with what it tells of its members.
@@ -431,7 +452,63 @@ impl Root {
     /// When the process may open no more files.
     pub(crate) fn none() -> io::Result<Root> {
         let nothing = rustix::fs::memfd_create("nothing", rustix::fs::MemfdFlags::CLOEXEC)?;
-        Ok(Root { dir: nothing, by_kernel: false, is_none: true, met: Met::default(), ids: Ids::default(), told: None })
+        let (snapshot, met, ids) = (None, Met::default(), Ids::default());
+        Ok(Root { dir: nothing, by_kernel: false, is_none: true, snapshot, met, ids, told: None })
+    }
+
+    /// What answers from a snapshot. `met` is that of the root of which it is taken.
+    ///
+    /// # Errors
+    /// When the process may open no more files.
+    pub(crate) fn of_snapshot(snapshot: Arc<Snapshot>, met: Met) -> io::Result<Root> {
+        Ok(Root { snapshot: Some(snapshot), met, ..Root::none()? })
+    }
+
+    /// What answers in its place.
+    pub(crate) fn snapshot(&self) -> Option<&Arc<Snapshot>> {
+        self.snapshot.as_ref()
+    }
+
+    /// Something that no file tells, by what was asked: `live` asks the running system. A bundle holds the answer.
+    ///
+    /// # Errors
+    /// Those of `live`; where it was not collected.
+    pub fn ask(&self, question: &str, live: impl FnOnce() -> io::Result<Vec<u8>>) -> io::Result<Vec<u8>> {
+        match &self.snapshot {
+            Some(snapshot) => snapshot.answer(question, live),
+            None => live(),
+        }
+    }
+
+    /// Whether the content of a regular file is what a digest says. A bundle has the answer, not the content.
+    ///
+    /// # Errors
+    /// See [`Reason`].
+    pub fn fits(&self, path: impl AsRef<Path>, digest: &Digest) -> Result<bool, ReadError> {
+        let path = path.as_ref();
+        let Some(snapshot) = &self.snapshot else {
+            let (file, _) = self.open_real(path)?;
+            return digest.fits_read(file).map_err(|e| self.met.fail_io(path, e));
+        };
+        let live = || {
+            let source = snapshot.source().ok_or(io::ErrorKind::Unsupported)?;
+            Ok(vec![u8::from(source.fits(path, digest).map_err(|error| Refusal::of(&error.reason).io())?)])
+        };
+        let answer = snapshot.answer(&format!("{digest:?} of {}", path.display()), live);
+        answer.map(|fits| fits == [1]).map_err(|e| io_error(path, e))
+    }
+
+    fn refuse(&self, path: &Path, refusal: &Refusal) -> ReadError {
+        let error = error(path, refusal.reason());
+        // Of the kernel's files, too, what was left out for want of room or time must not be taken for absent.
+        let is_late = matches!(refusal, Refusal::Errno(libc::ETIMEDOUT));
+        if is_late || matches!(refusal, Refusal::TooLarge { .. }) {
+            let unread =
+                Unread { path: path.to_owned(), why: error.to_string(), is_uncollected: false, is_want: is_late };
+            self.met.note([unread]);
+            return error;
+        }
+        self.met.noted(error)
     }
 
     /// Whether, so far, the kernel answered a look with what it says of damaged file systems: `EUCLEAN`, `EBADMSG`,
@@ -465,12 +542,16 @@ impl Root {
     /// See [`Reason`].
     pub fn of_process(&self, pid: u32) -> Result<Root, ReadError> {
         let path = PathBuf::from(format!("/proc/{pid}/root"));
+        if self.snapshot.is_some() {
+            return Err(error(&path, Reason::NotCollected("what other mount namespaces hold is not collected".into())));
+        }
         let proc = self.resolve(Path::new("/proc"), OFlags::DIRECTORY)?;
         // The link is one of the kernel's own, which no resolution inside a directory follows.
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir = rustix::fs::openat(&proc, format!("{pid}/root"), flags, Mode::empty())
             .map_err(|errno| self.met.fail(&path, errno))?;
-        Ok(Root { dir, by_kernel: self.by_kernel, is_none: false, met: self.met.clone(), ids: self.ids, told: None })
+        let (by_kernel, met, ids) = (self.by_kernel, self.met.clone(), self.ids);
+        Ok(Root { dir, by_kernel, is_none: false, snapshot: None, met, ids, told: None })
     }
 
     /// Whether something is mounted here: a directory that is none of a larger tree of this machine's.
@@ -495,6 +576,15 @@ impl Root {
     /// Whether something is mounted here, and whether it is of the file system that the directory above is on.
     fn mounted(&self) -> Result<(bool, bool), ReadError> {
         let path = Path::new("/");
+        if let Some(snapshot) = &self.snapshot {
+            let live = || {
+                let source = snapshot.source().ok_or(io::ErrorKind::Unsupported)?;
+                let (is_mounted, is_of_above) = source.mounted().map_err(io::Error::other)?;
+                Ok(vec![u8::from(is_mounted), u8::from(is_of_above)])
+            };
+            let told = snapshot.answer("mounted", live).map_err(|e| io_error(path, e))?;
+            return Ok((told.first() == Some(&1), told.get(1) == Some(&1)));
+        }
         if self.is_none {
             return Err(error(path, Reason::NoFiles));
         }
@@ -522,7 +612,8 @@ impl Root {
     pub fn try_clone(&self) -> io::Result<Root> {
         let dir = self.dir.try_clone()?;
         let told = self.told.clone();
-        Ok(Root { dir, by_kernel: self.by_kernel, is_none: self.is_none, met: self.met.clone(), ids: self.ids, told })
+        let (by_kernel, is_none, met, ids) = (self.by_kernel, self.is_none, self.met.clone(), self.ids);
+        Ok(Root { dir, by_kernel, is_none, snapshot: self.snapshot.clone(), met, ids, told })
     }
 
     /// The bytes of a regular file of at most [`READ_LIMIT`].
@@ -539,7 +630,21 @@ impl Root {
     /// As [`Root::read`].
     pub fn read_up_to(&self, path: impl AsRef<Path>, limit: u64) -> Result<Vec<u8>, ReadError> {
         let path = path.as_ref();
-        let (file, size) = self.open_sized(path)?;
+        if let Some(snapshot) = &self.snapshot {
+            let content = snapshot.walk(path, true).and_then(|real| snapshot.content(&real));
+            let content = content.map_err(|refusal| match refusal {
+                // More than the caller wants anyhow.
+                Refusal::TooLarge { size, .. } if size > limit => error(path, Reason::TooLarge { size, limit }),
+                refusal => self.refuse(path, &refusal),
+            })?;
+            let size = content.bytes.len() as u64;
+            return if size > limit {
+                Err(error(path, Reason::TooLarge { size, limit }))
+            } else {
+                Ok(content.bytes.to_vec())
+            };
+        }
+        let (file, size) = self.open_real(path)?;
         if size > limit {
             return Err(error(path, Reason::TooLarge { size, limit }));
         }
@@ -559,7 +664,7 @@ impl Root {
     /// As [`Root::read`], but never [`Reason::TooLarge`].
     pub fn read_head(&self, path: impl AsRef<Path>, n: usize) -> Result<Vec<u8>, ReadError> {
         let path = path.as_ref();
-        let (file, _) = self.open_sized(path)?;
+        let file = self.open(path)?;
         let mut bytes = Vec::new();
         file.take(n as u64).read_to_end(&mut bytes).map_err(|e| self.met.fail_io(path, e))?;
         Ok(bytes)
@@ -569,8 +674,20 @@ impl Root {
     ///
     /// # Errors
     /// As [`Root::read`].
-    pub fn open(&self, path: impl AsRef<Path>) -> Result<File, ReadError> {
-        self.open_sized(path.as_ref()).map(|(file, _)| file)
+    pub fn open(&self, path: impl AsRef<Path>) -> Result<Opened, ReadError> {
+        let path = path.as_ref();
+        let Some(snapshot) = &self.snapshot else {
+            return self.open_real(path).map(|(file, _)| Opened::file(file));
+        };
+        let open = || {
+            let real = snapshot.walk(path, true)?;
+            let meta = snapshot.meta(&real)?;
+            if snapshot.is_by_blocks(&real, &meta)? {
+                return Ok(Opened::blocks(Arc::clone(snapshot), real, meta.size));
+            }
+            Ok(Opened::bytes(snapshot.content(&real)?.bytes))
+        };
+        open().map_err(|refusal: Refusal| self.refuse(path, &refusal))
     }
 
     /// What stat(2) tells; the last link of the path is not followed.
@@ -601,12 +718,23 @@ impl Root {
         }
     }
 
+    /// What stat(2) tells of what one of the kernel's own links leads to, of a snapshot.
+    pub(crate) fn beyond(&self, path: &Path) -> Result<Metadata, ReadError> {
+        let Some(snapshot) = &self.snapshot else { return self.stat(path) };
+        let told = snapshot.walk(path, false).and_then(|real| snapshot.beyond(&real));
+        told.map_err(|refusal| self.refuse(path, &refusal))
+    }
+
     /// The text of a symbolic link.
     ///
     /// # Errors
     /// See [`Reason`]; [`Reason::IsA`] when it is no link.
     pub fn read_link(&self, path: impl AsRef<Path>) -> Result<PathBuf, ReadError> {
         let path = path.as_ref();
+        if let Some(snapshot) = &self.snapshot {
+            let link = snapshot.walk(path, false).and_then(|real| snapshot.link(&real));
+            return link.map_err(|refusal| self.refuse(path, &refusal));
+        }
         let fd = self.resolve(path, OFlags::NOFOLLOW)?;
         let kind = self.metadata_of_fd(path, fd.as_fd())?.kind;
         if kind != FileKind::Symlink {
@@ -636,6 +764,13 @@ impl Root {
     /// See [`Reason`].
     pub fn read_dir_up_to(&self, path: impl AsRef<Path>, limit: usize) -> Result<(Vec<DirEntry>, bool), ReadError> {
         let path = path.as_ref();
+        if let Some(snapshot) = &self.snapshot {
+            let list = snapshot.walk(path, true).and_then(|real| {
+                let kind = snapshot.meta(&real)?.kind;
+                if kind == FileKind::Dir { snapshot.listing(&real, limit) } else { Err(Refusal::NotADirectory) }
+            });
+            return list.map_err(|refusal| self.refuse(path, &refusal));
+        }
         let fail = |errno| self.met.fail(path, errno);
         let dir = self.open_quietly(path, OFlags::RDONLY | OFlags::DIRECTORY)?;
         let mut entries = Vec::new();
@@ -673,6 +808,9 @@ impl Root {
     /// See [`Reason`].
     pub fn canonical(&self, path: impl AsRef<Path>) -> Result<PathBuf, ReadError> {
         let path = path.as_ref();
+        if let Some(snapshot) = &self.snapshot {
+            return snapshot.walk(path, true).map_err(|refusal| self.refuse(path, &refusal));
+        }
         self.has_files(path)?;
         walk::walk(self.as_dir(), path, true).map(|found| found.path()).map_err(|e| self.met.fail(path, e))
     }
@@ -683,6 +821,10 @@ impl Root {
     /// See [`Reason`]. Those of a link or a special file can only be told where `/proc` is mounted.
     pub fn xattrs(&self, path: impl AsRef<Path>) -> Result<Vec<(OsString, Vec<u8>)>, ReadError> {
         let path = path.as_ref();
+        if let Some(snapshot) = &self.snapshot {
+            let list = snapshot.walk(path, false).and_then(|real| snapshot.xattrs(&real));
+            return list.map_err(|refusal| self.refuse(path, &refusal));
+        }
         let fd = self.resolve(path, OFlags::NOFOLLOW)?;
         let found = self.metadata_of_fd(path, fd.as_fd())?;
         if let Some(told) = &self.told {
@@ -702,6 +844,10 @@ impl Root {
     #[allow(clippy::unnecessary_cast)] // the width of `f_type` differs between architectures
     pub fn statvfs(&self, path: impl AsRef<Path>) -> Result<FileSystemUse, ReadError> {
         let path = path.as_ref();
+        if let Some(snapshot) = &self.snapshot {
+            let told = snapshot.walk(path, true).and_then(|real| snapshot.space(&real));
+            return told.map_err(|refusal| self.refuse(path, &refusal));
+        }
         let fd = self.resolve(path, OFlags::empty())?;
         let told = rustix::fs::fstatvfs(&fd).map_err(|e| self.met.fail(path, e))?;
         let kind = rustix::fs::fstatfs(&fd).map_err(|e| self.met.fail(path, e))?;
@@ -718,6 +864,9 @@ impl Root {
     }
 
     fn has_files(&self, path: &Path) -> Result<(), ReadError> {
+        if self.snapshot.is_some() {
+            return Err(error(path, Reason::NotCollected("it can only be asked of a running system or a disk".into())));
+        }
         if self.is_none { Err(error(path, Reason::NoFiles)) } else { Ok(()) }
     }
 
@@ -726,6 +875,10 @@ impl Root {
     }
 
     fn metadata_of(&self, path: &Path, flags: OFlags) -> Result<Metadata, ReadError> {
+        if let Some(snapshot) = &self.snapshot {
+            let told = snapshot.walk(path, !flags.contains(OFlags::NOFOLLOW)).and_then(|real| snapshot.meta(&real));
+            return told.map_err(|refusal| self.refuse(path, &refusal));
+        }
         let fd = self.resolve(path, flags)?;
         let found = self.metadata_of_fd(path, fd.as_fd())?;
         Ok(match &self.told {
@@ -761,7 +914,7 @@ impl Root {
     }
 
     /// A regular file, open for reading, and its size as stat(2) tells it.
-    fn open_sized(&self, path: &Path) -> Result<(File, u64), ReadError> {
+    pub(crate) fn open_real(&self, path: &Path) -> Result<(File, u64), ReadError> {
         let fd = self.resolve(path, OFlags::empty())?;
         let seen = self.metadata_of_fd(path, fd.as_fd())?;
         if !seen.is_file() {

@@ -16,7 +16,8 @@ use crate::sys::Window;
 use crate::system::{Assembled, System};
 use crate::volumes::{Described, Placed};
 use crate::{
-    Disk, OpenError, Recording, Root, SupportReport, Table, WriteError, Writer, content, likeness, machine, volumes,
+    Bundle, Disk, OpenError, Recording, Root, SupportReport, Table, WriteError, Writer, bundle, content, likeness, machine,
+    volumes,
 };
 
 /// What is examined, with everything that belongs to it. Dropping it detaches what opening it attached.
@@ -42,6 +43,7 @@ pub struct Target {
     report: Option<SupportReport>,
     /// What `root` was unpacked from.
     unpacked: Option<Unpacked>,
+    bundle: Option<Bundle>,
     examined: Vec<Examined>,
     unreadable: Option<String>,
     accepted: Mutex<BTreeSet<usize>>,
@@ -164,6 +166,9 @@ impl Target {
             return Target::of_logs(path, vec![LogFile::stdin()?], access);
         }
         let metadata = std::fs::metadata(path).map_err(|e| OpenError::io(path, "examining it", e))?;
+        if metadata.is_file() && bundle::is_bundle(path) {
+            return bundle::open(path, access);
+        }
         if metadata.is_file()
             && let Some(recording) = Recording::of_file(path)?
         {
@@ -360,6 +365,7 @@ impl Target {
             recording: None,
             report: None,
             unpacked: None,
+            bundle: None,
             examined: Vec::new(),
             unreadable: None,
             accepted: Mutex::default(),
@@ -436,6 +442,34 @@ impl Target {
         let own = rustix::fs::stat("/").map(|stat| (stat.st_dev, stat.st_ino));
         let its = rustix::fs::fstat(self.root.as_dir()).map(|stat| (stat.st_dev, stat.st_ino));
         self.kind == Kind::Host && own.is_ok() && own == its
+    }
+
+    /// What it says of itself, if it is a bundle.
+    pub fn bundle(&self) -> Option<&Bundle> {
+        self.bundle.as_ref()
+    }
+
+    pub(crate) fn of_bundle(
+        kind: Kind,
+        name: String,
+        root: Root,
+        bundle: Bundle,
+        volumes: Result<Vec<Volume>, Lack>,
+        opaque: Vec<String>,
+        notes: Vec<String>,
+    ) -> Target {
+        Target { volumes, opaque, notes, bundle: Some(bundle), ..Target::bare(kind, name, root) }
+    }
+
+    /// From now on it is read through another root, and not written.
+    pub(crate) fn look_through(&mut self, root: Root) {
+        self.root = root;
+        self.writer = None;
+    }
+
+    /// Whether it can be asked what no file tells ([`Root::ask`]): this machine's kernel, or a bundle that has its answers.
+    pub fn can_be_asked(&self) -> bool {
+        self.root.snapshot().map_or_else(|| self.is_this_machine(), |snapshot| snapshot.is_of_machine())
     }
 
     /// Its files.

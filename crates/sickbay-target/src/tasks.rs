@@ -87,7 +87,7 @@ impl<'r> Tasks<'r> {
                 },
             },
             false => {
-                root.resolve(&path, OFlags::DIRECTORY)?;
+                root.dir(&path)?;
                 From::Files
             }
         };

@@ -17,33 +17,50 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// The kernel makes no larger datagrams.
 const DATAGRAM: usize = 64 << 10;
 
-/// At most `most` sockets, and whether there were more. Listeners and those that the other end has closed tell how long they have
-/// been idle.
+/// What the kernel answers about at most `most` sockets: datagrams, each behind its length in four bytes. Listeners and those
+/// that the other end has closed tell how long they have been idle.
 ///
 /// # Errors
 /// Where the kernel has no sock_diag for TCP (`tcp_diag`), or does not let this process ask.
-pub fn tcp_sockets(most: usize) -> io::Result<(Vec<Socket>, bool)> {
+pub fn tcp_answers(most: usize) -> io::Result<Vec<u8>> {
     let began = Instant::now();
     let kind = SocketType::RAW;
     let netlink = socket_with(AddressFamily::NETLINK, kind, SocketFlags::CLOEXEC, Some(netlink::SOCK_DIAG))?;
     set_socket_timeout(&netlink, Timeout::Recv, Some(PATIENCE))?;
     let with_ages = 1_u32 << LISTEN | 1 << CLOSE_WAIT;
-    let mut all = Vec::new();
-    let mut is_cut = false;
+    let (mut all, mut count) = (Vec::new(), 0);
     for (states, ages) in [(with_ages, true), (!with_ages, false)] {
         for v6 in [false, true] {
             send(&netlink, &request(v6, states, ages), SendFlags::empty())?;
-            match receive(&netlink, began, &mut all, most, &mut is_cut) {
+            match receive(&netlink, began, &mut all, most, &mut count) {
                 // A kernel without IPv6.
                 Err(error) if v6 && error.raw_os_error() == Some(Errno::NOENT.raw_os_error()) => {}
                 other => other?,
             }
         }
     }
-    Ok((all, is_cut))
+    Ok(all)
 }
 
-fn receive(netlink: &OwnedFd, began: Instant, all: &mut Vec<Socket>, most: usize, is_cut: &mut bool) -> io::Result<()> {
+/// The sockets in such an answer, at most `most`, and whether there were more.
+pub fn tcp_sockets(answer: &[u8], most: usize) -> (Vec<Socket>, bool) {
+    let (mut all, mut is_cut) = (Vec::new(), false);
+    let mut rest = answer;
+    while let Some((length, after)) = rest.split_first_chunk::<4>() {
+        let length = u32::from_ne_bytes(*length) as usize;
+        answers(after.get(..length).unwrap_or_default(), |socket| {
+            if all.len() < most {
+                all.push(socket);
+            } else {
+                is_cut = true;
+            }
+        });
+        rest = after.get(length..).unwrap_or_default();
+    }
+    (all, is_cut)
+}
+
+fn receive(netlink: &OwnedFd, began: Instant, all: &mut Vec<u8>, most: usize, count: &mut usize) -> io::Result<()> {
     let mut buffer = vec![0; DATAGRAM];
     loop {
         if began.elapsed() > DEADLINE {
@@ -55,13 +72,13 @@ fn receive(netlink: &OwnedFd, began: Instant, all: &mut Vec<Socket>, most: usize
             Err(errno) => return Err(errno.into()),
         };
         let datagram = buffer.get(..length).unwrap_or_default();
-        let end = answers(datagram, |socket| {
-            if all.len() < most {
-                all.push(socket);
-            } else {
-                *is_cut = true;
-            }
-        });
+        // One more than wanted says that there are more.
+        let is_wanted = *count <= most;
+        let end = answers(datagram, |_| *count += 1);
+        if is_wanted && let Ok(length) = u32::try_from(length) {
+            all.extend(length.to_ne_bytes());
+            all.extend_from_slice(datagram);
+        }
         match end {
             End::More => {}
             End::Done => return Ok(()),
@@ -75,6 +92,10 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
 
     use super::*;
+
+    fn tcp_sockets(most: usize) -> io::Result<(Vec<Socket>, bool)> {
+        Ok(super::tcp_sockets(&tcp_answers(most)?, most))
+    }
 
     #[test]
     fn sockets_of_this_process() {

@@ -1,5 +1,6 @@
 //! Threads, as many as this process may have: a limit of processes (`ulimit -u`, a pids cgroup) is no reason to fail.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::Builder;
 
 /// What several threads that do the same work gave: this one, and beside it as many of `count - 1` others as can be started.
@@ -12,8 +13,24 @@ pub fn together<T: Send>(count: usize, work: impl Fn() -> T + Sync) -> Vec<T> {
     })
 }
 
+/// Set where one processor must do.
+static ONE: AtomicBool = AtomicBool::new(false);
+
+/// From now on one thread works at a time, of those that share out work.
+pub fn one_processor() {
+    ONE.store(true, Ordering::Relaxed);
+}
+
+/// Whether one processor must do.
+pub fn is_one_processor() -> bool {
+    ONE.load(Ordering::Relaxed)
+}
+
 /// How many threads work at once on this machine, at most `limit`.
 pub fn processors(limit: usize) -> usize {
+    if is_one_processor() {
+        return 1;
+    }
     std::thread::available_parallelism().map_or(1, usize::from).min(limit)
 }
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{AtFlags, OFlags, RawDir};
+use serde::{Deserialize, Serialize};
 
 use crate::{Budget, FileKind, Metadata, ReadError, Root, threads};
 
@@ -17,7 +18,7 @@ const DIRECTORIES: usize = 2_000_000;
 const FILES: usize = 32;
 
 /// A directory and what is in it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct DirUsage {
     /// Index of the directory that holds it; of the top, its own.
     parent: usize,
@@ -29,7 +30,7 @@ pub struct DirUsage {
 }
 
 /// What a file system's space is used for.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Usage {
     /// Every directory that was seen; the first is the top. A directory comes after the one that holds it.
     dirs: Vec<DirUsage>,
@@ -77,6 +78,22 @@ impl Usage {
         done
     }
 
+    /// The same without directories that hold next to nothing.
+    fn main(self) -> Usage {
+        let (bytes, inodes) = self.total().map_or((0, 0), |top| (top.bytes / 2000, top.inodes / 2000));
+        let mut kept: Vec<DirUsage> = Vec::new();
+        let mut places: Vec<Option<usize>> = Vec::with_capacity(self.dirs.len());
+        for (index, dir) in self.dirs.into_iter().enumerate() {
+            let above = places.get(dir.parent).copied().flatten();
+            let stays = index == 0 || above.is_some() && (dir.bytes > bytes || dir.inodes > inodes);
+            places.push(stays.then_some(kept.len()));
+            if stays {
+                kept.push(DirUsage { parent: above.unwrap_or(0), ..dir });
+            }
+        }
+        Usage { dirs: kept, ..self }
+    }
+
     fn path(&self, mut index: usize) -> PathBuf {
         let mut names = Vec::new();
         while let Some(dir) = self.dirs.get(index).filter(|_| index != 0) {
@@ -112,6 +129,15 @@ impl Root {
     /// # Errors
     /// When `top` is no directory that can be looked at.
     pub fn usage(&self, top: &Path, budget: Budget) -> Result<Usage, ReadError> {
+        if let Some(snapshot) = self.snapshot() {
+            let live = || {
+                let source = snapshot.source().ok_or(std::io::ErrorKind::Unsupported)?;
+                Ok(serde_json::to_vec(&source.usage(top, budget).map_err(std::io::Error::other)?.main())?)
+            };
+            let told = self.ask(&format!("usage:{}", top.display()), live);
+            let usage = told.and_then(|bytes| Ok(serde_json::from_slice(&bytes)?));
+            return usage.map_err(|error| self.met.fail_io(top, error));
+        }
         let own = self.stat(top)?;
         let first = DirUsage { parent: 0, name: OsString::new(), bytes: own.allocated, inodes: 1 };
         let state = Mutex::new(State {

@@ -563,9 +563,12 @@ fn reason_to_io(reason: Reason) -> io::Error {
     match reason {
         Reason::NotFound => Errno::NOENT.into(),
         Reason::NotADirectory => Errno::NOTDIR.into(),
-        Reason::IsA(_) | Reason::TooLarge { .. } | Reason::NoFiles | Reason::LeftPacked | Reason::NotTold => {
-            Errno::INVAL.into()
-        }
+        Reason::IsA(_)
+        | Reason::TooLarge { .. }
+        | Reason::NoFiles
+        | Reason::LeftPacked
+        | Reason::NotTold
+        | Reason::NotCollected(_) => Errno::INVAL.into(),
         Reason::Denied => Errno::ACCESS.into(),
         Reason::LinkLoop => Errno::LOOP.into(),
         Reason::Io(error) => error,

@@ -3,6 +3,7 @@
 mod ask;
 mod boot;
 mod check;
+mod collect;
 mod completions;
 mod cut_off;
 mod diff;
@@ -88,6 +89,7 @@ enum Verb {
     /// Repair what was found: shows the plan, asks, repairs, checks again
     Fix(fix::Fix),
     Boot(boot::Boot),
+    Collect(collect::Collect),
     /// Revert repairs; also cleans up after a repair that a power loss interrupted
     Undo(undo::Undo),
     Explain(explain::Explain),
@@ -267,6 +269,7 @@ impl Verb {
             Verb::Check(verb) => verb.run(context),
             Verb::Fix(verb) => verb.run(context),
             Verb::Boot(verb) => verb.run(context),
+            Verb::Collect(verb) => verb.run(context),
             Verb::Undo(verb) => verb.run(context),
             Verb::Explain(verb) => verb.run(context),
             Verb::List(verb) => verb.run(context),

@@ -87,10 +87,13 @@ impl Facts {
     pub fn new(target: Arc<Target>, donor: Option<Arc<Target>>) -> Facts {
         // A log is read to its end, however long that takes: nothing in it can hang.
         let deadline = if target.kind == Kind::Log { Facts::PATIENCE } else { Facts::DEADLINE };
+        // A bundle is judged by the moment at which it was made.
+        let taken = target.bundle().and_then(|bundle| jiff::Timestamp::from_second(bundle.taken).ok());
+        let now = taken.unwrap_or_else(jiff::Timestamp::now);
         Facts {
             target,
             donor,
-            now: jiff::Timestamp::now(),
+            now,
             deadline,
             all_digests: false,
             memory: None,

@@ -20,8 +20,8 @@ use crate::{checks, tr};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Check {
-    /// A mounted system, disk, partition or image; an archive of a root (tar, plain or compressed), or what `sos report`
-    /// or insights-client collected; a log: a file, plain or compressed, a directory of them, or `-` for standard input; or a recording: the directory of `sickbay record`, or a file of another recorder [default: this machine]. With several targets each gets its own report, in JSON as one array
+    /// A mounted system, disk, partition or image; an archive of a root (tar, plain or compressed), a bundle of `sickbay
+    /// collect`, or what `sos report` or insights-client collected; a log: a file, plain or compressed, a directory of them, or `-` for standard input; or a recording: the directory of `sickbay record`, or a file of another recorder [default: this machine]. With several targets each gets its own report, in JSON as one array
     #[arg(value_name = "TARGET")]
     targets: Vec<PathBuf>,
     #[command(flatten)]

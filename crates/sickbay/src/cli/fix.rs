@@ -133,6 +133,9 @@ impl Fix {
         for id in self.only.iter().filter(|id| number(id).is_none() && *id != password::ID) {
             checks::chosen(std::slice::from_ref(id)).map_err(Failure)?;
         }
+        if let Some(path) = &self.target.target {
+            Target::refuse_bundle(path)?;
+        }
         if self.dry_run {
             return self.show(context);
         }

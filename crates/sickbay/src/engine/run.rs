@@ -6,7 +6,7 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use sickbay_target::Unread;
+use sickbay_target::{Unread, threads};
 
 use crate::check::Check;
 use crate::engine::causes::{drop_unexplained, in_order, link_causes};
@@ -75,7 +75,8 @@ fn run_all(facts: &Arc<Facts>, checks: &[&'static Check]) -> Vec<Option<Result>>
     let running: Arc<Mutex<Vec<(usize, Instant)>>> = Arc::default();
     let (sender, receiver) = channel();
     let start = || start_worker(facts, &queue, &running, &sender);
-    let mut workers = (0..WORKERS.min(checks.len())).map_while(|_| start().then_some(())).count();
+    let most = if threads::is_one_processor() { 1 } else { WORKERS };
+    let mut workers = (0..most.min(checks.len())).map_while(|_| start().then_some(())).count();
     let deadline = deadline(facts);
     let mut open = checks.len();
     while open > 0 {
@@ -155,7 +156,10 @@ fn run_one(check: &'static Check, facts: &Facts) -> Result {
     let verdict = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (check.run)(facts, &mut found)));
     let closed = found.take_closed();
     let (mut list, mut untold) = found.into_parts();
-    let unread = facts.root().take_unread();
+    let (uncollected, unread): (Vec<_>, Vec<_>) =
+        facts.root().take_unread().into_iter().partition(|unread| unread.is_uncollected);
+    // What is not in a bundle is no fault of what is.
+    drop(doubtful(&mut list, &uncollected));
     if let Some(doubt) = doubtful(&mut list, &unread) {
         untold.get_or_insert(doubt);
     }
@@ -166,7 +170,11 @@ fn run_one(check: &'static Check, facts: &Facts) -> Result {
         Ok(Err(Skip::Unknown(why))) => Outcome::Found(Some(why)),
         Ok(Err(Skip::NotApplicable(why))) if list.is_empty() && untold.is_none() => Outcome::NotApplicable(why),
         Ok(_) if !list.is_empty() => Outcome::Found(untold),
-        Ok(_) => untold.map_or(Outcome::Clear, Outcome::Unknown),
+        Ok(_) => match (untold, uncollected.first()) {
+            (Some(untold), _) => Outcome::Unknown(untold),
+            (None, Some(first)) => Outcome::NotApplicable(Text::verbatim(&first.why)),
+            (None, None) => Outcome::Clear,
+        },
     };
     (outcome, list, closed)
 }
@@ -193,7 +201,7 @@ mod tests {
     use crate::model::outcome::Verdict;
 
     fn unread(path: &str, is_want: bool) -> Unread {
-        Unread { path: path.into(), why: format!("{path} could not be read"), is_want }
+        Unread { path: path.into(), why: format!("{path} could not be read"), is_uncollected: false, is_want }
     }
 
     /// Meets an error, and takes it for absence.

@@ -27,8 +27,8 @@ impl From<sickbay_target::ReadError> for Skip {
     fn from(error: sickbay_target::ReadError) -> Skip {
         let why = Text::verbatim(error.to_string());
         match error.reason {
-            // By the nature of the archive.
-            sickbay_target::Reason::NotTold => Skip::NotApplicable(why),
+            // By the nature of the archive, and of the bundle.
+            sickbay_target::Reason::NotTold | sickbay_target::Reason::NotCollected(_) => Skip::NotApplicable(why),
             _ => Skip::Unknown(why),
         }
     }

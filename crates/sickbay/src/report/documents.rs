@@ -2,8 +2,13 @@
 //!
 //! Their JSON Schemas are `docs/NAME-v1.schema.json`, written by `cargo xtask docs` as that of the report is.
 
+use std::path::Path;
+use std::time::Duration;
+
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::Serialize;
+
+use sickbay_target::Collected;
 
 use crate::ask::symptom;
 use crate::facts::memory::alloc;
@@ -27,6 +32,71 @@ impl ErrorV1 {
     /// With what there is to say.
     pub fn of(error: String) -> ErrorV1 {
         ErrorV1 { schema: "sickbay/error/v1", tool: Tool { version: env!("CARGO_PKG_VERSION") }, error }
+    }
+}
+
+/// What `collect` wrote.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct CollectedV1 {
+    /// Always `sickbay/collected/v1`.
+    pub schema: &'static str,
+    /// Who wrote it.
+    pub tool: Tool,
+    /// The bundle.
+    pub path: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// The size of what is in it.
+    pub unpacked: u64,
+    /// Files of which there is something in it.
+    pub files: usize,
+    /// Paths of which something is known.
+    pub paths: usize,
+    /// Bytes that were masked.
+    pub masked: u64,
+    /// What could not be read or was left out.
+    pub unread: Vec<UncollectedV1>,
+    /// Logs of which only the end was kept.
+    pub cut: Vec<String>,
+    /// Whether the deadline came before the end.
+    pub late: bool,
+    /// Whether there was more than may be in a bundle.
+    pub full: bool,
+    /// How long it took, in milliseconds.
+    pub took_ms: u64,
+}
+
+/// Something that is not in a bundle.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct UncollectedV1 {
+    /// Where it is.
+    pub path: String,
+    /// Why it is not.
+    pub why: String,
+}
+
+impl CollectedV1 {
+    /// The document.
+    pub fn of(path: &Path, written: &Collected, took: Duration) -> CollectedV1 {
+        let unread = written
+            .unread
+            .iter()
+            .map(|(path, why)| UncollectedV1 { path: path.display().to_string(), why: why.clone() });
+        CollectedV1 {
+            schema: "sickbay/collected/v1",
+            tool: Tool { version: env!("CARGO_PKG_VERSION") },
+            path: path.display().to_string(),
+            size: written.packed,
+            unpacked: written.unpacked,
+            files: written.files,
+            paths: written.paths,
+            masked: written.masked,
+            unread: unread.collect(),
+            cut: written.cut.iter().map(|path| path.display().to_string()).collect(),
+            late: written.is_late,
+            full: written.is_full,
+            took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        }
     }
 }
 
@@ -255,6 +325,7 @@ pub struct ShareV1 {
 pub fn schemas() -> Vec<(&'static str, Schema)> {
     vec![
         ("alloc", schema_for!(AllocV1)),
+        ("collected", schema_for!(CollectedV1)),
         ("cpu", schema_for!(rates::cpu::CpuV1)),
         ("diff", schema_for!(comparison::DiffV1)),
         ("error", schema_for!(ErrorV1)),

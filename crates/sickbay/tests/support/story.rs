@@ -250,6 +250,14 @@ impl Built {
         Ok(Arc::new(Facts::new(target, donor)))
     }
 
+    /// The target alone, for reading; `None` where there is more to it than its files: a log, a disk, a donor.
+    pub fn plain_target(&self) -> Result<Option<Target>, String> {
+        if self.log.is_some() || self.disk.is_some() || self.donor.is_some() {
+            return Ok(None);
+        }
+        Ok(Arc::into_inner(self.open(Access::ReadOnly)?.0))
+    }
+
     /// The target and its donor, for writing.
     pub fn open_for_repair(&self) -> Result<(Arc<Target>, Option<Arc<Target>>), String> {
         self.open(Access::ReadWrite)

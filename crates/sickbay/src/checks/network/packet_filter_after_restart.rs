@@ -39,7 +39,7 @@ check! {
 const ANY: u16 = 39_871;
 
 fn run(facts: &Facts, found: &mut Findings) -> Told {
-    if !facts.target().is_this_machine() {
+    if !facts.target().can_be_asked() {
         return Err(Skip::NotApplicable(tr!("it is not the running system")));
     }
     let saved = facts.get::<Saved>()?;

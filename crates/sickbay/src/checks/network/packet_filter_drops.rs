@@ -52,7 +52,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Told {
             running = rules;
             &running.0
         }
-        Err(Skip::NotApplicable(_)) if !facts.target().is_this_machine() => {
+        Err(Skip::NotApplicable(_)) if !facts.target().can_be_asked() => {
             saved = facts.get::<Saved>()?;
             &saved.rules
         }

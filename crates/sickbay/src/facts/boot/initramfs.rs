@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use bstr::{BString, ByteSlice};
 use sickbay_formats::initramfs::{Damage, Initramfs, Part};
 use sickbay_formats::modules::{self, Dependencies};
-use sickbay_target::{FileKind, Root, threads};
+use sickbay_target::{FileKind, Reason, Root, threads};
 
 use crate::facts::boot::boot_config::{BootConfig, Loader};
 use crate::facts::{Fact, Facts};
@@ -139,6 +139,11 @@ impl Fact for Initramfses {
     fn gather(facts: &Facts) -> Result<Initramfses, Skip> {
         let root = facts.root();
         let files = files(root)?;
+        // A bundle has no large ones.
+        let left_out = files.iter().filter_map(|file| root.open(&file.path).err());
+        if let Some(error) = left_out.into_iter().find(|error| matches!(error.reason, Reason::NotCollected(_))) {
+            return Err(error.into());
+        }
         let budget = facts.budget().part(SHARE);
         let next = AtomicUsize::new(0);
         let read: Mutex<HashMap<usize, Result<Contents, Text>>> = Mutex::default();
@@ -242,7 +247,7 @@ fn files(root: &Root) -> Result<Vec<File>, Skip> {
     };
     let boot = match root.read_dir("/boot") {
         Ok(entries) => entries,
-        Err(error) if matches!(error.reason, sickbay_target::Reason::NotFound) => Vec::new(),
+        Err(error) if matches!(error.reason, Reason::NotFound) => Vec::new(),
         Err(error) => return Err(error.into()),
     };
     let names: Vec<&str> = boot.iter().filter_map(|entry| entry.name.to_str()).collect();

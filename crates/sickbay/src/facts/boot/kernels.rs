@@ -1,13 +1,12 @@
 //! The kernels that are installed, and whether all that each needs to boot is there.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use bstr::ByteSlice;
 use sickbay_formats::bls::compare_versions;
 use sickbay_formats::kernel_image::{self, Image};
-use sickbay_target::{FileKind, Reason, Root};
+use sickbay_target::{FileKind, Opened, Reason, Root};
 
 use crate::facts::boot::boot_config::boot_is_elsewhere;
 use crate::facts::{Fact, Facts};
@@ -235,7 +234,7 @@ pub fn initramfs_state(root: &Root, path: &Path) -> PartState {
     state(root, path, |_, _| Image::Whole)
 }
 
-fn head(file: &std::fs::File) -> Vec<u8> {
+fn head(file: &Opened) -> Vec<u8> {
     let mut buffer = vec![0; kernel_image::HEAD];
     let mut filled = 0;
     while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
@@ -248,7 +247,7 @@ fn head(file: &std::fs::File) -> Vec<u8> {
     buffer
 }
 
-fn state(root: &Root, path: &Path, judge: impl FnOnce(&std::fs::File, u64) -> Image) -> PartState {
+fn state(root: &Root, path: &Path, judge: impl FnOnce(&Opened, u64) -> Image) -> PartState {
     let unread = |error: sickbay_target::ReadError| PartState::Unread(Text::verbatim(error.to_string()));
     let metadata = match root.stat(path) {
         Ok(metadata) => metadata,

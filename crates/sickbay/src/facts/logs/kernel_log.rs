@@ -196,9 +196,9 @@ fn of_texts(facts: &Facts, texts: Vec<PathBuf>) -> Result<KernelLog, Skip> {
         log.sources.push(path);
     }
     // What this machine's kernel says is nothing of a system that was written down.
-    if log.sources.is_empty() && facts.target().is_this_machine() {
+    if log.sources.is_empty() && facts.target().can_be_asked() {
         let path = PathBuf::from("/dev/kmsg");
-        match sickbay_target::kernel_messages() {
+        match facts.root().ask("/dev/kmsg", sickbay_target::kernel_messages) {
             Ok(records) => records.chunks(256 << 10).fold(Vec::new(), |mut rest: Vec<u8>, chunk| {
                 rest.extend_from_slice(chunk);
                 let end = rest.rfind_byte(b'\n').map_or(0, |at| at + 1);

@@ -27,14 +27,14 @@ const MOST: usize = 64 << 20;
 
 impl Fact for Running {
     fn gather(facts: &Facts) -> Result<Running, Skip> {
-        if !facts.target().is_this_machine() {
+        if !facts.target().can_be_asked() {
             return Err(Skip::NotApplicable(tr!("it is not the running system")));
         }
         let mut rules = RuleSet::default();
         let has_nft = has_nf_tables(facts)?;
         let mut left_out = None;
-        if has_nft && command::is_installed("nft") {
-            let text = printed("nft", &["-a", "list", "ruleset"])?;
+        if has_nft && is_installed(facts, "nft") {
+            let text = printed(facts, "nft", &["-a", "list", "ruleset"])?;
             nft::read(&mut rules, "nft list ruleset", &text, &mut |_| Vec::new());
         } else if has_nft {
             left_out = Some(tr!("nf_tables has rules, and nft is not installed"));
@@ -46,7 +46,7 @@ impl Fact for Running {
             // is not asked for: that would load a module.
             let has_old = facts.root().read(old).is_ok_and(|names| !names.trim_ascii().is_empty());
             if has_old {
-                let program = pick(&[&format!("{names}-legacy-save"), &format!("{names}-save")]);
+                let program = pick(facts, &[&format!("{names}-legacy-save"), &format!("{names}-save")]);
                 let Some(program) = program else {
                     left_out = Some(tr!(
                         "{path} names tables, and {program} is not installed",
@@ -55,14 +55,14 @@ impl Fact for Running {
                     ));
                     continue;
                 };
-                let text = printed(&program, &["-c"])?;
+                let text = printed(facts, &program, &["-c"])?;
                 let mut own = RuleSet::default();
                 iptables::read(&mut own, &program, &text, v6);
                 add(&mut rules, own);
             }
-            let program = pick(&[&format!("{names}-nft-save"), &format!("{names}-save")]);
+            let program = pick(facts, &[&format!("{names}-nft-save"), &format!("{names}-save")]);
             if let Some(program) = program.filter(|_| has_nft)
-                && let Ok(text) = printed(&program, &["-c"])
+                && let Ok(text) = printed(facts, &program, &["-c"])
                 && text.contains_str("nf_tables")
             {
                 let mut own = RuleSet::default();
@@ -72,8 +72,8 @@ impl Fact for Running {
         }
         let asks_for_sets =
             rules.chains.iter().flat_map(|chain| &chain.rules).any(|rule| rule.text.contains("--match-set"));
-        if asks_for_sets && command::is_installed("ipset") {
-            ipset::read(&mut rules, &printed("ipset", &["save"])?);
+        if asks_for_sets && is_installed(facts, "ipset") {
+            ipset::read(&mut rules, &printed(facts, "ipset", &["save"])?);
         }
         if let Some(why) = left_out {
             return Err(Skip::Unknown(why));
@@ -92,8 +92,8 @@ fn add(rules: &mut RuleSet, mut other: RuleSet) {
     rules.merge(other);
 }
 
-fn pick(names: &[&str]) -> Option<String> {
-    names.iter().find(|name| command::is_installed(name)).map(|name| (*name).to_owned())
+fn pick(facts: &Facts, names: &[&str]) -> Option<String> {
+    names.iter().find(|name| is_installed(facts, name)).map(|name| (*name).to_owned())
 }
 
 /// Whether nf_tables is in the kernel and has tables. Where it is not in the kernel, nobody asks: that would load it.
@@ -109,30 +109,46 @@ fn has_nf_tables(facts: &Facts) -> Result<bool, Skip> {
     if !is_loaded && !is_inside {
         return Ok(false);
     }
-    match netlink::has_nf_tables() {
-        Ok(has) => Ok(has),
+    match facts.root().ask("has nf_tables tables", || Ok(vec![u8::from(netlink::has_nf_tables()?)])) {
+        Ok(has) => Ok(has == [1]),
         // EINVAL, EPROTONOSUPPORT …: a kernel without it.
         Err(error) if error.kind() != std::io::ErrorKind::PermissionDenied => Ok(false),
         // root in a container without CAP_NET_ADMIN: the filter is that of the machine around it.
-        Err(_) if sickbay_target::user() == 0 => {
+        Err(_) if is_by_root(facts) => {
             Err(Skip::NotApplicable(tr!("the packet filter is not to be seen from inside this container")))
         }
         Err(error) => Err(Skip::Unknown(refused(&error.to_string()))),
     }
 }
 
+/// Whether root asked.
+fn is_by_root(facts: &Facts) -> bool {
+    let live = || Ok(sickbay_target::user().to_string().into_bytes());
+    facts.root().ask("user ID", live).is_ok_and(|answer| answer == b"0")
+}
+
 fn refused(error: &str) -> Text {
     tr!("the rules of the packet filter could not be read: {error}", error)
 }
 
-fn printed(program: &str, args: &[&str]) -> Result<Vec<u8>, Skip> {
-    let fail = |error: String| Skip::Unknown(refused(&error));
-    let output = command::run(program, args, b"", PATIENCE, MOST).map_err(|error| fail(error.to_string()))?;
+fn printed(facts: &Facts, program: &str, args: &[&str]) -> Result<Vec<u8>, Skip> {
+    let question = format!("{program} {}", args.join(" "));
+    let output = facts.root().ask(&question, || run(program, args).map_err(std::io::Error::other));
+    output.map_err(|error| Skip::Unknown(refused(&error.to_string())))
+}
+
+fn is_installed(facts: &Facts, program: &str) -> bool {
+    let live = || Ok(vec![u8::from(command::is_installed(program))]);
+    facts.root().ask(&format!("is {program} installed"), live).is_ok_and(|answer| answer == [1])
+}
+
+fn run(program: &str, args: &[&str]) -> Result<Vec<u8>, String> {
+    let output = command::run(program, args, b"", PATIENCE, MOST).map_err(|error| error.to_string())?;
     if !output.success() {
-        return Err(fail(format!("{program}: {}", output.complaint())));
+        return Err(format!("{program}: {}", output.complaint()));
     }
     if output.cut {
-        return Err(fail(format!("{program} printed more than 64 MiB")));
+        return Err(format!("{program} printed more than 64 MiB"));
     }
     Ok(output.stdout)
 }

@@ -18,13 +18,14 @@ pub struct Live(pub Kernel);
 
 impl Fact for Live {
     fn gather(facts: &Facts) -> Result<Live, Skip> {
-        if !facts.target().is_this_machine() {
+        if !facts.target().can_be_asked() {
             return Err(Skip::NotApplicable(tr!("it is not the running system")));
         }
         let (mut kernel, mut indices) = (Kernel::default(), Vec::new());
         // RTM_GETLINK, RTM_GETADDR, RTM_GETROUTE and RTM_GETRULE; links name the others' numbers.
         for (request, family) in [(18, 0), (22, 2), (22, 10), (26, 2), (26, 10), (34, 2), (34, 10)] {
-            match netlink::dump(request, family) {
+            let question = format!("rtnetlink {request} of family {family}");
+            match facts.root().ask(&question, || netlink::dump(request, family)) {
                 Ok(messages) => rtnetlink::read(&mut kernel, &mut indices, &messages),
                 // A kernel without IPv6.
                 Err(_) if family == 10 => {}

@@ -269,8 +269,9 @@ fn names(facts: &Facts, table: Option<&Interrupts>, own: &Cpus) -> Vec<(u32, Str
 
 /// The kernel's answer on this machine; elsewhere what `ethtool -l` printed, where a report of sos(1) has it.
 fn channels(facts: &Facts, name: &str) -> Option<Channels> {
-    if facts.target().is_this_machine() {
-        return ethtool::channels_of(&sickbay_target::ethtool::channels(name).ok()?);
+    if facts.target().can_be_asked() {
+        let answer = facts.root().ask(&format!("channels of {name}"), || sickbay_target::ethtool::channels(name));
+        return ethtool::channels_of(&answer.ok()?);
     }
     ethtool::channels(&facts.root().read(format!("/sos_commands/networking/ethtool_-l_{name}")).ok()?)
 }

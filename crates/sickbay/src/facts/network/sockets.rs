@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use bstr::ByteSlice;
 use sickbay_formats::procfs::{numbers, sockstat};
 use sickbay_formats::sock_diag::{LISTEN, Socket, TIME_WAIT, reserved_within, table};
-use sickbay_target::{KernelFiles, tcp_sockets};
+use sickbay_target::{KernelFiles, tcp_answers, tcp_sockets};
 
 use crate::facts::memory::processes::{Holders, comm, pids};
 use crate::facts::system::kernel::{parameter, running};
@@ -66,9 +66,10 @@ impl Fact for Sockets {
     fn gather(facts: &Facts) -> Result<Sockets, Skip> {
         running(facts)?;
         let ports = Ports::of(facts)?;
-        if facts.target().is_this_machine()
-            && let Ok((all, is_cut)) = tcp_sockets(MOST)
+        if facts.target().can_be_asked()
+            && let Ok(answer) = facts.root().ask("sock_diag of TCP", || tcp_answers(MOST))
         {
+            let (all, is_cut) = tcp_sockets(&answer, MOST);
             return Ok(Sockets { all, is_cut, is_full: true, ports });
         }
         let mut all = Vec::new();
@@ -375,7 +376,7 @@ const SUSPECTS: usize = 40;
 pub fn holders_of_unhashed(facts: &Facts, sum: &Sum) -> Vec<(u32, String, u64)> {
     let Ok(holders) = facts.get::<Holders>() else { return Vec::new() };
     let Ok(files) = KernelFiles::open(facts.root(), "/proc") else { return Vec::new() };
-    if !facts.target().is_this_machine() {
+    if !facts.target().can_be_asked() {
         return Vec::new();
     }
     let mut hashed: HashSet<u32> = HashSet::new();

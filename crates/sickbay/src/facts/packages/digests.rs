@@ -93,10 +93,7 @@ fn compare(facts: &Facts, packages: &Packages, at: usize, file: &PackagedFile, p
     // What is missing or empty is for others to say.
     let Some(metadata) = root.metadata(path).ok().filter(|found| found.is_file() && found.size > 0) else { return };
     let Some(digest) = packages.digest(root, file) else { return };
-    let fits = root
-        .open(path)
-        .map_err(|error| error.to_string())
-        .and_then(|content| digest.fits_read(content).map_err(|error| format!("{}: {error}", path.display())));
+    let fits = root.fits(path, &digest).map_err(|error| error.to_string());
     match fits {
         Err(error) => {
             part.untold.get_or_insert_with(|| Text::verbatim(error));

@@ -435,7 +435,7 @@ fn lacks_version(
 fn is_altered(facts: &Facts, path: &Path) -> bool {
     let Ok(packages) = facts.get::<Packages>() else { return false };
     let digest = packages.file(path).and_then(|file| packages.digest(facts.root(), file));
-    digest.is_some_and(|digest| facts.root().read_up_to(path, 64 << 20).is_ok_and(|text| !digest.fits(&text)))
+    digest.is_some_and(|digest| facts.root().fits(path, &digest).is_ok_and(|fits| !fits))
 }
 
 /// Where a file that is found nowhere should be: where the donor has it or a package brought it. What no package knows of

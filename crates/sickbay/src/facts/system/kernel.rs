@@ -129,8 +129,13 @@ const PAGES: [u64; 4] = [4, 8, 16, 64];
 impl Fact for PageSize {
     fn gather(facts: &Facts) -> Result<PageSize, Skip> {
         running(facts)?;
-        if facts.target().is_this_machine() {
-            return Ok(PageSize((rustix::param::page_size() as u64 / 1024).max(1)));
+        if facts.target().can_be_asked() {
+            let live = || Ok(rustix::param::page_size().to_string().into_bytes());
+            let answer = facts.root().ask("size of a page", live).ok();
+            let size = answer.and_then(|answer| String::from_utf8(answer).ok()?.parse::<u64>().ok());
+            if let Some(size) = size {
+                return Ok(PageSize((size / 1024).max(1)));
+            }
         }
         let meminfo = facts.file("/proc/meminfo")?.map(|file| Fields::parse(&file.bytes)).unwrap_or_default();
         let vmstat = facts.file("/proc/vmstat")?.map(|file| Fields::parse(&file.bytes)).unwrap_or_default();

@@ -29,6 +29,7 @@ pub fn of(facts: &Arc<Facts>) -> TargetSummary {
     let release = facts.get::<System>().map(|system| system.release.clone()).unwrap_or_default();
     TargetSummary {
         kind: match target.kind {
+            _ if target.bundle().is_some() => "bundle",
             Kind::Host => "host",
             Kind::Root if target.is_archive() => "archive",
             Kind::Root => "root",
@@ -38,7 +39,7 @@ pub fn of(facts: &Arc<Facts>) -> TargetSummary {
             Kind::Report => "report",
         },
         name: target.name.clone(),
-        description: description(facts).into_iter().chain(part_of_recording(facts)).collect(),
+        description: of_bundle(target).into_iter().chain(description(facts)).chain(part_of_recording(facts)).collect(),
         id: release.id,
         version: release.version,
         pretty_name: release.pretty_name,
@@ -48,6 +49,15 @@ pub fn of(facts: &Arc<Facts>) -> TargetSummary {
         notes: target.notes().to_vec(),
         remarks: remarks_of_recording(facts),
     }
+}
+
+/// Of whom a bundle is, and when it was made.
+fn of_bundle(target: &Target) -> Option<Text> {
+    let bundle = target.bundle()?;
+    let time =
+        jiff::Timestamp::from_second(bundle.taken).unwrap_or_default().strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
+    let (name, version) = (bundle.name.as_str(), bundle.version.as_str());
+    Some(tr!("bundle of {name}, collected {time} by sickbay {version}", name, time, version))
 }
 
 /// What is known of a log: which kernel wrote it.
