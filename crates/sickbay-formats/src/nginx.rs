@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use bstr::{BString, ByteSlice};
 
-pub use self::judge::Judge;
+pub use self::judge::{Judge, listened};
 use self::reader::{Reader, Token};
 
 /// A directive.

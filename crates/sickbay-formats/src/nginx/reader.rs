@@ -23,11 +23,11 @@ pub(super) enum Token {
 #[derive(Clone, Debug)]
 pub(super) struct Word {
     /// Without quotes and backslashes.
-    pub text: BString,
+    pub(super) text: BString,
     /// With them.
-    pub place: Range<usize>,
+    pub(super) place: Range<usize>,
     /// The line that it begins on.
-    pub line: usize,
+    pub(super) line: usize,
 }
 
 /// nginx reads so much at a time, and no word may be longer.
@@ -38,21 +38,21 @@ const BUFFER: usize = 4096;
 pub(super) struct Reader<'a> {
     text: &'a [u8],
     /// The next byte.
-    pub at: usize,
+    pub(super) at: usize,
     /// The line that it is in.
-    pub line: usize,
+    pub(super) line: usize,
     /// From where on nginx has the text in its buffer.
     held: usize,
 }
 
 impl<'a> Reader<'a> {
     /// At the beginning.
-    pub fn new(text: &'a [u8]) -> Reader<'a> {
+    pub(super) fn new(text: &'a [u8]) -> Reader<'a> {
         Reader { text, at: 0, line: 1, held: 0 }
     }
 
     /// The next directive: its words, and what ended it.
-    pub fn directive(&mut self) -> (Vec<Word>, Token) {
+    pub(super) fn directive(&mut self) -> (Vec<Word>, Token) {
         let mut words: Vec<Word> = Vec::new();
         // What the word is in, or what has to come.
         let (mut is_comment, mut is_escaped, mut is_variable) = (false, false, false);
@@ -159,7 +159,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Passes over a block that is not nginx's, by its braces alone.
-    pub fn skip_block(&mut self) {
+    pub(super) fn skip_block(&mut self) {
         let mut depth = 1_usize;
         while let Some(byte) = self.text.get(self.at).copied() {
             self.at += 1;

@@ -217,9 +217,9 @@ fn rule(name: &str) -> Option<&'static Rule> {
     RULES.binary_search_by(|rule| rule.0.cmp(name)).ok().and_then(|at| RULES.get(at))
 }
 
-/// Whether a name is one of those that everybody uses: a line that begins with it is a directive of its own.
-pub fn is_common(name: &[u8]) -> bool {
-    std::str::from_utf8(name).is_ok_and(|name| matches!(name, "server" | "types") || rule(name).is_some())
+/// The names that everybody uses.
+pub fn common() -> impl Iterator<Item = &'static str> {
+    RULES.iter().map(|rule| rule.0).chain(["server", "types"])
 }
 
 #[cfg(test)]

@@ -1,0 +1,4 @@
+//! Servers: what they are configured for, and what runs of them.
+
+pub mod nginx;
+pub mod programs;
