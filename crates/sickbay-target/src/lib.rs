@@ -80,7 +80,7 @@ pub use root::{DIR_LIMIT, DirEntry, FileKind, FileSystemUse, Metadata, READ_LIMI
 pub use table::Table;
 pub use target::{Access, Kind, Lack, Options, Target, Volume};
 pub use tasks::{Moment, Tasks};
-pub use tcp_sockets::tcp_sockets;
+pub use tcp_sockets::{tcp_ages, tcp_sockets};
 pub use usage::{DirUsage, Usage};
 pub use view::Extent;
 pub use wakeups::{Wakeups, Woken, Written, stand_back};

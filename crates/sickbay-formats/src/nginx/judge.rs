@@ -25,7 +25,17 @@ struct Listen {
 
 /// What makes `listen` a line that nginx accepts once for an address.
 const OPTIONS: &[&str] = &[
-    "backlog", "bind", "rcvbuf", "sndbuf", "accept_filter", "deferred", "fastopen", "ipv6only", "reuseport", "setfib", "so_keepalive",
+    "backlog",
+    "bind",
+    "rcvbuf",
+    "sndbuf",
+    "accept_filter",
+    "deferred",
+    "fastopen",
+    "ipv6only",
+    "reuseport",
+    "setfib",
+    "so_keepalive",
 ];
 
 impl Judge {

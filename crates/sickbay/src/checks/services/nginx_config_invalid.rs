@@ -41,8 +41,17 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let message = tr!("nginx does not accept line {line}: {says}", line = problem.line, says = problem.says.as_str());
     let finding = found.error(message);
     finding.at(&problem.file, problem.file.line_span(problem.line));
+    if let Some((line, name)) = problem.open.as_ref().filter(|_| problem.says.contains("expecting \"}\"")) {
+        finding.note(tr!(
+            "the block {name} of line {line} is the innermost that is not closed",
+            name = name.to_string(),
+            line
+        ));
+    }
     finding.why(match nginx.master {
-        Some(pid) => tr!("nginx (PID {pid}) goes on with what it read before; it cannot reload, and does not start again", pid),
+        Some(pid) => {
+            tr!("nginx (PID {pid}) goes on with what it read before; it cannot reload, and does not start again", pid)
+        }
         None => tr!("nginx does not start"),
     });
     for unit in ["nginx.service", "openresty.service"] {

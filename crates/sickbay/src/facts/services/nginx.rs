@@ -66,6 +66,8 @@ pub struct Problem {
     pub says: String,
     /// The file as it may have been meant, and which line is changed.
     pub mended: Option<Mended>,
+    /// The innermost block that is open there: its line, and its name.
+    pub open: Option<(usize, BString)>,
 }
 
 /// How a file may have been meant.
@@ -96,6 +98,8 @@ pub struct Nginx {
     pub unit: Option<String>,
     /// Whether it runs, or is started by a boot.
     pub counts: bool,
+    /// The version that its program tells.
+    pub version: Option<(u64, u64, u64)>,
 }
 
 /// Where the packages of distributions and nginx's own keep it.
@@ -133,6 +137,7 @@ impl Fact for Nginx {
             is_whole: true,
         };
         let problem = reading.file(&file, &[], None, 0).err();
+        let version = reading.known.version(facts);
         let Reading { nodes, is_whole, .. } = reading;
         let pid = master.map(|one| one.pid);
         Ok(Nginx {
@@ -144,6 +149,7 @@ impl Fact for Nginx {
             unit: master.and_then(|one| one.unit.clone()),
             counts: pid.is_some() || starts(facts, Server::Nginx.units()),
             master: pid,
+            version,
         })
     }
 }
@@ -174,6 +180,7 @@ impl Reading<'_> {
         }
         let parsed = nginx::read(&file.bytes);
         self.is_whole &= !parsed.is_foreign;
+        let outer: Vec<&[u8]> = inside.iter().map(|name| name.as_slice()).collect();
         // Places of this file's directives among all.
         let mut places: Vec<usize> = Vec::new();
         for directive in &parsed.directives {
@@ -185,9 +192,10 @@ impl Reading<'_> {
                 line: directive.end_line,
                 says,
                 mended,
+                open: None,
             };
             if let Some(says) = self.judge.see(directive, &shown, around.map_or(0, |at| at + 1)) {
-                let mended = mended::semicolon(&file.bytes, directive.line, directive.end_line, &shown);
+                let mended = mended::semicolon(&file.bytes, directive.line, directive.end_line, &outer);
                 return Err(problem(says, mended));
             }
             if nginx::rules::is_judged(&shown) && self.known.lacks(self.facts, directive.name()) {
@@ -195,7 +203,8 @@ impl Reading<'_> {
                 let meant = directive.places.first().and_then(|place| mended::word(&file.bytes, place.clone(), &name));
                 return Err(problem(format!("unknown directive \"{name}\""), meant));
             }
-            let node = Node { file: Arc::clone(file), directive: directive.clone(), inside: names.clone(), parent: around };
+            let node =
+                Node { file: Arc::clone(file), directive: directive.clone(), inside: names.clone(), parent: around };
             places.push(self.nodes.len());
             self.nodes.push(node);
             match (directive.name(), directive.value()) {
@@ -212,7 +221,9 @@ impl Reading<'_> {
         let last = parsed.directives.last().map_or(1, |directive| directive.end_line);
         let shown: Vec<&[u8]> = inside.iter().map(|name| name.as_slice()).collect();
         let mended = mended::semicolon(&file.bytes, last, problem.line, &shown);
-        Err(Problem { file: Arc::clone(file), line: problem.line, says: problem.says, mended })
+        let open = parsed.open.last().and_then(|at| parsed.directives.get(*at));
+        let open = open.map(|block| (block.line, block.words.first().cloned().unwrap_or_default()));
+        Err(Problem { file: Arc::clone(file), line: problem.line, says: problem.says, mended, open })
     }
 
     fn include(
@@ -235,7 +246,13 @@ impl Reading<'_> {
                 Ok(None) => {
                     let says =
                         format!("open() \"{}\" failed (2: No such file or directory)", self.dir.join(value).display());
-                    return Err(Problem { file: Arc::clone(file), line: directive.end_line, says, mended: None });
+                    return Err(Problem {
+                        file: Arc::clone(file),
+                        line: directive.end_line,
+                        says,
+                        mended: None,
+                        open: None,
+                    });
                 }
                 Err(_) => self.is_whole = false,
             }

@@ -44,7 +44,11 @@ impl Known {
         let name = path.file_name().unwrap_or_default();
         let candidates = [path.to_owned()]
             .into_iter()
-            .chain(PREFIXES.iter().flat_map(|prefix| [Path::new(prefix).join(path), Path::new(prefix).join("modules").join(name)]))
+            .chain(
+                PREFIXES
+                    .iter()
+                    .flat_map(|prefix| [Path::new(prefix).join(path), Path::new(prefix).join("modules").join(name)]),
+            )
             .filter(|path| path.is_absolute());
         match candidates.into_iter().find(|path| facts.root().exists(path).unwrap_or(false)) {
             Some(path) => {
@@ -53,6 +57,19 @@ impl Known {
             }
             None => self.is_partly = true,
         }
+    }
+
+    /// `nginx/1.22.1` in the program.
+    pub(super) fn version(&self, facts: &Facts) -> Option<(u64, u64, u64)> {
+        let bytes = facts.root().read_up_to(self.programs.first()?, SIZE).ok()?;
+        ["nginx/", "openresty/"].iter().find_map(|name| {
+            bytes.find_iter(name.as_bytes()).find_map(|at| {
+                let rest = bytes.get(at + name.len()..)?;
+                let end = rest.iter().position(|byte| !byte.is_ascii_digit() && *byte != b'.')?;
+                let mut parts = rest.get(..end)?.to_str().ok()?.split('.').map(|part| part.parse().ok());
+                Some((parts.next()??, parts.next()??, parts.next()??))
+            })
+        })
     }
 
     /// Whether nginx certainly does not know a directive of this name.
