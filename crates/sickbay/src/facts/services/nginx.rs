@@ -39,9 +39,16 @@ impl Node {
         self.directive.name()
     }
 
-    /// Its words in its line.
+    /// Its words, as far as they are in its first line.
     pub fn span(&self) -> Span {
-        self.file.line_span(self.directive.line)
+        let whole = self.file.line_span(self.directive.line);
+        let before = self.file.bytes.get(..self.directive.whole.start).unwrap_or_default();
+        let begin = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let text = self.file.bytes.get(self.directive.whole.clone()).unwrap_or_default();
+        let shown = text.lines().next().unwrap_or_default().chars().count();
+        let column = before.get(begin..).unwrap_or_default().chars().count() + 1;
+        // Very long lines are cut where they are shown.
+        if column + shown > whole.column + whole.len { whole } else { Span { column, len: shown, ..whole } }
     }
 
     /// `/etc/nginx/nginx.conf:3`

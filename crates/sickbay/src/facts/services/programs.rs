@@ -1,4 +1,4 @@
-//! Server programs that run on this system and in none of its containers: `/proc/PID/{comm,cmdline,exe,cwd}` of those that are known.
+//! Server programs that run on this system, and in its containers: `/proc/PID/{comm,cmdline,exe,cwd}` of those that are known.
 
 use std::path::PathBuf;
 
@@ -41,6 +41,8 @@ pub struct Program {
     pub cwd: Option<PathBuf>,
     /// The unit of systemd that it is in.
     pub unit: Option<String>,
+    /// Whether it is in a container, and so has files of its own.
+    pub is_contained: bool,
 }
 
 impl Program {
@@ -63,9 +65,9 @@ const MOST: usize = 4096;
 const LINE: u64 = 1 << 20;
 
 impl Programs {
-    /// Those of one kind.
+    /// Those of one kind that are in no container.
     pub fn of(&self, kind: Kind) -> impl Iterator<Item = &Program> {
-        self.list.iter().filter(move |one| one.kind == kind)
+        self.list.iter().filter(move |one| one.kind == kind && !one.is_contained)
     }
 }
 
@@ -87,9 +89,8 @@ impl Fact for Programs {
                 _ => continue,
             };
             let door = door_of(facts, pid);
-            // What is in a container has files of its own.
-            if matches!(door, Door::Container(_)) || list.len() >= MOST {
-                continue;
+            if list.len() >= MOST {
+                break;
             }
             let line = facts.root().read_up_to(format!("/proc/{pid}/cmdline"), LINE).unwrap_or_default();
             let words = line.split(|byte| *byte == 0).filter(|word| !word.is_empty()).map(BString::from).collect();
@@ -102,6 +103,7 @@ impl Fact for Programs {
                 words,
                 exe: link("exe"),
                 cwd: link("cwd"),
+                is_contained: matches!(door, Door::Container(_)),
                 unit: match door {
                     Door::Unit(name) => Some(name),
                     _ => None,
