@@ -128,8 +128,10 @@ mod tests {
 
     #[test]
     fn both_forms() {
-        let text = b"# x\nserver.port = 8080\nserver.contextPath: /shop\nlong=a\\\n  b\nserver.tomcat.max_threads 800\n";
-        let wanted = ["2 server.port=8080", "3 server.context-path=/shop", "4 long=ab", "6 server.tomcat.max-threads=800"];
+        let text =
+            b"# x\nserver.port = 8080\nserver.contextPath: /shop\nlong=a\\\n  b\nserver.tomcat.max_threads 800\n";
+        let wanted =
+            ["2 server.port=8080", "3 server.context-path=/shop", "4 long=ab", "6 server.tomcat.max-threads=800"];
         assert_eq!(shown(&properties(text)), wanted);
         let text = "server:\n  port: 8080\n  tomcat: {maxThreads: 800}\nhosts:\n  - a\n  - b: 1\n---\nspring.redis.pool.max-active: 8\n";
         let wanted = [

@@ -46,7 +46,8 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u64> {
 pub fn list(tail: &[u8], size: u64) -> Option<List> {
     let at = (0..tail.len().checked_sub(21)?).rev().find(|at| {
         let rest = tail.get(*at..).unwrap_or_default();
-        rest.starts_with(b"PK\x05\x06") && u16_at(rest, 20).is_some_and(|comment| rest.len() == 22 + usize::from(comment))
+        rest.starts_with(b"PK\x05\x06")
+            && u16_at(rest, 20).is_some_and(|comment| rest.len() == 22 + usize::from(comment))
     })?;
     let end = tail.get(at..)?;
     let (length, start) = (u32_at(end, 12)?, u32_at(end, 16)?);
@@ -64,7 +65,9 @@ pub fn members(list: &[u8]) -> Vec<Member> {
         let (Some(name), Some(extra), Some(comment)) = lengths else { break };
         let name_end = 46 + usize::from(name);
         let Some(text) = rest.get(46..name_end) else { break };
-        let (Some(method), Some(packed), Some(header)) = (u16_at(rest, 10), u32_at(rest, 20), u32_at(rest, 42)) else { break };
+        let (Some(method), Some(packed), Some(header)) = (u16_at(rest, 10), u32_at(rest, 20), u32_at(rest, 42)) else {
+            break;
+        };
         if matches!(method, 0 | 8) {
             let name = String::from_utf8_lossy(text).into_owned();
             all.push(Member { name, is_deflated: method == 8, packed, header });

@@ -71,7 +71,14 @@ fn jar(members: &[(&str, &[u8])]) -> Vec<u8> {
     for (name, text) in members {
         let start = number(out.len());
         let name_length = u16::try_from(name.len()).expect("short").to_le_bytes();
-        let common = [&[20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0][..], &number(text.len()), &number(text.len()), &name_length, &[0, 0]].concat();
+        let common = [
+            &[20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0][..],
+            &number(text.len()),
+            &number(text.len()),
+            &name_length,
+            &[0, 0],
+        ]
+        .concat();
         out.extend([b"PK\x03\x04", common.as_slice(), name.as_bytes(), text].concat());
         list.extend([b"PK\x01\x02\x14\0", common.as_slice(), &[0; 10], &start, name.as_bytes()].concat());
     }
@@ -88,8 +95,10 @@ fn said(jar: &[u8], beside: Option<&str>) -> Vec<String> {
     let units = dir.path().join("usr/lib/systemd/system");
     fs::create_dir_all(&units).expect("units");
     fs::create_dir_all(dir.path().join("srv")).expect("a directory");
+    fs::write(dir.path().join("usr/lib/systemd/systemd"), "").expect("systemd");
     fs::write(units.join("default.target"), "[Unit]\nWants=shop.service\n").expect("a unit");
-    fs::write(units.join("shop.service"), "[Service]\nExecStart=/usr/bin/java -Xmx1g -jar /srv/shop.jar\n").expect("a unit");
+    fs::write(units.join("shop.service"), "[Service]\nExecStart=/usr/bin/java -Xmx1g -jar /srv/shop.jar\n")
+        .expect("a unit");
     fs::write(dir.path().join("srv/shop.jar"), jar).expect("a jar");
     if let Some(text) = beside {
         fs::write(dir.path().join("srv/application.yml"), text).expect("settings");
@@ -98,18 +107,23 @@ fn said(jar: &[u8], beside: Option<&str>) -> Vec<String> {
     let chosen = ["spring-boot-keys-ineffective".to_owned(), "java-client-leaks".to_owned()];
     let chosen = checks::chosen(&chosen).unwrap_or_else(|_| panic!("there are"));
     let diagnosis = diagnose(&Arc::new(Facts::new(Arc::new(target), None)), &chosen);
-    let notes = diagnosis.findings.iter().flat_map(|finding| finding.notes.iter().map(|note| note.text.render(Lang::En)));
+    let notes =
+        diagnosis.findings.iter().flat_map(|finding| finding.notes.iter().map(|note| note.text.render(Lang::En)));
     diagnosis.findings.iter().map(|finding| finding.message.render(Lang::En)).chain(notes).collect()
 }
 
 #[test]
 fn the_e_books_jar() {
     let boot = |version: &str, jedis: &str, settings: &[u8]| {
-        let (boot, jedis) = (format!("BOOT-INF/lib/spring-boot-{version}.jar"), format!("BOOT-INF/lib/jedis-{jedis}.jar"));
+        let (boot, jedis) =
+            (format!("BOOT-INF/lib/spring-boot-{version}.jar"), format!("BOOT-INF/lib/jedis-{jedis}.jar"));
         jar(&[(&boot, b""), (&jedis, b""), ("BOOT-INF/classes/application.properties", settings)])
     };
     // Boot 1.5 with the key of Boot 2, jedis 2.9.1, and a pool without a maximum wait.
-    let all = said(&boot("1.5.19.RELEASE", "2.9.1", b"server.servlet.session.timeout=300s\nspring.redis.pool.max-active=20\n"), None);
+    let all = said(
+        &boot("1.5.19.RELEASE", "2.9.1", b"server.servlet.session.timeout=300s\nspring.redis.pool.max-active=20\n"),
+        None,
+    );
     let wanted = [
         "server.servlet.session.timeout has no effect: it is Spring Boot 1.5.19.RELEASE",
         "/srv/shop.jar has jedis 2.9.1, whose pool loses connections",

@@ -53,15 +53,24 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         for library in &program.libraries {
             let known = LEAKS.iter().find(|(name, version, _)| library.name == *name && library.version == *version);
             let Some((name, version, source)) = known else { continue };
-            let finding = found.warning(tr!("{jar} has {name} {version}, whose pool loses connections", jar = program.jar.as_path(), name = *name, version = *version));
+            let finding = found.warning(tr!(
+                "{jar} has {name} {version}, whose pool loses connections",
+                jar = program.jar.as_path(),
+                name = *name,
+                version = *version
+            ));
             finding.at_path(&program.jar).subject(Subject::Named(format!("{} {name}", program.jar.display())));
             finding.evidence(program.jar.display().to_string(), library.member.clone());
-            finding.why(tr!("under load connections are borrowed and never given back, until the pool has none: {source}", source = *source));
+            finding.why(tr!(
+                "under load connections are borrowed and never given back, until the pool has none: {source}",
+                source = *source
+            ));
             if waits_for_ever(program) {
                 finding.note(tr!("its pool has no maximum wait (max-wait): threads then wait for ever"));
             }
             finding.detail("library", *name).detail("version", *version).detail("source", *source);
-            finding.by_hand(tr!("build it with jedis 2.10.2, and set a maximum wait; a larger pool only delays the end"));
+            finding
+                .by_hand(tr!("build it with jedis 2.10.2, and set a maximum wait; a larger pool only delays the end"));
         }
     }
     Ok(())

@@ -76,10 +76,24 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         let (pid, count) = (first.program.pid, machines.len());
         let (sum_mib, limit_mib) = (mib(sum), mib(limit));
         let finding = found.warning(match (&file, count) {
-            (Some(_), 1) => tr!("java (PID {pid}) may take {sum_mib} MiB, its cgroup {limit_mib} MiB", pid, sum_mib, limit_mib),
-            (Some(_), _) => tr!("{count} Java virtual machines may take {sum_mib} MiB, their cgroup {limit_mib} MiB", count, sum_mib, limit_mib),
-            (None, 1) => tr!("java (PID {pid}) may take {sum_mib} MiB, the machine has {limit_mib} MiB", pid, sum_mib, limit_mib),
-            (None, _) => tr!("{count} Java virtual machines may take {sum_mib} MiB, the machine has {limit_mib} MiB", count, sum_mib, limit_mib),
+            (Some(_), 1) => {
+                tr!("java (PID {pid}) may take {sum_mib} MiB, its cgroup {limit_mib} MiB", pid, sum_mib, limit_mib)
+            }
+            (Some(_), _) => tr!(
+                "{count} Java virtual machines may take {sum_mib} MiB, their cgroup {limit_mib} MiB",
+                count,
+                sum_mib,
+                limit_mib
+            ),
+            (None, 1) => {
+                tr!("java (PID {pid}) may take {sum_mib} MiB, the machine has {limit_mib} MiB", pid, sum_mib, limit_mib)
+            }
+            (None, _) => tr!(
+                "{count} Java virtual machines may take {sum_mib} MiB, the machine has {limit_mib} MiB",
+                count,
+                sum_mib,
+                limit_mib
+            ),
         });
         match &file {
             Some(file) => finding.at_path(file),
@@ -106,7 +120,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             ));
         }
         finding.detail("bytes", sum).detail("limit_bytes", limit).detail("pid", pid);
-        finding.by_hand(tr!("give it a smaller heap: three quarters of the limit leave room for the rest; or raise the limit"));
+        finding.by_hand(tr!(
+            "give it a smaller heap: three quarters of the limit leave room for the rest; or raise the limit"
+        ));
     }
     Ok(())
 }

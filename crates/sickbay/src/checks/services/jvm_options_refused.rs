@@ -45,7 +45,12 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             .collect();
         let Some(first) = bad.first() else { continue };
         let unit = one.unit.as_str();
-        let finding = found.error(tr!("{unit} does not start: JDK {major} does not know {option}", unit, major, option = first.as_str()));
+        let finding = found.error(tr!(
+            "{unit} does not start: JDK {major} does not know {option}",
+            unit,
+            major,
+            option = first.as_str()
+        ));
         let (file, span) = &one.at;
         finding.at(file, *span);
         finding.explains(Subject::Unit(one.unit.clone()));

@@ -36,6 +36,9 @@ check! {
     "nginx-upstream-dead", Services, seed = ["N3"], proves = [], "nobody listens where nginx passes requests on to"
 }
 
+/// Servers of a group: how many, and which of them are dead.
+type Group<'a> = (usize, Vec<(&'a Node, String)>);
+
 /// Where a request is passed on to.
 enum End {
     Tcp(SocketAddr),
@@ -83,8 +86,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         End::Tcp(end) => end.to_string(),
         End::File(path) => path.clone(),
     };
-    // Of each group how many servers there are, and which of them are dead.
-    let mut groups: BTreeMap<usize, (usize, Vec<(&Node, String)>)> = BTreeMap::new();
+    let mut groups: BTreeMap<usize, Group<'_>> = BTreeMap::new();
     for (_, node) in nginx.all("server") {
         let Some(group) = node.parent.filter(|_| node.is_in(&["http", "upstream"])) else { continue };
         if node.directive.has("down") {

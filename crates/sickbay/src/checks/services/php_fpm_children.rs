@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::facts::Facts;
 use crate::facts::memory::cgroups::{MEMORY, Mounts};
-use crate::facts::services::php_fpm::{Pool, PhpFpm, reached};
+use crate::facts::services::php_fpm::{PhpFpm, Pool, reached};
 use crate::facts::system::kernel::MemInfo;
 use crate::model::finding::Findings;
 use crate::model::outcome::{Skip, Verdict};
@@ -52,7 +52,8 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     for master in &php.masters {
         let limits = mounts.of_process(facts, MEMORY, &master.pid.to_string());
         let limit = limits.iter().map(|one| one.limit >> 10).fold(total, u64::min);
-        let sum = master.pools.iter().filter_map(|pool| each(pool)?.checked_mul(pool.most)).fold(0, u64::saturating_add);
+        let sum =
+            master.pools.iter().filter_map(|pool| each(pool)?.checked_mul(pool.most)).fold(0, u64::saturating_add);
         let largest = master.pools.iter().max_by_key(|pool| each(pool).unwrap_or(0).saturating_mul(pool.most));
         if let Some((pool, each)) = largest.and_then(|pool| Some((pool, each(pool)?))).filter(|_| sum > limit) {
             let (name, most) = (pool.name.to_string(), pool.most);
@@ -75,7 +76,10 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             // A quarter is for everything else.
             let fits = (limit - limit / 4).checked_div(each).unwrap_or(1).max(1);
             finding.detail("pid", master.pid).detail("child_kib", each).detail("limit_kib", limit).detail("fits", fits);
-            finding.by_hand(tr!("set pm.max_children to {fits} or less: three quarters of the memory by what a child has now", fits));
+            finding.by_hand(tr!(
+                "set pm.max_children to {fits} or less: three quarters of the memory by what a child has now",
+                fits
+            ));
         }
         full(facts, master.log.as_deref(), &master.pools, found);
     }
@@ -94,13 +98,20 @@ fn full(facts: &Facts, log: Option<&Path>, pools: &[Pool], found: &mut Findings)
         }
         let name = pool.name.to_string();
         let (file, span) = &pool.at;
-        let finding = found.warning(tr!("the pool {name} reached its {limit} children, last at {when}", name, limit, when = when.to_string()));
+        let finding = found.warning(tr!(
+            "the pool {name} reached its {limit} children, last at {when}",
+            name,
+            limit,
+            when = when.to_string()
+        ));
         finding.at(file, *span).subject(Subject::Named(format!("pm.max_children {name}")));
         finding.evidence(log.display().to_string(), line);
         finding.why(tr!("further requests wait until a child is free"));
         if let Some(each) = each(pool) {
             finding.note(tr!("a child has {each} MiB to itself now", each = each >> 10));
         }
-        finding.by_hand(tr!("look what the children wait for (slowlog, the database); raise pm.max_children if there is memory for them"));
+        finding.by_hand(tr!(
+            "look what the children wait for (slowlog, the database); raise pm.max_children if there is memory for them"
+        ));
     }
 }

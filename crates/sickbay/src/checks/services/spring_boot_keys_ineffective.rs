@@ -78,7 +78,10 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             };
             finding.subject(Subject::Named(format!("{} {}", program.jar.display(), key.name)));
             finding.why(tr!("Spring Boot passes over keys that it does not know, without a word"));
-            finding.by_hand(tr!("write {other}, which this version knows, and restart the program", other = other_of(key, version)));
+            finding.by_hand(tr!(
+                "write {other}, which this version knows, and restart the program",
+                other = other_of(key, version)
+            ));
         }
     }
     Ok(())
@@ -87,8 +90,12 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
 /// The key that says the same in this version.
 fn other_of(key: &Key, version: (u64, u64)) -> &'static str {
     match (key.name, version >= (3, 0)) {
-        ("spring.redis.pool.max-active" | "spring.redis.jedis.pool.max-active", true) => "spring.data.redis.jedis.pool.max-active",
-        ("spring.redis.pool.max-wait" | "spring.redis.jedis.pool.max-wait", true) => "spring.data.redis.jedis.pool.max-wait",
+        ("spring.redis.pool.max-active" | "spring.redis.jedis.pool.max-active", true) => {
+            "spring.data.redis.jedis.pool.max-active"
+        }
+        ("spring.redis.pool.max-wait" | "spring.redis.jedis.pool.max-wait", true) => {
+            "spring.data.redis.jedis.pool.max-wait"
+        }
         _ => key.other,
     }
 }

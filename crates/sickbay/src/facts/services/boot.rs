@@ -98,7 +98,11 @@ fn program(facts: &Facts, jar: &Path) -> Option<Program> {
         };
         let Some(text) = unpack(member) else { continue };
         let place = format!("{}!/{inner}", jar.display());
-        settings.extend(parsed(name, &text).into_iter().map(|setting| Found { setting, file: None, place: place.clone() }));
+        settings.extend(parsed(name, &text).into_iter().map(|setting| Found {
+            setting,
+            file: None,
+            place: place.clone(),
+        }));
     }
     let dir = jar.parent().unwrap_or(Path::new("/"));
     for dir in [dir.to_owned(), dir.join("config")] {

@@ -67,7 +67,7 @@ fn machine(facts: &Facts, program: &Program) -> Machine {
     let mut words: Vec<BString> = Vec::new();
     for variable in read("environ").split(|byte| *byte == 0) {
         let value = VARIABLES.iter().find_map(|(name, _)| variable.strip_prefix(name.as_bytes())?.strip_prefix(b"="));
-        words.extend(value.into_iter().flat_map(|value| split(value)).map(BString::from));
+        words.extend(value.into_iter().flat_map(split).map(BString::from));
     }
     for word in program.words.iter().skip(1) {
         match word.strip_prefix(b"@").filter(|_| !program.is_contained) {
@@ -76,7 +76,8 @@ fn machine(facts: &Facts, program: &Program) -> Machine {
         }
     }
     let status = read("status");
-    let threads = status.lines().find_map(|line| line.strip_prefix(b"Threads:")?.trim_ascii().to_str().ok()?.parse().ok());
+    let threads =
+        status.lines().find_map(|line| line.strip_prefix(b"Threads:")?.trim_ascii().to_str().ok()?.parse().ok());
     Machine { program: program.clone(), options: Options::read(words.iter().map(|word| word.as_bstr())), threads }
 }
 
@@ -91,7 +92,9 @@ fn arguments(facts: &Facts, cwd: Option<&Path>, path: &[u8]) -> Vec<BString> {
 fn started(facts: &Facts) -> Vec<Started> {
     let Ok(units) = facts.get::<Units>() else { return Vec::new() };
     let mut all = Vec::new();
-    for (name, unit) in units.all.iter().filter(|(name, unit)| name.ends_with(".service") && unit.state == State::Loaded) {
+    for (name, unit) in
+        units.all.iter().filter(|(name, unit)| name.ends_with(".service") && unit.state == State::Loaded)
+    {
         let Some((file, line)) = unit.last("Service", "ExecStart") else { continue };
         let mut words = split(&line.value);
         let Some(program) = words.next().map(|word| word.trim_start_with(|c| "-@:+!".contains(c))) else { continue };
@@ -130,7 +133,11 @@ fn home(facts: &Facts, program: &Path) -> Option<PathBuf> {
     let real = facts.root().canonical(program).ok()?;
     let bin = real.parent()?;
     let candidates = [bin.parent(), bin.parent().and_then(Path::parent)];
-    candidates.into_iter().flatten().find(|dir| facts.root().exists(dir.join("release")).unwrap_or(false)).map(Path::to_owned)
+    candidates
+        .into_iter()
+        .flatten()
+        .find(|dir| facts.root().exists(dir.join("release")).unwrap_or(false))
+        .map(Path::to_owned)
 }
 
 /// Words between blanks.

@@ -94,7 +94,7 @@ pub struct Nginx {
     /// Its directives in nginx's order, up to what it refuses.
     pub nodes: Vec<Node>,
     /// What it refuses.
-    pub problem: Option<Problem>,
+    pub problem: Option<Box<Problem>>,
     /// Whether all of it was read and understood.
     pub is_whole: bool,
     /// The master process, on a running system.
@@ -179,7 +179,7 @@ impl Reading<'_> {
         inside: &[BString],
         parent: Option<usize>,
         depth: usize,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), Box<Problem>> {
         self.files += 1;
         if self.files > FILES || depth > DEPTH {
             self.is_whole = false;
@@ -194,12 +194,8 @@ impl Reading<'_> {
             let around = directive.parent.and_then(|at| places.get(at).copied()).or(parent);
             let names: Vec<BString> = inside.iter().chain(&directive.inside).cloned().collect();
             let shown: Vec<&[u8]> = names.iter().map(|name| name.as_slice()).collect();
-            let problem = |says: String, mended| Problem {
-                file: Arc::clone(file),
-                line: directive.end_line,
-                says,
-                mended,
-                open: None,
+            let problem = |says: String, mended| {
+                Box::new(Problem { file: Arc::clone(file), line: directive.end_line, says, mended, open: None })
             };
             if let Some(says) = self.judge.see(directive, &shown, around.map_or(0, |at| at + 1)) {
                 let mended = mended::semicolon(&file.bytes, directive.line, directive.end_line, &outer);
@@ -223,14 +219,14 @@ impl Reading<'_> {
         self.end(file, parsed, inside)
     }
 
-    fn end(&mut self, file: &Arc<SourceFile>, parsed: Parsed, inside: &[BString]) -> Result<(), Problem> {
+    fn end(&mut self, file: &Arc<SourceFile>, parsed: Parsed, inside: &[BString]) -> Result<(), Box<Problem>> {
         let Some(problem) = parsed.problem else { return Ok(()) };
         let last = parsed.directives.last().map_or(1, |directive| directive.end_line);
         let shown: Vec<&[u8]> = inside.iter().map(|name| name.as_slice()).collect();
         let mended = mended::semicolon(&file.bytes, last, problem.line, &shown);
         let open = parsed.open.last().and_then(|at| parsed.directives.get(*at));
         let open = open.map(|block| (block.line, block.words.first().cloned().unwrap_or_default()));
-        Err(Problem { file: Arc::clone(file), line: problem.line, says: problem.says, mended, open })
+        Err(Box::new(Problem { file: Arc::clone(file), line: problem.line, says: problem.says, mended, open }))
     }
 
     fn include(
@@ -239,7 +235,7 @@ impl Reading<'_> {
         directive: &Directive,
         value: &str,
         (inside, parent, depth): (&[BString], Option<usize>, usize),
-    ) -> Result<(), Problem> {
+    ) -> Result<(), Box<Problem>> {
         let paths = match named(self.facts, &self.dir, value) {
             Named::Files(paths) => paths,
             Named::Unknown => {
@@ -253,13 +249,13 @@ impl Reading<'_> {
                 Ok(None) => {
                     let says =
                         format!("open() \"{}\" failed (2: No such file or directory)", self.dir.join(value).display());
-                    return Err(Problem {
+                    return Err(Box::new(Problem {
                         file: Arc::clone(file),
                         line: directive.end_line,
                         says,
                         mended: None,
                         open: None,
-                    });
+                    }));
                 }
                 Err(_) => self.is_whole = false,
             }

@@ -94,6 +94,11 @@ pub fn of(sockets: &Sockets, owners: &Owners, established: &[Socket], threshold:
             continue;
         }
         let Some((pid, _)) = owners.of(socket.inode).filter(|(pid, _)| filling.contains_key(pid)) else { continue };
+        // Its own clients, where a program calls itself.
+        let is_own = socket.destination.0 == socket.source.0 || socket.destination.0.is_loopback();
+        if is_own && filling.get(&pid).is_some_and(|(_, waiting)| waiting.end.port() == socket.destination.1) {
+            continue;
+        }
         // Data that waits to be read or to be acknowledged: it is in use.
         let quiet = socket.idle.zip(socket.silent).map(|(idle, silent)| idle.min(silent));
         let quiet = if socket.received > 0 || socket.sent > 0 { Some(0) } else { quiet };
