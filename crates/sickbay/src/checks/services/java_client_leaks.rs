@@ -24,8 +24,8 @@ check! {
     /// Nothing: a library is replaced where the program is built.
     ///
     /// ## By hand
-    /// ```xml
-    /// <jedis.version>2.10.2</jedis.version>
+    /// ```sh
+    /// unzip -l APP.jar | grep jedis
     /// ```
     "java-client-leaks", Services, seed = ["N5"], proves = [], "a Java program has a client that loses connections"
 }

@@ -35,9 +35,9 @@ check! {
     /// nginx is not restarted. How many connections there should be is yours to say.
     ///
     /// ## By hand
-    /// ```text
-    /// worker_rlimit_nofile 20480;
-    /// events { worker_connections 10240; }
+    /// ```sh
+    /// nginx -T | grep -E 'worker_(processes|connections|rlimit_nofile)'
+    /// grep 'open files' /proc/PID/limits
     /// ```
     "nginx-connections-exhausted", Services, seed = ["N3"], proves = [], "nginx's workers have no room for more connections"
 }

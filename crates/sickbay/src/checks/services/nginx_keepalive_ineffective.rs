@@ -23,9 +23,8 @@ check! {
     /// Adds what is missing, if risky repairs are accepted: the upstream then sees HTTP/1.1 and connections that stay. nginx is not reloaded.
     ///
     /// ## By hand
-    /// ```text
-    /// proxy_http_version 1.1;
-    /// proxy_set_header Connection "";
+    /// ```sh
+    /// nginx -T | grep -E 'keepalive|proxy_http_version|Connection'
     /// ```
     "nginx-keepalive-ineffective", Services, seed = ["N3"], proves = [], "nginx closes the connections to upstreams that it is told to keep"
 }

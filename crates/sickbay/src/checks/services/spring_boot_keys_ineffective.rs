@@ -21,9 +21,6 @@ check! {
     ///
     /// ## What the repair does
     /// Nothing: the program's own people decide, and what takes effect at last may surprise.
-    ///
-    /// ## By hand
-    /// Write the key of this version, and restart the program.
     "spring-boot-keys-ineffective", Services, seed = ["N6"], proves = [], "settings that this Spring Boot does not know"
 }
 
