@@ -22,6 +22,8 @@ pub struct Socket {
     pub inode: u32,
     /// Milliseconds since data came last, where that was asked for.
     pub idle: Option<u32>,
+    /// Milliseconds since data was sent last, likewise.
+    pub silent: Option<u32>,
 }
 
 /// States by their numbers, from 1 on (include/net/tcp_states.h), as ss(8) names them.
@@ -40,6 +42,10 @@ pub const STATES: [&str; 12] = [
     "NEW_SYN_RECV",
 ];
 
+/// The number of ESTABLISHED.
+pub const ESTABLISHED: u8 = 1;
+/// The number of SYN_SENT.
+pub const SYN_SENT: u8 = 2;
 /// The number of TIME_WAIT.
 pub const TIME_WAIT: u8 = 6;
 /// The number of CLOSE_WAIT.
@@ -68,7 +74,8 @@ const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 const TCP: u8 = 6;
 
-/// `tcpi_last_data_recv` of `struct tcp_info`.
+/// `tcpi_last_data_sent` and `tcpi_last_data_recv` of `struct tcp_info`.
+const LAST_DATA_SENT: usize = 44;
 const LAST_DATA_RECV: usize = 52;
 
 /// A request for the TCP sockets of IPv6, else of IPv4, that are in one of these states (bit N for state N), with ages if wanted.
@@ -139,13 +146,13 @@ fn message(body: &[u8]) -> Option<Socket> {
             Some(IpAddr::V4(Ipv4Addr::from(bytes)))
         }
     };
-    let mut idle = None;
+    let (mut idle, mut silent) = (None, None);
     let mut attributes = body.get(MESSAGE..).unwrap_or_default();
     while let (Some(length), Some(kind)) = (u16_at(attributes, 0), u16_at(attributes, 2)) {
         let length = usize::from(length);
         let Some(value) = attributes.get(4..length) else { break };
         if kind == INET_DIAG_INFO {
-            idle = u32_at(value, LAST_DATA_RECV);
+            (silent, idle) = (u32_at(value, LAST_DATA_SENT), u32_at(value, LAST_DATA_RECV));
         }
         attributes = attributes.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
@@ -157,6 +164,7 @@ fn message(body: &[u8]) -> Option<Socket> {
         sent: u32_at(body, 60)?,
         inode: u32_at(body, 68)?,
         idle,
+        silent,
     })
 }
 
@@ -179,7 +187,16 @@ fn row(line: &[u8]) -> Option<Socket> {
     let (sent, received) = words.next()?.split_once(':')?;
     let queue = |text: &str| u32::from_str_radix(text, 16).ok();
     let inode = words.nth(4)?.parse().ok()?;
-    Some(Socket { state, source, destination, received: queue(received)?, sent: queue(sent)?, inode, idle: None })
+    Some(Socket {
+        state,
+        source,
+        destination,
+        received: queue(received)?,
+        sent: queue(sent)?,
+        inode,
+        idle: None,
+        silent: None,
+    })
 }
 
 /// `0100007F:1F90`: words of an address in the machine's order, a port as it is read.

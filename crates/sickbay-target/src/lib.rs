@@ -93,7 +93,7 @@ pub use snapshot::{Bounds, Opened};
 pub use table::Table;
 pub use target::{Access, Kind, Lack, Options, Target, Volume};
 pub use tasks::{Moment, Tasks};
-pub use tcp_sockets::{tcp_answers, tcp_sockets};
+pub use tcp_sockets::{tcp_ages, tcp_answers, tcp_sockets};
 pub use usage::{DirUsage, Usage};
 pub use view::Extent;
 pub use wakeups::{Wakeups, Woken, Written, stand_back};

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with};
-use sickbay_formats::sock_diag::{CLOSE_WAIT, End, LISTEN, Socket, answers, request};
+use sickbay_formats::sock_diag::{CLOSE_WAIT, ESTABLISHED, End, LISTEN, Socket, answers, request};
 
 /// The kernel answers at once or not at all.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -23,13 +23,25 @@ const DATAGRAM: usize = 64 << 10;
 /// # Errors
 /// Where the kernel has no sock_diag for TCP (`tcp_diag`), or does not let this process ask.
 pub fn tcp_answers(most: usize) -> io::Result<Vec<u8>> {
+    let with_ages = 1_u32 << LISTEN | 1 << CLOSE_WAIT;
+    ask(most, &[(with_ages, true), (!with_ages, false)])
+}
+
+/// The same of those that are established, with how long they have been idle. It costs more than the sockets alone.
+///
+/// # Errors
+/// As [`tcp_answers`].
+pub fn tcp_ages(most: usize) -> io::Result<Vec<u8>> {
+    ask(most, &[(1 << ESTABLISHED, true)])
+}
+
+fn ask(most: usize, wanted: &[(u32, bool)]) -> io::Result<Vec<u8>> {
     let began = Instant::now();
     let kind = SocketType::RAW;
     let netlink = socket_with(AddressFamily::NETLINK, kind, SocketFlags::CLOEXEC, Some(netlink::SOCK_DIAG))?;
     set_socket_timeout(&netlink, Timeout::Recv, Some(PATIENCE))?;
-    let with_ages = 1_u32 << LISTEN | 1 << CLOSE_WAIT;
     let (mut all, mut count) = (Vec::new(), 0);
-    for (states, ages) in [(with_ages, true), (!with_ages, false)] {
+    for &(states, ages) in wanted {
         for v6 in [false, true] {
             send(&netlink, &request(v6, states, ages), SendFlags::empty())?;
             match receive(&netlink, began, &mut all, most, &mut count) {

@@ -10,6 +10,7 @@ pub mod logs;
 pub mod memory;
 pub mod network;
 mod of_reports;
+pub mod services;
 
 use sickbay_target::Kind;
 
@@ -24,8 +25,19 @@ use std::sync::LazyLock;
 
 /// All checks, an area after the other: what is broken on disk is repaired before what builds on it.
 pub static ALL: LazyLock<Vec<&'static Check>> = LazyLock::new(|| {
-    let all = [boot::ALL, files::ALL, login::ALL, limits::ALL, logs::ALL, memory::ALL, cpu::ALL, network::ALL, io::ALL]
-        .concat();
+    let all = [
+        boot::ALL,
+        files::ALL,
+        login::ALL,
+        limits::ALL,
+        logs::ALL,
+        memory::ALL,
+        cpu::ALL,
+        network::ALL,
+        io::ALL,
+        services::ALL,
+    ]
+    .concat();
     know_checks(all.iter().map(|check| check.zh_cn).collect());
     all
 });

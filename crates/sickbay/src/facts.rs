@@ -11,6 +11,7 @@ pub mod logs;
 pub mod memory;
 pub mod network;
 pub mod packages;
+pub mod services;
 pub mod system;
 pub mod time;
 

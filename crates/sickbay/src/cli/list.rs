@@ -7,7 +7,7 @@ use crate::{checks, tr};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct List {
-    /// Only checks with this word in their name or title, or of this area: boot, cpu, files, io, limits, login, logs, memory, network
+    /// Only checks with this word in their name or title, or of this area: boot, cpu, files, io, limits, login, logs, memory, network, services
     word: Option<String>,
 }
 

@@ -25,6 +25,8 @@ pub enum Area {
     Network,
     /// Which disk is busy or hangs, and who keeps it so.
     Io,
+    /// Servers: nginx, PHP-FPM, Java and its clients.
+    Services,
 }
 
 impl Area {
@@ -40,6 +42,7 @@ impl Area {
             Area::Cpu => "cpu",
             Area::Network => "network",
             Area::Io => "io",
+            Area::Services => "services",
         }
     }
 }

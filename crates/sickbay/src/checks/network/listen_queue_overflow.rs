@@ -51,7 +51,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             Some((pid, comm)) => tr!("{comm} (PID {pid}) does not accept: {waiting} connections wait on {end}, whose queue has {backlog} {backlog?place|places}", comm, pid, waiting, end = end.as_str(), backlog),
             None => tr!("{waiting} connections wait on {end}, whose queue has {backlog} {backlog?place|places}", waiting, end = end.as_str(), backlog),
         });
-        finding.subject(Subject::Socket(end.clone())).extent(waiting);
+        finding.subject(Subject::Socket(end.clone())).about(Subject::Socket(end.clone())).extent(waiting);
         finding.why(tr!("further connections are dropped until the program accepts some"));
         finding.detail("listener", end).detail("waiting", waiting).detail("backlog", backlog).detail("somaxconn", most);
         if most == Some(u64::from(backlog)) {

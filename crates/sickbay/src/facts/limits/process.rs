@@ -103,6 +103,16 @@ fn started(facts: &Facts, pid: u32) -> Option<i64> {
     i64::try_from(booted.checked_add(ticks / TICKS)?).ok()
 }
 
+/// The process that started this one.
+pub fn parent_of(facts: &Facts, pid: u32) -> Option<u32> {
+    parent(facts, pid)
+}
+
+/// By which door a process came.
+pub fn door_of(facts: &Facts, pid: u32) -> Door {
+    door(&facts.root().read(format!("/proc/{pid}/cgroup")).unwrap_or_default())
+}
+
 /// By which door, as `/proc/PID/cgroup` tells: systemd names the groups that it makes after units.
 fn door(cgroup: &[u8]) -> Door {
     let path = cgroup.lines().find_map(|line| {
