@@ -13,7 +13,9 @@ pub mod io_errors;
 pub mod jvm_crashed;
 pub mod jvm_out_of_memory;
 pub mod kernel_panic;
+pub mod memory_daemon_killed;
 pub mod neighbour_table_full;
+pub mod nfs_server_silent;
 pub mod oom_killer;
 pub mod page_allocation_failure;
 pub mod ping_stalls;
@@ -55,4 +57,6 @@ pub static ALL: &[&Check] = &[
     &jvm_crashed::CHECK,
     &traced_failure::CHECK,
     &ping_stalls::CHECK,
+    &nfs_server_silent::CHECK,
+    &memory_daemon_killed::CHECK,
 ];

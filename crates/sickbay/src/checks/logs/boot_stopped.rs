@@ -104,7 +104,30 @@ fn run(facts: &Facts, found: &mut Findings) -> Told {
         ) {
             finding.explains("/dev");
         }
-        finding.by_hand(tr!("run sickbay check on the disk itself: it may name the file at fault and offer a repair"));
+        match stop.cause {
+            Cause::LvmDevices => {
+                finding.by_hand(tr!(
+                    "lvmdevices --update, or remove /etc/lvm/devices/system.devices; then rebuild the initramfs, which has a copy of it"
+                ));
+            }
+            Cause::CheckFailed if stop.also.iter().all(|said| !says_why(&said.text)) => {
+                finding.note(tr!("why the check failed is not in these lines"));
+                finding.by_hand(tr!(
+                    "check it unmounted, from the shell or a rescue system (fsck -f, xfs_repair -n), on a copy where the disk has errors"
+                ));
+            }
+            _ => {
+                finding
+                    .by_hand(tr!("run sickbay check on the disk itself: it may name the file at fault and offer a repair"));
+            }
+        }
     }
     Ok(())
+}
+
+/// Whether a line is of a checker, which says what is wrong.
+fn says_why(text: &str) -> bool {
+    ["UNEXPECTED", "fsck.", "INCONSISTENCY", "Corruption", "orrupt", "Superblock", "superblock"]
+        .iter()
+        .any(|words| text.contains(words))
 }

@@ -3,7 +3,7 @@
 use bstr::ByteSlice;
 use sickbay_formats::boot_console::{Cause, Console, Reader, Stage as ConsoleStage, Stop};
 use sickbay_formats::census::Census;
-use sickbay_formats::kernel_log::Scanner;
+use sickbay_formats::kernel_log::{Scanner, blocked};
 use sickbay_formats::lines::newlines;
 use sickbay_formats::{ping, service_log, trace};
 use sickbay_target::Blocks;
@@ -19,11 +19,12 @@ const SERVICES: usize = 16 << 20;
 /// No more of a boot is held back.
 const HELD: usize = 64 << 20;
 
-/// Scanners of what tools print, which is no log of a system.
+/// Scanners of what tools print, and of stacks that were asked for, which is no log of a system.
 #[derive(Debug, Default)]
 pub(super) struct Tools {
     pub(super) ping: ping::Scanner,
     pub(super) trace: trace::Scanner,
+    pub(super) blocked: blocked::Scanner,
 }
 
 /// Reads a log for a scanner of incidents, and as a console if it is one. Of a console a boot that nobody could log in
@@ -52,8 +53,12 @@ pub(super) fn feed(
         tools.ping.block(block);
         tools.trace.block(block);
         seen += block.len();
+        let before = if watched { lines } else { scanner.lines() };
+        if seen < SERVICES {
+            tools.blocked.block(block, before);
+        }
         if census.services > 0 || seen < SERVICES {
-            services.block(block, if watched { lines } else { scanner.lines() });
+            services.block(block, before);
         }
         if watched {
             lines += newlines(block);

@@ -7,6 +7,7 @@ use bstr::ByteSlice;
 use sickbay_formats::boot_console::Console;
 use sickbay_formats::census::Census;
 use sickbay_formats::foreign::{self, Foreign};
+use sickbay_formats::kernel_log::blocked::Blocked;
 use sickbay_formats::kernel_log::{self, Incident, Kind, Scanner, Stamp};
 use sickbay_formats::{ping, service_log, trace};
 use sickbay_target::Blocks;
@@ -42,6 +43,8 @@ pub struct KernelLog {
     pub traces: Vec<trace::Failure>,
     /// Lines of such traces.
     pub traced: u64,
+    /// Tasks in state D, of which logs that were given have the stacks.
+    pub blocked: Vec<Blocked>,
     /// The moment that the age of an incident is judged at, by the clocks that logs use: a date, and the time since
     /// the start. None where it cannot be told.
     now: Vec<Stamp>,
@@ -77,6 +80,7 @@ fn given(facts: &Facts) -> Result<KernelLog, Skip> {
         services.source(index);
         tools.ping.source(index);
         tools.trace.source(index);
+        tools.blocked.source(index);
         log.sources.push(file.path().to_owned());
         match file
             .open()
@@ -102,6 +106,7 @@ fn given(facts: &Facts) -> Result<KernelLog, Skip> {
     log.services = services.seen;
     tools.trace.finish();
     (log.pings, log.pings_cut) = (tools.ping.series, tools.ping.is_cut);
+    log.blocked = tools.blocked.seen;
     (log.traces, log.traced) = (tools.trace.failures, tools.trace.seen);
     if log.says_something() || !log.unread.is_empty() {
         return Ok(log);
@@ -234,12 +239,17 @@ impl KernelLog {
         let said = &self.said;
         let found =
             !said.incidents.is_empty() || !said.ooms.is_empty() || !said.jvm.is_empty() || !self.services.is_empty();
+        let found = found || !self.blocked.is_empty() || !said.servers.is_empty();
         self.census.understood() > 0 || found || !self.consoles.is_empty()
     }
 
     /// Whether a line of a kernel is there: else nothing that a kernel says can be missing.
     pub fn has_kernel(&self) -> bool {
-        !self.given || self.census.kernel > 0 || !self.said.incidents.is_empty() || !self.said.ooms.is_empty()
+        !self.given
+            || self.census.kernel > 0
+            || !self.said.incidents.is_empty()
+            || !self.said.ooms.is_empty()
+            || !self.blocked.is_empty()
     }
 
     /// Whether something of that time counts: always in a log that is examined for itself.
