@@ -82,4 +82,5 @@ pub mod sysctl;
 pub mod trace;
 pub mod tuning;
 pub mod unit_file;
+pub mod utmp;
 pub mod wildcard;

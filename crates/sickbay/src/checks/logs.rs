@@ -13,6 +13,7 @@ pub mod io_errors;
 pub mod jvm_crashed;
 pub mod jvm_out_of_memory;
 pub mod kernel_panic;
+pub mod log_of_another_machine;
 pub mod memory_daemon_killed;
 pub mod neighbour_table_full;
 pub mod nfs_server_silent;
@@ -32,6 +33,7 @@ use crate::check::Check;
 
 /// Every check of the area. Causes before what they lead to.
 pub static ALL: &[&Check] = &[
+    &log_of_another_machine::CHECK,
     &oom_killer::CHECK,
     &boot_stopped::CHECK,
     &kernel_panic::CHECK,

@@ -71,6 +71,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Told {
         finding
             .places
             .push(Place { subject: Subject::Path(path.clone()), line: Some(Line { span, text, label: None }) });
+        if log.foreign.is_none() && facts.target().logs().is_err() {
+            finding.seen_at(stage(stop.stage), stop.culprit.as_str());
+        }
         for said in &stop.also {
             finding.evidence(format!("{}:{}", path.display(), said.line), said.text.clone());
         }
@@ -93,15 +96,17 @@ fn run(facts: &Facts, found: &mut Findings) -> Told {
             finding.about(panic_on_oom());
         }
         // What the kernel says of these file systems is a part of the same story.
-        if matches!(
-            stop.cause,
-            Cause::FileSystemDamaged
-                | Cause::MountFailed
-                | Cause::CheckFailed
-                | Cause::RootUnmountable
-                | Cause::RootMissing
-                | Cause::StorageDriver
-        ) {
+        if facts.target().logs().is_ok()
+            && matches!(
+                stop.cause,
+                Cause::FileSystemDamaged
+                    | Cause::MountFailed
+                    | Cause::CheckFailed
+                    | Cause::RootUnmountable
+                    | Cause::RootMissing
+                    | Cause::StorageDriver
+            )
+        {
             finding.explains("/dev");
         }
         match stop.cause {
@@ -110,15 +115,16 @@ fn run(facts: &Facts, found: &mut Findings) -> Told {
                     "lvmdevices --update, or remove /etc/lvm/devices/system.devices; then rebuild the initramfs, which has a copy of it"
                 ));
             }
-            Cause::CheckFailed if stop.also.iter().all(|said| !says_why(&said.text)) => {
+            Cause::CheckFailed if !stop.also.iter().chain([&stop.said]).any(|said| says_why(&said.text)) => {
                 finding.note(tr!("why the check failed is not in these lines"));
                 finding.by_hand(tr!(
                     "check it unmounted, from the shell or a rescue system (fsck -f, xfs_repair -n), on a copy where the disk has errors"
                 ));
             }
             _ => {
-                finding
-                    .by_hand(tr!("run sickbay check on the disk itself: it may name the file at fault and offer a repair"));
+                finding.by_hand(tr!(
+                    "run sickbay check on the disk itself: it may name the file at fault and offer a repair"
+                ));
             }
         }
     }

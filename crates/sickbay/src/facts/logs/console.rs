@@ -8,6 +8,7 @@ use sickbay_formats::lines::newlines;
 use sickbay_formats::{ping, service_log, trace};
 use sickbay_target::Blocks;
 
+use crate::facts::logs::origin::Origin;
 use crate::model::stage::Stage;
 use crate::model::text::Text;
 use crate::tr;
@@ -25,6 +26,7 @@ pub(super) struct Tools {
     pub(super) ping: ping::Scanner,
     pub(super) trace: trace::Scanner,
     pub(super) blocked: blocked::Scanner,
+    pub(super) origin: Origin,
 }
 
 /// Reads a log for a scanner of incidents, and as a console if it is one. Of a console a boot that nobody could log in
@@ -51,6 +53,9 @@ pub(super) fn feed(
         };
         census.block(block);
         tools.ping.block(block);
+        if seen < SERVICES {
+            tools.origin.block(block);
+        }
         tools.trace.block(block);
         seen += block.len();
         let before = if watched { lines } else { scanner.lines() };

@@ -12,7 +12,7 @@ use sickbay_formats::kernel_log::{self, Incident, Kind, Scanner, Stamp};
 use sickbay_formats::{ping, service_log, trace};
 use sickbay_target::Blocks;
 
-use crate::facts::logs::{console, login_log};
+use crate::facts::logs::{console, login_log, origin};
 use crate::facts::system::kernel::uptime;
 use crate::facts::{Fact, Facts};
 use crate::model::finding::{Findings, Severity};
@@ -27,7 +27,7 @@ pub struct KernelLog {
     pub said: kernel_log::KernelLog,
     /// Where it was read, in order; [`Incident::source`] counts them.
     pub sources: Vec<PathBuf>,
-    /// The logs are what is examined: all that is in them counts, however old.
+    /// The logs were given, alone or along with the system that wrote them: all that is in them counts, however old.
     pub given: bool,
     /// Those of the sources that are consoles, with what the last boot in each says.
     pub consoles: Vec<(usize, Console)>,
@@ -41,6 +41,8 @@ pub struct KernelLog {
     pub pings_cut: bool,
     /// Why programs failed, as traces of them tell that were given.
     pub traces: Vec<trace::Failure>,
+    /// Why logs that came with a system seem to be another's.
+    pub foreign: Option<Text>,
     /// Lines of such traces.
     pub traced: u64,
     /// Tasks in state D, of which logs that were given have the stacks.
@@ -63,7 +65,7 @@ const OWN_UNPACKED: u64 = 4 << 30;
 
 impl Fact for KernelLog {
     fn gather(facts: &Facts) -> Result<KernelLog, Skip> {
-        if facts.target().logs().is_ok() { given(facts) } else { own(facts) }
+        if facts.target().given_logs().is_empty() { own(facts) } else { given(facts) }
     }
 }
 
@@ -74,7 +76,7 @@ fn given(facts: &Facts) -> Result<KernelLog, Skip> {
     let mut scanner = Scanner::new();
     let mut services = service_log::Scanner::default();
     let mut tools = console::Tools::default();
-    for (index, file) in facts.target().logs()?.iter().enumerate() {
+    for (index, file) in facts.target().given_logs().iter().enumerate() {
         scanner.source(index);
         log.census.source();
         services.source(index);
@@ -105,6 +107,9 @@ fn given(facts: &Facts) -> Result<KernelLog, Skip> {
     log.said = scanner.finish();
     log.services = services.seen;
     tools.trace.finish();
+    if facts.target().logs().is_err() {
+        log.foreign = origin::foreign(facts, &tools.origin);
+    }
     (log.pings, log.pings_cut) = (tools.ping.series, tools.ping.is_cut);
     log.blocked = tools.blocked.seen;
     (log.traces, log.traced) = (tools.trace.failures, tools.trace.seen);
