@@ -92,12 +92,14 @@ fn seen_from_outside(findings: &[Finding], finding: &Finding) -> Option<usize> {
                 || cause.subjects().any(|subject| subject.to_string().contains(name)))
     };
     // A UUID is one device and no other.
-    let is_exact = name.len() == 36 && name.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+    let is_exact = matches!(stage, Stage::RootDevice | Stage::Mounts)
+        && name.len() == 36
+        && name.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
     let rank = |cause: &Finding| stages.iter().position(|stage| cause.stops.contains(stage));
     let candidates = findings.iter().enumerate().filter(|(_, cause)| cause.seen_at.is_none());
     let mut ranked: Vec<(bool, usize, Severity, usize)> = candidates
         .filter_map(|(index, cause)| Some((!mentions(cause), rank(cause)?, cause.severity, index)))
-        .filter(|(other, ..)| !is_exact || !other)
+        .filter(|(other, rank, ..)| !is_exact || !other || *rank > 0)
         .collect();
     ranked.sort_unstable();
     ranked.first().map(|(.., index)| *index)

@@ -64,7 +64,8 @@ fn run(facts: &Facts, found: &mut Findings) -> Told {
             Verdict::Reached { .. } | Verdict::Nothing => continue,
         };
         let at = stage(stop.stage).title();
-        let finding = found.add(severity, tr!("the boot stops at {stage}: {why}", stage = at, why = why(stop)));
+        let finding =
+            found.add(log.severity(severity), tr!("the boot stops at {stage}: {why}", stage = at, why = why(stop)));
         let Said { line, text } = stop.said.clone();
         let span = Span { line, column: 1, len: text.chars().count() };
         finding.evidence(format!("{}:{line}", path.display()), text.clone());
@@ -121,6 +122,8 @@ fn run(facts: &Facts, found: &mut Findings) -> Told {
                     "check it unmounted, from the shell or a rescue system (fsck -f, xfs_repair -n), on a copy where the disk has errors"
                 ));
             }
+            // The disk itself is being looked at.
+            _ if facts.target().logs().is_err() => {}
             _ => {
                 finding.by_hand(tr!(
                     "run sickbay check on the disk itself: it may name the file at fault and offer a repair"

@@ -270,9 +270,10 @@ impl KernelLog {
         })
     }
 
-    /// What it is worth: on a system of its own an incident is over, and at most a warning.
+    /// What it is worth: on a system of its own an incident is over, and in another machine's log it says nothing of this one:
+    /// then it is at most a warning.
     pub fn severity(&self, grave: Severity) -> Severity {
-        match (self.given, grave) {
+        match (self.given && self.foreign.is_none(), grave) {
             (true, grave) => grave,
             (false, Severity::Critical | Severity::Error) => Severity::Warning,
             (false, _) => Severity::Note,
