@@ -33,9 +33,9 @@ use crate::check::Check;
 
 /// Every check of the area. Causes before what they lead to.
 pub static ALL: &[&Check] = &[
-    &log_of_another_machine::CHECK,
     &oom_killer::CHECK,
     &boot_stopped::CHECK,
+    &log_of_another_machine::CHECK,
     &kernel_panic::CHECK,
     &io_errors::CHECK,
     &file_system_errors::CHECK,
