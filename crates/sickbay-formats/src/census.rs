@@ -136,7 +136,11 @@ impl Census {
     fn of_program(&mut self, line: &[u8], said: &Message<'_>) {
         let name = program(line).unwrap_or_default();
         let text: &[u8] = &said.text;
-        let known = login_log::lets_in(name) || matches!(name, b"systemd" | b"su" | b"sudo" | b"systemd-logind");
+        let known = login_log::lets_in(name)
+            || matches!(
+                name,
+                b"systemd" | b"su" | b"sudo" | b"systemd-logind" | b"systemd-oomd" | b"earlyoom" | b"nohang"
+            );
         if known || text.contains_str("PAM ") || text.contains_str("pam_") {
             self.services += 1;
         } else {

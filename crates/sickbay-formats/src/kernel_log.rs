@@ -6,8 +6,11 @@
 
 use bstr::ByteSlice;
 
+pub mod alloc_failure;
 mod anchors;
+pub mod blocked;
 mod classify;
+pub mod frames;
 mod journal;
 pub mod oom;
 mod prefix;
@@ -16,7 +19,7 @@ mod stamp;
 
 pub use classify::{Event, Kind, classify};
 pub use prefix::{Message, message};
-pub use scan::{Incident, KernelLog, Scanner};
+pub use scan::{Incident, KernelLog, Scanner, Server};
 pub use stamp::Stamp;
 
 /// Whether a text may be a log: one of its first lines says when it was written, or somewhere it says what only a kernel
@@ -68,4 +71,5 @@ pub fn is_sentence(text: &[u8], among: bool) -> bool {
     BEGIN.iter().any(|words| trimmed.starts_with(words.as_bytes()))
         || classify(trimmed).is_some()
         || oom::is_part(text, among)
+        || text.to_str().is_ok_and(|text| blocked::task(text).is_some())
 }

@@ -88,5 +88,6 @@ pub mod told_disks;
 pub mod trace;
 pub mod tuning;
 pub mod unit_file;
+pub mod utmp;
 pub mod wildcard;
 pub mod zip;

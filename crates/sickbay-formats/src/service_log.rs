@@ -35,6 +35,33 @@ pub enum Fault {
     SessionTimeout,
     /// A unit asks for limits that it may not have; about the unit.
     UnitLimits,
+    /// A unit failed at a step before its program; about the unit, detail is what systemd says.
+    UnitExec,
+    /// As [`Fault::UnitExec`]: its user or group is not there.
+    UnitUser,
+    /// As [`Fault::UnitExec`]: a directory that it is to run in or see is not there.
+    UnitDirectory,
+    /// As [`Fault::UnitExec`]: a file with its environment is not there.
+    UnitEnvironment,
+    /// As [`Fault::UnitExec`]: another step.
+    UnitStep,
+    /// sshd cannot listen; detail is the address and why.
+    SshdBind,
+    /// sshd cannot use a host key; about the file.
+    HostKey,
+    /// systemd-oomd killed because of pressure; about the cgroup, detail is the reason.
+    OomdPressure,
+    /// systemd-oomd killed because of swap; about the cgroup, detail is the reason.
+    OomdSwap,
+    /// earlyoom or nohang killed; about the process, detail is who.
+    MemoryWatcher,
+}
+
+impl Fault {
+    /// Whether a program that watches memory did it: then nothing is at fault that a file tells.
+    pub fn is_of_memory(self) -> bool {
+        matches!(self, Fault::OomdPressure | Fault::OomdSwap | Fault::MemoryWatcher)
+    }
 }
 
 /// A fault as one sentence tells it.
@@ -77,11 +104,15 @@ pub struct Scanner {
 /// No more different ones are kept.
 const MOST: usize = 64;
 
-/// Words that such sentences have.
-const WORDS: [&str; 13] = [
+/// Words that such sentences have: no more than 16, as for the kernel's.
+const WORDS: [&str; 16] = [
     "PAM ",
-    "at step LIMITS",
+    "ed at step ",
+    " due to memory ",
+    "sending SIG",
+    "Bind to port ",
     "adjust resource limit",
+    "environment files",
     "OpenSSL version",
     "/dev/null",
     "rivilege separation dir",
@@ -90,8 +121,7 @@ const WORDS: [&str; 13] = [
     "refused: bad ownership",
     "to create session: ",
     "Bad SSH2 ",
-    "Bad configuration option",
-    "bad configuration options",
+    "ad configuration option",
 ];
 
 impl Scanner {
@@ -226,10 +256,52 @@ pub fn told(text: &str) -> Option<Told> {
     if text.contains("no hostkeys available") {
         return fault(Fault::HostKeys, "sshd", "");
     }
-    if text.contains("Failed at step LIMITS spawning ") {
-        let (head, program) = text.split_once("Failed at step LIMITS spawning ")?;
+    if let Some((head, rest)) = text.split_once("Failed at step ")
+        && let Some((step, program)) = rest.split_once(" spawning ")
+    {
         let unit = head.trim().trim_end_matches(':').rsplit(' ').next().unwrap_or_default();
-        return fault(Fault::UnitLimits, unit, program);
+        let what = match step {
+            "LIMITS" => return fault(Fault::UnitLimits, unit, program),
+            "EXEC" => Fault::UnitExec,
+            "USER" | "GROUP" => Fault::UnitUser,
+            "CHDIR"
+            | "CHROOT"
+            | "NAMESPACE"
+            | "RUNTIME_DIRECTORY"
+            | "STATE_DIRECTORY"
+            | "CACHE_DIRECTORY"
+            | "LOGS_DIRECTORY"
+            | "CONFIGURATION_DIRECTORY" => Fault::UnitDirectory,
+            _ => Fault::UnitStep,
+        };
+        return fault(what, unit, &format!("{step}: {program}"));
+    }
+    if let Some((_, rest)) = text.split_once("Killed /")
+        && let Some((cgroup, why)) = rest.split_once(" due to memory ")
+    {
+        let what = if why.starts_with("pressure") { Fault::OomdPressure } else { Fault::OomdSwap };
+        return fault(what, &format!("/{cgroup}"), &format!("memory {}", why.trim()));
+    }
+    if let Some((head, rest)) = text.split_once("sending SIG")
+        && let Some((_, process)) = rest.split_once(" to process ")
+    {
+        let name = process.split('"').nth(1).unwrap_or_else(|| process.split(' ').next().unwrap_or_default());
+        let who = head.trim().trim_end_matches(':').rsplit(' ').next().unwrap_or_default();
+        let who = who.split('[').next().unwrap_or_default();
+        return fault(Fault::MemoryWatcher, name, if who.is_empty() { "earlyoom" } else { who });
+    }
+    if let Some((_, rest)) = text.split_once("Bind to port ") {
+        return rest.contains(" failed").then(|| fault(Fault::SshdBind, "sshd", rest)).flatten();
+    }
+    for words in ["Could not load host key: ", "Unable to load host key: ", "Unable to load host key "] {
+        if let Some((_, rest)) = text.split_once(words) {
+            let path = rest.split_whitespace().next()?.trim_matches('"').trim_end_matches(':');
+            return fault(Fault::HostKey, path, "");
+        }
+    }
+    if let Some((head, why)) = text.split_once("Failed to load environment files: ") {
+        let unit = head.trim().trim_end_matches(':').rsplit(' ').next().unwrap_or_default();
+        return fault(Fault::UnitEnvironment, unit, why);
     }
     if let Some((head, limit)) = text.split_once("Failed to adjust resource limit ") {
         let unit = head.trim().trim_end_matches(':').rsplit(' ').next().unwrap_or_default();

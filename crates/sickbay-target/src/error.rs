@@ -123,6 +123,12 @@ pub enum OpenError {
         /// What was named.
         path: PathBuf,
     },
+    /// It is a log itself, or a recording, and logs were given with it.
+    #[error("{} has no files that a log given with --with could belong to", .path.display())]
+    LogOfALog {
+        /// What was named.
+        path: PathBuf,
+    },
     /// It is a recording, and was to be written.
     #[error("{} is a recording: it can be checked, but there is nothing in it to repair", .path.display())]
     Recording {

@@ -397,7 +397,10 @@ fn without_zeros(text: &[u8]) -> &[u8] {
 
 /// Whether it is what a kernel says, what a boot says on its console, or what ping or strace print.
 fn resembles(text: &[u8]) -> bool {
-    kernel_log::resembles(text) || boot_console::resembles(text) || is_of_tool(text)
+    kernel_log::resembles(text)
+        || boot_console::resembles(text)
+        || is_of_tool(text)
+        || kernel_log::blocked::resembles(text)
 }
 
 /// So many lines of a text tell whether it is what a tool prints, and this share of them must be: what a program itself prints may be

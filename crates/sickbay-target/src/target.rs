@@ -92,7 +92,7 @@ pub enum Access {
 pub struct Options {
     /// What may be done to it.
     pub access: Access,
-    /// Further disks of the same machine: data disks, and further physical volumes of its volume groups.
+    /// Further disks of the same machine: data disks, and further physical volumes of its volume groups; and its logs.
     pub with: Vec<PathBuf>,
     /// Every file system of its disks is examined by its checker, not only those of which something hints at damage.
     pub thorough: bool,
@@ -154,6 +154,17 @@ impl Target {
     /// # Errors
     /// See [`OpenError`].
     pub fn open(spec: Option<&Path>, options: &Options) -> Result<Target, OpenError> {
+        let (options, logs) = without_logs(options)?;
+        let options = &options;
+        let mut target = Target::open_it(spec, options)?;
+        if !logs.is_empty() && matches!(target.kind, Kind::Log | Kind::Recording) {
+            return Err(OpenError::LogOfALog { path: PathBuf::from(&target.name) });
+        }
+        target.logs.extend(logs);
+        Ok(target)
+    }
+
+    fn open_it(spec: Option<&Path>, options: &Options) -> Result<Target, OpenError> {
         let access = options.access;
         let Some(path) = spec.filter(|path| *path != Path::new("/")) else {
             let root = Root::host()?;
@@ -384,6 +395,11 @@ impl Target {
         }
     }
 
+    /// The logs that were given: those that it is, or that came with it.
+    pub fn given_logs(&self) -> &[LogFile] {
+        &self.logs
+    }
+
     /// Its files.
     ///
     /// # Errors
@@ -561,6 +577,18 @@ impl Target {
         Ok(())
     }
 
+    /// Gives it a log of the same machine.
+    ///
+    /// # Errors
+    /// When it is no log, or cannot be read.
+    pub fn give_log(&mut self, path: &Path) -> Result<(), OpenError> {
+        let metadata = std::fs::metadata(path).map_err(|e| OpenError::io(path, "examining it", e))?;
+        let what = "not a log".to_owned();
+        let log = log::of_file(path, &metadata)?;
+        self.logs.push(log.ok_or_else(|| OpenError::NotATarget { path: path.to_owned(), what })?);
+        Ok(())
+    }
+
     /// The package files of this machine that were given with it.
     pub fn packages(&self) -> &[PathBuf] {
         &self.packages
@@ -672,4 +700,17 @@ fn writer(root: &Root, access: Access, kind: Kind) -> Result<Option<Writer>, Ope
     }
     let root = root.try_clone().map_err(|e| OpenError::io(Path::new("/"), "opening the root twice", e))?;
     Ok(Some(Writer::new(root, kind == Kind::Host)))
+}
+
+/// The options without those files that are logs, and these.
+fn without_logs(options: &Options) -> Result<(Options, Vec<LogFile>), OpenError> {
+    let (mut with, mut logs) = (Vec::new(), Vec::new());
+    for path in &options.with {
+        let metadata = std::fs::metadata(path).map_err(|e| OpenError::io(path, "examining it", e))?;
+        match if metadata.is_dir() { None } else { log::of_file(path, &metadata)? } {
+            Some(log) => logs.push(log),
+            None => with.push(path.clone()),
+        }
+    }
+    Ok((Options { with, ..options.clone() }, logs))
 }

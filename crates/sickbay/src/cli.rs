@@ -147,7 +147,7 @@ struct TargetArgs {
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = LOOK)]
 struct Aid {
-    /// Another disk of the same machine, such as a data disk named in its fstab
+    /// Another disk of the same machine, such as a data disk named in its fstab; or a log of it, such as its console
     #[arg(long, value_name = "DISK")]
     with: Vec<PathBuf>,
     /// Let an image use the other files that it names: backing files, data files, extents. Without this option such an

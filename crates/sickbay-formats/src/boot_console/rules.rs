@@ -574,12 +574,24 @@ fn file_system(text: &str, at: Stage, in_initramfs: bool) -> Option<Meaning> {
     if let Some(device) = device
         && bad.iter().any(|words| text.contains(words))
     {
-        return Some(Meaning::Suspect(suspect(stage, Cause::FileSystemDamaged, device, 45)));
+        // What keeps a journal from being replayed is why the mount fails, which is told last.
+        let weight = match () {
+            () if ["error loading journal", "mount/recovery failed", "log recovery failed"]
+                .iter()
+                .any(|words| text.contains(words)) =>
+            {
+                62
+            }
+            () => 45,
+        };
+        return Some(Meaning::Suspect(suspect(stage, Cause::FileSystemDamaged, device, weight)));
     }
     if text.starts_with("JBD2: ") && (text.contains("recovery failed") || text.contains("Invalid checksum")) {
         return Some(Meaning::Suspect(suspect(stage, Cause::FileSystemDamaged, "", 44)));
     }
-    let event = classify(text.as_bytes()).filter(|event| event.kind == Kind::FileSystem)?;
+    let event = classify(text.as_bytes()).filter(|event| {
+        matches!(event.kind, Kind::FileSystem | Kind::JournalReplay | Kind::JournalAborted | Kind::Shutdown)
+    })?;
     Some(Meaning::Suspect(suspect(stage, Cause::FileSystemDamaged, &event.subject, 45)))
 }
 

@@ -14,8 +14,8 @@ const LOWER: [&str; 16] = [
     "ed stall",  // detected stalls, self-detected stall, expedited stalls
     "egfault",
     "fs error",  // EXT4-fs error
-    "ble full",  // table full
-    "verflow",   // table overflow
+    " table ",   // table full, table overflow
+    "nfs: s",    // nfs: server … not responding, … OK
     "fork r",    // fork rejected by pids controller
     "e-max",     // file-max limit
     "t syncing", // Kernel panic - not syncing

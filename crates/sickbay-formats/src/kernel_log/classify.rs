@@ -19,6 +19,13 @@ pub enum Kind {
     Crash,
     /// A file system found itself damaged, or can no longer write; about its device, detail is its type.
     FileSystem,
+    /// A file system was shut down because its device failed; about its device, detail is "log" or "metadata" where that is
+    /// what could not be written or read.
+    Shutdown,
+    /// The journal of a file system was aborted; about its device.
+    JournalAborted,
+    /// The journal of a file system cannot be replayed; about its device.
+    JournalReplay,
     /// A file system was made read-only because of an error; about its device.
     ReadOnly,
     /// A device did not read or write; about the device.
@@ -184,32 +191,41 @@ fn file_system(text: &[u8]) -> Option<Event> {
     if let Some(rest) = text.strip_prefix(b"Aborting journal on device ") {
         let journal = rest.trim_ascii().trim_end_with(|c| c == '.');
         // `sda1-8` is the journal in inode 8 of sda1.
-        return event(Kind::FileSystem, journal.strip_suffix(b"-8").unwrap_or(journal), b"ext4");
+        return event(Kind::JournalAborted, journal.strip_suffix(b"-8").unwrap_or(journal), b"ext4");
     }
     for kind in ["ext4", "ext3", "ext2"] {
         let head = format!("{}-fs (", kind.to_ascii_uppercase());
         if text.starts_with(head.as_bytes()) && text.contains_str("error loading journal") {
-            return event(Kind::FileSystem, &named(inside(text)?), kind.as_bytes());
+            return event(Kind::JournalReplay, &named(inside(text)?), kind.as_bytes());
         }
         let head = format!("{}-fs error", kind.to_ascii_uppercase());
         if text.starts_with(head.as_bytes()) {
-            return event(Kind::FileSystem, &named(inside(text)?), kind.as_bytes());
+            let aborted = text.contains_str("Detected aborted journal") || text.contains_str("ournal has aborted");
+            let what = if aborted { Kind::JournalAborted } else { Kind::FileSystem };
+            return event(what, &named(inside(text)?), kind.as_bytes());
         }
     }
     if let Some(rest) = text.strip_prefix(b"XFS (") {
-        const WORDS: [&str; 9] = [
-            "orruption",
-            "metadata I/O error",
-            "log I/O error",
+        const DAMAGED: [&str; 3] = ["orrupt", "Internal error", "failed to recover"];
+        const GONE: [&str; 6] = [
+            "etadata I/O ",
+            "og I/O error",
             "xfs_do_force_shutdown",
             "shut down",
-            "Shutting down filesystem",
-            "Internal error",
+            "hutting down filesystem",
             "xfs_log_force: error",
-            "corrupt",
         ];
         let (device, said) = rest.split_once_str(")")?;
-        return WORDS.iter().any(|word| said.contains_str(word)).then(|| event(Kind::FileSystem, device, b"xfs"))?;
+        let has = |words: &[&str]| words.iter().any(|words| said.contains_str(words));
+        if has(&DAMAGED) {
+            return event(Kind::FileSystem, device, b"xfs");
+        }
+        let what = match () {
+            () if has(&["etadata I/O "]) => "metadata",
+            () if has(&["og I/O error", "og I/O Error", "og error"]) => "log",
+            () => "",
+        };
+        return (has(&GONE) || what == "log").then(|| event(Kind::Shutdown, device, what.as_bytes()))?;
     }
     if let Some(rest) = text.strip_prefix(b"BTRFS") {
         let bad = ["error", "critical", "alert", "emerg"].iter().any(|level| {

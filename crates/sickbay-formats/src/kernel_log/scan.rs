@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use bstr::ByteSlice;
 
+use super::alloc_failure::{self, AllocFailure};
 use super::anchors::Anchors;
+use super::frames::Frames;
 use super::journal::{self, Field};
 use super::oom::{self, Fed, Oom, Reader};
 use super::{Kind, Message, Stamp, classify, message};
@@ -29,6 +31,12 @@ const GAP: usize = 24;
 const BEHIND: u32 = 40;
 /// So far before a report SLUB may have told of a cgroup without room.
 const SLUB: usize = 40;
+/// Reports of failed allocations that are read whole; of more only how many there were is kept.
+const ALLOCS: usize = 64;
+/// Servers of NFS that are told apart.
+const SERVERS: usize = 64;
+/// So far before "error loading journal" JBD2 says why.
+const JBD2: usize = 8;
 /// Reports of JVMs that are kept, and how much of each.
 const JVMS: usize = 16;
 const JVM: usize = 8 << 20;
@@ -56,6 +64,33 @@ pub struct Incident {
     pub line: u64,
     /// Of a processor that was stuck the first time: the function that it was in, where a line behind says it.
     pub function: Option<String>,
+    /// Of a task that was blocked the first time: its stack, where the lines behind have it.
+    pub stack: Frames,
+}
+
+/// A server of NFS that did not answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Server {
+    /// Its name or address.
+    pub name: String,
+    /// How often it fell silent.
+    pub count: u64,
+    /// When it first did.
+    pub first: Option<Stamp>,
+    /// When it was last said to be silent, or to answer again.
+    pub last: Option<Stamp>,
+    /// The longest silence whose end is known, in seconds.
+    pub longest: Option<i64>,
+    /// Since when it is silent, if its answer is not in the log; the time may be unknown.
+    pub silent: Option<Option<Stamp>>,
+    /// The kernel gave up: `timed out`, of a soft mount.
+    pub gave_up: bool,
+    /// The kernel's words the first time.
+    pub words: String,
+    /// The source these were found in, as the scanner's user counts, and their line there, from 1.
+    pub source: usize,
+    /// See `source`.
+    pub line: u64,
 }
 
 /// A report of a Java virtual machine that stands in a log: see [`crate::hs_err`].
@@ -84,6 +119,10 @@ pub struct KernelLog {
     pub kernel: Option<String>,
     /// Reports of Java virtual machines, in order.
     pub jvm: Vec<Excerpt>,
+    /// Reports of failed allocations of pages, in order.
+    pub allocs: Vec<AllocFailure>,
+    /// Servers of NFS that did not answer.
+    pub servers: Vec<Server>,
 }
 
 /// Reads logs. Feed it blocks of whole lines with [`Scanner::block`].
@@ -96,6 +135,7 @@ pub struct Scanner {
     jvm: Option<Excerpt>,
     /// The incident of a processor that was stuck, and how many more lines may tell where.
     stuck: Option<(usize, u32)>,
+    alloc: Option<alloc_failure::Reader>,
     source: usize,
     /// Lines of this source before the block, and before `counted` in it.
     lines: u64,
@@ -139,7 +179,7 @@ impl Scanner {
         // Where the first line begins that was not looked at.
         let mut at = 0;
         while at < block.len() {
-            if self.open.is_empty() && self.jvm.is_none() && self.stuck.is_none() {
+            if self.open.is_empty() && self.jvm.is_none() && self.stuck.is_none() && self.alloc.is_none() {
                 while next.next_if(|place| *place < at).is_some() {}
                 let Some(place) = next.peek().copied() else { break };
                 at = block.get(..place).and_then(|head| head.rfind_byte(b'\n')).map_or(0, |end| end + 1).max(at);
@@ -206,6 +246,9 @@ impl Scanner {
         }
         if !said.kernel {
             return;
+        }
+        if self.alloc.as_mut().is_some_and(|alloc| !alloc.feed(&said)) {
+            self.end_alloc();
         }
         if !self.open.is_empty() {
             self.feed(&said);
@@ -274,8 +317,22 @@ impl Scanner {
             }
             return;
         }
+        if text.starts_with(b"nfs: server ") {
+            self.nfs(said);
+            return;
+        }
         if let Some(event) = classify(text) {
-            let words = || text.to_str_lossy().chars().take(400).collect();
+            if event.kind == Kind::PageAllocation {
+                self.end_alloc();
+                if self.log.allocs.len() < ALLOCS {
+                    self.alloc = alloc_failure::Reader::new(said, self.source, self.lines + 1);
+                }
+            }
+            let why = if event.kind == Kind::JournalReplay { jbd2(before) } else { None };
+            let words = || match why {
+                Some(why) => format!("{why} / {}", text.to_str_lossy()).chars().take(400).collect(),
+                None => text.to_str_lossy().chars().take(400).collect(),
+            };
             self.count(event.kind, event.subject, event.detail, said.time, words);
         }
     }
@@ -342,21 +399,24 @@ impl Scanner {
         words: impl FnOnce() -> String,
     ) {
         let subjects = self.subjects.entry(kind).or_default();
-        let mut key = (kind, subject);
+        // What one process asked for in vain, it asks for in several sizes.
+        let name = if kind == Kind::PageAllocation { format!("{subject}\0{detail}") } else { subject.clone() };
+        let mut key = (kind, name);
         if *subjects >= SUBJECTS && !self.known.contains_key(&key) {
             key.1 = "…".to_owned();
         }
+        let subject = if key.1 == "…" { key.1.clone() } else { subject };
         if let Some(incident) = self.known.get(&key).and_then(|at| self.log.incidents.get_mut(*at)) {
             incident.count += 1;
             incident.last = time.or(incident.last);
             return;
         }
         *subjects += 1;
-        self.known.insert(key.clone(), self.log.incidents.len());
+        self.known.insert(key, self.log.incidents.len());
         let (words, source, line) = (words(), self.source, self.lines + 1);
         self.log.incidents.push(Incident {
             kind,
-            subject: key.1,
+            subject,
             detail,
             count: 1,
             first: time,
@@ -365,8 +425,9 @@ impl Scanner {
             source,
             line,
             function: None,
+            stack: Frames::default(),
         });
-        if kind == Kind::Lockup {
+        if matches!(kind, Kind::Lockup | Kind::HungTask) {
             self.stuck = Some((self.log.incidents.len() - 1, BEHIND));
         }
     }
@@ -375,6 +436,16 @@ impl Scanner {
     fn of_stuck(&mut self, line: &[u8]) {
         let Some((index, left)) = self.stuck.take() else { return };
         let text = message(line).text;
+        if let Some(incident) = self.log.incidents.get_mut(index).filter(|incident| incident.kind == Kind::HungTask) {
+            let text = text.to_str_lossy();
+            let is_next = text.contains(" blocked for more than ") || text.contains("</TASK>");
+            let is_frame = !is_next && incident.stack.line(&text);
+            // The stack is whole where something else follows it.
+            if !is_next && (is_frame || incident.stack.is_empty()) && left > 1 {
+                self.stuck = Some((index, left - 1));
+            }
+            return;
+        }
         let place =
             ["RIP: ", "pc : ", "PC is at ", "NIP ["].iter().find_map(|head| text.find(head).map(|at| at + head.len()));
         let word = place.and_then(|at| {
@@ -388,8 +459,55 @@ impl Scanner {
         }
     }
 
+    /// `nfs: server filer not responding, still trying`, `nfs: server filer OK` (net/sunrpc/clnt.c, fs/nfs/client.c).
+    fn nfs(&mut self, said: &Message<'_>) {
+        let text = said.text.to_str_lossy();
+        let Some((name, told)) = text.get(12..).and_then(|rest| rest.trim().split_once(' ')) else { return };
+        let silent = told.starts_with("not responding");
+        if !silent && told != "OK" {
+            return;
+        }
+        let at = self.log.servers.iter().position(|server| server.name == name);
+        let full = self.log.servers.len() >= SERVERS;
+        let server = match at.and_then(|at| self.log.servers.get_mut(at)) {
+            Some(server) => server,
+            // Its silence is not in the log, or there are too many.
+            None if !silent || full => return,
+            None => {
+                self.log.servers.push(Server {
+                    name: name.chars().take(160).collect(),
+                    first: said.time,
+                    words: text.chars().take(400).collect(),
+                    source: self.source,
+                    line: self.lines + 1,
+                    ..Server::default()
+                });
+                let Some(server) = self.log.servers.last_mut() else { return };
+                server
+            }
+        };
+        server.last = said.time.or(server.last);
+        if silent {
+            server.gave_up |= told.contains("timed out");
+            if server.silent.is_none() {
+                server.count += 1;
+                server.silent = Some(said.time);
+            }
+        } else if let Some(since) = server.silent.take() {
+            let lasted = since.zip(said.time).and_then(|(since, now)| since.seconds_to(now));
+            server.longest = server.longest.max(lasted.filter(|seconds| *seconds >= 0));
+        }
+    }
+
+    fn end_alloc(&mut self) {
+        if let Some(alloc) = self.alloc.take() {
+            self.log.allocs.push(alloc.finish(self.log.kernel.as_deref()));
+        }
+    }
+
     fn end(&mut self) {
         self.end_jvm();
+        self.end_alloc();
         for reader in std::mem::take(&mut self.open) {
             self.close(reader);
         }
@@ -410,6 +528,13 @@ impl Scanner {
         }
         self.log.ooms.push(oom);
     }
+}
+
+/// What JBD2 said in the last lines of `before`, of a journal that it cannot replay.
+fn jbd2(before: &[u8]) -> Option<String> {
+    let mut lines = before.rsplit(|byte| *byte == b'\n').skip(1).take(JBD2).map(message);
+    let said = lines.find(|said| said.text.starts_with(b"JBD2: ") && !said.text.contains_str("recovery failed"))?;
+    Some(said.text.to_str_lossy().trim().chars().take(200).collect())
 }
 
 /// `cache: signal_cache(632851:3a166877f910), object size: …`: the cgroup whose own cache it is, as kernels before 5.9

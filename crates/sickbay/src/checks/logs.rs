@@ -13,7 +13,10 @@ pub mod io_errors;
 pub mod jvm_crashed;
 pub mod jvm_out_of_memory;
 pub mod kernel_panic;
+pub mod log_of_another_machine;
+pub mod memory_daemon_killed;
 pub mod neighbour_table_full;
+pub mod nfs_server_silent;
 pub mod oom_killer;
 pub mod page_allocation_failure;
 pub mod ping_stalls;
@@ -32,6 +35,7 @@ use crate::check::Check;
 pub static ALL: &[&Check] = &[
     &oom_killer::CHECK,
     &boot_stopped::CHECK,
+    &log_of_another_machine::CHECK,
     &kernel_panic::CHECK,
     &io_errors::CHECK,
     &file_system_errors::CHECK,
@@ -55,4 +59,6 @@ pub static ALL: &[&Check] = &[
     &jvm_crashed::CHECK,
     &traced_failure::CHECK,
     &ping_stalls::CHECK,
+    &nfs_server_silent::CHECK,
+    &memory_daemon_killed::CHECK,
 ];

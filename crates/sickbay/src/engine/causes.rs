@@ -3,8 +3,11 @@
 use std::collections::HashSet;
 
 use crate::model::about::About;
-use crate::model::finding::{Finding, Severity};
+use crate::model::finding::{Evidence, Finding, Severity};
 use crate::model::outcome::Outcome;
+use crate::model::stage::Stage;
+use crate::model::text::Lang;
+use crate::tr;
 
 /// Findings that are nothing without another go where that one is not; a check that has none left is clear.
 pub(crate) fn drop_unexplained(findings: &mut Vec<Finding>, outcomes: &mut [(&'static About, Outcome)]) {
@@ -44,7 +47,8 @@ pub(crate) fn link_causes(findings: &mut [Finding]) {
                 let causes = finding.only_under.iter();
                 causes.filter_map(|id| findings.iter().position(|cause| cause.check.id == *id)).next()
             };
-            best.map(|(other, _)| other).or_else(named)
+            let seen = || seen_from_outside(findings, finding);
+            best.map(|(other, _)| other).or_else(named).or_else(seen)
         })
         .collect();
     for (index, finding) in findings.iter_mut().enumerate() {
@@ -61,10 +65,71 @@ pub(crate) fn link_causes(findings: &mut [Finding]) {
         }
         finding.caused_by = cause;
     }
+    quote(findings);
     // What leads to a system that does not start is as bad.
     let critical = findings.iter().filter(|finding| finding.severity == Severity::Critical);
     for cause in critical.filter_map(|finding| finding.caused_by).collect::<Vec<_>>() {
         findings[cause].severity = Severity::Critical;
+    }
+}
+
+/// The finding that stops the stage at which a log shows the target stop, or one that the kernel had to come through before and
+/// that shows there. One that names what the log blames is nearest.
+fn seen_from_outside(findings: &[Finding], finding: &Finding) -> Option<usize> {
+    let (stage, culprit) = finding.seen_at.as_ref()?;
+    let stages: &[Stage] = match stage {
+        // Without what is in an initramfs there is no root device.
+        Stage::RootDevice => &[Stage::RootDevice, Stage::Initramfs, Stage::BootConfig],
+        Stage::Init => &[Stage::Init, Stage::RootDevice],
+        Stage::Services => &[Stage::Services, Stage::Mounts],
+        stage => std::slice::from_ref(stage),
+    };
+    let name = culprit.rsplit(['/', '=']).next().unwrap_or_default();
+    let mentions = |cause: &Finding| {
+        !name.is_empty()
+            && (cause.message.render(Lang::En).contains(name)
+                || cause.evidence.iter().any(|seen| seen.text.contains(name))
+                || cause.subjects().any(|subject| subject.to_string().contains(name)))
+    };
+    // A UUID is one device and no other.
+    let is_exact = matches!(stage, Stage::RootDevice | Stage::Mounts)
+        && name.len() == 36
+        && name.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+    let rank = |cause: &Finding| stages.iter().position(|stage| cause.stops.contains(stage));
+    let candidates = findings.iter().enumerate().filter(|(_, cause)| cause.seen_at.is_none());
+    let mut ranked: Vec<(bool, usize, Severity, usize)> = candidates
+        .filter_map(|(index, cause)| Some((!mentions(cause), rank(cause)?, cause.severity, index)))
+        .filter(|(other, rank, ..)| !is_exact || !other || *rank > 0)
+        .collect();
+    ranked.sort_unstable();
+    ranked.first().map(|(.., index)| *index)
+}
+
+/// What a log shows is evidence of the finding that explains it.
+fn quote(findings: &mut [Finding]) {
+    let shown: Vec<(usize, Vec<Evidence>)> = findings
+        .iter()
+        .filter(|finding| finding.seen_at.is_some())
+        .filter_map(|finding| Some((finding.caused_by?, finding.evidence.iter().take(1).cloned().collect())))
+        .collect();
+    let alone: Vec<usize> = findings
+        .iter()
+        .enumerate()
+        .filter(|(_, finding)| finding.seen_at.is_some() && finding.caused_by.is_none())
+        .map(|(index, _)| index)
+        .collect();
+    for finding in findings.iter_mut().filter(|finding| finding.caused_by.is_some_and(|cause| alone.contains(&cause))) {
+        finding.severity = finding.severity.max(Severity::Warning);
+    }
+    for index in alone {
+        let Some(finding) = findings.get_mut(index) else { continue };
+        finding.severity = Severity::Warning;
+        finding.note(tr!("no finding on the disk explains it: it was repaired since, or the cause is not on it"));
+    }
+    for (cause, evidence) in shown {
+        if let Some(finding) = findings.get_mut(cause) {
+            finding.evidence.extend(evidence);
+        }
     }
 }
 

@@ -5,4 +5,5 @@ pub mod jvm_reports;
 pub mod kernel_log;
 pub mod login_log;
 pub mod oom_story;
+pub mod origin;
 pub mod seen;

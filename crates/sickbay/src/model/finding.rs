@@ -115,6 +115,8 @@ pub struct Finding {
     pub about: Vec<Subject>,
     /// Checks of whose findings this one is a consequence, or nothing: see [`Finding::only_under`].
     pub only_under: &'static [&'static str],
+    /// What a log shows of a stage that stopped: see [`Finding::seen_at`].
+    pub seen_at: Option<(Stage, String)>,
     /// Index of the finding that causes this one.
     pub caused_by: Option<usize>,
 }
@@ -266,6 +268,13 @@ impl Finding {
         self
     }
 
+    /// Says that a log shows the target stop at this stage, because of `culprit` in the log's words, or "". It is what a finding
+    /// that stops the stage looks like from outside, and hangs under that.
+    pub fn seen_at(&mut self, stage: Stage, culprit: impl Into<String>) -> &mut Self {
+        self.seen_at = Some((stage, culprit.into()));
+        self
+    }
+
     /// Offers a repair. The first one offered is the one that `fix` takes, if its risk is accepted.
     pub fn repair(&mut self, risk: Risk, title: Text, changes: impl IntoIterator<Item = Change>) -> &mut Self {
         self.repairs.push(Repair { title, risk, changes: changes.into_iter().collect() });
@@ -355,6 +364,7 @@ impl Findings {
             explains: Vec::new(),
             about: Vec::new(),
             only_under: &[],
+            seen_at: None,
             caused_by: None,
         });
         let last = self.list.len() - 1;

@@ -41,6 +41,7 @@
 //! | `--- disk-stage1_5` | GRUB legacy's stage 1.5 behind the MBR |
 //! | `--- grub-legacy [e2fs]` | stage1, stage2 and a menu in `/boot/grub`, and stage 1.5 for ext2 |
 //! | `--- log` | the body is a log, and that log is the target, called LOG in the findings; nothing is repaired |
+//! | `--- with log` | the body is a log of the same machine, given along with the tree and called LOG in the findings |
 //! | `--- donor` | the tree of `tree` alone, as it is healthy, is the donor |
 //! | `--- running` | the target is taken for a running system; its `/proc` and `/sys` are files of the story |
 //! | `--- at 10:36:02` | so `/proc` and `/sys/fs/cgroup` were at that time of the day; what follows is what has changed since |
@@ -81,6 +82,7 @@ pub struct Story {
     changes: Vec<Directive>,
     /// The log that is the target.
     pub log: Option<String>,
+    with_log: Option<String>,
     donor: bool,
     running: bool,
     volumes: Vec<Volume>,
@@ -117,6 +119,7 @@ pub struct Built {
     volumes: Vec<Volume>,
     disk: Option<tempfile::NamedTempFile>,
     log: Option<PathBuf>,
+    with_log: Option<tempfile::NamedTempFile>,
 }
 
 impl Story {
@@ -158,6 +161,7 @@ impl Story {
             ["no", "volume", name] => self.volumes.retain(|known| known.name != name.replace('-', " ")),
             ["disk"] => self.disk = Some(directive.body.clone()),
             ["log"] => self.log = Some(directive.body.clone()),
+            ["with", "log"] => self.with_log = Some(directive.body.clone()),
             ["donor"] => self.donor = true,
             ["running"] => self.running = true,
             ["risky"] => self.risky = true,
@@ -225,7 +229,15 @@ impl Story {
             }
             None => None,
         };
-        Ok(Built { root, donor, running: self.running, volumes, disk, log })
+        let with_log = match &self.with_log {
+            Some(text) => {
+                let mut file = tempfile::NamedTempFile::new().map_err(|error| error.to_string())?;
+                std::io::Write::write_all(&mut file, text.as_bytes()).map_err(|error| error.to_string())?;
+                Some(file)
+            }
+            None => None,
+        };
+        Ok(Built { root, donor, running: self.running, volumes, disk, log, with_log })
     }
 }
 
@@ -270,7 +282,8 @@ impl Built {
 
     /// Lines of a report without the places at which everything was built, which are others in every run.
     pub fn without_places(&self, lines: Vec<String>) -> Vec<String> {
-        let log = self.log.iter().map(|path| (path.display().to_string(), "LOG"));
+        let given = self.with_log.iter().map(|file| file.path());
+        let log = self.log.iter().map(PathBuf::as_path).chain(given).map(|path| (path.display().to_string(), "LOG"));
         let dirs = [Some(&self.root), self.donor.as_ref()].into_iter().flatten().map(|dir| dir.path());
         let places = self.disk.iter().map(|disk| disk.path()).chain(dirs).map(|path| (path.display().to_string(), "…"));
         let all: Vec<_> = log.chain(places).collect();
@@ -289,7 +302,11 @@ impl Built {
         let disks: Vec<PathBuf> = self.disk.iter().map(|disk| disk.path().to_owned()).collect();
         let target = Target::described(self.root.path(), access, self.volumes.to_vec(), &disks);
         let target = target.and_then(|target| if self.running { target.taken_for_running() } else { Ok(target) });
-        Ok((target.map(Arc::new).map_err(|error| error.to_string())?, donor))
+        let mut target = target.map_err(|error| error.to_string())?;
+        if let Some(log) = &self.with_log {
+            target.give_log(log.path()).map_err(|error| error.to_string())?;
+        }
+        Ok((Arc::new(target), donor))
     }
 }
 

@@ -3,7 +3,7 @@
 use sickbay_formats::login_log::Reason;
 
 use crate::facts::Facts;
-use crate::facts::logs::login_log::{LoginLog, Refusal};
+use crate::facts::logs::login_log::{LoginLog, Records, Refusal};
 use crate::model::finding::Findings;
 use crate::model::outcome::Verdict;
 use crate::{check, tr};
@@ -28,8 +28,9 @@ check! {
     /// The log shows what really happened; files only show what would.
     ///
     /// ## What the repair does
-    /// Nothing by itself: the finding that explains it has the repair. Login records (wtmp, btmp, lastlog, and the
-    /// databases of wtmpdb and lastlog2) contain no reasons and are not read.
+    /// Nothing by itself: the finding that explains it has the repair. Login records contain no reasons: of wtmp and btmp
+    /// it tells how many logins as root failed, from where, and when root last logged in. lastlog, and the databases of
+    /// wtmpdb and lastlog2, are not read.
     ///
     /// ## By hand
     /// ```sh
@@ -41,7 +42,7 @@ check! {
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let log = facts.get::<LoginLog>()?;
     for (reason, refusal) in &log.refusals {
-        report(found, *reason, refusal);
+        report(found, *reason, refusal, &log.records);
     }
     for path in &log.unread {
         found.could_not_tell(tr!("{path} could not be read", path = path.as_path()));
@@ -49,7 +50,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     Ok(())
 }
 
-fn report(found: &mut Findings, reason: Reason, refusal: &Refusal) {
+fn report(found: &mut Findings, reason: Reason, refusal: &Refusal, records: &Records) {
     let said = refusal.text.as_str();
     let finding = found.note(match refusal.time {
         Some(time) => tr!("the log says, last at {time}: {said}", time = time.to_string(), said),
@@ -59,6 +60,30 @@ fn report(found: &mut Findings, reason: Reason, refusal: &Refusal) {
     finding.at_path(source).evidence(source.display().to_string(), said).detail("count", refusal.count);
     if refusal.count > 1 {
         finding.note(tr!("{count} {count?time|times} since root last logged in", count = refusal.count));
+    }
+    if records.failed > 0 {
+        let (count, hosts) = (records.failed, &records.hosts);
+        let list: Vec<String> = hosts.iter().take(3).map(|(host, count)| format!("{host} ({count})")).collect();
+        let more = if hosts.len() > 3 { ", …" } else { "" };
+        finding.note(tr!(
+            "/var/log/btmp: {count} failed {count?login|logins} as root, from {hosts}",
+            count,
+            hosts = format!("{}{more}", list.join(", "))
+        ));
+        finding.detail("failed_logins", count);
+    }
+    match &records.last_in {
+        Some((time, host)) if host.is_empty() => {
+            finding.note(tr!("/var/log/wtmp: root last logged in at {time}, on the console", time = time.to_string()));
+        }
+        Some((time, host)) => {
+            finding.note(tr!(
+                "/var/log/wtmp: root last logged in at {time}, from {host}",
+                time = time.to_string(),
+                host = host.as_str()
+            ));
+        }
+        None => {}
     }
     match causes(reason) {
         Some(causes) => {

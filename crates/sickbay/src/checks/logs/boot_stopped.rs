@@ -64,13 +64,17 @@ fn run(facts: &Facts, found: &mut Findings) -> Told {
             Verdict::Reached { .. } | Verdict::Nothing => continue,
         };
         let at = stage(stop.stage).title();
-        let finding = found.add(severity, tr!("the boot stops at {stage}: {why}", stage = at, why = why(stop)));
+        let finding =
+            found.add(log.severity(severity), tr!("the boot stops at {stage}: {why}", stage = at, why = why(stop)));
         let Said { line, text } = stop.said.clone();
         let span = Span { line, column: 1, len: text.chars().count() };
         finding.evidence(format!("{}:{line}", path.display()), text.clone());
         finding
             .places
             .push(Place { subject: Subject::Path(path.clone()), line: Some(Line { span, text, label: None }) });
+        if log.foreign.is_none() && facts.target().logs().is_err() {
+            finding.seen_at(stage(stop.stage), stop.culprit.as_str());
+        }
         for said in &stop.also {
             finding.evidence(format!("{}:{}", path.display(), said.line), said.text.clone());
         }
@@ -93,18 +97,46 @@ fn run(facts: &Facts, found: &mut Findings) -> Told {
             finding.about(panic_on_oom());
         }
         // What the kernel says of these file systems is a part of the same story.
-        if matches!(
-            stop.cause,
-            Cause::FileSystemDamaged
-                | Cause::MountFailed
-                | Cause::CheckFailed
-                | Cause::RootUnmountable
-                | Cause::RootMissing
-                | Cause::StorageDriver
-        ) {
+        if facts.target().logs().is_ok()
+            && matches!(
+                stop.cause,
+                Cause::FileSystemDamaged
+                    | Cause::MountFailed
+                    | Cause::CheckFailed
+                    | Cause::RootUnmountable
+                    | Cause::RootMissing
+                    | Cause::StorageDriver
+            )
+        {
             finding.explains("/dev");
         }
-        finding.by_hand(tr!("run sickbay check on the disk itself: it may name the file at fault and offer a repair"));
+        match stop.cause {
+            Cause::LvmDevices => {
+                finding.by_hand(tr!(
+                    "lvmdevices --update, or remove /etc/lvm/devices/system.devices; then rebuild the initramfs, which has a copy of it"
+                ));
+            }
+            Cause::CheckFailed if !stop.also.iter().chain([&stop.said]).any(|said| says_why(&said.text)) => {
+                finding.note(tr!("why the check failed is not in these lines"));
+                finding.by_hand(tr!(
+                    "check it unmounted, from the shell or a rescue system (fsck -f, xfs_repair -n), on a copy where the disk has errors"
+                ));
+            }
+            // The disk itself is being looked at.
+            _ if facts.target().logs().is_err() => {}
+            _ => {
+                finding.by_hand(tr!(
+                    "run sickbay check on the disk itself: it may name the file at fault and offer a repair"
+                ));
+            }
+        }
     }
     Ok(())
+}
+
+/// Whether a line is of a checker, which says what is wrong.
+fn says_why(text: &str) -> bool {
+    ["UNEXPECTED", "fsck.", "INCONSISTENCY", "Corruption", "orrupt", "Superblock", "superblock"]
+        .iter()
+        .any(|words| text.contains(words))
 }

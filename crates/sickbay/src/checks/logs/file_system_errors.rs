@@ -1,8 +1,9 @@
 //! A file system found itself damaged.
 
-use sickbay_formats::kernel_log::Kind;
+use sickbay_formats::kernel_log::{Incident, Kind};
 
 use crate::facts::Facts;
+use crate::facts::logs::kernel_log::KernelLog;
 use crate::facts::logs::seen::{Seen, kernel_log};
 use crate::model::finding::{Findings, Severity};
 use crate::model::outcome::Verdict;
@@ -15,8 +16,8 @@ check! {
     /// file system" from everything that writes.
     ///
     /// ## What it finds
-    /// Errors of ext2, ext3, ext4, XFS and btrfs, an aborted journal, and a file system that was made read-only because
-    /// of them.
+    /// Errors of ext2, ext3, ext4, XFS and btrfs, a journal that was aborted or cannot be replayed, a file system that XFS
+    /// shut down because its log or metadata could not be written, and one that was made read-only because of them.
     ///
     /// ## Why it matters
     /// The file system is no longer consistent: files may be lost, and it gets worse with every write. Read-only,
@@ -38,33 +39,104 @@ check! {
     "file-system-errors", Logs, seed = [], proves = [], "a file system is damaged"
 }
 
+/// What befell a file system, the gravest first.
+const KINDS: [Kind; 4] = [Kind::JournalReplay, Kind::FileSystem, Kind::JournalAborted, Kind::Shutdown];
+
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let log = kernel_log(facts, found)?;
     let read_only = log.of(Kind::ReadOnly);
-    let mut each = log.of(Kind::FileSystem);
-    each.extend(&read_only);
-    let Some(seen) = Seen::from(&log, each) else { return Ok(()) };
+    let disks: Vec<&Incident> = log.of(Kind::Io);
+    // Each device is told of once, by the gravest that befell it.
+    let mut told: Vec<&str> = Vec::new();
+    for kind in KINDS {
+        let of_kind = log.of(kind);
+        let mut each: Vec<&Incident> =
+            of_kind.iter().filter(|seen| !told.contains(&seen.subject.as_str())).copied().collect();
+        let named: Vec<&str> = each.iter().map(|seen| seen.subject.as_str()).collect();
+        let of_these = read_only.iter().filter(|seen| {
+            let alone = kind == Kind::FileSystem && !KINDS.iter().any(|kind| has(&log, *kind, &seen.subject));
+            named.contains(&seen.subject.as_str()) || alone
+        });
+        let is_read_only = of_these.clone().next().is_some();
+        each.extend(of_these);
+        told.extend(each.iter().map(|seen| seen.subject.as_str()));
+        let Some(seen) = Seen::from(&log, each) else { continue };
+        report(&log, &seen, kind, is_read_only, &disks, found);
+    }
+    Ok(())
+}
+
+fn has(log: &KernelLog, kind: Kind, device: &str) -> bool {
+    log.of(kind).iter().any(|seen| seen.subject == device)
+}
+
+fn report(log: &KernelLog, seen: &Seen<'_>, kind: Kind, is_read_only: bool, disks: &[&Incident], found: &mut Findings) {
     let mut devices: Vec<&str> =
         seen.each.iter().map(|error| error.subject.as_str()).filter(|device| !device.is_empty()).collect();
     devices.sort_unstable();
     devices.dedup();
     let list = devices.join(", ");
-    let text = if read_only.is_empty() {
-        tr!("the file system on {devices} detected that it is damaged", devices = list)
-    } else {
-        tr!("the file system on {devices} detected that it is damaged, and was made read-only", devices = list)
+    let lost = seen.each.iter().map(|seen| seen.detail.as_str()).find(|what| matches!(*what, "log" | "metadata"));
+    let text = match (kind, is_read_only) {
+        (Kind::JournalReplay, _) => {
+            tr!("the journal of the file system on {devices} is damaged and cannot be replayed", devices = list)
+        }
+        (Kind::JournalAborted, true) => {
+            tr!("the file system on {devices} aborted its journal, and was made read-only", devices = list)
+        }
+        (Kind::JournalAborted, false) => tr!("the file system on {devices} aborted its journal", devices = list),
+        (Kind::Shutdown, _) => match lost {
+            Some("log") => {
+                tr!("the file system on {devices} was shut down: its log could not be written", devices = list)
+            }
+            Some(_) => {
+                tr!(
+                    "the file system on {devices} was shut down: its metadata could not be read or written",
+                    devices = list
+                )
+            }
+            None => tr!("the file system on {devices} was shut down", devices = list),
+        },
+        (_, true) => {
+            tr!("the file system on {devices} detected that it is damaged, and was made read-only", devices = list)
+        }
+        (_, false) => tr!("the file system on {devices} detected that it is damaged", devices = list),
     };
     let finding = found.add(log.severity(Severity::Error), text);
+    finding.subject(Subject::Named(format!("{kind:?} {list}")));
     seen.describe(finding);
-    for device in devices {
+    for device in &devices {
         finding.about(Subject::Device(format!("/dev/{device}")));
         finding.about(Subject::Device(format!("/dev/{}", disk_of(device))));
+        // A volume of LVM does not name its disks: where one disk alone failed before, it is that.
+        if let [disk] = disks
+            && device.starts_with("dm-")
+            && disk.first.zip(seen.first).is_none_or(|(disk, here)| disk.seconds_to(here).is_none_or(|gap| gap >= 0))
+        {
+            finding.about(Subject::Device(format!("/dev/{}", disk.subject)));
+        }
     }
-    finding.why(tr!(
-        "files may be lost, and whatever writes there fails; check the disk first, then the unmounted file system"
-    ));
-    finding.by_hand(tr!("save what matters, unmount it, and check it: fsck -f, xfs_repair -n, btrfs check"));
-    Ok(())
+    match kind {
+        Kind::JournalReplay => {
+            finding.why(tr!("it cannot be mounted: what is in its journal and not yet in its place may be lost"));
+            finding
+                .by_hand(tr!("keep a copy of it (dd), check the disk, then run e2fsck on the unmounted file system"));
+        }
+        Kind::JournalAborted | Kind::Shutdown => {
+            finding.why(tr!(
+                "whatever reads or writes there fails until it is mounted again: the device is the cause, this is its effect"
+            ));
+            finding.by_hand(tr!(
+                "check the device and the path to it first; then unmount it, mount it again, and check it: fsck -f, xfs_repair -n"
+            ));
+        }
+        _ => {
+            finding.why(tr!(
+                "files may be lost, and whatever writes there fails; check the disk first, then the unmounted file system"
+            ));
+            finding.by_hand(tr!("save what matters, unmount it, and check it: fsck -f, xfs_repair -n, btrfs check"));
+        }
+    }
 }
 
 /// `sda1` → `sda`, `nvme0n1p2` → `nvme0`: the kernel's names of what errors of the disk are told of.

@@ -6,6 +6,7 @@ use crate::facts::Facts;
 use crate::facts::logs::seen::{Seen, boot_panic, kernel_log, panic_on_oom};
 use crate::model::finding::{Findings, Severity};
 use crate::model::outcome::Verdict;
+use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {
@@ -57,6 +58,16 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         finding.note(tr!("before that: {words}", words = bug.words.as_str()));
     }
     finding.about(boot_panic());
+    if facts.target().logs().is_err() && log.given && log.foreign.is_none() {
+        let stage = match () {
+            () if reason.contains("Unable to mount root") => Some(Stage::RootDevice),
+            () if reason.contains("init") => Some(Stage::Init),
+            () => None,
+        };
+        if let Some(stage) = stage {
+            finding.seen_at(stage, "");
+        }
+    }
     if reason.contains("emory") {
         finding.about(panic_on_oom());
     }

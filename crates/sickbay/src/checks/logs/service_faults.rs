@@ -36,20 +36,35 @@ check! {
 }
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
-    if facts.target().logs().is_err() {
+    let log = facts.get::<KernelLog>()?;
+    if !log.given {
         return Err(Skip::NotApplicable(tr!("only logs that are given explicitly are read")));
     }
-    let log = facts.get::<KernelLog>()?;
     if log.services.is_empty() && log.census.services == 0 {
         return Err(Skip::NotApplicable(tr!("it has no lines from PAM, sshd or systemd")));
     }
-    for seen in &log.services {
+    // sshd names each host key that it lacks, then that it has none: one fault.
+    let keys: Vec<&str> = log
+        .services
+        .iter()
+        .filter(|seen| seen.told.fault == Fault::HostKey)
+        .map(|seen| seen.told.subject.as_str())
+        .collect();
+    let has_none = log.services.iter().any(|seen| seen.told.fault == Fault::HostKeys);
+    let mut told_of_keys = false;
+    for seen in log.services.iter().filter(|seen| !seen.told.fault.is_of_memory()) {
+        if seen.told.fault == Fault::HostKey && (has_none || std::mem::replace(&mut told_of_keys, true)) {
+            continue;
+        }
         let (message, why, by_hand) = told(seen);
         let source = log.source(seen.source);
         let finding = found.error(message);
         finding.at_path(&source).why(why).by_hand(by_hand);
         finding.evidence(format!("{}:{}", source.display(), seen.line), seen.words.as_str());
         finding.note(times(seen.count, seen.last, seen.last));
+        if matches!(seen.told.fault, Fault::HostKey | Fault::HostKeys) && !keys.is_empty() {
+            finding.note(tr!("keys that it names: {keys}", keys = keys.join(", ")));
+        }
         finding.detail("fault", format!("{:?}", seen.told.fault));
         finding.detail("subject", seen.told.subject.as_str()).detail("said", seen.told.detail.as_str());
         finding.detail("count", seen.count);
@@ -119,6 +134,57 @@ fn told(seen: &Seen) -> (Text, Text, Text) {
             tr!("every login waits for it, 25 s or more"),
             tr!("systemctl restart systemd-logind; where D-Bus was restarted or updated before, restart that first"),
         ),
+        Fault::HostKey => (
+            tr!("sshd cannot use the host key {path}", path = subject),
+            tr!("clients that know only this key refuse to connect; without any key sshd does not start"),
+            tr!("check its mode, owner and content; ssh-keygen -A makes those that are missing"),
+        ),
+        Fault::SshdBind => (
+            tr!("sshd cannot listen: port {said}", said),
+            tr!("the port is taken by another program, or ListenAddress is not an address of this machine yet"),
+            tr!(
+                "ss -ltnp shows who has the port; for an address that comes late: net.ipv4.ip_nonlocal_bind=1, or listen on all"
+            ),
+        ),
+        Fault::UnitExec => (
+            tr!("{unit} does not start: its program cannot be run ({said})", unit = subject, said),
+            tr!(
+                "the program, the interpreter in its first line or its loader is missing, not executable, or of another architecture"
+            ),
+            tr!("compare ExecStart= of {unit} with what is there, and reinstall its package", unit = subject),
+        ),
+        Fault::UnitUser => (
+            tr!(
+                "{unit} does not start: the user or group that it is to run as does not exist ({said})",
+                unit = subject,
+                said
+            ),
+            tr!("User= or Group= names an account that is not in /etc/passwd or /etc/group"),
+            tr!("create the account (systemd-sysusers, or the package's script), or correct User="),
+        ),
+        Fault::UnitDirectory => (
+            tr!(
+                "{unit} does not start: a directory that it needs is not there or not accessible ({said})",
+                unit = subject,
+                said
+            ),
+            tr!("WorkingDirectory=, RootDirectory=, a path of its sandbox or its mount does not exist"),
+            tr!("create the directory or mount what belongs there; a minus before the path makes it optional"),
+        ),
+        Fault::UnitStep => (
+            tr!("{unit} does not start: systemd failed before its program ({said})", unit = subject, said),
+            tr!("systemd could not prepare what the unit file asks for"),
+            tr!("the line before in the log says what; systemctl cat {unit} shows the setting", unit = subject),
+        ),
+        Fault::UnitEnvironment => (
+            tr!("{unit} does not start: a file with its environment is missing", unit = subject),
+            tr!("EnvironmentFile= names a file that does not exist"),
+            tr!("restore the file, or put a minus before its path to make it optional"),
+        ),
+        // These are told by memory-daemon-killed.
+        Fault::OomdPressure | Fault::OomdSwap | Fault::MemoryWatcher => {
+            (tr!("{said}", said), tr!("{said}", said), tr!("{said}", said))
+        }
         Fault::UnitLimits => (
             tr!("{unit} does not start: a limit that it requests is refused ({said})", unit = subject, said),
             tr!(

@@ -3,11 +3,12 @@
 use bstr::ByteSlice;
 use sickbay_formats::boot_console::{Cause, Console, Reader, Stage as ConsoleStage, Stop};
 use sickbay_formats::census::Census;
-use sickbay_formats::kernel_log::Scanner;
+use sickbay_formats::kernel_log::{Scanner, blocked};
 use sickbay_formats::lines::newlines;
 use sickbay_formats::{ping, service_log, trace};
 use sickbay_target::Blocks;
 
+use crate::facts::logs::origin::Origin;
 use crate::model::stage::Stage;
 use crate::model::text::Text;
 use crate::tr;
@@ -19,11 +20,13 @@ const SERVICES: usize = 16 << 20;
 /// No more of a boot is held back.
 const HELD: usize = 64 << 20;
 
-/// Scanners of what tools print, which is no log of a system.
+/// Scanners of what tools print, and of stacks that were asked for, which is no log of a system.
 #[derive(Debug, Default)]
 pub(super) struct Tools {
     pub(super) ping: ping::Scanner,
     pub(super) trace: trace::Scanner,
+    pub(super) blocked: blocked::Scanner,
+    pub(super) origin: Origin,
 }
 
 /// Reads a log for a scanner of incidents, and as a console if it is one. Of a console a boot that nobody could log in
@@ -50,10 +53,17 @@ pub(super) fn feed(
         };
         census.block(block);
         tools.ping.block(block);
+        if seen < SERVICES {
+            tools.origin.block(block);
+        }
         tools.trace.block(block);
         seen += block.len();
+        let before = if watched { lines } else { scanner.lines() };
+        if seen < SERVICES {
+            tools.blocked.block(block, before);
+        }
         if census.services > 0 || seen < SERVICES {
-            services.block(block, if watched { lines } else { scanner.lines() });
+            services.block(block, before);
         }
         if watched {
             lines += newlines(block);

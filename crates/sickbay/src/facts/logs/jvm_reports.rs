@@ -53,6 +53,12 @@ impl Fact for JvmReports {
         if facts.target().logs().is_ok() {
             return of_logs(facts);
         }
+        // Logs that came with a system may have some as well.
+        if !facts.target().given_logs().is_empty()
+            && let Ok(reports) = of_logs(facts)
+        {
+            return Ok(reports);
+        }
         let root = facts.root();
         let mut found = Vec::new();
         for dir in dirs(facts) {

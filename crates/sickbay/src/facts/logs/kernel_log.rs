@@ -7,11 +7,12 @@ use bstr::ByteSlice;
 use sickbay_formats::boot_console::Console;
 use sickbay_formats::census::Census;
 use sickbay_formats::foreign::{self, Foreign};
+use sickbay_formats::kernel_log::blocked::Blocked;
 use sickbay_formats::kernel_log::{self, Incident, Kind, Scanner, Stamp};
 use sickbay_formats::{ping, service_log, trace};
 use sickbay_target::{Blocks, SupportReport};
 
-use crate::facts::logs::{console, login_log};
+use crate::facts::logs::{console, login_log, origin};
 use crate::facts::system::kernel::uptime;
 use crate::facts::{Fact, Facts};
 use crate::model::finding::{Findings, Severity};
@@ -26,7 +27,7 @@ pub struct KernelLog {
     pub said: kernel_log::KernelLog,
     /// Where it was read, in order; [`Incident::source`] counts them.
     pub sources: Vec<PathBuf>,
-    /// The logs are what is examined: all that is in them counts, however old.
+    /// The logs were given, alone or along with the system that wrote them: all that is in them counts, however old.
     pub given: bool,
     /// Those of the sources that are consoles, with what the last boot in each says.
     pub consoles: Vec<(usize, Console)>,
@@ -40,8 +41,12 @@ pub struct KernelLog {
     pub pings_cut: bool,
     /// Why programs failed, as traces of them tell that were given.
     pub traces: Vec<trace::Failure>,
+    /// Why logs that came with a system seem to be another's.
+    pub foreign: Option<Text>,
     /// Lines of such traces.
     pub traced: u64,
+    /// Tasks in state D, of which logs that were given have the stacks.
+    pub blocked: Vec<Blocked>,
     /// The moment that the age of an incident is judged at, by the clocks that logs use: a date, and the time since
     /// the start. None where it cannot be told.
     now: Vec<Stamp>,
@@ -60,7 +65,7 @@ const OWN_UNPACKED: u64 = 4 << 30;
 
 impl Fact for KernelLog {
     fn gather(facts: &Facts) -> Result<KernelLog, Skip> {
-        if facts.target().logs().is_ok() { given(facts) } else { own(facts) }
+        if facts.target().given_logs().is_empty() { own(facts) } else { given(facts) }
     }
 }
 
@@ -71,12 +76,13 @@ fn given(facts: &Facts) -> Result<KernelLog, Skip> {
     let mut scanner = Scanner::new();
     let mut services = service_log::Scanner::default();
     let mut tools = console::Tools::default();
-    for (index, file) in facts.target().logs()?.iter().enumerate() {
+    for (index, file) in facts.target().given_logs().iter().enumerate() {
         scanner.source(index);
         log.census.source();
         services.source(index);
         tools.ping.source(index);
         tools.trace.source(index);
+        tools.blocked.source(index);
         log.sources.push(file.path().to_owned());
         match file
             .open()
@@ -101,7 +107,11 @@ fn given(facts: &Facts) -> Result<KernelLog, Skip> {
     log.said = scanner.finish();
     log.services = services.seen;
     tools.trace.finish();
+    if facts.target().logs().is_err() {
+        log.foreign = origin::foreign(facts, &tools.origin);
+    }
     (log.pings, log.pings_cut) = (tools.ping.series, tools.ping.is_cut);
+    log.blocked = tools.blocked.seen;
     (log.traces, log.traced) = (tools.trace.failures, tools.trace.seen);
     if log.says_something() || !log.unread.is_empty() {
         return Ok(log);
@@ -257,12 +267,17 @@ impl KernelLog {
         let said = &self.said;
         let found =
             !said.incidents.is_empty() || !said.ooms.is_empty() || !said.jvm.is_empty() || !self.services.is_empty();
+        let found = found || !self.blocked.is_empty() || !said.servers.is_empty();
         self.census.understood() > 0 || found || !self.consoles.is_empty()
     }
 
     /// Whether a line of a kernel is there: else nothing that a kernel says can be missing.
     pub fn has_kernel(&self) -> bool {
-        !self.given || self.census.kernel > 0 || !self.said.incidents.is_empty() || !self.said.ooms.is_empty()
+        !self.given
+            || self.census.kernel > 0
+            || !self.said.incidents.is_empty()
+            || !self.said.ooms.is_empty()
+            || !self.blocked.is_empty()
     }
 
     /// Whether something of that time counts: always in a log that is examined for itself.
@@ -278,9 +293,10 @@ impl KernelLog {
         })
     }
 
-    /// What it is worth: on a system of its own an incident is over, and at most a warning.
+    /// What it is worth: on a system of its own an incident is over, and in another machine's log it says nothing of this one:
+    /// then it is at most a warning.
     pub fn severity(&self, grave: Severity) -> Severity {
-        match (self.given, grave) {
+        match (self.given && self.foreign.is_none(), grave) {
             (true, grave) => grave,
             (false, Severity::Critical | Severity::Error) => Severity::Warning,
             (false, _) => Severity::Note,

@@ -8,6 +8,7 @@ use bstr::ByteSlice;
 use sickbay_formats::journal_file::JournalFile;
 use sickbay_formats::kernel_log::Stamp;
 use sickbay_formats::login_log::{self, Event, Reason};
+use sickbay_formats::utmp;
 use sickbay_target::{Blocks, FileKind, READ_LIMIT};
 
 use crate::facts::{Fact, Facts};
@@ -21,6 +22,56 @@ pub struct LoginLog {
     pub refusals: BTreeMap<Reason, Refusal>,
     /// What could not be read.
     pub unread: Vec<PathBuf>,
+    /// What btmp and wtmp have of root, where they are.
+    pub records: Records,
+}
+
+/// What the records of logins say of root.
+#[derive(Clone, Debug, Default)]
+pub struct Records {
+    /// How often a login as root failed since root last came in, or as far as btmp goes back, and from where most often.
+    pub failed: u64,
+    /// When last.
+    pub last_failed: Option<Stamp>,
+    /// From where, the most frequent first.
+    pub hosts: Vec<(String, u64)>,
+    /// When root last came in, and from where ("" from the console).
+    pub last_in: Option<(Stamp, String)>,
+}
+
+/// So much of the end of wtmp and btmp is read: 40,000 records.
+const RECORDS: u64 = 16 << 20;
+/// So many hosts are told apart.
+const HOSTS: usize = 4096;
+
+fn records(facts: &Facts) -> Records {
+    let end = |path: &str| {
+        let root = facts.root();
+        let size = root.metadata(path).ok().filter(|found| found.is_file())?.size;
+        let mut file = root.open(path).ok()?;
+        // It may have become larger: what is read begins where a record does.
+        file.seek(SeekFrom::Start(size.saturating_sub(RECORDS))).ok()?;
+        let mut bytes = Vec::new();
+        file.take(RECORDS).read_to_end(&mut bytes).ok()?;
+        Some(utmp::records(&bytes, size).filter(|record| record.user == "root").collect::<Vec<_>>())
+    };
+    let mut found = Records::default();
+    let came_in = end("/var/log/wtmp").unwrap_or_default();
+    let last = came_in.iter().filter(|record| record.kind == utmp::Kind::Login).max_by_key(|record| record.time);
+    found.last_in = last.map(|record| (Stamp::of_unix(record.time), record.host.clone()));
+    let since = last.map_or(0, |record| record.time);
+    let mut hosts: BTreeMap<String, u64> = BTreeMap::new();
+    for record in end("/var/log/btmp").unwrap_or_default().into_iter().filter(|record| record.time > since) {
+        found.failed += 1;
+        found.last_failed = Some(Stamp::of_unix(record.time));
+        let from = if record.host.is_empty() { record.line } else { record.host };
+        if hosts.len() < HOSTS || hosts.contains_key(&from) {
+            *hosts.entry(from).or_default() += 1;
+        }
+    }
+    found.hosts = hosts.into_iter().collect();
+    found.hosts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    found
 }
 
 /// One reason, with the last line that gives it.
@@ -80,6 +131,7 @@ impl Fact for LoginLog {
             _ => true,
         };
         log.refusals.retain(|_, refusal| recent(refusal));
+        log.records = records(facts);
         Ok(log)
     }
 }

@@ -205,6 +205,11 @@ fn verdict(oom: &Oom, zone: &Zone, judgement: &Judgement, asked: &str) -> Text {
                 wanted
             )
         }
+        Verdict::Untold if zone.min_kb.is_some() => tr!(
+            "{free} kB free, {needed} kB needed; whether in blocks as large as requested is not in the log",
+            free,
+            needed = judgement.needed_kb
+        ),
         Verdict::Untold => tr!("{free} kB free; how much had to be free is not in the log", free),
         Verdict::Enough => {
             tr!(

@@ -118,3 +118,8 @@ pub(crate) fn panic_on_oom() -> Subject {
 pub(crate) fn boot_panic() -> Subject {
     Subject::Parameter("kernel.panic".to_owned())
 }
+
+/// Lets tasks that waited for an NFS server hang under the finding of that: see `nfs-server-silent`.
+pub(crate) fn nfs_server(name: &str) -> Subject {
+    Subject::Named(format!("NFS server {name}"))
+}
