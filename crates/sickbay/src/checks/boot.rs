@@ -1,6 +1,7 @@
 //! From the partition table to the last unit that must start.
 
 pub mod auditd_halts;
+pub mod boot_loader_cannot_read;
 pub mod boot_loader_missing;
 pub mod boot_loader_modules_missing;
 pub mod boot_loader_waits;
@@ -54,6 +55,7 @@ pub static ALL: &[&Check] = &[
     &file_system_full::CHECK,
     &boot_loader_missing::CHECK,
     &boot_loader_modules_missing::CHECK,
+    &boot_loader_cannot_read::CHECK,
     &grub_legacy_missing::CHECK,
     &efi_boot_files_missing::CHECK,
     &device_map_stale::CHECK,

@@ -33,12 +33,13 @@
 //! | `--- disk` | the target has this disk; body: its partitions, for sfdisk(8); volumes of its partitions get their places |
 //! | `--- disk-zero FROM LENGTH`, `--- disk-bytes FROM HEX` | bytes of it |
 //! | `--- disk-code WHAT [PARTITION\|sector=N]` | a boot sector: `grub2`, `legacy`, `generic` or `other` |
-//! | `--- disk-core` | GRUB's core image, in its place on the disk |
+//! | `--- disk-core` | GRUB's core image, in its place on the disk; with `exports=A,B`, `ext=HEX`, `xfs=HEX` one that unpacks, with these symbols and the features of ext4 and XFS that it takes |
 //! | `--- disk-esp PARTITION` | body: files of the FAT on it, each a program of UEFI; `PATH!` is a damaged one, `PATH prefix=DIR` a GRUB that was told of its directory |
 //! | `--- disk-esp-file PARTITION PATH` | a text on it |
 //! | `--- grub-efi PATH DIR` | a GRUB for UEFI that was told of its directory |
 //! | `--- grub-bios DIR` | the files of GRUB 2 for a BIOS, in `/boot/DIR/i386-pc` and in the package's directory |
 //! | `--- disk-stage1_5` | GRUB legacy's stage 1.5 behind the MBR |
+//! | `--- grub-core PATH …`, `--- grub-module PATH [needs=A,B] [has=C]` | such a core image as a file; a module of GRUB with these symbols |
 //! | `--- grub-legacy [e2fs]` | stage1, stage2 and a menu in `/boot/grub`, and stage 1.5 for ext2 |
 //! | `--- log` | the body is a log, and that log is the target, called LOG in the findings; nothing is repaired |
 //! | `--- donor` | the tree of `tree` alone, as it is healthy, is the donor |
