@@ -1,6 +1,6 @@
 //! Whether a kernel or a module has a text in it, such as the name of a mount option.
 
-use aho_corasick::AhoCorasick;
+use bstr::ByteSlice;
 
 use crate::initramfs::pieces;
 
@@ -11,17 +11,19 @@ const MOST: u64 = 512 << 20;
 /// `acl` as the end of `noacl`). `None` when the file is of no kind that is known, or damaged. What is compressed is unpacked,
 /// and of a kernel that unpacks itself, what it unpacks.
 pub fn found(file: &[u8], words: &[&[u8]]) -> Option<Vec<bool>> {
-    let patterns: Vec<Vec<u8>> =
-        words.iter().flat_map(|word| [[word, b"\0".as_slice()].concat(), [word, b"=".as_slice()].concat()]).collect();
-    let search = AhoCorasick::new(&patterns).ok()?;
-    let longest = patterns.iter().map(Vec::len).max()?;
+    let longest = words.iter().map(|word| word.len() + 1).max()?;
+    // What was found is looked for no more: mostly only a few are left.
+    let mut open: Vec<(usize, [Vec<u8>; 2])> =
+        words.iter().map(|word| [[word, b"\0".as_slice()].concat(), [word, b"=".as_slice()].concat()]).enumerate().collect();
     let mut seen = vec![false; words.len()];
     let mut look = |text: &[u8]| {
-        for found in search.find_overlapping_iter(text) {
-            if let Some(one) = seen.get_mut(found.pattern().as_usize() / 2) {
-                *one = true;
+        open.retain(|(index, patterns)| {
+            let is_there = patterns.iter().any(|pattern| text.contains_str(pattern));
+            if let Some(seen) = seen.get_mut(*index).filter(|_| is_there) {
+                *seen = true;
             }
-        }
+            !is_there
+        });
     };
     let content = payload(file);
     if content.starts_with(b"\x7fELF") || is_plain_arm64(content) {

@@ -33,6 +33,8 @@ pub mod kernel_incomplete;
 pub mod kernel_missing;
 pub mod kernel_modules_missing;
 pub mod kernels_gone;
+pub mod lvm_devices_stale;
+pub mod machine_id_invalid;
 pub mod network_driver_missing;
 pub mod old_boot_entries_first;
 pub mod partition_table_damaged;
@@ -73,6 +75,7 @@ pub static ALL: &[&Check] = &[
     &kernel_modules_missing::CHECK,
     &kernel_command_line::CHECK,
     &resume_device_missing::CHECK,
+    &lvm_devices_stale::CHECK,
     &fstab_bad_line::CHECK,
     &fstab_wrong_root::CHECK,
     &fstab_hides_system::CHECK,
@@ -85,6 +88,7 @@ pub static ALL: &[&Check] = &[
     &sysctl_min_free::CHECK,
     &sysctl_too_low::CHECK,
     &sysctl_locks_modules::CHECK,
+    &machine_id_invalid::CHECK,
     &default_target_missing::CHECK,
     &auditd_halts::CHECK,
     &inittab_broken::CHECK,

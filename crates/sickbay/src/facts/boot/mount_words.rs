@@ -24,6 +24,9 @@ pub struct Answer {
 /// A file is looked through up to this size, in bytes.
 const MOST: u64 = 64 << 20;
 
+/// So many of the options that are known are looked for, too.
+const PROOF: usize = 16;
+
 /// Types whose options the kernel reads itself, and the modules that do. What a program of mount(8) reads is not among them.
 const TYPES: [(&str, &[&str]); 7] = [
     ("ext2", &["ext2", "ext4"]),
@@ -61,8 +64,9 @@ pub fn ask(facts: &Facts, fstype: &str, names: &[&str]) -> Option<Answer> {
     }
     // A name with `no` before it may be the one without (fs_param_neg_with_no).
     let short: Vec<&str> = names.iter().map(|name| name.strip_prefix("no").unwrap_or(name)).collect();
-    let proof = mount_options::own(fstype.as_bytes()).unwrap_or_default();
-    let words: Vec<&[u8]> = names.iter().chain(&short).chain(proof).map(|word| word.as_bytes()).collect();
+    let own = mount_options::own(fstype.as_bytes()).unwrap_or_default();
+    let proof: Vec<&str> = own.iter().step_by(own.len() / PROOF + 1).copied().collect();
+    let words: Vec<&[u8]> = names.iter().chain(&short).chain(&proof).map(|word| word.as_bytes()).collect();
     let mut seen = vec![false; words.len()];
     for file in &files {
         let found = kernel_words::found(&read(file)?, &words)?;
