@@ -52,6 +52,7 @@ pub mod lines;
 pub mod login_defs;
 pub mod login_log;
 pub mod lvm;
+pub mod mdstat;
 pub mod modprobe;
 pub mod modules;
 pub mod mount_options;

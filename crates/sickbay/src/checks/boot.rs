@@ -35,6 +35,7 @@ pub mod kernel_modules_missing;
 pub mod kernels_gone;
 pub mod lvm_devices_stale;
 pub mod machine_id_invalid;
+pub mod md_array_unknown;
 pub mod network_driver_missing;
 pub mod old_boot_entries_first;
 pub mod partition_table_damaged;
@@ -76,6 +77,7 @@ pub static ALL: &[&Check] = &[
     &kernel_command_line::CHECK,
     &resume_device_missing::CHECK,
     &lvm_devices_stale::CHECK,
+    &md_array_unknown::CHECK,
     &fstab_bad_line::CHECK,
     &fstab_wrong_root::CHECK,
     &fstab_hides_system::CHECK,
