@@ -42,15 +42,17 @@ pub fn ext_features(code: &[u8]) -> Option<u32> {
     // dirdata, inline_data and casefold by none so far.
     const ALWAYS: u32 = 0x3d6;
     const NEVER: u32 = 0x2_9c09;
-    one(tested(code).map(|mask| !mask).filter(|takes| {
-        takes & ALWAYS == ALWAYS && takes & NEVER == 0 && takes >> 20 == 0
-    }))
+    one(tested(code)
+        .map(|mask| !mask)
+        .filter(|takes| takes & ALWAYS == ALWAYS && takes & NEVER == 0 && takes >> 20 == 0))
 }
 
 /// Which incompatible features of XFS, version 5, GRUB's code accepts; they are big-endian on the disk (grub-core/fs/xfs.c).
 pub fn xfs_features(code: &[u8]) -> Option<u32> {
     // New ones have been added in their order.
-    one(tested(code).map(|mask| !mask.swap_bytes()).filter(|takes| (1..=0xff).contains(takes) && (takes + 1).is_power_of_two()))
+    one(tested(code)
+        .map(|mask| !mask.swap_bytes())
+        .filter(|takes| (1..=0xff).contains(takes) && (takes + 1).is_power_of_two()))
 }
 
 /// The only value, or the same one again and again.

@@ -276,14 +276,10 @@ pub(crate) fn pieces(input: &mut dyn Read, most: u64, each: &mut dyn FnMut(&[u8]
         Compression::Gzip => in_pieces(flate2::bufread::GzDecoder::new(source), most, each),
         Compression::Bzip2 => in_pieces(bzip2::bufread::BzDecoder::new(source), most, each),
         Compression::Xz => in_pieces(lzma_rust2::XzReader::new_mem_limit(source, false, WINDOW_LIMIT), most, each),
-        Compression::Zstd => {
-            in_pieces(zstd::stream::read::Decoder::with_buffer(source)?.single_frame(), most, each)
-        }
+        Compression::Zstd => in_pieces(zstd::stream::read::Decoder::with_buffer(source)?.single_frame(), most, each),
         Compression::Lz4 => in_pieces(lz4::Legacy::new(source), most, each),
         Compression::Lzo => in_pieces(lzo::Lzop::new(source)?, most, each),
-        Compression::Lzma => {
-            in_pieces(lzma_rust2::LzmaReader::new_mem_limit(source, WINDOW_LIMIT, None)?, most, each)
-        }
+        Compression::Lzma => in_pieces(lzma_rust2::LzmaReader::new_mem_limit(source, WINDOW_LIMIT, None)?, most, each),
     }
 }
 

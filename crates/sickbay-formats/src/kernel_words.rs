@@ -13,8 +13,11 @@ const MOST: u64 = 512 << 20;
 pub fn found(file: &[u8], words: &[&[u8]]) -> Option<Vec<bool>> {
     let longest = words.iter().map(|word| word.len() + 1).max()?;
     // What was found is looked for no more: mostly only a few are left.
-    let mut open: Vec<(usize, [Vec<u8>; 2])> =
-        words.iter().map(|word| [[word, b"\0".as_slice()].concat(), [word, b"=".as_slice()].concat()]).enumerate().collect();
+    let mut open: Vec<(usize, [Vec<u8>; 2])> = words
+        .iter()
+        .map(|word| [[word, b"\0".as_slice()].concat(), [word, b"=".as_slice()].concat()])
+        .enumerate()
+        .collect();
     let mut seen = vec![false; words.len()];
     let mut look = |text: &[u8]| {
         open.retain(|(index, patterns)| {
@@ -51,7 +54,8 @@ pub fn found(file: &[u8], words: &[&[u8]]) -> Option<Vec<bool>> {
 }
 
 fn is_plain_arm64(file: &[u8]) -> bool {
-    file.get(0x38..).is_some_and(|rest| rest.starts_with(b"ARM\x64")) && !file.get(4..).is_some_and(|rest| rest.starts_with(b"zimg"))
+    file.get(0x38..).is_some_and(|rest| rest.starts_with(b"ARM\x64"))
+        && !file.get(4..).is_some_and(|rest| rest.starts_with(b"zimg"))
 }
 
 /// The compressed kernel in a file: in x86's the header tells where (`payload_offset` at 0x248, `payload_length` at 0x24c, from

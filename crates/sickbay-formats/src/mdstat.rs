@@ -36,7 +36,8 @@ pub fn arrays(text: &[u8]) -> Vec<Array> {
         let Some(last) = all.last_mut() else { continue };
         // `      1046528 blocks super 1.2 [2/1] [U_]`
         for word in line.split_whitespace().filter(|_| line.contains(" blocks")) {
-            let pair = word.strip_prefix('[').and_then(|word| word.strip_suffix(']')).and_then(|word| word.split_once('/'));
+            let pair =
+                word.strip_prefix('[').and_then(|word| word.strip_suffix(']')).and_then(|word| word.split_once('/'));
             if let Some((made, work)) = pair.and_then(|(made, work)| Some((made.parse().ok()?, work.parse().ok()?))) {
                 last.devices = Some((made, work));
             }

@@ -371,8 +371,7 @@ pub fn own(fstype: &[u8]) -> Option<&'static [&'static str]> {
 
 /// Whether mount(8), systemd or the kernel takes the name for every type of file system.
 pub fn is_general(name: &str) -> bool {
-    const SECURITY: [&str; 5] =
-        ["smackfsdef", "smackfsfloor", "smackfshat", "smackfsroot", "smackfstransmute"];
+    const SECURITY: [&str; 5] = ["smackfsdef", "smackfsfloor", "smackfshat", "smackfsroot", "smackfstransmute"];
     GENERAL.contains(&name)
         || SECURITY.contains(&name)
         || name.starts_with("x-")

@@ -175,7 +175,9 @@ mod tests {
     #[test]
     fn kinds() {
         let (one, two) = KEY.split_at(40);
-        let text = format!("# x\nssh-ed25519 {one}\n{two} admin\nno-ptty ssh-ed25519 {KEY} a\nssh-ed25519 {KEY} b\nfrom=\"a\" ssh-ed25519 {KEY}\n");
+        let text = format!(
+            "# x\nssh-ed25519 {one}\n{two} admin\nno-ptty ssh-ed25519 {KEY} a\nssh-ed25519 {KEY} b\nfrom=\"a\" ssh-ed25519 {KEY}\n"
+        );
         let all = defects(text.as_bytes());
         assert_eq!(all.len(), 2);
         let joined = format!("ssh-ed25519 {KEY} admin").into_bytes();

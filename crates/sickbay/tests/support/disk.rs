@@ -208,8 +208,12 @@ pub fn grub_files(root: &Path, verb: &str, words: &[&str]) -> Result<(), String>
         return put(path.trim_start_matches('/').to_owned(), &grub_efi(prefix));
     }
     match (verb, words) {
-        ("grub-core", [path, words @ ..]) => return put(path.trim_start_matches('/').to_owned(), &grub::core(&core_img(), words)?),
-        ("grub-module", [path, words @ ..]) => return put(path.trim_start_matches('/').to_owned(), &grub::module(words)),
+        ("grub-core", [path, words @ ..]) => {
+            return put(path.trim_start_matches('/').to_owned(), &grub::core(&core_img(), words)?);
+        }
+        ("grub-module", [path, words @ ..]) => {
+            return put(path.trim_start_matches('/').to_owned(), &grub::module(words));
+        }
         _ => {}
     }
     let [dir] = words else { return Err("grub-bios DIR".to_owned()) };

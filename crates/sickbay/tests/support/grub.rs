@@ -103,7 +103,10 @@ pub fn module(words: &[&str]) -> Vec<u8> {
     };
     let mut strings = vec![0_u8];
     let mut symbols = vec![0_u8; 16];
-    let all = names("needs=").into_iter().map(|name| (name, 0_u16)).chain(names("has=").into_iter().map(|name| (name, 0xfff1)));
+    let all = names("needs=")
+        .into_iter()
+        .map(|name| (name, 0_u16))
+        .chain(names("has=").into_iter().map(|name| (name, 0xfff1)));
     for (name, section) in all {
         symbols.extend((strings.len() as u32).to_le_bytes());
         symbols.extend([0; 8]);

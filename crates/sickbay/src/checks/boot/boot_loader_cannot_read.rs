@@ -125,11 +125,8 @@ fn report(found: &mut Findings, volume: &Volume, features: &Features, loader: &s
     };
     let named: Vec<&(u32, &str, bool)> = table.iter().filter(|(bit, ..)| lacks & bit != 0).collect();
     let list = |all: Vec<&str>| all.join(", ");
-    let names = if named.is_empty() {
-        format!("0x{lacks:x}")
-    } else {
-        list(named.iter().map(|(_, name, _)| *name).collect())
-    };
+    let names =
+        if named.is_empty() { format!("0x{lacks:x}") } else { list(named.iter().map(|(_, name, _)| *name).collect()) };
     let fstype = volume.fstype.as_str();
     let finding = found.critical(tr!(
         "GRUB cannot read {volume}, which has /boot: its {fstype} has {names}, which this GRUB does not know",

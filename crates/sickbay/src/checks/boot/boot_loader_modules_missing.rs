@@ -151,9 +151,8 @@ fn fit(
         .collect();
     let has: BTreeSet<&[u8]> = modules.iter().flat_map(|(_, module)| &module.has).map(Vec::as_slice).collect();
     // The kernel names what it exports as C strings, and a module within the core image in its table of symbols.
-    let lacks = |content: &[u8], name: &[u8]| {
-        !has.contains(name) && !content.contains_str([b"\0", name, b"\0"].concat())
-    };
+    let lacks =
+        |content: &[u8], name: &[u8]| !has.contains(name) && !content.contains_str([b"\0", name, b"\0"].concat());
     let first_lacking = |content: &[u8]| {
         modules.iter().find_map(|(name, module)| {
             let symbol = module.needs.iter().find(|symbol| lacks(content, symbol))?;
@@ -192,18 +191,17 @@ fn fit(
     if own == file.bytes || file.bytes.is_empty() {
         return;
     }
-    let finding = found.note(tr!(
-        "{file} is not the core image that {disk} boots",
-        file = file.path.as_path(),
-        disk = disk.name
-    ));
+    let finding =
+        found.note(tr!("{file} is not the core image that {disk} boots", file = file.path.as_path(), disk = disk.name));
     finding.at_path(&file.path);
     match other {
         Some(other) => {
             finding.why(tr!("the last grub-install wrote it to another disk, or nowhere; a later update may bring modules that the old core image cannot load"));
             installed_elsewhere(facts, finding);
             let fits = first_lacking(&other).is_none();
-            if let Some((title, change)) = Some(&file).filter(|_| fits).and_then(|file| grub_core::write(facts, disk, file)) {
+            if let Some((title, change)) =
+                Some(&file).filter(|_| fits).and_then(|file| grub_core::write(facts, disk, file))
+            {
                 finding.repair(Risk::Risky, title, [change]);
             }
         }

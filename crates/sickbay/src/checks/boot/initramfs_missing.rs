@@ -6,7 +6,9 @@ use std::sync::Arc;
 use crate::facts::Facts;
 use crate::facts::boot::boot_config::{BootConfig, Entry, Loader};
 use crate::facts::boot::kernels::{Kernels, Part, PartState};
-use crate::mend::boot_entries::{boot_another, initrd_state, kernel_of, kernel_state, needs_initramfs, no_entry, offer};
+use crate::mend::boot_entries::{
+    boot_another, initrd_state, kernel_of, kernel_state, needs_initramfs, no_entry, offer,
+};
 use crate::mend::rebuild;
 use crate::mend::restore::restore;
 use crate::model::finding::{Finding, Findings};

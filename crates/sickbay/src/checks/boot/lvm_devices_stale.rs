@@ -75,7 +75,8 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         Some(stage) => (Severity::Critical, Some(stage)),
         None => (Severity::Error, None),
     };
-    let finding = found.add(severity, tr!("{path} lists none of the physical volumes on this system's disks", path = PATH));
+    let finding =
+        found.add(severity, tr!("{path} lists none of the physical volumes on this system's disks", path = PATH));
     match listed.first().and_then(|(number, _)| lines::lines(&file.bytes).find(|line| line.number == *number)) {
         Some(line) => finding.at(&file, line.whole()),
         None => finding.at_path(PATH),
@@ -102,7 +103,11 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             if stage == Some(Stage::RootDevice) {
                 finding.note(tr!("the initramfs may hold a copy: make it again (dracut -f)"));
             }
-            finding.repair(Risk::Safe, tr!("remove {path}: without it LVM looks at every device", path = PATH), changes);
+            finding.repair(
+                Risk::Safe,
+                tr!("remove {path}: without it LVM looks at every device", path = PATH),
+                changes,
+            );
         }
     }
     Ok(())

@@ -53,7 +53,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let is_grave = version.is_some_and(|version| (231..=232).contains(&version));
     let (message, severity) = match text {
         Some(text) if text.is_empty() || text == b"uninitialized" || is_id(text) => return Ok(()),
-        Some(_) => (tr!("{path} holds no machine ID", path = PATH), if is_grave { Severity::Error } else { Severity::Note }),
+        Some(_) => {
+            (tr!("{path} holds no machine ID", path = PATH), if is_grave { Severity::Error } else { Severity::Note })
+        }
         // An image, or a container to be: nobody has lost anything.
         None if had.is_empty() => return Ok(()),
         None => {
@@ -80,7 +82,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     }
     let mut ids = had.iter();
     let (new, title) = match (ids.next(), ids.next()) {
-        (Some((id, place)), None) => (format!("{id}\n"), tr!("write {id}, which {place} has", id = id.as_str(), place = place.as_str())),
+        (Some((id, place)), None) => {
+            (format!("{id}\n"), tr!("write {id}, which {place} has", id = id.as_str(), place = place.as_str()))
+        }
         _ => (String::new(), tr!("make {path} empty: the next boot sets a new ID", path = PATH)),
     };
     let change = match &file {

@@ -67,7 +67,13 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             let (uuid, device) = (in_mdadms_form(&line.uuid), line.device.as_str());
             let finding = found.add(
                 Severity::Critical,
-                tr!("{place} goes by {device}, which {path} says is {uuid}: no disk has that array", place, device, path, uuid),
+                tr!(
+                    "{place} goes by {device}, which {path} says is {uuid}: no disk has that array",
+                    place,
+                    device,
+                    path,
+                    uuid
+                ),
             );
             finding
                 .at(&file, line.span)
@@ -76,9 +82,11 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             let is = in_mdadms_form(one);
             if rest.is_empty() && lost.len() == 1 {
                 let text = with_bytes(&file.bytes, line.range.clone(), is.as_bytes());
-                finding
-                    .note(tr!("the initramfs holds a copy of {path}: make it again, too", path))
-                    .repair(Risk::Safe, tr!("write {uuid}, the array that is there", uuid = is), [Change::edit(&file, text)]);
+                finding.note(tr!("the initramfs holds a copy of {path}: make it again, too", path)).repair(
+                    Risk::Safe,
+                    tr!("write {uuid}, the array that is there", uuid = is),
+                    [Change::edit(&file, text)],
+                );
             } else {
                 finding.by_hand(tr!("write the UUID of the right array into {path}: mdadm --examine --scan", path));
             }
@@ -95,12 +103,12 @@ fn waits_for(facts: &Facts, device: &str) -> Option<(String, Stage)> {
     };
     let config = facts.get::<BootConfig>().ok();
     let entry = config.iter().flat_map(|config| &config.loaders).find_map(Loader::default_entry);
-    if let Some((word, _)) = entry.and_then(|entry| entry.argument("root")).filter(|(_, value)| is_it(value.as_bytes())) {
+    if let Some((word, _)) = entry.and_then(|entry| entry.argument("root")).filter(|(_, value)| is_it(value.as_bytes()))
+    {
         return Some((word.text.clone(), Stage::RootDevice));
     }
     let fstab = facts.get::<Fstab>().ok()?;
-    let waits =
-        fstab.sound().find(|entry| !entry.is_optional() && !entry.is_swap() && is_it(entry.device()));
+    let waits = fstab.sound().find(|entry| !entry.is_optional() && !entry.is_swap() && is_it(entry.device()));
     let place = mount_point(waits?).display().to_string();
     Some((place, Stage::Mounts))
 }

@@ -72,7 +72,11 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     }
     let Some((first, flag)) = flagged.first() else { return Ok(()) };
     let finding = found.note(match flagged.len() {
-        1 => tr!("{path} has the flag {flag} of chattr: not even root can change it", path = first.as_path(), flag = *flag),
+        1 => tr!(
+            "{path} has the flag {flag} of chattr: not even root can change it",
+            path = first.as_path(),
+            flag = *flag
+        ),
         count => tr!(
             "{path} and {others} more {others?path|paths} have flags of chattr: not even root can change them",
             path = first.as_path(),

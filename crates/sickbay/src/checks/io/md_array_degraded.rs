@@ -50,7 +50,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             finding.why(why).by_hand(tr!("replace the disk, then mdadm {device} --add PARTITION", device));
         } else {
             let why = tr!("too few of its devices were found: what is mounted from it is not there");
-            finding.why(why).by_hand(tr!("look for the missing devices (mdadm --examine), then mdadm --run {device}", device));
+            finding
+                .why(why)
+                .by_hand(tr!("look for the missing devices (mdadm --examine), then mdadm --run {device}", device));
         }
     }
     Ok(())

@@ -118,7 +118,8 @@ fn report(found: &mut Findings, file: &Arc<SourceFile>, defective: &Defective, s
                     None => {
                         let after = if before.is_empty() { after.trim_ascii_start() } else { after };
                         let after = after.strip_prefix(b",").unwrap_or(after);
-                        let before = if after.starts_with(b" ") { before.strip_suffix(b",").unwrap_or(before) } else { before };
+                        let before =
+                            if after.starts_with(b" ") { before.strip_suffix(b",").unwrap_or(before) } else { before };
                         Some([before, after].concat())
                     }
                 }
@@ -132,7 +133,8 @@ fn report(found: &mut Findings, file: &Arc<SourceFile>, defective: &Defective, s
             };
         }
         Defect::OtherForm => {
-            finding.by_hand(tr!("put the public key there as one line: ssh-keygen -y, or ssh-keygen -i for another form"));
+            finding
+                .by_hand(tr!("put the public key there as one line: ssh-keygen -y, or ssh-keygen -i for another form"));
         }
     }
 }
@@ -161,7 +163,11 @@ fn elsewhere(
     let severity = if severity == Severity::Critical { severity } else { Severity::Warning };
     let finding = found.add(
         severity,
-        tr!("root's keys are in {path}, but sshd looks for them in {place}, where none are", path = usual.as_path(), place),
+        tr!(
+            "root's keys are in {path}, but sshd looks for them in {place}, where none are",
+            path = usual.as_path(),
+            place
+        ),
     );
     finding
         .at_path(&usual)
@@ -193,7 +199,10 @@ fn command(facts: &Facts, found: &mut Findings, sshd: &Sshd, effective: &Effecti
             } else if metadata.mode & 0o022 != 0 {
                 let after = metadata.mode & !0o022;
                 let change = Change::Mode { path: real, before: metadata.mode, after };
-                (tr!("others than root can write to AuthorizedKeysCommand {path}: sshd does not run it", path), Some(change))
+                (
+                    tr!("others than root can write to AuthorizedKeysCommand {path}: sshd does not run it", path),
+                    Some(change),
+                )
             } else {
                 return Ok(());
             }
