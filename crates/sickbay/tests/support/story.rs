@@ -25,6 +25,7 @@
 //! | `--- damage PATH` | the last byte of the file is another, its times stay |
 //! | `--- time PATH SECONDS` | the file was last changed so many seconds after 1970 |
 //! | `--- remove PATH`, `--- mode PATH MODE`, `--- owner PATH UID:GID` | what they say |
+//! | `--- flags PATH i` | `chattr +i PATH`; cleared when the story is over |
 //! | `--- modes PATH MODE` | `chmod -R MODE PATH` |
 //! | `--- shift / OFFSET` | every owner and group has OFFSET added, as in the root of an unprivileged container |
 //! | `--- owners PATH UID:GID` | `chown -R UID:GID PATH`, with the bits that the kernel takes away |
@@ -118,6 +119,16 @@ pub struct Built {
     volumes: Vec<Volume>,
     disk: Option<tempfile::NamedTempFile>,
     log: Option<PathBuf>,
+    flagged: Vec<PathBuf>,
+}
+
+impl Drop for Built {
+    fn drop(&mut self) {
+        for path in &self.flagged {
+            // Else nobody could remove it.
+            let _ = std::process::Command::new("chattr").arg("-ia").arg(path).status();
+        }
+    }
 }
 
 impl Story {
@@ -226,7 +237,9 @@ impl Story {
             }
             None => None,
         };
-        Ok(Built { root, donor, running: self.running, volumes, disk, log })
+        let flags = self.changes.iter().filter(|one| one.words.first().is_some_and(|verb| verb == "flags"));
+        let flagged = flags.filter_map(|one| Some(super::inside(root.path(), one.words.get(1)?))).collect();
+        Ok(Built { root, donor, running: self.running, volumes, disk, log, flagged })
     }
 }
 
@@ -467,6 +480,14 @@ fn perform(root: &Path, directive: &Directive) -> Result<(), String> {
         }
         "modes" => modes(&path, octal(rest.first().ok_or("modes PATH MODE")?)?).map_err(io)?,
         "mode" | "owner" => attributes(&path, 0, rest)?,
+        "flags" => {
+            let flags = rest.first().ok_or("no flags")?;
+            let chattr =
+                std::process::Command::new("chattr").arg(format!("+{flags}")).arg(&path).status().map_err(io)?;
+            if !chattr.success() {
+                return Err("this file system has no flags of chattr".to_owned());
+            }
+        }
         other => return Err(format!("no directive {other}")),
     }
     if matches!(*verb, "file" | "append") && path.ends_with("modules.dep") {
