@@ -1,5 +1,7 @@
 //! authorized_keys, as sshd(8) describes it.
 
+pub mod defects;
+
 use bstr::ByteSlice;
 
 use crate::lines;
@@ -20,9 +22,11 @@ pub struct Key<'a> {
 const LIMITS: [&str; 6] =
     ["no-port-forwarding", "no-agent-forwarding", "no-x11-forwarding", "no-pty", "no-user-rc", "restrict"];
 
-/// Every line that holds a key.
+/// Every line that holds a key, as far as sshd takes one from it.
 pub fn keys(text: &[u8]) -> Vec<Key<'_>> {
-    lines::lines(text).filter_map(|line| key(line.text.trim_ascii(), line.whole())).collect()
+    let defects = defects::defects(text);
+    let is_sound = |key: &Key<'_>| !defects.iter().any(|defective| defective.span == key.span);
+    lines::lines(text).filter_map(|line| key(line.text.trim_ascii(), line.whole())).filter(is_sound).collect()
 }
 
 fn key(text: &[u8], span: Span) -> Option<Key<'_>> {

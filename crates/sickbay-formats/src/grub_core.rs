@@ -8,6 +8,8 @@
 //!
 //! Names in capitals are those of GRUB's include/grub/i386/pc/boot.h, kernel.h and include/grub/offsets.h.
 
+use std::io::Read;
+
 use bstr::ByteSlice;
 
 use crate::boot_sector::{SECTOR, le16, le32, le64};
@@ -27,6 +29,10 @@ const UNCOMPRESSED_SIZE: usize = SECTOR + 0x0C;
 const REDUNDANCY: usize = SECTOR + 0x10;
 /// `GRUB_DECOMPRESSOR_I386_PC_NO_REED_SOLOMON_LENGTH`: how much of the decompressor the codes do not protect.
 const UNPROTECTED: usize = SECTOR + 0x14;
+/// What grub-mkimage compresses with (util/mkimage.c).
+const DICTIONARY: u32 = 1 << 16;
+/// No core decompresses to more: 16 MiB.
+const MOST_CONTENT: u32 = 16 << 20;
 /// The most sectors that are loaded: memory from 0x9000 to 0x78000.
 pub const MOST_SECTORS: usize = (0x7_8000 - 0x9000) / SECTOR;
 
@@ -158,6 +164,26 @@ impl<'a> Core<'a> {
     /// How many bytes its kernel and modules have when they are decompressed.
     pub fn content_size(&self) -> u32 {
         le32(self.bytes, UNCOMPRESSED_SIZE).unwrap_or_default()
+    }
+
+    /// What it decompresses to, the kernel with its modules; `None` when that does not succeed. The stream has no header, and
+    /// begins behind the decompressor, of whose length the image says nothing: its first byte is 0, as in every LZMA stream.
+    pub fn content(&self) -> Option<Vec<u8>> {
+        let compressed = usize::try_from(le32(self.bytes, COMPRESSED_SIZE)?).ok()?;
+        let wanted = self.content_size();
+        if wanted > MOST_CONTENT {
+            return None;
+        }
+        let last = self.size.checked_sub(compressed)?;
+        // Some versions fill the last sector up.
+        let starts = (self.unprotected..=last).rev().take(SECTOR + 1);
+        starts.filter(|at| self.bytes.get(*at) == Some(&0)).find_map(|at| {
+            let stream = self.bytes.get(at..self.size)?;
+            let reader = lzma_rust2::LzmaReader::new(stream, u64::from(wanted), 3, 0, 2, DICTIONARY, None).ok()?;
+            let mut content = Vec::new();
+            reader.take(u64::from(wanted)).read_to_end(&mut content).ok()?;
+            (content.len() == usize::try_from(wanted).ok()? && content.contains_str(b"\0grub_")).then_some(content)
+        })
     }
 
     /// Whether it begins with these two images: diskboot.img up to its list of blocks, and the decompressor but for the

@@ -266,6 +266,37 @@ fn archives(
     result
 }
 
+/// What something unpacks to that is packed as the kernel packs, handed to `each` in pieces.
+pub(crate) fn pieces(input: &mut dyn Read, most: u64, each: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+    let mut source = Source::new(input);
+    let Some(compression) = Compression::of(source.head()) else { return Err(io::ErrorKind::InvalidData.into()) };
+    let source = &mut source;
+    match compression {
+        Compression::None => Err(io::ErrorKind::InvalidData.into()),
+        Compression::Gzip => in_pieces(flate2::bufread::GzDecoder::new(source), most, each),
+        Compression::Bzip2 => in_pieces(bzip2::bufread::BzDecoder::new(source), most, each),
+        Compression::Xz => in_pieces(lzma_rust2::XzReader::new_mem_limit(source, false, WINDOW_LIMIT), most, each),
+        Compression::Zstd => in_pieces(zstd::stream::read::Decoder::with_buffer(source)?.single_frame(), most, each),
+        Compression::Lz4 => in_pieces(lz4::Legacy::new(source), most, each),
+        Compression::Lzo => in_pieces(lzo::Lzop::new(source)?, most, each),
+        Compression::Lzma => in_pieces(lzma_rust2::LzmaReader::new_mem_limit(source, WINDOW_LIMIT, None)?, most, each),
+    }
+}
+
+fn in_pieces(decoder: impl Read, most: u64, each: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+    let mut input = BufReader::with_capacity(256 << 10, decoder.take(most));
+    loop {
+        let piece = input.fill_buf()?;
+        let length = piece.len();
+        if length == 0 {
+            break;
+        }
+        each(piece);
+        input.consume(length);
+    }
+    if input.get_ref().limit() == 0 { Err(io::ErrorKind::InvalidData.into()) } else { Ok(()) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -356,10 +356,9 @@ const TMPFS: &[&str] = &[
     "usrquota_inode_hardlimit",
 ];
 
-/// The names that a type of file system takes, beside those that begin with `x-` or `X-`; `None` for a type that is not known
-/// here.
-pub fn known(fstype: &[u8]) -> Option<impl Iterator<Item = &'static str>> {
-    let own = match fstype {
+/// The names that a type of file system has of its own; `None` for a type that is not known here.
+pub fn own(fstype: &[u8]) -> Option<&'static [&'static str]> {
+    Some(match fstype {
         b"ext2" | b"ext3" | b"ext4" => EXT,
         b"xfs" => XFS,
         b"btrfs" => BTRFS,
@@ -367,7 +366,24 @@ pub fn known(fstype: &[u8]) -> Option<impl Iterator<Item = &'static str>> {
         b"tmpfs" => TMPFS,
         b"swap" => &[],
         _ => return None,
-    };
+    })
+}
+
+/// Whether mount(8), systemd or the kernel takes the name for every type of file system.
+pub fn is_general(name: &str) -> bool {
+    const SECURITY: [&str; 5] = ["smackfsdef", "smackfsfloor", "smackfshat", "smackfsroot", "smackfstransmute"];
+    GENERAL.contains(&name)
+        || SECURITY.contains(&name)
+        || name.starts_with("x-")
+        || name.starts_with("X-")
+        || name.starts_with("verity.")
+        || matches!(name, "fail" | "bootwait" | "nobootwait" | "optional" | "showthrough" | "timeout" | "source")
+}
+
+/// The names that a type of file system takes, beside those that begin with `x-` or `X-`; `None` for a type that is not known
+/// here.
+pub fn known(fstype: &[u8]) -> Option<impl Iterator<Item = &'static str>> {
+    let own = own(fstype)?;
     Some(GENERAL.iter().chain(own).copied())
 }
 

@@ -3,6 +3,7 @@
 //! Names, UUIDs and labels are written as blkid(8) writes them, because that is what fstab(5) and `root=` refer to.
 
 pub mod condition;
+pub mod features;
 
 /// How much of a device [`probe`] needs at most.
 pub const HEAD: usize = 1 << 20;

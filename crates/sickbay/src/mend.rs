@@ -3,6 +3,7 @@
 pub mod boot_config;
 pub mod boot_entries;
 pub mod esp;
+pub mod grub_core;
 pub mod irq_plan;
 pub mod irq_repair;
 pub mod join;

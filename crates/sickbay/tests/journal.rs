@@ -489,6 +489,7 @@ fn a_flag_that_somebody_set_is_told_and_holds_up_nothing() {
         return;
     }
     let before = manifest(&bed.root());
+    let (_, told) = run(["check"], &bed.root());
     let (_, plain) = run(["fix", "--yes"], &bed.root());
     let (_, list) = run(["undo", "--list"], &bed.root());
     let (_, risky) = run(["fix", "--yes", "--risky"], &bed.root());
@@ -498,6 +499,10 @@ fn a_flag_that_somebody_set_is_told_and_holds_up_nothing() {
     let again = Command::new("lsattr").arg("-d").arg(&passwd).output().expect("lsattr").stdout;
     let after = manifest(&bed.root());
     assert!(chattr("-i"));
+    let (_, without) = run(["check"], &bed.root());
+    let note = "note[files-immutable]: ";
+    assert!(told.contains(note) && told.contains("/etc/passwd has the flag i of chattr"), "{told}");
+    assert!(!without.contains(note), "{without}");
     assert!(plain.contains("repaired: ") && !plain.contains("not finished"), "{plain}");
     assert!(!list.contains("not finished"), "{list}");
     assert!(risky.contains("the chattr flag on /etc/passwd is cleared"), "{risky}");

@@ -1,6 +1,7 @@
 //! From the partition table to the last unit that must start.
 
 pub mod auditd_halts;
+pub mod boot_loader_cannot_read;
 pub mod boot_loader_missing;
 pub mod boot_loader_modules_missing;
 pub mod boot_loader_waits;
@@ -32,6 +33,9 @@ pub mod kernel_incomplete;
 pub mod kernel_missing;
 pub mod kernel_modules_missing;
 pub mod kernels_gone;
+pub mod lvm_devices_stale;
+pub mod machine_id_invalid;
+pub mod md_array_unknown;
 pub mod network_driver_missing;
 pub mod old_boot_entries_first;
 pub mod partition_table_damaged;
@@ -54,6 +58,7 @@ pub static ALL: &[&Check] = &[
     &file_system_full::CHECK,
     &boot_loader_missing::CHECK,
     &boot_loader_modules_missing::CHECK,
+    &boot_loader_cannot_read::CHECK,
     &grub_legacy_missing::CHECK,
     &efi_boot_files_missing::CHECK,
     &device_map_stale::CHECK,
@@ -71,6 +76,8 @@ pub static ALL: &[&Check] = &[
     &kernel_modules_missing::CHECK,
     &kernel_command_line::CHECK,
     &resume_device_missing::CHECK,
+    &lvm_devices_stale::CHECK,
+    &md_array_unknown::CHECK,
     &fstab_bad_line::CHECK,
     &fstab_wrong_root::CHECK,
     &fstab_hides_system::CHECK,
@@ -83,6 +90,7 @@ pub static ALL: &[&Check] = &[
     &sysctl_min_free::CHECK,
     &sysctl_too_low::CHECK,
     &sysctl_locks_modules::CHECK,
+    &machine_id_invalid::CHECK,
     &default_target_missing::CHECK,
     &auditd_halts::CHECK,
     &inittab_broken::CHECK,

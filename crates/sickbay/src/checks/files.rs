@@ -1,5 +1,6 @@
 //! Files, links, modes and owners of the system itself.
 
+pub mod files_immutable;
 pub mod invisible_characters;
 pub mod mode_too_open;
 pub mod mode_too_strict;
@@ -31,4 +32,5 @@ pub static ALL: &[&Check] = &[
     &setuid_lost::CHECK,
     &selinux_labels_lost::CHECK,
     &preloaded_library_missing::CHECK,
+    &files_immutable::CHECK,
 ];

@@ -1,6 +1,7 @@
 //! What stands between a user and a shell.
 
 pub mod account_file_damaged;
+pub mod authorized_keys_invalid;
 pub mod hosts_deny_refuses_ssh;
 pub mod login_defs_invalid;
 pub mod login_program_broken;
@@ -58,6 +59,7 @@ pub static ALL: &[&Check] = &[
     &sshd_config_invalid::CHECK,
     &sshd_host_key_missing::CHECK,
     &sshd_refuses_root::CHECK,
+    &authorized_keys_invalid::CHECK,
     &sshd_ignores_keys::CHECK,
     &sshd_limits::CHECK,
     &nsswitch_broken::CHECK,

@@ -10,5 +10,6 @@ pub mod fstab;
 pub mod initramfs;
 pub mod kernels;
 pub mod modprobe;
+pub mod mount_words;
 pub mod mounted;
 pub mod spare;

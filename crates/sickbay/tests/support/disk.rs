@@ -12,6 +12,8 @@ use sickbay_formats::grub_core::Core;
 use sickbay_formats::grub_legacy_stage::stage1_5_sectors;
 use sickbay_target::{Table, Volume};
 
+use super::grub;
+
 /// All of them are this long.
 const SIZE: u64 = 48 << 20;
 const BIOS_BOOT: &str = "21686148-6449-6e6f-744e-656564454649";
@@ -106,7 +108,7 @@ pub fn perform(image: &Path, volumes: &[Volume], verb: &str, words: &[&str], bod
             put(at, &code[..CODE])
         }
         "disk-core" => {
-            let image = core_img();
+            let image = if words.is_empty() { core_img() } else { grub::core(&core_img(), words)? };
             let core = Core::of_file(&image).ok_or("no core image")?;
             put(area * SECTOR as u64, &core.embedded(area, 40).ok_or("no room")?)
         }
@@ -205,6 +207,15 @@ pub fn grub_files(root: &Path, verb: &str, words: &[&str]) -> Result<(), String>
     if let ("grub-efi", [path, prefix]) = (verb, words) {
         return put(path.trim_start_matches('/').to_owned(), &grub_efi(prefix));
     }
+    match (verb, words) {
+        ("grub-core", [path, words @ ..]) => {
+            return put(path.trim_start_matches('/').to_owned(), &grub::core(&core_img(), words)?);
+        }
+        ("grub-module", [path, words @ ..]) => {
+            return put(path.trim_start_matches('/').to_owned(), &grub::module(words));
+        }
+        _ => {}
+    }
     let [dir] = words else { return Err("grub-bios DIR".to_owned()) };
     let image = core_img();
     let module = b"\x7FELF module";
@@ -267,7 +278,7 @@ fn stage1_5() -> Vec<u8> {
     with(&[7; 9460], &parts)
 }
 
-const DECOMPRESSOR: usize = 2848;
+pub const DECOMPRESSOR: usize = 2848;
 
 /// A core.img of 20 sectors.
 fn core_img() -> Vec<u8> {

@@ -6,6 +6,7 @@ pub mod command;
 pub mod disk;
 pub mod elf;
 pub mod expect;
+pub mod grub;
 pub mod initramfs;
 pub mod manifest;
 pub mod packages;

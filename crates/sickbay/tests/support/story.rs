@@ -25,6 +25,7 @@
 //! | `--- damage PATH` | the last byte of the file is another, its times stay |
 //! | `--- time PATH SECONDS` | the file was last changed so many seconds after 1970 |
 //! | `--- remove PATH`, `--- mode PATH MODE`, `--- owner PATH UID:GID` | what they say |
+//! | `--- flags PATH i` | `chattr +i PATH`; cleared when the story is over |
 //! | `--- modes PATH MODE` | `chmod -R MODE PATH` |
 //! | `--- shift / OFFSET` | every owner and group has OFFSET added, as in the root of an unprivileged container |
 //! | `--- owners PATH UID:GID` | `chown -R UID:GID PATH`, with the bits that the kernel takes away |
@@ -33,12 +34,13 @@
 //! | `--- disk` | the target has this disk; body: its partitions, for sfdisk(8); volumes of its partitions get their places |
 //! | `--- disk-zero FROM LENGTH`, `--- disk-bytes FROM HEX` | bytes of it |
 //! | `--- disk-code WHAT [PARTITION\|sector=N]` | a boot sector: `grub2`, `legacy`, `generic` or `other` |
-//! | `--- disk-core` | GRUB's core image, in its place on the disk |
+//! | `--- disk-core` | GRUB's core image, in its place on the disk; with `exports=A,B`, `ext=HEX`, `xfs=HEX` one that unpacks, with these symbols and the features of ext4 and XFS that it takes |
 //! | `--- disk-esp PARTITION` | body: files of the FAT on it, each a program of UEFI; `PATH!` is a damaged one, `PATH prefix=DIR` a GRUB that was told of its directory |
 //! | `--- disk-esp-file PARTITION PATH` | a text on it |
 //! | `--- grub-efi PATH DIR` | a GRUB for UEFI that was told of its directory |
 //! | `--- grub-bios DIR` | the files of GRUB 2 for a BIOS, in `/boot/DIR/i386-pc` and in the package's directory |
 //! | `--- disk-stage1_5` | GRUB legacy's stage 1.5 behind the MBR |
+//! | `--- grub-core PATH …`, `--- grub-module PATH [needs=A,B] [has=C]` | such a core image as a file; a module of GRUB with these symbols |
 //! | `--- grub-legacy [e2fs]` | stage1, stage2 and a menu in `/boot/grub`, and stage 1.5 for ext2 |
 //! | `--- log` | the body is a log, and that log is the target, called LOG in the findings; nothing is repaired |
 //! | `--- with log` | the body is a log of the same machine, given along with the tree and called LOG in the findings |
@@ -120,6 +122,16 @@ pub struct Built {
     disk: Option<tempfile::NamedTempFile>,
     log: Option<PathBuf>,
     with_log: Option<tempfile::NamedTempFile>,
+    flagged: Vec<PathBuf>,
+}
+
+impl Drop for Built {
+    fn drop(&mut self) {
+        for path in &self.flagged {
+            // Else nobody could remove it.
+            let _ = std::process::Command::new("chattr").arg("-ia").arg(path).status();
+        }
+    }
 }
 
 impl Story {
@@ -237,7 +249,9 @@ impl Story {
             }
             None => None,
         };
-        Ok(Built { root, donor, running: self.running, volumes, disk, log, with_log })
+        let flags = self.changes.iter().filter(|one| one.words.first().is_some_and(|verb| verb == "flags"));
+        let flagged = flags.filter_map(|one| Some(super::inside(root.path(), one.words.get(1)?))).collect();
+        Ok(Built { root, donor, running: self.running, volumes, disk, log, with_log, flagged })
     }
 }
 
@@ -491,6 +505,14 @@ fn perform(root: &Path, directive: &Directive) -> Result<(), String> {
         }
         "modes" => modes(&path, octal(rest.first().ok_or("modes PATH MODE")?)?).map_err(io)?,
         "mode" | "owner" => attributes(&path, 0, rest)?,
+        "flags" => {
+            let flags = rest.first().ok_or("no flags")?;
+            let chattr =
+                std::process::Command::new("chattr").arg(format!("+{flags}")).arg(&path).status().map_err(io)?;
+            if !chattr.success() {
+                return Err("this file system has no flags of chattr".to_owned());
+            }
+        }
         other => return Err(format!("no directive {other}")),
     }
     if matches!(*verb, "file" | "append") && path.ends_with("modules.dep") {

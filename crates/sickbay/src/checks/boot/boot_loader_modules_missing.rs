@@ -1,4 +1,4 @@
-//! The modules that GRUB's core image loads are gone.
+//! The modules that GRUB's core image loads are gone, or made for another core.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -6,13 +6,15 @@ use std::path::{Path, PathBuf};
 use bstr::ByteSlice;
 use sickbay_formats::boot_sector::BootCode;
 use sickbay_formats::grub_core::{Codes, Core};
+use sickbay_formats::grub_module::{self, Symbols};
 use sickbay_target::FileKind;
 
 use crate::facts::Facts;
 use crate::facts::boot::boot_loader::{BootDisk, BootLoader, GRUB_SOURCES, need_boot};
 use crate::facts::system::release;
+use crate::mend::grub_core;
 use crate::mend::restore::restore;
-use crate::model::finding::Findings;
+use crate::model::finding::{Finding, Findings};
 use crate::model::outcome::{Skip, Verdict};
 use crate::model::repair::{Change, Risk};
 use crate::model::stage::Stage;
@@ -20,11 +22,15 @@ use crate::{check, tr};
 
 check! {
     /// ## Symptom
-    /// You see: "error: file '/boot/grub/i386-pc/normal.mod' not found." and the prompt "grub rescue>".
+    /// You see: "error: file '/boot/grub/i386-pc/normal.mod' not found." or "error: symbol 'grub_calloc' not found." and
+    /// the prompt "grub rescue>".
     ///
     /// ## What it finds
     /// GRUB 2's code is on the disk, but a module that it loads before it can show a menu or boot Linux is missing or
     /// empty in `/boot/grub/i386-pc` (`/boot/grub2/i386-pc`): `normal.mod`, `linux.mod` and the modules they depend on.
+    ///
+    /// Modules that need a symbol which the core image on the disk does not have: an update wrote new modules, and the
+    /// core image to another disk, or nowhere. A `core.img` that is not the one on the disk is a note.
     ///
     /// ## Why it matters
     /// GRUB stops at the prompt `grub rescue>`, which has hardly any commands. Nothing boots.
@@ -32,13 +38,14 @@ check! {
     /// ## What the repair does
     /// Copies the modules from where the target's own package keeps them (`/usr/lib/grub/i386-pc`), otherwise from the
     /// donor, and writes `core.img` back from the disk. The package must be the one that the code on the disk was built
-    /// from; where this can be verified, the repair is safe.
+    /// from; where this can be verified, the repair is safe. Where the `core.img` beside the modules has all the symbols
+    /// that they need, it is written to the disk that boots, as grub-install does as its last step.
     ///
     /// ## By hand
     /// ```sh
     /// grub-install --target=i386-pc --boot-directory=ROOT/boot /dev/DISK
     /// ```
-    "boot-loader-modules-missing", Boot, seed = ["B8"], proves = [BootLoader], "GRUB's modules are missing"
+    "boot-loader-modules-missing", Boot, seed = ["B8"], proves = [BootLoader], "GRUB's modules are missing or do not fit its core image"
 }
 
 /// What GRUB must be able to load to start Linux from its menu.
@@ -72,7 +79,12 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
 
     let needed = needed(facts, &dir, source);
     let broken: Vec<&String> = needed.iter().filter(|name| !is_sound(root, &dir.join(name))).collect();
-    let Some(one) = broken.first() else { return Ok(()) };
+    let Some(one) = broken.first() else {
+        if let Some(content) = core.filter(|core| core.codes() == Codes::Fit).and_then(|core| core.content()) {
+            fit(facts, found, &loader, disk, &dir, &needed, &content);
+        }
+        return Ok(());
+    };
     let gone = root.metadata(&dir).is_err();
     let finding = if gone {
         found.critical(tr!("{dir}, GRUB's module directory, does not exist", dir = dir.as_path()))
@@ -120,6 +132,103 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         }
     }
     Ok(())
+}
+
+/// The modules against the core image on the disk.
+fn fit(
+    facts: &Facts,
+    found: &mut Findings,
+    loader: &BootLoader,
+    disk: &BootDisk,
+    dir: &Path,
+    needed: &BTreeSet<String>,
+    content: &[u8],
+) {
+    let modules: Vec<(&String, Symbols)> = needed
+        .iter()
+        .filter(|name| name.ends_with(".mod"))
+        .filter_map(|name| Some((name, grub_module::symbols(&facts.file(dir.join(name)).ok()??.bytes)?)))
+        .collect();
+    let has: BTreeSet<&[u8]> = modules.iter().flat_map(|(_, module)| &module.has).map(Vec::as_slice).collect();
+    // The kernel names what it exports as C strings, and a module within the core image in its table of symbols.
+    let lacks =
+        |content: &[u8], name: &[u8]| !has.contains(name) && !content.contains_str([b"\0", name, b"\0"].concat());
+    let first_lacking = |content: &[u8]| {
+        modules.iter().find_map(|(name, module)| {
+            let symbol = module.needs.iter().find(|symbol| lacks(content, symbol))?;
+            Some(((*name).clone(), symbol.to_str_lossy().into_owned()))
+        })
+    };
+    let file = loader.file(facts, "core.img");
+    let other = file.as_ref().and_then(|file| Core::of_file(&file.bytes)?.content());
+    if let Some((module, symbol)) = first_lacking(content) {
+        let finding = found.critical(tr!(
+            "{module} needs {symbol}, which GRUB's core image on {disk} does not have",
+            module = dir.join(&module).as_path(),
+            symbol,
+            disk = disk.name
+        ));
+        finding
+            .at_path(dir.join(&module))
+            .why(tr!("GRUB stops at the \"grub rescue>\" prompt: the modules are newer than its core image"))
+            .explains(dir)
+            .stops(Stage::BootLoader);
+        installed_elsewhere(facts, finding);
+        let fits = other.as_deref().is_some_and(|other| first_lacking(other).is_none());
+        let write = file.as_ref().filter(|_| fits).and_then(|file| grub_core::write(facts, disk, file));
+        match write {
+            Some((title, change)) => finding.repair(Risk::Safe, title, [change]),
+            None => finding.by_hand(tr!(
+                "boot a rescue system, mount the root file system on ROOT and run: grub-install --target=i386-pc --boot-directory=ROOT/boot DEVICE, where DEVICE is {disk}",
+                disk = disk.name
+            )),
+        };
+        return;
+    }
+    let Some(file) = file else { return };
+    let own = disk.core.as_ref().and_then(|core| Core::of_disk(&core.bytes)?.file());
+    let (Some(own), false) = (own, other.as_deref() == Some(content)) else { return };
+    if own == file.bytes || file.bytes.is_empty() {
+        return;
+    }
+    let finding =
+        found.note(tr!("{file} is not the core image that {disk} boots", file = file.path.as_path(), disk = disk.name));
+    finding.at_path(&file.path);
+    match other {
+        Some(other) => {
+            finding.why(tr!("the last grub-install wrote it to another disk, or nowhere; a later update may bring modules that the old core image cannot load"));
+            installed_elsewhere(facts, finding);
+            let fits = first_lacking(&other).is_none();
+            if let Some((title, change)) =
+                Some(&file).filter(|_| fits).and_then(|file| grub_core::write(facts, disk, file))
+            {
+                finding.repair(Risk::Risky, title, [change]);
+            }
+        }
+        None => {
+            finding
+                .why(tr!("it is damaged: nothing boots from it, but the next repair of the boot code would use it"))
+                .repair(
+                    Risk::Safe,
+                    tr!("copy the core image from {disk} to {file}", disk = disk.name, file = file.path.as_path()),
+                    [Change::edit(&file, own)],
+                );
+        }
+    }
+}
+
+/// Where Debian's package runs grub-install when it is updated, by debconf's answer.
+fn installed_elsewhere(facts: &Facts, finding: &mut Finding) {
+    const DEBCONF: &str = "/var/cache/debconf/config.dat";
+    let Ok(Some(file)) = facts.file(DEBCONF) else { return };
+    let record = file.bytes.split_str("\n\n").find(|record| record.starts_with(b"Name: grub-pc/install_devices\n"));
+    let value = record.and_then(|record| record.lines().find_map(|line| line.strip_prefix(b"Value: ")));
+    if let Some(value) = value.map(|value| value.trim_ascii()).filter(|value| !value.is_empty()) {
+        finding.note(tr!(
+            "updates install GRUB to {devices}: that is what grub-pc/install_devices says (dpkg-reconfigure grub-pc)",
+            devices = value.to_str_lossy().chars().take(200).collect::<String>()
+        ));
+    }
 }
 
 /// GRUB 2's directory, by what is in it, else by what its tools are called.

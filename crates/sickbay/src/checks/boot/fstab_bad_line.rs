@@ -6,6 +6,7 @@ use sickbay_formats::{lines, mount_options};
 
 use crate::facts::Facts;
 use crate::facts::boot::fstab::Fstab;
+use crate::facts::boot::mount_words::{self, Answer};
 use crate::model::finding::Findings;
 use crate::model::outcome::Verdict;
 use crate::model::repair::{Change, Risk};
@@ -22,7 +23,8 @@ check! {
     /// ## What it finds
     /// Lines of `/etc/fstab` that are not valid entries: fewer than three fields, a mount point that is not an absolute
     /// path, dump or pass fields that are not numbers, more than six fields, NUL bytes, lines that end in CR LF, and
-    /// misspelled options: `default`, `noatme`, `errors=remount-r0`.
+    /// misspelled options: `default`, `noatme`, `errors=remount-r0`. An option of ext, xfs, btrfs or FAT that is like none is
+    /// looked for in the target's own kernel or module: what has no such word rejects it.
     ///
     /// ## Why it matters
     /// What the line should mount is not mounted, and `mount -a` fails. Systems with SysV init or Upstart stop at a
@@ -30,7 +32,7 @@ check! {
     /// rejects.
     ///
     /// ## What the repair does
-    /// Removes the carriage return, corrects the spelling of the option, or comments out a line that mounts nothing
+    /// Removes the carriage return, corrects the spelling of the option or takes it out, or comments out a line that mounts nothing
     /// anyway. Every other line stays as it is.
     ///
     /// ## By hand
@@ -67,7 +69,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     }
     for entry in &fstab.entries {
         let Some(defect) = entry.defect else {
-            misspelt(found, file, entry);
+            misspelt(facts, found, file, entry);
             continue;
         };
         let comment = || [Change::edit(file, lines::with_comment(&file.bytes, entry.line))];
@@ -130,32 +132,91 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     Ok(())
 }
 
-/// Options that the file system does not know and that are nearly ones that it does. One that is like none may be younger than
-/// this list.
-fn misspelt(found: &mut Findings, file: &SourceFile, entry: &Entry) {
+/// Options that the file system does not know: those that are nearly ones that it does, and those for which the target's own
+/// kernel has no word. One that is like none may be younger than this list, which only that kernel can tell.
+fn misspelt(facts: &Facts, found: &mut Findings, file: &SourceFile, entry: &Entry) {
     let Some(field) = entry.fields.get(3) else { return };
-    let all: Vec<(&BStr, Option<String>)> = entry.options().map(|option| (option, of_option(entry, option))).collect();
+    let mut all: Vec<(&BStr, Option<String>)> =
+        entry.options().map(|option| (option, of_option(entry, option))).collect();
+    let unknown = of_kernel(facts, entry, &mut all);
     let wrong: Vec<(&BStr, &String)> =
         all.iter().filter_map(|(option, meant)| Some((*option, meant.as_ref()?))).collect();
     let list = |words: Vec<String>| words.join(", ");
     let options = list(wrong.iter().map(|(option, _)| option.to_string()).collect());
     let meant = list(wrong.iter().map(|(_, meant)| (*meant).clone()).collect());
     let fstype = entry.fstype();
-    let message = match wrong.len() {
-        0 => return,
-        1 => tr!("{fstype} has no mount option {option} (meant: {meant})", fstype, option = options, meant),
+    let no_such = |found: &[&BStr]| list(found.iter().map(ToString::to_string).collect());
+    let message = match (wrong.len(), &unknown) {
+        (0, None) => return,
+        (0, Some((answer, options))) => tr!(
+            "the {fstype} of kernel {kernel} has no mount {count?option|options} {options}",
+            fstype,
+            kernel = answer.kernel.as_str(),
+            count = options.len(),
+            options = no_such(options)
+        ),
+        (1, _) => tr!("{fstype} has no mount option {option} (meant: {meant})", fstype, option = options, meant),
         _ => tr!("{fstype} has no mount options {options} (meant: {meant})", fstype, options, meant),
     };
     // With one of them right the line is refused as before: they are one fault.
-    let words: Vec<String> =
-        all.iter().map(|(option, meant)| meant.clone().unwrap_or_else(|| option.to_string())).collect();
-    let text = fstab::with_field(&file.bytes, entry, 3, &words.join(","));
+    let gone = unknown.as_ref().map(|(_, options)| options.as_slice()).unwrap_or_default();
+    let words: Vec<String> = all
+        .iter()
+        .filter(|(option, _)| !gone.contains(option))
+        .map(|(option, meant)| meant.clone().unwrap_or_else(|| option.to_string()))
+        .collect();
+    let words = if words.is_empty() { "defaults".to_owned() } else { words.join(",") };
+    let text = fstab::with_field(&file.bytes, entry, 3, &words);
     let finding = found.error(message);
-    finding.at(file, field.span).why(tr!("file systems reject options that they do not know"));
+    finding.at(file, field.span);
+    finding.why(if entry.mount_point() == "/" {
+        tr!("file systems reject options that they do not know: the root is not remounted, and stays read-only")
+    } else {
+        tr!("file systems reject options that they do not know")
+    });
+    if let Some((answer, options)) = &unknown {
+        finding.note(tr!("{file} has no word {options}", file = answer.file.as_path(), options = no_such(options)));
+    }
     if !entry.is_optional() && !entry.is_swap() {
         finding.stops(Stage::Mounts);
     }
-    finding.repair(Risk::Safe, tr!("write {meant}", meant), [Change::edit(file, text)]);
+    let title = match (wrong.len(), &unknown) {
+        (0, Some((_, options))) => tr!("take {options} out", options = no_such(options)),
+        (_, Some((_, options))) => tr!("write {meant}, and take {options} out", meant, options = no_such(options)),
+        _ => tr!("write {meant}", meant),
+    };
+    finding.repair(Risk::Safe, title, [Change::edit(file, text)]);
+}
+
+/// The options for which the target's own kernel has no word; what it does have is nothing that was meant to be another.
+fn of_kernel<'a>(
+    facts: &Facts,
+    entry: &Entry,
+    all: &mut [(&'a BStr, Option<String>)],
+) -> Option<(Answer, Vec<&'a BStr>)> {
+    let name = |option: &'a BStr| option.split_str("=").next().unwrap_or_default().to_str().ok();
+    let own = mount_options::own(entry.fstype())?;
+    let is_open = |name: &str| !name.is_empty() && !mount_options::is_general(name) && !own.contains(&name);
+    let open: Vec<(usize, &str)> = all
+        .iter()
+        .enumerate()
+        .filter_map(|(index, (option, _))| Some((index, name(option).filter(|name| is_open(name))?)))
+        .collect();
+    if open.is_empty() || entry.is_swap() {
+        return None;
+    }
+    let names: Vec<&str> = open.iter().map(|(_, name)| *name).collect();
+    let answer = mount_words::ask(facts, entry.fstype().to_str().ok()?, &names)?;
+    let mut unknown = Vec::new();
+    for ((index, _), takes) in open.iter().zip(&answer.takes) {
+        let Some((option, meant)) = all.get_mut(*index) else { continue };
+        if *takes {
+            *meant = None;
+        } else if meant.is_none() {
+            unknown.push(*option);
+        }
+    }
+    (!unknown.is_empty()).then_some((answer, unknown))
 }
 
 /// What an option was meant to be, if it is wrong.

@@ -11,6 +11,7 @@ use crate::facts::Facts;
 use crate::facts::boot::devices::{Devices, Lookup, tag};
 use crate::facts::boot::fstab::{Fstab, mount_point};
 use crate::facts::login::accounts::Accounts;
+use crate::facts::system::platform::{Platform, whole_disk};
 use crate::facts::system::release::{Init, System};
 use crate::facts::system::units::Units;
 use crate::model::finding::{Finding, Findings, Severity};
@@ -30,6 +31,9 @@ check! {
     /// `nofail`, `noauto` or `x-systemd.automount`; file system images that do not exist, and, where there is no
     /// systemd to create them, directories (`bind`). The line for the root file system is covered by
     /// `fstab-wrong-root`.
+    ///
+    /// A data disk by a name that the kernel gives (`/dev/sdb1`), none of the disks that were given and without `nofail`,
+    /// is a note; a warning where the log of the last boot shows other disks.
     ///
     /// Names are looked up on the target's own disks, never on those of the machine that sickbay runs on. A data disk
     /// that is not attached to that machine counts as missing too: add it with `--with`.
@@ -76,6 +80,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             // No swap stops a start.
             Lookup::Untold(_) if entry.is_swap() => {}
             Lookup::Untold(why) => {
+                by_changing_name(facts, found, &fstab, entry);
                 found.could_not_tell(tr!("line {line} of {path}: {why}", line = entry.line, path = Fstab::PATH, why));
             }
             Lookup::Volume(_) | Lookup::Several(_) | Lookup::Device => {}
@@ -85,6 +90,51 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         report(facts, found, &fstab, &devices, init == Init::Systemd, &lines);
     }
     Ok(())
+}
+
+/// A data disk by a name that the kernel gives, on a disk that was not given: with `nofail` it would not matter. What the log of
+/// the last boot shows is there.
+fn by_changing_name(facts: &Facts, found: &mut Findings, fstab: &Fstab, entry: &Entry) {
+    let device = entry.device().to_str_lossy();
+    let Some(disk) = device.strip_prefix("/dev/").and_then(whole_disk) else { return };
+    let Ok(platform) = facts.get::<Platform>() else { return };
+    if platform.disks.iter().any(|(name, _)| *name == disk) {
+        return;
+    }
+    let (line, place) = (entry.line, entry.mount_point());
+    let finding = match platform.disks.first() {
+        Some((_, clue)) => {
+            let disks = platform.disks.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
+            let finding = found.warning(tr!(
+                "{place} is mounted from {device}, but when this machine last ran it had {disks}",
+                place,
+                device = device.as_ref(),
+                disks
+            ));
+            finding.evidence(clue.source.clone(), clue.words.clone())
+        }
+        None => found.note(tr!(
+            "{place} is mounted from {device}, a name that can change, and the line has no nofail",
+            place,
+            device = device.as_ref()
+        )),
+    };
+    finding
+        .at(&fstab.file, entry.span(0))
+        .why(tr!("where no disk has that name, systemd waits 90 s for it, then drops to emergency mode"));
+    if ["/usr", "/var"].contains(&mount_point(entry).to_str().unwrap_or_default()) {
+        finding.by_hand(tr!("name it by UUID: the system does not work without {place}", place));
+        return;
+    }
+    finding.repair(
+        Risk::Risky,
+        tr!(
+            "add nofail to line {line}: the system boots without it, and whatever uses {place} finds it empty",
+            line,
+            place
+        ),
+        [Change::edit(&fstab.file, fstab::with_option(&fstab.file.bytes, entry, "nofail"))],
+    );
 }
 
 /// Tells of a device that is not there, and of all lines that name it.

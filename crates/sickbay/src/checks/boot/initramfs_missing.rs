@@ -5,9 +5,12 @@ use std::sync::Arc;
 
 use crate::facts::Facts;
 use crate::facts::boot::boot_config::{BootConfig, Entry, Loader};
-use crate::facts::boot::kernels::{Kernels, PartState};
-use crate::mend::boot_entries::{initrd_state, kernel_of, kernel_state, needs_initramfs, no_entry, offer};
+use crate::facts::boot::kernels::{Kernels, Part, PartState};
+use crate::mend::boot_entries::{
+    boot_another, initrd_state, kernel_of, kernel_state, needs_initramfs, no_entry, offer,
+};
 use crate::mend::rebuild;
+use crate::mend::restore::restore;
 use crate::model::finding::{Finding, Findings};
 use crate::model::outcome::Verdict;
 use crate::model::repair::{Change, Risk};
@@ -113,7 +116,8 @@ fn not_loaded(
         .at(&named.word.file, named.word.span())
         .why(tr!("the kernel has no drivers and no program to find its root, and panics"))
         .stops(Stage::Initramfs);
-    let initramfs = kernel_of(facts, kernels, entry).and_then(|kernel| kernel.initramfs.clone());
+    let kernel = kernel_of(facts, kernels, entry);
+    let initramfs = kernel.and_then(|kernel| kernel.initramfs.clone().or_else(|| usual(facts, &kernel.version)));
     match initramfs {
         Some(part) if part.state == PartState::Sound => {
             let (_, path) = config.paths.to_grub(&part.path);
@@ -123,11 +127,44 @@ fn not_loaded(
         }
         Some(part) => {
             finding.about(&part.path);
-            rebuild(facts, kernels, entry, &part.path, finding);
-            offer(facts, config, kernels, loader, &part.path, finding);
+            // The file without the line helps as little as the line without the file.
+            let (_, path) = config.paths.to_grub(&part.path);
+            let text = with_initrd(&named.word.file.bytes, named.word.range.start, &path);
+            let line = Change::edit(&named.word.file, text);
+            let version = kernel_of(facts, kernels, entry).map(|kernel| kernel.version.as_str());
+            if let Some((title, made)) = version.and_then(|version| rebuild::offer(facts, version, &part.path)) {
+                finding.repair(Risk::Safe, tr!("{title}, and load {path}", title, path), [made, line.clone()]);
+            }
+            let donor = restore(facts, &part.path).map(|donor| {
+                let title = tr!("{title}, and load {path}", title = donor.title, path);
+                (donor.risk, title, donor.changes.into_iter().chain([line]).collect())
+            });
+            // Where no kernel has one, each counts as complete without.
+            let has_name = kernel.is_some_and(|kernel| kernel.initramfs.is_some());
+            let another = if has_name { boot_another(facts, config, kernels, loader) } else { None };
+            let (first, second) = if donor.as_ref().is_some_and(|donor| donor.0 == Risk::Safe) {
+                (donor, another)
+            } else {
+                (another, donor)
+            };
+            for (risk, title, changes) in [first, second].into_iter().flatten() {
+                finding.repair(risk, title, changes);
+            }
+            if finding.repairs.is_empty() {
+                finding.by_hand(tr!("make {path} again in a chroot, and add the line initrd to the entry", path));
+            }
         }
         None => offer(facts, config, kernels, loader, &Arc::clone(&named.word.file).path, finding),
     }
+}
+
+/// Where the target's own program would put the initramfs of a kernel, when no kernel has one by whose name it could be told.
+fn usual(facts: &Facts, version: &str) -> Option<Part> {
+    const PROGRAMS: [(&str, &str, &str); 2] =
+        [("/usr/sbin/update-initramfs", "initrd.img-", ""), ("/usr/bin/dracut", "initramfs-", ".img")];
+    let there = |path: &str| facts.root().exists(path).unwrap_or(false);
+    let (_, before, behind) = PROGRAMS.iter().find(|(program, ..)| there(program))?;
+    Some(Part { path: format!("/boot/{before}{version}{behind}").into(), state: PartState::Missing })
 }
 
 /// Offers to make the initramfs again. What is made is opened and judged before it is taken.

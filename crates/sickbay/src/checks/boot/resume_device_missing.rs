@@ -9,6 +9,7 @@ use sickbay_formats::{lines, shell_vars};
 use crate::facts::Facts;
 use crate::facts::boot::boot_config::{BootConfig, Word};
 use crate::facts::boot::devices::{Devices, Lookup, tag};
+use crate::facts::system::release::systemd_version;
 use crate::mend::boot_entries::{edits, in_sources};
 use crate::model::finding::{Findings, Severity};
 use crate::model::outcome::{Skip, Verdict};
@@ -139,19 +140,7 @@ fn forever(facts: &Facts) -> bool {
     {
         return false;
     }
-    let dirs = [
-        "/usr/lib/systemd",
-        "/usr/lib64/systemd",
-        "/usr/lib/x86_64-linux-gnu/systemd",
-        "/usr/lib/aarch64-linux-gnu/systemd",
-    ];
-    dirs.iter().flat_map(|dir| root.read_dir(dir).unwrap_or_default()).any(|entry| {
-        let name = entry.name.to_string_lossy().into_owned();
-        let number = name
-            .strip_prefix("libsystemd-shared-")
-            .map(|rest| rest.chars().take_while(char::is_ascii_digit).collect::<String>());
-        number.and_then(|number| number.parse::<u32>().ok()).is_some_and(|version| version >= 255)
-    })
+    systemd_version(root).is_some_and(|version| version >= 255)
 }
 
 /// `RESUME=` of initramfs-tools.

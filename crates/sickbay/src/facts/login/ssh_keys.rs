@@ -26,6 +26,8 @@ pub struct Keys {
     pub unseen: bool,
     /// The files that hold keys.
     pub files: Vec<PathBuf>,
+    /// The files that are looked into and are there.
+    pub looked: Vec<Arc<SourceFile>>,
 }
 
 /// A key that only runs a command.
@@ -106,6 +108,7 @@ impl Keys {
                 _ => self.free = true,
             }
         }
+        self.looked.push(Arc::clone(file));
         if any {
             self.files.push(file.path.clone());
         }

@@ -50,6 +50,21 @@ impl Fact for System {
     }
 }
 
+/// systemd's version, by the name of its own library; `None` where it has none (before 231) or is not there.
+pub fn systemd_version(root: &Root) -> Option<u32> {
+    const DIRS: [&str; 4] = [
+        "/usr/lib/systemd",
+        "/usr/lib64/systemd",
+        "/usr/lib/x86_64-linux-gnu/systemd",
+        "/usr/lib/aarch64-linux-gnu/systemd",
+    ];
+    DIRS.iter().flat_map(|dir| root.read_dir(dir).unwrap_or_default()).find_map(|entry| {
+        let name = entry.name.to_string_lossy().into_owned();
+        let rest = name.strip_prefix("libsystemd-shared-")?;
+        rest.chars().take_while(char::is_ascii_digit).collect::<String>().parse().ok()
+    })
+}
+
 /// The release of a root; empty when nothing tells.
 pub fn release(root: &Root) -> OsRelease {
     let text = ["/etc/os-release", "/usr/lib/os-release"].iter().find_map(|path| root.read(path).ok());
