@@ -4,6 +4,7 @@ mod ask;
 mod boot;
 mod check;
 mod completions;
+mod confirm;
 mod cut_off;
 mod explain;
 mod fix;

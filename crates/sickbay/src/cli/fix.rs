@@ -9,6 +9,7 @@ use sickbay_target::{Access, Target};
 
 use super::ask::{Answers, aside};
 use super::boot::{How, watched};
+use super::confirm;
 use super::{Context, Failure, Format, LOOK, TargetArgs, UNTOLD, mirror};
 use crate::boot::Trial;
 use crate::engine::rounds;
@@ -67,6 +68,13 @@ pub(super) struct Fix {
     /// `undo` needs the same option
     #[arg(long, value_name = "DIR", help_heading = REPAIR)]
     journal: Option<PathBuf>,
+    /// Revert repairs of the network by themselves after this time, such as 60s, unless you confirm them: for a machine that is only reached
+    /// over the network. 0 never does [default: 60s where an ssh connection goes over what is changed]
+    #[arg(long, value_name = "TIME", help_heading = REPAIR)]
+    confirm_within: Option<String>,
+    /// Keep the repairs of the network that wait to be confirmed
+    #[arg(long, help_heading = REPAIR)]
+    confirm: bool,
     /// Set a new password for this user and unlock the account. The password is asked for twice, or read as one line if
     /// standard input is not a terminal. With `--only reset-password` nothing else is repaired
     #[arg(long, value_name = "USER", conflicts_with = "clear_password", help_heading = PASSWORD)]
@@ -102,6 +110,11 @@ impl Fix {
         for id in self.only.iter().filter(|id| number(id).is_none() && *id != password::ID) {
             checks::chosen(std::slice::from_ref(id)).map_err(Failure)?;
         }
+        if self.confirm {
+            return confirm::confirm(context, &self.target, self.journal.as_deref());
+        }
+        let within = self.confirm_within.as_deref().map(super::duration).transpose()?;
+        let within = within.map(|within| u32::try_from(within.as_secs()).unwrap_or(u32::MAX));
         if self.dry_run {
             return self.show(context);
         }
@@ -146,15 +159,23 @@ impl Fix {
         let donor = self.target.open_donor(&target)?;
         let journal = TargetArgs::open_journal(self.journal.as_deref())?;
         let choice = self.choice(mirror, journal, order);
+        let seconds = Arc::clone(&choice.confirm);
+        let mut guard = confirm::Guard::new(context, within, self.journal.as_deref(), &seconds);
+        let mut unguarded = None;
         // What was agreed to is made without another question, if it is still what is to be made.
         let mut confirm = |seen: &Diagnosis, next: &mut Plan| {
-            let agreed = answers.decide(context, seen, next, false);
+            let mut agreed = answers.decide(context, seen, next, false);
             if agreed {
                 super::announce_programs(next);
+                unguarded = guard.prepare(&target, seen, next).err();
+                agreed = unguarded.is_none();
             }
             agreed
         };
         let outcome = rounds::fix(&target, donor.as_ref(), &checks::ALL, &choice, &mut confirm)?;
+        if let Some(why) = unguarded {
+            return Err(why);
+        }
         let rounds::Outcome { facts, diagnosis, mut applied, declined } = outcome;
         let is_held = target.is_held() && applied.iter().any(|repair| repair.journal.is_some());
         let mut report = Report::new(started, &facts, diagnosis, None);
@@ -180,6 +201,7 @@ impl Fix {
             return Err(Failure(tr!("a hung check is still using the target: nothing was written to the disks")));
         }
         let summary = self.summary(context, &applied);
+        let guarded = applied.clone();
         report.applied = Some(applied);
         let trial = if self.boot_test && !declined { Some(self.boot_test(context)) } else { None };
         let report = match trial {
@@ -194,6 +216,7 @@ impl Fix {
         };
         context.print_report(&report, self.target.target.as_deref())?;
         context.print(&summary);
+        guard.finish(&self.target, &guarded, self.yes)?;
         let code = report.exit_code();
         Ok(if declined { UNTOLD } else { code })
     }
@@ -314,6 +337,7 @@ impl Fix {
             mirror,
             journal,
             order,
+            confirm: Arc::default(),
         }
     }
 

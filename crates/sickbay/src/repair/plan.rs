@@ -6,11 +6,13 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use sickbay_target::Target;
 
 use crate::facts::packages::mirror::Mirror;
 use crate::mend::join::Joined;
+use crate::model::about::Area;
 use crate::model::diagnosis::Diagnosis;
 use crate::model::finding::{Finding, Identity};
 use crate::model::repair::{Change, Repair, RepairIdentity, Risk};
@@ -37,6 +39,9 @@ pub struct Choice {
     pub journal: Option<Arc<Target>>,
     /// A password that is set or cleared once nothing else is left to do.
     pub order: Option<Order>,
+    /// For so many seconds repairs of the network wait to be confirmed, and are taken back by themselves then; 0 for those that do
+    /// not. Told when the first plan is known.
+    pub confirm: Arc<AtomicU32>,
 }
 
 /// A repair that is going to be made.
@@ -52,6 +57,19 @@ pub struct Step {
     pub sentence: Text,
     /// The repair, its edits joined with those of the steps before.
     pub repair: Repair,
+}
+
+impl Step {
+    /// Whether it is about what reaches the machine: its network, or the files of that.
+    pub fn is_of_network(&self) -> bool {
+        let is_live = |change: &Change| matches!(change, Change::Network { .. });
+        self.repair.changes.iter().any(is_live) || is_of_network(self.check)
+    }
+}
+
+/// Whether a check is one of the network.
+pub fn is_of_network(check: &str) -> bool {
+    crate::checks::ALL.iter().any(|known| known.id == check && known.area == Area::Network)
 }
 
 /// The steps of one round.
