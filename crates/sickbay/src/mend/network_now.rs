@@ -6,7 +6,7 @@
 use sickbay_formats::network::Outcome;
 use sickbay_formats::network::address::Cidr;
 use sickbay_formats::network::kernel::{MAIN, Route};
-use sickbay_formats::network::piece::Piece;
+use sickbay_formats::network::piece::{Kind, Piece};
 
 use crate::facts::network::live::{Live, Pieces};
 use crate::model::repair::Change;
@@ -68,7 +68,8 @@ pub(crate) fn mask(pieces: &Pieces, dev: &str, right: Cidr, wrong: Cidr) -> Vec<
     let Some(old) = old.filter(|old| !old.is_leased()) else { return Vec::new() };
     let Some(what) = old.words(&pieces.links) else { return Vec::new() };
     // With the first address of a network the kernel drops those that came after it.
-    let others = pieces.all.iter().filter(|one| !one.is(old) && one.link_index() == Some(index));
+    let is_other = |one: &&Piece| one.kind == Kind::Address && !one.is(old) && one.link_index() == Some(index);
+    let others = pieces.all.iter().filter(is_other);
     let loses = others
         .filter_map(|one| one.words(&pieces.links)?.split_once(" dev ").and_then(|(cidr, _)| Cidr::parse(cidr)))
         .any(|cidr| cidr.prefix == wrong.prefix && wrong.contains(cidr.address) && cidr.address != right.address);
