@@ -65,20 +65,16 @@ impl Machine {
             assert!(Command::new("mount").args(arguments).arg(place).status().expect("mount").success());
         };
         mount(&["-t", "tmpfs", "tmpfs"], &root);
-        for place in "proc sys dev tmp var/lib usr/sbin usr/bin etc/sysconfig/network-scripts etc/rc.d/init.d etc/rc.d/rc3.d"
-            .split(' ')
+        for place in
+            "proc sys dev tmp var/lib usr/sbin usr/bin etc/sysconfig/network-scripts etc/rc.d/init.d etc/rc.d/rc3.d"
+                .split(' ')
         {
             fs::create_dir_all(root.join(place)).expect("made");
         }
         mount(&["-t", "proc", "proc"], &root.join("proc"));
         mount(&["-t", "sysfs", "-o", "ro", "sysfs"], &root.join("sys"));
         assert!(
-            Command::new("mknod")
-                .arg(root.join("dev/null"))
-                .args(["c", "1", "3"])
-                .status()
-                .expect("mknod")
-                .success()
+            Command::new("mknod").arg(root.join("dev/null")).args(["c", "1", "3"]).status().expect("mknod").success()
         );
         fs::copy(env!("CARGO_BIN_EXE_sickbay"), root.join("sickbay")).expect("copied");
         for (path, content) in [
@@ -100,7 +96,12 @@ impl Machine {
         fs::set_permissions(root.join("etc/rc.d/init.d/network"), fs::Permissions::from_mode(0o755)).expect("set");
         symlink("rc.d/init.d", root.join("etc/init.d")).expect("linked");
         symlink("../init.d/network", root.join("etc/rc.d/rc3.d/S10network")).expect("linked");
-        let world = Command::new("unshare").args(["-n", "sleep", "300"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+        let world = Command::new("unshare")
+            .args(["-n", "sleep", "300"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("it starts");
         let machine = Machine { root, dir, world };
         let pid = machine.world.id();
         let own = fs::read_link("/proc/self/ns/net").expect("a namespace");
@@ -123,7 +124,12 @@ impl Machine {
 
     fn sickbay(&self, arguments: &str) -> (Option<i32>, String) {
         let mut command = Command::new("chroot");
-        command.arg(&self.root).arg("/sickbay").args(arguments.split(' ')).env("LC_ALL", "C").env_remove("SSH_CONNECTION");
+        command
+            .arg(&self.root)
+            .arg("/sickbay")
+            .args(arguments.split(' '))
+            .env("LC_ALL", "C")
+            .env_remove("SSH_CONNECTION");
         let Output { status, stdout, stderr } = command.stdin(Stdio::null()).output().expect("it starts");
         (status.code(), String::from_utf8_lossy(&[stdout, stderr].concat()).into_owned())
     }
@@ -132,7 +138,10 @@ impl Machine {
     fn state(&self) -> (support::manifest::Manifest, String) {
         let files = manifest(&self.root.join("etc"));
         let var = manifest(&self.root.join("var"));
-        (files.into_iter().chain(var).collect(), ["-d -4 addr", "-d -4 route", "-d -4 route show table local"].map(ip).concat())
+        (
+            files.into_iter().chain(var).collect(),
+            ["-d -4 addr", "-d -4 route", "-d -4 route show table local"].map(ip).concat(),
+        )
     }
 }
 

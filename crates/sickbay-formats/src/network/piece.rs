@@ -367,7 +367,9 @@ mod tests {
         again.body[5] = 16;
         assert!(one.is(&again));
         assert_eq!(again.order(true, Rank::Last).body[8], 0, "the kernel refuses to be told that a link is down");
-        for other in [default(None, "eth1", 0), default(Some("10.0.0.1"), "eth1", 5), default(Some("10.0.0.2"), "eth1", 0)] {
+        for other in
+            [default(None, "eth1", 0), default(Some("10.0.0.1"), "eth1", 5), default(Some("10.0.0.2"), "eth1", 0)]
+        {
             assert!(!one.is(&Piece::route(3, &other).expect("a route")));
         }
         assert!(!one.is(&Piece::route(2, &default(Some("10.0.0.1"), "eth0", 0)).expect("a route")));

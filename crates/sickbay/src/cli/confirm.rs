@@ -80,7 +80,10 @@ impl<'a> Guard<'a> {
             arguments.extend(["--journal".into(), dir.into_os_string()]);
         }
         outlive(arguments).map_err(|error| {
-            Failure(tr!("nothing was changed: what would revert it could not be started: {error}", error = error.to_string()))
+            Failure(tr!(
+                "nothing was changed: what would revert it could not be started: {error}",
+                error = error.to_string()
+            ))
         })?;
         self.seconds.store(seconds, Ordering::Relaxed);
         self.started = true;
@@ -230,7 +233,14 @@ fn peers() -> Vec<IpAddr> {
     if let Ok(target) = target {
         let facts = Facts::new(std::sync::Arc::new(target), None);
         if let Ok(services) = facts.get::<Services>() {
-            ports.extend(services.list.iter().flat_map(|service| &service.ports).filter(|port| port.server == Server::Sshd).map(|port| port.port));
+            ports.extend(
+                services
+                    .list
+                    .iter()
+                    .flat_map(|service| &service.ports)
+                    .filter(|port| port.server == Server::Sshd)
+                    .map(|port| port.port),
+            );
         }
     }
     // ESTABLISHED.

@@ -10,6 +10,7 @@ use sickbay_target::Target;
 use crate::check::Check;
 use crate::engine::run::look as look_at;
 use crate::facts::Facts;
+use crate::model::about::Area;
 use crate::model::diagnosis::Diagnosis;
 use crate::model::finding::{Finding, Identity};
 use crate::model::outcome::Outcome as How;
@@ -17,7 +18,7 @@ use crate::model::repair::{Repair, Risk};
 use crate::model::text::Text;
 use crate::repair::apply::{Error, HELD, Workshop, apply};
 use crate::repair::journal::{Journal, Pending, writer_of};
-use crate::repair::plan::{Choice, Plan, Scope, Step, StepIdentity, is_of_network, offered, plan};
+use crate::repair::plan::{Choice, Plan, Scope, Step, StepIdentity, offered, plan};
 use crate::repair::undo;
 pub use crate::repair::undo::undo;
 use crate::repair::undo::{Force, touched};
@@ -200,6 +201,10 @@ impl Made {
         }
     }
 
+    fn is_of_network(&self) -> bool {
+        self.finding.as_ref().is_some_and(|finding| finding.check.area == Area::Network)
+    }
+
     /// Whether it is on the target, and can be taken off again.
     fn stands(&self) -> bool {
         self.applied.journal.as_deref().is_some_and(|id| id != HELD)
@@ -267,7 +272,7 @@ impl Session<'_> {
     fn confirm_in(&mut self, seconds: u32) -> Result<(), Error> {
         let is_new = seconds > 0 && self.shop.confirm == 0;
         self.shop.confirm = seconds;
-        for made in self.made.iter().filter(|made| is_new && made.stands() && is_of_network(made.applied.check)) {
+        for made in self.made.iter().filter(|made| is_new && made.is_of_network() && made.stands()) {
             let Some(id) = &made.applied.journal else { continue };
             let mut entry = self.journal.read(id)?;
             entry.pending = Some(Pending::for_seconds(seconds));

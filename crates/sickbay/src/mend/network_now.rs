@@ -76,7 +76,9 @@ pub(crate) fn mask(pieces: &Pieces, dev: &str, right: Cidr, wrong: Cidr) -> Vec<
     if loses {
         return Vec::new();
     }
-    let Some(new) = Piece::address(index, dev, right).and_then(|piece| lacking(pieces, piece)) else { return Vec::new() };
+    let Some(new) = Piece::address(index, dev, right).and_then(|piece| lacking(pieces, piece)) else {
+        return Vec::new();
+    };
     vec![new, Change::Network { what, piece: old.clone(), there: false }]
 }
 

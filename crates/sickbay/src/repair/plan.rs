@@ -51,6 +51,8 @@ pub struct Step {
     pub finding: Option<usize>,
     /// The check that found it, or the order's name.
     pub check: &'static str,
+    /// Whether that check is one of the network.
+    pub of_network: bool,
     /// By what the finding is known again, and the repair.
     pub identity: StepIdentity,
     /// The finding's sentence.
@@ -63,13 +65,8 @@ impl Step {
     /// Whether it is about what reaches the machine: its network, or the files of that.
     pub fn is_of_network(&self) -> bool {
         let is_live = |change: &Change| matches!(change, Change::Network { .. });
-        self.repair.changes.iter().any(is_live) || is_of_network(self.check)
+        self.of_network || self.repair.changes.iter().any(is_live)
     }
-}
-
-/// Whether a check is one of the network.
-pub fn is_of_network(check: &str) -> bool {
-    crate::checks::ALL.iter().any(|known| known.id == check && known.area == Area::Network)
 }
 
 /// The steps of one round.
@@ -176,6 +173,7 @@ pub fn plan(diagnosis: &Diagnosis, scope: &Scope, refused: &HashSet<StepIdentity
             steps.push(Step {
                 finding: Some(index),
                 check: finding.check.id,
+                of_network: finding.check.area == Area::Network,
                 identity: (finding.identity(), repair.identity()),
                 sentence: finding.message.clone(),
                 repair: Repair { changes, ..repair.clone() },
@@ -201,7 +199,7 @@ impl Step {
     pub fn ordered(check: &'static str, repair: Repair) -> Step {
         let subject = Subject::Named(repair.title.render(Lang::En));
         let identity = (Identity { check, subject, kind: None }, repair.identity());
-        Step { finding: None, check, identity, sentence: repair.title.clone(), repair }
+        Step { finding: None, check, of_network: false, identity, sentence: repair.title.clone(), repair }
     }
 }
 

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use sickbay_target::{Kind, Target, Times, plain_value};
 
-use super::apply::{network, Direction, Error, Workshop, boot_id, clear_flags, disk_bytes, kernel_value, perform, set_flags};
+use super::apply::{
+    Direction, Error, Workshop, boot_id, clear_flags, disk_bytes, kernel_value, network, perform, set_flags,
+};
 use super::held::is_made_of;
 use super::journal::{Content, Entry, Journal, Node, Op, Pending, writer_of};
 use super::trust::{effects, judge};

@@ -83,7 +83,10 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         };
         let finding = found.error(message);
         point(finding, &files, place);
-        finding.why(tr!("no card gets an address: the machine is reached by nobody")).stops(Stage::Network).stops(Stage::Reachable);
+        finding
+            .why(tr!("no card gets an address: the machine is reached by nobody"))
+            .stops(Stage::Network)
+            .stops(Stage::Reachable);
         let cards: Vec<&str> = after.cards.iter().map(|card| card.name.as_str()).collect();
         finding.note(tr!("cards of the machine: {cards}", cards = cards.join(", ")));
         if let What::OtherCard(..) | What::NoMac(_) = what
@@ -170,7 +173,10 @@ fn by_command_line(facts: &Facts, files: &NetworkFiles, after: &AfterRestart, fo
         ));
         point(finding, files, place);
         finding.evidence(word.file.path.display().to_string(), word.text.clone());
-        finding.why(tr!("no card gets an address: the machine is reached by nobody")).stops(Stage::Network).stops(Stage::Reachable);
+        finding
+            .why(tr!("no card gets an address: the machine is reached by nobody"))
+            .stops(Stage::Network)
+            .stops(Stage::Reachable);
         // That the machine has this card nobody knows; that its first one is eth0 is certain.
         if after.outcome.network.interfaces.iter().filter(|one| one.name != "lo").count() == 1 {
             rename(finding, files, after, &one.name, "eth0", |outcome| !outcome.network.interfaces.is_empty());

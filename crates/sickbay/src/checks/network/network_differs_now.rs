@@ -102,7 +102,10 @@ impl All<'_> {
             let finding = found.error(tr!("{dev} is to get a lease, and has no address", dev));
             finding.subject(Subject::Named(format!("{dev} lease")));
             self.places(finding, link);
-            finding.by_hand(tr!("ask for a lease: dhclient -v {dev}, networkctl renew {dev} or nmcli device up {dev}", dev));
+            finding.by_hand(tr!(
+                "ask for a lease: dhclient -v {dev}, networkctl renew {dev} or nmcli device up {dev}",
+                dev
+            ));
             return;
         } else if let Some(first) = lacks.first() {
             let address = first.cidr.to_string();
@@ -118,14 +121,18 @@ impl All<'_> {
         if !has_addresses {
             finding.why(tr!("nothing is reached over {dev}", dev));
         }
-        let changes = self.live().map_or_else(Vec::new, |(live, pieces)| bring_up(&live, &pieces, &self.after.outcome, dev));
+        let changes =
+            self.live().map_or_else(Vec::new, |(live, pieces)| bring_up(&live, &pieces, &self.after.outcome, dev));
         offer(finding, tr!("set up {dev} now as it is configured", dev), changes);
         for address in lacks {
             let address = address.cidr.to_string();
             finding.by_hand(tr!("ip link set {dev} up; ip address add {address} dev {dev}", dev, address));
         }
         if link.dynamic {
-            finding.by_hand(tr!("ask for a lease: dhclient -v {dev}, networkctl renew {dev} or nmcli device up {dev}", dev));
+            finding.by_hand(tr!(
+                "ask for a lease: dhclient -v {dev}, networkctl renew {dev} or nmcli device up {dev}",
+                dev
+            ));
         }
     }
 
@@ -135,7 +142,8 @@ impl All<'_> {
             return;
         }
         let dev = link.name.as_str();
-        let finding = found.warning(tr!("{dev} has an MTU of {now}, and its configuration says {wanted}", dev, now, wanted));
+        let finding =
+            found.warning(tr!("{dev} has an MTU of {now}, and its configuration says {wanted}", dev, now, wanted));
         finding.subject(Subject::Named(format!("{dev} mtu")));
         self.places(finding, link);
         finding.why(tr!("where two ends differ, small packets pass and large ones are lost"));
@@ -145,7 +153,8 @@ impl All<'_> {
     fn default_route(&self, found: &mut Findings) {
         let outcome = &self.after.outcome;
         let routes = outcome.kernel.table(MAIN, false).into_iter();
-        let Some(wanted) = routes.filter(|route| route.dst.is_default() && route.via.is_some()).min_by_key(|route| route.metric)
+        let Some(wanted) =
+            routes.filter(|route| route.dst.is_default() && route.via.is_some()).min_by_key(|route| route.metric)
         else {
             return;
         };

@@ -56,7 +56,10 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
                     false => tr!("the gateway {gateway} is in no network of {dev}", gateway = &**gateway, dev = &**dev),
                 });
                 point(finding, &files, place);
-                finding.why(tr!("after a restart there is no default route, and no program says so")).stops(Stage::Network).stops(Stage::Reachable);
+                finding
+                    .why(tr!("after a restart there is no default route, and no program says so"))
+                    .stops(Stage::Network)
+                    .stops(Stage::Reachable);
                 for link in after.outcome.kernel.links.iter().filter(|link| link.name != "lo") {
                     for address in &link.addresses {
                         let network = address.cidr.network();
@@ -78,7 +81,10 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
                     gateway = &**gateway
                 ));
                 point(finding, &files, place);
-                finding.why(tr!("after a restart there is no default route, and no program says so")).stops(Stage::Network).stops(Stage::Reachable);
+                finding
+                    .why(tr!("after a restart there is no default route, and no program says so"))
+                    .stops(Stage::Network)
+                    .stops(Stage::Reachable);
                 offer_comment(finding, &files, &after, place, has_default);
             }
             _ => {}

@@ -86,7 +86,11 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
                 let right = address.cidr;
                 let changes = network_now::mask(&pieces, dev, right, *wrong);
                 if !changes.is_empty() {
-                    finding.repair(Risk::Safe, tr!("give {dev} the prefix /{prefix} now", dev, prefix = right.prefix), changes);
+                    finding.repair(
+                        Risk::Safe,
+                        tr!("give {dev} the prefix /{prefix} now", dev, prefix = right.prefix),
+                        changes,
+                    );
                 }
             }
             finding.by_hand(tr!(

@@ -99,8 +99,8 @@ fn of_files(facts: &Facts) -> Result<Now, Skip> {
     for entry in facts.root().read_dir("/sys/class/net").unwrap_or_default() {
         let Some(name) = entry.name.to_str() else { continue };
         // A recording without it tells nothing of it.
-        let Some(flags) = text(facts, name, "flags")
-            .and_then(|text| u32::from_str_radix(text.trim_start_matches("0x"), 16).ok())
+        let Some(flags) =
+            text(facts, name, "flags").and_then(|text| u32::from_str_radix(text.trim_start_matches("0x"), 16).ok())
         else {
             continue;
         };
@@ -114,7 +114,7 @@ fn of_files(facts: &Facts) -> Result<Now, Skip> {
         });
     }
     if cards.is_empty() {
-        return Err(Skip::Unknown(tr!("what state the network cards are in was not recorded")));
+        return Err(Skip::NotApplicable(tr!("what state the network cards are in was not recorded")));
     }
     let routes = facts.required("/proc/net/route")?;
     let mut defaults = Vec::new();
