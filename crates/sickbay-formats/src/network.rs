@@ -11,6 +11,7 @@ pub mod kernel;
 pub mod keyfile;
 pub mod netplan;
 pub mod networkd;
+pub mod piece;
 pub mod rtnetlink;
 mod sourced;
 

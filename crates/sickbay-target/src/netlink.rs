@@ -1,16 +1,22 @@
 //! What the kernel answers about its network (rtnetlink(7)): links, addresses, routes, rules, as messages.
 
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with};
+use sickbay_formats::network::piece::Piece;
 
 /// More than this no kernel answers, in bytes: a router with a full table of the internet.
 const MOST: usize = 256 << 20;
 
 // include/uapi/linux/netlink.h
 const REQUEST_DUMP: u16 = 0x301;
+const REQUEST: u16 = 1;
+const REQUEST_ACK: u16 = 5;
+const GETROUTE: u16 = 26;
+const RTA_DST: u16 = 1;
 const ERROR: u16 = 2;
 const DONE: u16 = 3;
 
@@ -80,8 +86,73 @@ fn ask(protocol: Option<rustix::net::Protocol>, request: u16, family: u8, length
     }
 }
 
+/// Sends what changes something, and waits for the kernel's word on it.
+pub(crate) fn change(request: u16, flags: u16, body: &[u8]) -> io::Result<()> {
+    let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
+    set_socket_timeout(&socket, Timeout::Recv, Some(Duration::from_secs(5)))?;
+    send(&socket, &message(request, REQUEST_ACK | flags, body), SendFlags::empty())?;
+    let mut buffer = [0u8; 4096];
+    let (got, _) = recv(&socket, &mut buffer[..], RecvFlags::empty())?;
+    match first(buffer.get(..got).unwrap_or_default()) {
+        (ERROR, 0) => Ok(()),
+        (ERROR, code) => Err(io::Error::from_raw_os_error(code)),
+        _ => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+/// The link by which packets to an address leave, by its number.
+///
+/// # Errors
+/// The kernel's: `ENETUNREACH` where no route leads there.
+pub fn link_to(address: IpAddr) -> io::Result<u32> {
+    let (family, octets) = match address {
+        IpAddr::V4(address) => (2, address.octets().to_vec()),
+        IpAddr::V6(address) => (10, address.octets().to_vec()),
+    };
+    let length = u8::try_from(octets.len()).unwrap_or(0);
+    let mut body = vec![family, length * 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    body.extend((u16::from(length) + 4).to_ne_bytes());
+    body.extend(RTA_DST.to_ne_bytes());
+    body.extend(octets);
+    let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
+    set_socket_timeout(&socket, Timeout::Recv, Some(Duration::from_secs(5)))?;
+    send(&socket, &message(GETROUTE, REQUEST, &body), SendFlags::empty())?;
+    let mut buffer = [0u8; 4096];
+    let (got, _) = recv(&socket, &mut buffer[..], RecvFlags::empty())?;
+    let answer = buffer.get(..got).unwrap_or_default();
+    if let (ERROR, code) = first(answer) {
+        return Err(io::Error::from_raw_os_error(code));
+    }
+    let routes = Piece::all(answer);
+    routes.first().and_then(Piece::link_index).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+fn message(request: u16, flags: u16, body: &[u8]) -> Vec<u8> {
+    let mut message = Vec::with_capacity(16 + body.len());
+    message.extend(u32::try_from(16 + body.len()).unwrap_or(16).to_ne_bytes());
+    message.extend(request.to_ne_bytes());
+    message.extend(flags.to_ne_bytes());
+    message.extend(1u32.to_ne_bytes());
+    message.extend(0u32.to_ne_bytes());
+    message.extend(body);
+    message
+}
+
+/// The type of an answer, and the error in it.
+fn first(answer: &[u8]) -> (u16, i32) {
+    let kind = answer.get(4..6).and_then(|kind| kind.try_into().ok()).map_or(0, u16::from_ne_bytes);
+    let code = answer.get(16..20).and_then(|code| code.try_into().ok()).map_or(0, i32::from_ne_bytes);
+    (kind, code.saturating_neg())
+}
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn loopback_leads_to_itself() {
+        let lo = super::link_to(std::net::Ipv4Addr::LOCALHOST.into());
+        assert_eq!(lo.ok(), Some(1));
+    }
+
     #[test]
     fn every_machine_has_lo() {
         let links = super::dump(18, 0).expect("the kernel answers");

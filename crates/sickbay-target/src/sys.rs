@@ -231,6 +231,16 @@ pub(crate) fn before_exec(command: &mut Command, hook: fn() -> io::Result<()>) {
     unsafe { command.pre_exec(hook) };
 }
 
+/// The end of a terminal or of a session does not end this process, nor what it becomes.
+pub(crate) fn ignore_hangup() {
+    // SAFETY: ignoring a signal takes no function.
+    unsafe {
+        libc::signal(libc::SIGHUP, libc::SIG_IGN);
+        libc::signal(libc::SIGINT, libc::SIG_IGN);
+        libc::signal(libc::SIGPIPE, libc::SIG_IGN);
+    }
+}
+
 /// Makes all threads share one heap of glibc's. Otherwise each reserves 64 MiB of addresses, which counts where those are
 /// limited or the kernel promises no more than it has (vm.overcommit_memory=2).
 pub(crate) fn one_heap() {

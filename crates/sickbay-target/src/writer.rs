@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FlockOperation, Gid, IFlags, Mode, OFlags, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
+use sickbay_formats::network::piece::Order;
 
 use crate::kernel_value::{kernel_path, plain_value};
 use crate::root::{FileKind, Metadata, Reason, Root};
@@ -352,6 +353,16 @@ impl Writer {
         let kept = || Some(plain_value(&String::from_utf8_lossy(&self.root.read(&path).ok()?)));
         let is_kept = written == line.len() && kept().is_none_or(|kept| kept == plain_value(value));
         if is_kept { Ok(()) } else { Err(fail(Errno::INVAL.into())) }
+    }
+
+    /// Makes a change to the running kernel's network, named `what` in an error: a message of rtnetlink(7).
+    pub fn change_network(&self, what: &str, order: &Order) -> Done {
+        let fail = |e: io::Error| error(Path::new(what), "set", e);
+        if !self.is_host {
+            return Err(fail(Errno::NOSYS.into()));
+        }
+        fault().map_err(fail)?;
+        crate::netlink::change(order.request, order.flags, &order.body).map_err(fail)
     }
 
     /// Lets `change` make other flags (chattr(1)) of those of a file or directory.

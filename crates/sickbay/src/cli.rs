@@ -5,6 +5,7 @@ mod boot;
 mod check;
 mod collect;
 mod completions;
+mod confirm;
 mod cut_off;
 mod diff;
 mod explain;

@@ -8,6 +8,7 @@ pub mod irq_plan;
 pub mod irq_repair;
 pub mod join;
 pub mod network;
+pub mod network_now;
 pub mod packaged;
 pub mod pam;
 pub mod pam_ring;

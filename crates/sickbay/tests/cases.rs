@@ -15,6 +15,7 @@ use sickbay::engine::run::diagnose;
 use sickbay::facts::Facts;
 use sickbay::model::diagnosis::Diagnosis;
 use sickbay::model::finding::Finding;
+use sickbay::model::stage::Stage;
 use sickbay::model::subject::Subject;
 use sickbay::model::text::Lang;
 use sickbay::repair::plan::Choice;
@@ -151,6 +152,11 @@ fn tell(path: &Path, expected: &mut Expected<'_>) -> Result<(), String> {
 fn every_stage_is_ok(diagnosis: &Diagnosis) -> Result<(), String> {
     for stages in LOGINS.iter().map(|(_, stages)| *stages).chain([BOOT]) {
         for (stage, state) in Proof::of(stages, diagnosis).stages {
+            // Trees have neither cards nor, most of them, files of a network.
+            let of_network = matches!(stage, Stage::Network | Stage::Reachable);
+            if of_network && matches!(state, State::NotApplicable(_) | State::Unknown(_)) {
+                continue;
+            }
             if !matches!(state, State::Ok | State::Closed(_)) {
                 return Err(format!("the stage {stage:?} is {state:?}"));
             }

@@ -6,35 +6,39 @@ use super::address::Cidr;
 use super::kernel::{Address, Kernel, Link, Route, Rule, Scope};
 
 // include/uapi/linux/rtnetlink.h
-const NEWLINK: u16 = 16;
-const NEWADDR: u16 = 20;
-const NEWROUTE: u16 = 24;
+pub(super) const NEWLINK: u16 = 16;
+pub(super) const NEWADDR: u16 = 20;
+pub(super) const NEWROUTE: u16 = 24;
 const NEWRULE: u16 = 32;
 
 /// Puts what the messages tell into `kernel`: links first, for the others name them by their numbers.
-pub fn read(kernel: &mut Kernel, indices: &mut Vec<(u32, String)>, mut messages: &[u8]) {
+pub fn read(kernel: &mut Kernel, indices: &mut Vec<(u32, String)>, messages: &[u8]) {
+    each(messages, |kind, body| match kind {
+        NEWLINK => link(kernel, indices, body),
+        NEWADDR => drop(address(kernel, indices, body)),
+        NEWROUTE => drop(route(kernel, indices, body)),
+        NEWRULE => drop(rule(kernel, body)),
+        _ => {}
+    });
+}
+
+/// Gives every message's type and what is behind its header.
+pub(super) fn each(mut messages: &[u8], mut take: impl FnMut(u16, &[u8])) {
     while let Some(length) = number(messages, 0) {
         let length = length as usize;
         let Some(message) = messages.get(..length).filter(|_| length >= 16) else { return };
         let kind = message.get(4..6).and_then(|kind| kind.try_into().ok()).map_or(0, u16::from_ne_bytes);
-        let body = message.get(16..).unwrap_or_default();
-        match kind {
-            NEWLINK => link(kernel, indices, body),
-            NEWADDR => drop(address(kernel, indices, body)),
-            NEWROUTE => drop(route(kernel, indices, body)),
-            NEWRULE => drop(rule(kernel, body)),
-            _ => {}
-        }
+        take(kind, message.get(16..).unwrap_or_default());
         messages = messages.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
 }
 
-fn number(bytes: &[u8], at: usize) -> Option<u32> {
+pub(super) fn number(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
 /// The attributes behind a header of that length.
-fn attributes(body: &[u8], header: usize) -> Vec<(u16, &[u8])> {
+pub(super) fn attributes(body: &[u8], header: usize) -> Vec<(u16, &[u8])> {
     let mut all = Vec::new();
     let mut rest = body.get(header..).unwrap_or_default();
     while let (Some(length), Some(kind)) = (rest.get(..2), rest.get(2..4)) {
@@ -47,7 +51,7 @@ fn attributes(body: &[u8], header: usize) -> Vec<(u16, &[u8])> {
     all
 }
 
-fn ip(bytes: &[u8]) -> Option<IpAddr> {
+pub(super) fn ip(bytes: &[u8]) -> Option<IpAddr> {
     match bytes.len() {
         4 => Some(Ipv4Addr::from(<[u8; 4]>::try_from(bytes).ok()?).into()),
         16 => Some(Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?).into()),
@@ -96,7 +100,7 @@ fn address(kernel: &mut Kernel, indices: &[(u32, String)], body: &[u8]) -> Optio
     Some(())
 }
 
-fn route(kernel: &mut Kernel, indices: &[(u32, String)], body: &[u8]) -> Option<()> {
+pub(super) fn route(kernel: &mut Kernel, indices: &[(u32, String)], body: &[u8]) -> Option<()> {
     let byte = |at: usize| body.get(at).copied();
     let (family, length, proto, scope, kind) = (byte(0)?, byte(1)?, byte(5)?, byte(6)?, byte(7)?);
     let flags = number(body, 8)?;

@@ -7,6 +7,7 @@ pub mod listen_queue_overflow;
 pub mod network_card_unknown;
 pub mod network_config_unusable;
 pub mod network_default_route;
+pub mod network_differs_now;
 pub mod network_gateway_unreachable;
 pub mod network_mask_wrong;
 pub mod network_not_started;
@@ -33,6 +34,7 @@ pub static ALL: &[&Check] = &[
     &network_gateway_unreachable::CHECK,
     &network_default_route::CHECK,
     &network_mask_wrong::CHECK,
+    &network_differs_now::CHECK,
     &listen_address_missing::CHECK,
     &port_not_open::CHECK,
     &packet_filter_drops::CHECK,

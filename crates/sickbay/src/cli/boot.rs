@@ -139,7 +139,7 @@ impl Boot {
         let code = trial.exit_code();
         let diagnosis = match &facts {
             Some(facts) if trial.outcome != Outcome::Login => of_the_stop(facts, &trial),
-            _ => Diagnosis { outcomes: Vec::new(), findings: Vec::new(), closed: Vec::new(), took: Duration::ZERO },
+            _ => Diagnosis { outcomes: Vec::new(), findings: Vec::new(), said: Vec::new(), took: Duration::ZERO },
         };
         let report = match &facts {
             Some(facts) => Report::new(started, facts, diagnosis, None).with_trial(trial),

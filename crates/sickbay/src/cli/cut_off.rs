@@ -8,6 +8,7 @@ use sickbay_target::Access;
 use super::{Context, Failure, Format, TargetArgs};
 use crate::model::text::Text;
 use crate::repair::held::Which;
+use crate::repair::journal::Pending;
 use crate::repair::undo::{Force, Listed};
 use crate::repair::{held, undo};
 use crate::tr;
@@ -95,13 +96,18 @@ fn entries(
         remark(context, &why);
     }
     let mut open = Vec::new();
-    for entry in undo::entries(&target, journal)?.into_iter().filter(|entry| !entry.done) {
+    for entry in undo::entries(&target, journal)?.into_iter().filter(|listed| !listed.done || is_overdue(listed)) {
         match &entry.refused {
             Some(why) => left(context, &entry.id, why),
             None => open.push(entry),
         }
     }
     Ok(open)
+}
+
+/// Whether nobody confirmed it, and who should have taken it back is gone.
+fn is_overdue(listed: &Listed) -> bool {
+    listed.entry.as_ref().and_then(|entry| entry.pending.as_ref()).is_some_and(Pending::is_overdue)
 }
 
 /// One entry, with what taking it back does.

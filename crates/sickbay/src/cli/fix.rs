@@ -9,6 +9,7 @@ use sickbay_target::{Access, Target};
 
 use super::ask::{Answers, aside};
 use super::boot::{How, watched};
+use super::confirm;
 use super::{Context, Failure, Format, LOOK, OUTPUT, TargetArgs, UNTOLD, mirror};
 use crate::boot::Trial;
 use crate::engine::rounds;
@@ -67,6 +68,13 @@ pub(super) struct Fix {
     /// `undo` needs the same option
     #[arg(long, value_name = "DIR", help_heading = REPAIR)]
     journal: Option<PathBuf>,
+    /// Revert repairs of the network by themselves after this time, such as 60s, unless you confirm them: for a machine that is only reached
+    /// over the network. 0 never does [default: 60s where an ssh connection goes over what is changed]
+    #[arg(long, value_name = "TIME", help_heading = REPAIR)]
+    confirm_within: Option<String>,
+    /// Keep the repairs of the network that wait to be confirmed
+    #[arg(long, help_heading = REPAIR)]
+    confirm: bool,
     /// Set a new password for this user and unlock the account. The password is asked for twice, or read as one line if
     /// standard input is not a terminal. With `--only reset-password` nothing else is repaired
     #[arg(long, value_name = "USER", conflicts_with = "clear_password", help_heading = PASSWORD)]
@@ -94,10 +102,12 @@ pub(super) struct Seen {
 }
 
 /// What was done.
-pub(super) struct Made {
+pub(super) struct Made<'a> {
     pub(super) report: Report,
     /// Whether the user stopped it.
     pub(super) declined: bool,
+    /// What takes repairs of the network back unless they are confirmed.
+    guard: confirm::Guard<'a>,
 }
 
 impl Seen {
@@ -136,6 +146,10 @@ impl Fix {
         if let Some(path) = &self.target.target {
             Target::refuse_bundle(path)?;
         }
+        if self.confirm {
+            return confirm::confirm(context, &self.target, self.journal.as_deref());
+        }
+        self.within()?;
         if self.dry_run {
             return self.show(context);
         }
@@ -176,7 +190,8 @@ impl Fix {
             }
             agreed
         };
-        let Made { report, declined } = self.make(context, started, thorough, mirror, order, &mut confirm)?;
+        let made = self.make(context, started, thorough, mirror, order, &mut confirm)?;
+        let Made { report, declined, guard } = made;
         let summary = self.summary(context, report.applied.as_deref().unwrap_or_default());
         let trial = if self.boot_test && !declined { Some(self.boot_test(context)) } else { None };
         let report = match trial {
@@ -191,27 +206,46 @@ impl Fix {
         };
         self.deliver(context, &report)?;
         context.print(&summary);
+        guard.finish(&self.target, report.applied.as_deref().unwrap_or_default(), self.yes)?;
         let code = report.exit_code();
         Ok(if declined { UNTOLD } else { code })
     }
 
+    /// After how many seconds repairs of the network are taken back, if the user said so.
+    fn within(&self) -> Result<Option<u32>, Failure> {
+        let within = self.confirm_within.as_deref().map(super::duration).transpose()?;
+        Ok(within.map(|within| u32::try_from(within.as_secs()).unwrap_or(u32::MAX)))
+    }
+
     /// Repairs what is agreed to, and sees to it that it is on the disk.
-    pub(super) fn make(
-        &self,
-        context: &Context,
+    pub(super) fn make<'a>(
+        &'a self,
+        context: &'a Context,
         started: jiff::Timestamp,
         thorough: bool,
         mirror: Option<Arc<Mirror>>,
         order: Option<Order>,
-        confirm: Confirm<'_>,
-    ) -> Result<Made, Failure> {
+        agree: Confirm<'_>,
+    ) -> Result<Made<'a>, Failure> {
         let target = self.target.open_examined(Access::ReadWrite, thorough)?;
         // Told before anything is changed.
         self.can_boot(&target)?;
         let donor = self.target.open_donor(&target)?;
         let journal = TargetArgs::open_journal(self.journal.as_deref())?;
         let choice = self.choice(mirror, journal, order);
-        let outcome = rounds::fix(&target, donor.as_ref(), &checks::ALL, &choice, confirm)?;
+        let mut guard = confirm::Guard::new(context, self.within()?, self.journal.as_deref(), Arc::clone(&choice.confirm));
+        let mut unguarded = None;
+        let mut confirm = |seen: &Diagnosis, next: &mut Plan| {
+            if !agree(seen, next) {
+                return false;
+            }
+            unguarded = guard.prepare(&target, seen, next).err();
+            unguarded.is_none()
+        };
+        let outcome = rounds::fix(&target, donor.as_ref(), &checks::ALL, &choice, &mut confirm)?;
+        if let Some(why) = unguarded {
+            return Err(why);
+        }
         let rounds::Outcome { facts, diagnosis, mut applied, declined } = outcome;
         let is_held = target.is_held() && applied.iter().any(|repair| repair.journal.is_some());
         let mut report = Report::new(started, &facts, diagnosis, None);
@@ -237,7 +271,7 @@ impl Fix {
             return Err(Failure(tr!("a hung check is still using the target: nothing was written to the disks")));
         }
         report.applied = Some(applied);
-        Ok(Made { report, declined })
+        Ok(Made { report, declined, guard })
     }
 
     fn deliver(&self, context: &Context, report: &Report) -> Result<(), Failure> {
@@ -345,6 +379,8 @@ impl Fix {
             target,
             dry_run: false,
             output: None,
+            confirm_within: None,
+            confirm: false,
             yes: true,
             only: Vec::new(),
             risky,
@@ -393,6 +429,7 @@ impl Fix {
             mirror,
             journal,
             order,
+            confirm: Arc::default(),
         }
     }
 

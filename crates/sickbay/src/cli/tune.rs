@@ -165,8 +165,7 @@ impl Tune {
             return Ok(u8::from(!advices.list.is_empty()));
         };
         let mut plan = Plan { steps: vec![Step::ordered(ID, repair)] };
-        let nothing =
-            Diagnosis { outcomes: Vec::new(), findings: Vec::new(), closed: Vec::new(), took: Duration::ZERO };
+        let nothing = Diagnosis { outcomes: Vec::new(), findings: Vec::new(), said: Vec::new(), took: Duration::ZERO };
         let agreed = Answers::new(self.yes).decide(context, &nothing, &mut plan, true);
         let Some(step) = plan.steps.first().filter(|_| agreed) else {
             aside(context, &format!("{}\n", context.say(&tr!("nothing was changed"))));

@@ -30,6 +30,12 @@ pub(super) struct Undo {
     /// Also restore what was changed after the repair; that change is lost
     #[arg(long)]
     force: bool,
+    /// Keep the repairs of the network that wait to be confirmed, and revert nothing
+    #[arg(long)]
+    confirm: bool,
+    /// Wait until they are confirmed, and revert them when nobody does in time
+    #[arg(long, hide = true)]
+    guard: bool,
     /// The journal is in this directory on this machine, where `fix --journal` kept it
     #[arg(long, value_name = "DIR")]
     journal: Option<PathBuf>,
@@ -57,6 +63,12 @@ struct Outcome {
 impl Undo {
     pub(super) fn run(&self, context: &Context) -> Result<u8, Failure> {
         let (args, ids) = self.split();
+        if self.confirm {
+            return super::confirm::confirm(context, &args, self.journal.as_deref());
+        }
+        if self.guard {
+            return super::confirm::keep_watch(&args, self.journal.as_deref());
+        }
         let mut found = self.look(&args)?;
         if self.list {
             return self.listed(context, &found);
@@ -278,6 +290,11 @@ impl Undo {
 
 fn entry_line(context: &Context, id: &str, entry: &Entry, done: bool) -> String {
     let line = cut_off::line(context, id, &entry.when, &entry.check, &entry.title);
+    if let Some(pending) = &entry.pending {
+        let until = jiff::Timestamp::from_second(pending.until).unwrap_or_default().to_string();
+        let waits = context.say(&tr!("waits to be confirmed until {until}", until));
+        return format!("{} ({waits})\n", line.trim_end_matches('\n'));
+    }
     match done {
         true => line,
         false => format!("{} ({})\n", line.trim_end_matches('\n'), context.say(&tr!("not finished"))),

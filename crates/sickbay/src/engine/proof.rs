@@ -10,7 +10,7 @@ use crate::facts::logs::console::stage as stage_of;
 use crate::model::about::About;
 use crate::model::diagnosis::Diagnosis;
 use crate::model::outcome::Outcome;
-use crate::model::stage::Stage;
+use crate::model::stage::{Said, Stage};
 use crate::model::text::Text;
 use crate::tr;
 
@@ -25,6 +25,7 @@ pub const BOOT: &[Stage] = &[
     Stage::Init,
     Stage::Mounts,
     Stage::Services,
+    Stage::Network,
 ];
 
 /// The ways in for root, each with its stages in order.
@@ -33,6 +34,7 @@ pub const LOGINS: &[(&str, &[Stage])] = &[
     (
         "ssh",
         &[
+            Stage::Reachable,
             Stage::Account,
             Stage::Password,
             Stage::Sshd,
@@ -90,8 +92,11 @@ fn state(stage: Stage, diagnosis: &Diagnosis) -> State {
     {
         return State::Broken(diagnosis.root_cause(index));
     }
-    if let Some((_, why)) = diagnosis.closed.iter().find(|(closed, _)| *closed == stage) {
-        return State::Closed(why.clone());
+    if let Some((_, said)) = diagnosis.said.iter().find(|(known, _)| *known == stage) {
+        return match said {
+            Said::Closed(why) => State::Closed(why.clone()),
+            Said::Open(why) => State::Unknown(why.clone()),
+        };
     }
     let mut judged = false;
     let mut not_applicable = None;
@@ -122,7 +127,8 @@ pub fn of_console(seen: &Console, finding: Option<usize>) -> Proof {
         Verdict::Nothing => Some(Stage::PartitionTable),
     };
     let mut behind = false;
-    let stages = BOOT.iter().map(|&each| {
+    // A console does not show the network.
+    let stages = BOOT.iter().filter(|stage| **stage != Stage::Network).map(|&each| {
         let state = match (behind, stop == Some(each), finding) {
             (true, ..) => State::Unknown(tr!("the boot did not get this far")),
             (false, true, Some(index)) => State::Broken(index),

@@ -3,19 +3,21 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use sickbay_target::Target;
 
 use crate::check::Check;
 use crate::engine::run::look as look_at;
 use crate::facts::Facts;
+use crate::model::about::Area;
 use crate::model::diagnosis::Diagnosis;
 use crate::model::finding::{Finding, Identity};
 use crate::model::outcome::Outcome as How;
 use crate::model::repair::{Repair, Risk};
 use crate::model::text::Text;
 use crate::repair::apply::{Error, HELD, Workshop, apply};
-use crate::repair::journal::{Journal, writer_of};
+use crate::repair::journal::{Journal, Pending, writer_of};
 use crate::repair::plan::{Choice, Plan, Scope, Step, StepIdentity, offered, plan};
 use crate::repair::undo;
 pub use crate::repair::undo::undo;
@@ -95,7 +97,7 @@ pub fn fix(
     confirm: Confirm<'_>,
 ) -> Result<Outcome, Error> {
     let writer = writer_of(target)?;
-    let shop = Workshop { target, writer, donor: donor.map(Arc::as_ref) };
+    let shop = Workshop { target, writer, donor: donor.map(Arc::as_ref), confirm: 0 };
     let journal = Journal::open(target, choice.journal.as_deref())?;
 
     let look = || {
@@ -145,6 +147,7 @@ pub fn fix(
             next = plan(&diagnosis, &session.scope, &session.not_again());
             next.steps.retain(|step| kept.contains(&step.identity));
         }
+        session.confirm_in(choice.confirm.load(Ordering::Relaxed))?;
         let first = session.make(&next, &diagnosis);
         let (after_facts, after) = look();
         let helped = session.judge(first, &diagnosis, &after);
@@ -196,6 +199,10 @@ impl Made {
             edits: Vec::new(),
             touched: Vec::new(),
         }
+    }
+
+    fn is_of_network(&self) -> bool {
+        self.finding.as_ref().is_some_and(|finding| finding.check.area == Area::Network)
     }
 
     /// Whether it is on the target, and can be taken off again.
@@ -258,6 +265,20 @@ impl Session<'_> {
             made.known.iter().map(|identity| (identity.clone(), repair.clone())).collect::<Vec<_>>()
         };
         open.flat_map(again).chain(self.refused.iter().cloned()).collect()
+    }
+
+    /// From here on repairs of the network wait for so long to be confirmed, and with them those that this run made before: one without
+    /// the other is neither the former state nor the new one.
+    fn confirm_in(&mut self, seconds: u32) -> Result<(), Error> {
+        let is_new = seconds > 0 && self.shop.confirm == 0;
+        self.shop.confirm = seconds;
+        for made in self.made.iter().filter(|made| is_new && made.is_of_network() && made.stands()) {
+            let Some(id) = &made.applied.journal else { continue };
+            let mut entry = self.journal.read(id)?;
+            entry.pending = Some(Pending::for_seconds(seconds));
+            self.journal.commit(id, &entry)?;
+        }
+        Ok(())
     }
 
     /// Makes the steps of a plan; gives the index of the first.
@@ -412,7 +433,7 @@ impl Session<'_> {
 /// When it could not be made; then everything is as it was.
 pub fn order(target: &Target, journal: Option<&Target>, step: &Step) -> Result<String, Error> {
     let writer = writer_of(target)?;
-    let shop = Workshop { target, writer, donor: None };
+    let shop = Workshop { target, writer, donor: None, confirm: 0 };
     let mut kept = Journal::open(target, journal)?;
     let made = apply(&shop, &mut kept, step);
     // A run that changed nothing leaves nothing.
@@ -425,7 +446,7 @@ pub fn order(target: &Target, journal: Option<&Target>, step: &Step) -> Result<S
 /// Makes one repair that no finding asked for, on a copy that is thrown away.
 pub fn make(target: &Target, donor: Option<&Target>, repair: Repair) -> Result<(), Error> {
     let writer = writer_of(target)?;
-    let shop = Workshop { target, writer, donor };
+    let shop = Workshop { target, writer, donor, confirm: 0 };
     let mut journal = Journal::open(target, None)?;
     apply(&shop, &mut journal, &Step::ordered("boot", repair)).map(drop)
 }

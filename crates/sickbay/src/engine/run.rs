@@ -15,14 +15,14 @@ use crate::model::about::Need;
 use crate::model::diagnosis::Diagnosis;
 use crate::model::finding::{Finding, Findings};
 use crate::model::outcome::{Outcome, Skip};
-use crate::model::stage::Stage;
+use crate::model::stage::{Said, Stage};
 use crate::model::subject::Subject;
 use crate::model::text::Text;
 use crate::repair::apply::mind_flags;
 use crate::tr;
 
 /// How one check ended, what it found, and what is closed on purpose.
-type Result = (Outcome, Vec<Finding>, Vec<(Stage, Text)>);
+type Result = (Outcome, Vec<Finding>, Vec<(Stage, Said)>);
 
 /// How long one check may take before it counts as unknown: half as long again as the facts that it waits for.
 fn deadline(facts: &Facts) -> Duration {
@@ -48,7 +48,7 @@ pub fn diagnose(facts: &Arc<Facts>, checks: &[&'static Check]) -> Diagnosis {
     let mut results = run_all(facts, checks);
     let mut outcomes = Vec::new();
     let mut findings = Vec::new();
-    let mut closed = Vec::new();
+    let mut said = Vec::new();
     for (check, result) in checks.iter().zip(results.iter_mut()) {
         let (outcome, mut found, mut stages) = result.take().unwrap_or_else(|| {
             let seconds = deadline(facts).as_secs();
@@ -56,11 +56,11 @@ pub fn diagnose(facts: &Arc<Facts>, checks: &[&'static Check]) -> Diagnosis {
         });
         outcomes.push((&check.about, outcome));
         findings.append(&mut found);
-        closed.append(&mut stages);
+        said.append(&mut stages);
     }
     drop_unexplained(&mut findings, &mut outcomes);
     link_causes(&mut findings);
-    Diagnosis { outcomes, findings: in_order(findings), closed, took: started.elapsed() }
+    Diagnosis { outcomes, findings: in_order(findings), said, took: started.elapsed() }
 }
 
 /// More than most machines have processors: on a disk that is not in the page cache a check waits for it, and for facts that
@@ -154,7 +154,7 @@ fn run_one(check: &'static Check, facts: &Facts) -> Result {
     drop(facts.root().take_unread());
     let mut found = Findings::of(&check.about);
     let verdict = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (check.run)(facts, &mut found)));
-    let closed = found.take_closed();
+    let said = found.take_said();
     let (mut list, mut untold) = found.into_parts();
     let (uncollected, unread): (Vec<_>, Vec<_>) =
         facts.root().take_unread().into_iter().partition(|unread| unread.is_uncollected);
@@ -176,7 +176,7 @@ fn run_one(check: &'static Check, facts: &Facts) -> Result {
             (None, None) => Outcome::Clear,
         },
     };
-    (outcome, list, closed)
+    (outcome, list, said)
 }
 
 /// What could not be read must not be taken for what is not there: takes away findings about such a path, and all where

@@ -6,6 +6,7 @@ pub mod charge;
 pub mod filters;
 pub mod irq_owner;
 pub mod live;
+pub mod now;
 pub mod outside;
 pub mod queues;
 pub mod security_groups;

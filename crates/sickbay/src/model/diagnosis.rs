@@ -5,8 +5,7 @@ use std::time::Duration;
 use crate::model::about::About;
 use crate::model::finding::Finding;
 use crate::model::outcome::Outcome;
-use crate::model::stage::Stage;
-use crate::model::text::Text;
+use crate::model::stage::{Said, Stage};
 
 /// What all checks together say of a target.
 #[derive(Clone, Debug)]
@@ -16,7 +15,7 @@ pub struct Diagnosis {
     /// What was found: causes first by severity, each followed by its consequences.
     pub findings: Vec<Finding>,
     /// Stages of the proofs through which nobody comes, which is no fault; and why.
-    pub closed: Vec<(Stage, Text)>,
+    pub said: Vec<(Stage, Said)>,
     /// How long it took.
     pub took: Duration,
 }

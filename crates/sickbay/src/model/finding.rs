@@ -8,7 +8,7 @@ use crate::model::about::About;
 use crate::model::measured::{Measured, Unit, When};
 use crate::model::repair::{Change, Repair, Risk};
 use crate::model::source::SourceFile;
-use crate::model::stage::Stage;
+use crate::model::stage::{Said, Stage};
 use crate::model::subject::Subject;
 use crate::model::text::{Lang, Text};
 
@@ -293,13 +293,13 @@ pub struct Findings {
     check: &'static About,
     list: Vec<Finding>,
     untold: Option<Text>,
-    closed: Vec<(Stage, Text)>,
+    said: Vec<(Stage, Said)>,
 }
 
 impl Findings {
     /// An empty list for `check`.
     pub fn of(check: &'static About) -> Findings {
-        Findings { check, list: Vec::new(), untold: None, closed: Vec::new() }
+        Findings { check, list: Vec::new(), untold: None, said: Vec::new() }
     }
 
     /// What was found, and what could not be told on the way.
@@ -311,12 +311,19 @@ impl Findings {
     /// machine. The stage must be among the check's `proves`.
     pub fn closed(&mut self, stage: Stage, why: Text) {
         debug_assert!(self.check.proves.contains(&stage), "{} does not declare {stage:?}", self.check.id);
-        self.closed.push((stage, why));
+        self.said.push((stage, Said::Closed(why)));
     }
 
-    /// The stages that are closed, which are then forgotten.
-    pub fn take_closed(&mut self) -> Vec<(Stage, Text)> {
-        std::mem::take(&mut self.closed)
+    /// Says that nothing on the target tells whether `stage` holds, although everything was looked at: no more is to be had, and so
+    /// the check itself is not undetermined. The stage must be among the check's `proves`.
+    pub fn open(&mut self, stage: Stage, why: Text) {
+        debug_assert!(self.check.proves.contains(&stage), "{} does not declare {stage:?}", self.check.id);
+        self.said.push((stage, Said::Open(why)));
+    }
+
+    /// What was said of stages, which is then forgotten.
+    pub fn take_said(&mut self) -> Vec<(Stage, Said)> {
+        std::mem::take(&mut self.said)
     }
 
     /// Notes that one part could not be told while the check goes on with the others.

@@ -8,6 +8,7 @@ mod rebuild;
 use std::path::{Path, PathBuf};
 
 use sickbay_formats::accounts::{Kind, masked};
+use sickbay_formats::network::piece::{self, Piece};
 
 pub use self::rebuild::{MADE, Rebuild, Wanted};
 use crate::model::source::SourceFile;
@@ -154,6 +155,15 @@ pub enum Change {
         /// The new value.
         after: String,
     },
+    /// Gives the running kernel's network something, or takes it away, until the next boot.
+    Network {
+        /// The thing, in the words of ip(8).
+        what: String,
+        /// The same for the kernel.
+        piece: Piece,
+        /// Whether it is there afterwards. The diagnosis saw that it is not so yet.
+        there: bool,
+    },
     /// Writes to the disk itself, outside every file system: boot code.
     WriteDisk {
         /// Which of the target's disks.
@@ -165,6 +175,18 @@ pub enum Change {
         /// The new bytes, as many.
         after: Vec<u8>,
     },
+}
+
+/// The command of ip(8) that does the same.
+pub fn ip_command(kind: piece::Kind, what: &str, there: bool) -> String {
+    match (kind, there) {
+        (piece::Kind::Link, true) => format!("ip link set {what}"),
+        (piece::Kind::Link, false) => format!("ip link set {} down", what.trim_end_matches(" up")),
+        (piece::Kind::Address, true) => format!("ip address add {what}"),
+        (piece::Kind::Address, false) => format!("ip address del {what}"),
+        (piece::Kind::Route, true) => format!("ip route add {what}"),
+        (piece::Kind::Route, false) => format!("ip route del {what}"),
+    }
 }
 
 impl Change {
@@ -211,7 +233,10 @@ impl Change {
             | Change::Owner { path, .. }
             | Change::CopyFromDonor { path } => Some(path),
             Change::Rebuild(rebuild) => Some(&rebuild.path),
-            Change::CheckFileSystem { .. } | Change::Kernel { .. } | Change::WriteDisk { .. } => None,
+            Change::CheckFileSystem { .. }
+            | Change::Kernel { .. }
+            | Change::Network { .. }
+            | Change::WriteDisk { .. } => None,
         }
     }
 
@@ -267,6 +292,9 @@ impl Change {
             }
             Change::Kernel { name, before, after } => {
                 tr!("sysctl {key}: {before} -> {after}", key = name, before, after)
+            }
+            Change::Network { what, piece, there } => {
+                tr!("until the next boot: {command}", command = ip_command(piece.kind, what, *there))
             }
             Change::WriteDisk { disk, offset, after, .. } => {
                 tr!(

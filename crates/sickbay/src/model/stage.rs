@@ -26,6 +26,10 @@ pub enum Stage {
     Mounts,
     /// The units that must start, within the memory that is there.
     Services,
+    /// A card gets an address and a default route, by what the files say.
+    Network,
+    /// The machine is reached from outside: by its network, and by the port of sshd.
+    Reachable,
     /// root's line in the account files.
     Account,
     /// A password that can be given.
@@ -44,6 +48,15 @@ pub enum Stage {
     Profile,
 }
 
+/// What a check says of a stage besides its findings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// Nobody comes through, and that is no fault.
+    Closed(Text),
+    /// It has looked at everything there is, and that does not tell.
+    Open(Text),
+}
+
 impl Stage {
     /// The words a user reads.
     pub fn title(self) -> Text {
@@ -57,6 +70,8 @@ impl Stage {
             Stage::Init => tr!("init"),
             Stage::Mounts => tr!("mounts"),
             Stage::Services => tr!("services"),
+            Stage::Network => tr!("network"),
+            Stage::Reachable => tr!("reachable"),
             Stage::Account => tr!("account"),
             Stage::Password => tr!("password"),
             Stage::Shell => tr!("shell"),

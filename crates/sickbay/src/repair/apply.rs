@@ -4,6 +4,7 @@
 //! file beside the old one and is renamed over it, so a reader (or a power loss) sees the one or the other.
 
 mod flags;
+pub(crate) mod network;
 mod node;
 mod room;
 mod work;
@@ -21,7 +22,7 @@ use flags::remember_flags;
 use room::check_room;
 use work::{New, Touch, Work, expand};
 
-use super::journal::{Attrs, Content, Entry, Journal, Name, Node, Op};
+use super::journal::{Attrs, Content, Entry, Journal, Name, Node, Op, Pending};
 use super::plan::Step;
 use crate::mend::esp::onto_disk;
 use crate::model::repair::Change;
@@ -70,6 +71,8 @@ pub(crate) struct Workshop<'a> {
     pub(crate) target: &'a Target,
     pub(crate) writer: &'a Writer,
     pub(crate) donor: Option<&'a Target>,
+    /// For so many seconds repairs of the network wait to be confirmed; 0 where they do not.
+    pub(crate) confirm: u32,
 }
 
 /// Makes one repair: journal first, then the changes. Gives the id of the journal entry.
@@ -131,6 +134,7 @@ fn prepare(shop: &Workshop<'_>, journal: &Journal<'_>, id: &str, step: &Step, wo
     let mut entry = Entry {
         check: step.check.to_owned(),
         donor: shop.donor.map(|donor| donor.name.clone()),
+        pending: (shop.confirm > 0 && step.is_of_network()).then(|| Pending::for_seconds(shop.confirm)),
         ..Entry::new(step.repair.title.render(Lang::En))
     };
     let mut kept = 0;
@@ -163,6 +167,13 @@ fn prepare(shop: &Workshop<'_>, journal: &Journal<'_>, id: &str, step: &Step, wo
                 let (name, before, after) = (name.clone(), before.clone(), after.clone());
                 entry.ops.push(Op::Kernel { name, before, after, boot_id: boot_id(root) });
             }
+            Work::Network { what, piece, there } => entry.ops.push(Op::Network {
+                what: what.clone(),
+                piece: piece.hex(),
+                there: *there,
+                boot_id: boot_id(root),
+                namespace: network::namespace(root),
+            }),
             Work::Disk { disk, offset, before, after } => {
                 let (before, after) = (keep(before)?, keep(after)?);
                 entry.ops.push(Op::Disk { disk: *disk, offset: *offset, before, after });
@@ -237,7 +248,7 @@ fn not_onto_what_was_cut_off(target: &Target, journal: &Journal<'_>, work: &[Wor
                 // What is put into a directory that goes keeps it from going.
                 Op::Path { path: known, before: Node::Absent, .. } => path.starts_with(known.path()),
                 Op::Path { path: known, .. } => path == known.path(),
-                Op::Kernel { .. } | Op::Disk { .. } => false,
+                Op::Kernel { .. } | Op::Network { .. } | Op::Disk { .. } => false,
             };
             if entry.ops.iter().any(is_built_on) {
                 let id = id.as_str();

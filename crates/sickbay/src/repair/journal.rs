@@ -33,7 +33,7 @@ use std::time::{Duration, Instant};
 
 use sickbay_target::{FileKind, Flags, Kind, Lock, Metadata, Record, Root, Target, Times, Writer};
 
-pub use entry::{Attrs, Content, Entry, Name, Node, Op, ParentTimes, Piece};
+pub use entry::{Attrs, Content, Entry, Name, Node, Op, ParentTimes, Pending, Piece};
 
 use entry::MOST;
 

@@ -6,11 +6,13 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use sickbay_target::Target;
 
 use crate::facts::packages::mirror::Mirror;
 use crate::mend::join::Joined;
+use crate::model::about::Area;
 use crate::model::diagnosis::Diagnosis;
 use crate::model::finding::{Finding, Identity};
 use crate::model::repair::{Change, Repair, RepairIdentity, Risk};
@@ -37,6 +39,9 @@ pub struct Choice {
     pub journal: Option<Arc<Target>>,
     /// A password that is set or cleared once nothing else is left to do.
     pub order: Option<Order>,
+    /// For so many seconds repairs of the network wait to be confirmed, and are taken back by themselves then; 0 for those that do
+    /// not. Told when the first plan is known.
+    pub confirm: Arc<AtomicU32>,
 }
 
 /// A repair that is going to be made.
@@ -46,12 +51,22 @@ pub struct Step {
     pub finding: Option<usize>,
     /// The check that found it, or the order's name.
     pub check: &'static str,
+    /// Whether that check is one of the network.
+    pub of_network: bool,
     /// By what the finding is known again, and the repair.
     pub identity: StepIdentity,
     /// The finding's sentence.
     pub sentence: Text,
     /// The repair, its edits joined with those of the steps before.
     pub repair: Repair,
+}
+
+impl Step {
+    /// Whether it is about what reaches the machine: its network, or the files of that.
+    pub fn is_of_network(&self) -> bool {
+        let is_live = |change: &Change| matches!(change, Change::Network { .. });
+        self.of_network || self.repair.changes.iter().any(is_live)
+    }
 }
 
 /// The steps of one round.
@@ -158,6 +173,7 @@ pub fn plan(diagnosis: &Diagnosis, scope: &Scope, refused: &HashSet<StepIdentity
             steps.push(Step {
                 finding: Some(index),
                 check: finding.check.id,
+                of_network: finding.check.area == Area::Network,
                 identity: (finding.identity(), repair.identity()),
                 sentence: finding.message.clone(),
                 repair: Repair { changes, ..repair.clone() },
@@ -183,7 +199,7 @@ impl Step {
     pub fn ordered(check: &'static str, repair: Repair) -> Step {
         let subject = Subject::Named(repair.title.render(Lang::En));
         let identity = (Identity { check, subject, kind: None }, repair.identity());
-        Step { finding: None, check, identity, sentence: repair.title.clone(), repair }
+        Step { finding: None, check, of_network: false, identity, sentence: repair.title.clone(), repair }
     }
 }
 

@@ -6,10 +6,12 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path};
 
+use sickbay_formats::network::piece::{self, Piece};
 use sickbay_target::{FileKind, Reason, Target, kernel_path};
 
 use super::apply::{Error, only_on_the_target};
 use super::journal::{Attrs, Content, Entry, Journal, Node, Op};
+use crate::model::repair::ip_command;
 use crate::model::text::Text;
 use crate::tr;
 
@@ -48,6 +50,12 @@ pub(crate) fn judge(target: &Target, journal: &Journal<'_>, id: &str, entry: &En
                 let is_key = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-/:*".contains(&byte));
                 if !is_key || kernel_path(name).is_none() || !plain(before) || !plain(after) {
                     return refuse(tr!("{key} is not a kernel parameter", key = name));
+                }
+            }
+            Op::Network { what, piece, .. } => {
+                let is_ours = Piece::from_hex(piece).is_some() && what.len() < 200 && !what.contains(char::is_control);
+                if !is_ours {
+                    return refuse(tr!("{key} is not a part of this machine's network", key = what));
                 }
             }
             Op::Disk { disk, before, after, .. } => {
@@ -188,6 +196,10 @@ pub(crate) fn effects(target: &Target, entry: &Entry) -> Vec<Text> {
         }
         Op::Kernel { name, before, after, .. } => {
             tr!("sysctl {key}: {before} -> {after}", key = name, before = after, after = before)
+        }
+        Op::Network { what, piece, there, .. } => {
+            let kind = Piece::from_hex(piece).map_or(piece::Kind::Route, |piece| piece.kind);
+            tr!("until the next boot: {command}", command = ip_command(kind, what, !there))
         }
         Op::Disk { disk, offset, .. } => {
             let name = target.disks.get(*disk).map_or_else(|| disk.to_string(), |disk| disk.name.clone());

@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use sickbay_target::{Kind, Target, Times, plain_value};
 
-use super::apply::{Direction, Error, Workshop, boot_id, clear_flags, disk_bytes, kernel_value, perform, set_flags};
+use super::apply::{
+    Direction, Error, Workshop, boot_id, clear_flags, disk_bytes, kernel_value, network, perform, set_flags,
+};
 use super::held::is_made_of;
-use super::journal::{Content, Entry, Journal, Node, Op, writer_of};
+use super::journal::{Content, Entry, Journal, Node, Op, Pending, writer_of};
 use super::trust::{effects, judge};
 use super::verdict::share;
 use crate::model::text::Text;
@@ -87,7 +89,7 @@ pub fn undo(
     ids: &[String],
     force: Force,
 ) -> Result<Undone, Error> {
-    let shop = Workshop { target, writer: writer_of(target)?, donor };
+    let shop = Workshop { target, writer: writer_of(target)?, donor, confirm: 0 };
     let mut journal = Journal::open(target, elsewhere)?;
     journal.recover()?;
     let entries = journal.entries()?;
@@ -140,11 +142,39 @@ pub fn undo(
     Ok(undone)
 }
 
+/// Entries that wait to be confirmed, with until when. Looks only.
+pub fn pending(target: &Target, elsewhere: Option<&Target>) -> Vec<(String, Pending)> {
+    let journal = Journal::look(target, elsewhere);
+    let ids = journal.entries().unwrap_or_default();
+    ids.into_iter().filter_map(|id| Some((id.clone(), journal.read(&id).ok()?.pending?))).collect()
+}
+
+/// Lets repairs that wait to be confirmed wait anew, from now on, or confirms them; gives them.
+///
+/// # Errors
+/// When the journal cannot be written.
+pub fn settle(target: &Target, elsewhere: Option<&Target>, confirmed: bool) -> Result<Vec<(String, Entry)>, Error> {
+    let journal = Journal::open(target, elsewhere)?;
+    let mut all = Vec::new();
+    for id in journal.entries()? {
+        let Ok(mut entry) = journal.read(&id) else { continue };
+        let Some(pending) = entry.pending.take() else { continue };
+        judge(target, &journal, &id, &entry)?;
+        if !confirmed {
+            entry.pending = Some(Pending::for_seconds(pending.seconds));
+        }
+        journal.commit(&id, &entry)?;
+        all.push((id, entry));
+    }
+    Ok(all)
+}
+
 /// What an entry changes: paths, and names that are no paths for disks and kernel parameters.
 pub(crate) fn touched(entry: &Entry) -> Vec<PathBuf> {
     let name = |op: &Op| match op {
         Op::Path { path, .. } => path.path(),
         Op::Kernel { name, .. } => PathBuf::from(format!("sysctl {name}")),
+        Op::Network { what, .. } => PathBuf::from(format!("ip {what}")),
         Op::Disk { disk, .. } => PathBuf::from(format!("disk {disk}")),
     };
     entry.ops.iter().map(name).collect()
@@ -196,6 +226,9 @@ fn put_back(
             Op::Kernel { name, .. } if is_of_another_boot(shop.target, entry, op) => {
                 notes.push(tr!("{key} was set for an earlier boot: the running kernel has its own value", key = name));
             }
+            Op::Network { what, .. } if is_of_another_boot(shop.target, entry, op) => {
+                notes.push(tr!("{key} was set for an earlier boot: the running kernel has its own value", key = what));
+            }
             Op::Kernel { name, before, .. } if kernel_value(root, name).is_ok_and(|now| now == plain_value(before)) => {
             }
             _ => perform(shop, journal, id, op, Direction::Back)?,
@@ -217,7 +250,7 @@ fn put_back(
 
 /// Whether a kernel parameter was set in a kernel that does not run any more, whose values are gone with it.
 fn is_of_another_boot(target: &Target, entry: &Entry, op: &Op) -> bool {
-    let Op::Kernel { boot_id: then, .. } = op else { return false };
+    let (Op::Kernel { boot_id: then, .. } | Op::Network { boot_id: then, .. }) = op else { return false };
     if target.kind != Kind::Host {
         return true;
     }
@@ -286,6 +319,13 @@ fn refuse_if_changed_since(
                 disk,
                 id
             )))
+        }
+        Op::Network { what, namespace, .. } => {
+            let here = network::namespace(shop.target.root());
+            if is_of_another_boot(shop.target, entry, op) || *namespace == here {
+                return Ok(());
+            }
+            Err(Error::Refused(tr!("{key} was set in another network namespace: undo it there", key = what)))
         }
         Op::Kernel { name, before, after, .. } => {
             if is_of_another_boot(shop.target, entry, op) {

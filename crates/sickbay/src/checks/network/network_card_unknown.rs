@@ -9,6 +9,7 @@ use crate::facts::network::after_restart::AfterRestart;
 use crate::mend::network::{offer, offer_comment, point};
 use crate::model::finding::Findings;
 use crate::model::outcome::{Skip, Verdict};
+use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {
@@ -33,7 +34,7 @@ check! {
     /// ip link
     /// # then write the card's name or MAC address into its configuration
     /// ```
-    "network-card-unknown", Network, seed = ["C10"], proves = [], "the network is configured for another card"
+    "network-card-unknown", Network, seed = ["C10"], proves = [Network, Reachable], "the network is configured for another card"
 }
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
@@ -46,7 +47,15 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     };
     let refused = |outcome: &Outcome| outcome.complaints.iter().any(|one| matches!(one.what, What::BlocksAll(_)));
     if !after.knows_cards() {
+        for stage in [Stage::Network, Stage::Reachable] {
+            found.open(stage, tr!("nothing here tells which cards the machine has"));
+        }
         return by_command_line(facts, &files, &after, found);
+    }
+    if !reached(&after.outcome) {
+        for stage in [Stage::Network, Stage::Reachable] {
+            found.open(stage, tr!("by its files no card gets an address"));
+        }
     }
     if reached(&after.outcome) || refused(&after.outcome) || after.cards.is_empty() {
         return Ok(());
@@ -74,7 +83,10 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         };
         let finding = found.error(message);
         point(finding, &files, place);
-        finding.why(tr!("no card gets an address: the machine is reached by nobody"));
+        finding
+            .why(tr!("no card gets an address: the machine is reached by nobody"))
+            .stops(Stage::Network)
+            .stops(Stage::Reachable);
         let cards: Vec<&str> = after.cards.iter().map(|card| card.name.as_str()).collect();
         finding.note(tr!("cards of the machine: {cards}", cards = cards.join(", ")));
         if let What::OtherCard(..) | What::NoMac(_) = what
@@ -161,7 +173,10 @@ fn by_command_line(facts: &Facts, files: &NetworkFiles, after: &AfterRestart, fo
         ));
         point(finding, files, place);
         finding.evidence(word.file.path.display().to_string(), word.text.clone());
-        finding.why(tr!("no card gets an address: the machine is reached by nobody"));
+        finding
+            .why(tr!("no card gets an address: the machine is reached by nobody"))
+            .stops(Stage::Network)
+            .stops(Stage::Reachable);
         // That the machine has this card nobody knows; that its first one is eth0 is certain.
         if after.outcome.network.interfaces.iter().filter(|one| one.name != "lo").count() == 1 {
             rename(finding, files, after, &one.name, "eth0", |outcome| !outcome.network.interfaces.is_empty());

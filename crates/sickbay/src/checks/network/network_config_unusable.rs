@@ -12,6 +12,7 @@ use crate::mend::network::{offer, point};
 use crate::model::finding::{Findings, Severity};
 use crate::model::outcome::{Skip, Verdict};
 use crate::model::repair::{Change, Risk};
+use crate::model::stage::Stage;
 use crate::spelling::nearest;
 use crate::{check, tr};
 
@@ -40,7 +41,7 @@ check! {
     /// netplan generate    # netplan
     /// ifup --no-act --all    # ifupdown
     /// ```
-    "network-config-unusable", Network, seed = ["C11"], proves = [], "a line of the network's configuration is refused or dropped"
+    "network-config-unusable", Network, seed = ["C11"], proves = [Network, Reachable], "a line of the network's configuration is refused or dropped"
 }
 
 /// Keys and options that are misspelt.
@@ -102,6 +103,10 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         point(finding, &files, place);
         if severity == Severity::Error {
             finding.why(tr!("after a restart the machine has no network, or not the one that is configured"));
+            // What is refused may be of a second card.
+            if !outcome_reaches(&after.outcome) {
+                finding.stops(Stage::Network).stops(Stage::Reachable);
+            }
         }
         let Some(file) = files.source(&place.path) else { continue };
         let gone = |outcome: &Outcome| {
@@ -149,6 +154,11 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         }
     }
     Ok(())
+}
+
+/// Whether some card gets an address.
+fn outcome_reaches(outcome: &Outcome) -> bool {
+    outcome.kernel.links.iter().any(|one| one.name != "lo" && (!one.addresses.is_empty() || one.dynamic))
 }
 
 /// Offers to write another word.

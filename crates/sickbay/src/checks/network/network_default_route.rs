@@ -9,6 +9,7 @@ use crate::facts::network::after_restart::AfterRestart;
 use crate::mend::network::{has_default, offer_comment, point};
 use crate::model::finding::Findings;
 use crate::model::outcome::{Skip, Verdict};
+use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {
@@ -36,7 +37,7 @@ check! {
     /// ip route
     /// ip route replace default via ROUTER dev CARD
     /// ```
-    "network-default-route", Network, seed = ["C11"], proves = [], "the default route is on the wrong card, or declared twice"
+    "network-default-route", Network, seed = ["C11"], proves = [Network, Reachable], "the default route is on the wrong card, or declared twice"
 }
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
@@ -72,7 +73,10 @@ fn without_router(files: &NetworkFiles, after: &AfterRestart, found: &mut Findin
         for other in others.flat_map(|route| &route.from).filter(|other| *other != place) {
             point(finding, files, other);
         }
-        finding.why(tr!("after a restart nothing beyond the networks of the cards is reached"));
+        finding
+            .why(tr!("after a restart nothing beyond the networks of the cards is reached"))
+            .stops(Stage::Network)
+            .stops(Stage::Reachable);
         for other in refused(outcome) {
             point(finding, files, other);
             let (first, second) = (shown(place), shown(other));
@@ -113,7 +117,10 @@ fn barred(files: &NetworkFiles, after: &AfterRestart, found: &mut Findings) {
         let finding =
             found.error(tr!("there is no default route: this line bars the router {gateway}", gateway = &**gateway));
         point(finding, files, place);
-        finding.why(tr!("after a restart nothing beyond the networks of the cards is reached"));
+        finding
+            .why(tr!("after a restart nothing beyond the networks of the cards is reached"))
+            .stops(Stage::Network)
+            .stops(Stage::Reachable);
         offer_comment(finding, files, after, place, has_default);
         finding.by_hand(tr!("let one card have the default route"));
         return;

@@ -8,6 +8,7 @@ use crate::facts::network::after_restart::AfterRestart;
 use crate::mend::network::{has_default, offer_comment, point};
 use crate::model::finding::Findings;
 use crate::model::outcome::{Skip, Verdict};
+use crate::model::stage::Stage;
 use crate::{check, tr};
 
 check! {
@@ -31,7 +32,7 @@ check! {
     /// ip -4 addr
     /// ip route replace default via ROUTER dev CARD
     /// ```
-    "network-gateway-unreachable", Network, seed = ["C11"], proves = [], "the gateway is in no network of the card"
+    "network-gateway-unreachable", Network, seed = ["C11"], proves = [Network, Reachable], "the gateway is in no network of the card"
 }
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
@@ -55,7 +56,10 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
                     false => tr!("the gateway {gateway} is in no network of {dev}", gateway = &**gateway, dev = &**dev),
                 });
                 point(finding, &files, place);
-                finding.why(tr!("after a restart there is no default route, and no program says so"));
+                finding
+                    .why(tr!("after a restart there is no default route, and no program says so"))
+                    .stops(Stage::Network)
+                    .stops(Stage::Reachable);
                 for link in after.outcome.kernel.links.iter().filter(|link| link.name != "lo") {
                     for address in &link.addresses {
                         let network = address.cidr.network();
@@ -77,7 +81,10 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
                     gateway = &**gateway
                 ));
                 point(finding, &files, place);
-                finding.why(tr!("after a restart there is no default route, and no program says so"));
+                finding
+                    .why(tr!("after a restart there is no default route, and no program says so"))
+                    .stops(Stage::Network)
+                    .stops(Stage::Reachable);
                 offer_comment(finding, &files, &after, place, has_default);
             }
             _ => {}

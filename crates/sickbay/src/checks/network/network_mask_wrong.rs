@@ -3,10 +3,12 @@
 use crate::facts::Facts;
 use crate::facts::network::NetworkFiles;
 use crate::facts::network::after_restart::AfterRestart;
-use crate::facts::network::live::Connected;
+use crate::facts::network::live::{Connected, Pieces};
 use crate::mend::network::point;
+use crate::mend::network_now;
 use crate::model::finding::Findings;
 use crate::model::outcome::{Skip, Verdict};
+use crate::model::repair::Risk;
 use crate::model::subject::Subject;
 use crate::{check, tr};
 
@@ -24,7 +26,8 @@ check! {
     /// are not reached, although everything else is, and two pings prove nothing. With too long a one neighbours go over the router.
     ///
     /// ## What the repair does
-    /// Nothing: the addresses of a running system are not changed from here.
+    /// On this machine the address gets the configured prefix now, and loses the wrong one, until the next boot: its files are right
+    /// already. Other routes stay. See `--confirm-within` of `fix` for what happens if the machine is no longer reached.
     ///
     /// ## By hand
     /// ```sh
@@ -79,6 +82,17 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
                     tr!("neighbours outside of {wrong} are only reached over the router", wrong = wrong.to_string())
                 }
             });
+            if let Ok(pieces) = facts.get::<Pieces>() {
+                let right = address.cidr;
+                let changes = network_now::mask(&pieces, dev, right, *wrong);
+                if !changes.is_empty() {
+                    finding.repair(
+                        Risk::Safe,
+                        tr!("give {dev} the prefix /{prefix} now", dev, prefix = right.prefix),
+                        changes,
+                    );
+                }
+            }
             finding.by_hand(tr!(
                 "ip address add {new} dev {dev}; ip address del {old} dev {dev}; then set the default route again",
                 new = address.cidr.to_string(),

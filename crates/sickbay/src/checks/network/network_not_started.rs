@@ -11,6 +11,7 @@ use crate::facts::packages::programs::has_kernel;
 use crate::facts::system::units::{State, Units};
 use crate::model::finding::Findings;
 use crate::model::outcome::{Skip, Verdict};
+use crate::model::stage::Stage;
 use crate::model::subject::Subject;
 use crate::{check, tr};
 
@@ -36,7 +37,7 @@ check! {
     /// ip link set CARD up
     /// ip route add default via ROUTER
     /// ```
-    "network-not-started", Network, seed = ["C10"], proves = [], "nothing brings up the network that is configured"
+    "network-not-started", Network, seed = ["C10"], proves = [Network, Reachable], "nothing brings up the network that is configured"
 }
 
 /// Other programs that configure networks.
@@ -86,7 +87,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     };
     finding.subject(Subject::Named(program.to_owned()));
     finding.at_path(first);
-    finding.why(tr!("after a restart no card has an address"));
+    finding.why(tr!("after a restart no card has an address")).stops(Stage::Network).stops(Stage::Reachable);
     match (after.charge.started, dialect) {
         (Started::No, _) => finding.by_hand(tr!("enable it: systemctl enable {unit}", unit)),
         (_, Dialect::Ifcfg) => finding

@@ -4,7 +4,8 @@ use std::net::Ipv4Addr;
 
 use bstr::ByteSlice;
 use sickbay_formats::network::address::Cidr;
-use sickbay_formats::network::kernel::Kernel;
+use sickbay_formats::network::kernel::{Kernel, Route};
+use sickbay_formats::network::piece::Piece;
 use sickbay_formats::network::rtnetlink;
 use sickbay_target::netlink;
 
@@ -38,6 +39,44 @@ impl Fact for Live {
             }
         }
         Ok(Live(kernel))
+    }
+}
+
+/// The same thing by thing, as repairs of it need them.
+#[derive(Debug)]
+pub struct Pieces {
+    /// Numbers and names.
+    pub links: Vec<(u32, String)>,
+    /// Links that are up, addresses and routes of IPv4.
+    pub all: Vec<Piece>,
+}
+
+impl Fact for Pieces {
+    fn gather(facts: &Facts) -> Result<Pieces, Skip> {
+        if !facts.target().is_this_machine() {
+            return Err(Skip::NotApplicable(tr!("it is not the running system")));
+        }
+        let mut found = Pieces { links: Vec::new(), all: Vec::new() };
+        for (request, family) in [(18, 0), (22, 2), (26, 2)] {
+            let messages = netlink::dump(request, family).map_err(|error| {
+                Skip::Unknown(tr!("the kernel's routes could not be read: {error}", error = error.to_string()))
+            })?;
+            rtnetlink::read(&mut Kernel::default(), &mut found.links, &messages);
+            found.all.extend(Piece::all(&messages));
+        }
+        Ok(found)
+    }
+}
+
+impl Pieces {
+    /// The number of a link.
+    pub fn index(&self, name: &str) -> Option<u32> {
+        self.links.iter().find(|(_, known)| known == name).map(|(index, _)| *index)
+    }
+
+    /// The routes.
+    pub fn routes(&self) -> impl Iterator<Item = (&Piece, Route)> {
+        self.all.iter().filter_map(|piece| Some((piece, piece.route_of(&self.links)?)))
     }
 }
 

@@ -52,6 +52,7 @@ pub(crate) fn perform(
         Op::Kernel { name, before, after, .. } => {
             Ok(shop.writer.write_kernel(name, if forward { after } else { before })?)
         }
+        Op::Network { what, piece, there, .. } => super::network::make(shop, what, piece, *there == forward, direction),
         Op::Disk { disk, offset, before, after } => {
             let bytes = journal.kept(id, if forward { after } else { before })?;
             if disk_bytes(shop.target, *disk, *offset, bytes.len())? == bytes {

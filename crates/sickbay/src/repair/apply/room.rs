@@ -63,7 +63,7 @@ pub(super) fn check_room(root: &Root, journal: &Journal<'_>, work: &[Work]) -> R
             Work::Disk { before, after, .. } => {
                 need(&mut rooms, store, &home, &[before.len() as u64, after.len() as u64]);
             }
-            Work::Path { .. } | Work::Kernel { .. } => {}
+            Work::Path { .. } | Work::Kernel { .. } | Work::Network { .. } => {}
         }
     }
     need(&mut rooms, store, &home, &[1, 1, 1, said, 0]);

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use sickbay_formats::network::piece::Piece;
 use sickbay_formats::ssh_key::{self, KeyFiles};
 use sickbay_target::{Disk, FileKind, Inside, Root, Target, plain_value};
 
@@ -17,6 +18,7 @@ use crate::tr;
 pub(super) enum Work {
     Path { path: PathBuf, kind: Touch, after: New },
     Kernel { name: String, before: String, after: String },
+    Network { what: String, piece: Piece, there: bool },
     Disk { disk: usize, offset: u64, before: Vec<u8>, after: Vec<u8> },
 }
 
@@ -24,7 +26,7 @@ impl Work {
     pub(super) fn path(&self) -> Option<&Path> {
         match self {
             Work::Path { path, .. } => Some(path),
-            Work::Kernel { .. } | Work::Disk { .. } => None,
+            Work::Kernel { .. } | Work::Network { .. } | Work::Disk { .. } => None,
         }
     }
 }
@@ -123,6 +125,12 @@ pub(super) fn expand(shop: &Workshop<'_>, change: &Change, work: &mut Vec<Work>)
                 return Err(Error::Refused(tr!("{key} has changed since it was checked", key = name)));
             }
             work.push(Work::Kernel { name: name.clone(), before: before.clone(), after: after.clone() });
+        }
+        Change::Network { what, piece, there } => {
+            if super::network::is_there(shop.target, piece)? == *there {
+                return Err(Error::Refused(tr!("{key} has changed since it was checked", key = what)));
+            }
+            work.push(Work::Network { what: what.clone(), piece: piece.clone(), there: *there });
         }
         Change::WriteDisk { disk, offset, before, after } => {
             if before.len() != after.len() {

@@ -189,6 +189,19 @@ pub enum Op {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         boot_id: Option<String>,
     },
+    /// The running kernel's network gets something, or it is taken away.
+    Network {
+        /// In the words of ip(8).
+        what: String,
+        /// As [`sickbay_formats::network::piece::Piece::hex`] writes it.
+        piece: String,
+        /// Whether it is there after the repair; before it was the other way.
+        there: bool,
+        /// The boot of that kernel.
+        boot_id: Option<String>,
+        /// The network namespace, as `/proc/self/ns/net` names it.
+        namespace: Option<String>,
+    },
     /// Bytes of the disk outside every file system become others.
     Disk {
         /// Index of the target's disk.
@@ -230,6 +243,30 @@ pub struct Entry {
     /// these pieces one after the other.
     #[serde(default, deserialize_with = "bounded", skip_serializing_if = "Vec::is_empty")]
     pub pieces: Vec<Piece>,
+    /// It is taken back by itself unless somebody confirms it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<Pending>,
+}
+
+/// Until when a repair waits to be confirmed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pending {
+    /// How long, in seconds: who waits has a clock of its own, which nobody sets.
+    pub seconds: u32,
+    /// That moment, in seconds since 1970.
+    pub until: i64,
+}
+
+impl Pending {
+    /// From now on.
+    pub fn for_seconds(seconds: u32) -> Pending {
+        Pending { seconds, until: jiff::Timestamp::now().as_second().saturating_add(i64::from(seconds)) }
+    }
+
+    /// Whether who should have taken it back did not: it was ended, or the machine went down.
+    pub fn is_overdue(&self) -> bool {
+        self.until.saturating_add(30) < jiff::Timestamp::now().as_second()
+    }
 }
 
 /// Where a piece of a disk begins, and how long it is, in bytes.
@@ -249,6 +286,7 @@ impl Entry {
             parents: Vec::new(),
             flags: Vec::new(),
             pieces: Vec::new(),
+            pending: None,
         }
     }
 }
