@@ -40,6 +40,52 @@ const ROWS: [(&str, &str); 24] = [
     ("L11", "root's password is reset"),
 ];
 
+/// The rows of running machines, scripts and the last chapter: what each is about, and the trials that show it: tests that make the
+/// fault, or run the verb, on a real machine. A row without a trial is shown by stories.
+const LIVE: [(&str, &str, &[&str]); 41] = [
+    ("D1", "ports that should listen do", &["filters"]),
+    ("D2", "security groups let those ports in", &["filters"]),
+    ("D3", "time stamps and tcp_tw_recycle", &[]),
+    ("D4", "who uses the CPU, and for what", &["load", "collected"]),
+    ("D5", "fstab: as B7", &[]),
+    ("D6", "directories and links of the system: as B10", &[]),
+    ("D7", "modes of the files of ssh", &[]),
+    ("D8", "SELinux: as B12", &[]),
+    ("D9", "huge pages", &[]),
+    ("D10", "the rule of a packet filter that drops a common port", &["filters"]),
+    ("D11", "limits.conf and limits.d", &["limit_chains"]),
+    ("D12", "the form of passwd and its like", &[]),
+    ("C1", "grub.conf was emptied", &[]),
+    ("C2", "which file is missing, without guessing", &["trace"]),
+    ("C3", "PAM lets nobody in", &["libpam"]),
+    ("C4", "a login that hangs in a profile", &["bash_login"]),
+    ("C5", "who is the load", &["load", "record"]),
+    ("C6", "who called the OOM killer", &["logs"]),
+    ("C7", "where the memory is", &["ledger"]),
+    ("C8", "interrupts and queues of network cards", &["nic"]),
+    ("C9", "an IO spike, named afterwards", &["record", "collected"]),
+    ("C10", "interfaces that do not come up", &[]),
+    ("C11", "the default route goes the wrong way", &[]),
+    ("C12", "TIME_WAIT and CLOSE_WAIT", &["sockets"]),
+    ("C13", "a stall in a series of pings, and who reads /proc/slabinfo", &[]),
+    ("C14", "which layer sets a limit", &["limit_chains"]),
+    ("C15", "every TCP socket accounted for", &["sockets"]),
+    ("C16", "memory that is there and not granted", &["alloc_truth"]),
+    ("C17", "min_free_kbytes", &[]),
+    ("C18", "which limit of a host binds first", &["tune"]),
+    ("T1", "everything collected into one bundle", &["collect"]),
+    ("T2", "kernel parameters and limits, persistent and reversible", &["tune"]),
+    ("T3", "a detached system disk is repaired", &["damaged", "rounds"]),
+    ("T4", "the whole rescue in one run", &["rescue"]),
+    ("N1", "sysctl lists for high concurrency", &["tune"]),
+    ("N2", "lists for limits.conf", &["tune"]),
+    ("N3", "nginx", &[]),
+    ("N4", "options of JVMs", &[]),
+    ("N5", "connection pools, tomcat, libraries that leak", &[]),
+    ("N6", "a database reached by a public address", &[]),
+    ("N7", "capacity", &["tune"]),
+];
+
 /// The list of what is repaired at one click, and the rows that it is made of.
 const REPAIRS: [(&str, &str); 13] = [
     ("file system check", "B1"),
@@ -77,6 +123,17 @@ fn shown(row: &str) -> Shown {
     }
 }
 
+/// The row that answers `row`, where the checklist asks what the other lists ask.
+fn of(row: &str) -> &str {
+    match row {
+        "D5" => "B7",
+        "D6" => "B10",
+        "D8" => "B12",
+        "D12" => "L1",
+        other => other,
+    }
+}
+
 fn stories(check: &str) -> usize {
     let dir = workspace().join("crates/sickbay/tests/cases").join(check);
     std::fs::read_dir(dir).map_or(0, |entries| {
@@ -87,7 +144,7 @@ fn stories(check: &str) -> usize {
 
 /// The page.
 pub(crate) fn page() -> String {
-    let mut out = "# What shows that it works\n\nWritten by `cargo xtask docs`. The rows are those of the e-book's lists for systems that do not boot (B) and \
+    let mut out = "# What shows that it works\n\nWritten by `cargo xtask docs`. The first rows are those of the e-book's lists for systems that do not boot (B) and \
         that nobody can log in to (L). A fault is injected into the disk of a real machine and undone ([lab.md](lab.md)); a story is a tree in `crates/sickbay/tests/cases/CHECK`, \
         diagnosed, repaired and undone by every test run.\n\n| row | what it is about | faults in the lab | checks |\n|---|---|---|---|\n"
         .to_owned();
@@ -96,6 +153,15 @@ pub(crate) fn page() -> String {
         // Not how many stories each has: that would be another with every branch.
         let checks: Vec<&str> = checks.iter().map(|(check, _)| *check).collect();
         let _ = writeln!(out, "| {row} | {about} | {} | {} |", faults.join(", "), checks.join(", "));
+    }
+    out.push_str(
+        "\nThe checklist of running machines (D), the cases (C), the scripts (T) and the last chapter (N). A trial is a file in \
+        `crates/sickbay/tests` that makes the fault with real processes, sockets, namespaces and disks, or runs the verb.\n\n\
+        | row | what it is about | trials | checks |\n|---|---|---|---|\n",
+    );
+    for (row, about, trials) in LIVE {
+        let checks: Vec<&str> = shown(of(row)).checks.iter().map(|(check, _)| *check).collect();
+        let _ = writeln!(out, "| {row} | {about} | {} | {} |", trials.join(", "), checks.join(", "));
     }
     out.push_str("\nWhat the e-book repairs at one click is made of these rows:\n\n| repair | rows |\n|---|---|\n");
     for (repair, rows) in REPAIRS {
@@ -114,6 +180,14 @@ mod tests {
             let Shown { faults, checks } = shown(row);
             assert!(!faults.is_empty(), "no fault of the lab shows {row}");
             assert!(row == "L11" || checks.iter().any(|(_, stories)| *stories > 0), "no story shows {row}");
+        }
+        for (row, _, trials) in LIVE {
+            let told = shown(of(row)).checks.iter().any(|(_, stories)| *stories > 0);
+            assert!(told || !trials.is_empty(), "no story and no trial shows {row}");
+            for trial in trials {
+                let file = workspace().join("crates/sickbay/tests").join(trial).with_extension("rs");
+                assert!(file.is_file(), "{row}: there is no trial {trial}");
+            }
         }
         for (repair, rows) in REPAIRS {
             assert!(rows.split(", ").all(|row| ROWS.iter().any(|(known, _)| *known == row)), "{repair}: {rows}");

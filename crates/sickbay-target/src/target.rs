@@ -16,8 +16,8 @@ use crate::sys::Window;
 use crate::system::{Assembled, System};
 use crate::volumes::{Described, Placed};
 use crate::{
-    Bundle, Disk, OpenError, Recording, Root, SupportReport, Table, WriteError, Writer, bundle, content, likeness, machine,
-    volumes,
+    Bundle, Disk, OpenError, Recording, Root, SupportReport, Table, WriteError, Writer, bundle, content, likeness,
+    machine, volumes,
 };
 
 /// What is examined, with everything that belongs to it. Dropping it detaches what opening it attached.

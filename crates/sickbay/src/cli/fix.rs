@@ -233,7 +233,8 @@ impl Fix {
         let donor = self.target.open_donor(&target)?;
         let journal = TargetArgs::open_journal(self.journal.as_deref())?;
         let choice = self.choice(mirror, journal, order);
-        let mut guard = confirm::Guard::new(context, self.within()?, self.journal.as_deref(), Arc::clone(&choice.confirm));
+        let mut guard =
+            confirm::Guard::new(context, self.within()?, self.journal.as_deref(), Arc::clone(&choice.confirm));
         let mut unguarded = None;
         let mut confirm = |seen: &Diagnosis, next: &mut Plan| {
             if !agree(seen, next) {

@@ -68,7 +68,7 @@ fn finding(check: &'static About, make: impl FnOnce(&mut Findings)) -> Finding {
 }
 
 fn report(kind: &'static str, outcomes: Vec<(&'static About, Outcome)>, findings: Vec<Finding>) -> Report {
-    let diagnosis = Diagnosis { outcomes, findings, closed: Vec::new(), took: Duration::from_millis(1234) };
+    let diagnosis = Diagnosis { outcomes, findings, said: Vec::new(), took: Duration::from_millis(1234) };
     let target = TargetSummary {
         kind,
         name: "/mnt".to_owned(),
