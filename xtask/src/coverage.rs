@@ -73,7 +73,7 @@ const LIVE: [(&str, &str, &[&str]); 41] = [
     ("C16", "memory that is there and not granted", &["alloc_truth"]),
     ("C17", "min_free_kbytes", &[]),
     ("C18", "which limit of a host binds first", &["tune"]),
-    ("T1", "everything collected into one bundle", &["collect"]),
+    ("T1", "everything collected into one bundle", &["bundles"]),
     ("T2", "kernel parameters and limits, persistent and reversible", &["tune"]),
     ("T3", "a detached system disk is repaired", &["damaged", "rounds"]),
     ("T4", "the whole rescue in one run", &["rescue"]),

@@ -97,7 +97,8 @@ fn escape(rest: &[u8], is_all: bool) -> Option<(Option<Key>, usize)> {
                 return is_endless.then_some((None, rest.len().saturating_add(1)));
             };
             let parameters = body.get(..end).unwrap_or_default();
-            Some((sequence(parameters, *body.get(end)?), end.saturating_add(3)))
+            let key = if skip == 0 { sequence(parameters, *body.get(end)?) } else { None };
+            Some((key, end.saturating_add(3)))
         }
         Some(b'O') => match rest.get(1) {
             Some(letter) => Some((sequence(b"", *letter), 3)),

@@ -65,9 +65,14 @@ const INCIDENTS: &[(&str, Kind, &str, &str)] = &[
         "sda1",
         "ext4",
     ),
-    ("EXT3-fs error (device dm-2): ext3_journal_start_sb: Detected aborted journal", Kind::FileSystem, "dm-2", "ext3"),
+    (
+        "EXT3-fs error (device dm-2): ext3_journal_start_sb: Detected aborted journal",
+        Kind::JournalAborted,
+        "dm-2",
+        "ext3",
+    ),
     ("EXT4-fs (sda1): Remounting filesystem read-only", Kind::ReadOnly, "sda1", "EXT4-fs"),
-    ("Aborting journal on device nvme0n1p2-8.", Kind::FileSystem, "nvme0n1p2", "ext4"),
+    ("Aborting journal on device nvme0n1p2-8.", Kind::JournalAborted, "nvme0n1p2", "ext4"),
     ("XFS (vdb1): Corruption of in-memory data detected.  Shutting down filesystem", Kind::FileSystem, "vdb1", "xfs"),
     (
         "XFS (dm-0): metadata I/O error in \"xfs_da_read_buf+0xd1/0x100 [xfs]\" at daddr 0x1 len 8 error 74",
