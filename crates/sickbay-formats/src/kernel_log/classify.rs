@@ -206,7 +206,8 @@ fn file_system(text: &[u8]) -> Option<Event> {
         }
     }
     if let Some(rest) = text.strip_prefix(b"XFS (") {
-        const DAMAGED: [&str; 3] = ["orrupt", "Internal error", "failed to recover"];
+        // EFSBADCRC and EFSCORRUPTED (fs/xfs/xfs_linux.h): what was read is not what was written.
+        const DAMAGED: [&str; 5] = ["orrupt", "Internal error", "failed to recover", " error 74", " error 117"];
         const GONE: [&str; 6] = [
             "etadata I/O ",
             "og I/O error",

@@ -133,7 +133,7 @@ fn uses_file(facts: &Facts) -> Result<bool, Skip> {
         let rest = line.trim_ascii().strip_prefix(b"use_devicesfile")?.trim_ascii_start().strip_prefix(b"=")?;
         rest.trim_ascii().first().map(|byte| *byte == b'1')
     };
-    let set = file.bytes.lines().filter_map(value).last();
-    let noted = || file.bytes.lines().filter_map(|line| value(line.trim_ascii().strip_prefix(b"#")?)).last();
+    let set = file.bytes.lines().filter_map(value).next_back();
+    let noted = || file.bytes.lines().filter_map(|line| value(line.trim_ascii().strip_prefix(b"#")?)).next_back();
     Ok(set.or_else(noted).unwrap_or(false))
 }

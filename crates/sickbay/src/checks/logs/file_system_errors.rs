@@ -90,10 +90,7 @@ fn report(log: &KernelLog, seen: &Seen<'_>, kind: Kind, is_read_only: bool, disk
                 tr!("the file system on {devices} was shut down: its log could not be written", devices = list)
             }
             Some(_) => {
-                tr!(
-                    "the file system on {devices} was shut down: its metadata could not be read or written",
-                    devices = list
-                )
+                tr!("the file system on {devices} could not read or write its metadata", devices = list)
             }
             None => tr!("the file system on {devices} was shut down", devices = list),
         },

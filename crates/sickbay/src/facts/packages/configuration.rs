@@ -247,6 +247,7 @@ fn limits_of_first(root: &Root) -> BTreeMap<String, String> {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test may")]
 mod tests {
     use super::*;
 
