@@ -28,6 +28,7 @@ impl SupportReport {
     /// What the directory is, if it is one, and the directory in it that has the files.
     pub(crate) fn of(root: &Root) -> Option<(SupportReport, PathBuf)> {
         let is_dir = |path: &str| root.metadata(path).is_ok_and(|found| found.is_dir());
+        let is_there = |path: &str| root.exists(path).unwrap_or(false);
         if is_dir("/sos_commands") {
             let (plugins, _) = root.read_dir_up_to("/sos_commands", PLUGINS).ok()?;
             let mut outputs = Vec::new();
@@ -35,7 +36,12 @@ impl SupportReport {
                 let dir = Path::new("/sos_commands").join(&plugin.name);
                 collect(root, &dir, &mut outputs);
             }
-            return Some((SupportReport { tool: "sos report", outputs }, PathBuf::from("/")));
+            // A second witness: what every report has, or at least one command that printed something.
+            let is_marked =
+                ["/version.txt", "/sos_reports", "/sos_logs", "/sos_strings"].iter().any(|path| is_there(path));
+            let is_told = outputs.iter().any(|(_, path)| root.metadata(path).is_ok_and(|found| found.size > 0));
+            let report = SupportReport { tool: "sos report", outputs };
+            return (is_marked || is_told).then(|| (report, PathBuf::from("/")));
         }
         // Before 3.1 of the client everything was at the top.
         for (top, dir) in [("/", "/insights_commands"), ("/data", "/data/insights_commands")] {
