@@ -35,6 +35,7 @@ mod name_seekers;
 pub mod netlink;
 mod outlive;
 mod own;
+mod packing;
 mod proc_readers;
 mod publish;
 mod random;

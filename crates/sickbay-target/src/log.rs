@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use sickbay_formats::{boot_console, journal_file, kernel_log, ping, trace};
 
+use crate::packing::{Counted, Packing};
 use crate::spool::Spool;
 use crate::utf16::Utf16;
 use crate::{FileKind, OpenError, Root, content};
@@ -24,8 +25,8 @@ const HEAD_OF_MANY: u64 = 64 << 10;
 const MOST: usize = 10_000;
 /// A window that zstd may ask for: 32 MiB. `zstd --long` uses more, which logs do not.
 const ZSTD_WINDOW: u32 = 25;
-/// The memory that xz may ask for in KiB: `xz -9` needs 65 MiB, logrotate's `xz -6` 9 MiB.
-const XZ_MEMORY: u32 = 80 << 10;
+/// What is packed is read in such pieces: what was taken is compared with what came of it.
+const PACKED: usize = 32 << 10;
 /// A journal file is held in memory; journald makes none that is larger unless it is told to.
 const JOURNAL: u64 = 128 << 20;
 /// What is read of `/dev/kmsg` at most: its buffer holds far less.
@@ -71,7 +72,7 @@ impl LogFile {
         log.read()
             .and_then(|input| input.take(HEAD).read_to_end(&mut head))
             .map_err(|e| OpenError::io(name, "reading it", e))?;
-        let inside = Packing::of(&head).is_some().then(|| unpacked(&head));
+        let inside = Form::of(&head).is_some().then(|| unpacked(&head));
         let text = without_zeros(inside.as_deref().unwrap_or(&head));
         if may_be_log(&head, false) || !content::is_binary(text) && !content::is_named(text) {
             return Ok(log);
@@ -125,20 +126,6 @@ pub struct Blocks {
     told: Option<PathBuf>,
 }
 
-/// Counts what is taken.
-struct Counted<R> {
-    input: R,
-    taken: Arc<AtomicU64>,
-}
-
-impl<R: Read> Read for Counted<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.input.read(buffer)?;
-        self.taken.fetch_add(count as u64, Ordering::Relaxed);
-        Ok(count)
-    }
-}
-
 impl Drop for Blocks {
     fn drop(&mut self) {
         if self.told.is_some() {
@@ -161,24 +148,14 @@ impl Blocks {
     /// The kernel's, and those of damaged packed data.
     pub fn new(mut input: impl Read + 'static) -> io::Result<Blocks> {
         let mut head = Vec::new();
-        input.by_ref().take(8).read_to_end(&mut head)?;
-        let packed = Packing::of(&head);
-        let taken = Arc::new(AtomicU64::new(0));
-        let mut whole = Counted { input: Cursor::new(head).chain(input), taken: Arc::clone(&taken) };
-        let input: Box<dyn Read> = match packed {
+        input.by_ref().take(Packing::HEAD).read_to_end(&mut head)?;
+        let form = Form::of(&head);
+        let (mut whole, taken) = Counted::new(Cursor::new(head).chain(input));
+        let input: Box<dyn Read> = match form {
             None => Box::new(whole),
-            Some(Packing::Gzip) => Box::new(flate2::read::MultiGzDecoder::new(whole)),
-            Some(Packing::Bzip2) => Box::new(bzip2::read::MultiBzDecoder::new(whole)),
-            Some(Packing::Utf16 { big_endian }) => Box::new(Utf16::new(whole, big_endian)),
-            Some(Packing::Xz) => {
-                Box::new(lzma_rust2::XzReader::new_mem_limit(BufReader::with_capacity(BLOCK, whole), true, XZ_MEMORY))
-            }
-            Some(Packing::Zstd) => {
-                let mut decoder = zstd::stream::read::Decoder::new(whole)?;
-                decoder.window_log_max(ZSTD_WINDOW)?;
-                Box::new(decoder)
-            }
-            Some(Packing::Journal) => {
+            Some(Form::Packed(packing)) => packing.unpack(BufReader::with_capacity(PACKED, whole), ZSTD_WINDOW)?,
+            Some(Form::Utf16 { big_endian }) => Box::new(Utf16::new(whole, big_endian)),
+            Some(Form::Journal) => {
                 let mut bytes = Vec::new();
                 if whole.by_ref().take(JOURNAL + 1).read_to_end(&mut bytes)? as u64 > JOURNAL {
                     return Err(ErrorKind::FileTooLarge.into());
@@ -186,7 +163,7 @@ impl Blocks {
                 Box::new(Cursor::new(journal_file::kernel_export(&bytes).ok_or(ErrorKind::InvalidData)?))
             }
         };
-        let packed = packed.map(|_| taken);
+        let packed = form.map(|_| taken);
         let (given, most, told) = (0, u64::MAX, None);
         Ok(Blocks {
             input,
@@ -291,31 +268,23 @@ impl Blocks {
     }
 }
 
+/// What a log is that is not simply bytes of text.
 #[derive(Clone, Copy)]
-enum Packing {
-    Gzip,
-    Bzip2,
-    Xz,
-    Zstd,
-    Utf16 {
-        big_endian: bool,
-    },
-    /// No packing, but no text either.
+enum Form {
+    Packed(Packing),
+    Utf16 { big_endian: bool },
     Journal,
 }
 
-impl Packing {
-    fn of(head: &[u8]) -> Option<Packing> {
-        const MAGICS: [(&[u8], Packing); 7] = [
-            (b"\x1f\x8b", Packing::Gzip),
-            (b"BZh", Packing::Bzip2),
-            (b"\xff\xfe", Packing::Utf16 { big_endian: false }),
-            (b"\xfe\xff", Packing::Utf16 { big_endian: true }),
-            (b"\xfd7zXZ\0", Packing::Xz),
-            (b"\x28\xb5\x2f\xfd", Packing::Zstd),
-            (journal_file::MAGIC, Packing::Journal),
+impl Form {
+    fn of(head: &[u8]) -> Option<Form> {
+        const MAGICS: [(&[u8], Form); 3] = [
+            (b"\xff\xfe", Form::Utf16 { big_endian: false }),
+            (b"\xfe\xff", Form::Utf16 { big_endian: true }),
+            (journal_file::MAGIC, Form::Journal),
         ];
-        MAGICS.iter().find(|(magic, _)| head.starts_with(magic)).map(|(_, packing)| *packing)
+        let other = || MAGICS.iter().find(|(magic, _)| head.starts_with(magic)).map(|(_, form)| *form);
+        Packing::of(head).map(Form::Packed).or_else(other)
     }
 }
 
@@ -369,8 +338,8 @@ fn is_log_within(path: &Path, most: u64) -> Result<bool, OpenError> {
 }
 
 fn may_be_log(raw: &[u8], is_named: bool) -> bool {
-    let unpacked = match Packing::of(raw) {
-        Some(Packing::Journal) => return true,
+    let unpacked = match Form::of(raw) {
+        Some(Form::Journal) => return true,
         Some(_) => Some(unpacked(raw)),
         None => None,
     };

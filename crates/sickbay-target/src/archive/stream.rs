@@ -6,11 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Bounds;
+use crate::packing::{Counted, Packing, is_cut};
 
 /// A window that zstd may ask for: 128 MiB, as `--long` and `--ultra -22` do.
 const ZSTD_WINDOW: u32 = 27;
-/// The memory that xz may ask for in KiB: `xz -9` needs 65 MiB.
-const XZ_MEMORY: u32 = 80 << 10;
 const BUFFER: usize = 256 << 10;
 
 /// Why an archive was not read to its end.
@@ -29,19 +28,6 @@ pub(super) enum Failure {
 impl From<rustix::io::Errno> for Failure {
     fn from(errno: rustix::io::Errno) -> Failure {
         Failure::Write(errno.into())
-    }
-}
-
-struct Counted<R> {
-    input: R,
-    taken: Arc<AtomicU64>,
-}
-
-impl<R: Read> Read for Counted<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.input.read(buffer)?;
-        self.taken.fetch_add(count as u64, Ordering::Relaxed);
-        Ok(count)
     }
 }
 
@@ -64,23 +50,13 @@ impl Read for Input {
 /// What comes out of a file, and how much was taken of it where it is packed.
 pub(super) fn unpacking(mut file: File) -> io::Result<(Input, Option<Arc<AtomicU64>>)> {
     let mut head = Vec::new();
-    file.by_ref().take(8).read_to_end(&mut head)?;
+    file.by_ref().take(Packing::HEAD).read_to_end(&mut head)?;
     rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(0))?;
-    let taken = Arc::new(AtomicU64::new(0));
-    let counted = |file: File| BufReader::with_capacity(BUFFER, Counted { input: file, taken: Arc::clone(&taken) });
-    let input: Box<dyn Read> = match head.as_slice() {
-        [0x1f, 0x8b, ..] => Box::new(flate2::bufread::MultiGzDecoder::new(counted(file))),
-        [b'B', b'Z', b'h', ..] => Box::new(bzip2::read::MultiBzDecoder::new(counted(file))),
-        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => {
-            Box::new(lzma_rust2::XzReader::new_mem_limit(counted(file), true, XZ_MEMORY))
-        }
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => {
-            let mut decoder = zstd::stream::read::Decoder::with_buffer(counted(file))?;
-            decoder.window_log_max(ZSTD_WINDOW)?;
-            Box::new(decoder)
-        }
-        _ => return Ok((Input::Plain(BufReader::with_capacity(BUFFER, file)), None)),
+    let Some(packing) = Packing::of(&head) else {
+        return Ok((Input::Plain(BufReader::with_capacity(BUFFER, file)), None));
     };
+    let (counted, taken) = Counted::new(file);
+    let input = packing.unpack(BufReader::with_capacity(BUFFER, counted), ZSTD_WINDOW)?;
     Ok((Input::Packed(Box::new(BufReader::with_capacity(BUFFER, input))), Some(taken)))
 }
 
@@ -153,10 +129,7 @@ impl Stream {
 
     fn failure(&self, error: &io::Error) -> Failure {
         let at = size(self.given);
-        // Each of the packings has words of its own for it.
-        let is_end = error.kind() == ErrorKind::UnexpectedEof
-            || matches!(error.to_string().as_str(), "incomplete frame" | "failed to fill whole buffer");
-        if is_end {
+        if is_cut(error) {
             return Failure::Truncated(format!("it ends after {at}, in the middle of a member"));
         }
         if matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::InvalidInput | ErrorKind::Other) {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::manifest::{self, MEMBER, Manifest, MetaV1, NodeV1, SCHEMA, dir_entry, hex, name, unhex};
 use super::{Bundle, refuse_writing};
+use crate::packing::{Packing, is_cut};
 use crate::snapshot::{Content, Node, Refusal, Snapshot, State};
 use crate::target::Kind;
 use crate::{Access, OpenError, Root, Target};
@@ -19,7 +20,6 @@ const ALL: u64 = 1 << 30;
 const MANIFEST: u64 = 256 << 20;
 /// A window that zstd may ask for.
 const WINDOW: u32 = 25;
-const ZSTD: &[u8] = b"\x28\xb5\x2f\xfd";
 /// A block of tar.
 const BLOCK: usize = 512;
 
@@ -36,16 +36,11 @@ pub(crate) fn is_bundle(path: &Path) -> bool {
 /// What is in the file, unpacked.
 fn stream(path: &Path) -> io::Result<Box<dyn Read>> {
     let mut file = BufReader::new(File::open(path)?);
-    let mut head = Vec::new();
-    file.by_ref().take(ZSTD.len() as u64).read_to_end(&mut head)?;
-    let is_packed = head == ZSTD;
-    let whole = io::Cursor::new(head).chain(file);
-    if !is_packed {
-        return Ok(Box::new(whole));
+    // A bundle is packed by zstd, or was unpacked by hand.
+    match Packing::of(file.fill_buf()?) {
+        Some(Packing::Zstd) => Packing::Zstd.unpack(file, WINDOW),
+        _ => Ok(Box::new(file)),
     }
-    let mut decoder = zstd::stream::read::Decoder::new(whole)?;
-    decoder.window_log_max(WINDOW)?;
-    Ok(Box::new(decoder))
 }
 
 /// A bundle as the target that it was collected of.
@@ -53,11 +48,7 @@ pub(crate) fn open(path: &Path, access: Access) -> Result<Target, OpenError> {
     refuse_writing(path, access)?;
     let fail = |why: String| OpenError::Bundle { path: path.to_owned(), why };
     let (manifest, state) = load(path).map_err(|error| match error {
-        Wrong::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            OpenError::Truncated { path: path.to_owned(), why: "the bundle ends too early".to_owned() }
-        }
-        // zstd's word for it.
-        Wrong::Io(error) if error.to_string().contains("incomplete frame") => {
+        Wrong::Io(error) if is_cut(&error) => {
             OpenError::Truncated { path: path.to_owned(), why: "the bundle ends too early".to_owned() }
         }
         Wrong::Io(error) => fail(format!("it is damaged: {error}")),
