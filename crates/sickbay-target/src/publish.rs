@@ -17,26 +17,41 @@ const MODE: u32 = 0o644;
 /// # Errors
 /// The kernel's reason; then nothing is left behind and what was there is as it was.
 pub fn publish(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    publish_with(path, MODE, |mut file| file.write_all(bytes))
+}
+
+/// The same of what `write` writes, with this mode.
+pub(crate) fn publish_with<T>(path: &Path, mode: u32, write: impl FnOnce(&File) -> io::Result<T>) -> io::Result<T> {
     if let Ok(metadata) = std::fs::metadata(path) {
         let kind = metadata.file_type();
         if kind.is_fifo() || kind.is_char_device() || kind.is_socket() {
-            return OpenOptions::new().write(true).open(path)?.write_all(bytes);
+            return write(&OpenOptions::new().write(true).open(path)?);
         }
         if kind.is_dir() {
-            return Err(io::Error::from(io::ErrorKind::IsADirectory));
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        // Nobody means to write over a disk, nor to have a file in the place of its node.
+        if kind.is_block_device() {
+            return Err(io::ErrorKind::InvalidInput.into());
         }
     }
     let (temporary, file) = temporary(path)?;
-    let written = write(file, bytes).and_then(|()| std::fs::rename(&temporary, path));
-    if written.is_err() {
+    let whole = || -> io::Result<T> {
+        let written = write(&file)?;
+        // Whatever the umask says.
+        file.set_permissions(std::fs::Permissions::from_mode(mode))?;
+        file.sync_all()?;
+        std::fs::rename(&temporary, path)?;
+        Ok(written)
+    };
+    let written = whole().inspect_err(|_| {
         let _ = std::fs::remove_file(&temporary); // the first error is the one that counts
-    }
-    written?;
+    })?;
     // That it has its name is on the disk, too, as far as the file system does that for a directory.
     if let Ok(dir) = File::open(dir_of(path)) {
         let _ = dir.sync_all();
     }
-    Ok(())
+    Ok(written)
 }
 
 fn dir_of(path: &Path) -> &Path {
@@ -60,13 +75,6 @@ fn temporary(path: &Path) -> io::Result<(PathBuf, File)> {
         }
     }
     Err(taken)
-}
-
-fn write(mut file: File, bytes: &[u8]) -> io::Result<()> {
-    file.write_all(bytes)?;
-    // Whatever the umask says.
-    file.set_permissions(std::fs::Permissions::from_mode(MODE))?;
-    file.sync_all()
 }
 
 #[cfg(test)]
@@ -99,6 +107,11 @@ mod tests {
             fs::read_dir(dir.path()).expect("readable").flatten().map(|entry| entry.file_name()).collect();
         assert_eq!(names.len(), 3, "{names:?}");
         publish(Path::new("/dev/null"), b"x").expect("written to");
+        publish_with(&path, 0o600, |mut file| file.write_all(b"three")).expect("written");
+        assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o7777, 0o600);
+        publish_with(&path, 0o600, |_| Err::<(), _>(io::ErrorKind::StorageFull.into())).expect_err("it is full");
+        assert_eq!(fs::read(&path).expect("there"), b"three");
+        assert_eq!(fs::read_dir(dir.path()).expect("readable").count(), 3);
         assert!(fs::metadata("/dev/null").expect("there").file_type().is_char_device());
     }
 }

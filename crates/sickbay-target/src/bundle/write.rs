@@ -1,14 +1,13 @@
 //! Writes what was seen.
 
-use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
 use super::Collected;
 use super::manifest::{self, AnswerV1, MEMBER, Manifest, MetaV1, NodeV1, SCHEMA, Volumes, hex, text};
+use crate::publish::publish_with;
 use crate::snapshot::{Node, Refusal, State};
 use crate::{FileKind, Moment, Target};
 
@@ -44,21 +43,13 @@ impl Target {
             written.packed = out.count;
             return Ok(written);
         }
-        let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy().into_owned();
-        let new = path.with_file_name(format!(".{name}.{}", std::process::id()));
-        let file = File::options().write(true).create_new(true).mode(0o600).open(&new)?;
-        let result = (|| {
-            let mut out = Counting { out: BufWriter::new(&file), count: 0 };
+        written.packed = publish_with(path, 0o600, |file| {
+            let mut out = Counting { out: BufWriter::new(file), count: 0 };
             pack(&mut out, &manifest, &members, time)?;
             out.flush()?;
-            written.packed = out.count;
-            file.sync_all()?;
-            std::fs::rename(&new, path)
-        })();
-        if result.is_err() {
-            let _ = std::fs::remove_file(&new);
-        }
-        result.map(|()| written)
+            Ok(out.count)
+        })?;
+        Ok(written)
     }
 
     fn manifest(&self, state: &State, live: bool, took_ms: u64, version: &str) -> (Manifest, Vec<Member>, Collected) {
