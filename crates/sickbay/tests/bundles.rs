@@ -421,7 +421,7 @@ fn nothing_is_repaired_in_a_bundle() {
     let path = dir.path().join("b.tar.zst");
     std::fs::write(&path, zstd::encode_all(tarred(&small(), &[]).as_slice(), 3).expect("packed")).expect("written");
     let before = std::fs::read(&path).expect("there");
-    for verb in [&["fix", "--yes"][..], &["fix", "--dry-run"]] {
+    for verb in [&["fix", "--yes"][..], &["fix", "--dry-run"], &["undo", "--yes"]] {
         let (status, text) = run(verb.iter().copied(), &path);
         assert!(status == Some(2) && text.contains("is a bundle"), "{verb:?}: {text}");
     }

@@ -143,17 +143,18 @@ impl Undo {
             Err(_) if !found.of_disks.is_empty() => return Ok(found),
             Err(why) => return Err(why),
         };
-        if target.kind == Kind::Log {
-            return Err(OpenError::Log { path: args.target.clone().unwrap_or_default() }.into());
-        }
-        if target.kind == Kind::Recording {
-            return Err(OpenError::Recording { path: args.target.clone().unwrap_or_default() }.into());
-        }
-        if target.is_archive() {
-            return Err(OpenError::Packed { path: args.target.clone().unwrap_or_default() }.into());
-        }
-        if target.kind == Kind::Report {
-            return Err(OpenError::Report { path: args.target.clone().unwrap_or_default() }.into());
+        // Nothing was ever repaired in these.
+        let path = args.target.clone().unwrap_or_default();
+        let refused = match target.kind {
+            _ if target.bundle().is_some() => Some(OpenError::BundleOnly { path }),
+            _ if target.is_archive() => Some(OpenError::Packed { path }),
+            Kind::Log => Some(OpenError::Log { path }),
+            Kind::Recording => Some(OpenError::Recording { path }),
+            Kind::Report => Some(OpenError::Report { path }),
+            Kind::Host | Kind::Root | Kind::Disk => None,
+        };
+        if let Some(why) = refused {
+            return Err(why.into());
         }
         let store = TargetArgs::open_journal_to_look(self.journal.as_deref())?;
         found.of_target = undo::entries(&target, store.as_deref())?;
