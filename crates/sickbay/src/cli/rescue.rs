@@ -152,7 +152,7 @@ impl Rescue {
         let seen = fix.look(mirror.as_ref()).map_err(at(Step::Check))?;
         let (causes, checks) = (seen.diagnosis.causes().count(), seen.diagnosis.outcomes.len());
         course
-            .step(Step::Check, true, &tr!("{checks} checks, {causes} findings", checks, causes))
+            .step(Step::Check, true, &tr!("{checks} checks, {causes} {causes?finding|findings}", checks, causes))
             .map_err(at(Step::Check))?;
 
         let next = next(&seen, self.risky).map_err(at(Step::Plan))?;
@@ -177,7 +177,9 @@ impl Rescue {
             let made = fix.make(context, started, thorough, mirror, None, &mut confirm);
             let Made { report, .. } = made.map_err(at(Step::Repair))?;
             let done = report.applied.iter().flatten().filter(|one| one.journal.is_some()).count();
-            course.step(Step::Repair, true, &tr!("{done} repairs were made", done)).map_err(at(Step::Repair))?;
+            course
+                .step(Step::Repair, true, &tr!("{done} {done?repair was|repairs were} made", done))
+                .map_err(at(Step::Repair))?;
             report
         };
         let is_changed = report.applied.iter().flatten().any(|one| one.journal.is_some());
