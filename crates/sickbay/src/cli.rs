@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{FromArgMatches, Parser, Subcommand, ValueEnum};
-use sickbay_target::{Access, Kind, Options, RECORDINGS, Recording, Target};
+use sickbay_target::{Access, Lack, Options, RECORDINGS, Recording, Target};
 
 use crate::facts::memory::size;
 use crate::facts::packages::mirror::{Mirror, Progress};
@@ -349,7 +349,7 @@ const LONG: u64 = 256 << 20;
 
 /// Whether something on the disks of `target` could not be read in a way that hints at damage, while it was looked at.
 fn met_damage(target: &Target) -> bool {
-    target.root().met_damage() && target.kind == Kind::Disk
+    target.root().met_damage() && target.attached().is_ok()
 }
 
 /// The target alone, once the last thread of a check has let go of it; `None` when one hangs.
@@ -639,7 +639,7 @@ impl TargetArgs {
                 None => Ok(Some(Arc::new(donor))),
             };
         }
-        if matches!(target.kind, Kind::Host | Kind::Log | Kind::Recording | Kind::Report) {
+        if target.running().is_ok() || matches!(target.whole(), Err(Lack::None(_))) {
             return Ok(None);
         }
         // Only its files count: its disks need not be looked at.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sickbay_target::{Access, Kind, Target};
+use sickbay_target::{Access, Target};
 
 use super::{Aid, Context, Failure, Format, LOOK, OUTPUT, Past, TargetArgs, UNTOLD, in_the_past, mirror};
 use crate::engine::run::look;
@@ -161,8 +161,7 @@ impl Check {
             Ok(target) => Arc::new(in_the_past(target, &asked)?),
             Err(shared) => shared,
         };
-        let kind = if target.recording().is_ok() { Kind::Recording } else { target.kind };
-        let chosen = checks::chosen_for(&self.only, kind).map_err(Failure)?;
+        let chosen = checks::chosen_for(&self.only, &target).map_err(Failure)?;
         let (skipped, chosen): (Vec<_>, Vec<_>) =
             chosen.into_iter().partition(|check| self.skip.iter().any(|id| id == check.id));
         let donor = args.open_donor(&target)?;
@@ -193,7 +192,7 @@ fn not_recorded(facts: &Facts) -> Option<Text> {
 /// Why nothing can be said of a text that was given for a log.
 fn not_a_log(facts: &Facts) -> Option<Text> {
     match facts.get::<KernelLog>() {
-        Err(Skip::Unknown(why)) if facts.target().kind == Kind::Log => Some(why),
+        Err(Skip::Unknown(why)) if facts.target().logs().is_ok() => Some(why),
         _ => None,
     }
 }

@@ -144,7 +144,7 @@ impl Fix {
             checks::chosen(std::slice::from_ref(id)).map_err(Failure)?;
         }
         if let Some(path) = &self.target.target {
-            Target::refuse_bundle(path)?;
+            Target::refuse_copies(path, self.dry_run)?;
         }
         if self.confirm {
             return confirm::confirm(context, &self.target, self.journal.as_deref());
@@ -152,9 +152,6 @@ impl Fix {
         self.within()?;
         if self.dry_run {
             return self.show(context);
-        }
-        if let Some(path) = &self.target.target {
-            Target::refuse_copies(path)?;
         }
         if !self.yes && !std::io::stdin().is_terminal() {
             return Err(Failure(tr!(

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use sickbay_formats::superblock::condition::{Recorded, Sign};
-use sickbay_target::{Examined, Kind, Verdict, Volume};
+use sickbay_target::{Examined, Verdict, Volume};
 
 use crate::facts::Facts;
 use crate::facts::boot::devices::{Devices, Lookup};
@@ -67,7 +67,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Looked {
         let Some(volume) = volumes.get(examined.volume) else { continue };
         judge(facts, examined, volume, found);
     }
-    if target.kind == Kind::Disk {
+    if target.attached().is_ok() {
         return read;
     }
     // What is mounted is not examined; what the kernel wrote down of it can be told.
