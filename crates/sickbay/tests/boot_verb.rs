@@ -147,7 +147,10 @@ fn what_cannot_be_started_is_said() {
     }
     std::fs::write(root.join("etc/os-release"), "ID=debian\n").unwrap();
     std::fs::write(root.join("var/lib/dpkg/status"), "").unwrap();
-    assert!(said(&root).contains("cannot be booted: it is mounted (name the disk it is on); only a disk or a disk image can"));
+    assert!(
+        said(&root)
+            .contains("cannot be booted: it is mounted (name the disk it is on); only a disk or a disk image can")
+    );
     let log = dir.path().join("console.txt");
     std::fs::write(&log, "GRUB loading.\nWelcome to GRUB!\nerror: no such partition.\ngrub rescue> ").unwrap();
     assert!(said(&log).contains("cannot be booted: it is a log"));
