@@ -4,10 +4,11 @@
 //! root remembers it for the thread that met it, and who runs the check asks for it afterwards.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::io::Errno;
 
@@ -26,6 +27,8 @@ pub struct Unread {
     pub is_uncollected: bool,
     /// This process ran out of descriptors or memory: nothing that was read meanwhile can be relied on.
     pub is_want: bool,
+    /// The disk failed (`EIO`), or with btrfs a checksum.
+    pub is_io: bool,
 }
 
 thread_local! {
@@ -38,13 +41,17 @@ const UNREAD_LIMIT: usize = 256;
 
 /// Errors of one target, collected from everything that reads through its root.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Met {
-    damage: Arc<AtomicBool>,
+pub(crate) struct Met(Arc<Errors>);
+
+#[derive(Debug, Default)]
+struct Errors {
+    damage: AtomicBool,
+    io: Mutex<BTreeSet<PathBuf>>,
 }
 
 impl Met {
     fn number(&self) -> usize {
-        Arc::as_ptr(&self.damage).addr()
+        Arc::as_ptr(&self.0).addr()
     }
 
     /// An error of the kernel.
@@ -64,13 +71,13 @@ impl Met {
             Reason::TooLarge { .. } | Reason::LeftPacked => libc::EFBIG,
             Reason::NotCollected(_) => {
                 let (path, why) = (error.path.clone(), error.to_string());
-                self.note([Unread { path, why, is_uncollected: true, is_want: false }]);
+                self.note([Unread { path, why, is_uncollected: true, is_want: false, is_io: false }]);
                 return error;
             }
             _ => return error,
         };
         if matches!(errno, libc::EUCLEAN | libc::EBADMSG | libc::EIO) {
-            self.damage.store(true, Ordering::Relaxed);
+            self.0.damage.store(true, Ordering::Relaxed);
         }
         let is_want = matches!(errno, libc::EMFILE | libc::ENFILE | libc::ENOMEM);
         // The kernel's own files answer with errors to say what they have to say: a process is gone, a link is down.
@@ -82,7 +89,7 @@ impl Met {
         let is_users = errno == libc::EACCES && !rustix::process::geteuid().is_root();
         if is_want || !(is_kernels || is_users) {
             let (path, why) = (error.path.clone(), error.to_string());
-            let unread = Unread { path, why, is_uncollected: false, is_want };
+            let unread = Unread { path, why, is_uncollected: false, is_want, is_io: errno == libc::EIO };
             self.note([unread]);
         }
         error
@@ -91,6 +98,12 @@ impl Met {
     fn note(&self, list: impl IntoIterator<Item = Unread>) {
         UNREAD.with_borrow_mut(|all| {
             for unread in list {
+                if unread.is_io {
+                    let mut io = self.0.io.lock().unwrap_or_else(PoisonError::into_inner);
+                    if io.len() < UNREAD_LIMIT {
+                        io.insert(unread.path.clone());
+                    }
+                }
                 if all.len() < UNREAD_LIMIT || unread.is_want {
                     all.push((self.number(), unread));
                 }
@@ -106,7 +119,13 @@ impl Root {
         let is_late = matches!(refusal, Refusal::Errno(libc::ETIMEDOUT));
         if is_late || matches!(refusal, Refusal::TooLarge { .. }) {
             let unread =
-                Unread { path: path.to_owned(), why: error.to_string(), is_uncollected: false, is_want: is_late };
+                Unread {
+                path: path.to_owned(),
+                why: error.to_string(),
+                is_uncollected: false,
+                is_want: is_late,
+                is_io: false,
+            };
             self.met.note([unread]);
             return error;
         }
@@ -116,7 +135,12 @@ impl Root {
     /// Whether, so far, the kernel answered a look with what it says of damaged file systems: `EUCLEAN`, `EBADMSG`,
     /// `EIO`. A hint to look at them with their checkers.
     pub fn met_damage(&self) -> bool {
-        self.met.damage.load(Ordering::Relaxed)
+        self.met.0.damage.load(Ordering::Relaxed)
+    }
+
+    /// Paths of which the kernel said, so far, that reading them failed (`EIO`): 256 at most, and none of its own.
+    pub fn io_errors(&self) -> Vec<PathBuf> {
+        self.met.0.io.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
     /// What this thread could not read through it since it last asked, although nobody says that it is not there: what
