@@ -23,11 +23,11 @@ broken() {
     for _ in $(seq 100); do [ ! -s "$D/broken.img" ] || return 0; sleep 0.1; done
     fail "no export: $(cat "$D/daemon.log")"
 }
-for path in /etc/fstab /etc/shadow /etc/pam.d /usr/sbin/sshd /var/lib/dpkg/status /usr/lib/systemd /boot; do
+for path in / /etc/fstab /etc/shadow /etc/pam.d /usr/sbin/sshd /var/lib/dpkg/status /usr/lib/systemd /boot; do
     bad=$(sectors "$path" 40); [ -n "$bad" ] || fail "$path has no blocks"
     broken "$bad"
     if dd if="$D/broken.img" of=/dev/null bs=512 skip="${bad%%$'\n'*}" count=1 2>/dev/null; then fail "$path can be read"; fi
     run -s 60 check "$D/broken.img"; status_is 1 2
-    never_says "$path is missing"; never_says 'does not exist'
+    says 'critical[disk-unreadable]'; never_says "$path is missing"; never_says 'does not exist'; never_says 'let e2fsck repair'
     broken_end
 done

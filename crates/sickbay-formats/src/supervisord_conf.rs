@@ -3,22 +3,9 @@
 use bstr::{BString, ByteSlice};
 
 use crate::lines::lines;
-use crate::span::Span;
+pub use crate::unit_file::{Setting, last};
 
-/// `key=value` of a section.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Setting {
-    /// The section without its brackets: `supervisord`, `program:shop`.
-    pub section: BString,
-    /// The key in lower case.
-    pub key: BString,
-    /// What it is set to, without the comment.
-    pub value: BString,
-    /// The whole line.
-    pub span: Span,
-}
-
-/// The settings in order. Lines of another form are passed over.
+/// The settings in order, with keys in lower case and values without their comments. Lines of another form are passed over.
 pub fn settings(text: &[u8]) -> Vec<Setting> {
     let mut section = BString::default();
     let mut all = Vec::new();
@@ -36,11 +23,6 @@ pub fn settings(text: &[u8]) -> Vec<Setting> {
         }
     }
     all
-}
-
-/// The last value of a key of a section.
-pub fn last<'a>(settings: &'a [Setting], section: &str, key: &str) -> Option<&'a Setting> {
-    settings.iter().rfind(|one| one.section == section && one.key == key)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use bstr::{BString, ByteSlice};
 use crate::lines::lines;
 use crate::span::Span;
 
-/// `Key=value` in a section.
+/// `Key=value` in a section: of a unit file, or of another of the same shape.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
     /// `Unit`, `Service`, …; empty before the first section.

@@ -14,8 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::snapshot::Snapshot;
-use crate::target::Kind;
-use crate::{Access, Bounds, Moment, OpenError, Root, Target};
+use crate::{Access, Bounds, Lack, Moment, OpenError, Root, Target};
 
 pub(crate) use read::{is_bundle, open};
 
@@ -28,8 +27,6 @@ pub struct Bundle {
     pub taken: i64,
     /// The version of sickbay that collected it.
     pub version: String,
-    /// The kernel that ran where it was collected.
-    pub kernel: String,
 }
 
 /// What was written.
@@ -63,7 +60,7 @@ impl Target {
     /// When it has no files, or this process may open no more.
     pub fn collecting(mut self, bounds: Bounds) -> Result<Target, OpenError> {
         let path = PathBuf::from(&self.name);
-        if matches!(self.kind, Kind::Log | Kind::Recording | Kind::Report) || self.bundle().is_some() {
+        if self.bundle().is_some() || matches!(self.whole(), Err(Lack::None(_))) {
             return Err(OpenError::NothingToCollect { path });
         }
         let fail = |error: io::Error| OpenError::io(&path, "opening it once more", error);
@@ -74,14 +71,6 @@ impl Target {
         let root = Root::of_snapshot(Arc::new(snapshot), met).map_err(fail)?;
         self.look_through(root);
         Ok(self)
-    }
-
-    /// Refuses what is a bundle, before anybody plans what cannot be done.
-    ///
-    /// # Errors
-    /// When it is one.
-    pub fn refuse_bundle(path: &Path) -> Result<(), OpenError> {
-        if path.is_file() && is_bundle(path) { refuse_writing(path, Access::ReadWrite) } else { Ok(()) }
     }
 
     /// Of how many paths something is known so far.

@@ -56,6 +56,9 @@ pub enum Verdict {
     },
     /// It does not, and the checker does not mend it.
     Beyond(String),
+    /// The disk below it cannot be read in places: the checker's words. To mend it there would be to write over what a better
+    /// reader may still get off the disk.
+    Unreadable(String),
     /// It could not be told: the checker is missing, or older than the file system.
     Untold(String),
 }
@@ -144,6 +147,7 @@ impl Session<'_> {
             None => self.run(E2FSCK, &["-fn"])?,
         };
         too_old(&said, "Get a newer version of e2fsck", E2FSCK)?;
+        self.is_readable(&said)?;
         let recorded = self.patient.condition.is_some_and(|condition| {
             condition.signs.iter().any(|sign| matches!(sign, Sign::Errors | Sign::Recorded { .. }))
         });
@@ -201,6 +205,7 @@ impl Session<'_> {
         let (status, said) = self.run(XFS_REPAIR, &["-n"])?;
         too_old(&said, "nsupported filesystem features", XFS_REPAIR)?;
         too_old(&said, "Superblock has unknown", XFS_REPAIR)?;
+        self.is_readable(&said)?;
         if status == 0 {
             return Ok(Verdict::Sound);
         }
@@ -254,6 +259,13 @@ impl Session<'_> {
                 ))
             }
         }
+    }
+
+    /// Of btrfs such an error says nothing: it gives it for a checksum that does not fit, too.
+    fn is_readable(&mut self, said: &str) -> Result<(), Verdict> {
+        let Some(line) = said.lines().find(|line| line.contains("Input/output error")) else { return Ok(()) };
+        self.complain(said);
+        Err(Verdict::Unreadable(line.trim().chars().take(200).collect()))
     }
 
     /// Keeps the first lines that are complaints.

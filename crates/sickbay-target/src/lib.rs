@@ -94,7 +94,7 @@ pub use serial::disks_by_serial;
 pub use snapshot::{Bounds, Opened};
 pub use support_report::SupportReport;
 pub use table::Table;
-pub use target::{Access, Kind, Lack, Options, Target, Volume};
+pub use target::{Access, Architecture, Lack, Options, Target, Volume};
 pub use tasks::{Moment, Tasks};
 pub use tcp_sockets::{tcp_ages, tcp_answers, tcp_sockets};
 pub use usage::{DirUsage, Usage};

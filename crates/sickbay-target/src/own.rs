@@ -13,7 +13,8 @@ use rustix::fs::{AtFlags, OFlags, StatxFlags};
 
 use sickbay_formats::procfs::mountinfo::{self, Mount};
 
-use crate::{Kind, ReadError, Reason, Target};
+use crate::target::Kind;
+use crate::{ReadError, Reason, Target};
 
 /// File systems that the kernel or a program of this machine makes up, or that are gone with its next start.
 const PASSING: [&str; 22] = [

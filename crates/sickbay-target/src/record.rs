@@ -12,7 +12,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
@@ -20,7 +20,7 @@ use rustix::io::Errno;
 
 use crate::bytes::{array, guid, le32};
 use crate::writer::fault;
-use crate::{Disk, OpenError, Root, Writer, volumes};
+use crate::{Disk, OpenError, Root, Writer, serial, volumes};
 
 /// What is kept of devices.
 const OF_DEVICES: &str = "/var/lib/sickbay-disks";
@@ -290,7 +290,7 @@ impl Identity {
         let mut file_systems: Vec<String> = described.placed.into_iter().filter_map(|it| it.volume.uuid).collect();
         file_systems.sort_unstable();
         file_systems.dedup();
-        Identity { size: disk.size, table: table(disk), file_systems, serial: serial(&disk.path) }
+        Identity { size: disk.size, table: table(disk), file_systems, serial: serial::identity(&disk.path) }
     }
 
     /// Whether it can be the same disk: nothing that is known of both differs. A disk that is damaged tells less.
@@ -355,20 +355,6 @@ fn table(disk: &Disk) -> Option<String> {
         disk.table?;
         le32(&first, 440).filter(|signature| *signature != 0).map(|signature| format!("{signature:08x}"))
     })
-}
-
-/// What the device says of itself: see /sys/block. A partition has its disk's.
-fn serial(device: &Path) -> Option<String> {
-    let metadata = std::fs::metadata(device).ok().filter(|metadata| metadata.file_type().is_block_device())?;
-    let number = metadata.rdev();
-    let sys = format!("/sys/dev/block/{}:{}", rustix::fs::major(number), rustix::fs::minor(number));
-    let sys = std::fs::canonicalize(sys).ok()?;
-    let files = ["wwid", "serial", "device/wwid", "device/serial", "dm/uuid", "md/uuid"];
-    let read = |dir: &Path| {
-        let text = files.iter().find_map(|file| std::fs::read_to_string(dir.join(file)).ok());
-        text.map(|text| text.split_whitespace().collect::<Vec<_>>().join("_")).filter(|text| !text.is_empty())
-    };
-    read(&sys).or_else(|| read(sys.parent()?))
 }
 
 #[cfg(test)]

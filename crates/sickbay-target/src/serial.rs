@@ -1,10 +1,11 @@
-//! A disk that a cloud attached, found by what the cloud calls it.
+//! What a disk says of itself: by which it is known again, and by which one that a cloud attached is found.
 //!
 //! The kernel's name of an attached disk depends on what else is attached; the number that the cloud gave it does not. virtio
 //! shows it in `serial` (20 bytes of it: VIRTIO_BLK_ID_BYTES in include/uapi/linux/virtio_blk.h), NVMe in `device/serial`, SCSI
 //! in the unit serial number page (`device/vpd_pg80`); what the guest agents of a cloud know besides are links in
 //! `/dev/disk/by-id`.
 
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// So much of a number virtio carries.
@@ -37,12 +38,26 @@ fn disks_in(sys: &Path, dev: &Path, id: &str) -> Vec<PathBuf> {
     found
 }
 
+/// What tells a disk from all others, for its next start; blanks in it are underscores. A partition has its disk's.
+pub(crate) fn identity(device: &Path) -> Option<String> {
+    let metadata = std::fs::metadata(device).ok().filter(|metadata| metadata.file_type().is_block_device())?;
+    let number = metadata.rdev();
+    let sys = format!("/sys/dev/block/{}:{}", rustix::fs::major(number), rustix::fs::minor(number));
+    let sys = std::fs::canonicalize(sys).ok()?;
+    let files = ["wwid", "serial", "device/wwid", "device/serial", "dm/uuid", "md/uuid"];
+    let read = |dir: &Path| {
+        let text = files.iter().find_map(|file| std::fs::read_to_string(dir.join(file)).ok());
+        text.map(|text| text.split_whitespace().collect::<Vec<_>>().join("_")).filter(|text| !text.is_empty())
+    };
+    read(&sys).or_else(|| read(sys.parent()?))
+}
+
 fn names(dir: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
 }
 
-/// What a disk says of itself.
+/// All serial numbers of a disk.
 fn serials(disk: &Path) -> Vec<String> {
     let text =
         |file: &str| std::fs::read(disk.join(file)).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned());

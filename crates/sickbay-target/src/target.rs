@@ -1,30 +1,33 @@
-//! What is examined: this host, a mounted root, disks, or logs.
+//! What is examined: this host, a mounted root, disks, logs, or what was collected or recorded of a machine.
+//!
+//! What a target is follows from how it was named, and stays in this crate. What the others want to know is what can be asked of
+//! it: its files, a running kernel, disks of its own, logs, a recording. Each of these answers, or says why not ([`Lack`]).
+
+mod clock;
+mod close;
+mod kernel;
+mod open;
+mod volume;
 
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
-use sickbay_formats::superblock::condition::Condition;
-
-use crate::archive::{self, Unpacked};
-use crate::checker::{Examined, Verdict};
-use crate::disk::Follow;
+use crate::archive::Unpacked;
+use crate::checker::Examined;
 use crate::log::{self, LogFile};
-use crate::machine::Inventory;
-use crate::sys::Window;
-use crate::system::{Assembled, System};
-use crate::volumes::{Described, Placed};
-use crate::{
-    Bundle, Disk, OpenError, Recording, Root, SupportReport, Table, WriteError, Writer, bundle, content, likeness,
-    machine, volumes,
-};
+use crate::system::System;
+use crate::{Bundle, Disk, OpenError, ReadError, Recording, Root, SupportReport, WriteError, Writer};
+
+pub use kernel::Architecture;
+pub use open::{Access, Options};
+pub use volume::Volume;
 
 /// What is examined, with everything that belongs to it. Dropping it detaches what opening it attached.
 #[derive(Debug)]
 pub struct Target {
-    /// What it is.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     /// How the user named it; the host's name for a host.
     pub name: String,
     /// Everything that can be mounted or swapped on, on all of its disks.
@@ -51,9 +54,9 @@ pub struct Target {
     pub disks: Vec<Disk>,
 }
 
-/// The kind of a [`Target`].
+/// How a [`Target`] was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// The running system.
     Host,
     /// A directory of this machine that is the root of another system.
@@ -68,6 +71,20 @@ pub enum Kind {
     Recording,
 }
 
+impl Kind {
+    /// The word for it in documents: what they call a target must not change between versions.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Kind::Host => "host",
+            Kind::Root => "root",
+            Kind::Disk => "disk",
+            Kind::Log => "log",
+            Kind::Report => "report",
+            Kind::Recording => "recording",
+        }
+    }
+}
+
 /// Why a target does not answer what it is asked for, in a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lack {
@@ -77,274 +94,38 @@ pub enum Lack {
     Unread(String),
 }
 
-/// What may be done to a target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Access {
-    /// Nothing is changed, not even by the replay of a file system's journal.
-    #[default]
-    ReadOnly,
-    /// Repairs may be written. Refused while another uses the target.
-    ReadWrite,
-}
-
-/// How to open a target.
-#[derive(Debug, Clone, Default)]
-pub struct Options {
-    /// What may be done to it.
-    pub access: Access,
-    /// Further disks of the same machine: data disks, and further physical volumes of its volume groups; and its logs.
-    pub with: Vec<PathBuf>,
-    /// Every file system of its disks is examined by its checker, not only those of which something hints at damage.
-    pub thorough: bool,
-    /// Images may have the other files that they name: backing files, data files, extents.
-    pub follow_images: bool,
-    /// A directory is taken for a root whatever is in it: to take back what was done to it, or for the kernel's sake alone.
-    pub any_directory: bool,
-    /// Is told what takes long.
-    pub progress: Option<fn(&str)>,
-}
-
-/// Something that can be mounted or swapped on: a partition, a logical volume, or a disk without partitions.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Volume {
-    /// "partition 1", "LV vg/root", "whole disk"; on a host "/dev/vda1".
-    pub name: String,
-    /// Its node on this machine; `None` where it is only described.
-    pub device: Option<PathBuf>,
-    /// What is on it, as blkid(8) names it ("ext4", "xfs", "swap", "LVM2_member", "crypto_LUKS"); "" when nothing known is.
-    pub fstype: String,
-    /// The UUID of what is on it.
-    pub uuid: Option<String>,
-    /// The label of what is on it.
-    pub label: Option<String>,
-    /// The partition's own UUID, as in fstab's `PARTUUID=`.
-    pub partuuid: Option<String>,
-    /// The partition's own name (GPT), as in fstab's `PARTLABEL=`.
-    pub partlabel: Option<String>,
-    /// The type that the partition table gives it, as blkid(8) writes it: a byte ("0x83") or a GUID.
-    pub parttype: Option<String>,
-    /// The number of the partition, from 1 on; logical partitions of an MBR from 5 on.
-    pub partition: Option<u32>,
-    /// The kind of the table that the partition is described in.
-    pub table: Option<Table>,
-    /// Where it begins on its disk, in bytes.
-    pub start: u64,
-    /// Its size in bytes.
-    pub size: u64,
-    /// For a logical volume: its volume group and its own name.
-    pub lv: Option<(String, String)>,
-    /// Which of [`Target::disks`] holds it, or holds its beginning.
-    pub disk: usize,
-    /// Where it is mounted in the target, for example "/boot".
-    pub mounted_on: Option<PathBuf>,
-    /// Where fstab mounts it, although it has nothing of what the system keeps there and would hide that: it was not mounted.
-    pub hides: Option<PathBuf>,
-    /// Where it was last mounted for writing, by its own account; only ext2, ext3 and ext4 keep that.
-    pub last_mounted_on: Option<PathBuf>,
-    /// What the superblock of its file system says of its condition, when the target was opened.
-    pub condition: Option<Condition>,
-    /// The subvolume of a btrfs in which the target's root is, as `subvol=` names it, where no other could be meant.
-    pub subvolume: Option<String>,
-}
-
 impl Target {
-    /// Opens what the user named: nothing for this host, a directory for a mounted root, a disk, a partition or an
-    /// image, or a log: a file, a directory of logs, or `-` for standard input.
+    /// What it is in one word, as reports have it: `host`, `root`, `disk`, `log`, `recording`, `report` of a support tool, or, however
+    /// the system that they hold was opened, `archive` and `bundle`.
+    pub fn word(&self) -> &'static str {
+        match self.kind {
+            _ if self.bundle.is_some() => "bundle",
+            _ if self.unpacked.is_some() && self.kind == Kind::Root => "archive",
+            kind => kind.word(),
+        }
+    }
+
+    /// Refuses what is a copy or only a part of a system: nothing was ever repaired in it, and nothing will be.
     ///
     /// # Errors
-    /// See [`OpenError`].
-    pub fn open(spec: Option<&Path>, options: &Options) -> Result<Target, OpenError> {
-        let (options, logs) = without_logs(options)?;
-        let options = &options;
-        let mut target = Target::open_it(spec, options)?;
-        if !logs.is_empty() && matches!(target.kind, Kind::Log | Kind::Recording) {
-            return Err(OpenError::LogOfALog { path: PathBuf::from(&target.name) });
-        }
-        target.logs.extend(logs);
-        Ok(target)
-    }
-
-    fn open_it(spec: Option<&Path>, options: &Options) -> Result<Target, OpenError> {
-        let access = options.access;
-        let Some(path) = spec.filter(|path| *path != Path::new("/")) else {
-            let root = Root::host()?;
-            if !options.any_directory {
-                accept(&root, Path::new("/"))?;
-            }
-            return Target::of_dir(Kind::Host, host_name(), root, access, machine::host());
-        };
-        if path == Path::new("-") {
-            return Target::of_logs(path, vec![LogFile::stdin()?], access);
-        }
-        let metadata = std::fs::metadata(path).map_err(|e| OpenError::io(path, "examining it", e))?;
-        if metadata.is_file() && bundle::is_bundle(path) {
-            return bundle::open(path, access);
-        }
-        if metadata.is_file()
-            && let Some(recording) = Recording::of_file(path)?
-        {
-            return Target::of_recording(recording, access);
-        }
-        if metadata.is_file() && archive::is_archive(path)? {
-            return Target::of_archive(path, options);
-        }
-        if !metadata.is_dir() {
-            return match log::of_file(path, &metadata)? {
-                Some(log) => Target::of_logs(path, vec![log], access),
-                None => Target::of_disks(path, options),
-            };
-        }
-        if let Some(recording) = Recording::of_directory(path)? {
-            return Target::of_recording(recording, access);
-        }
-        let root = Root::at(path)?;
-        if !options.any_directory
-            && let Some(target) = Target::of_report(path, &root, access)?
-        {
-            return Ok(target);
-        }
-        if !options.any_directory
-            && let Err(error) = accept(&root, path)
-        {
-            let logs = if matches!(error, OpenError::NotARoot { .. }) { log::of_directory(path) } else { None };
-            return Target::of_logs(path, logs.ok_or(error)?, access);
-        }
-        if access == Access::ReadWrite {
-            machine::refuse_root(&root, path)?;
-        }
-        let found = machine::of_root(&root, path, &options.with)?;
-        Target::of_dir(Kind::Root, path.display().to_string(), root, access, found)
-    }
-
-    fn of_dir(kind: Kind, name: String, root: Root, access: Access, found: Inventory) -> Result<Target, OpenError> {
-        let writer = writer(&root, access, kind)?;
-        let Inventory { disks, volumes, opaque } = found;
-        Ok(Target { volumes, opaque, writer, disks, ..Target::bare(kind, name, root) })
-    }
-
-    fn of_disks(path: &Path, options: &Options) -> Result<Target, OpenError> {
-        let access = options.access;
-        let follow = if options.follow_images { Follow::All } else { Follow::Nothing };
-        let mut disks = vec![Disk::open_with(path, access, follow)?];
-        for path in &options.with {
-            disks.push(Disk::open_with(path, access, follow)?);
-        }
-        let fail = |e| OpenError::io(path, "reading it", e);
-        let Described { mut placed, opaque, mut notes } = volumes::describe(&disks, true).map_err(fail)?;
-        notes.extend(disks.iter().flat_map(|disk| disk.others.iter().map(|other| format!("{}: {other}", disk.name))));
-        let is_nothing = |placed: &Placed| {
-            placed.volume.fstype.is_empty() && placed.volume.partition.is_none() && placed.lost.is_none()
-        };
-        if placed.iter().all(is_nothing) {
-            let head = disks.first().map(Disk::head).transpose().map_err(fail)?.unwrap_or_default();
-            return Err(OpenError::NotATarget { path: path.to_owned(), what: content::name(&head) });
-        }
-        let assembled = System::assemble(path, &mut disks, &mut placed, options, &mut notes)?;
-        let Assembled { system, root, unreadable, examined } = assembled;
-        let writer = writer(&root, access, Kind::Disk)?;
-        let volumes = Ok(placed.into_iter().map(|placed| placed.volume).collect());
-        let name = path.display().to_string();
-        Ok(Target {
-            volumes,
-            opaque,
-            writer,
-            notes,
-            system: Some(system),
-            examined,
-            unreadable,
-            disks,
-            ..Target::bare(Kind::Disk, name, root)
+    /// When it is one; `path` is what the user called it.
+    pub fn refuse_repairs(&self, path: PathBuf) -> Result<(), OpenError> {
+        Err(match self.kind {
+            _ if self.bundle.is_some() => OpenError::BundleOnly { path },
+            _ if self.unpacked.is_some() => OpenError::Packed { path },
+            Kind::Log => OpenError::Log { path },
+            Kind::Recording => OpenError::Recording { path },
+            Kind::Report => OpenError::Report { path },
+            Kind::Host | Kind::Root | Kind::Disk => return Ok(()),
         })
     }
 
-    /// What a tool for support collected; `None` for a directory that is something else.
-    fn of_report(path: &Path, root: &Root, access: Access) -> Result<Option<Target>, OpenError> {
-        let Some((report, below)) = SupportReport::of(root) else { return Ok(None) };
-        if access == Access::ReadWrite {
-            return Err(OpenError::Report { path: path.to_owned() });
-        }
-        let fail =
-            |why: String| OpenError::OtherTree { path: path.to_owned(), what: format!("not looked into: {why}") };
-        let root = root.below(&below).map_err(|error| fail(error.to_string()))?;
-        let (volumes, opaque) = report.volumes(&root);
-        let name = path.display().to_string();
-        Ok(Some(Target { volumes, opaque, report: Some(report), ..Target::bare(Kind::Report, name, root) }))
-    }
-
-    /// Whether it was unpacked from an archive.
-    pub fn is_archive(&self) -> bool {
-        self.unpacked.is_some()
-    }
-
-    /// Refuses what is a copy of a system's files, an archive or what a tool for support collected: nothing is repaired in it.
+    /// What a support tool collected of it.
     ///
     /// # Errors
-    /// When it is one, or cannot be looked at.
-    pub fn refuse_copies(path: &Path) -> Result<(), OpenError> {
-        let Ok(metadata) = std::fs::metadata(path) else { return Ok(()) };
-        if metadata.is_file() && archive::is_archive(path)? {
-            return Err(OpenError::Packed { path: path.to_owned() });
-        }
-        if metadata.is_dir() && SupportReport::of(&Root::at(path)?).is_some() {
-            return Err(OpenError::Report { path: path.to_owned() });
-        }
-        Ok(())
-    }
-
-    /// What a tool for support collected of it.
-    ///
-    /// # Errors
-    /// Where it is a system itself.
+    /// Where it was collected by none.
     pub fn report(&self) -> Result<&SupportReport, Lack> {
-        self.report.as_ref().ok_or_else(|| Lack::None("it is no report of a tool for support".to_owned()))
-    }
-
-    fn of_archive(path: &Path, options: &Options) -> Result<Target, OpenError> {
-        if options.access == Access::ReadWrite {
-            return Err(OpenError::Packed { path: path.to_owned() });
-        }
-        let unpacked = Unpacked::of_file(path, options.progress)?;
-        let root = unpacked.root().map_err(|e| OpenError::io(path, "opening what it was unpacked to", e))?;
-        let notes = unpacked.notes.clone();
-        for top in tops(&root) {
-            if let Some(target) = Target::of_report(path, &top, options.access)? {
-                return Ok(Target { notes, unpacked: Some(unpacked), ..target });
-            }
-        }
-        let root = if options.any_directory { root } else { root_in(root, path)? };
-        Unpacked::furnish(&root).map_err(|e| OpenError::io(path, "unpacking it", e))?;
-        let volumes = Err(Lack::None("it is an archive, and has no disks".to_owned()));
-        let name = path.display().to_string();
-        Ok(Target { volumes, notes, unpacked: Some(unpacked), ..Target::bare(Kind::Root, name, root) })
-    }
-
-    fn of_logs(path: &Path, logs: Vec<LogFile>, access: Access) -> Result<Target, OpenError> {
-        if access == Access::ReadWrite {
-            return Err(OpenError::Log { path: path.to_owned() });
-        }
-        let root = Root::none().map_err(|e| OpenError::io(path, "making room", e))?;
-        Ok(Target { logs, ..Target::bare(Kind::Log, path.display().to_string(), root) })
-    }
-
-    /// Files of other recorders as one target; `None` when one of them is something else.
-    ///
-    /// # Errors
-    /// When one cannot be read.
-    pub fn of_recordings(paths: &[PathBuf]) -> Result<Option<Target>, OpenError> {
-        match Recording::of_files(paths)? {
-            Some(recording) => Target::of_recording(recording, Access::ReadOnly).map(Some),
-            None => Ok(None),
-        }
-    }
-
-    fn of_recording(recording: Recording, access: Access) -> Result<Target, OpenError> {
-        let path = recording.path.clone();
-        if access == Access::ReadWrite {
-            return Err(OpenError::Recording { path });
-        }
-        let root = Root::none().map_err(|e| OpenError::io(&path, "making room", e))?;
-        let name = path.display().to_string();
-        Ok(Target { recording: Some(recording), ..Target::bare(Kind::Recording, name, root) })
+        self.report.as_ref().ok_or_else(|| Lack::None("it is not a report of a support tool".to_owned()))
     }
 
     /// This target with what was recorded of it, which is then looked at instead of what it does now.
@@ -357,7 +138,7 @@ impl Target {
     /// # Errors
     /// Where it is no recording, and was given none.
     pub fn recording(&self) -> Result<&Recording, Lack> {
-        self.recording.as_ref().ok_or_else(|| Lack::None("it is no recording".to_owned()))
+        self.recording.as_ref().ok_or_else(|| Lack::None("it is not a recording".to_owned()))
     }
 
     /// A target of which nothing is known yet but its files.
@@ -424,33 +205,39 @@ impl Target {
         }
     }
 
-    /// A directory taken for a mounted root whose volumes and disks the caller describes: for trees that are on no disk
-    /// of their own, as in tests.
+    /// All files of a system, running or not.
     ///
     /// # Errors
-    /// When the directory or an image cannot be opened.
-    pub fn described(
-        dir: &Path,
-        access: Access,
-        volumes: Vec<Volume>,
-        images: &[PathBuf],
-    ) -> Result<Target, OpenError> {
-        let root = Root::at(dir)?;
-        let disks = images.iter().map(|image| Disk::open(image, access)).collect::<Result<_, _>>()?;
-        let writer = writer(&root, access, Kind::Root)?;
-        let name = dir.display().to_string();
-        Ok(Target { volumes: Ok(volumes), writer, disks, ..Target::bare(Kind::Root, name, root) })
+    /// As [`Target::files`]; where only a part of the files was collected.
+    pub fn whole(&self) -> Result<&Root, Lack> {
+        match self.kind {
+            Kind::Report => {
+                Err(Lack::None("it is a report of a support tool, with a part of a system's files".to_owned()))
+            }
+            _ => self.files(),
+        }
     }
 
-    /// The same directory taken for the root of a running system, whose `/proc` and `/sys` it has.
+    /// The disks of a system that does not run, which were opened for it and which nothing else uses.
     ///
     /// # Errors
-    /// When the directory cannot be opened.
-    pub fn taken_for_running(mut self) -> Result<Target, OpenError> {
-        let access = if self.writer.is_some() { Access::ReadWrite } else { Access::ReadOnly };
-        self.writer = writer(&self.root, access, Kind::Host)?;
-        self.kind = Kind::Host;
-        Ok(self)
+    /// Where the files are not on disks, or on disks that are in use.
+    pub fn attached(&self) -> Result<&[Disk], Lack> {
+        match self.kind {
+            Kind::Disk => Ok(&self.disks),
+            _ if self.unpacked.is_some() => Err(Lack::None("it is an archive, and has no disks".to_owned())),
+            Kind::Host | Kind::Root => Err(Lack::None("it is mounted (name the disk it is on)".to_owned())),
+            Kind::Log | Kind::Recording | Kind::Report => self.whole().map(|_| [].as_slice()),
+        }
+    }
+
+    /// Whether its files are on file systems of its own. A directory into which a system was unpacked is on the file system of this
+    /// machine, whose size and free space say nothing about the system.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub fn has_own_file_systems(&self) -> Result<bool, ReadError> {
+        if self.kind == Kind::Root { self.root.has_own_file_system() } else { Ok(true) }
     }
 
     /// Whether it is the system that we run in, of which system calls tell too: no tree that is taken for a running one.
@@ -463,18 +250,6 @@ impl Target {
     /// What it says of itself, if it is a bundle.
     pub fn bundle(&self) -> Option<&Bundle> {
         self.bundle.as_ref()
-    }
-
-    pub(crate) fn of_bundle(
-        kind: Kind,
-        name: String,
-        root: Root,
-        bundle: Bundle,
-        volumes: Result<Vec<Volume>, Lack>,
-        opaque: Vec<String>,
-        notes: Vec<String>,
-    ) -> Target {
-        Target { volumes, opaque, notes, bundle: Some(bundle), ..Target::bare(kind, name, root) }
     }
 
     /// From now on it is read through another root, and not written.
@@ -530,36 +305,6 @@ impl Target {
         self.unreadable.as_deref()
     }
 
-    /// Whether a file system was mended on a view: nothing that is done to the target reaches its disks before
-    /// [`Target::release`].
-    pub fn is_held(&self) -> bool {
-        self.disks.iter().any(Disk::is_held)
-    }
-
-    /// Notes that what a checker did to a volume on the view shall reach the disk.
-    pub fn accept(&self, volume: usize) {
-        self.accepted_volumes().insert(volume);
-    }
-
-    /// Whether [`Target::accept`] was called for it.
-    pub fn is_accepted(&self, volume: usize) -> bool {
-        self.accepted_volumes().contains(&volume)
-    }
-
-    /// A volume that is in use as it was mended, and of which that was not accepted: files on it must not be written.
-    pub fn not_accepted(&self) -> Option<&Volume> {
-        let volumes = self.volumes.as_deref().unwrap_or_default();
-        let open = |examined: &&Examined| {
-            matches!(examined.verdict, Verdict::Mended { .. }) && !self.is_accepted(examined.volume)
-        };
-        let mut volumes = self.examined.iter().filter(open).filter_map(|examined| volumes.get(examined.volume));
-        volumes.find(|volume| volume.mounted_on.is_some())
-    }
-
-    fn accepted_volumes(&self) -> MutexGuard<'_, BTreeSet<usize>> {
-        self.accepted.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Notes package files of this machine from which lost files may be taken.
     ///
     /// # Errors
@@ -598,119 +343,4 @@ impl Target {
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
-
-    /// Writes everything out and detaches what opening attached. Dropping does the same and cannot tell of a failure.
-    /// What is held (see [`Target::is_held`]) is dropped.
-    ///
-    /// # Errors
-    /// When something could not be written or detached.
-    pub fn close(self) -> io::Result<()> {
-        let (disks, mut result) = self.take_apart();
-        for disk in disks {
-            result = result.and(disk.close());
-        }
-        result
-    }
-
-    /// Like [`Target::close`] for a target that is held: gives its disks, held still, with everything unmounted and
-    /// what was not accepted forgotten.
-    ///
-    /// # Errors
-    /// When something could not be written or detached; the disks are as they were.
-    pub fn release(self) -> io::Result<Vec<Disk>> {
-        let unwanted: Vec<(usize, Window)> = self
-            .examined
-            .iter()
-            .filter(|examined| !self.is_accepted(examined.volume))
-            .filter_map(|examined| self.volumes.as_ref().ok()?.get(examined.volume))
-            .map(|volume| (volume.disk, Window { start: volume.start, size: volume.size }))
-            .collect();
-        let (disks, result) = self.take_apart();
-        result?;
-        for (disk, window) in unwanted {
-            if let Some(disk) = disks.get(disk) {
-                disk.forget(window);
-            }
-        }
-        Ok(disks)
-    }
-
-    fn take_apart(self) -> (Vec<Disk>, io::Result<()>) {
-        let Target { volumes, root, writer, system, disks, .. } = self;
-        let mut result = Ok(());
-        if let (Some(_), Some(system)) = (&writer, &system) {
-            result = system.sync(&root, volumes.as_deref().unwrap_or_default());
-        }
-        drop((root, writer));
-        if let Some(system) = system.filter(|_| disks.iter().any(Disk::is_held)) {
-            result = result.and(system.close());
-        }
-        (disks, result)
-    }
-}
-
-/// The top of an archive, and the one directory that it consists of.
-fn tops(root: &Root) -> Vec<Root> {
-    let (entries, _) = root.read_dir_up_to("/", 2).unwrap_or_default();
-    let below = match entries.as_slice() {
-        [only] => root.below(&Path::new("/").join(&only.name)).ok(),
-        _ => None,
-    };
-    root.try_clone().ok().into_iter().chain(below).collect()
-}
-
-/// The root in an archive: what is at its top, or in the one directory that it consists of.
-fn root_in(root: Root, path: &Path) -> Result<Root, OpenError> {
-    let refuse = |refused: OpenError| match refused {
-        OpenError::NotARoot { path, .. } => {
-            let what = "an archive in which nothing looks like the root of a Linux system".to_owned();
-            OpenError::NotATarget { path, what }
-        }
-        other => other,
-    };
-    let Err(mut refused) = accept(&root, path) else { return Ok(root) };
-    for top in tops(&root).into_iter().skip(1) {
-        match accept(&top, path) {
-            Ok(()) => return Ok(top),
-            Err(error) => refused = error,
-        }
-    }
-    Err(refuse(refused))
-}
-
-/// Refuses a directory that is not the root of a system.
-fn accept(root: &Root, dir: &Path) -> Result<(), OpenError> {
-    if let Some(what) = likeness::name(root) {
-        return Err(OpenError::OtherTree { path: dir.to_owned(), what });
-    }
-    match likeness::is_root(root) {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(likeness::refusal(root, dir)),
-        Err(error) => Err(OpenError::OtherTree { path: dir.to_owned(), what: format!("not looked into: {error}") }),
-    }
-}
-
-fn host_name() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
-}
-
-fn writer(root: &Root, access: Access, kind: Kind) -> Result<Option<Writer>, OpenError> {
-    if access == Access::ReadOnly {
-        return Ok(None);
-    }
-    let root = root.try_clone().map_err(|e| OpenError::io(Path::new("/"), "opening the root twice", e))?;
-    Ok(Some(Writer::new(root, kind == Kind::Host)))
-}
-
-/// The options without those files that are logs, and these.
-fn without_logs(options: &Options) -> Result<(Options, Vec<LogFile>), OpenError> {
-    let (mut with, mut logs) = (Vec::new(), Vec::new());
-    for path in &options.with {
-        let metadata = std::fs::metadata(path).map_err(|e| OpenError::io(path, "examining it", e))?;
-        match if metadata.is_dir() { None } else { log::of_file(path, &metadata)? } {
-            Some(log) => logs.push(log),
-            None => with.push(path.clone()),
-        }
-    }
-    Ok((Options { with, ..options.clone() }, logs))
 }

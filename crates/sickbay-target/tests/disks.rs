@@ -5,7 +5,7 @@ mod support;
 use std::path::Path;
 use std::process::Command;
 
-use sickbay_target::{Access, Kind, OpenError, Options, Target};
+use sickbay_target::{Access, OpenError, Options, Target};
 use support::{Lab, fingerprint, run};
 
 fn read_only(path: &Path) -> Result<Target, OpenError> {
@@ -30,7 +30,7 @@ fn every_file_system_is_found_read_and_left_as_it_was() {
         let disk = lab.disk("disk.raw", &[("root", fstype)]);
         let before = fingerprint(&disk);
         let target = read_only(&disk).unwrap_or_else(|e| panic!("{fstype}: {e}"));
-        assert_eq!(target.kind, Kind::Disk);
+        assert_eq!(target.word(), "disk");
         assert_eq!(target.root().read("/etc/hostname").unwrap(), b"patient\n", "{fstype}");
         let volumes = target.volumes.clone().unwrap();
         let [volume] = volumes.as_slice() else { panic!("{volumes:?}") };

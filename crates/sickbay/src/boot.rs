@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sickbay_formats::boot_console::{self, Cause, Console, Verdict};
 use sickbay_target::vm::{self, Accelerator, Bus, Copies, Firmware, Machine, Parts};
-use sickbay_target::{Access, Options, Target};
+use sickbay_target::{Access, Lack, Options, Target};
 
 use crate::engine::rounds;
 use crate::facts::Facts;
@@ -272,20 +272,12 @@ impl Trial {
 
 /// Whether a target can be started: only from a disk.
 pub fn why_not(target: &Target, path: &Path) -> Option<Text> {
-    match target.kind {
-        sickbay_target::Kind::Disk => None,
-        sickbay_target::Kind::Log => Some(tr!("{path} is a log: only a disk or a disk image can be booted", path)),
-        sickbay_target::Kind::Report => {
-            Some(tr!("{path} is a report of a support tool: only a disk or a disk image can be booted", path))
-        }
-        sickbay_target::Kind::Recording => {
-            Some(tr!("{path} is a recording: only a disk or a disk image can be booted", path))
-        }
-        sickbay_target::Kind::Host | sickbay_target::Kind::Root => Some(tr!(
-            "{path} is a mounted system: only a disk or a disk image can be booted; name the disk it is on",
-            path
-        )),
-    }
+    let why = match target.attached() {
+        Ok(_) if target.bundle().is_some() => tr!("it is a bundle"),
+        Ok(_) => return None,
+        Err(Lack::None(why) | Lack::Unread(why)) => Text::verbatim(why),
+    };
+    Some(tr!("{path} cannot be booted: {why}; only a disk or a disk image can", path, why))
 }
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ macro_rules! check {
         $(#[doc = $page:literal])+
         $id:literal, $area:ident, seed = [$($seed:literal),* $(,)?], proves = [$($stage:ident),* $(,)?],
         $(may_stop = [$($stop:ident),* $(,)?],)? $(looks_at_disks_alone = $alone:literal,)?
-        $(reads_recordings = $recordings:literal,)? $title:literal $(,)?
+        $(reads_recordings = $recordings:literal,)? $(runs_last = $last:literal,)? $title:literal $(,)?
     ) => {
         $(#[doc = $page])+
         pub static CHECK: $crate::check::Check = $crate::check::Check {
@@ -53,6 +53,7 @@ macro_rules! check {
                 may_stop: &[$($($crate::model::stage::Stage::$stop),*)?],
                 looks_at_disks_alone: false $(|| $alone)?,
                 reads_recordings: false $(|| $recordings)?,
+                runs_last: false $(|| $last)?,
                 title: $title,
                 page: concat!($($page, "\n"),+),
                 zh_cn: include_str!(concat!($id, ".zh-CN.toml")),

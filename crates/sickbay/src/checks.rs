@@ -12,7 +12,7 @@ pub mod network;
 mod of_reports;
 pub mod services;
 
-use sickbay_target::Kind;
+use sickbay_target::{Lack, Target};
 
 use crate::check::Check;
 use crate::model::about::Need;
@@ -42,15 +42,40 @@ pub static ALL: LazyLock<Vec<&'static Check>> = LazyLock::new(|| {
     all
 });
 
-/// Whether a check has anything to look at in a target of this kind: in logs only the checks of logs have, in a recording only
-/// those that need nothing but what a machine did over time.
-pub fn applies(check: &Check, kind: Kind) -> bool {
-    match kind {
-        Kind::Log => check.needs() == Need::Logs,
-        Kind::Recording => check.needs() == Need::Window,
-        Kind::Report => of_reports::reads(check),
-        Kind::Host | Kind::Root | Kind::Disk => true,
+/// What a target has for checks to look at.
+enum Has {
+    /// A system.
+    Everything,
+    /// Logs alone.
+    Logs,
+    /// What a machine did over time, and nothing else is asked for.
+    Window,
+    /// What a support tool collects of a system.
+    Part,
+}
+
+fn has(target: &Target) -> Has {
+    match target.whole() {
+        _ if target.recording().is_ok() => Has::Window,
+        _ if target.logs().is_ok() => Has::Logs,
+        Err(Lack::None(_)) => Has::Part,
+        Ok(_) | Err(Lack::Unread(_)) => Has::Everything,
     }
+}
+
+/// Whether a check has anything to look at in a target.
+pub fn applies(check: &Check, target: &Target) -> bool {
+    match has(target) {
+        Has::Everything => true,
+        Has::Logs => check.needs() == Need::Logs,
+        Has::Window => check.needs() == Need::Window,
+        Has::Part => of_reports::reads(check),
+    }
+}
+
+/// The checks that need nothing but what a machine did over time.
+pub fn of_windows() -> Vec<&'static Check> {
+    ALL.iter().copied().filter(|check| check.needs() == Need::Window).collect()
 }
 
 /// The checks with these ids; all of them when none is named.
@@ -79,17 +104,17 @@ pub fn meant(word: &str) -> Option<&'static str> {
     }
 }
 
-/// The same for a target of this kind. To name a check that has nothing to look at there is a mistake.
-pub fn chosen_for(ids: &[String], kind: Kind) -> Result<Vec<&'static Check>, Text> {
+/// The same for a target. To name a check that has nothing to look at there is a mistake.
+pub fn chosen_for(ids: &[String], target: &Target) -> Result<Vec<&'static Check>, Text> {
     let mut all = chosen(ids)?;
-    if let Some(check) = all.iter().find(|check| !ids.is_empty() && !applies(check, kind)) {
-        return Err(match kind {
-            Kind::Recording => tr!("{check} does not read recordings", check = check.id),
-            Kind::Report => tr!("{check} needs more than what a support tool collects", check = check.id),
-            _ => tr!("{check} does not read logs", check = check.id),
+    if let Some(check) = all.iter().find(|check| !ids.is_empty() && !applies(check, target)) {
+        return Err(match has(target) {
+            Has::Window => tr!("{check} does not read recordings", check = check.id),
+            Has::Part => tr!("{check} needs more than what a support tool collects", check = check.id),
+            Has::Logs | Has::Everything => tr!("{check} does not read logs", check = check.id),
         });
     }
-    all.retain(|check| applies(check, kind));
+    all.retain(|check| applies(check, target));
     Ok(all)
 }
 

@@ -22,7 +22,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
-use sickbay_target::{Budget, Kind, Reason, Root, Target, Unread};
+use sickbay_target::{Budget, Reason, Root, Target, Unread};
 
 use crate::facts::packages::mirror::Mirror;
 use crate::model::outcome::Skip;
@@ -87,10 +87,8 @@ impl Facts {
     /// Facts of `target`, with files to restore from `donor`, if there is one.
     pub fn new(target: Arc<Target>, donor: Option<Arc<Target>>) -> Facts {
         // A log is read to its end, however long that takes: nothing in it can hang.
-        let deadline = if target.kind == Kind::Log { Facts::PATIENCE } else { Facts::DEADLINE };
-        // A bundle is judged by the moment at which it was made.
-        let taken = target.bundle().and_then(|bundle| jiff::Timestamp::from_second(bundle.taken).ok());
-        let now = taken.unwrap_or_else(jiff::Timestamp::now);
+        let deadline = if target.logs().is_ok() { Facts::PATIENCE } else { Facts::DEADLINE };
+        let now = jiff::Timestamp::try_from(target.now()).unwrap_or_default();
         Facts {
             target,
             donor,

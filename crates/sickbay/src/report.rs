@@ -30,8 +30,6 @@ mod words;
 use std::path::Path;
 use std::sync::Arc;
 
-use sickbay_target::Kind;
-
 use crate::boot::{Outcome, Trial};
 use crate::engine::proof::{self, BOOT, LOGINS, Proof};
 use crate::engine::rounds::Applied;
@@ -125,11 +123,11 @@ impl Report {
         applied: Option<Vec<Applied>>,
     ) -> Report {
         // A log is not something that boots, but a console tells of a boot.
-        let is_log = facts.target().kind == Kind::Log;
+        let is_log = facts.target().logs().is_ok();
         // What a machine did then proves nothing of its next boot.
-        let is_past = facts.target().recording().is_ok() || facts.target().kind == Kind::Report;
+        let is_past = facts.target().recording().is_ok() || facts.target().report().is_ok();
         // Of a system that ran when it was collected nobody asks whether it boots.
-        let is_host = facts.target().kind == Kind::Host && facts.target().bundle().is_some();
+        let is_host = facts.runs() && facts.target().bundle().is_some();
         Report {
             started,
             target: crate::facts::system::summary::of(facts),

@@ -147,9 +147,12 @@ fn what_cannot_be_started_is_said() {
     }
     std::fs::write(root.join("etc/os-release"), "ID=debian\n").unwrap();
     std::fs::write(root.join("var/lib/dpkg/status"), "").unwrap();
-    assert!(said(&root).contains("is a mounted system: only a disk or a disk image can be booted"));
+    assert!(
+        said(&root)
+            .contains("cannot be booted: it is mounted (name the disk it is on); only a disk or a disk image can")
+    );
     let log = dir.path().join("console.txt");
     std::fs::write(&log, "GRUB loading.\nWelcome to GRUB!\nerror: no such partition.\ngrub rescue> ").unwrap();
-    assert!(said(&log).contains("is a log"));
+    assert!(said(&log).contains("cannot be booted: it is a log"));
     assert!(said(&dir.path().join("nothing")).contains("does not exist"));
 }

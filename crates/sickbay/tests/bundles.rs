@@ -27,7 +27,7 @@ use support::story::Story;
 fn look(target: Target) -> (Arc<Target>, Diagnosis) {
     let target = Arc::new(target);
     let facts = Arc::new(Facts::new(Arc::clone(&target), None));
-    let all: Vec<_> = checks::ALL.iter().copied().filter(|check| checks::applies(check, target.kind)).collect();
+    let all: Vec<_> = checks::ALL.iter().copied().filter(|check| checks::applies(check, &target)).collect();
     let diagnosis = diagnose(&facts, &all);
     (target, diagnosis)
 }

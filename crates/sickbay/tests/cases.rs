@@ -180,8 +180,7 @@ fn closed(diagnosis: &Diagnosis) -> Vec<String> {
 }
 
 fn look(facts: &Arc<Facts>) -> Diagnosis {
-    let checks: Vec<_> =
-        checks::ALL.iter().copied().filter(|check| checks::applies(check, facts.target().kind)).collect();
+    let checks: Vec<_> = checks::ALL.iter().copied().filter(|check| checks::applies(check, facts.target())).collect();
     diagnose(facts, &checks)
 }
 

@@ -40,8 +40,7 @@ fn main() {
 fn is_silent(text: &str) -> Result<(), String> {
     let built = Story::of(text)?.build()?;
     let facts: Arc<Facts> = built.facts()?;
-    let checks: Vec<_> =
-        checks::ALL.iter().copied().filter(|check| checks::applies(check, facts.target().kind)).collect();
+    let checks: Vec<_> = checks::ALL.iter().copied().filter(|check| checks::applies(check, facts.target())).collect();
     let diagnosis = diagnose(&facts, &checks);
     let found = diagnosis.findings.iter().map(|one| format!("{}: {}", one.check.id, one.message.render(Lang::En)));
     let unknown = diagnosis.outcomes.iter().filter_map(|(check, outcome)| match outcome {

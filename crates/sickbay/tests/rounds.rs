@@ -44,6 +44,7 @@ static LINES: Check = Check {
         may_stop: &[],
         looks_at_disks_alone: false,
         reads_recordings: false,
+        runs_last: false,
         title: "a line is bad",
         page: "",
         zh_cn: "",

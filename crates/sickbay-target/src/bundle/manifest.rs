@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::snapshot::Refusal;
-use crate::{DirEntry, FileKind, FileSystemUse, Kind, Lack, Metadata, Table, Volume};
+use crate::{DirEntry, FileKind, FileSystemUse, Lack, Metadata, Table, Volume};
 
 pub(super) const SCHEMA: &str = "sickbay/bundle/v1";
 
@@ -23,8 +23,9 @@ pub(super) struct Manifest {
     pub(super) version: String,
     pub(super) kind: String,
     pub(super) name: String,
-    /// The kernel of the machine that collected.
-    pub(super) kernel: String,
+    /// The release of the kernel that ran; none for a disk or a tree.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) kernel: Option<String>,
     /// Its clock: seconds since 1970.
     pub(super) taken: i64,
     /// Where the target's `/etc/localtime` leads to.
@@ -325,17 +326,6 @@ pub(super) fn space(told: &FileSystemUse) -> [u64; 8] {
 pub(super) fn file_system_use(told: [u64; 8]) -> FileSystemUse {
     let [size, free, available, inodes, inodes_free, read_only, block, magic] = told;
     FileSystemUse { size, free, available, inodes, inodes_free, read_only: read_only != 0, block, magic }
-}
-
-pub(super) fn kind(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Host => "host",
-        Kind::Root => "root",
-        Kind::Disk => "disk",
-        Kind::Log => "log",
-        Kind::Recording => "recording",
-        Kind::Report => "report",
-    }
 }
 
 impl Volumes {

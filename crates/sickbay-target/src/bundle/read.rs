@@ -54,15 +54,10 @@ pub(crate) fn open(path: &Path, access: Access) -> Result<Target, OpenError> {
         Wrong::Io(error) => fail(format!("it is damaged: {error}")),
         Wrong::Told(why) => fail(why),
     })?;
-    let kind = [Kind::Host, Kind::Root, Kind::Disk].into_iter().find(|kind| manifest::kind(*kind) == manifest.kind);
+    let kind = [Kind::Host, Kind::Root, Kind::Disk].into_iter().find(|kind| kind.word() == manifest.kind);
     let kind =
         kind.ok_or_else(|| fail(format!("its kind is {:?}, which this version does not know", manifest.kind)))?;
-    let bundle = Bundle {
-        name: manifest.name.clone(),
-        taken: manifest.taken,
-        version: manifest.version,
-        kernel: manifest.kernel,
-    };
+    let bundle = Bundle { name: manifest.name.clone(), taken: manifest.taken, version: manifest.version };
     let snapshot = Arc::new(Snapshot::known(state, manifest.live));
     let root = Root::of_snapshot(snapshot, crate::root::Met::default());
     let root = root.map_err(|error| OpenError::io(path, "making room", error))?;

@@ -85,9 +85,9 @@ impl Target {
         let manifest = Manifest {
             schema: SCHEMA.to_owned(),
             version: version.to_owned(),
-            kind: manifest::kind(self.kind).to_owned(),
+            kind: self.kind.word().to_owned(),
             name: self.name.clone(),
-            kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
+            kernel: self.kernel_release().ok(),
             taken: i64::try_from(Moment::now().wall.as_secs()).unwrap_or(0),
             zone: zone.map(|path| text(path.as_os_str())),
             live,

@@ -8,6 +8,7 @@ pub mod boot_loader_waits;
 pub mod crypttab_missing_device;
 pub mod default_target_missing;
 pub mod device_map_stale;
+pub mod disk_unreadable;
 pub mod efi_boot_files_missing;
 pub mod file_system_damaged;
 pub mod file_system_full;
@@ -53,6 +54,7 @@ use crate::check::Check;
 
 /// Every check of the area. In the order in which a machine comes up, which is also the order of repair.
 pub static ALL: &[&Check] = &[
+    &disk_unreadable::CHECK,
     &file_system_damaged::CHECK,
     &partition_table_damaged::CHECK,
     &file_system_full::CHECK,

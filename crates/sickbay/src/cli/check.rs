@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sickbay_target::{Access, Kind, Target};
+use sickbay_target::{Access, Target};
 
-use super::{Aid, Context, Failure, Format, LOOK, OUTPUT, Past, TargetArgs, UNTOLD, in_the_past, mirror};
+use super::{Aid, Context, Depth, Failure, Format, LOOK, OUTPUT, Past, TargetArgs, UNTOLD, in_the_past};
 use crate::engine::run::look;
 use crate::facts::Facts;
 use crate::facts::logs::kernel_log::KernelLog;
@@ -32,23 +32,8 @@ pub(super) struct Check {
     /// Skip this check, and say so in the report; can be given several times
     #[arg(long, value_name = "ID")]
     skip: Vec<String>,
-    /// Read every packaged file and compare digests, not only those needed for boot and login; takes minutes
-    #[arg(long, help_heading = LOOK)]
-    digests: bool,
-    /// How much memory the machine has, such as 16G, where its own logs do not say
-    #[arg(long = "memory", value_name = "SIZE", value_parser = super::kibibytes, help_heading = LOOK)]
-    memory: Option<u64>,
-    /// Download the packages of lost files that are not available locally, in exactly the installed versions, from the
-    /// mirrors of the target's apt; with this machine's curl or wget
-    #[arg(long, help_heading = LOOK)]
-    fetch: bool,
-    /// With --fetch, also trust package lists that are not signed by a known key
-    #[arg(long, requires = "fetch", help_heading = LOOK)]
-    insecure: bool,
-    /// Run the checker (e2fsck, xfs_repair, btrfs) on every file system of a disk or image, not only on those that seem
-    /// damaged; reads all of them
-    #[arg(long, help_heading = LOOK)]
-    fsck: bool,
+    #[command(flatten)]
+    depth: Depth,
     /// Watch the running system for so long: 10s, 2m, 1h; a second when left out, and only where something is to be seen
     #[arg(long = "for", value_name = "TIME", help_heading = LOOK)]
     time: Option<String>,
@@ -133,9 +118,9 @@ impl Check {
     fn report(&self, context: &Context, target: Option<PathBuf>) -> Result<Report, Failure> {
         let args = TargetArgs { target, aid: self.aid.clone() };
         let started = jiff::Timestamp::now();
-        let (facts, diagnosis, comparison) = match self.look(&args, self.fsck)? {
+        let (facts, diagnosis, comparison) = match self.look(&args, self.depth.fsck)? {
             // A file that cannot be read tells what no superblock does.
-            (facts, ..) if !self.fsck && super::met_damage(facts.target()) => {
+            (facts, ..) if !self.depth.fsck && super::met_damage(facts.target()) => {
                 drop(facts);
                 self.look(&args, true)?
             }
@@ -161,19 +146,17 @@ impl Check {
             Ok(target) => Arc::new(in_the_past(target, &asked)?),
             Err(shared) => shared,
         };
-        let kind = if target.recording().is_ok() { Kind::Recording } else { target.kind };
-        let chosen = checks::chosen_for(&self.only, kind).map_err(Failure)?;
+        let chosen = checks::chosen_for(&self.only, &target).map_err(Failure)?;
         let (skipped, chosen): (Vec<_>, Vec<_>) =
             chosen.into_iter().partition(|check| self.skip.iter().any(|id| id == check.id));
         let donor = args.open_donor(&target)?;
         // Only with a donor that was named: it is meant to be compared with.
         let other = donor.clone().filter(|_| self.aid.donor.is_some() && self.only.is_empty());
-        let mirror = mirror(self.fetch, self.insecure)?;
+        let mirror = self.depth.mirror()?;
         let window = self.time.as_deref().map(super::duration).transpose()?;
         let group = self.security_group.as_deref().map(super::security_group).transpose()?;
         let facts = || {
-            let facts = Facts::new(Arc::clone(&target), donor.clone()).with_all_digests(self.digests);
-            let facts = facts.with_memory(self.memory).with_window(window).with_asked(asked);
+            let facts = self.depth.facts(&target, donor.as_ref()).with_window(window).with_asked(asked);
             facts.with_security_groups(group.clone())
         };
         let (facts, diagnosis) = look(|| facts().with_mirror(mirror.clone()), &chosen);
@@ -193,7 +176,7 @@ fn not_recorded(facts: &Facts) -> Option<Text> {
 /// Why nothing can be said of a text that was given for a log.
 fn not_a_log(facts: &Facts) -> Option<Text> {
     match facts.get::<KernelLog>() {
-        Err(Skip::Unknown(why)) if facts.target().kind == Kind::Log => Some(why),
+        Err(Skip::Unknown(why)) if facts.target().logs().is_ok() => Some(why),
         _ => None,
     }
 }

@@ -129,7 +129,7 @@ fn look(target: &Arc<Target>, deadline: Duration, context: &Context) {
         let facts = Arc::new(Facts::new(Arc::clone(&looked_at), None));
         // First of all, so that no look of ours is in it.
         let _ = facts.get::<Window>();
-        let all: Vec<_> = checks::ALL.iter().copied().filter(|check| checks::applies(check, looked_at.kind)).collect();
+        let all: Vec<_> = checks::ALL.iter().copied().filter(|check| checks::applies(check, &looked_at)).collect();
         let _ = sender.send(diagnose(&facts, &all).took);
     };
     let spawned = std::thread::Builder::new().name("collect".into()).spawn(move || work(&sender));

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use sickbay_target::{Access, Target, has_parent, netlink, outlive, parent, tcp_answers, tcp_sockets, tell_log};
 
-use super::{Context, Failure, TargetArgs, cut_off};
+use super::{Context, Failure, TargetArgs, cut_off, this_machine};
 use crate::engine::rounds::Applied;
 use crate::facts::Facts;
 use crate::facts::network::services::{Server, Services};
@@ -233,20 +233,9 @@ fn peers() -> Vec<IpAddr> {
         peers.extend(peer.split('%').next().and_then(|peer| peer.parse::<IpAddr>().ok()));
         ports.extend(port.parse::<u16>());
     }
-    let target = Target::open(None, &sickbay_target::Options { access: Access::ReadOnly, ..Default::default() });
-    if let Ok(target) = target {
-        let facts = Facts::new(std::sync::Arc::new(target), None);
-        if let Ok(services) = facts.get::<Services>() {
-            ports.extend(
-                services
-                    .list
-                    .iter()
-                    .flat_map(|service| &service.ports)
-                    .filter(|port| port.server == Server::Sshd)
-                    .map(|port| port.port),
-            );
-        }
-    }
+    let services = this_machine().ok().and_then(|host| Facts::new(Arc::new(host), None).get::<Services>().ok());
+    let all = services.iter().flat_map(|services| &services.list).flat_map(|service| &service.ports);
+    ports.extend(all.filter(|port| port.server == Server::Sshd).map(|port| port.port));
     // ESTABLISHED.
     let sockets = tcp_answers(SOCKETS).map(|answer| tcp_sockets(&answer, SOCKETS).0).unwrap_or_default();
     let over_ssh = sockets.iter().filter(|socket| socket.state == 1 && ports.contains(&socket.source.1));

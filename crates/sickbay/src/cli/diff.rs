@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sickbay_target::{Access, Kind, Options, Target};
+use sickbay_target::{Access, Lack, Options, Target};
 
 use super::{Context, Failure, Format, LOOK, UNTOLD};
 use crate::facts::Facts;
@@ -50,7 +50,7 @@ impl Diff {
         let path = path.filter(|path| *path != Path::new("/"));
         let options = Options { access: Access::ReadOnly, follow_images: self.follow_images, ..Options::default() };
         let target = Target::open(path, &options)?;
-        if matches!(target.kind, Kind::Log | Kind::Recording) {
+        if matches!(target.files(), Err(Lack::None(_))) {
             let path = target.name.as_str();
             return Err(Failure(tr!("{path} is no system: two systems are compared", path)));
         }

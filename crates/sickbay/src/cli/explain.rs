@@ -12,14 +12,14 @@ mod sockets;
 mod symptom;
 mod sysctl;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use sickbay_target::{Access, Options, Target};
+use sickbay_target::{Options, Target};
 
 use self::limits::Whom;
 use self::over_time::What;
-use super::{Context, Failure, Format, Past};
+use super::{Context, Failure, Format, Past, this_machine};
 use crate::facts::Facts;
 use crate::report::documents::{ExplainedCheckV1, ListedCheckV1};
 use crate::{checks, tr};
@@ -184,8 +184,7 @@ impl From<crate::model::outcome::Skip> for Failure {
 
 /// Facts of this machine's memory: without its disks, which would have to be read.
 fn host_without_disks() -> Result<Arc<Facts>, Failure> {
-    let target = Target::described(Path::new("/"), Access::ReadOnly, Vec::new(), &[])?.taken_for_running()?;
-    Ok(Arc::new(Facts::new(Arc::new(target), None)))
+    Ok(Arc::new(Facts::new(Arc::new(this_machine()?), None)))
 }
 
 /// How long a question may take: reading a process can wait for a lock that it never gives back.

@@ -10,7 +10,7 @@ use sickbay_target::{Access, Target};
 use super::ask::{Answers, aside};
 use super::boot::{How, watched};
 use super::confirm;
-use super::{Context, Failure, Format, LOOK, OUTPUT, TargetArgs, UNTOLD, mirror};
+use super::{Context, Depth, Failure, Format, OUTPUT, TargetArgs, UNTOLD};
 use crate::boot::Trial;
 use crate::engine::rounds;
 use crate::engine::rounds::{Applied, Confirm};
@@ -47,23 +47,8 @@ pub(super) struct Fix {
     /// Also apply repairs marked risky: right most of the time, but not always
     #[arg(long, help_heading = REPAIR)]
     risky: bool,
-    /// Read every packaged file and compare digests, not only those needed for boot and login; takes minutes
-    #[arg(long, help_heading = LOOK)]
-    digests: bool,
-    /// How much memory the machine has, such as 16G, where its own logs do not say
-    #[arg(long = "memory", value_name = "SIZE", value_parser = super::kibibytes, help_heading = LOOK)]
-    memory: Option<u64>,
-    /// Download the packages of lost files that are not available locally, in exactly the installed versions, from the
-    /// mirrors of the target's apt; with this machine's curl or wget
-    #[arg(long, help_heading = LOOK)]
-    fetch: bool,
-    /// With --fetch, also trust package lists that are not signed by a known key
-    #[arg(long, requires = "fetch", help_heading = LOOK)]
-    insecure: bool,
-    /// Run the checker (e2fsck, xfs_repair, btrfs) on every file system of a disk or image, not only on those that seem
-    /// damaged; reads all of them
-    #[arg(long, help_heading = LOOK)]
-    fsck: bool,
+    #[command(flatten)]
+    depth: Depth,
     /// Keep the journal in this directory on this machine instead of on the target: for a target whose disk is full.
     /// `undo` needs the same option
     #[arg(long, value_name = "DIR", help_heading = REPAIR)]
@@ -125,9 +110,7 @@ impl Seen {
 /// What may be done without a question.
 pub(super) struct Allowed {
     pub(super) risky: bool,
-    pub(super) fetch: bool,
-    pub(super) insecure: bool,
-    pub(super) memory: Option<u64>,
+    pub(super) depth: Depth,
     pub(super) boot_test: bool,
 }
 
@@ -144,7 +127,7 @@ impl Fix {
             checks::chosen(std::slice::from_ref(id)).map_err(Failure)?;
         }
         if let Some(path) = &self.target.target {
-            Target::refuse_bundle(path)?;
+            Target::refuse_copies(path, self.dry_run)?;
         }
         if self.confirm {
             return confirm::confirm(context, &self.target, self.journal.as_deref());
@@ -152,9 +135,6 @@ impl Fix {
         self.within()?;
         if self.dry_run {
             return self.show(context);
-        }
-        if let Some(path) = &self.target.target {
-            Target::refuse_copies(path)?;
         }
         if !self.yes && !std::io::stdin().is_terminal() {
             return Err(Failure(tr!(
@@ -167,11 +147,11 @@ impl Fix {
         }
         let mut answers = Answers::new(self.yes);
         let order = self.order(context)?;
-        let mirror = mirror(self.fetch, self.insecure)?;
+        let mirror = self.depth.mirror()?;
         // Nothing is opened for writing before the answer.
         let is_told_apart = self.only.iter().any(|id| number(id).is_some());
         let thorough = if self.yes && !is_told_apart {
-            self.fsck || self.is_damaged()?
+            self.depth.fsck || self.is_damaged()?
         } else {
             let seen = self.look(mirror.as_ref())?;
             match self.propose(context, started, &seen, order.as_ref(), &mut answers)? {
@@ -281,13 +261,11 @@ impl Fix {
 
     /// Looks at the target without writing anything.
     pub(super) fn look(&self, mirror: Option<&Arc<Mirror>>) -> Result<Seen, Failure> {
-        let mut thorough = self.fsck;
+        let mut thorough = self.depth.fsck;
         loop {
             let target = self.target.open_examined(Access::ReadOnly, thorough)?;
             let donor = self.target.open_donor(&target)?;
-            let facts = || {
-                Facts::new(Arc::clone(&target), donor.clone()).with_all_digests(self.digests).with_memory(self.memory)
-            };
+            let facts = || self.depth.facts(&target, donor.as_ref());
             let (facts, diagnosis) = look(|| facts().with_mirror(mirror.cloned()), &checks::ALL);
             if thorough || !super::met_damage(&target) {
                 return Ok(Seen { target, facts, diagnosis, thorough });
@@ -375,7 +353,7 @@ impl Fix {
 
     /// What a rescue does: everything without a question.
     pub(super) fn of_rescue(target: TargetArgs, allowed: Allowed, how: How) -> Fix {
-        let Allowed { risky, fetch, insecure, memory, boot_test } = allowed;
+        let Allowed { risky, depth, boot_test } = allowed;
         Fix {
             target,
             dry_run: false,
@@ -385,11 +363,7 @@ impl Fix {
             yes: true,
             only: Vec::new(),
             risky,
-            digests: false,
-            memory,
-            fetch,
-            insecure,
-            fsck: false,
+            depth,
             journal: None,
             reset_password: None,
             clear_password: None,
@@ -403,7 +377,7 @@ impl Fix {
         let disk = self.target.target.clone().unwrap_or_default();
         let facts = Arc::new(Facts::new(self.target.open(Access::ReadOnly)?, None));
         // As much as the machine has, within what can be lent to a guest.
-        let memory = self.memory.map_or(1024, |kib| (kib >> 10).clamp(256, 4096));
+        let memory = self.depth.memory.map_or(1024, |kib| (kib >> 10).clamp(256, 4096));
         let memory = u32::try_from(memory).unwrap_or(1024);
         watched(context, &self.how.wish(disk, self.target.aid.with.clone(), memory), Some(&facts))
     }
@@ -415,8 +389,7 @@ impl Fix {
             return Ok(false);
         }
         let target = self.target.open(Access::ReadOnly)?;
-        let facts =
-            Arc::new(Facts::new(Arc::clone(&target), None).with_all_digests(self.digests).with_memory(self.memory));
+        let facts = Arc::new(self.depth.facts(&target, None));
         diagnose(&facts, &checks::ALL);
         Ok(super::met_damage(&target))
     }
@@ -425,8 +398,8 @@ impl Fix {
         Choice {
             only: self.only.clone(),
             risky: self.risky,
-            digests: self.digests,
-            memory: self.memory,
+            digests: self.depth.digests,
+            memory: self.depth.memory,
             mirror,
             journal,
             order,
@@ -448,12 +421,11 @@ impl Fix {
 
     fn show(&self, context: &Context) -> Result<u8, Failure> {
         let started = jiff::Timestamp::now();
-        let thorough = self.fsck || self.is_damaged()?;
+        let thorough = self.depth.fsck || self.is_damaged()?;
         let target = self.target.open_examined(Access::ReadOnly, thorough)?;
         let donor = self.target.open_donor(&target)?;
-        let mirror = mirror(self.fetch, self.insecure)?;
-        let facts =
-            || Facts::new(Arc::clone(&target), donor.clone()).with_all_digests(self.digests).with_memory(self.memory);
+        let mirror = self.depth.mirror()?;
+        let facts = || self.depth.facts(&target, donor.as_ref());
         let (facts, diagnosis) = look(|| facts().with_mirror(mirror.clone()), &checks::ALL);
         if context.format == Format::Text {
             let scope = Scope::of(&self.choice(None, None, None), &diagnosis).map_err(Failure)?;

@@ -8,13 +8,14 @@ use sickbay_target::{Access, disks_by_serial, publish};
 
 use super::boot::How;
 use super::fix::{Allowed, Fix, Made, Seen};
-use super::{Aid, Context, Failure, Format, LOOK, TargetArgs, cut_off, mirror};
+use super::{Aid, Context, Depth, Failure, Format, LOOK, TargetArgs, cut_off, mirror};
 use crate::model::text::Text;
 use crate::repair::plan::{Choice, Plan, Scope, plan};
 use crate::repair::{held, undo};
 use crate::report::documents::EntryV1;
 use crate::report::json_v1::{self, Tool};
 use crate::report::rescue::{EarlierV1, RescueV1, Step, StepV1, Verdict, verdict};
+use crate::report::visible::escaped;
 use crate::report::{Report, text};
 use crate::tr;
 
@@ -130,9 +131,7 @@ impl Rescue {
         course.told.disk = disk.display().to_string();
         let allowed = Allowed {
             risky: self.risky,
-            fetch: self.fetch,
-            insecure: self.insecure,
-            memory: self.memory,
+            depth: Depth { fetch: self.fetch, insecure: self.insecure, memory: self.memory, ..Depth::default() },
             boot_test: self.boot_test && !self.dry_run,
         };
         let mirror = mirror(self.fetch, self.insecure).map_err(at(Step::Identify))?;
@@ -305,7 +304,7 @@ impl Course<'_> {
         let Some(path) = &self.file else { return Ok(()) };
         let json =
             serde_json::to_string_pretty(&self.told).map_err(|error| Failure(Text::verbatim(error.to_string())))?;
-        publish(path, format!("{}\n", super::escaped(&json)).as_bytes())
+        publish(path, format!("{}\n", escaped(&json)).as_bytes())
             .map_err(|error| Failure(tr!("{path} cannot be written: {error}", path, error = error.to_string())))
     }
 }

@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
-use sickbay_target::{Access, Kind, OpenError, Volume};
+use sickbay_target::{Access, Volume};
 
 use super::{Context, Failure, Format, TargetArgs, cut_off};
 use crate::model::text::Text;
@@ -143,25 +143,13 @@ impl Undo {
             Err(_) if !found.of_disks.is_empty() => return Ok(found),
             Err(why) => return Err(why),
         };
-        // Nothing was ever repaired in these.
-        let path = args.target.clone().unwrap_or_default();
-        let refused = match target.kind {
-            _ if target.bundle().is_some() => Some(OpenError::BundleOnly { path }),
-            _ if target.is_archive() => Some(OpenError::Packed { path }),
-            Kind::Log => Some(OpenError::Log { path }),
-            Kind::Recording => Some(OpenError::Recording { path }),
-            Kind::Report => Some(OpenError::Report { path }),
-            Kind::Host | Kind::Root | Kind::Disk => None,
-        };
-        if let Some(why) = refused {
-            return Err(why.into());
-        }
+        target.refuse_repairs(args.target.clone().unwrap_or_default())?;
         let store = TargetArgs::open_journal_to_look(self.journal.as_deref())?;
         found.of_target = undo::entries(&target, store.as_deref())?;
         found.foreign = undo::foreign(&target, store.as_deref());
         let volumes = target.volumes.as_deref().unwrap_or_default();
         let is_open = |volume: &Volume| volume.condition.as_ref().is_some_and(|condition| condition.to_be_replayed);
-        found.may_hold_more = target.kind == Kind::Disk && self.journal.is_none() && volumes.iter().any(is_open);
+        found.may_hold_more = target.attached().is_ok() && self.journal.is_none() && volumes.iter().any(is_open);
         Ok(found)
     }
 

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sickbay_target::{Access, Options, RECORDINGS, Recording, Root, Screen, Target};
+use sickbay_target::{Options, RECORDINGS, Recording, Root, Screen, Target};
 
-use super::{Context, Failure, Format, LOOK, duration};
+use super::{Context, Failure, Format, LOOK, duration, this_machine};
 use crate::facts::Facts;
 use crate::facts::time::{Recorded, local_zone};
 use crate::model::text::{Lang, Text};
@@ -101,11 +101,9 @@ impl Watch {
         }
         let host = root.read_up_to("/proc/sys/kernel/hostname", 4096).unwrap_or_default();
         let host = String::from_utf8_lossy(&host).trim().to_owned();
-        let here = || -> Result<Target, Failure> {
-            Ok(Target::described(Path::new("/"), Access::ReadOnly, Vec::new(), &[])?.taken_for_running()?)
-        };
         let recording = Recording::of_directory(Path::new(RECORDINGS)).ok().flatten();
-        let recorded = recording.map(|recording| here().map(|target| Arc::new(target.with_recording(recording))));
+        let recorded =
+            recording.map(|recording| this_machine().map(|target| Arc::new(target.with_recording(recording))));
         let recorded = recorded.transpose()?;
         let past = match at {
             Some(at) => Some((
@@ -120,7 +118,7 @@ impl Watch {
             None => None,
         };
         let sampler = Sampler::new(root, every).map_err(|error| Failure(Text::verbatim(error.to_string())))?;
-        let now = Some(Now { sampler, target: Arc::new(here()?), recorded });
+        let now = Some(Now { sampler, target: Arc::new(this_machine()?), recorded });
         Ok(Sources { now, past, host, zone: local_zone() })
     }
 }

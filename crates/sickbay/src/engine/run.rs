@@ -15,6 +15,7 @@ use crate::model::about::Need;
 use crate::model::diagnosis::Diagnosis;
 use crate::model::finding::{Finding, Findings};
 use crate::model::outcome::{Outcome, Skip};
+use crate::model::repair::Risk;
 use crate::model::stage::{Said, Stage};
 use crate::model::subject::Subject;
 use crate::model::text::Text;
@@ -45,12 +46,15 @@ pub fn look(make: impl Fn() -> Facts, checks: &[&'static Check]) -> (Arc<Facts>,
 /// Runs `checks` over `facts`.
 pub fn diagnose(facts: &Arc<Facts>, checks: &[&'static Check]) -> Diagnosis {
     let started = Instant::now();
-    let mut results = run_all(facts, checks);
+    let (last, first): (Vec<&Check>, Vec<&Check>) = checks.iter().partition(|check| check.runs_last);
+    let mut of_first = run_all(facts, &first).into_iter();
+    let mut of_last = run_all(facts, &last).into_iter();
     let mut outcomes = Vec::new();
     let mut findings = Vec::new();
     let mut said = Vec::new();
-    for (check, result) in checks.iter().zip(results.iter_mut()) {
-        let (outcome, mut found, mut stages) = result.take().unwrap_or_else(|| {
+    for check in checks {
+        let result = if check.runs_last { of_last.next() } else { of_first.next() };
+        let (outcome, mut found, mut stages) = result.flatten().unwrap_or_else(|| {
             let seconds = deadline(facts).as_secs();
             (Outcome::Unknown(tr!("the check took longer than {seconds} s", seconds)), Vec::new(), Vec::new())
         });
@@ -60,6 +64,10 @@ pub fn diagnose(facts: &Arc<Facts>, checks: &[&'static Check]) -> Diagnosis {
     }
     drop_unexplained(&mut findings, &mut outcomes);
     link_causes(&mut findings);
+    if findings.iter().any(|finding| finding.no_write_is_safe) {
+        let repairs = findings.iter_mut().flat_map(|finding| &mut finding.repairs);
+        repairs.filter(|repair| repair.risk == Risk::Safe).for_each(|repair| repair.risk = Risk::Risky);
+    }
     Diagnosis { outcomes, findings: in_order(findings), said, took: started.elapsed() }
 }
 
@@ -201,7 +209,13 @@ mod tests {
     use crate::model::outcome::Verdict;
 
     fn unread(path: &str, is_want: bool) -> Unread {
-        Unread { path: path.into(), why: format!("{path} could not be read"), is_uncollected: false, is_want }
+        Unread {
+            path: path.into(),
+            why: format!("{path} could not be read"),
+            is_uncollected: false,
+            is_want,
+            is_io: false,
+        }
     }
 
     /// Meets an error, and takes it for absence.
@@ -250,6 +264,7 @@ mod tests {
                 may_stop: &[],
                 looks_at_disks_alone: false,
                 reads_recordings: false,
+                runs_last: false,
                 title: "",
                 page: "",
                 zh_cn: "",

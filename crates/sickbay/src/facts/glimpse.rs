@@ -12,6 +12,7 @@ use crate::facts::{Fact, Facts};
 use crate::model::finding::Finding;
 use crate::model::outcome::Skip;
 use crate::model::text::Text;
+use crate::sample::asked::shown;
 use crate::sample::rates::Interval;
 use crate::sample::{self, Window};
 use crate::tr;
@@ -115,17 +116,6 @@ pub fn tell_time(facts: &Facts, finding: &mut Finding, episode: &Episode) {
     }
 }
 
-/// A moment as people read it. Of what was written down with the time of the day alone there is no date.
-pub fn shown(wall: Duration, zone: &TimeZone) -> String {
-    let time = i64::try_from(wall.as_secs()).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
-    let Some(time) = time else { return format!("@{}", wall.as_secs()) };
-    let has_date = wall.as_secs() >= 86_400 * 366;
-    match has_date {
-        true => zone.to_datetime(time).strftime("%Y-%m-%d %H:%M:%S").to_string(),
-        false => TimeZone::UTC.to_datetime(time).strftime("%H:%M:%S").to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use sickbay_formats::procfs::{diskstats, stat};
@@ -160,12 +150,5 @@ mod tests {
         before.throttled = Some(vec![Throttled::default()]);
         after.throttled = Some(vec![Throttled { throttled: 1, ..Throttled::default() }]);
         assert!(glimpse(before, after).shows_something());
-    }
-
-    #[test]
-    fn moments() {
-        let shown = |seconds| shown(Duration::from_secs(seconds), &TimeZone::fixed(jiff::tz::offset(8)));
-        assert_eq!(shown(1_528_770_963), "2018-06-12 10:36:03");
-        assert_eq!(shown(38_163), "10:36:03");
     }
 }

@@ -79,6 +79,8 @@ pub struct About {
     pub looks_at_disks_alone: bool,
     /// Whether it needs nothing but a [`crate::sample::Window`], and so can look at a recording.
     pub reads_recordings: bool,
+    /// Runs after all others: it looks at what they met.
+    pub runs_last: bool,
     /// One line: what is wrong when it finds something.
     pub title: &'static str,
     /// What `sickbay explain` shows, in Markdown.

@@ -117,6 +117,8 @@ pub struct Finding {
     pub only_under: &'static [&'static str],
     /// What a log shows of a stage that stopped: see [`Finding::seen_at`].
     pub seen_at: Option<(Stage, String)>,
+    /// Whatever is written to the target meanwhile may make it worse: no repair of any finding is safe.
+    pub no_write_is_safe: bool,
     /// Index of the finding that causes this one.
     pub caused_by: Option<usize>,
 }
@@ -275,6 +277,12 @@ impl Finding {
         self
     }
 
+    /// Says that whatever is written to the target may make it worse: beside this finding no repair is safe.
+    pub fn makes_writing_risky(&mut self) -> &mut Self {
+        self.no_write_is_safe = true;
+        self
+    }
+
     /// Offers a repair. The first one offered is the one that `fix` takes, if its risk is accepted.
     pub fn repair(&mut self, risk: Risk, title: Text, changes: impl IntoIterator<Item = Change>) -> &mut Self {
         self.repairs.push(Repair { title, risk, changes: changes.into_iter().collect() });
@@ -372,6 +380,7 @@ impl Findings {
             about: Vec::new(),
             only_under: &[],
             seen_at: None,
+            no_write_is_safe: false,
             caused_by: None,
         });
         let last = self.list.len() - 1;

@@ -31,7 +31,7 @@ mod entry;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use sickbay_target::{FileKind, Flags, Kind, Lock, Metadata, Record, Root, Target, Times, Writer};
+use sickbay_target::{FileKind, Flags, Lock, Metadata, Record, Root, Target, Times, Writer};
 
 pub use entry::{Attrs, Content, Entry, Name, Node, Op, ParentTimes, Pending, Piece};
 
@@ -561,7 +561,7 @@ fn identity(target: &Target) -> String {
     let volume = target.volumes.as_ref().ok().and_then(|volumes| volumes.iter().find(root));
     let name = match volume.and_then(|volume| volume.uuid.as_deref()) {
         Some(uuid) => uuid,
-        None if target.kind == Kind::Host => "host",
+        None if target.running().is_ok() => "host",
         None => target.name.as_str(),
     };
     name.trim_matches('/').chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect()

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use sickbay_target::{Kind, Target, Times, plain_value};
+use sickbay_target::{Target, Times, plain_value};
 
 use super::apply::{
     Direction, Error, Workshop, boot_id, clear_flags, disk_bytes, kernel_value, network, perform, set_flags,
@@ -40,8 +40,7 @@ pub struct Listed {
 
 /// Entries of the target's journal, oldest first. Looks only.
 pub fn entries(target: &Target, elsewhere: Option<&Target>) -> Result<Vec<Listed>, Error> {
-    // Neither a log nor a recording has files of its own.
-    if matches!(target.kind, Kind::Log | Kind::Recording | Kind::Report) {
+    if target.refuse_repairs(PathBuf::new()).is_err() {
         return Ok(Vec::new());
     }
     let journal = Journal::look(target, elsewhere);
@@ -61,7 +60,7 @@ fn listed(target: &Target, journal: &Journal<'_>, id: String) -> Listed {
 
 /// What is found in the place of the target's journal and is none of ours.
 pub fn foreign(target: &Target, elsewhere: Option<&Target>) -> Vec<Text> {
-    if matches!(target.kind, Kind::Log | Kind::Recording | Kind::Report) {
+    if target.refuse_repairs(PathBuf::new()).is_err() {
         Vec::new()
     } else {
         Journal::look(target, elsewhere).foreign().to_vec()
@@ -251,26 +250,18 @@ fn put_back(
 /// Whether a kernel parameter was set in a kernel that does not run any more, whose values are gone with it.
 fn is_of_another_boot(target: &Target, entry: &Entry, op: &Op) -> bool {
     let (Op::Kernel { boot_id: then, .. } | Op::Network { boot_id: then, .. }) = op else { return false };
-    if target.kind != Kind::Host {
+    if target.running().is_err() {
         return true;
     }
     match (then, boot_id(target.root())) {
         (Some(then), Some(now)) => *then != now,
         // Version 0.1.0 did not keep it: then the time tells.
         (None, Some(_)) => {
-            let began = boot_time(target);
             let made = entry.when.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_second);
-            began.zip(made).is_some_and(|(began, made)| made < began)
+            target.booted().ok().zip(made).is_some_and(|(began, made)| made < began)
         }
         _ => false,
     }
-}
-
-/// When the running kernel started, in seconds since 1970.
-fn boot_time(target: &Target) -> Option<i64> {
-    let stat = target.root().read_head("/proc/stat", 1 << 20).ok()?;
-    let stat = String::from_utf8_lossy(&stat).into_owned();
-    stat.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()
 }
 
 /// Only contents count: modes and owners are restored without asking. Unless `done`, it holds some of both states.

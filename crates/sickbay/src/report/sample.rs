@@ -37,6 +37,7 @@ const fn about(id: &'static str, area: Area) -> About {
         may_stop: &[],
         looks_at_disks_alone: false,
         reads_recordings: false,
+        runs_last: false,
         title: "Something is wrong with <names> & \"quotes\"",
         page: " ## What it finds\n A line that `nobody` wrote.",
         zh_cn: "",

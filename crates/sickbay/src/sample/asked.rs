@@ -126,12 +126,15 @@ pub fn timestamp(time: Duration) -> Option<Timestamp> {
     Timestamp::new(time.as_secs().try_into().ok()?, time.subsec_nanos().try_into().ok()?).ok()
 }
 
-/// `2018-06-12 10:36:02`, in that zone.
+/// A moment as people read it: `2018-06-12 10:36:02`, in that zone. Of what was written down with the time of day alone there is no
+/// date: `10:36:02`.
 pub fn shown(time: Duration, zone: &TimeZone) -> String {
-    timestamp(time).map_or_else(
-        || format!("@{}", time.as_secs()),
-        |time| zone.to_datetime(time).strftime("%Y-%m-%d %H:%M:%S").to_string(),
-    )
+    let has_date = time.as_secs() >= 86_400 * 366;
+    match timestamp(time) {
+        None => format!("@{}", time.as_secs()),
+        Some(moment) if has_date => zone.to_datetime(moment).strftime("%Y-%m-%d %H:%M:%S").to_string(),
+        Some(moment) => TimeZone::UTC.to_datetime(moment).strftime("%H:%M:%S").to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -145,6 +148,13 @@ mod tests {
         // 2018-06-12 11:00:00 there.
         let end = Duration::from_secs(1_528_772_400);
         Some(When::parse(text)?.resolve(&zone, end)?.as_secs())
+    }
+
+    #[test]
+    fn moments_as_people_read_them() {
+        let shown = |seconds| shown(Duration::from_secs(seconds), &TimeZone::fixed(offset(8)));
+        assert_eq!(shown(1_528_770_963), "2018-06-12 10:36:03");
+        assert_eq!(shown(38_163), "10:36:03");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::Duration;
 
-use sickbay_target::{Kind, Target};
+use sickbay_target::Target;
 
 use super::past::{HALF, between, part};
 use super::verdict::Verdict;
@@ -104,8 +104,7 @@ impl Of {
 
     /// What the checks that read recordings say of that time.
     fn diagnosis(&self, from: Duration, to: Duration) -> Diagnosis {
-        let chosen = checks::chosen_for(&[], Kind::Recording).unwrap_or_default();
-        diagnose(&Arc::new(self.facts(from, to)), &chosen)
+        diagnose(&Arc::new(self.facts(from, to)), &checks::of_windows())
     }
 
     /// What they say of that moment, by what was shortly before and after it.

@@ -45,6 +45,7 @@
 //! | `--- log` | the body is a log, and that log is the target, called LOG in the findings; nothing is repaired |
 //! | `--- with log` | the body is a log of the same machine, given along with the tree and called LOG in the findings |
 //! | `--- donor` | the tree of `tree` alone, as it is healthy, is the donor |
+//! | `--- unreadable PATH` | the disk has failed when this was read |
 //! | `--- running` | the target is taken for a running system; its `/proc` and `/sys` are files of the story |
 //! | `--- at 10:36:02` | so `/proc` and `/sys/fs/cgroup` were at that time of the day; what follows is what has changed since |
 //! | `--- file …/modules.dep`, `--- append …/modules.dep` | the modules that it names are there too, without content |
@@ -66,7 +67,7 @@ use std::sync::Arc;
 
 use sickbay::facts::Facts;
 use sickbay_formats::superblock::condition::{Condition, Recorded, Sign};
-use sickbay_target::{Access, Options, Table, Target, Volume};
+use sickbay_target::{Access, Options, Table, Target, Unread, Volume};
 
 use super::{boot, disk, elf, initramfs, packages};
 
@@ -88,6 +89,7 @@ pub struct Story {
     donor: bool,
     running: bool,
     volumes: Vec<Volume>,
+    unreadable: Vec<PathBuf>,
     disk: Option<String>,
     /// Expected findings.
     pub finds: Vec<String>,
@@ -123,6 +125,7 @@ pub struct Built {
     log: Option<PathBuf>,
     with_log: Option<tempfile::NamedTempFile>,
     flagged: Vec<PathBuf>,
+    unreadable: Vec<PathBuf>,
 }
 
 impl Drop for Built {
@@ -175,6 +178,7 @@ impl Story {
             ["log"] => self.log = Some(directive.body.clone()),
             ["with", "log"] => self.with_log = Some(directive.body.clone()),
             ["donor"] => self.donor = true,
+            ["unreadable", path] => self.unreadable.push(path.into()),
             ["running"] => self.running = true,
             ["risky"] => self.risky = true,
             ["takes", "back"] => self.takes_back = true,
@@ -251,7 +255,8 @@ impl Story {
         };
         let flags = self.changes.iter().filter(|one| one.words.first().is_some_and(|verb| verb == "flags"));
         let flagged = flags.filter_map(|one| Some(super::inside(root.path(), one.words.get(1)?))).collect();
-        Ok(Built { root, donor, running: self.running, volumes, disk, log, with_log, flagged })
+        let unreadable = self.unreadable.clone();
+        Ok(Built { root, donor, running: self.running, volumes, disk, log, with_log, flagged, unreadable })
     }
 }
 
@@ -278,7 +283,8 @@ impl Built {
 
     /// The target alone, for reading; `None` where there is more to it than its files: a log, a disk, a donor.
     pub fn plain_target(&self) -> Result<Option<Target>, String> {
-        if self.log.is_some() || self.disk.is_some() || self.donor.is_some() {
+        let is_more = self.log.is_some() || self.disk.is_some() || self.donor.is_some();
+        if is_more || !self.unreadable.is_empty() {
             return Ok(None);
         }
         Ok(Arc::into_inner(self.open(Access::ReadOnly)?.0))
@@ -320,6 +326,14 @@ impl Built {
         if let Some(log) = &self.with_log {
             target.give_log(log.path()).map_err(|error| error.to_string())?;
         }
+        let failed = |path: &PathBuf| Unread {
+            path: path.clone(),
+            why: format!("{} could not be read: Input/output error", path.display()),
+            is_uncollected: false,
+            is_want: false,
+            is_io: true,
+        };
+        target.root().note_unread(&self.unreadable.iter().map(failed).collect::<Vec<_>>());
         Ok((Arc::new(target), donor))
     }
 }

@@ -1,12 +1,12 @@
 //! The EFI system partition holds nothing that the firmware starts.
 
 use bstr::ByteSlice;
+use sickbay_target::Architecture;
 
 use crate::facts::Facts;
 use crate::facts::boot::boot_loader::{BootDisk, BootLoader};
 use crate::facts::boot::esp::{Esp, Esps, Program};
 use crate::facts::boot::fstab::Fstab;
-use crate::facts::packages::donor::machine;
 use crate::mend::esp;
 use crate::model::finding::Findings;
 use crate::model::outcome::{Skip, Verdict};
@@ -135,8 +135,8 @@ fn is_meant(facts: &Facts) -> bool {
 /// How names of programs for the machine end (UEFI specification, chapter 3.5.1.1).
 fn suffix(facts: &Facts) -> Option<&'static str> {
     // e_machine of ELF: x86-64, AArch64, i386, RISC-V, LoongArch.
-    let [class, low, high] = machine(facts.root())?;
-    match (u16::from_le_bytes([low, high]), class) {
+    let built_for = Architecture::of(facts.root())?;
+    match (built_for.machine, built_for.class) {
         (62, _) => Some("x64"),
         (183, _) => Some("aa64"),
         (3, _) => Some("ia32"),

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use sickbay_formats::superblock::condition::{Recorded, Sign};
-use sickbay_target::{Examined, Kind, Verdict, Volume};
+use sickbay_target::{Examined, Verdict, Volume};
 
 use crate::facts::Facts;
-use crate::facts::boot::devices::{Devices, Lookup};
+use crate::facts::boot::devices::{Devices, Lookup, volume_names};
 use crate::facts::boot::fstab::{Fstab, mount_point};
 use crate::facts::boot::mounted::{Mounted, OnDisk};
 use crate::model::finding::{Finding, Findings, Severity};
@@ -67,7 +67,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Looked {
         let Some(volume) = volumes.get(examined.volume) else { continue };
         judge(facts, examined, volume, found);
     }
-    if target.kind == Kind::Disk {
+    if target.attached().is_ok() {
         return read;
     }
     // What is mounted is not examined; what the kernel wrote down of it can be told.
@@ -84,7 +84,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Looked {
         ));
         evidence(finding, &volume.name, &condition.signs);
         finding.at_device(volume.name.clone());
-        explain_kernel_names(finding, volume);
+        volume_names(volume).into_iter().for_each(|name| {
+            finding.explains(name);
+        });
         match &volume.mounted_on {
             Some(place) if place == Path::new("/") => finding.by_hand(tr!(
                 "save what matters, then let the next boot check it: fsck.mode=force fsck.repair=yes on the kernel command line"
@@ -182,6 +184,11 @@ fn judge(facts: &Facts, examined: &Examined, volume: &Volume, found: &mut Findin
             }
             return;
         }
+        // The disk is at fault, not the file system: disk-unreadable tells of it.
+        Verdict::Unreadable(why) => {
+            found.could_not_tell(tr!("{volume} could not be checked: {why}", volume = name, why));
+            return;
+        }
         Verdict::Mended { was_sound: true, .. } => (
             Severity::Warning,
             tr!("the {fstype} on {volume} has recorded errors, though it is consistent", fstype, volume = name),
@@ -206,7 +213,9 @@ fn judge(facts: &Facts, examined: &Examined, volume: &Volume, found: &mut Findin
     for complaint in &examined.complaints {
         finding.evidence(program, complaint.clone());
     }
-    explain_kernel_names(finding, volume);
+    volume_names(volume).into_iter().for_each(|name| {
+        finding.explains(name);
+    });
     if !matches!(examined.verdict, Verdict::Mended { was_sound: true, .. }) {
         match role.stops {
             Some(Stage::RootDevice) => {
@@ -254,7 +263,7 @@ fn judge(facts: &Facts, examined: &Examined, volume: &Volume, found: &mut Findin
             finding.by_hand(Text::verbatim(why));
             Some(tr!("{volume} could not be checked: {why}", volume = name, why))
         }
-        Verdict::Sound => None,
+        Verdict::Sound | Verdict::Unreadable(_) => None,
     };
     if let Some(why) = untold {
         found.could_not_tell(why);
@@ -329,20 +338,6 @@ fn evidence(finding: &mut Finding, name: &str, signs: &[Sign]) {
         };
         finding.evidence(format!("superblock of {name}"), text);
     }
-}
-
-/// What a log says of the device under the names that a kernel may have given it is a consequence.
-fn explain_kernel_names(finding: &mut Finding, volume: &Volume) {
-    if let Some(node) = &volume.device {
-        finding.explains(Subject::Device(node.display().to_string()));
-    }
-    let (Some(number), Ok(disk)) = (volume.partition, u8::try_from(volume.disk)) else { return };
-    if let Some(letter) = b'a'.checked_add(disk).filter(u8::is_ascii_lowercase).map(char::from) {
-        for kind in ["vd", "sd", "xvd", "hd"] {
-            finding.explains(Subject::Device(format!("/dev/{kind}{letter}{number}")));
-        }
-    }
-    finding.explains(Subject::Device(format!("/dev/nvme{disk}n1p{number}")));
 }
 
 #[cfg(test)]

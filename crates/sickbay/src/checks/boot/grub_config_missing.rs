@@ -102,7 +102,7 @@ fn was_set_up(facts: &Facts, config: &BootConfig, loader: &Loader) -> bool {
         ["-pc", "-efi", "-xen", "-ieee1275"].iter().any(|end| name.ends_with(end))
             || ["grubenv", "device.map", "fonts", "locale", "stage1", "stage2"].contains(&name)
     };
-    facts.target().kind == sickbay_target::Kind::Disk
+    facts.target().attached().is_ok()
         || loader.file.is_some()
         || loader.lost.is_some()
         // A GRUB that was told to read it lies on an EFI system partition.

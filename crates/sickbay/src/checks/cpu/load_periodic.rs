@@ -7,7 +7,7 @@ use crate::facts::cpu::beat;
 use crate::facts::cpu::load::{Group, Load};
 use crate::facts::cpu::periodic::{self, Periodic, counted, inside, seen};
 use crate::facts::cpu::usage::thousandths;
-use crate::facts::glimpse::{is_recorded, shown, zone};
+use crate::facts::glimpse::{is_recorded, zone};
 use crate::facts::system::kernel::Kernel;
 use crate::facts::system::schedule::{Job, Schedule};
 use crate::facts::time::over_time;
@@ -16,6 +16,7 @@ use crate::model::measured::Unit;
 use crate::model::outcome::{Skip, Verdict};
 use crate::model::subject::Subject;
 use crate::sample::Window;
+use crate::sample::asked::shown;
 use crate::{check, tr};
 
 check! {

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use sickbay_formats::ping::{Late, Outage, Series, Verdict};
-use sickbay_target::Kind;
 
 use crate::facts::Facts;
 use crate::facts::logs::kernel_log::KernelLog;
@@ -53,7 +52,7 @@ const OWN: f64 = 0.05;
 const LISTED: usize = 20;
 
 fn run(facts: &Facts, found: &mut Findings) -> Outcome {
-    if facts.target().kind != Kind::Log {
+    if facts.target().logs().is_err() {
         return Err(Skip::NotApplicable(tr!("only logs that are given are looked at")));
     }
     let log = facts.get::<KernelLog>()?;

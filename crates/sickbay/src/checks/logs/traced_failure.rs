@@ -1,7 +1,6 @@
 //! Why a program failed, as a trace of it tells.
 
 use sickbay_formats::trace::{Cause, Failure};
-use sickbay_target::Kind;
 
 use crate::facts::Facts;
 use crate::facts::logs::kernel_log::KernelLog;
@@ -40,7 +39,7 @@ check! {
 }
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
-    if facts.target().kind != Kind::Log {
+    if facts.target().logs().is_err() {
         return Err(Skip::NotApplicable(tr!("only logs that are given are looked at")));
     }
     let log = facts.get::<KernelLog>()?;

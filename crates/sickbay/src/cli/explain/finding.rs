@@ -51,7 +51,7 @@ fn verbose(context: &Context) -> Style {
 fn look(target: Option<&str>, only: &[String]) -> Result<Report, Failure> {
     let started = jiff::Timestamp::now();
     let target = Target::open(target.map(Path::new), &Options::default())?;
-    let chosen = checks::chosen_for(only, target.kind).map_err(Failure)?;
+    let chosen = checks::chosen_for(only, &target).map_err(Failure)?;
     let facts = Arc::new(Facts::new(Arc::new(target), None));
     let diagnosis = diagnose(&facts, &chosen);
     Ok(Report::new(started, &facts, diagnosis, None))

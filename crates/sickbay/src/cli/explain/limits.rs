@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use sickbay_target::{Kind, Options, Target};
+use sickbay_target::{Lack, Options, Target};
 
 use super::super::{Context, Failure, Format};
 use super::{host_without_disks, within};
@@ -12,6 +12,7 @@ use crate::facts::limits::chain::{self, Chain};
 use crate::facts::login::accounts::Users;
 use crate::facts::memory::processes::{comm, pids};
 use crate::facts::system::units::{self, State};
+use crate::model::text::Text;
 use crate::report::limits;
 use crate::tr;
 
@@ -30,14 +31,9 @@ pub(super) fn explain(context: &Context, whom: Whom, target: Option<&str>) -> Re
         None => host_without_disks()?,
         Some(path) => {
             let target = Target::open(Some(Path::new(path)), &Options::default())?;
-            if target.kind == Kind::Log {
-                return Err(Failure(tr!("{path} is a log: limits are those of a system", path)));
-            }
-            if target.kind == Kind::Recording {
-                return Err(Failure(tr!("{path} is a recording: limits are those of a system", path)));
-            }
-            if target.kind == Kind::Report {
-                return Err(Failure(tr!("{path} is a report of a support tool: limits are those of a system", path)));
+            if let Err(Lack::None(why)) = target.whole() {
+                let why = Text::verbatim(why);
+                return Err(Failure(tr!("{path} has no limits to explain: {why}", path, why)));
             }
             Arc::new(Facts::new(Arc::new(target), None))
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sickbay_target::{Access, Options, Recording, Target};
 
-use super::super::{Context, Failure, Format, Past, announce, duration, in_the_past};
+use super::super::{Context, Failure, Format, Past, announce, duration, in_the_past, this_machine};
 use super::{DEADLINE, within_time};
 use crate::facts::Facts;
 use crate::facts::time::{Recorded, local_zone};
@@ -44,13 +44,7 @@ pub(super) fn explain(
     time: Option<&str>,
     past: &Past,
 ) -> Result<u8, Failure> {
-    let length = time.map(duration).transpose()?.unwrap_or(USUAL);
-    let asked = past.asked()?;
-    let target = in_the_past(open(targets)?, &asked)?;
-    if target.recording().is_err() && target.is_this_machine() && length >= Duration::from_secs(2) {
-        announce(&tr!("watching for {seconds} s", seconds = format!("{:.0}", length.as_secs_f64())));
-    }
-    let facts = Facts::new(Arc::new(target), None).with_window(Some(length)).with_asked(asked);
+    let (facts, length) = watched(targets, time, USUAL, past)?;
     let told = within_time(DEADLINE.saturating_add(length), move || {
         let is_recorded = facts.target().recording().is_ok();
         let recorded = is_recorded.then(|| facts.get::<Recorded>()).transpose()?;
@@ -72,11 +66,27 @@ pub(super) fn explain(
     Ok(0)
 }
 
+/// Facts of what is to be watched, or was recorded; and how long a running machine will be watched.
+pub(super) fn watched(
+    targets: &[&str],
+    time: Option<&str>,
+    usual: Duration,
+    past: &Past,
+) -> Result<(Facts, Duration), Failure> {
+    let length = time.map(duration).transpose()?.unwrap_or(usual);
+    let asked = past.asked()?;
+    let target = in_the_past(open(targets)?, &asked)?;
+    if target.recording().is_err() && target.is_this_machine() && length >= Duration::from_secs(2) {
+        announce(&tr!("watching for {seconds} s", seconds = format!("{:.0}", length.as_secs_f64())));
+    }
+    Ok((Facts::new(Arc::new(target), None).with_window(Some(length)).with_asked(asked), length))
+}
+
 /// This machine, a recording, files of other recorders that belong together, or a directory with a `/proc` that was written down.
-pub(super) fn open(targets: &[&str]) -> Result<Target, Failure> {
+fn open(targets: &[&str]) -> Result<Target, Failure> {
     let [target] = targets else {
         if targets.is_empty() {
-            return Ok(Target::described(Path::new("/"), Access::ReadOnly, Vec::new(), &[])?.taken_for_running()?);
+            return this_machine();
         }
         let paths: Vec<PathBuf> = targets.iter().map(PathBuf::from).collect();
         let together = Target::of_recordings(&paths)?;

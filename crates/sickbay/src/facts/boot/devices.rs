@@ -7,6 +7,7 @@ use sickbay_target::Volume;
 
 use crate::facts::{Fact, Facts};
 use crate::model::outcome::Skip;
+use crate::model::subject::Subject;
 use crate::model::text::Text;
 use crate::tr;
 
@@ -215,6 +216,18 @@ pub fn tag(volume: &Volume) -> Option<String> {
         (None, Some(uuid)) => Some(format!("PARTUUID={uuid}")),
         (None, None) => None,
     }
+}
+
+/// The names under which a log may tell of a volume: its node, and what a kernel may have called it.
+pub fn volume_names(volume: &Volume) -> Vec<Subject> {
+    let mut names: Vec<String> = volume.device.iter().map(|node| node.display().to_string()).collect();
+    if let (Some(number), Ok(disk)) = (volume.partition, u8::try_from(volume.disk)) {
+        if let Some(letter) = b'a'.checked_add(disk).filter(u8::is_ascii_lowercase).map(char::from) {
+            names.extend(["vd", "sd", "xvd", "hd"].map(|kind| format!("/dev/{kind}{letter}{number}")));
+        }
+        names.push(format!("/dev/nvme{disk}n1p{number}"));
+    }
+    names.into_iter().map(Subject::Device).collect()
 }
 
 #[cfg(test)]

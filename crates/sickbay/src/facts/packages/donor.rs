@@ -1,6 +1,6 @@
 //! Whether a root can be the donor that lost files are taken from; [`crate::mend::restore`] takes them.
 
-use sickbay_target::{Root, Target};
+use sickbay_target::{Architecture, Root, Target};
 
 use crate::model::text::Text;
 use crate::tr;
@@ -17,7 +17,7 @@ pub fn why_not(target: &Target, donor: &Target) -> Option<Text> {
             ours
         ));
     }
-    let (theirs, ours) = (machine(donor.root()), machine(target.root()));
+    let (theirs, ours) = (Architecture::of(donor.root()), Architecture::of(target.root()));
     match (theirs, ours) {
         (None, _) => Some(tr!("the donor {name} has no system on it", name = donor.name)),
         (Some(theirs), Some(ours)) if theirs != ours => {
@@ -31,17 +31,4 @@ pub fn why_not(target: &Target, donor: &Target) -> Option<Text> {
 fn release(root: &Root) -> Option<String> {
     let release = crate::facts::system::release::release(root);
     Some(format!("{} {}", release.id?, release.version.unwrap_or_default()))
-}
-
-/// ELF class and machine of the first program that is there.
-pub fn machine(root: &Root) -> Option<[u8; 3]> {
-    ["/usr/bin/env", "/usr/lib/systemd/systemd", "/lib/systemd/systemd", "/sbin/init", "/bin/ls", "/usr/bin/ls"]
-        .iter()
-        .find_map(|path| {
-            let head = root.read_head(path, 20).ok()?;
-            match head.as_slice() {
-                [0x7f, b'E', b'L', b'F', class, .., low, high] => Some([*class, *low, *high]),
-                _ => None,
-            }
-        })
 }

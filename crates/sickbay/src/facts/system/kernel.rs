@@ -45,9 +45,7 @@ impl Fact for Kernel {
             let version = procfs::kernel_version(&release).unwrap_or_default();
             return Ok(Kernel { release, version });
         }
-        running(facts)?;
-        let file = facts.required("/proc/sys/kernel/osrelease")?;
-        let release = file.bytes.trim_ascii().to_str_lossy().into_owned();
+        let release = facts.target().kernel_release()?;
         let version = procfs::kernel_version(&release).unwrap_or_default();
         Ok(Kernel { release, version })
     }
@@ -123,36 +121,9 @@ fn huge(facts: &Facts, meminfo: &Fields) -> u64 {
 #[derive(Debug)]
 pub struct PageSize(pub u64);
 
-/// Pages are of one of these sizes, in KiB.
-const PAGES: [u64; 4] = [4, 8, 16, 64];
-
 impl Fact for PageSize {
     fn gather(facts: &Facts) -> Result<PageSize, Skip> {
-        running(facts)?;
-        if facts.target().can_be_asked() {
-            let live = || Ok(rustix::param::page_size().to_string().into_bytes());
-            let answer = facts.root().ask("size of a page", live).ok();
-            let size = answer.and_then(|answer| String::from_utf8(answer).ok()?.parse::<u64>().ok());
-            if let Some(size) = size {
-                return Ok(PageSize((size / 1024).max(1)));
-            }
-        }
-        let meminfo = facts.file("/proc/meminfo")?.map(|file| Fields::parse(&file.bytes)).unwrap_or_default();
-        let vmstat = facts.file("/proc/vmstat")?.map(|file| Fields::parse(&file.bytes)).unwrap_or_default();
-        let zones = facts.file("/proc/zoneinfo")?.map(|file| zoneinfo::parse(&file.bytes)).unwrap_or_default();
-        // Both count the same, one in KiB, the other in pages; not at the same moment.
-        let managed = zones.iter().map(|zone| zone.managed).fold(0, u64::saturating_add);
-        let pairs = [("MemTotal", managed), ("MemFree", vmstat.or_zero("nr_free_pages"))];
-        let by_numbers = pairs.iter().find_map(|(name, pages)| {
-            let size = meminfo.get(name)?.checked_div(*pages)?;
-            PAGES.into_iter().find(|known| (known - known / 4..=known + known / 4).contains(&size))
-        });
-        // EM_386 and EM_X86_64 have but one size.
-        let is_x86 = || matches!(crate::facts::packages::donor::machine(facts.root()), Some([_, 3 | 62, 0]));
-        match by_numbers.or_else(|| is_x86().then_some(4)) {
-            Some(size) => Ok(PageSize(size)),
-            None => Err(Skip::Unknown(tr!("the page size of its memory"))),
-        }
+        Ok(PageSize(facts.target().page_size()? / 1024))
     }
 }
 

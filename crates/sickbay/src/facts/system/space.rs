@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use sickbay_target::{FileSystemUse, Kind, Usage};
+use sickbay_target::{FileSystemUse, Usage};
 
 use crate::facts::{Fact, Facts};
 use crate::model::outcome::Skip;
@@ -85,7 +85,7 @@ impl Fact for Space {
         }
         let mut list: Vec<FileSystem> = Vec::new();
         // A plain directory of this machine says nothing of the system whose root it is going to be.
-        let borrowed = facts.target().kind == Kind::Root && !root.has_own_file_system()?;
+        let borrowed = !facts.target().has_own_file_systems()?;
         for place in PLACES.map(Path::new) {
             let Ok(found) = root.metadata(place) else { continue };
             if !found.is_dir() || list.iter().any(|known| known.dev == found.dev) {

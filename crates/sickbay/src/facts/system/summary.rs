@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use sickbay_target::{Kind, Table, Target};
+use sickbay_target::{Table, Target};
 
 use crate::facts::Facts;
 use crate::facts::boot::boot_config::BootConfig;
@@ -20,24 +20,15 @@ use crate::tr;
 /// Sums a target up. What cannot be told is left out.
 pub fn of(facts: &Arc<Facts>) -> TargetSummary {
     let target = facts.target();
-    if target.kind == Kind::Log {
+    if target.logs().is_ok() {
         return of_log(facts);
     }
-    if target.kind == Kind::Recording {
+    if target.recording().is_ok() && target.files().is_err() {
         return of_recording(facts);
     }
     let release = facts.get::<System>().map(|system| system.release.clone()).unwrap_or_default();
     TargetSummary {
-        kind: match target.kind {
-            _ if target.bundle().is_some() => "bundle",
-            Kind::Host => "host",
-            Kind::Root if target.is_archive() => "archive",
-            Kind::Root => "root",
-            Kind::Disk => "disk",
-            Kind::Log => "log",
-            Kind::Recording => "recording",
-            Kind::Report => "report",
-        },
+        kind: target.word(),
         name: target.name.clone(),
         description: of_bundle(target).into_iter().chain(description(facts)).chain(part_of_recording(facts)).collect(),
         id: release.id,
@@ -80,7 +71,7 @@ fn of_log(facts: &Arc<Facts>) -> TargetSummary {
         }
     }
     TargetSummary {
-        kind: "log",
+        kind: facts.target().word(),
         name: facts.target().name.clone(),
         description,
         id: None,
@@ -100,7 +91,7 @@ fn of_recording(facts: &Arc<Facts>) -> TargetSummary {
     let machine = recorded.map(|recorded| recorded.machine.clone()).unwrap_or_default();
     let of_machine = machine.name.map(|name| tr!("recording of {name}", name));
     TargetSummary {
-        kind: "recording",
+        kind: facts.target().word(),
         name: facts.target().name.clone(),
         description: of_machine.into_iter().chain(part_of_recording(facts)).collect(),
         id: None,

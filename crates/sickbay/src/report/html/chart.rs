@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use crate::facts::glimpse::shown;
 use crate::model::measured::Unit;
 use crate::model::text::{Lang, Text};
 use crate::report::json_v1::finding_id;
@@ -11,6 +10,7 @@ use crate::report::text::Style;
 use crate::report::timeline::{Curve, Picture, Pictures, Scale, pictures};
 use crate::report::visible::visible;
 use crate::report::{Report, words};
+use crate::sample::asked::shown;
 use crate::tr;
 
 /// One picture, drawn. Coordinates are of a field of 1000 by 100 with its origin at the top left.

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::{Block, Fix, LINES, Marked, Row, Shown, Spot, StageView, Words, chart};
 use crate::engine::proof::State;
-use crate::facts::glimpse::shown;
 use crate::model::finding::{Finding, Place};
 use crate::model::measured::Measured;
 use crate::model::repair::Change;
@@ -14,6 +13,7 @@ use crate::report::json_v1::finding_id;
 use crate::report::text::Style;
 use crate::report::visible::{visible, visible_lines};
 use crate::report::{NamedProof, Report, Section, words};
+use crate::sample::asked::shown;
 use crate::tr;
 
 /// Makes the parts of a page.

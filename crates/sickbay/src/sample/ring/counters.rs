@@ -72,11 +72,10 @@ fn times(coder: &mut Coder<'_>, state: &mut Times, now: &Times) -> Option<()> {
 
 pub(super) fn stat(coder: &mut Coder<'_>, state: &mut Stat, now: &Stat) -> Option<()> {
     times(coder, &mut state.total, &now.total)?;
-    coder.list(
+    coder.keyed(
         &mut state.cpus,
         &now.cpus,
         |one, other| one.0 == other.0,
-        |one, rest| !rest.iter().any(|other| other.0 == one.0),
         |coder, state, now| coder.small(&mut state.0, now.0),
         |coder, state, now| times(coder, &mut state.1, &now.1),
     )?;
@@ -109,11 +108,10 @@ fn stall(coder: &mut Coder<'_>, state: &mut Option<Stall>, now: Option<Stall>) -
 
 pub(super) fn disks(coder: &mut Coder<'_>, state: &mut Vec<Disk>, now: &Vec<Disk>) -> Option<()> {
     let is_same = |one: &Disk, other: &Disk| (one.device, &one.name) == (other.device, &other.name);
-    coder.list(
+    coder.keyed(
         state,
         now,
         is_same,
-        |one, rest| !rest.iter().any(|other| is_same(one, other)),
         |coder, state, now| {
             coder.small(&mut state.device.0, now.device.0)?;
             coder.small(&mut state.device.1, now.device.1)?;
@@ -149,11 +147,10 @@ pub(super) fn disks(coder: &mut Coder<'_>, state: &mut Vec<Disk>, now: &Vec<Disk
 
 pub(super) fn interrupts(coder: &mut Coder<'_>, state: &mut Interrupts, now: &Interrupts) -> Option<()> {
     numbers(coder, &mut state.cpus, &now.cpus, |coder, state, now| coder.small(state, *now))?;
-    coder.list(
+    coder.keyed(
         &mut state.rows,
         &now.rows,
         |one, other| one.name == other.name,
-        |one, rest| !rest.iter().any(|other| one.name == other.name),
         |coder, state: &mut Row, now| bytes(coder, &mut state.name, &now.name),
         |coder, state, now| {
             bytes(coder, &mut state.about, &now.about)?;
@@ -178,11 +175,10 @@ pub(super) fn links(coder: &mut Coder<'_>, state: &mut Vec<Link>, now: &Vec<Link
         let Carried { bytes, packets, errors, dropped } = state;
         deltas(coder, [bytes, packets, errors, dropped], [now.bytes, now.packets, now.errors, now.dropped])
     };
-    coder.list(
+    coder.keyed(
         state,
         now,
         |one, other| one.name == other.name,
-        |one, rest| !rest.iter().any(|other| one.name == other.name),
         |coder, state: &mut Link, now| bytes(coder, &mut state.name, &now.name),
         |coder, state, now| {
             carried(coder, &mut state.received, &now.received)?;
@@ -194,11 +190,10 @@ pub(super) fn links(coder: &mut Coder<'_>, state: &mut Vec<Link>, now: &Vec<Link
 pub(super) fn cards(coder: &mut Coder<'_>, state: &mut Vec<CardCounter>, now: &Vec<CardCounter>) -> Option<()> {
     let is_same = |one: &CardCounter, other: &CardCounter| one.name == other.name && one.link == other.link;
     let mut link = String::new();
-    coder.list(
+    coder.keyed(
         state,
         now,
         is_same,
-        |one, rest| !rest.iter().any(|other| is_same(one, other)),
         |coder, state, now| {
             string(coder, &mut link, &now.link)?;
             state.link.clone_from(&link);
@@ -209,22 +204,20 @@ pub(super) fn cards(coder: &mut Coder<'_>, state: &mut Vec<CardCounter>, now: &V
 }
 
 pub(super) fn counters(coder: &mut Coder<'_>, state: &mut Vec<Counter>, now: &Vec<Counter>) -> Option<()> {
-    coder.list(
+    coder.keyed(
         state,
         now,
         |one, other| one.name == other.name,
-        |one, rest| !rest.iter().any(|other| one.name == other.name),
         |coder, state: &mut Counter, now| bytes(coder, &mut state.name, &now.name),
         |coder, state, now| coder.delta(&mut state.value, now.value),
     )
 }
 
 pub(super) fn sockets(coder: &mut Coder<'_>, state: &mut Vec<Sockets>, now: &Vec<Sockets>) -> Option<()> {
-    coder.list(
+    coder.keyed(
         state,
         now,
         |one, other| one.namespace == other.namespace,
-        |one, rest| !rest.iter().any(|other| one.namespace == other.namespace),
         |coder, state: &mut Sockets, now| coder.delta(&mut state.namespace, now.namespace),
         |coder, state, now| {
             coder.small(&mut state.pid, now.pid)?;
@@ -252,11 +245,10 @@ pub(super) fn memory(coder: &mut Coder<'_>, state: &mut Memory, now: &Memory) ->
 }
 
 pub(super) fn throttled(coder: &mut Coder<'_>, state: &mut Vec<Throttled>, now: &Vec<Throttled>) -> Option<()> {
-    coder.list(
+    coder.keyed(
         state,
         now,
         |one, other| one.group == other.group,
-        |one, rest| !rest.iter().any(|other| one.group == other.group),
         |coder, state: &mut Throttled, now| string(coder, &mut state.group, &now.group),
         |coder, state, now| {
             let Throttled { quota, period, periods, throttled, throttled_us, .. } = state;

@@ -196,6 +196,19 @@ impl<'b> Coder<'b> {
         }
     }
 
+    /// A short list in any order, by what changed of it: see [`Coder::list`].
+    pub(super) fn keyed<T: Default>(
+        &mut self,
+        state: &mut Vec<T>,
+        now: &[T],
+        is_same: impl Fn(&T, &T) -> bool,
+        key: impl FnMut(&mut Self, &mut T, &T) -> Option<()>,
+        body: impl FnMut(&mut Self, &mut T, &T) -> Option<()>,
+    ) -> Option<()> {
+        let is_gone = |one: &T, rest: &[T]| !rest.iter().any(|other| is_same(one, other));
+        self.list(state, now, &is_same, is_gone, key, body)
+    }
+
     /// A list, by what changed of it: so many are still there, so many are gone, so many are new, and so on. `is_gone` tells
     /// of one that was there whether it is not among the rest; `key` writes by what the new ones are known, `body` all else.
     pub(super) fn list<T: Default>(

@@ -7,13 +7,12 @@ use std::sync::Arc;
 use bstr::{BString, ByteSlice};
 use sickbay_formats::shell::{self, ErrorKind, Node, Script, Simple, Word};
 use sickbay_formats::wildcard::fits;
-use sickbay_target::Root;
+use sickbay_target::{Architecture, Root};
 
 use super::condition::Known;
 use super::{Event, EventKind, Profile, Shell, event};
 use crate::facts::Facts;
 use crate::facts::boot::fstab::{Fstab, mount_point};
-use crate::facts::packages::donor::machine;
 use crate::model::outcome::Skip;
 use crate::model::source::SourceFile;
 use crate::model::text::Text;
@@ -100,8 +99,7 @@ impl<'f> Walk<'f> {
         }
         let length = |value: &Option<BString>| value.as_ref().map_or(0, |value| value.len());
         let lengths = variables.iter().map(|(name, value)| (name.clone(), length(value))).collect();
-        let is_x86 =
-            machine(facts.root()).is_none_or(|[_, low, high]| matches!(u16::from_le_bytes([low, high]), 3 | 62));
+        let is_x86 = Architecture::of(facts.root()).is_none_or(Architecture::is_x86);
         Walk {
             facts,
             shell,
