@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use sickbay_target::{Attributes, Root, Times};
+use sickbay_target::{Attributes, Flags, Root, Times};
 
 use crate::repair::apply::Error;
 
@@ -323,4 +323,31 @@ where
         }
     }
     deserializer.deserialize_seq(Bounded(std::marker::PhantomData))
+}
+
+/// The letters of chattr(1).
+pub(crate) fn flag_letters(flags: Flags) -> String {
+    [(flags.immutable, 'i'), (flags.append_only, 'a')]
+        .iter()
+        .filter(|(set, _)| *set)
+        .map(|(_, letter)| letter)
+        .collect()
+}
+
+/// The flags that letters say.
+pub(crate) fn flags_of(letters: &str) -> Flags {
+    Flags { immutable: letters.contains('i'), append_only: letters.contains('a') }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_survive_json_byte_for_byte() {
+        let all: Vec<u8> = (0..=255).collect();
+        let json = serde_json::to_string(&Name(all.clone())).expect("bytes are encodable");
+        assert_eq!(serde_json::from_str::<Name>(&json).expect("our own encoding").0, all);
+        assert!(serde_json::from_str::<Name>("\"%4\"").is_err());
+    }
 }
