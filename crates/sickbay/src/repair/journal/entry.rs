@@ -115,11 +115,11 @@ impl<'de> Deserialize<'de> for Name {
 /// Mode, owner, times and extended attributes, as JSON keeps them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attrs {
-    /// Permission bits.
+    /// Permission bits with set-user-ID, set-group-ID and sticky: `0o7777` of `st_mode`.
     pub mode: u32,
-    /// Owner.
+    /// The user ID of the owner, as the target's system knows it.
     pub uid: u32,
-    /// Group.
+    /// The group ID, likewise.
     pub gid: u32,
     /// Access time: seconds and nanoseconds.
     pub atime: (i64, u32),
@@ -181,9 +181,9 @@ pub enum Op {
         /// As [`crate::model::repair::Change::Kernel`] names it.
         #[serde(rename = "key")]
         name: String,
-        /// Former value.
+        /// The value that the diagnosis saw, to which undo sets it back.
         before: String,
-        /// New value.
+        /// The value that the repair sets.
         after: String,
         /// The boot of the kernel that got it: another has its own values.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -206,7 +206,7 @@ pub enum Op {
     Disk {
         /// Index of the target's disk.
         disk: usize,
-        /// Byte offset.
+        /// Where it begins on the disk, in bytes.
         offset: u64,
         /// File of the entry with the former bytes.
         before: String,
