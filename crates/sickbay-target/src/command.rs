@@ -59,13 +59,13 @@ pub enum CommandError {
     /// It is not installed.
     #[error("{program} is not installed on this machine")]
     NotFound {
-        /// Its name.
+        /// The program that was started.
         program: String,
     },
     /// It did not end in time and was killed.
     #[error("{program} did not end within {} s and was killed", .deadline.as_secs_f32())]
     TimedOut {
-        /// Its name.
+        /// The program that was started.
         program: String,
         /// How long it was waited for.
         deadline: Duration,
@@ -73,13 +73,13 @@ pub enum CommandError {
     /// It started more and more processes and was killed.
     #[error("{program} started more and more processes and was killed")]
     TooMuch {
-        /// Its name.
+        /// The program that was started.
         program: String,
     },
     /// It could not be started or spoken to.
     #[error("{program} could not be run: {source}")]
     Io {
-        /// Its name.
+        /// The program that was started.
         program: String,
         /// The kernel's answer.
         source: io::Error,

@@ -57,7 +57,7 @@ pub enum DownloadError {
     /// The file could not be kept.
     #[error("keeping it in {dir}: {source}")]
     Io {
-        /// Where.
+        /// The directory.
         dir: String,
         /// The kernel's answer.
         source: io::Error,

@@ -59,13 +59,13 @@ pub enum InsideError {
     /// Only root may.
     #[error("running {program} of the target needs root")]
     NotRoot {
-        /// Its name.
+        /// The program that was started.
         program: String,
     },
     /// The copy could not be set up.
     #[error("{program} of the target was not run: {what}: {source}")]
     Setup {
-        /// Its name.
+        /// The program that was started.
         program: String,
         /// What was tried.
         what: &'static str,

@@ -11,9 +11,9 @@ use crate::{FileKind, KernelFiles, Root, proc_readers};
 /// A process that seems to look up names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NameSeeker {
-    /// Its number.
+    /// The PID.
     pub pid: u32,
-    /// Its name.
+    /// The name of the program, as in `/proc/PID/comm`: at most 15 bytes.
     pub comm: String,
     /// The time that it spent on it, in milliseconds.
     pub busy: u64,
@@ -46,7 +46,7 @@ struct Done {
     comm: String,
     /// Ticks in the kernel, those of children that ended with them.
     system: u64,
-    /// All ticks.
+    /// The time that it used of all CPUs, in ticks.
     ticks: u64,
     /// Nanoseconds in the kernel that are explained by something else.
     other: u64,

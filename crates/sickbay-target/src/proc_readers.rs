@@ -14,7 +14,7 @@ use crate::{Root, sys};
 /// A process that opened files of `/proc`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProcReader {
-    /// Its number.
+    /// The PID.
     pub pid: u32,
     /// Its name, read when it was first seen; empty when it was gone by then.
     pub comm: String,

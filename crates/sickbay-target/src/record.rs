@@ -129,7 +129,7 @@ impl Record {
         &self.path
     }
 
-    /// Its files.
+    /// The root through which its files are read.
     pub fn root(&self) -> &Root {
         &self.root
     }
@@ -274,7 +274,7 @@ fn size_in(path: &Path) -> Option<u64> {
 /// By what a disk is known again.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Identity {
-    /// In bytes.
+    /// Its size in bytes.
     size: u64,
     /// The GUID of a GPT, or the signature of a Master Boot Record.
     table: Option<String>,

@@ -263,7 +263,7 @@ impl Target {
         self.root.snapshot().map_or_else(|| self.is_this_machine(), |snapshot| snapshot.is_of_machine())
     }
 
-    /// Its files.
+    /// The root through which its files are read.
     pub fn root(&self) -> &Root {
         &self.root
     }

@@ -70,9 +70,9 @@ pub enum VmError {
     NotInstalled {
         /// What is missing.
         what: &'static str,
-        /// Its packages there.
+        /// The packages that bring it in Debian and its relatives.
         debian: &'static str,
-        /// And there.
+        /// The packages that bring it in RHEL and its relatives.
         rhel: &'static str,
     },
     /// The disk cannot be opened.
@@ -83,9 +83,9 @@ pub enum VmError {
     NoRoom {
         /// Where it was to be put.
         dir: PathBuf,
-        /// MiB.
+        /// The free space there, in MiB.
         free: u64,
-        /// MiB.
+        /// The space that is needed, in MiB.
         needed: u64,
     },
     /// A program did not do what it should.
@@ -96,7 +96,7 @@ pub enum VmError {
     Io {
         /// What was tried.
         what: String,
-        /// The answer.
+        /// The error of the kernel.
         source: io::Error,
     },
 }
@@ -199,7 +199,7 @@ pub struct Parts {
     pub firmware: Firmware,
     /// How its disks are attached.
     pub bus: Bus,
-    /// MiB.
+    /// The memory of the guest, in MiB.
     pub memory: u32,
 }
 

@@ -140,8 +140,7 @@ fn carried(
             let emulated = start(Accelerator::Tcg, Trust::Full)?;
             // A guest that does no better emulated says nothing against KVM.
             let better = watch::worth(&emulated.console) > watch::worth(&by_kvm.console);
-            let remark =
-                better.then(|| tr!("KVM exists but does not run guests: this one was started again, emulated"));
+            let remark = better.then(|| tr!("KVM exists but does not run guests: this one was restarted, emulated"));
             Ok((emulated, remark))
         }
         Err(why) => {

@@ -501,7 +501,7 @@ fn a_flag_that_somebody_set_is_told_and_holds_up_nothing() {
     assert!(chattr("-i"));
     let (_, without) = run(["check"], &bed.root());
     let note = "note[files-immutable]: ";
-    assert!(told.contains(note) && told.contains("/etc/passwd has the flag i of chattr"), "{told}");
+    assert!(told.contains(note) && told.contains("/etc/passwd has the chattr flag i"), "{told}");
     assert!(!without.contains(note), "{without}");
     assert!(plain.contains("repaired: ") && !plain.contains("not finished"), "{plain}");
     assert!(!list.contains("not finished"), "{list}");

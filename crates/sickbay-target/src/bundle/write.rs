@@ -29,10 +29,13 @@ impl Target {
         if self.root().stat("/etc/localtime").is_ok() {
             let _ = self.root().read("/etc/localtime");
         }
-        let (manifest, members, mut written) = {
+        // What is still asked of the target is asked before the snapshot is locked.
+        let kernel = self.kernel_release().ok();
+        let (mut manifest, members, mut written) = {
             let state = snapshot.lock();
             self.manifest(&state, snapshot.is_of_machine(), snapshot.took(), version)
         };
+        manifest.kernel = kernel;
         let manifest = serde_json::to_vec(&manifest)?;
         written.unpacked = members.iter().map(|(_, bytes)| bytes.len() as u64).sum::<u64>() + manifest.len() as u64;
         let time = Moment::now().wall.as_secs();
@@ -87,7 +90,7 @@ impl Target {
             version: version.to_owned(),
             kind: self.kind.word().to_owned(),
             name: self.name.clone(),
-            kernel: self.kernel_release().ok(),
+            kernel: None,
             taken: i64::try_from(Moment::now().wall.as_secs()).unwrap_or(0),
             zone: zone.map(|path| text(path.as_os_str())),
             live,

@@ -295,9 +295,11 @@ pub(super) fn verdict(console: &Console, seen: &Seen) -> (Outcome, Option<Text>)
         )),
         // It printed a reason before it fell silent.
         End::Silence | End::NotCarried if cause != Some(Cause::Silence) => (Outcome::Stopped, None),
-        End::Silence | End::NotCarried => {
-            untold(tr!("it prints nothing more, after {seconds} s, in which it used {own} s of CPU time", seconds, own))
-        }
+        End::Silence | End::NotCarried => untold(tr!(
+            "it has stopped printing, after {seconds} s, in which it used {own} s of CPU time",
+            seconds,
+            own
+        )),
     }
 }
 

@@ -34,7 +34,7 @@ pub(super) struct Check {
     skip: Vec<String>,
     #[command(flatten)]
     depth: Depth,
-    /// Watch the running system for so long: 10s, 2m, 1h; a second when left out, and only where something is to be seen
+    /// How long to watch the running system: 10s, 2m, 1h [default: one second, and only if there is something to see]
     #[arg(long = "for", value_name = "TIME", help_heading = LOOK)]
     time: Option<String>,
     #[command(flatten)]

@@ -18,14 +18,14 @@ use crate::report::text::printable;
 use crate::sample::Window;
 use crate::{checks, tr};
 
-/// Collect in one file what all checks read, to check it elsewhere
+/// Collect everything that the checks read in one file, to check it elsewhere
 ///
 /// Every check looks at the target; whatever one asks for is what the bundle holds: files, values of /proc and /sys, answers of
 /// the kernel, the modes and owners of what is there, and what was absent or refused. Secrets are masked before anything is
 /// written: hashes of passwords, private keys, tokens, passwords in configurations, command lines and logs. `sickbay check
 /// BUNDLE` finds in it what it would find on the machine.
 ///
-/// It uses one processor at most. The bundle is readable by its owner alone.
+/// It uses one processor at most. Only its owner can read the bundle.
 #[derive(Debug, clap::Args)]
 pub(super) struct Collect {
     /// A mounted system, disk, partition or image [default: this machine]
@@ -33,7 +33,7 @@ pub(super) struct Collect {
     /// The bundle; `-` for standard output [default: sickbay-NAME-DATE.tar.zst here]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Ask for nothing more after so long, and write what there is: 30s, 5m
+    /// Stop collecting after this long, and write what there is: 30s, 5m
     #[arg(long, value_name = "TIME", default_value = "60s")]
     deadline: String,
     /// Keep no more of one file, such as 16M; of a log the end, a quarter of that

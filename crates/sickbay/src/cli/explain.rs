@@ -69,7 +69,7 @@ pub(super) struct Explain {
     /// `memory`: also the exact share of every process (PSS); takes longer
     #[arg(long)]
     pss: bool,
-    /// `load`, `cpu`, `irq`, `io`: watch for so long: 10s, 2m, 1h
+    /// `load`, `cpu`, `irq`, `io`: how long to watch: 10s, 2m, 1h
     #[arg(long = "for", value_name = "TIME")]
     time: Option<String>,
     #[command(flatten)]

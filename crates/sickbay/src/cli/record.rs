@@ -15,7 +15,7 @@ use crate::sample::asked;
 use crate::sample::ring::{Caps, Kept, Meta, Recorder};
 use crate::tr;
 
-/// Record what this machine does, so that `check --at` can tell later who it was
+/// Record what this machine does, so that `check --at` can tell later what was wrong
 ///
 /// It reads the kernel's counters every second, and all threads as often as that is cheap; more, and at once, when threads wait. That
 /// takes less than 1 % of a CPU and some megabytes a day. The oldest is dropped, and it can be killed at any moment.
@@ -23,16 +23,16 @@ use crate::tr;
 /// SIGTERM and SIGINT end it. `packaging/` has a unit for systemd and scripts for OpenRC and System V init.
 #[derive(Debug, clap::Args)]
 pub(super) struct Record {
-    /// Where to; it is made if it does not exist
+    /// Directory to record to; created if it does not exist
     #[arg(long, value_name = "DIR", default_value = RECORDINGS)]
     dir: PathBuf,
     /// The time between two samples, on the average: 0.1s to 60s
     #[arg(long, value_name = "TIME", default_value = "1s")]
     every: String,
-    /// End after so long: 10s, 2m, 1h; never when left out
+    /// Stop after this long: 10s, 2m, 1h [default: never]
     #[arg(long = "for", value_name = "TIME")]
     time: Option<String>,
-    /// Drop what is older: 12h, 7d
+    /// Drop samples that are older: 12h, 7d
     #[arg(long, value_name = "TIME", default_value = "7d")]
     keep: String,
     /// Drop the oldest when the recording gets larger: 200M, 1G; at least 4M

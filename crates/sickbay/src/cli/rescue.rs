@@ -21,7 +21,7 @@ use crate::tr;
 
 /// Repair a disk that was attached to this machine, from start to finish and without a question
 ///
-/// Finds the disk, takes back what an earlier rescue left half done, checks, repairs what is safe, checks again, boots a
+/// Finds the disk, reverts what an earlier rescue left half done, checks, repairs what is safe, checks again, boots a
 /// copy if asked to, and reports. Called again after it was cut off it goes on with what is left. `undo` takes everything
 /// back.
 ///

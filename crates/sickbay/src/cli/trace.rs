@@ -13,7 +13,7 @@ use crate::model::text::Text;
 use crate::report::text::printable;
 use crate::tr;
 
-/// Run a command, and tell which missing or refused file makes it fail
+/// Run a command, and show which missing or refused file makes it fail
 ///
 /// Follows the command and its children, and tells only what explains that it failed: a library that is in none of its places, an
 /// interpreter that is not there, a file that was missing or refused just before the program complained, a user that nobody knows. The
@@ -25,7 +25,7 @@ pub(super) struct Trace {
     /// Follow a running process instead, until it ends, --for is over or Ctrl-C is pressed; it goes on afterwards. Slower for the process
     #[arg(long, value_name = "PID", conflicts_with = "command")]
     pid: Option<u32>,
-    /// With --pid: for so long: 10s, 2m
+    /// With --pid: how long to follow it: 10s, 2m
     #[arg(long = "for", value_name = "TIME", requires = "pid")]
     time: Option<String>,
     /// The command and its arguments

@@ -53,7 +53,7 @@ pub(super) struct Tune {
     /// This machine; a directory only to see that it does not run
     #[arg(hide = true)]
     target: Option<PathBuf>,
-    /// What the machine is for; told from what runs on it when left out
+    /// What the machine is for [default: judged by what runs on it]
     #[arg(long = "for", value_enum, value_name = "WORK", help_heading = MACHINE, conflicts_with = "lint")]
     work: Option<Work>,
     /// Show what would be changed, ask, and change it
@@ -62,7 +62,7 @@ pub(super) struct Tune {
     /// Only this parameter, or the limit of this unit; can be given several times
     #[arg(long, value_name = "KEY", help_heading = MACHINE, conflicts_with = "lint")]
     only: Vec<String>,
-    /// With --apply, also what is marked risky: right most of the time, not always
+    /// With --apply, also apply what is marked risky: right most of the time, but not always
     #[arg(long, help_heading = MACHINE, requires = "apply")]
     risky: bool,
     /// With --apply, do it without asking
@@ -71,13 +71,13 @@ pub(super) struct Tune {
     /// Judge this list; - reads standard input
     #[arg(long, value_name = "FILE", help_heading = LINT)]
     lint: Option<PathBuf>,
-    /// For this kernel (3.10.0-1160.el7, 6.1, el9, or any); this machine's when left out
+    /// The kernel to judge for: 3.10.0-1160.el7, 6.1, el9, or any [default: this machine's]
     #[arg(long, value_name = "RELEASE", help_heading = LINT, requires = "lint")]
     kernel: Option<String>,
-    /// For a machine with so much memory (8G); this machine's when left out
+    /// How much memory the machine has, such as 8G [default: this machine's]
     #[arg(long, value_name = "SIZE", help_heading = LINT, requires = "lint")]
     memory: Option<String>,
-    /// For a machine with so many processors; this machine's when left out
+    /// How many processors the machine has [default: this machine's]
     #[arg(long, value_name = "N", help_heading = LINT, requires = "lint")]
     cpus: Option<u64>,
     /// What the settings of this host carry, and which limit binds first
@@ -92,7 +92,7 @@ pub(super) struct Tune {
     /// Connections of one host's pool to redis or a database, and how many milliseconds a request holds one: 20,5
     #[arg(long, value_name = "SIZE,MS", help_heading = CAPACITY, requires = "capacity")]
     pool: Option<String>,
-    /// Hosts that there are; as many as are needed when left out
+    /// How many hosts there are [default: as many as are needed]
     #[arg(long, value_name = "N", help_heading = CAPACITY, requires = "capacity")]
     hosts: Option<u64>,
 }

@@ -34,7 +34,7 @@ pub(super) struct Watch {
     /// The time between two samples, on the average: 0.2s to 60s
     #[arg(long, value_name = "TIME", default_value = "1s")]
     every: String,
-    /// Show nothing but ASCII: for consoles that have no other letters
+    /// Use ASCII only: for consoles without other characters
     #[arg(long)]
     ascii: bool,
 }

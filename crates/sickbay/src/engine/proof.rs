@@ -64,7 +64,7 @@ pub enum State {
 /// One proof: stages with their state.
 #[derive(Clone, Debug)]
 pub struct Proof {
-    /// In order.
+    /// The stages, in the order in which a boot or a login goes through them.
     pub stages: Vec<(Stage, State)>,
 }
 

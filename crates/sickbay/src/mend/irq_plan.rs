@@ -42,7 +42,7 @@ pub struct Step {
 /// Where an interrupt should go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Placed {
-    /// Its number.
+    /// The number of the interrupt, as in `/proc/interrupts`.
     pub number: u32,
     /// Its name, by which it is found again after a boot.
     pub name: String,

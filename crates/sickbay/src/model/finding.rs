@@ -78,7 +78,7 @@ pub struct Note {
     pub verbose: bool,
 }
 
-/// One finding.
+/// What a check found: one fault, with its place, evidence, consequence and repairs.
 #[derive(Clone, Debug)]
 pub struct Finding {
     /// The check that found it.
@@ -354,7 +354,7 @@ impl Findings {
         self.add(Severity::Warning, message)
     }
 
-    /// Worth knowing.
+    /// A note: worth knowing, and nothing is broken.
     pub fn note(&mut self, message: Text) -> &mut Finding {
         self.add(Severity::Note, message)
     }

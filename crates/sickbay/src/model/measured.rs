@@ -25,14 +25,14 @@ impl Unit {
     }
 }
 
-/// One value.
+/// A value that was measured, with its unit and the limit that it is judged by.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, schemars::JsonSchema)]
 pub struct Measured {
     /// What was measured, as the kernel or the program that counts it names it: `MemAvailable`.
     pub name: String,
-    /// How much.
+    /// The number, in `unit`.
     pub value: f64,
-    /// Of what.
+    /// What it counts.
     pub unit: Unit,
     /// Where there is a bound: how much it may be at most, or must be at least.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -92,7 +92,7 @@ pub enum Change {
     MakeDir {
         /// The directory.
         path: PathBuf,
-        /// Permission bits.
+        /// Permission bits with set-user-ID, set-group-ID and sticky: `0o7777` of `st_mode`.
         mode: u32,
         /// Owner and group, as numbers.
         owner: (u32, u32),
@@ -168,7 +168,7 @@ pub enum Change {
     WriteDisk {
         /// Which of the target's disks.
         disk: usize,
-        /// Byte offset.
+        /// Where it begins on the disk, in bytes.
         offset: u64,
         /// The bytes that the diagnosis saw there.
         before: Vec<u8>,

@@ -27,7 +27,7 @@ pub enum Subject {
     Mount(PathBuf),
     /// A process.
     Process {
-        /// Its PID.
+        /// The PID.
         pid: u32,
         /// When it began, in clock ticks since boot (field 22 of `/proc/PID/stat`): a PID is given again.
         start: Option<u64>,

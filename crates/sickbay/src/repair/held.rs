@@ -111,7 +111,7 @@ pub enum Which<'a> {
 /// What became of an entry.
 #[derive(Debug)]
 pub struct TakenBack {
-    /// `disk-0001`.
+    /// The number of the entry, as `undo` takes it: `disk-0001`.
     pub id: String,
     /// The entry.
     pub entry: Entry,

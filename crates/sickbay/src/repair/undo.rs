@@ -26,7 +26,7 @@ pub enum Force {
 /// An entry of a journal, as it is shown before anything is done.
 #[derive(Debug)]
 pub struct Listed {
-    /// `0001`.
+    /// The number of the entry, as `undo` takes it: `0001`.
     pub id: String,
     /// What it says; `None` when it cannot be read.
     pub entry: Option<Entry>,

@@ -15,7 +15,7 @@ use crate::tr;
 /// How many rows of a kind are shown to those who do not ask for all.
 const SHOWN: usize = 8;
 
-/// The table.
+/// Renders it as a table, for people.
 pub(super) fn render(comparison: &Comparison, style: &Style) -> String {
     let donor = comparison.donor.as_str();
     table(&tr!("compared with the donor {donor} (target | donor)", donor), comparison, None, style)
@@ -165,7 +165,7 @@ fn all<T, U>(list: &[Difference<T>], show: impl Fn(&T) -> U) -> Vec<DifferenceV1
         .collect()
 }
 
-/// For programs.
+/// The document for programs.
 pub(super) fn v1(comparison: &Comparison) -> ComparisonV1 {
     ComparisonV1 {
         donor: comparison.donor.clone(),
@@ -214,7 +214,7 @@ pub struct ChangedV1 {
     pub lines: Vec<String>,
 }
 
-/// For programs.
+/// The document for programs.
 pub fn diff([first, second]: [String; 2], files: &Comparison, set: &Configuration) -> DiffV1 {
     let changed = |one: &Changed| {
         let (how, lines) = match &one.how {

@@ -201,7 +201,7 @@ pub struct UndoneV1 {
 pub struct LeftV1 {
     /// Its number in the journal.
     pub journal: String,
-    /// Why.
+    /// The reason, as a sentence.
     pub why: String,
 }
 
@@ -249,7 +249,7 @@ pub struct RuleV1 {
     pub says: alloc::Says,
     /// The formula with numbers; "" when there is none.
     pub formula: String,
-    /// In words.
+    /// The verdict as a sentence.
     pub text: String,
 }
 
@@ -258,7 +258,7 @@ pub struct RuleV1 {
 pub struct LedgerV1 {
     /// Always `sickbay/ledger/v1`.
     pub schema: &'static str,
-    /// MemTotal.
+    /// All memory that the kernel manages, in KiB (`MemTotal`).
     pub total: u64,
     /// What programs can still get.
     pub available: u64,
@@ -268,7 +268,7 @@ pub struct LedgerV1 {
     pub unaccounted: i64,
     /// Cgroups with a memory limit, the fullest first.
     pub cgroups: Vec<LimitedV1>,
-    /// Remarks.
+    /// What a reader should know about the figures, a sentence each.
     pub remarks: Vec<String>,
     /// `--pss` only: processes by their proportional share, the largest first.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -313,9 +313,9 @@ pub struct LimitedV1 {
 /// The share of a process.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct ShareV1 {
-    /// Its number.
+    /// The PID.
     pub pid: u32,
-    /// Its name.
+    /// The name of the program, as in `/proc/PID/comm`: at most 15 bytes.
     pub comm: String,
     /// Its proportional set size.
     pub pss: u64,

@@ -161,7 +161,7 @@ fn words(packet: &Packet) -> String {
     out
 }
 
-/// As text.
+/// Renders it as text, for people.
 pub fn render(told: &Told, style: &Style) -> String {
     let say = |text: &Text| printable(&text.render(style.lang));
     let mut out = String::new();
@@ -243,7 +243,7 @@ fn verdict(one: &One) -> Text {
     }
 }
 
-/// As JSON.
+/// The document for programs.
 pub fn json(told: &Told, style: &Style) -> serde_json::Value {
     let of = |decider: &Decider| {
         serde_json::json!({

@@ -109,7 +109,7 @@ pub struct BootV1 {
     pub firmware: &'static str,
     /// What the kernel was told besides, on the copy only.
     pub added: Option<&'static str>,
-    /// Remarks.
+    /// What a reader should know about the figures, a sentence each.
     pub notes: Vec<String>,
 }
 
@@ -217,10 +217,10 @@ pub enum PlaceV1 {
     File {
         /// The path.
         path: String,
-        /// From 1.
+        /// The line, from 1 on.
         #[serde(skip_serializing_if = "Option::is_none")]
         line: Option<usize>,
-        /// From 1.
+        /// The column, from 1 on, in bytes.
         #[serde(skip_serializing_if = "Option::is_none")]
         column: Option<usize>,
     },
@@ -245,14 +245,14 @@ pub enum PlaceV1 {
         pid: u32,
         /// Its own number.
         tid: u32,
-        /// Its name.
+        /// The name of the program, as in `/proc/PID/comm`: at most 15 bytes.
         comm: String,
     },
     /// A process.
     Process {
-        /// Its PID.
+        /// The PID.
         pid: u32,
-        /// Its name.
+        /// The name of the program, as in `/proc/PID/comm`: at most 15 bytes.
         comm: String,
     },
     /// A unit of systemd, or another service.
@@ -287,7 +287,7 @@ pub enum PlaceV1 {
     },
     /// A socket.
     Socket {
-        /// Its addresses.
+        /// The local and the remote address with their ports.
         socket: String,
     },
     /// A user.
@@ -317,7 +317,7 @@ pub enum PlaceV1 {
 pub struct EvidenceV1 {
     /// Where: `/etc/fstab:3`.
     pub source: String,
-    /// What.
+    /// What is there, quoted.
     pub text: String,
 }
 
@@ -348,7 +348,7 @@ pub struct LoginV1 {
     pub user: &'static str,
     /// `console` or `ssh`.
     pub channel: &'static str,
-    /// In order.
+    /// The stages, in the order in which a boot or a login goes through them.
     pub stages: Vec<StageV1>,
 }
 

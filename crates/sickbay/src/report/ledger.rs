@@ -14,9 +14,9 @@ use crate::tr;
 /// A process with its proportional share in KiB, where that was asked for.
 #[derive(Clone, Debug)]
 pub struct Share {
-    /// Its number.
+    /// The PID.
     pub pid: u32,
-    /// Its name.
+    /// The name of the program, as in `/proc/PID/comm`: at most 15 bytes.
     pub comm: String,
     /// Its proportional set size in KiB.
     pub pss: u64,

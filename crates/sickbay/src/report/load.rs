@@ -10,7 +10,7 @@ use crate::tr;
 /// Rows that are shown to those who do not ask for everything.
 const ROWS: usize = 12;
 
-/// The table.
+/// Renders it as a table, for people.
 pub fn render(load: &Load, style: &Style) -> String {
     let say = |text: &Text| printable(&text.render(style.lang));
     let mut out = String::new();

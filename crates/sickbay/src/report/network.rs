@@ -25,7 +25,7 @@ pub struct Told<'a> {
     pub now: Option<&'a Kernel>,
 }
 
-/// As JSON.
+/// The document for programs.
 pub fn json(told: &Told<'_>, style: &Style) -> serde_json::Value {
     let Told { after, files, now } = told;
     let say = |text: &Text| text.render(style.lang);

@@ -43,7 +43,7 @@ pub struct RescueV1 {
 /// An entry of the journal that was found.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct EarlierV1 {
-    /// Its id.
+    /// The number of its journal entry, as `undo` takes it.
     pub journal: String,
     /// What it says of itself; absent where it cannot be read.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
@@ -55,7 +55,7 @@ pub struct EarlierV1 {
 /// A step.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct StepV1 {
-    /// Which.
+    /// Which step it is.
     pub step: Step,
     /// Whether it was done.
     pub done: bool,
@@ -98,7 +98,7 @@ pub enum Verdict {
 }
 
 impl Step {
-    /// For people.
+    /// The sentence for people.
     pub fn title(self) -> Text {
         match self {
             Step::Identify => tr!("identify:"),
@@ -121,7 +121,7 @@ impl Verdict {
         }
     }
 
-    /// For people.
+    /// The sentence for people.
     pub fn text(self) -> Text {
         match self {
             Verdict::Healthy => tr!("nothing stands in the way of a boot or a login, and nothing was changed"),

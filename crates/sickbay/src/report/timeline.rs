@@ -60,9 +60,9 @@ pub(super) struct Picture {
 /// All pictures, and from when to when they are.
 #[derive(Clone, Debug)]
 pub(super) struct Pictures {
-    /// Since 1970.
+    /// When it begins, since 1970.
     pub(super) from: Duration,
-    /// Since 1970.
+    /// When it ends, since 1970.
     pub(super) to: Duration,
     /// In the order in which they are looked at.
     pub(super) all: Vec<Picture>,

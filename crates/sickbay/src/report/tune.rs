@@ -53,7 +53,7 @@ pub struct LineV1 {
     pub value: String,
     /// In a word.
     pub verdict: Verdict,
-    /// The reason.
+    /// The reason, as a sentence.
     pub message: String,
     /// What to set instead.
     pub suggested: Option<String>,
@@ -70,7 +70,7 @@ pub struct PairV1 {
     pub keys: [String; 2],
     /// In a word.
     pub verdict: Verdict,
-    /// The reason.
+    /// The reason, as a sentence.
     pub message: String,
     /// What to set instead.
     pub suggested: Option<String>,
@@ -242,7 +242,7 @@ pub struct OriginV1 {
     pub set_by: Vec<SetByV1>,
     /// What is said of the value that wins, or of the present one.
     pub verdict: Option<Verdict>,
-    /// The reason.
+    /// The reason, as a sentence.
     pub message: Option<String>,
     /// What it is known from.
     pub sources: Vec<&'static str>,
@@ -405,7 +405,7 @@ pub struct AdviceV1 {
     pub set_by: Option<String>,
     /// What it should be.
     pub value: String,
-    /// Why.
+    /// The reason, as a sentence.
     pub reason: String,
     /// What it may cost.
     pub risk: Risk,
@@ -572,7 +572,7 @@ pub struct LimitV1 {
     pub whose: Whose,
     /// What it counts.
     pub counts: Counts,
-    /// So much.
+    /// How many of what it `counts` a machine carries before it reaches this limit.
     pub carries: u64,
     /// The arithmetic.
     pub how: String,

@@ -14,7 +14,7 @@ use crate::tr;
 /// The severities, the worst first.
 pub(super) const SEVERITIES: [Severity; 4] = [Severity::Critical, Severity::Error, Severity::Warning, Severity::Note];
 
-/// For programs.
+/// Its name, as programs read it: it does not change between versions.
 pub(super) fn name(severity: Severity) -> &'static str {
     match severity {
         Severity::Critical => "critical",
@@ -24,7 +24,7 @@ pub(super) fn name(severity: Severity) -> &'static str {
     }
 }
 
-/// For people.
+/// Its name, as people read it.
 pub(super) fn severity(severity: Severity) -> Text {
     match severity {
         Severity::Critical => tr!("critical"),
@@ -34,7 +34,7 @@ pub(super) fn severity(severity: Severity) -> Text {
     }
 }
 
-/// For people.
+/// Its name, as people read it.
 pub(super) fn risk(risk: Risk) -> Text {
     match risk {
         Risk::Safe => tr!("safe"),
@@ -96,7 +96,7 @@ pub(super) struct Reason {
     pub(super) word: String,
     /// In a sentence.
     pub(super) why: String,
-    /// Which checks.
+    /// The ids of the checks.
     pub(super) checks: Vec<&'static str>,
 }
 

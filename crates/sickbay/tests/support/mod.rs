@@ -12,6 +12,7 @@ pub mod manifest;
 pub mod packages;
 pub mod process;
 pub mod story;
+pub mod tree;
 
 use std::path::{Path, PathBuf};
 

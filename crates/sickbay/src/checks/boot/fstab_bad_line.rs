@@ -155,8 +155,8 @@ fn misspelt(facts: &Facts, found: &mut Findings, file: &SourceFile, entry: &Entr
             count = options.len(),
             options = no_such(options)
         ),
-        (1, _) => tr!("{fstype} has no mount option {option} (meant: {meant})", fstype, option = options, meant),
-        _ => tr!("{fstype} has no mount options {options} (meant: {meant})", fstype, options, meant),
+        (1, _) => tr!("{fstype} has no mount option {option} (did you mean {meant}?)", fstype, option = options, meant),
+        _ => tr!("{fstype} has no mount options {options} (did you mean {meant}?)", fstype, options, meant),
     };
     // With one of them right the line is refused as before: they are one fault.
     let gone = unknown.as_ref().map(|(_, options)| options.as_slice()).unwrap_or_default();
@@ -175,14 +175,18 @@ fn misspelt(facts: &Facts, found: &mut Findings, file: &SourceFile, entry: &Entr
         tr!("file systems reject options that they do not know")
     });
     if let Some((answer, options)) = &unknown {
-        finding.note(tr!("{file} has no word {options}", file = answer.file.as_path(), options = no_such(options)));
+        finding.note(tr!(
+            "{file} does not contain {options}",
+            file = answer.file.as_path(),
+            options = no_such(options)
+        ));
     }
     if !entry.is_optional() && !entry.is_swap() {
         finding.stops(Stage::Mounts);
     }
     let title = match (wrong.len(), &unknown) {
-        (0, Some((_, options))) => tr!("take {options} out", options = no_such(options)),
-        (_, Some((_, options))) => tr!("write {meant}, and take {options} out", meant, options = no_such(options)),
+        (0, Some((_, options))) => tr!("remove {options}", options = no_such(options)),
+        (_, Some((_, options))) => tr!("write {meant}, and remove {options}", meant, options = no_such(options)),
         _ => tr!("write {meant}", meant),
     };
     finding.repair(Risk::Safe, title, [Change::edit(file, text)]);

@@ -151,7 +151,7 @@ fn not_loaded(
                 finding.repair(risk, title, changes);
             }
             if finding.repairs.is_empty() {
-                finding.by_hand(tr!("make {path} again in a chroot, and add the line initrd to the entry", path));
+                finding.by_hand(tr!("rebuild {path} in a chroot, and add an initrd line to the entry", path));
             }
         }
         None => offer(facts, config, kernels, loader, &Arc::clone(&named.word.file).path, finding),

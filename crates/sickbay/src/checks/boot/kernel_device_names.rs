@@ -61,7 +61,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         return Err(Skip::NotApplicable(tr!("the root is not on a volume of its own")));
     };
     if facts.runs() {
-        return Err(Skip::NotApplicable(tr!("this machine has started with its own names")));
+        return Err(Skip::NotApplicable(tr!("this machine is running: it has booted with these names")));
     }
     let platform = facts.get::<Platform>()?;
     let mut some = false;

@@ -101,7 +101,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         }
         _ => {
             if stage == Some(Stage::RootDevice) {
-                finding.note(tr!("the initramfs may hold a copy: make it again (dracut -f)"));
+                finding.note(tr!("the initramfs may contain a copy: rebuild it (dracut -f)"));
             }
             finding.repair(
                 Risk::Safe,

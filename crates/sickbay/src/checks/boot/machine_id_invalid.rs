@@ -53,9 +53,10 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let is_grave = version.is_some_and(|version| (231..=232).contains(&version));
     let (message, severity) = match text {
         Some(text) if text.is_empty() || text == b"uninitialized" || is_id(text) => return Ok(()),
-        Some(_) => {
-            (tr!("{path} holds no machine ID", path = PATH), if is_grave { Severity::Error } else { Severity::Note })
-        }
+        Some(_) => (
+            tr!("{path} does not contain a machine ID", path = PATH),
+            if is_grave { Severity::Error } else { Severity::Note },
+        ),
         // An image, or a container to be: nobody has lost anything.
         None if had.is_empty() => return Ok(()),
         None => {
@@ -75,7 +76,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     finding.why(match severity {
         Severity::Critical => tr!("/etc stays read-only, and systemd does not start without the file"),
         Severity::Error => tr!("this release of systemd starts neither journald nor D-Bus with it"),
-        _ => tr!("systemd makes another ID at each boot: a new journal, another DHCP lease, boot entries of nobody"),
+        _ => tr!("systemd generates a new ID at every boot: a new journal, a new DHCP lease, boot entries that match no machine"),
     });
     if severity == Severity::Critical {
         finding.stops(Stage::Init);

@@ -82,7 +82,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             let is = in_mdadms_form(one);
             if rest.is_empty() && lost.len() == 1 {
                 let text = with_bytes(&file.bytes, line.range.clone(), is.as_bytes());
-                finding.note(tr!("the initramfs holds a copy of {path}: make it again, too", path)).repair(
+                finding.note(tr!("the initramfs contains a copy of {path}: rebuild it as well", path)).repair(
                     Risk::Safe,
                     tr!("write {uuid}, the array that is there", uuid = is),
                     [Change::edit(&file, text)],

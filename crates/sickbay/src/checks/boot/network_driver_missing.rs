@@ -46,7 +46,9 @@ const DRIVER: &str = "virtio_net";
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     if facts.runs() {
-        return Err(Skip::NotApplicable(tr!("a running machine shows by itself what it lacks")));
+        return Err(Skip::NotApplicable(tr!(
+            "this machine is running: its own network shows whether a driver is missing"
+        )));
     }
     let platform = facts.get::<Platform>()?;
     let clue = match &platform.kind {

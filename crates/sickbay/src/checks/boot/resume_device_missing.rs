@@ -107,7 +107,7 @@ fn command_lines(facts: &Facts, found: &mut Findings, devices: &Devices, swap: O
         finding.why(if stops {
             tr!("with systemd 255 or later it waits without limit: the root is never mounted")
         } else if default {
-            tr!("every boot is held up until it gives up: half a minute, or several")
+            tr!("every boot waits until it gives up: half a minute to several minutes")
         } else {
             tr!("entries other than the default are held up")
         });
@@ -158,9 +158,9 @@ fn setting(facts: &Facts, found: &mut Findings, devices: &Devices, file: &Arc<So
     found
         .warning(tr!("the initramfs waits for {word}, which is not on any disk of this system", word = value.as_str()))
         .at(file, lines::span_at(&file.bytes, one.range.clone()))
-        .why(tr!("every boot is held up until it gives up: half a minute, or several"))
+        .why(tr!("every boot waits until it gives up: half a minute to several minutes"))
         .note(tr!(
-            "the initramfs holds a copy: make it again with update-initramfs -u, or boot with noresume until then"
+            "the initramfs contains a copy: rebuild it with update-initramfs -u, or boot with noresume until then"
         ))
         .repair(Risk::Safe, tr!("replace it with {tag}", tag = format!("RESUME={new}")), [Change::edit(file, text)]);
 }

@@ -73,12 +73,12 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let Some((first, flag)) = flagged.first() else { return Ok(()) };
     let finding = found.note(match flagged.len() {
         1 => tr!(
-            "{path} has the flag {flag} of chattr: not even root can change it",
+            "{path} has the chattr flag {flag} set: not even root can change it",
             path = first.as_path(),
             flag = *flag
         ),
         count => tr!(
-            "{path} and {others} more {others?path|paths} have flags of chattr: not even root can change them",
+            "{path} and {others} more {others?path|paths} have chattr flags set: not even root can change them",
             path = first.as_path(),
             others = count - 1
         ),
@@ -93,6 +93,6 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         tr!("editors and updates fail with \"Operation not permitted\"; administrators set such flags, and so do intruders")
     });
     let list = flagged.iter().map(|(path, _)| path.display().to_string()).collect::<Vec<_>>().join(" ");
-    finding.by_hand(tr!("if nobody means it: chattr -i -a {list}", list));
+    finding.by_hand(tr!("if that is not intended: chattr -i -a {list}", list));
     Ok(())
 }

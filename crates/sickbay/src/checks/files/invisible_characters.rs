@@ -170,9 +170,9 @@ fn judge(found: &mut Findings, file: &Arc<SourceFile>, grammar: Grammar) {
     }
     finding
         .why(if first.blank {
-            tr!("it looks like a blank and is none: two words are one to the program that reads them")
+            tr!("it looks like a space but is not one: the program that reads the file sees one word instead of two")
         } else {
-            tr!("it cannot be seen, and the word that it stands in is another to the program that reads it")
+            tr!("it cannot be seen, and the program that reads the file sees another word")
         })
         .explains(path);
     for stage in stages {
@@ -180,7 +180,7 @@ fn judge(found: &mut Findings, file: &Arc<SourceFile>, grammar: Grammar) {
     }
     finding.repair(
         Risk::Safe,
-        tr!("put blanks in the place of those that look like one, and remove the others"),
+        tr!("replace those that look like spaces with spaces, and remove the others"),
         [Change::edit(file, text)],
     );
 }

@@ -151,7 +151,7 @@ fn lists(facts: &Facts, found: &mut Findings, packages: &Packages) {
             let file = SourceFile { path: path.clone(), bytes: list };
             finding.repair(
                 Risk::Risky,
-                tr!("cut the file list after its last complete line"),
+                tr!("truncate the file list after its last complete line"),
                 [Change::edit(&file, whole)],
             );
         } else {

@@ -87,11 +87,11 @@ fn of_dpkg(facts: &Facts, found: &mut Findings) {
         if !updates.is_empty() {
             found
                 .warning(tr!(
-                    "dpkg was killed before it had finished: {count} of its notes are left",
+                    "dpkg was killed before it finished: it left {count} {count?update|updates} to be recorded",
                     count = updates.len()
                 ))
                 .at_path(dir.join("updates"))
-                .why(tr!("apt and dpkg refuse to work until it is told to go on"))
+                .why(tr!("apt and dpkg refuse to work until dpkg has finished"))
                 .by_hand(tr!("in a chroot: dpkg --configure -a"));
         }
         return;

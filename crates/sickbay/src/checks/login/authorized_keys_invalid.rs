@@ -75,7 +75,7 @@ fn report(found: &mut Findings, file: &Arc<SourceFile>, defective: &Defective, s
     let path = file.path.as_path();
     let message = match &defective.defect {
         Defect::Broken { last, .. } => tr!(
-            "a key in {path} is broken over the lines {first} to {last}",
+            "a key in {path} is split over lines {first} to {last}",
             path,
             first = defective.span.line,
             last = *last
@@ -83,10 +83,10 @@ fn report(found: &mut Findings, file: &Arc<SourceFile>, defective: &Defective, s
         Defect::Option(name) => {
             tr!("a key in {path} has the option {option}, which sshd does not know", path, option = name.to_str_lossy())
         }
-        Defect::OtherForm => tr!("{path} holds a private key, or a key in a form that sshd does not read", path),
+        Defect::OtherForm => tr!("{path} contains a private key, or a key in a format that sshd does not read", path),
     };
     let finding = found.add(severity, message);
-    finding.at(file, defective.span).why(tr!("sshd passes over the line: who has the key is refused"));
+    finding.at(file, defective.span).why(tr!("sshd skips the line: whoever has the key is refused"));
     if severity != Severity::Warning {
         finding.explains(home).stops(Stage::SshdPolicy);
     }
@@ -102,7 +102,7 @@ fn report(found: &mut Findings, file: &Arc<SourceFile>, defective: &Defective, s
                 .collect();
             finding.repair(
                 Risk::Safe,
-                tr!("join the lines {first} to {last}", first, last = *last),
+                tr!("join lines {first} to {last}", first, last = *last),
                 [Change::edit(file, text)],
             );
         }
@@ -128,14 +128,15 @@ fn report(found: &mut Findings, file: &Arc<SourceFile>, defective: &Defective, s
             match meant {
                 Some(meant) => finding.repair(Risk::Safe, tr!("write {meant}", meant), [Change::edit(file, text)]),
                 None if text != file.bytes => {
-                    finding.repair(Risk::Risky, tr!("take {options} out", options = option), [Change::edit(file, text)])
+                    finding.repair(Risk::Risky, tr!("remove {options}", options = option), [Change::edit(file, text)])
                 }
-                None => finding.by_hand(tr!("take {options} out", options = option)),
+                None => finding.by_hand(tr!("remove {options}", options = option)),
             };
         }
         Defect::OtherForm => {
-            finding
-                .by_hand(tr!("put the public key there as one line: ssh-keygen -y, or ssh-keygen -i for another form"));
+            finding.by_hand(tr!(
+                "put the public key there as one line: ssh-keygen -y, or ssh-keygen -i for another format"
+            ));
         }
     }
 }
@@ -173,7 +174,7 @@ fn elsewhere(
     finding
         .at_path(&usual)
         .why(tr!("root cannot log in with a key"))
-        .by_hand(tr!("put the keys where AuthorizedKeysFile says, or take that line out of sshd_config"));
+        .by_hand(tr!("put the keys where AuthorizedKeysFile says, or remove that line from sshd_config"));
     if severity == Severity::Critical {
         finding.explains(home).stops(Stage::SshdPolicy);
     }
@@ -210,9 +211,9 @@ fn command(facts: &Facts, found: &mut Findings, sshd: &Sshd, effective: &Effecti
         }
     };
     let finding = found.error(message);
-    finding.at(file, setting.1.whole).why(tr!("accounts whose keys it tells cannot log in with them"));
+    finding.at(file, setting.1.whole).why(tr!("accounts whose keys it supplies cannot log in with them"));
     match change {
-        Some(change) => finding.repair(Risk::Safe, tr!("make it root's alone"), [change]),
+        Some(change) => finding.repair(Risk::Safe, tr!("make root its owner, and writable by root only"), [change]),
         None => finding.by_hand(tr!("install the program again, or comment out the line")),
     };
     Ok(())

@@ -44,14 +44,14 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let number = |field| root.number(field).filter(|days| *days >= 0);
     let (changed, maximum, inactive, expires) = (number(2), number(4), number(6), number(7));
     let (message, field) = if let Some(day) = expires.filter(|day| today >= *day) {
-        (tr!("root's account has expired {days} {days?day|days} ago", days = today - day), 7)
+        (tr!("root's account expired {days} {days?day|days} ago", days = today - day), 7)
     } else if let (Some(changed), Some(maximum), Some(inactive)) = (changed, maximum, inactive)
         && changed > 0
         && today - changed > maximum + inactive
     {
         (
             tr!(
-                "root's password is {days} {days?day|days} old, and the account has expired because of it",
+                "root's password is {days} {days?day|days} old, and the account expired because of it",
                 days = today - changed
             ),
             6,

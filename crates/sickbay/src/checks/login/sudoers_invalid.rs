@@ -156,9 +156,9 @@ fn faults(facts: &Facts, found: &mut Findings, file: &Arc<SourceFile>, refuses: 
     let Some(&first) = lost.first() else { return Ok(()) };
     let path = file.path.as_path();
     let message = if lost.len() == 1 {
-        tr!("line {line} of {path} is none that sudo understands", line = first, path)
+        tr!("sudo does not understand line {line} of {path}", line = first, path)
     } else {
-        tr!("{count} lines of {path} are none that sudo understands", count = lost.len(), path)
+        tr!("sudo does not understand {count} lines of {path}", count = lost.len(), path)
     };
     let nobody = nobody_is_root(facts)?;
     let finding = found.add(if nobody { Severity::Critical } else { Severity::Error }, message);
@@ -168,7 +168,9 @@ fn faults(facts: &Facts, found: &mut Findings, file: &Arc<SourceFile>, refuses: 
     finding.why(match (nobody, refuses) {
         (true, _) => tr!("nobody can become root: root has neither a password nor a key"),
         (false, true) => tr!("sudo before 1.9.3 refuses everybody until the line is gone"),
-        (false, false) => tr!("sudo leaves the line out and warns at every call; who only it lets become root cannot"),
+        (false, false) => {
+            tr!("sudo skips the line and warns at every call; whoever could become root only by it no longer can")
+        }
     });
     let (mut text, mut colons) = (file.bytes.clone(), true);
     for &number in lost.iter().rev() {

@@ -109,7 +109,7 @@ impl Fact for BootLoader {
             }
         }
         if disks.is_empty() {
-            return Err(Skip::NotApplicable(tr!("no disk has partitions: they are booted from elsewhere")));
+            return Err(Skip::NotApplicable(tr!("no disk has partitions: the system is booted from elsewhere")));
         }
         Ok(BootLoader {
             disks,

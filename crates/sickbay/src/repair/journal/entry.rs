@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use sickbay_target::{Attributes, Root, Times};
+use sickbay_target::{Attributes, Flags, Root, Times};
 
 use crate::repair::apply::Error;
 
@@ -115,11 +115,11 @@ impl<'de> Deserialize<'de> for Name {
 /// Mode, owner, times and extended attributes, as JSON keeps them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attrs {
-    /// Permission bits.
+    /// Permission bits with set-user-ID, set-group-ID and sticky: `0o7777` of `st_mode`.
     pub mode: u32,
-    /// Owner.
+    /// The user ID of the owner, as the target's system knows it.
     pub uid: u32,
-    /// Group.
+    /// The group ID, likewise.
     pub gid: u32,
     /// Access time: seconds and nanoseconds.
     pub atime: (i64, u32),
@@ -181,9 +181,9 @@ pub enum Op {
         /// As [`crate::model::repair::Change::Kernel`] names it.
         #[serde(rename = "key")]
         name: String,
-        /// Former value.
+        /// The value that the diagnosis saw, to which undo sets it back.
         before: String,
-        /// New value.
+        /// The value that the repair sets.
         after: String,
         /// The boot of the kernel that got it: another has its own values.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -206,7 +206,7 @@ pub enum Op {
     Disk {
         /// Index of the target's disk.
         disk: usize,
-        /// Byte offset.
+        /// Where it begins on the disk, in bytes.
         offset: u64,
         /// File of the entry with the former bytes.
         before: String,
@@ -323,4 +323,31 @@ where
         }
     }
     deserializer.deserialize_seq(Bounded(std::marker::PhantomData))
+}
+
+/// The letters of chattr(1).
+pub(crate) fn flag_letters(flags: Flags) -> String {
+    [(flags.immutable, 'i'), (flags.append_only, 'a')]
+        .iter()
+        .filter(|(set, _)| *set)
+        .map(|(_, letter)| letter)
+        .collect()
+}
+
+/// The flags that letters say.
+pub(crate) fn flags_of(letters: &str) -> Flags {
+    Flags { immutable: letters.contains('i'), append_only: letters.contains('a') }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_survive_json_byte_for_byte() {
+        let all: Vec<u8> = (0..=255).collect();
+        let json = serde_json::to_string(&Name(all.clone())).expect("bytes are encodable");
+        assert_eq!(serde_json::from_str::<Name>(&json).expect("our own encoding").0, all);
+        assert!(serde_json::from_str::<Name>("\"%4\"").is_err());
+    }
 }

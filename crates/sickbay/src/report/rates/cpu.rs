@@ -21,14 +21,14 @@ pub struct CpuV1 {
     pub intervals: Vec<CpuIntervalV1>,
     /// Processes over all of it, the busiest first.
     pub processes: Vec<CpuProcessV1>,
-    /// Remarks.
+    /// What a reader should know about the figures, a sentence each.
     pub remarks: Vec<String>,
 }
 
 /// One interval.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct CpuIntervalV1 {
-    /// When.
+    /// When the interval began and ended.
     #[serde(flatten)]
     pub times: TimesV1,
     /// All processors together; null when it is not known.
@@ -68,14 +68,14 @@ pub struct SharesV1 {
     pub softirq: Option<f64>,
     /// The hypervisor gave it to others.
     pub steal: f64,
-    /// Nothing.
+    /// Percent of the time in which the CPU was idle, and nothing waited for a disk.
     pub idle: f64,
 }
 
 /// The same of one processor.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct CpuSharesV1 {
-    /// Its number.
+    /// The number of the CPU, from 0 on.
     pub cpu: u32,
     /// What it did.
     #[serde(flatten)]
@@ -85,9 +85,9 @@ pub struct CpuSharesV1 {
 /// A process.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct CpuProcessV1 {
-    /// Its number.
+    /// The PID.
     pub pid: u32,
-    /// Its name.
+    /// The name of the program.
     pub name: String,
     /// Percent of one processor, on the average of the intervals in which it was there; of one that came and went between
     /// two looks at all threads, of the whole time.
@@ -153,7 +153,7 @@ fn seen_between(window: &Window, is_known: impl Fn(u32) -> bool) -> Vec<CpuProce
     told.map(|(pid, (name, share))| CpuProcessV1 { pid, name, cpu: rounded(share), peak: rounded(share) }).collect()
 }
 
-/// For programs.
+/// The document for programs.
 pub fn json(told: &Told, style: &Style) -> CpuV1 {
     let intervals = told.intervals(|sample| sample.stat.is_some());
     let interval = |interval: &Interval<'_>| {
@@ -196,7 +196,7 @@ const COLUMNS: [Column; 8] = [
     ("%idle", |shares| Some(shares.idle)),
 ];
 
-/// For people.
+/// Renders it as text, for people.
 pub fn render(told: &Told, style: &Style) -> String {
     let intervals = told.intervals(|sample| sample.stat.is_some());
     let cpus: Vec<_> = intervals.iter().map(|interval| interval.cpus().unwrap_or_default()).collect();

@@ -20,14 +20,14 @@ pub struct IoV1 {
     pub intervals: Vec<IoIntervalV1>,
     /// Processes over all of it, those that had most read and written first.
     pub processes: Vec<IoProcessV1>,
-    /// Remarks.
+    /// What a reader should know about the figures, a sentence each.
     pub remarks: Vec<String>,
 }
 
 /// One interval.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct IoIntervalV1 {
-    /// When.
+    /// When the interval began and ended.
     #[serde(flatten)]
     pub times: TimesV1,
     /// The disks.
@@ -37,7 +37,7 @@ pub struct IoIntervalV1 {
 /// A disk, by the names of `iostat -x`. What is not known is null.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct DiskV1 {
-    /// Its name.
+    /// The kernel's name of the disk: `sda`, `nvme0n1`.
     pub disk: String,
     /// Reads and writes a second.
     pub tps: Option<f64>,
@@ -70,9 +70,9 @@ pub struct DiskV1 {
 /// A process.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct IoProcessV1 {
-    /// Its number.
+    /// The PID.
     pub pid: u32,
-    /// Its name.
+    /// The name of the program.
     pub name: String,
     /// KiB a second that it had read, on the average of the intervals in which it was there; null when it is not known.
     #[serde(rename = "kB_rd/s")]
@@ -141,7 +141,7 @@ fn processes(told: &Told) -> Vec<IoProcessV1> {
     rows
 }
 
-/// For programs.
+/// The document for programs.
 pub fn json(told: &Told, style: &Style) -> IoV1 {
     let intervals = told.intervals(|sample| sample.disks.is_some());
     let interval = |interval: &crate::sample::rates::Interval<'_>| IoIntervalV1 {
@@ -180,7 +180,7 @@ const TOGETHER: [Column; 6] = [
     ("%util", 8, 2, |rates| rates.util),
 ];
 
-/// For people.
+/// Renders it as text, for people.
 pub fn render(told: &Told, style: &Style) -> String {
     let intervals = told.intervals(|sample| sample.disks.is_some());
     let disks: Vec<Vec<DiskRates<'_>>> =

@@ -18,14 +18,14 @@ pub struct IrqV1 {
     pub schema: &'static str,
     /// In the order of time.
     pub intervals: Vec<IrqIntervalV1>,
-    /// Remarks.
+    /// What a reader should know about the figures, a sentence each.
     pub remarks: Vec<String>,
 }
 
 /// One interval.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct IrqIntervalV1 {
-    /// When.
+    /// When the interval began and ended.
     #[serde(flatten)]
     pub times: TimesV1,
     /// Interrupts; null when nothing is known, in a container for example.
@@ -52,7 +52,7 @@ pub struct RowV1 {
 /// On one processor.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct CountV1 {
-    /// Its number.
+    /// The number of the CPU, from 0 on.
     pub cpu: u32,
     /// A second; null when it is not known.
     pub rate: Option<f64>,
@@ -104,7 +104,7 @@ fn intervals(told: &Told) -> Vec<Interval<'_>> {
     told.intervals(|sample| sample.interrupts.is_some() || sample.softirqs.is_some() || sample.softnet.is_some())
 }
 
-/// For programs.
+/// The document for programs.
 pub fn json(told: &Told, style: &Style) -> IrqV1 {
     let rows = |rates: Option<Vec<InterruptRates<'_>>>| rates.map(|rates| rates.iter().map(row).collect());
     let interval = |interval: &Interval<'_>| IrqIntervalV1 {
@@ -128,7 +128,7 @@ struct Sum {
     each: BTreeMap<u32, Mean>,
 }
 
-/// For people.
+/// Renders it as text, for people.
 pub fn render(told: &Told, style: &Style) -> String {
     let intervals = intervals(told);
     let mut interrupts: BTreeMap<String, Sum> = BTreeMap::new();
