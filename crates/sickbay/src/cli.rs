@@ -35,7 +35,7 @@ use sickbay_target::{Access, Kind, Options, RECORDINGS, Recording, Target};
 
 use crate::facts::memory::size;
 use crate::facts::packages::mirror::{Mirror, Progress};
-use crate::model::repair::Change;
+use crate::model::repair::{Change, Wanted};
 use crate::model::text::{Lang, Text};
 use crate::repair::held;
 use crate::repair::journal::Journal;
@@ -314,6 +314,10 @@ fn announce_programs(plan: &Plan) {
     for change in plan.steps.iter().flat_map(|step| &step.repair.changes) {
         if let Change::Rebuild(rebuild) = change {
             let (program, path) = (rebuild.name(), rebuild.path.as_path());
+            if rebuild.wanted == Wanted::Labels {
+                announce(&tr!("{program} of the target is looking at every file, which may take a minute", program));
+                continue;
+            }
             announce(&tr!("{program} of the target is building {path}, which may take a minute", program, path));
         }
     }
