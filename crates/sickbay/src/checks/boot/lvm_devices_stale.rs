@@ -43,6 +43,7 @@ check! {
 
 const PATH: &str = "/etc/lvm/devices/system.devices";
 const CONFIG: &str = "/etc/lvm/lvm.conf";
+const LOCAL_CONFIG: &str = "/etc/lvm/lvmlocal.conf";
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let file = facts.required(PATH)?;
@@ -142,7 +143,7 @@ fn shared(facts: &Facts, list: &[u8]) -> Result<Option<Text>, Skip> {
             )));
         }
     }
-    for path in [CONFIG, "/etc/lvm/lvmlocal.conf"] {
+    for path in [CONFIG, LOCAL_CONFIG] {
         let Some(file) = facts.file(path)? else { continue };
         let says = |line: &[u8]| {
             let text = line.trim_ascii();
@@ -193,14 +194,16 @@ fn needed(facts: &Facts, devices: &Devices) -> Option<Stage> {
     waits.then_some(Stage::Mounts)
 }
 
-/// Whether LVM goes by its devices file: what lvm.conf says, else the default that it notes in a comment.
+/// Whether LVM goes by its devices file: what lvmlocal.conf or lvm.conf says, else the default that the latter notes in a comment.
 fn uses_file(facts: &Facts) -> Result<bool, Skip> {
     let Some(file) = facts.file(CONFIG)? else { return Ok(false) };
     let value = |line: &[u8]| {
         let rest = line.trim_ascii().strip_prefix(b"use_devicesfile")?.trim_ascii_start().strip_prefix(b"=")?;
         rest.trim_ascii().first().map(|byte| *byte == b'1')
     };
-    let set = file.bytes.lines().filter_map(value).next_back();
+    let local = facts.file(LOCAL_CONFIG)?;
+    let set = |bytes: &[u8]| bytes.lines().filter_map(value).next_back();
     let noted = || file.bytes.lines().filter_map(|line| value(line.trim_ascii().strip_prefix(b"#")?)).next_back();
+    let set = local.as_ref().and_then(|local| set(&local.bytes)).or_else(|| set(&file.bytes));
     Ok(set.or_else(noted).unwrap_or(false))
 }
