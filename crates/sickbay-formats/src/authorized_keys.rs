@@ -1,5 +1,6 @@
 //! authorized_keys, as sshd(8) describes it.
 
+pub mod accepted;
 pub mod defects;
 
 use bstr::ByteSlice;

@@ -1,10 +1,14 @@
 //! What a dynamic linker looks at in an ELF file (elf(5)): class, machine, interpreter, needed libraries, search paths, and
 //! whether all that it would map is in the file.
 
+mod symbols;
+
 use bstr::{BString, ByteSlice};
 use object::elf;
 use object::read::ReadRef;
 use object::read::elf::{Dyn, FileHeader, ProgramHeader};
+
+pub use symbols::{Symbols, openssl_release, symbols};
 
 /// What only files that fit together share: 32 or 64 bits, byte order, machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -54,6 +54,23 @@ pub fn setting<'a>(text: &'a [u8], key: &str) -> Option<Setting<'a>> {
         .last()
 }
 
+/// What `setfiles -n -v` says that it would do: paths and their new labels. libselinux writes "Would relabel PATH from OLD to NEW",
+/// before 2.6 it was "restorecon reset PATH context OLD->NEW", with the name of the program before it.
+pub fn would_relabel(text: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    text.lines().filter_map(|line| {
+        let (path, label) = if let Some(rest) = line.strip_prefix(b"Would relabel ") {
+            let (rest, label) = rest.rsplit_once_str(" to ")?;
+            (rest.rsplit_once_str(" from ")?.0, label)
+        } else {
+            let (_, rest) = line.split_once_str(" reset ")?;
+            let (path, labels) = rest.rsplit_once_str(" context ")?;
+            (path, labels.rsplit_once_str("->")?.1)
+        };
+        let is_label = label.split(|byte| *byte == b':').count() >= 3 && label.is_ascii() && !label.contains(&b' ');
+        (path.starts_with(b"/") && is_label).then_some((path, label))
+    })
+}
+
 /// The type in a label: `shadow_t` of `system_u:object_r:shadow_t:s0`. Labels on disk end in a NUL byte.
 pub fn type_of(label: &[u8]) -> Option<&BStr> {
     let label = label.strip_suffix(b"\0").unwrap_or(label);
@@ -65,6 +82,22 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn what_setfiles_would_do() {
+        let said = "setfiles: note\nWould relabel /etc/a b from <no context> to system_u:object_r:etc_t:s0\n\
+                    Would relabel /x from a to b from unconfined_u:object_r:t:s0 to system_u:object_r:u:s0:c1,c2\n\
+                    setfiles reset /old context system_u:object_r:a:s0->system_u:object_r:b:s0\nWould relabel /etc from x\n";
+        let found: Vec<(&[u8], &[u8])> = would_relabel(said.as_bytes()).collect();
+        assert_eq!(
+            found,
+            [
+                (&b"/etc/a b"[..], &b"system_u:object_r:etc_t:s0"[..]),
+                (b"/x from a to b", b"system_u:object_r:u:s0:c1,c2"),
+                (b"/old", b"system_u:object_r:b:s0"),
+            ]
+        );
+    }
 
     #[test]
     fn a_config_as_it_is_shipped() {

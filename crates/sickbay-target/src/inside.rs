@@ -179,9 +179,16 @@ impl Copy {
             attempt("creating a directory", rustix::fs::chmod(&upper, Mode::from_raw_mode(mode)))?;
             let layer = through(lower.as_fd());
             let options = format!("lowerdir={layer},upperdir={},workdir={}", upper.display(), work.display());
+            // What stays on one file system passes over files of another device, as which those of the lower layer show
+            // otherwise. Kernels before 4.17 do not know the option.
+            let whole = attempt("mounting an overlay", CString::new(format!("{options},xino=on")))?;
             let options = attempt("mounting an overlay", CString::new(options))?;
+            let overlay = |at: &Path| {
+                mount("overlay", at, "overlay", quiet, Some(whole.as_c_str()))
+                    .or_else(|_| mount("overlay", at, "overlay", quiet, Some(options.as_c_str())))
+            };
             if number == 0 {
-                attempt("mounting an overlay", mount("overlay", &copy, "overlay", quiet, Some(options.as_c_str())))?;
+                attempt("mounting an overlay", overlay(&copy))?;
                 continue;
             }
             // Inside the copy, whatever links its owner put there.
@@ -189,7 +196,7 @@ impl Copy {
             let find = || inside.resolve(&Path::new("/").join(below), OFlags::DIRECTORY);
             let Ok(dir) = find() else { continue };
             let at = through(dir.as_fd());
-            if mount("overlay", &at, "overlay", quiet, Some(options.as_c_str())).is_err() {
+            if overlay(Path::new(&at)).is_err() {
                 // No overlay lies on FAT: it is shown as it is, and cannot be written.
                 let what = "showing what is mounted below the target";
                 attempt(what, mount_bind(&layer, &at))?;

@@ -512,9 +512,12 @@ fn set_attributes(handle: Handle<'_>, attributes: &Attributes) -> io::Result<()>
     };
     for (name, _) in &present {
         let wanted = attributes.xattrs.iter().any(|(wanted, _)| wanted == name);
-        // A kernel with SELinux labels whatever is made and lets no label be removed.
-        if !wanted && name != "security.selinux" {
-            handle.remove_xattr(name)?;
+        if !wanted {
+            match handle.remove_xattr(name) {
+                // A kernel with SELinux labels whatever is made and lets no label be removed.
+                Err(_) if name == "security.selinux" => {}
+                done => done?,
+            }
         }
     }
     for (name, value) in &attributes.xattrs {

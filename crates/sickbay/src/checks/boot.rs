@@ -23,6 +23,7 @@ pub mod fstab_wrong_type;
 pub mod grub_config_missing;
 pub mod grub_defaults_invalid;
 pub mod grub_legacy_missing;
+pub mod grub_stub_overwritten;
 pub mod grub_wrong_root;
 pub mod initramfs_damaged;
 pub mod initramfs_lacks_drivers;
@@ -72,6 +73,7 @@ pub static ALL: &[&Check] = &[
     &grub_defaults_invalid::CHECK,
     &boot_loader_waits::CHECK,
     &grub_wrong_root::CHECK,
+    &grub_stub_overwritten::CHECK,
     &kernel_missing::CHECK,
     &initramfs_missing::CHECK,
     &kernel_incomplete::CHECK,

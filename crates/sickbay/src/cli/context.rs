@@ -7,7 +7,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use clap::ValueEnum;
 
-use crate::model::repair::Change;
+use crate::model::repair::{Change, Wanted};
 use crate::model::text::{Lang, Text};
 use crate::repair::plan::Plan;
 use crate::report::documents::ErrorV1;
@@ -201,6 +201,10 @@ pub(super) fn announce_programs(plan: &Plan) {
     for change in plan.steps.iter().flat_map(|step| &step.repair.changes) {
         if let Change::Rebuild(rebuild) = change {
             let (program, path) = (rebuild.name(), rebuild.path.as_path());
+            if rebuild.wanted == Wanted::Labels {
+                announce(&tr!("{program} of the target is looking at every file, which may take a minute", program));
+                continue;
+            }
             announce(&tr!("{program} of the target is building {path}, which may take a minute", program, path));
         }
     }

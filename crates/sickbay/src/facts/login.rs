@@ -9,3 +9,4 @@ pub mod ssh_keys;
 pub mod sshd;
 pub mod sshd_service;
 pub mod sysusers;
+pub(crate) mod visudo;

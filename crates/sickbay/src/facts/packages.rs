@@ -12,6 +12,7 @@ pub mod modes;
 pub mod owners;
 mod path;
 pub mod programs;
+pub(crate) mod shadows;
 mod survey;
 
 use std::collections::{HashMap, HashSet};

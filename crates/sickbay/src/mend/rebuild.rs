@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use bstr::ByteSlice;
 use sickbay_formats::modules::Dependencies;
+use sickbay_formats::selinux::would_relabel;
 
 use crate::facts::Facts;
 use crate::facts::boot::initramfs::{Contents, root_file_system};
@@ -50,6 +51,35 @@ pub fn host_key(facts: &Facts, path: &Path) -> Option<(Text, Change)> {
         wanted: Wanted::HostKey,
     };
     let title = tr!("create a new {path} with the target's own ssh-keygen: clients will warn about it", path);
+    Some((title, Change::Rebuild(Box::new(rebuild))))
+}
+
+/// Directories whose content the running kernel and its programs make.
+const NOT_ON_DISK: [&str; 5] = ["/dev", "/proc", "/sys", "/run", "/tmp"];
+
+/// How to give every path its SELinux label again, as the contexts of `policy` say: the title of the repair and the change.
+/// `None` when the target has no setfiles, or no contexts for it.
+pub fn labels(facts: &Facts, policy: &str) -> Option<(Text, Change)> {
+    let contexts = format!("/etc/selinux/{policy}/contexts/files/file_contexts");
+    let is_there = facts.root().stat(&contexts).is_ok_and(|found| found.is_file() && found.size > 0);
+    if facts.runs() || !is_there || !has(facts, "setfiles") || !has(facts, "sh") {
+        return None;
+    }
+    let not = NOT_ON_DISK.iter().map(|dir| format!(" -e {dir}")).collect::<String>();
+    // Without -m it would pass over every file system that this machine's kernel knows no labels on; old ones do not know -m.
+    let script = format!(
+        r#"setfiles -m -n -v{not} "$1" / >"$2" 2>&1 || setfiles -n -v{not} "$1" / >"$2" 2>&1 || {{ tail -n 3 "$2"; false; }}"#
+    );
+    let rebuild = Rebuild {
+        program: "sh".to_owned(),
+        arguments: ["-c", &script, "setfiles", &contexts, MADE].map(str::to_owned).to_vec(),
+        lent: Vec::new(),
+        path: "/".into(),
+        besides: Vec::new(),
+        mode: 0o600,
+        wanted: Wanted::Labels,
+    };
+    let title = tr!("relabel every file now, as the target's own setfiles says");
     Some((title, Change::Rebuild(Box::new(rebuild))))
 }
 
@@ -168,6 +198,9 @@ pub fn objection(rebuild: &Rebuild, content: &[u8]) -> Option<Text> {
         Wanted::Modules => {
             let names_none = Dependencies::parse(content).is_empty();
             return names_none.then(|| tr!("what was created as {path} lists no modules", path));
+        }
+        Wanted::Labels => {
+            return would_relabel(content).next().is_none().then(|| tr!("it names no path whose label is wrong"));
         }
     };
     let Ok(contents) = Contents::read(&mut &*content) else {

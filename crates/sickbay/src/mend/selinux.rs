@@ -5,10 +5,18 @@ use sickbay_formats::span::Span;
 
 use crate::facts::Facts;
 use crate::facts::system::selinux::Selinux;
+use crate::mend::rebuild;
 use crate::model::finding::Finding;
 use crate::model::repair::{Change, Risk};
 use crate::model::source::SourceFile;
 use crate::tr;
+
+/// Offers to label everything now, where the target's own program can tell how.
+pub(crate) fn relabel(facts: &Facts, finding: &mut Finding, selinux: &Selinux) {
+    if let Some((title, change)) = rebuild::labels(facts, &selinux.policy.0) {
+        finding.repair(Risk::Safe, title, [change]);
+    }
+}
 
 /// Offers to forbid nothing and to label everything again.
 pub(crate) fn permissive(facts: &Facts, finding: &mut Finding, selinux: &Selinux) {

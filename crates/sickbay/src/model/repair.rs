@@ -279,6 +279,10 @@ impl Change {
                 after = format!("{}:{}", after.0, after.1)
             ),
             Change::CopyFromDonor { path } => tr!("copy {path} from the donor", path),
+            Change::Rebuild(rebuild) if rebuild.wanted == Wanted::Labels => tr!(
+                "run {program}, a program of the target, in a sandbox on a copy of it, and set the labels that it names",
+                program = rebuild.name()
+            ),
             Change::Rebuild(rebuild) => tr!(
                 "run {program}, a program of the target, in a sandbox on a copy of it, and keep {path}",
                 program = rebuild.name(),

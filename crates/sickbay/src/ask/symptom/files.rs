@@ -7,6 +7,7 @@ use sickbay_formats::procfs::limits::limit;
 
 use super::{Cause, Symptom, by_checks, cause, memory, nearly, open, read};
 use crate::facts::Facts;
+use crate::facts::login::sshd;
 use crate::facts::memory::cgroups::Mounts;
 use crate::facts::memory::processes::Holders;
 use crate::facts::system::kernel::parameter;
@@ -18,6 +19,17 @@ pub(super) static SYMPTOMS: &[Symptom] = &[
     Symptom { words: &["too many open files", "emfile", "enfile"], causes: too_many },
     Symptom { words: &["cannot modify limit"], causes: cannot_raise },
     Symptom { words: &["error while loading shared libraries", "cannot open shared object file"], causes: libraries },
+    Symptom { words: &["openssl version mismatch"], causes: openssl },
+    Symptom {
+        words: &[
+            "symbol lookup error",
+            "undefined symbol",
+            "version `glibc",
+            "not found (required by",
+            "no version information available",
+        ],
+        causes: other_library,
+    },
     Symptom { words: &["read-only file system", "erofs"], causes: read_only },
     Symptom {
         words: &["timed out waiting for device", "emergency mode", "dependency failed for"],
@@ -165,6 +177,53 @@ fn libraries(facts: &Arc<Facts>) -> Vec<Cause> {
             tr!("the rest of the message says which"),
         ),
     ]
+}
+
+fn openssl(facts: &Arc<Facts>) -> Vec<Cause> {
+    vec![
+        in_front(facts),
+        open(
+            tr!(
+                "openssl was updated without openssh-server: before OpenSSH 9.4, sshd requires the minor release it was built with"
+            ),
+            match sshd::version(facts) {
+                Some(version) => tr!("sshd is of OpenSSH {major}.{minor}", major = version.0, minor = version.1),
+                None => tr!("sshd -V shows its release"),
+            },
+        ),
+        half_updated(facts),
+    ]
+}
+
+fn other_library(facts: &Arc<Facts>) -> Vec<Cause> {
+    vec![
+        in_front(facts),
+        half_updated(facts),
+        open(
+            tr!(
+                "the program was built for a newer release of the distribution: it needs that release, or to be built here"
+            ),
+            tr!("the message names the version that is missing; objdump -T LIBRARY lists those that are there"),
+        ),
+    ]
+}
+
+fn in_front(facts: &Arc<Facts>) -> Cause {
+    by_checks(
+        facts,
+        tr!(
+            "ld.so takes a library from /usr/local, /opt or LD_LIBRARY_PATH instead of the system's own: ldd PROGRAM shows which"
+        ),
+        &["login-program-broken", "preloaded-library-missing"],
+    )
+}
+
+fn half_updated(facts: &Arc<Facts>) -> Cause {
+    by_checks(
+        facts,
+        tr!("an update stopped in the middle: the program is of one release, the library of another"),
+        &["package-install-interrupted", "package-file-altered"],
+    )
 }
 
 fn read_only(facts: &Arc<Facts>) -> Vec<Cause> {

@@ -77,6 +77,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         let message = tr!("{name} is opened from {device}, which is not on any disk of this system", name, device);
         let finding = if needed.is_some() { found.critical(message) } else { found.warning(message) };
         finding.at(&file, line.span(place.clone()));
+        if !facts.runs() && facts.target().report().is_err() {
+            finding.note(tr!("a disk that was not given may have it: --with adds one"));
+        }
         match needed {
             Some(_) => finding.stops(Stage::Mounts).why(tr!("systemd waits 90 s for it, then drops to emergency mode")),
             None => finding.why(tr!("systemd waits 90 s for it at every boot")),

@@ -12,6 +12,7 @@ use crate::model::finding::{Findings, Severity};
 use crate::model::outcome::{Skip, Verdict};
 use crate::model::repair::{Change, Risk};
 use crate::model::stage::Stage;
+use crate::model::text::Text;
 use crate::{check, tr};
 
 check! {
@@ -28,7 +29,8 @@ check! {
     ///
     /// ## What the repair does
     /// Removes the file: without it LVM looks at every device. dracut packs a copy into the initramfs, which is made anew
-    /// with it where the target's own program can do that.
+    /// with it where the target's own program can do that. Risky where other hosts may own some of these devices: the file lists
+    /// what may be a LUN, or the system is set up for multipath, iSCSI or a cluster.
     ///
     /// ## By hand
     /// ```sh
@@ -41,6 +43,7 @@ check! {
 
 const PATH: &str = "/etc/lvm/devices/system.devices";
 const CONFIG: &str = "/etc/lvm/lvm.conf";
+const LOCAL_CONFIG: &str = "/etc/lvm/lvmlocal.conf";
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let file = facts.required(PATH)?;
@@ -94,24 +97,89 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         let initramfs = kernel.initramfs.as_ref()?;
         rebuild::offer(facts, &kernel.version, &initramfs.path)
     });
+    let risk = match shared(facts, &file.bytes)? {
+        Some(why) => {
+            finding.note(why);
+            finding
+                .note(tr!("lvmdevices --adddev DEVICE, in a chroot on this machine, adds a disk and lets in no other"));
+            Risk::Risky
+        }
+        None => Risk::Safe,
+    };
     match rebuilt {
         Some((title, change)) if stage == Some(Stage::RootDevice) => {
             changes.push(change);
-            finding.repair(Risk::Safe, tr!("remove {path}, and {title}", path = PATH, title), changes);
+            finding.repair(risk, tr!("remove {path}, and {title}", path = PATH, title), changes);
         }
         _ => {
             if stage == Some(Stage::RootDevice) {
                 finding.note(tr!("the initramfs may contain a copy: rebuild it (dracut -f)"));
             }
-            finding.repair(
-                Risk::Safe,
-                tr!("remove {path}: without it LVM looks at every device", path = PATH),
-                changes,
-            );
+            finding.repair(risk, tr!("remove {path}: without it LVM looks at every device", path = PATH), changes);
         }
     }
     Ok(())
 }
+
+/// Why without the list LVM might take volumes that another host has; `None` where nothing on this system is shared.
+fn shared(facts: &Facts, list: &[u8]) -> Result<Option<Text>, Skip> {
+    let root = facts.root();
+    for path in ["/etc/multipath.conf", "/etc/multipath/wwids", "/etc/corosync/corosync.conf"] {
+        if facts
+            .file(path)?
+            .is_some_and(|file| file.bytes.lines().any(|line| !matches!(line.trim_ascii().first(), None | Some(b'#'))))
+        {
+            return Ok(Some(tr!(
+                "{path} tells of shared storage: without the list LVM would look at other hosts' volumes too",
+                path
+            )));
+        }
+    }
+    for path in ["/var/lib/iscsi/nodes", "/etc/iscsi/nodes"] {
+        if root.read_dir(path).is_ok_and(|entries| !entries.is_empty()) {
+            return Ok(Some(tr!(
+                "{path} tells of shared storage: without the list LVM would look at other hosts' volumes too",
+                path
+            )));
+        }
+    }
+    for path in [CONFIG, LOCAL_CONFIG] {
+        let Some(file) = facts.file(path)? else { continue };
+        let says = |line: &[u8]| {
+            let text = line.trim_ascii();
+            let value = |key: &str| {
+                let rest = text.strip_prefix(key.as_bytes())?.trim_ascii_start().strip_prefix(b"=")?;
+                Some(rest.trim_ascii().to_vec())
+            };
+            value("use_lvmlockd").is_some_and(|value| value.starts_with(b"1"))
+                || value("system_id_source").is_some_and(|value| !value.starts_with(b"\"none"))
+        };
+        if file.bytes.lines().any(says) {
+            return Ok(Some(tr!(
+                "{path} tells of shared storage: without the list LVM would look at other hosts' volumes too",
+                path
+            )));
+        }
+    }
+    let words = |key: &str| -> Vec<String> {
+        let lines = list.lines().filter(|line| !line.trim_ascii_start().starts_with(b"#"));
+        let words = lines
+            .filter_map(|line| line.split(u8::is_ascii_whitespace).find_map(|word| word.strip_prefix(key.as_bytes())));
+        words.map(|word| word.to_str_lossy().into_owned()).collect()
+    };
+    let is_lun = |(kind, name): (String, String)| match kind.as_str() {
+        "mpath_uuid" => true,
+        "sys_wwid" => !LOCAL.iter().any(|start| name.starts_with(start)),
+        _ => false,
+    };
+    let lun = words("IDTYPE=").into_iter().zip(words("IDNAME=")).find(|entry| is_lun(entry.clone()));
+    Ok(lun.map(|(_, name)| {
+        tr!("{name} may be a LUN that other hosts share: without the list LVM would look at their volumes too", name)
+    }))
+}
+
+/// How the names of disks begin that no other host sees: SATA, QEMU's, and those of VMware and Hyper-V.
+const LOCAL: [&str; 4] = ["t10.ATA", "t10.QEMU", "naa.6000c29", "naa.60022480"];
 
 /// The stage that fails without logical volumes.
 fn needed(facts: &Facts, devices: &Devices) -> Option<Stage> {
@@ -126,14 +194,16 @@ fn needed(facts: &Facts, devices: &Devices) -> Option<Stage> {
     waits.then_some(Stage::Mounts)
 }
 
-/// Whether LVM goes by its devices file: what lvm.conf says, else the default that it notes in a comment.
+/// Whether LVM goes by its devices file: what lvmlocal.conf or lvm.conf says, else the default that the latter notes in a comment.
 fn uses_file(facts: &Facts) -> Result<bool, Skip> {
     let Some(file) = facts.file(CONFIG)? else { return Ok(false) };
     let value = |line: &[u8]| {
         let rest = line.trim_ascii().strip_prefix(b"use_devicesfile")?.trim_ascii_start().strip_prefix(b"=")?;
         rest.trim_ascii().first().map(|byte| *byte == b'1')
     };
-    let set = file.bytes.lines().filter_map(value).next_back();
+    let local = facts.file(LOCAL_CONFIG)?;
+    let set = |bytes: &[u8]| bytes.lines().filter_map(value).next_back();
     let noted = || file.bytes.lines().filter_map(|line| value(line.trim_ascii().strip_prefix(b"#")?)).next_back();
+    let set = local.as_ref().and_then(|local| set(&local.bytes)).or_else(|| set(&file.bytes));
     Ok(set.or_else(noted).unwrap_or(false))
 }

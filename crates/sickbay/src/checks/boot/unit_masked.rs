@@ -109,6 +109,7 @@ enum Fault<'a> {
     NoCommand(&'a Arc<SourceFile>, Span),
     NoProgram(&'a Arc<SourceFile>, Span, &'a Path),
     NoVariables(&'a Arc<SourceFile>, Span, &'a Path),
+    NoProgramBefore(&'a Arc<SourceFile>, Span, &'a Path),
     NeedsMissing(&'a Arc<SourceFile>, Span, String),
 }
 
@@ -125,7 +126,9 @@ fn fault<'a>(facts: &Facts, unit: &'a Unit) -> Option<Fault<'a>> {
             if setting.value.is_empty() {
                 return Some(Fault::NoCommand(file, setting.span));
             }
-            missing_program(facts, file, setting).or_else(|| missing_variables(facts, unit))
+            missing_program(facts, file, setting)
+                .or_else(|| missing_program_before(facts, unit))
+                .or_else(|| missing_variables(facts, unit))
         }
     }
 }
@@ -172,6 +175,27 @@ fn missing_program<'a>(facts: &Facts, file: &'a Arc<SourceFile>, setting: &'a Se
     ))
 }
 
+/// A program that a line in /etc has run before the unit's own, and that is not there: systemd gives up then, unless a `-` stands
+/// before it.
+fn missing_program_before<'a>(facts: &Facts, unit: &'a Unit) -> Option<Fault<'a>> {
+    let of_key = unit.settings.iter().filter(|(_, one)| one.section == "Service" && one.key == "ExecStartPre");
+    let all: Vec<_> = of_key.collect();
+    // An empty one forgets those before it.
+    let forgotten = all.iter().rposition(|(_, setting)| setting.value.is_empty()).map_or(0, |at| at + 1);
+    let of_etc = all.into_iter().skip(forgotten).filter(|(file, _)| file.path.starts_with("/etc"));
+    of_etc.into_iter().find_map(|(file, setting)| {
+        let word = setting.value.split_str(" ").next()?;
+        let signs = word.iter().take_while(|byte| b"@-:+!|".contains(byte)).count();
+        if word.get(..signs)?.contains(&b'-') {
+            return None;
+        }
+        match missing_program(facts, file, setting)? {
+            Fault::NoProgram(file, span, path) => Some(Fault::NoProgramBefore(file, span, path)),
+            other => Some(other),
+        }
+    })
+}
+
 /// The first file with variables that must be there and is not. What is elsewhere than these directories may come to be
 /// while the system starts.
 fn missing_variables<'a>(facts: &Facts, unit: &'a Unit) -> Option<Fault<'a>> {
@@ -214,6 +238,10 @@ fn judge(facts: &Facts, found: &mut Findings, name: &str, unit: &Unit, severity:
             .add(severity, tr!("{unit} reads its environment from {path}, which does not exist", unit = name, path))
             .at(file, *span)
             .about(*path),
+        Fault::NoProgramBefore(file, span, path) => found
+            .add(severity, tr!("{unit} runs {path} before it starts, which does not exist", unit = name, path = *path))
+            .at(file, *span)
+            .about(*path),
         Fault::NeedsMissing(file, span, other) => found
             .add(severity, tr!("{unit} requires {other}, which does not exist", unit = name, other = other.as_str()))
             .at(file, *span),
@@ -245,7 +273,7 @@ fn judge(facts: &Facts, found: &mut Findings, name: &str, unit: &Unit, severity:
                 finding.by_hand(tr!("reinstall the package that provides {path}", path));
             }
         }
-        Fault::NoCommand(file, span) | Fault::NeedsMissing(file, span, _) => {
+        Fault::NoCommand(file, span) | Fault::NeedsMissing(file, span, _) | Fault::NoProgramBefore(file, span, _) => {
             let title = tr!("comment out line {line} of {path}", line = span.line, path = file.path.as_path());
             finding.repair(Risk::Safe, title, [Change::edit(file, with_comment(&file.bytes, span.line))]);
         }

@@ -51,7 +51,26 @@ check! {
 }
 
 /// Directories below which a writable directory is followed, as a recursive chmod would have gone.
-const TREES: [&str; 7] = ["/etc", "/usr", "/bin", "/sbin", "/lib", "/lib64", "/boot"];
+const TREES: [&str; 17] = [
+    "/etc",
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib64",
+    "/boot",
+    // Whoever may write what is in these is root at the next login, boot or minute.
+    "/etc/cron.d",
+    "/etc/ld.so.conf.d",
+    "/etc/pam.d",
+    "/etc/profile.d",
+    "/etc/security",
+    "/etc/ssh",
+    "/etc/ssh/sshd_config.d",
+    "/etc/sudoers.d",
+    "/etc/systemd/system",
+    "/etc/sysctl.d",
+];
 /// How many paths are repaired at once; a tree with more is worked off in rounds.
 const LIMIT: usize = 200_000;
 /// So many paths are not opened one by one: all packaged files are looked at.
@@ -80,6 +99,17 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             }
         }
     }
+    // Their services refuse such files, whoever reads them.
+    for dir in ["/etc/pam.d", "/etc/sudoers.d", "/etc/ssh/sshd_config.d"] {
+        for entry in root.read_dir(dir).unwrap_or_default() {
+            let path = Path::new(dir).join(&entry.name);
+            let Ok(metadata) = root.metadata(&path) else { continue };
+            if metadata.is_file() && is_anothers(facts, &path, &metadata) {
+                let mode = if is_open(&metadata) { usual_mode(facts, &path, &metadata) } else { metadata.mode };
+                owned.push((path, metadata, mode));
+            }
+        }
+    }
     for tree in TREES {
         let Ok(top) = root.canonical(tree) else { continue };
         walk(facts, root, &top, 0, &mut open);
@@ -91,6 +121,12 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             for top in ["/var", "/opt", "/srv", "/mnt", "/media", "/root", "/lost+found"] {
                 as_donor(root, donor.root(), Path::new(top), 0, &mut open);
             }
+        }
+    }
+    // What is open may be somebody else's, too.
+    for (path, (metadata, after)) in &open {
+        if is_anothers(facts, path, metadata) && usual_owner(facts, path, metadata).0 != metadata.uid {
+            owned.push((path.clone(), *metadata, *after));
         }
     }
     owned.sort_by(|a, b| a.0.cmp(&b.0));
@@ -153,7 +189,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         let mut changes = Vec::new();
         for (path, metadata, after) in &owned {
             finding.at_path(path);
-            if is_sshds(path) {
+            if is_sshds(path) || is_host_key(path) || needs_setuid(path) || path.starts_with("/root") {
                 finding.explains(path);
             }
             let before = (metadata.uid, metadata.gid);

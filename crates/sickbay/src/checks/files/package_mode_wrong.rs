@@ -7,7 +7,7 @@ use sickbay_target::{FileKind, Metadata};
 
 use crate::facts::Facts;
 use crate::facts::login::accounts::Users;
-use crate::facts::packages::modes::{MANY, RULES, mode_with_bits, needs_setuid, usual_mode};
+use crate::facts::packages::modes::{MANY, has_rule, is_anothers, mode_with_bits, needs_setuid, usual_mode};
 use crate::facts::packages::owners::{Owners, Taken};
 use crate::facts::packages::{Exact, PackagedFile, Packages, Survey, System};
 use crate::mend::packaged::{basic_packages, by_package, named_elsewhere, names, point};
@@ -65,8 +65,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         tell_given_away(facts, found, &owners);
     } else if !is_rpm {
         // `mode-too-open` and `setuid-lost` name theirs one by one.
-        let named = |taken: &&Taken| RULES.iter().any(|rule| taken.path == Path::new(rule.path));
-        let some = owners.packaged.iter().filter(|taken| !named(taken) && !needs_setuid(&taken.path));
+        let some = owners.packaged.iter().filter(|taken| !has_rule(&taken.path) && !needs_setuid(&taken.path));
         tell_some(facts, found, &packages, &some.collect::<Vec<_>>(), &owners);
     }
     let survey = facts.get::<Survey>()?;
@@ -87,6 +86,8 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         .filter(|(file, _, metadata)| !elsewhere.contains(file.as_path()) && metadata.mode & 0o002 == 0)
         .collect();
     let owned = differing.iter().filter(|(_, exact, metadata)| owner_differs(exact, metadata));
+    // `mode-too-open` names these, with the mode.
+    let owned = owned.filter(|(file, _, now)| !has_rule(file.as_path()) || !is_anothers(facts, file.as_path(), now));
     let owned: Vec<&PackagedFile> = owned.map(|(file, _, _)| *file).collect();
     let mode_differs = |(_, exact, metadata): &&(&PackagedFile, &Exact, Metadata)| exact.mode != Some(metadata.mode);
     let changed: Vec<&PackagedFile> = differing

@@ -6,7 +6,7 @@ use sickbay_target::Root;
 use crate::facts::Facts;
 use crate::facts::system::release::System;
 use crate::facts::system::selinux::Selinux;
-use crate::mend::selinux::permissive;
+use crate::mend::selinux::{permissive, relabel};
 use crate::model::finding::Findings;
 use crate::model::outcome::{Skip, Verdict};
 use crate::model::stage::Stage;
@@ -29,8 +29,9 @@ check! {
     /// password, a login that ends at once, a system that stops during boot.
     ///
     /// ## What the repair does
-    /// Sets `SELINUX=permissive` and has all files relabeled at the next boot. It stays permissive: after that boot set
-    /// `SELINUX=enforcing` again.
+    /// Asks the target's own `setfiles`, run in a sandbox on a copy, which label every file should have, and sets these. Where the
+    /// target has none, or it fails: sets `SELINUX=permissive` and has all files relabeled at the next boot. It stays
+    /// permissive then: after that boot set `SELINUX=enforcing` again.
     ///
     /// ## By hand
     /// ```sh
@@ -93,6 +94,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     }
     finding.subject(Subject::Named("labels".to_owned())).extent(wrong.len());
     finding.why(tr!("while SELinux is enforcing, init, login and sshd are denied access to files with such labels"));
+    relabel(facts, finding, &selinux);
     permissive(facts, finding, &selinux);
     Ok(())
 }
@@ -140,6 +142,7 @@ fn stops_before_relabel(facts: &Facts, found: &mut Findings, selinux: &Selinux) 
         .why(tr!("systemd stops before it gets to /.autorelabel: Failed to load default target: Permission denied"))
         .note(tr!("enforcing=0 on the kernel command line, for one boot, has the same effect without leaving SELinux permissive"))
         .stops(Stage::Init);
+    relabel(facts, finding, selinux);
     permissive(facts, finding, selinux);
     Ok(())
 }

@@ -4,15 +4,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bstr::ByteSlice;
+use sickbay_formats::authorized_keys::accepted::Refusal;
 use sickbay_formats::authorized_keys::defects::{Defect, Defective, OPTIONS, defects};
-use sickbay_formats::authorized_keys::keys;
+use sickbay_formats::authorized_keys::{Key, keys};
 use sickbay_formats::lines;
 use sickbay_formats::sshd_config::tree::Effective;
 
 use crate::facts::Facts;
 use crate::facts::login::administrators::Administrators;
 use crate::facts::login::root_over_ssh::RootOverSsh;
-use crate::facts::login::ssh_keys::Keys;
+use crate::facts::login::ssh_keys::{Keys, policy};
 use crate::facts::login::sshd::Sshd;
 use crate::model::finding::{Findings, Severity};
 use crate::model::outcome::{Skip, Verdict};
@@ -29,7 +30,9 @@ check! {
     ///
     /// ## What it finds
     /// Lines of root's authorized_keys from which sshd takes no key: a key that was wrapped over several lines when it was
-    /// pasted, an option that sshd does not know, a private key, or a public one in the form of another program. Keys of
+    /// pasted, an option that sshd does not know, a private key, or a public one in the form of another program. Keys of a
+    /// type that this release does not take (`ssh-dss`), that `PubkeyAcceptedAlgorithms` leaves out, or of RSA with too few bits
+    /// (`RequiredRSASize`); keys of type `ssh-rsa` are taken by every release. Keys of
     /// root in `~/.ssh/authorized_keys` where `AuthorizedKeysFile` names another place that has none; an
     /// `AuthorizedKeysCommand` that is not there, or that others than root may change, which sshd does not run.
     ///
@@ -65,6 +68,16 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     for file in &all.looked {
         for defective in defects(&file.bytes) {
             report(found, file, &defective, severity, &root.home);
+        }
+    }
+    let policy = policy(facts, &effective);
+    for file in &all.looked {
+        for key in keys(&file.bytes) {
+            if let Some(refusal) = key.refusal(&policy) {
+                // Whoever has it knows, as long as others get in.
+                let severity = if severity == Severity::Warning { Severity::Note } else { severity };
+                refused(found, file, &key, &refusal, severity, &root.home);
+            }
         }
     }
     elsewhere(facts, found, &effective, &all, &root.home, severity);
@@ -139,6 +152,42 @@ fn report(found: &mut Findings, file: &Arc<SourceFile>, defective: &Defective, s
             ));
         }
     }
+}
+
+/// A key of a type that sshd no longer takes, or one that is too short.
+fn refused(
+    found: &mut Findings,
+    file: &Arc<SourceFile>,
+    key: &Key<'_>,
+    refusal: &Refusal,
+    severity: Severity,
+    home: &Path,
+) {
+    let path = file.path.as_path();
+    let kind = key.kind().to_str_lossy();
+    let message = match refusal {
+        Refusal::Since(version) => tr!(
+            "a key in {path} is of type {kind}, which sshd does not accept since OpenSSH {version}",
+            path,
+            kind,
+            version = format!("{}.{}", version.0, version.1)
+        ),
+        Refusal::Listed => {
+            tr!("a key in {path} is of type {kind}, which PubkeyAcceptedAlgorithms leaves out", path, kind)
+        }
+        Refusal::Short { bits, least } => {
+            tr!("an RSA key in {path} has {bits} bits, and sshd wants {least}", path, bits = *bits, least = *least)
+        }
+    };
+    let finding = found.add(severity, message);
+    finding.at(file, key.span).why(tr!("sshd refuses the key: who has no other is not let in with it"));
+    if severity != Severity::Note {
+        finding.explains(home).stops(Stage::SshdPolicy);
+    }
+    finding.by_hand(match refusal {
+        Refusal::Listed => tr!("add an algorithm of this type to PubkeyAcceptedAlgorithms, or put a new key there"),
+        _ => tr!("put a new key there: ssh-keygen -t ed25519 makes one"),
+    });
 }
 
 /// Keys where they usually are, and sshd looks elsewhere, where none are.

@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use bstr::ByteSlice;
-use sickbay_formats::ld_so;
+use sickbay_formats::{ld_so, lines};
 use sickbay_target::Root;
 
 use crate::facts::Facts;
-use crate::facts::packages::Packages;
-use crate::facts::packages::libraries::{Body, Fault, Libraries, default_dirs};
+use crate::facts::packages::libraries::{Body, Fault, Libraries};
 use crate::facts::packages::programs::{Culprit, Program, Programs, Role};
+use crate::facts::packages::shadows::Shadow;
 use crate::mend::restore::restore;
 use crate::model::finding::{Finding, Findings, Severity};
 use crate::model::outcome::{Skip, Verdict};
@@ -28,7 +28,9 @@ check! {
     /// library that it needs, directly or through another library, is missing, empty, truncated, damaged or for another
     /// architecture, or nobody can execute it. Libraries are searched where ld.so would: RPATH, RUNPATH,
     /// `/etc/ld.so.conf`, the built-in directories; the way musl does where that is the C library. Every broken file is
-    /// one finding that lists the programs it stops.
+    /// one finding that lists the programs it stops. So is a library in `/usr/local` or `/opt` that ld.so takes instead of
+    /// the system's, and that lacks a version or a symbol they need ("version `GLIBC_2.34' not found", "symbol lookup error"),
+    /// or is an OpenSSL that sshd refuses ("OpenSSL version mismatch").
     ///
     /// ## Why it matters
     /// The kernel panics without init ("No working init found"), a login ends in "error while loading shared
@@ -37,7 +39,8 @@ check! {
     /// ## What the repair does
     /// Makes the link of a library whose file is there, as ldconfig does. Copies the file from a donor (`--donor ROOT`),
     /// with the links that lead to it. Moves aside a library that no
-    /// package installed and that takes precedence over the system's own, and removes it from ld.so's cache. Makes
+    /// package installed and that takes precedence over the system's own, and removes it from ld.so's cache; where a package
+    /// did install it, takes its directory out of `/etc/ld.so.conf.d` (risky). Makes
     /// `/sbin/init` lead to systemd again, and makes programs executable again.
     ///
     /// ## By hand
@@ -149,91 +152,74 @@ fn about_links(root: &Root, finding: &mut Finding, path: &Path) {
     }
 }
 
-/// A library that no package brought, in a directory that ld.so looks into before the system's own, where one of that name is.
-struct Shadow {
-    /// The file and the links that lead to it.
-    paths: Vec<std::path::PathBuf>,
-    /// What would be taken without it.
-    right: std::path::PathBuf,
-    /// The file of ld.so.conf that names its directory.
-    conf: Option<std::path::PathBuf>,
+/// What can be done about a library that stands in the system's place.
+fn offer_shadow(shadow: &Shadow, facts: &Facts, finding: &mut Finding) {
+    let root = facts.root();
+    let right = shadow.right.as_path();
+    match (&shadow.conf, shadow.packaged) {
+        (Some((conf, _)), false) => finding.note(tr!(
+            "no package owns it; ld.so picks it instead of {right}, because {conf} lists its directory first",
+            right,
+            conf = conf.as_path()
+        )),
+        (None, false) => finding.note(tr!("no package owns it; ld.so picks it instead of {right}", right)),
+        (Some((conf, _)), true) => finding.note(tr!(
+            "ld.so picks it instead of {right}, because {conf} lists its directory first",
+            right,
+            conf = conf.as_path()
+        )),
+        (None, true) => finding.note(tr!("ld.so picks it instead of {right}", right)),
+    };
+    if shadow.packaged {
+        return take_directory_out(shadow, facts, finding);
+    }
+    let mut changes = Vec::new();
+    for path in &shadow.paths {
+        let (Some(dir), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
+            return;
+        };
+        let aside = dir.join(format!("foreign.{name}"));
+        if root.metadata(&aside).is_ok() {
+            return;
+        }
+        let Ok(now) = root.metadata(path) else { return };
+        if now.is_file() {
+            let Ok(content) = root.read_up_to(path, 256 << 20) else { return };
+            let owner = (now.uid, now.gid);
+            changes.push(Change::Create { path: aside, content, mode: now.mode, owner });
+        }
+        changes.push(Change::Remove { path: path.clone() });
+    }
+    changes.extend(cache_without(facts, |gone| shadow.paths.iter().any(|path| path == gone)));
+    let Some(first) = shadow.paths.first() else { return };
+    let title = tr!("move {path} out of ld.so's way, as foreign.*, and out of its cache", path = first.as_path());
+    finding.repair(Risk::Safe, title, changes);
 }
 
-impl Shadow {
-    fn of(facts: &Facts, path: &Path) -> Option<Shadow> {
-        let root = facts.root();
-        let (packages, libraries) = (facts.get::<Packages>().ok()?, facts.get::<Libraries>().ok()?);
-        let body = libraries.look(root, path);
-        let Body::Elf(elf) = &*body else { return None };
-        let dirs = default_dirs(elf.abi);
-        let dir = path.parent()?;
-        if packages.file(path).is_some() || dirs.iter().any(|known| root.canonical(known).is_ok_and(|it| it == dir)) {
-            return None;
-        }
-        let entries = root.read_dir(dir).ok()?;
-        let paths: Vec<_> = entries
-            .iter()
-            .map(|entry| dir.join(&entry.name))
-            .filter(|other| other == path || root.canonical(other).is_ok_and(|real| real == path))
-            .collect();
-        let of_system = |name: &std::ffi::OsStr| {
-            let places = dirs.iter().map(|dir| dir.join(name));
-            places.into_iter().find(|place| root.stat(place).is_ok_and(|it| it.is_file() && it.size > 0))
-        };
-        let right = paths.iter().filter_map(|path| path.file_name()).find_map(of_system)?;
-        let names_it = |conf: &std::path::PathBuf| {
-            facts.file(conf).ok().flatten().is_some_and(|file| {
-                ld_so::conf(&file.bytes).iter().any(
-                    |entry| matches!(entry, ld_so::Entry::Dir(named) if root.canonical(named.to_path_lossy()).is_ok_and(|it| it == dir)),
-                )
-            })
-        };
-        let dropped = root.read_dir("/etc/ld.so.conf.d").unwrap_or_default();
-        let dropped = dropped.into_iter().map(|entry| Path::new("/etc/ld.so.conf.d").join(entry.name));
-        let conf = dropped.chain([std::path::PathBuf::from("/etc/ld.so.conf")]).find(names_it);
-        Some(Shadow { paths, right, conf })
-    }
+/// Takes the directory of a package's library out of ld.so's search: its own programs may need another way to it then.
+fn take_directory_out(shadow: &Shadow, facts: &Facts, finding: &mut Finding) {
+    let (Some((conf, line)), Some(dir)) = (&shadow.conf, shadow.paths.first().and_then(|path| path.parent())) else {
+        return;
+    };
+    let Ok(Some(file)) = facts.file(conf) else { return };
+    let mut changes = vec![Change::edit(&file, lines::with_comment(&file.bytes, *line))];
+    changes.extend(cache_without(facts, |path| path.parent().is_some_and(|its| its == dir)));
+    finding.repair(
+        Risk::Risky,
+        tr!(
+            "take {dir} out of {conf} and of ld.so's cache: programs of its own may need LD_LIBRARY_PATH then",
+            dir,
+            conf = conf.as_path()
+        ),
+        changes,
+    );
+}
 
-    /// Moves it away, under a name that ldconfig passes over, and takes it out of ld.so's cache.
-    fn offer(&self, facts: &Facts, finding: &mut Finding) {
-        let root = facts.root();
-        match &self.conf {
-            Some(conf) => finding.note(tr!(
-                "no package owns it; ld.so picks it instead of {right}, because {conf} lists its directory first",
-                right = self.right.as_path(),
-                conf = conf.as_path()
-            )),
-            None => {
-                finding.note(tr!("no package owns it; ld.so picks it instead of {right}", right = self.right.as_path()))
-            }
-        };
-        let mut changes = Vec::new();
-        for path in &self.paths {
-            let (Some(dir), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
-                return;
-            };
-            let aside = dir.join(format!("foreign.{name}"));
-            if root.metadata(&aside).is_ok() {
-                return;
-            }
-            let Ok(now) = root.metadata(path) else { return };
-            if now.is_file() {
-                let Ok(content) = root.read_up_to(path, 256 << 20) else { return };
-                let owner = (now.uid, now.gid);
-                changes.push(Change::Create { path: aside, content, mode: now.mode, owner });
-            }
-            changes.push(Change::Remove { path: path.clone() });
-        }
-        if let Ok(Some(cache)) = facts.file("/etc/ld.so.cache")
-            && let Some(text) =
-                ld_so::cache_without(&cache.bytes, |path| self.paths.iter().any(|gone| *gone == path.to_path_lossy()))
-        {
-            changes.push(Change::edit(&cache, text));
-        }
-        let Some(first) = self.paths.first() else { return };
-        let title = tr!("move {path} out of ld.so's way, as foreign.*, and out of its cache", path = first.as_path());
-        finding.repair(Risk::Safe, title, changes);
-    }
+/// ld.so's cache without some paths.
+fn cache_without(facts: &Facts, is_gone: impl Fn(&Path) -> bool) -> Option<Change> {
+    let cache = facts.file("/etc/ld.so.cache").ok()??;
+    let text = ld_so::cache_without(&cache.bytes, |path| is_gone(&path.to_path_lossy()))?;
+    Some(Change::edit(&cache, text))
 }
 
 /// The library beside `path` that calls itself by its name, the newest if there are several: what ldconfig(8) makes a link to.
@@ -286,7 +272,7 @@ fn offer(facts: &Facts, finding: &mut Finding, path: &Path, fault: &Fault) {
         }
     }
     if let Some(shadow) = Shadow::of(facts, path) {
-        shadow.offer(facts, finding);
+        offer_shadow(&shadow, facts, finding);
         return;
     }
     if matches!(fault, Fault::Missing | Fault::Dangling(_))

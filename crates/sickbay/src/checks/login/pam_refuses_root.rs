@@ -9,7 +9,7 @@ use crate::facts::Facts;
 use crate::facts::login::administrators::Administrators;
 use crate::facts::login::pam::judge::{Attempt, Judgement, Refusal, User, judge};
 use crate::facts::login::pam::modules::Because;
-use crate::facts::login::pam::{Pam, Service, Taking, is_damaged, read};
+use crate::facts::login::pam::{Entry, Pam, Service, Taking, is_damaged, read};
 use crate::model::finding::{Finding, Findings, Severity};
 use crate::model::outcome::{Skip, Verdict};
 use crate::model::repair::{Change, Risk};
@@ -193,6 +193,24 @@ fn report(facts: &Facts, found: &mut Findings, pam: &Pam, case: Case, console: b
             code
         ),
     });
+    // Counts return, for anybody may fail as root.
+    if let Some(Because::Tally(_)) = &refusal.because {
+        let option = |entry: &&Entry| {
+            entry
+                .rule
+                .args
+                .iter()
+                .any(|arg| arg.starts_with(b"even_deny_root") || arg.starts_with(b"root_unlock_time="))
+        };
+        let path = match refusal.entry.as_ref().filter(option) {
+            Some(entry) => entry.file.path.clone(),
+            None => "/etc/security/faillock.conf".into(),
+        };
+        finding.note(tr!(
+            "even_deny_root in {path} stays: failed attempts by anybody lock root again, over ssh too",
+            path = path.as_path()
+        ));
+    }
     finding.detail("services", services.iter().map(|service| service.name.clone()).collect::<Vec<_>>());
     for stage in [Stage::PamLogin, Stage::PamSshd] {
         if services.iter().any(|service| service.stage == Some(stage)) {

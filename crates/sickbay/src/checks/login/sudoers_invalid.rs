@@ -12,6 +12,7 @@ use crate::facts::Facts;
 use crate::facts::login::accounts::Accounts;
 use crate::facts::login::administrators::{Administrators, is_old};
 use crate::facts::login::ssh_keys::Keys;
+use crate::facts::login::visudo::{self, Answer};
 use crate::model::finding::{Findings, Severity};
 use crate::model::outcome::{Skip, Verdict};
 use crate::model::repair::{Change, Risk};
@@ -26,7 +27,8 @@ check! {
     /// ## What it finds
     /// Lines of `/etc/sudoers` and of the files it includes that sudo's grammar does not take: `NOPASSWD` without its colon, a
     /// pasted word, a quote that is not closed. Files of an included directory that sudo passes over because there is a dot
-    /// in their name (`alice.conf`), unless the name is that of a backup.
+    /// in their name (`alice.conf`), unless the name is that of a backup. Where the target has a `visudo`, that program, run in a
+    /// sandbox on a copy, is asked as well, about the lines found and about the repair.
     ///
     /// ## Why it matters
     /// sudo before 1.9.3 refuses everybody until the line is gone; later ones leave the line out. Where root has neither a
@@ -155,6 +157,12 @@ fn faults(facts: &Facts, found: &mut Findings, file: &Arc<SourceFile>, refuses: 
         items(&file.bytes).into_iter().filter(|item| item.what == What::Fault).map(|item| item.line).collect();
     let Some(&first) = lost.first() else { return Ok(()) };
     let path = file.path.as_path();
+    // Nobody knows its grammar better than the sudo that reads it.
+    let said = match visudo::ask(facts, path, Vec::new()) {
+        Answer::Takes => return Ok(()),
+        Answer::Refuses(said) => said.into_iter().filter(|line| line.contains(&path.display().to_string())).collect(),
+        Answer::Unasked => Vec::new(),
+    };
     let message = if lost.len() == 1 {
         tr!("sudo does not understand line {line} of {path}", line = first, path)
     } else {
@@ -164,6 +172,9 @@ fn faults(facts: &Facts, found: &mut Findings, file: &Arc<SourceFile>, refuses: 
     let finding = found.add(if nobody { Severity::Critical } else { Severity::Error }, message);
     for &number in &lost {
         finding.at(file, line_span(file, number));
+    }
+    for line in said.iter().take(3) {
+        finding.evidence("visudo -c", line);
     }
     finding.why(match (nobody, refuses) {
         (true, _) => tr!("nobody can become root: root has neither a password nor a key"),
@@ -183,7 +194,11 @@ fn faults(facts: &Facts, found: &mut Findings, file: &Arc<SourceFile>, refuses: 
             colons = false;
         }
     }
-    if items(&text).iter().any(|item| item.what == What::Fault) {
+    let is_refused = || {
+        let answer = visudo::ask(facts, path, vec![(path.to_owned(), text.clone())]);
+        matches!(answer, Answer::Refuses(said) if said.iter().any(|line| line.contains(&path.display().to_string())))
+    };
+    if items(&text).iter().any(|item| item.what == What::Fault) || is_refused() {
         finding.by_hand(tr!("correct it with visudo -f {path}", path));
         return Ok(());
     }

@@ -165,6 +165,7 @@ impl Devices {
             };
         }
         match name.strip_prefix("mapper/") {
+            Some(name) if is_of_multipath(facts, name) => untold(path),
             Some(name) if !in_crypttab(facts, name) => self.unless_opaque(),
             _ => untold(path),
         }
@@ -184,6 +185,29 @@ fn in_crypttab(facts: &Facts, name: &str) -> bool {
     file.bytes.split(|&byte| byte == b'\n').any(|line| {
         let first = line.split(|byte| byte.is_ascii_whitespace()).find(|word| !word.is_empty());
         first == Some(wanted)
+    })
+}
+
+/// Whether multipathd makes the name: one of its own (`mpatha`), an alias of multipath.conf, or a WWID where it is set up; with a
+/// partition behind it or not.
+fn is_of_multipath(facts: &Facts, name: &str) -> bool {
+    let digits = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    let disk = digits
+        .strip_suffix("-part")
+        .or_else(|| digits.strip_suffix('p').filter(|disk| disk.ends_with(|c: char| c.is_ascii_digit())));
+    let disks = [Some(name), Some(digits), disk];
+    let is_own = |disk: &str| {
+        let letters = disk.strip_prefix("mpath").unwrap_or_default();
+        !letters.is_empty() && letters.bytes().all(|byte| byte.is_ascii_lowercase())
+    };
+    if disks.iter().flatten().any(|disk| is_own(disk)) {
+        return true;
+    }
+    ["/etc/multipath.conf", "/etc/multipath/bindings", "/etc/multipath/wwids"].iter().any(|path| {
+        let Ok(Some(file)) = facts.file(path) else { return false };
+        file.bytes
+            .split(|byte| byte.is_ascii_whitespace() || matches!(byte, b'"' | b'/'))
+            .any(|word| disks.iter().flatten().any(|disk| word == disk.as_bytes()))
     })
 }
 

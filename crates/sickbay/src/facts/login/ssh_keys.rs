@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bstr::{BString, ByteSlice};
 use sickbay_formats::accounts::{Entry, Kind};
+use sickbay_formats::authorized_keys::accepted::Policy;
 use sickbay_formats::authorized_keys::{gives_shell, keys};
 use sickbay_formats::span::Span;
 use sickbay_formats::sshd_config::matching::Connection;
@@ -48,7 +49,7 @@ impl Keys {
         let uid = account.field(2).to_str_lossy().into_owned();
         let name = account.name().to_str_lossy().into_owned();
         let Ok(sshd) = facts.get::<Sshd>() else {
-            return Keys::in_files(facts, &[], &name, &uid, Path::new(&home));
+            return Keys::in_files(facts, &[], &Policy::default(), [&name, &uid], Path::new(&home));
         };
         let groups = facts.get::<Users>().map(|users| users.groups_of(account)).unwrap_or_default();
         let connection = Connection { user: BString::from(name.clone()), groups, ..Connection::default() };
@@ -73,30 +74,30 @@ impl Keys {
     /// The keys that settings lead to.
     pub fn by(facts: &Facts, effective: &Effective<'_>, name: &str, uid: &str, home: &Path) -> Keys {
         let set: Vec<String> = effective.words("AuthorizedKeysFile").iter().map(ToString::to_string).collect();
-        let mut keys = Keys::in_files(facts, &set, name, uid, home);
+        let mut keys = Keys::in_files(facts, &set, &policy(facts, effective), [name, uid], home);
         let is_set = |name: &str| !matches!(effective.value(name, "none").as_str(), "none" | "");
         keys.unseen = is_set("AuthorizedKeysCommand") || is_set("TrustedUserCAKeys");
         keys
     }
 
-    fn in_files(facts: &Facts, patterns: &[String], name: &str, uid: &str, home: &Path) -> Keys {
+    fn in_files(facts: &Facts, patterns: &[String], policy: &Policy, [name, uid]: [&str; 2], home: &Path) -> Keys {
         let usual = [".ssh/authorized_keys".to_owned(), ".ssh/authorized_keys2".to_owned()];
         let patterns = if patterns.is_empty() { &usual[..] } else { patterns };
         let mut all = Keys::default();
         for pattern in patterns.iter().filter(|pattern| !pattern.eq_ignore_ascii_case("none")) {
             let path = home.join(expanded(pattern, name, uid, &home.to_string_lossy()));
             if let Ok(Some(file)) = facts.file(&path) {
-                all.add(facts, &file);
+                all.add(facts, &file, policy);
             }
         }
         all
     }
 
-    fn add(&mut self, facts: &Facts, file: &Arc<SourceFile>) {
+    fn add(&mut self, facts: &Facts, file: &Arc<SourceFile>, policy: &Policy) {
         let mut any = false;
         for key in keys(&file.bytes) {
             let expired = key.value("expiry-time").is_some_and(|until| is_past(facts, &until));
-            if expired {
+            if expired || key.refusal(policy).is_some() {
                 continue;
             }
             any = true;
@@ -112,6 +113,18 @@ impl Keys {
         if any {
             self.files.push(file.path.clone());
         }
+    }
+}
+
+/// Which types of keys the installed sshd takes, as it is set up for a connection.
+pub(crate) fn policy(facts: &Facts, effective: &Effective<'_>) -> Policy {
+    let value =
+        |names: [&str; 2]| names.into_iter().map(|name| effective.value(name, "")).find(|value| !value.is_empty());
+    Policy {
+        version: facts.get::<Sshd>().ok().and_then(|sshd| sshd.reader().version),
+        accepted: value(["PubkeyAcceptedAlgorithms", "PubkeyAcceptedKeyTypes"]).unwrap_or_default(),
+        // RHEL had it under another name before OpenSSH 9.1.
+        least_rsa: value(["RequiredRSASize", "RSAMinSize"]).and_then(|value| value.parse().ok()),
     }
 }
 

@@ -181,6 +181,11 @@ fn glob(root: &Root, pattern: &Path) -> Vec<PathBuf> {
     paths
 }
 
+/// The release of the sshd that is installed, by its package.
+pub(crate) fn version(facts: &Facts) -> Option<Version> {
+    facts.get::<Sshd>().ok()?.reader().version
+}
+
 fn listed_version(root: &Root, report: &SupportReport) -> Option<Version> {
     let path =
         report.output(|name| name == "dpkg_-l" || name.contains("rpm_--nodigest") || name.starts_with("rpm_-qa"))?;

@@ -13,7 +13,7 @@ use sickbay_formats::ld_so;
 use sickbay_formats::wildcard::fits;
 use sickbay_target::{FileKind, Metadata, Reason, Root};
 
-use crate::facts::packages::Packages;
+use crate::facts::packages::{Packages, shadows};
 use crate::facts::{Fact, Facts};
 use crate::model::outcome::Skip;
 use crate::model::text::Text;
@@ -58,6 +58,11 @@ pub enum Fault {
     Version(BString, PathBuf),
     /// It asks for a version that this library of the system does not have.
     NeedsVersion(BString, PathBuf),
+    /// It takes the place of a library of the system and lacks a symbol that this one has; the symbol, and who asks.
+    Symbol(BString, PathBuf),
+    /// It takes the place of a library of the system that sshd was built with, and sshd refuses its release: that, the release it
+    /// was built with, and sshd.
+    OpenSsl(String, String, PathBuf),
     /// It is for another machine than the system.
     Machine(Abi, Abi),
     /// Nobody may execute it; its mode.
@@ -93,6 +98,18 @@ impl Fault {
                     path,
                     version,
                     library = library.as_path()
+                )
+            }
+            Fault::Symbol(symbol, by) => {
+                tr!("{path} has no symbol {symbol}, which {by} needs", path, symbol, by = by.as_path())
+            }
+            Fault::OpenSsl(its, built, by) => {
+                tr!(
+                    "{path} is OpenSSL {its}, and {by} was built for {built}: OpenSSL version mismatch",
+                    path,
+                    its,
+                    built,
+                    by = by.as_path()
                 )
             }
             Fault::Machine(its, system) => {
@@ -202,6 +219,11 @@ impl Libraries {
         let defaults = names().flat_map(|lib| [Path::new("/").join(lib), Path::new("/usr").join(lib)]);
         let dirs = self.conf.iter().cloned().chain(defaults);
         dirs.map(|dir| dir.join(&path)).find(|path| root.stat(path).is_ok())
+    }
+
+    /// Whether ld.so.conf names a directory, given by its real path.
+    pub(super) fn is_configured(&self, root: &Root, dir: &Path) -> bool {
+        self.conf.iter().any(|known| root.canonical(known).is_ok_and(|known| known == dir))
     }
 
     /// Every program, script and library that was looked at so far and is whole, by its real path.
@@ -314,6 +336,7 @@ impl Libraries {
                     Ok(found) => {
                         if let Body::Elf(next) = &*self.look(root, &found) {
                             add(&mut all, lacks_version(facts, (&found, next), name, (&by, &its)));
+                            add(&mut all, shadows::unfit(facts, self, &found, next.abi, &by));
                             queue.push_back((found.clone(), next.clone()));
                         }
                         seen.insert(name.to_vec(), Some(found));
@@ -423,7 +446,8 @@ fn lacks_version(
     let version = asked.next().filter(|_| !bears)?;
     let real = |path: &Path| facts.root().canonical(path).unwrap_or_else(|_| path.to_owned());
     let (library, user) = (real(library), real(user));
-    let (path, fault) = if is_altered(facts, &user) && !is_altered(facts, &library) {
+    let is_odd = || is_altered(facts, &user) || shadows::is_foreign(facts, &user);
+    let (path, fault) = if is_odd() && !is_altered(facts, &library) && !shadows::is_foreign(facts, &library) {
         (user.clone(), Fault::NeedsVersion(version.clone(), library))
     } else {
         (library, Fault::Version(version.clone(), user.clone()))

@@ -46,6 +46,11 @@ pub(crate) const RULES: &[Rule] = &[
     dir("/usr/sbin"),
     dir("/usr/lib"),
     dir("/usr/lib64"),
+    dir("/usr/lib/x86_64-linux-gnu"),
+    dir("/usr/lib/aarch64-linux-gnu"),
+    dir("/usr/lib/x86_64-linux-gnu/security"),
+    dir("/usr/lib64/security"),
+    dir("/usr/share"),
     dir("/bin"),
     dir("/sbin"),
     dir("/lib"),
@@ -68,6 +73,7 @@ pub(crate) const RULES: &[Rule] = &[
     public("/etc/nsswitch.conf"),
     public("/etc/ld.so.cache"),
     public("/etc/profile"),
+    Rule { path: "/etc/ssh/sshd_config", default: 0o644, never: 0o002, always: 0 },
     Rule { path: "/etc/fstab", default: 0o644, never: 0o002, always: 0 },
     Rule { path: "/etc/crontab", default: 0o644, never: 0o002, always: 0 },
     Rule { path: "/etc/sudoers", default: 0o440, never: 0o022, always: 0 },
@@ -77,12 +83,20 @@ pub(crate) const RULES: &[Rule] = &[
     secret("/etc/gshadow-"),
 ];
 
-/// Whether a path is somebody's who is not root, and it is for `mode-too-open` to say: where rpm's database knows owners, and
-/// where a whole system was given away, `package-mode-wrong` does.
+/// Whether a path that is to be root's is somebody else's, and it is for `mode-too-open` to say: where a whole system was given
+/// away, `package-mode-wrong` does.
 pub(crate) fn is_anothers(facts: &Facts, path: &std::path::Path, metadata: &Metadata) -> bool {
-    let known = || facts.get::<Packages>().is_ok_and(|all| all.exact(path).is_some_and(|it| it.owner.is_some()));
+    let meant = || {
+        let packages = facts.get::<Packages>().ok();
+        packages.and_then(|all| all.exact(path)?.owner).is_some_and(|owner| owner.0 == metadata.uid)
+    };
     let told = || facts.get::<Owners>().is_ok_and(|owners| owners.covers(path));
-    metadata.uid != 0 && !known() && !told()
+    metadata.uid != 0 && !meant() && !told()
+}
+
+/// Whether `mode-too-open` names the path, whatever else is wrong with it.
+pub(crate) fn has_rule(path: &std::path::Path) -> bool {
+    RULES.iter().any(|rule| path == std::path::Path::new(rule.path))
 }
 
 /// The bits that the package of `path` gives it, where its database tells.
@@ -167,6 +181,10 @@ pub(crate) fn usual_mode(facts: &Facts, path: &std::path::Path, now: &Metadata) 
     // sshd passes over a host key that others may read; RHEL's may be read by the group of ssh-keysign.
     if is_host_key(path) {
         return if now.gid == 0 { 0o600 } else { 0o640 };
+    }
+    // sudo warns of more than this.
+    if path.parent().is_some_and(|dir| dir == std::path::Path::new("/etc/sudoers.d")) {
+        return 0o440;
     }
     // Neither ssh nor sshd takes keys that others may read.
     if path.ends_with(".ssh") || path.parent().is_some_and(|dir| dir.ends_with(".ssh")) {

@@ -33,6 +33,8 @@ pub enum Wanted {
     HostKey,
     /// A list of modules that names some.
     Modules,
+    /// What setfiles(8) says that it would do: the labels of SELinux that paths should have.
+    Labels,
 }
 
 impl Rebuild {

@@ -1,9 +1,12 @@
 //! What a repair wants done, resolved against the target: which path becomes what.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sickbay_formats::network::piece::Piece;
+use sickbay_formats::selinux::would_relabel;
 use sickbay_formats::ssh_key::{self, KeyFiles};
 use sickbay_target::{Disk, FileKind, Inside, Root, Target, plain_value};
 
@@ -166,6 +169,9 @@ pub(crate) fn disk_bytes(target: &Target, disk: usize, offset: u64, length: usiz
     found.read_at(offset, length).map_err(cannot)
 }
 
+/// The attribute that has a label.
+const SELINUX: &str = "security.selinux";
+
 /// How long a program of the target may take: packing hundreds of megabytes on a slow machine takes minutes.
 const PROGRAM: Duration = Duration::from_secs(900);
 
@@ -213,6 +219,10 @@ pub(super) fn run(shop: &Workshop<'_>, rebuild: &Rebuild, work: &mut Vec<Work>) 
         {
             return Err(Error::Refused(tr!("{why}; {program} said: {said}", why, program, said = said())));
         }
+        if rebuild.wanted == Wanted::Labels {
+            relabel(root, &content, work)?;
+            continue;
+        }
         // Where the path is a link, the link stays.
         let path = &root.canonical(path).unwrap_or_else(|_| path.clone());
         let (mode, owner) = match root.metadata(path) {
@@ -221,6 +231,30 @@ pub(super) fn run(shop: &Workshop<'_>, rebuild: &Rebuild, work: &mut Vec<Work>) 
         };
         let attributes = fresh(root, path, mode, owner)?;
         work.push(Work::Path { path: path.clone(), kind: Touch::All, after: New::File { content, attributes } });
+    }
+    Ok(())
+}
+
+/// So many labels are set at once; more paths has no system.
+const LABELS: usize = 2_000_000;
+
+/// Sets the labels of a list that setfiles(8) wrote. What the list names and is not there was made in the copy.
+fn relabel(root: &Root, list: &[u8], work: &mut Vec<Work>) -> Result<(), Error> {
+    let name = Name(SELINUX.into());
+    for (path, label) in would_relabel(list).take(LABELS) {
+        let path = Path::new(OsStr::from_bytes(path));
+        if root.metadata(path).is_err() {
+            continue;
+        }
+        let mut attributes = Attrs::read(root, path)?;
+        attributes.xattrs.retain(|(known, _)| *known != name);
+        // The kernel writes them with the NUL of C.
+        attributes.xattrs.push((Name(SELINUX.into()), Name([label, b"\0"].concat())));
+        work.push(Work::Path {
+            path: path.to_owned(),
+            kind: Touch::Attributes,
+            after: New::Node(Node::Attributes { attributes }),
+        });
     }
     Ok(())
 }
@@ -271,7 +305,7 @@ pub(super) fn fresh(root: &Root, path: &Path, mode: u32, owner: (u32, u32)) -> R
     let time = (now.as_second(), u32::try_from(now.subsec_nanosecond()).unwrap_or(0));
     let parent = path.parent().unwrap_or(Path::new("/"));
     let label = match root.canonical(parent) {
-        Ok(parent) => root.xattrs(&parent)?.into_iter().find(|(name, _)| name == "security.selinux"),
+        Ok(parent) => root.xattrs(&parent)?.into_iter().find(|(name, _)| name == SELINUX),
         Err(_) => None,
     };
     Ok(Attrs {
