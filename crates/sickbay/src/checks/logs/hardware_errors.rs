@@ -1,6 +1,6 @@
 //! The hardware reports errors.
 
-use sickbay_formats::kernel_log::Kind;
+use sickbay_formats::kernel_log::{Incident, Kind};
 
 use crate::facts::Facts;
 use crate::facts::logs::kernel_log::KernelLog;
@@ -40,8 +40,16 @@ const BUS: u64 = 10;
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let log = kernel_log(facts, found)?;
-    if let Some(seen) = Seen::of(&log, Kind::Hardware) {
-        report(&log, &seen, found);
+    let (uncorrected, mut corrected): (Vec<&Incident>, Vec<&Incident>) =
+        log.of(Kind::Hardware).into_iter().partition(|error| error.detail == "uncorrected");
+    // Beside what was logged, that something was logged is nothing more.
+    if !uncorrected.is_empty() || corrected.len() > 1 {
+        corrected.retain(|error| error.subject != "machine check");
+    }
+    for each in [uncorrected, corrected] {
+        if let Some(seen) = Seen::from(&log, each) {
+            report(&log, &seen, found);
+        }
     }
     if let Some(seen) = Seen::of(&log, Kind::TooHot) {
         let finding = found.add(
@@ -72,6 +80,7 @@ fn report(log: &KernelLog, seen: &Seen<'_>, found: &mut Findings) {
         false => tr!("the hardware reports errors: {tasks}", tasks = list),
     };
     let finding = found.add(log.severity(grave), text);
+    finding.subject(Subject::Named(if uncorrected { "uncorrected" } else { "corrected" }.to_owned()));
     seen.describe(finding);
     // EDAC names memory, AER a device on the bus; a machine check alone names neither.
     let is_memory = seen.each.iter().any(|error| error.words.starts_with("EDAC"));

@@ -5,6 +5,7 @@ use sickbay_formats::service_log::{Fault, Seen};
 
 use crate::facts::Facts;
 use crate::facts::logs::kernel_log::KernelLog;
+use crate::facts::logs::own_services::OwnServices;
 use crate::facts::logs::seen::times;
 use crate::model::finding::Findings;
 use crate::model::outcome::{Skip, Verdict};
@@ -18,7 +19,8 @@ check! {
     /// separation directory" in auth.log, secure or the journal.
     ///
     /// ## What it finds
-    /// In logs that are given explicitly (`auth.log`, `secure`, a journal): a PAM module that does not exist, lacks a
+    /// On a system, lines of its own logs from the last week that say why a device, a mount, a unit or sudo failed, as evidence of
+    /// the finding about the same file. In logs that are given explicitly (`auth.log`, `secure`, a journal): a PAM module that does not exist, lacks a
     /// library or was built for something else; a line in a PAM file without a type; sshd with an OpenSSL other than
     /// the one it was built for, without host keys, without its empty directory, or with a `/dev/null` that is not a
     /// device; a unit that systemd cannot start (203/EXEC, 217/USER, limits that it may not have); a device that did not
@@ -39,10 +41,10 @@ check! {
 }
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
-    let log = facts.get::<KernelLog>()?;
-    if !log.given {
-        return Err(Skip::NotApplicable(tr!("only logs that are given explicitly are read")));
+    if facts.target().given_logs().is_empty() {
+        return own(facts, found);
     }
+    let log = facts.get::<KernelLog>()?;
     if log.services.is_empty() && log.census.services == 0 {
         return Err(Skip::NotApplicable(tr!("it has no lines from PAM, sshd or systemd")));
     }
@@ -77,6 +79,42 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         finding.detail("count", seen.count);
     }
     failed(&log, found);
+    Ok(())
+}
+
+/// What a system's own logs say is evidence of what its files show: why a boot did not mount something, or a service did not
+/// start. Where the files show nothing it is over. What refuses logins is told by `login-refused-in-log`.
+fn own(facts: &Facts, found: &mut Findings) -> Verdict {
+    const MOUNTS: &[&str] = &[
+        "fstab-missing-device",
+        "fstab-bad-line",
+        "fstab-wrong-type",
+        "fstab-missing-mount-point",
+        "crypttab-missing-device",
+        "kernel-device-names",
+        "resume-device-missing",
+    ];
+    const UNITS: &[&str] = &["service-account-missing", "unit-masked", "package-file-missing", "package-file-empty"];
+    let log = facts.get::<OwnServices>()?;
+    for seen in &log.seen {
+        let causes: &[&str] = match seen.told.fault {
+            Fault::DeviceAbsent | Fault::MountFailed => MOUNTS,
+            Fault::UnitUser | Fault::UnitExec => UNITS,
+            Fault::Sudoers => &["sudoers-invalid"],
+            _ => continue,
+        };
+        // A finding names the service, its unit's file or the account.
+        let name = seen.told.subject.trim_end_matches(".service");
+        let said = seen.words.as_str();
+        let finding = found.note(match seen.last {
+            Some(time) => tr!("the log says, last at {time}: {said}", time = time.to_string(), said),
+            None => tr!("the log says: {said}", said),
+        });
+        let source = log.sources.get(seen.source).cloned().unwrap_or_default();
+        finding.at_path(&source).evidence(source.display().to_string(), said);
+        finding.detail("fault", format!("{:?}", seen.told.fault)).detail("count", seen.count);
+        finding.only_under(causes).only_about(name);
+    }
     Ok(())
 }
 
@@ -143,9 +181,10 @@ fn mounts(log: &KernelLog, found: &mut Findings) {
             [one] if !one.starts_with('/') => Some(one),
             _ => None,
         });
+        let reason = reason.map(|says| says.trim_start_matches(what).trim_start_matches(": "));
         let text = match (absent, reason) {
             (true, _) => tr!("the device {device} did not appear in time", device = what),
-            (false, Some(said)) => tr!("{path} was not mounted: {said}", path = what, said = *said),
+            (false, Some(said)) => tr!("{path} was not mounted: {said}", path = what, said),
             (false, None) => tr!("{path} was not mounted", path = what),
         };
         let finding = if stops { found.critical(text) } else { found.error(text) };
