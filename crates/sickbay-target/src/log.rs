@@ -138,6 +138,8 @@ pub struct Blocks {
     told: Option<PathBuf>,
     /// Only the newest part of it is given.
     is_cut: bool,
+    /// It is a journal file, in which each author may say something at any place.
+    is_journal: bool,
 }
 
 impl Drop for Blocks {
@@ -166,7 +168,13 @@ impl Blocks {
         let is_cut = entries.is_cut;
         let mut blocks = Blocks::of_input(Box::new(journal::Text::of(entries)), None);
         blocks.is_cut = is_cut;
+        blocks.is_journal = true;
         blocks
+    }
+
+    /// Whether these are the entries of a journal file.
+    pub fn is_journal(&self) -> bool {
+        self.is_journal
     }
 
     /// Whether only the newest part is given, because the whole is too large.
@@ -213,6 +221,7 @@ impl Blocks {
             packed,
             told: None,
             is_cut: false,
+            is_journal: false,
         }
     }
 

@@ -41,6 +41,7 @@ pub(super) fn feed(
     let mut reader = Reader::default();
     // The boots that were read and not yet given to the scanner, and whether each came up.
     let mut held: Vec<(Vec<u8>, bool)> = vec![(Vec::new(), false)];
+    let is_journal = blocks.is_journal();
     let mut watched = true;
     let mut read = 0;
     let mut seen = 0;
@@ -62,7 +63,7 @@ pub(super) fn feed(
         if seen < SERVICES {
             tools.blocked.block(block, before);
         }
-        if census.services > 0 || seen < SERVICES {
+        if is_journal || census.services > 0 || seen < SERVICES {
             services.block(block, before);
         }
         if watched {
