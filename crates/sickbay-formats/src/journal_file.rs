@@ -78,7 +78,9 @@ impl Entry {
         let (seconds, micros) = (self.realtime / 1_000_000, self.realtime % 1_000_000);
         for line in self.message.split(|byte| *byte == b'\n') {
             if self.kernel {
-                out.extend_from_slice(format!("__REALTIME_TIMESTAMP={}\n_TRANSPORT=kernel\n", self.realtime).as_bytes());
+                out.extend_from_slice(
+                    format!("__REALTIME_TIMESTAMP={}\n_TRANSPORT=kernel\n", self.realtime).as_bytes(),
+                );
                 if let Some(priority) = self.priority {
                     out.extend_from_slice(format!("PRIORITY={priority}\n").as_bytes());
                 }
@@ -180,9 +182,9 @@ impl<S: Store> JournalFile<S> {
         let length = usize::try_from(size).unwrap_or(usize::MAX).min(64 + FIELDS * width);
         let object = self.store.part(at, length)?;
         let items = object.get(64..)?;
-        let offsets = items.chunks_exact(width).filter_map(|item| {
-            if self.compact { Some(u64::from(u32_at(item, 0)?)) } else { u64_at(item, 0) }
-        });
+        let offsets = items
+            .chunks_exact(width)
+            .filter_map(|item| if self.compact { Some(u64::from(u32_at(item, 0)?)) } else { u64_at(item, 0) });
         let mut entry = Entry { realtime: u64_at(&object, 24)?, ..Entry::default() };
         let mut named = false;
         // Those that may be the message.

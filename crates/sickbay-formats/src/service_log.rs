@@ -332,7 +332,8 @@ pub fn told(text: &str) -> Option<Told> {
         };
     }
     if let Some((head, rest)) = text.split_once(", status=2")
-        && let Some((unit, _)) = head.split_once(": Main process exited").or_else(|| head.split_once(": Control process exited"))
+        && let Some((unit, _)) =
+            head.split_once(": Main process exited").or_else(|| head.split_once(": Control process exited"))
         && let Some((number, name)) = rest.split(char::is_whitespace).next().unwrap_or_default().split_once('/')
         && number.len() == 2
     {

@@ -102,7 +102,11 @@ impl LogFile {
                 let file = File::open(&self.path)?;
                 let size = file.metadata()?.len();
                 match Blocks::of_journal(&mut |buffer, at| file.read_at(buffer, at), size) {
-                    true => Blocks::of_entries(journal::entries(Box::new(move |buffer, at| file.read_at(buffer, at)), size, |_| true)?),
+                    true => Blocks::of_entries(journal::entries(
+                        Box::new(move |buffer, at| file.read_at(buffer, at)),
+                        size,
+                        |_| true,
+                    )?),
                     false => Blocks::new(file)?,
                 }
             }

@@ -25,17 +25,17 @@ const LOWER: [&str; 21] = [
     "vmalloc",   // vmalloc error; vmap allocation … use vmalloc=
     "traps:",
     "unhandled",
-    "nvme nv",   // nvme nvme0: controller is down
-    "ink is ",   // NIC Link is Down
-    "severity=", // PCIe Bus Error: severity=Uncorrected
-    "ral protec", // general protection fault
+    "nvme nv",      // nvme nvme0: controller is down
+    "ink is ",      // NIC Link is Down
+    "severity=",    // PCIe Bus Error: severity=Uncorrected
+    "ral protec",   // general protection fault
     "ritical temp", // critical temperature reached
 ];
 
 /// The others.
 const UPPER: [&str; 21] = [
-    "Kill", // Killed process, Kill process
-    "BUG", // BUG: soft lockup, kernel BUG at
+    "Kill",        // Killed process, Kill process
+    "BUG",         // BUG: soft lockup, kernel BUG at
     "Unable to h", // Unable to handle kernel
     "LOCKUP",
     "Remount",     // Remounting filesystem read-only

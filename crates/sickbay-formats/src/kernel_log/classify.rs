@@ -407,7 +407,8 @@ fn thin_pool(text: &[u8]) -> Option<Event> {
     if said.contains_str("to out-of-data-space") || said.contains_str("no free data space available") {
         return event(Kind::PoolFull, pool, b"data");
     }
-    let full = said.contains_str("no free metadata space available") || said.contains_str("metadata operation") && said.contains_str("error = -28");
+    let full = said.contains_str("no free metadata space available")
+        || said.contains_str("metadata operation") && said.contains_str("error = -28");
     full.then(|| event(Kind::PoolFull, pool, b"metadata"))?
 }
 

@@ -42,7 +42,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         tr!("the kernel gave up the TSC as its clock: reading the time is slow until the machine is restarted"),
     );
     seen.describe(finding);
-    finding.why(tr!("each reading is a system call and an access to hpet or acpi_pm: what reads the time often loses much CPU time"));
+    finding.why(tr!(
+        "each reading is a system call and an access to hpet or acpi_pm: what reads the time often loses much CPU time"
+    ));
     finding.by_hand(tr!("compare current_clocksource in /sys/devices/system/clocksource/clocksource0; restart the machine; on a virtual machine look for pauses of the host, and use kvm-clock or tsc=reliable"));
     Ok(())
 }

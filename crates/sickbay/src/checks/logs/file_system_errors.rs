@@ -86,7 +86,9 @@ fn checksums(log: &KernelLog, found: &mut Findings) {
             finding.note(tr!("btrfs counted: {list}", list = counted.join("; ")));
         }
         finding.why(tr!("where there is no second copy, reading these files fails with an I/O error; the disk, memory or a cable altered the data"));
-        finding.by_hand(tr!("btrfs scrub start -B MOUNT names the files: restore them from a backup; test memory and the disk"));
+        finding.by_hand(tr!(
+            "btrfs scrub start -B MOUNT names the files: restore them from a backup; test memory and the disk"
+        ));
         return;
     }
     let Some(seen) = Seen::from(log, errors) else { return };
@@ -100,7 +102,8 @@ fn checksums(log: &KernelLog, found: &mut Findings) {
         finding.note(tr!("btrfs counted: {list}", list = counted.join("; ")));
     }
     finding.why(tr!("what has a second copy was corrected from it; the counters stay until they are reset, so the fault may be an old one"));
-    finding.by_hand(tr!("smartctl -a of that disk, btrfs scrub start -B MOUNT; afterwards btrfs device stats -z MOUNT"));
+    finding
+        .by_hand(tr!("smartctl -a of that disk, btrfs scrub start -B MOUNT; afterwards btrfs device stats -z MOUNT"));
 }
 
 fn has(log: &KernelLog, kind: Kind, device: &str) -> bool {

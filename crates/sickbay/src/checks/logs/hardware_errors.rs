@@ -59,13 +59,17 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         finding.subject(Subject::Named("heat".to_owned()));
         seen.describe(finding);
         finding.why(tr!("a temperature reached the value at which the kernel turns the power off at once"));
-        finding.by_hand(tr!("clean it, check fans and air; sensors and ipmitool sdr show the temperatures; a sensor may be wrong"));
+        finding.by_hand(tr!(
+            "clean it, check fans and air; sensors and ipmitool sdr show the temperatures; a sensor may be wrong"
+        ));
     }
     if let Some(seen) = Seen::of(&log, Kind::BusCorrected).filter(|seen| seen.count >= BUS) {
         let finding = found.note(tr!("the PCIe link corrects errors: {tasks}", tasks = seen.subjects()));
         finding.subject(Subject::Named("PCIe".to_owned()));
         seen.describe(finding);
-        finding.why(tr!("nothing is lost, but packets are sent again; a slot, a riser, a cable or power saving (ASPM) is at fault"));
+        finding.why(tr!(
+            "nothing is lost, but packets are sent again; a slot, a riser, a cable or power saving (ASPM) is at fault"
+        ));
         finding.by_hand(tr!("reseat the card or cable; as a trial boot with pcie_aspm=off"));
     }
     Ok(())
@@ -91,10 +95,14 @@ fn report(log: &KernelLog, seen: &Seen<'_>, found: &mut Findings) {
         }
         () if is_bus => tr!("what a device on the bus sent or got was lost: it is reset, or gone"),
         () if uncorrected => tr!("the CPU, its caches, memory or the bus failed: what was computed may be wrong"),
-        () => tr!("the CPU corrected an error of its own, of memory or of the bus; one is no harm, many foretell a failure"),
+        () => tr!(
+            "the CPU corrected an error of its own, of memory or of the bus; one is no harm, many foretell a failure"
+        ),
     });
     finding.by_hand(match is_memory || is_bus {
         true => tr!("replace the part that the message names, or move to other hardware"),
-        false => tr!("decode it (rasdaemon: ras-mc-ctl --errors; mcelog), and replace the part, or move to other hardware"),
+        false => {
+            tr!("decode it (rasdaemon: ras-mc-ctl --errors; mcelog), and replace the part, or move to other hardware")
+        }
     });
 }

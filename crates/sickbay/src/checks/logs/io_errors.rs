@@ -66,21 +66,22 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
 fn arrays(log: &KernelLog, found: &mut Findings) {
     if let Some(seen) = Seen::of(log, Kind::ArrayDegraded) {
         let lost: Vec<String> = seen.each.iter().map(|one| format!("{} ({})", one.subject, one.detail)).collect();
-        let finding = found.add(
-            log.severity(Severity::Error),
-            tr!("a disk of a RAID array failed: {list}", list = lost.join(", ")),
-        );
+        let finding = found
+            .add(log.severity(Severity::Error), tr!("a disk of a RAID array failed: {list}", list = lost.join(", ")));
         finding.subject(Subject::Named("array".to_owned()));
         seen.describe(finding);
         for one in &seen.each {
-            finding.about(Subject::Device(format!("/dev/{}", one.detail.trim_end_matches(|c: char| c.is_ascii_digit()))));
+            finding
+                .about(Subject::Device(format!("/dev/{}", one.detail.trim_end_matches(|c: char| c.is_ascii_digit()))));
         }
         finding.why(tr!("the array goes on without it: the next disk that fails takes the data with it"));
         finding.by_hand(tr!("mdadm --detail ARRAY; replace the disk, then mdadm ARRAY --add DISK"));
     }
     if let Some(seen) = Seen::of(log, Kind::PathFailed) {
-        let finding =
-            found.add(log.severity(Severity::Warning), tr!("paths of a multipath disk failed: {tasks}", tasks = seen.subjects()));
+        let finding = found.add(
+            log.severity(Severity::Warning),
+            tr!("paths of a multipath disk failed: {tasks}", tasks = seen.subjects()),
+        );
         finding.subject(Subject::Named("path".to_owned()));
         seen.describe(finding);
         for one in &seen.each {
@@ -93,11 +94,14 @@ fn arrays(log: &KernelLog, found: &mut Findings) {
         finding.by_hand(tr!("multipath -ll shows which paths are down; then the HBA's link and the storage's log"));
     }
     if let Some(seen) = Seen::of(log, Kind::PoolSuspended) {
-        let finding = found
-            .add(log.severity(Severity::Critical), tr!("ZFS suspended the pool {tasks}: nothing on it can be read or written", tasks = seen.subjects()));
+        let finding = found.add(
+            log.severity(Severity::Critical),
+            tr!("ZFS suspended the pool {tasks}: nothing on it can be read or written", tasks = seen.subjects()),
+        );
         finding.subject(Subject::Named("ZFS pool".to_owned()));
         seen.describe(finding);
-        finding.why(tr!("too many of its disks failed at once, or the path to them: whatever uses it waits in state D"));
+        finding
+            .why(tr!("too many of its disks failed at once, or the path to them: whatever uses it waits in state D"));
         finding.by_hand(tr!("zpool status -v; bring the disks back, then zpool clear POOL"));
     }
 }
@@ -114,10 +118,13 @@ fn full(log: &KernelLog, found: &mut Findings) {
     finding.subject(Subject::Named("thin pool".to_owned()));
     seen.describe(finding);
     // Its volumes are other dm devices: what fails on them is its effect.
-    for one in log.of(Kind::Io).into_iter().chain(log.of(Kind::JournalAborted)).filter(|one| one.subject.starts_with("dm-")) {
+    for one in
+        log.of(Kind::Io).into_iter().chain(log.of(Kind::JournalAborted)).filter(|one| one.subject.starts_with("dm-"))
+    {
         finding.explains(Subject::Device(format!("/dev/{}", one.subject)));
     }
-    finding.why(tr!("writes to its volumes wait for a minute and then fail, however much room their file systems show"));
+    finding
+        .why(tr!("writes to its volumes wait for a minute and then fail, however much room their file systems show"));
     finding.by_hand(match metadata {
         true => tr!("lvextend --poolmetadatasize +1G VG/POOL; then lvconvert --repair where it asks for that (dmsetup info shows the number)"),
         false => tr!("lvextend -L +SIZE VG/POOL (dmsetup info shows the number), or fstrim and remove snapshots; thin_pool_autoextend_threshold in lvm.conf"),
@@ -127,15 +134,19 @@ fn full(log: &KernelLog, found: &mut Findings) {
 /// Disks that the kernel gave up.
 fn gone(log: &KernelLog, found: &mut Findings) {
     let Some(seen) = Seen::of(log, Kind::DiskGone) else { return };
-    let finding = found
-        .add(log.severity(Severity::Error), tr!("the kernel gave up a disk or its controller: {tasks}", tasks = seen.subjects()));
+    let finding = found.add(
+        log.severity(Severity::Error),
+        tr!("the kernel gave up a disk or its controller: {tasks}", tasks = seen.subjects()),
+    );
     finding.subject(Subject::Named("given up".to_owned()));
     seen.describe(finding);
     for device in &seen.each {
         finding.explains(Subject::Device(format!("/dev/{}", device.subject)));
     }
     finding.why(tr!("it did not answer after a reset: whatever is on it fails until it is back"));
-    finding.by_hand(tr!("check the disk, its slot and its power; on a cloud, the state of the volume; then restart the machine"));
+    finding.by_hand(tr!(
+        "check the disk, its slot and its power; on a cloud, the state of the volume; then restart the machine"
+    ));
 }
 
 /// Disks that were reset, where nothing worse was said of them.

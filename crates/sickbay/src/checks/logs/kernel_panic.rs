@@ -85,11 +85,15 @@ fn init_died(reason: &str) -> Option<Text> {
     let status = u32::from_str_radix(status.get(..8)?, 16).ok()?;
     let (signal, code) = (status & 0x7f, status >> 8 & 0xff);
     Some(match (signal, code) {
-        (0, 127) => tr!("process 1 ended with exit code 127: a program, or a library that it needs, does not exist or cannot be loaded"),
+        (0, 127) => tr!(
+            "process 1 ended with exit code 127: a program, or a library that it needs, does not exist or cannot be loaded"
+        ),
         (0, 126) => tr!("process 1 ended with exit code 126: a program cannot be executed"),
         (0, code) => tr!("process 1 ended with exit code {code}", code),
         (7, _) => tr!("process 1 died of SIGBUS: a part of its program could not be read from the disk"),
-        (11, _) => tr!("process 1 died of SIGSEGV: its program, a library or memory is damaged, or they do not fit together"),
+        (11, _) => {
+            tr!("process 1 died of SIGSEGV: its program, a library or memory is damaged, or they do not fit together")
+        }
         (4, _) => tr!("process 1 died of SIGILL: its program is for another CPU"),
         (signal, _) => tr!("process 1 died of signal {signal}", signal),
     })

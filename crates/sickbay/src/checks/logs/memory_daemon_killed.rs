@@ -80,7 +80,9 @@ fn told(fault: Fault, subject: &str, said: &str) -> (Text, Text, Text) {
         ),
         Fault::OomdUnit => (
             tr!("systemd-oomd killed {count} processes of {unit}", count = said, unit = subject),
-            tr!("memory pressure or swap was above the limit of one of its slices; the reason is in systemd-oomd's own lines"),
+            tr!(
+                "memory pressure or swap was above the limit of one of its slices; the reason is in systemd-oomd's own lines"
+            ),
             tr!(
                 "find what fills the memory (oomctl, systemd-cgtop -m); more memory, a higher ManagedOOMMemoryPressureLimit=, or ManagedOOMPreference=avoid for what must stay"
             ),

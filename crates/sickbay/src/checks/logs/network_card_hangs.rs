@@ -44,11 +44,14 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let log = kernel_log(facts, found)?;
     let hung = Seen::of(&log, Kind::NicHang);
     if let Some(seen) = &hung {
-        let finding =
-            found.add(log.severity(Severity::Error), tr!("a network card stopped sending: {tasks}", tasks = seen.subjects()));
+        let finding = found.add(
+            log.severity(Severity::Error),
+            tr!("a network card stopped sending: {tasks}", tasks = seen.subjects()),
+        );
         finding.subject(Subject::Named("transmit queue".to_owned()));
         seen.describe(finding);
-        let mut drivers: Vec<&str> = seen.each.iter().map(|one| one.detail.as_str()).filter(|name| !name.is_empty()).collect();
+        let mut drivers: Vec<&str> =
+            seen.each.iter().map(|one| one.detail.as_str()).filter(|name| !name.is_empty()).collect();
         drivers.sort_unstable();
         drivers.dedup();
         if !drivers.is_empty() {

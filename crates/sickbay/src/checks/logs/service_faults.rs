@@ -139,11 +139,18 @@ fn failed(log: &KernelLog, found: &mut Findings) {
         .filter(|seen| seen.told.fault == Fault::UnitFailed && !is_known(&seen.told.subject))
         .collect();
     let Some(first) = units.first() else { return };
-    let list: Vec<String> = units
-        .iter()
-        .take(UNITS)
-        .map(|seen| if seen.count > 1 { format!("{} ({})", seen.told.subject, seen.count) } else { seen.told.subject.clone() })
-        .collect();
+    let list: Vec<String> =
+        units
+            .iter()
+            .take(UNITS)
+            .map(|seen| {
+                if seen.count > 1 {
+                    format!("{} ({})", seen.told.subject, seen.count)
+                } else {
+                    seen.told.subject.clone()
+                }
+            })
+            .collect();
     let more = if units.len() > UNITS { ", …" } else { "" };
     let finding = found.warning(tr!("units failed: {units}", units = format!("{}{more}", list.join(", "))));
     let source = log.source(first.source);
@@ -153,7 +160,9 @@ fn failed(log: &KernelLog, found: &mut Findings) {
         finding.note(tr!("{unit}: {said}", unit = seen.told.subject.as_str(), said = seen.told.detail.as_str()));
     }
     finding.why(tr!("what they provide is missing, unless they were started again later"));
-    finding.by_hand(tr!("journalctl -u UNIT -b shows what each said before it failed; systemctl --failed what is failed now"));
+    finding.by_hand(tr!(
+        "journalctl -u UNIT -b shows what each said before it failed; systemctl --failed what is failed now"
+    ));
     finding.detail("units", units.iter().map(|seen| seen.told.subject.clone()).collect::<Vec<_>>());
 }
 
@@ -164,14 +173,16 @@ fn is_of_mounts(fault: Fault) -> bool {
 
 /// Devices that did not appear and file systems that were not mounted; of a console `boot-stopped` tells that.
 fn mounts(log: &KernelLog, found: &mut Findings) {
-    let told = |stop: &Stop| !matches!(stop.cause, Cause::Silence | Cause::Waiting | Cause::UnitFailed | Cause::OutOfMemory);
+    let told =
+        |stop: &Stop| !matches!(stop.cause, Cause::Silence | Cause::Waiting | Cause::UnitFailed | Cause::OutOfMemory);
     if log.consoles.iter().any(|(_, console)| console.stands_at().is_some_and(told)) {
         return;
     }
     let of = |fault: Fault| log.services.iter().filter(move |seen| seen.told.fault == fault);
     let waiting: Vec<&str> = of(Fault::Dependency).map(|seen| seen.told.subject.as_str()).collect();
     let stops = waiting.iter().any(|what| what.contains("Local File Systems") || what.contains("local-fs"));
-    let paths: Vec<&str> = waiting.iter().copied().filter(|path| path.starts_with('/') && !path.starts_with("/dev/")).collect();
+    let paths: Vec<&str> =
+        waiting.iter().copied().filter(|path| path.starts_with('/') && !path.starts_with("/dev/")).collect();
     let says: Vec<&str> = of(Fault::MountSays).map(|seen| seen.told.subject.as_str()).collect();
     for seen in of(Fault::DeviceAbsent).chain(of(Fault::MountFailed)) {
         let what = seen.told.subject.as_str();
@@ -196,7 +207,9 @@ fn mounts(log: &KernelLog, found: &mut Findings) {
             finding.note(tr!("not mounted because of that: {list}", list = paths.join(", ")));
         }
         finding.why(match stops {
-            true => tr!("local file systems are incomplete: systemd ends the boot in emergency mode, unless the line has nofail"),
+            true => tr!(
+                "local file systems are incomplete: systemd ends the boot in emergency mode, unless the line has nofail"
+            ),
             false => tr!("what needs it was not started"),
         });
         finding.by_hand(match absent {
@@ -319,22 +332,32 @@ fn told(seen: &Seen) -> (Text, Text, Text) {
         Fault::AccountExpired => (
             tr!("the account {user} has expired: its logins are refused", user = subject),
             tr!("PAM refuses it even with the right password or key"),
-            tr!("chage -l {user} shows the date; chage -E -1 {user} takes it away. For an account of a directory, its server has it", user = subject),
+            tr!(
+                "chage -l {user} shows the date; chage -E -1 {user} takes it away. For an account of a directory, its server has it",
+                user = subject
+            ),
         ),
         Fault::AccountRefused => (
             tr!("PAM's account rules refuse {user}", user = subject),
-            tr!("the password or key may be right: the account is expired, locked, or a rule (pam_access, pam_nologin, pam_sss, pam_time) keeps it out"),
+            tr!(
+                "the password or key may be right: the account is expired, locked, or a rule (pam_access, pam_nologin, pam_sss, pam_time) keeps it out"
+            ),
             tr!("the lines before say which module; check the account lines of /etc/pam.d/sshd and what they include"),
         ),
         Fault::AccountLocked => (
             tr!("too many failed logins locked the account {user} for a time", user = subject),
             tr!("until then the right password is refused too; strangers who try passwords can keep it so"),
-            tr!("faillock --user {user} --reset; where it is strangers, let only keys in, or only some addresses", user = subject),
+            tr!(
+                "faillock --user {user} --reset; where it is strangers, let only keys in, or only some addresses",
+                user = subject
+            ),
         ),
         Fault::Sudoers => (
             tr!("sudo does not understand {path}, line {line}", path = subject, line = said),
             tr!("older versions refuse everybody then; newer ones ignore the line"),
-            tr!("visudo -c names the line; correct it from root's own login, with pkexec visudo, or from a rescue system"),
+            tr!(
+                "visudo -c names the line; correct it from root's own login, with pkexec visudo, or from a rescue system"
+            ),
         ),
         // These are told together, by `mounts` and `failed`.
         Fault::UnitFailed | Fault::DeviceAbsent | Fault::Dependency | Fault::MountFailed | Fault::MountSays => {

@@ -87,10 +87,15 @@ fn given(facts: &Facts) -> Result<KernelLog, Skip> {
         let blocks = file.open().inspect(|blocks| {
             if blocks.is_cut() {
                 let mib = WHOLE_JOURNAL >> 20;
-                log.unread.push(tr!("of {path} only the newest entries were read, those in its last {mib} MiB", path = file.path(), mib));
+                log.unread.push(tr!(
+                    "of {path} only the newest entries were read, those in its last {mib} MiB",
+                    path = file.path(),
+                    mib
+                ));
             }
         });
-        match blocks.and_then(|blocks| console::feed(&mut scanner, &mut log.census, &mut services, &mut tools, blocks)) {
+        match blocks.and_then(|blocks| console::feed(&mut scanner, &mut log.census, &mut services, &mut tools, blocks))
+        {
             Ok(console) => log.consoles.extend(console.map(|console| (index, console))),
             Err(error) => {
                 let why = error.to_string();

@@ -50,7 +50,9 @@ impl Fact for OwnServices {
                 let Ok(file) = root.open(&path) else { continue };
                 let read = Box::new(move |buffer: &mut [u8], at| file.read_at(buffer, at));
                 let of_services = |author: &[u8]| {
-                    author.starts_with(b"systemd") || author.starts_with(b"sshd") || matches!(author, b"sudo" | b"su" | b"login" | b"mount")
+                    author.starts_with(b"systemd")
+                        || author.starts_with(b"sshd")
+                        || matches!(author, b"sudo" | b"su" | b"login" | b"mount")
                 };
                 if let Ok(entries) = journal_entries(read, size, move |entry| of_services(&entry.author)) {
                     log.read(&mut scanner, &path, Blocks::of_entries(entries));
@@ -60,9 +62,11 @@ impl Fact for OwnServices {
         if log.sources.is_empty() {
             return Err(Skip::NotApplicable(tr!("the system keeps no log of its services")));
         }
-        let newest = scanner.seen.iter().filter_map(|seen| seen.last).reduce(|a, b| {
-            if a.seconds_to(b).is_some_and(|seconds| seconds < 0) { a } else { b }
-        });
+        let newest = scanner
+            .seen
+            .iter()
+            .filter_map(|seen| seen.last)
+            .reduce(|a, b| if a.seconds_to(b).is_some_and(|seconds| seconds < 0) { a } else { b });
         let recent = |seen: &Seen| {
             let age = seen.last.zip(newest).and_then(|(last, newest): (Stamp, Stamp)| last.seconds_to(newest));
             age.is_none_or(|age| age < RECENT * 86_400)
