@@ -7,6 +7,7 @@
 mod lines;
 mod reader;
 mod rules;
+pub use rules::device_path;
 #[cfg(test)]
 mod tests;
 

@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use aho_corasick::packed::{Config, MatchKind, Searcher};
 use bstr::ByteSlice;
 
+use crate::boot_console::device_path;
 use crate::kernel_log::{Stamp, message};
 use crate::lines::newlines;
 
@@ -45,12 +46,32 @@ pub enum Fault {
     UnitEnvironment,
     /// As [`Fault::UnitExec`]: another step.
     UnitStep,
+    /// A device did not appear in time; about its path.
+    DeviceAbsent,
+    /// Something was not started because of that or another failure; about it.
+    Dependency,
+    /// A file system was not mounted; about where.
+    MountFailed,
+    /// mount(8) says why; about the words.
+    MountSays,
+    /// An account has expired; about it.
+    AccountExpired,
+    /// PAM's account rules refuse somebody whose password or key is right; about the account.
+    AccountRefused,
+    /// pam_faillock locked an account for a time; about it.
+    AccountLocked,
+    /// A unit failed; about it, detail is systemd's word for how, and what its program said last.
+    UnitFailed,
+    /// sudo does not understand its rules; about the place.
+    Sudoers,
     /// sshd cannot listen; detail is the address and why.
     SshdBind,
     /// sshd cannot use a host key; about the file.
     HostKey,
     /// systemd-oomd killed because of pressure; about the cgroup, detail is the reason.
     OomdPressure,
+    /// systemd-oomd killed, and only systemd says so; about the unit, detail is how many processes.
+    OomdUnit,
     /// systemd-oomd killed because of swap; about the cgroup, detail is the reason.
     OomdSwap,
     /// earlyoom or nohang killed; about the process, detail is who.
@@ -60,7 +81,7 @@ pub enum Fault {
 impl Fault {
     /// Whether a program that watches memory did it: then nothing is at fault that a file tells.
     pub fn is_of_memory(self) -> bool {
-        matches!(self, Fault::OomdPressure | Fault::OomdSwap | Fault::MemoryWatcher)
+        matches!(self, Fault::OomdPressure | Fault::OomdSwap | Fault::OomdUnit | Fault::MemoryWatcher)
     }
 }
 
@@ -82,6 +103,8 @@ pub struct Seen {
     pub told: Told,
     /// How often.
     pub count: u64,
+    /// When first.
+    pub first: Option<Stamp>,
     /// When last.
     pub last: Option<Stamp>,
     /// The first line that says it.
@@ -104,24 +127,39 @@ pub struct Scanner {
 /// No more different ones are kept.
 const MOST: usize = 64;
 
-/// Words that such sentences have: no more than 16, as for the kernel's.
-const WORDS: [&str; 16] = [
-    "PAM ",
-    "ed at step ",
-    " due to memory ",
-    "sending SIG",
-    "Bind to port ",
-    "adjust resource limit",
-    "environment files",
-    "OpenSSL version",
-    "/dev/null",
-    "rivilege separation dir",
-    "hostkeys available",
-    "host key",
-    "refused: bad ownership",
-    "to create session: ",
-    "Bad SSH2 ",
-    "ad configuration option",
+/// Words that such sentences have, in two sets that are searched one after the other: as for the kernel's.
+const WORDS: [&[&str]; 2] = [
+    &[
+        "PAM",
+        "ed at step ",
+        " due to memory ",
+        "sending SIG",
+        "Bind to port ",
+        "adjust resource limit",
+        "environment files",
+        "OpenSSL version",
+        "/dev/null",
+        "rivilege separation dir",
+        "hostkeys available",
+        "host key",
+        "refused: bad ownership",
+        "to create session: ",
+        "Bad SSH2 ",
+        "ad configuration option",
+    ],
+    &[
+        ", status=2",
+        "waiting for device ",
+        "Dependency failed for ",
+        "Failed to mount ",
+        "unknown filesystem type",
+        "wrong fs type",
+        "oomd killed ",
+        "with signal ",
+        "Failed with result ",
+        "error near line ",
+        "login failures for user",
+    ],
 ];
 
 impl Scanner {
@@ -133,30 +171,36 @@ impl Scanner {
 
     /// Reads a block that so many lines of its source are before.
     pub fn block(&mut self, block: &[u8], before: u64) {
-        static SEARCHER: OnceLock<Option<Searcher>> = OnceLock::new();
-        let searcher = SEARCHER.get_or_init(|| {
-            let mut builder = Config::new().match_kind(MatchKind::LeftmostFirst).builder();
-            builder.extend(WORDS).build()
+        static SEARCHERS: OnceLock<Vec<Searcher>> = OnceLock::new();
+        let searchers = SEARCHERS.get_or_init(|| {
+            let searcher = |words: &&[&str]| {
+                let mut builder = Config::new().match_kind(MatchKind::LeftmostFirst).builder();
+                builder.extend(*words).build()
+            };
+            WORDS.iter().filter_map(searcher).collect()
         });
+        let mut places: Vec<usize> =
+            searchers.iter().flat_map(|searcher| searcher.find_iter(block)).map(|found| found.start()).collect();
+        places.sort_unstable();
         self.lines = before;
         let mut counted = 0;
         let mut next = 0;
-        for found in searcher.iter().flat_map(|searcher| searcher.find_iter(block)) {
-            if found.start() < next {
+        for place in places {
+            if place < next {
                 continue;
             }
-            let begin = block.get(..found.start()).and_then(|head| head.rfind_byte(b'\n')).map_or(0, |end| end + 1);
+            let begin = block.get(..place).and_then(|head| head.rfind_byte(b'\n')).map_or(0, |end| end + 1);
             let rest = block.get(begin..).unwrap_or_default();
             let end = rest.find_byte(b'\n').unwrap_or(rest.len());
             next = begin + end;
             self.lines += newlines(block.get(counted..begin).unwrap_or_default());
             counted = begin;
             let line = rest.get(..end.min(2048)).unwrap_or_default();
-            self.line(line, rest.get(end + 1..).unwrap_or_default());
+            self.line(line, rest.get(end + 1..).unwrap_or_default(), block.get(..begin).unwrap_or_default());
         }
     }
 
-    fn line(&mut self, line: &[u8], behind: &[u8]) {
+    fn line(&mut self, line: &[u8], behind: &[u8], before: &[u8]) {
         let said = message(line);
         let mut text = said.text.to_str_lossy().into_owned();
         // What systemd prints on a console has the kernel's prefix and its own.
@@ -166,13 +210,18 @@ impl Scanner {
         // A copy of a log may be wrapped: the second half has no prefix.
         for more in behind.lines().take(2) {
             let other = message(more.get(..512).unwrap_or(more));
-            if other.prefixed || other.text.trim_ascii().is_empty() {
+            if other.prefixed || other.text.trim_ascii().is_empty() || is_of_program(&other.text.to_str_lossy()) {
                 break;
             }
             text.push(' ');
             text.push_str(other.text.to_str_lossy().trim());
         }
-        let Some(told) = told(&text) else { return };
+        let Some(mut told) = told(&text) else { return };
+        if told.fault == Fault::UnitFailed
+            && let Some(last) = last_words(before, &told.subject)
+        {
+            told.detail = format!("{}: {last}", told.detail);
+        }
         if let Some(seen) =
             self.seen.iter_mut().find(|seen| seen.told.fault == told.fault && seen.told.subject == told.subject)
         {
@@ -181,9 +230,26 @@ impl Scanner {
         } else if self.seen.len() < MOST {
             let words = text.chars().take(300).collect();
             let (source, line) = (self.source, self.lines + 1);
-            self.seen.push(Seen { told, count: 1, last: said.time, words, source, line });
+            self.seen.push(Seen { told, count: 1, first: said.time, last: said.time, words, source, line });
         }
     }
+}
+
+/// So many lines before a unit's failure its program may have said why.
+const WHY: usize = 40;
+
+/// What the program of a unit said last: its name is the unit's, as is most often so.
+fn last_words(before: &[u8], unit: &str) -> Option<String> {
+    let stem = unit.split(['.', '@']).next().filter(|stem| stem.len() > 1)?;
+    let (with_pid, plain) = (format!(" {stem}["), format!(" {stem}: "));
+    let mut lines = before.rsplit(|byte| *byte == b'\n').skip(1).take(WHY);
+    let line = lines.find(|line| {
+        let head = line.get(..200.min(line.len())).unwrap_or_default();
+        head.contains_str(&with_pid) || head.contains_str(&plain)
+    })?;
+    let said = message(line.get(..2048.min(line.len())).unwrap_or_default());
+    let text = said.text.to_str_lossy().trim().chars().take(160).collect::<String>();
+    (!text.is_empty()).then_some(text)
 }
 
 /// Whether a text begins as a program's line does: `sshd[888]: `.
@@ -260,21 +326,70 @@ pub fn told(text: &str) -> Option<Told> {
         && let Some((step, program)) = rest.split_once(" spawning ")
     {
         let unit = head.trim().trim_end_matches(':').rsplit(' ').next().unwrap_or_default();
-        let what = match step {
-            "LIMITS" => return fault(Fault::UnitLimits, unit, program),
-            "EXEC" => Fault::UnitExec,
-            "USER" | "GROUP" => Fault::UnitUser,
-            "CHDIR"
-            | "CHROOT"
-            | "NAMESPACE"
-            | "RUNTIME_DIRECTORY"
-            | "STATE_DIRECTORY"
-            | "CACHE_DIRECTORY"
-            | "LOGS_DIRECTORY"
-            | "CONFIGURATION_DIRECTORY" => Fault::UnitDirectory,
-            _ => Fault::UnitStep,
+        return match of_step(step) {
+            Fault::UnitLimits => fault(Fault::UnitLimits, unit, program),
+            what => fault(what, unit, &format!("{step}: {program}")),
         };
-        return fault(what, unit, &format!("{step}: {program}"));
+    }
+    if let Some((head, rest)) = text.split_once(", status=2")
+        && let Some((unit, _)) =
+            head.split_once(": Main process exited").or_else(|| head.split_once(": Control process exited"))
+        && let Some((number, name)) = rest.split(char::is_whitespace).next().unwrap_or_default().split_once('/')
+        && number.len() == 2
+    {
+        // The steps are told by themselves; a program's own numbers have no such names.
+        let step = name.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+        let unit = unit.rsplit(' ').next().unwrap_or_default();
+        return step.then(|| fault(of_step(name), unit, &format!("status=2{number}/{name}"))).flatten();
+    }
+    // `systemctl status`: `Process: 2176 ExecStart=/srv/app/run (code=exited, status=203/EXEC)`.
+    if let Some((head, rest)) = text.split_once(" (code=exited, status=2")
+        && let Some((_, program)) = head.split_once(" ExecStart=")
+        && let Some((number, name)) = rest.split(')').next().unwrap_or_default().split_once('/')
+        && name.chars().all(|c| c.is_ascii_uppercase() || c == '_')
+    {
+        let program = program.split(' ').next().unwrap_or(program);
+        return fault(of_step(name), program, &format!("status=2{number}/{name}"));
+    }
+    if let Some((_, rest)) = text.split_once("Timed out waiting for device ") {
+        return fault(Fault::DeviceAbsent, &device_path(unit_described(rest)), "");
+    }
+    if let Some((head, rest)) = text.split_once("Dependency failed for ") {
+        return is_systemd(head).then(|| fault(Fault::Dependency, unit_described(rest), "")).flatten();
+    }
+    if let Some((head, rest)) = text.split_once("Failed to mount ") {
+        let path = unit_described(rest);
+        let is_unit = is_systemd(head) && path.starts_with('/');
+        return is_unit.then(|| fault(Fault::MountFailed, path, "")).flatten();
+    }
+    if let Some(rest) = text.strip_prefix("mount: ").or_else(|| text.split_once("]: mount: ").map(|(_, rest)| rest)) {
+        return fault(Fault::MountSays, rest, "");
+    }
+    if let Some((head, rest)) = text.split_once(": systemd-oomd killed ")
+        && rest.contains("process")
+    {
+        let unit = head.rsplit(' ').next().unwrap_or_default();
+        return fault(Fault::OomdUnit, unit, rest.split(' ').next().unwrap_or_default());
+    }
+    if let Some((_, rest)) = text.split_once("PAM: User account has expired for ") {
+        let user = rest.split(" from ").next().unwrap_or(rest);
+        return fault(Fault::AccountExpired, user.trim_start_matches("illegal user "), "");
+    }
+    if let Some((_, rest)) = text.split_once("Access denied for user ")
+        && let Some((user, _)) = rest.split_once(" by PAM account configuration")
+    {
+        return fault(Fault::AccountRefused, user, "");
+    }
+    if let Some((_, rest)) = text.split_once("Consecutive login failures for user ")
+        && let Some((user, _)) = rest.split_once(" account temporarily locked")
+    {
+        return fault(Fault::AccountLocked, user, "");
+    }
+    if let Some((_, rest)) = text.split_once("Marked /")
+        && let Some((cgroup, why)) = rest.split_once(" for killing due to memory ")
+    {
+        let what = if why.starts_with("pressure") { Fault::OomdPressure } else { Fault::OomdSwap };
+        return fault(what, &format!("/{cgroup}"), &format!("memory {}", why.trim()));
     }
     if let Some((_, rest)) = text.split_once("Killed /")
         && let Some((cgroup, why)) = rest.split_once(" due to memory ")
@@ -290,12 +405,33 @@ pub fn told(text: &str) -> Option<Told> {
         let who = who.split('[').next().unwrap_or_default();
         return fault(Fault::MemoryWatcher, name, if who.is_empty() { "earlyoom" } else { who });
     }
+    // earlyoom before 1.3: `killing process 27541 "bash" with signal 15: badness 550, VmRSS 7609 MiB`.
+    if let Some((_, rest)) = text.split_once("illing process ")
+        && rest.contains(" with signal ")
+        && rest.contains("badness")
+    {
+        let name = rest.split(['"', '\'']).nth(1).unwrap_or_else(|| rest.split(' ').next().unwrap_or_default());
+        return fault(Fault::MemoryWatcher, name, "earlyoom");
+    }
+    if let Some((head, rest)) = text.split_once(": Failed with result '") {
+        let unit = head.rsplit(' ').next().unwrap_or_default();
+        let result = rest.split('\'').next().unwrap_or_default();
+        return unit.contains('.').then(|| fault(Fault::UnitFailed, unit, result)).flatten();
+    }
+    if let Some((head, rest)) = text.split_once("error near line ")
+        && (head.contains("sudoers") || text.contains("sudo"))
+    {
+        // `/etc/sudoers:27: syntax error near line 27 <<<`, `parse error in /etc/sudoers near line 27`.
+        let file = head.split([' ', ':']).find(|word| word.starts_with('/')).unwrap_or("/etc/sudoers");
+        let number: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        return fault(Fault::Sudoers, file, &number);
+    }
     if let Some((_, rest)) = text.split_once("Bind to port ") {
         return rest.contains(" failed").then(|| fault(Fault::SshdBind, "sshd", rest)).flatten();
     }
     for words in ["Could not load host key: ", "Unable to load host key: ", "Unable to load host key "] {
         if let Some((_, rest)) = text.split_once(words) {
-            let path = rest.split_whitespace().next()?.trim_matches('"').trim_end_matches(':');
+            let path = rest.split_whitespace().next()?.trim_matches(['"', ':']);
             return fault(Fault::HostKey, path, "");
         }
     }
@@ -308,6 +444,35 @@ pub fn told(text: &str) -> Option<Told> {
         return fault(Fault::UnitLimits, unit, limit);
     }
     None
+}
+
+/// What fails at a step that systemd takes before the unit's program (systemd.exec(5)).
+fn of_step(step: &str) -> Fault {
+    match step {
+        "LIMITS" => Fault::UnitLimits,
+        "EXEC" => Fault::UnitExec,
+        "USER" | "GROUP" => Fault::UnitUser,
+        "CHDIR"
+        | "CHROOT"
+        | "NAMESPACE"
+        | "RUNTIME_DIRECTORY"
+        | "STATE_DIRECTORY"
+        | "CACHE_DIRECTORY"
+        | "LOGS_DIRECTORY"
+        | "CONFIGURATION_DIRECTORY" => Fault::UnitDirectory,
+        _ => Fault::UnitStep,
+    }
+}
+
+/// Whether what stands before systemd's words is nothing, its name, or what it prints on a console.
+fn is_systemd(head: &str) -> bool {
+    head.trim().is_empty() || head.contains("systemd") || head.contains("[DEPEND]") || head.contains("[FAILED]")
+}
+
+/// `boot-efi.mount - /boot/efi.` and `/boot/efi.` → `/boot/efi`.
+fn unit_described(text: &str) -> &str {
+    let text = text.trim().trim_end_matches('.');
+    text.split_once(" - ").map_or(text, |(_, what)| what)
 }
 
 #[cfg(test)]

@@ -78,6 +78,7 @@ pub use inside::{Inside, InsideError, Made};
 pub use kernel_files::KernelFiles;
 pub use kernel_value::{kernel_path, plain_value, sysctl_path};
 pub use limits::{LEAST_FILES, raise_files};
+pub use log::journal::{Entries, ReadAt, WHOLE as WHOLE_JOURNAL, entries as journal_entries};
 pub use log::{Blocks, LogFile, kernel_messages, reading, system_logs};
 pub use name_seekers::{NameSeeker, NameStorm, name_seekers};
 pub use outlive::{has_parent, outlive, parent, tell_log};

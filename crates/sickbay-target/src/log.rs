@@ -3,12 +3,14 @@
 use std::fmt;
 use std::fs::{File, Metadata};
 use std::io::{self, BufReader, Cursor, ErrorKind, Read};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sickbay_formats::{boot_console, journal_file, kernel_log, ping, trace};
+
+pub(crate) mod journal;
 
 use crate::packing::{Counted, Packing};
 use crate::spool::Spool;
@@ -27,8 +29,8 @@ const MOST: usize = 10_000;
 const ZSTD_WINDOW: u32 = 25;
 /// What is packed is read in such pieces: what was taken is compared with what came of it.
 const PACKED: usize = 32 << 10;
-/// A journal file is held in memory; journald makes none that is larger unless it is told to.
-const JOURNAL: u64 = 128 << 20;
+/// A packed journal file is held in memory.
+const JOURNAL: u64 = journal::WHOLE;
 /// What is read of `/dev/kmsg` at most: its buffer holds far less.
 const KMSG: usize = 64 << 20;
 
@@ -94,7 +96,21 @@ impl LogFile {
     /// # Errors
     /// The kernel's, and those of a damaged compressed file.
     pub fn open(&self) -> io::Result<Blocks> {
-        let mut blocks = Blocks::new(self.read()?)?;
+        let mut blocks = match &self.spool {
+            Some(_) => Blocks::new(self.read()?)?,
+            None => {
+                let file = File::open(&self.path)?;
+                let size = file.metadata()?.len();
+                match Blocks::of_journal(&mut |buffer, at| file.read_at(buffer, at), size) {
+                    true => Blocks::of_entries(journal::entries(
+                        Box::new(move |buffer, at| file.read_at(buffer, at)),
+                        size,
+                        |_| true,
+                    )?),
+                    false => Blocks::new(file)?,
+                }
+            }
+        };
         blocks.told = Some(self.path().to_owned());
         Ok(blocks)
     }
@@ -124,6 +140,10 @@ pub struct Blocks {
     packed: Option<Arc<AtomicU64>>,
     /// The name under which [`reading`] tells of it.
     told: Option<PathBuf>,
+    /// Only the newest part of it is given.
+    is_cut: bool,
+    /// It is a journal file, in which each author may say something at any place.
+    is_journal: bool,
 }
 
 impl Drop for Blocks {
@@ -141,8 +161,33 @@ impl fmt::Debug for Blocks {
 }
 
 impl Blocks {
+    /// Whether a file of this size is a journal file.
+    pub fn of_journal(read: &mut dyn FnMut(&mut [u8], u64) -> io::Result<usize>, size: u64) -> bool {
+        let mut head = [0; 8];
+        size > 8 && read(&mut head, 0).is_ok_and(|count| count == 8) && journal_file::MAGIC == head.as_slice()
+    }
+
+    /// Of entries of a journal file.
+    pub fn of_entries(entries: journal::Entries) -> Blocks {
+        let is_cut = entries.is_cut;
+        let mut blocks = Blocks::of_input(Box::new(journal::Text::of(entries)), None);
+        blocks.is_cut = is_cut;
+        blocks.is_journal = true;
+        blocks
+    }
+
+    /// Whether these are the entries of a journal file.
+    pub fn is_journal(&self) -> bool {
+        self.is_journal
+    }
+
+    /// Whether only the newest part is given, because the whole is too large.
+    pub fn is_cut(&self) -> bool {
+        self.is_cut
+    }
+
     /// Of anything that can be read; what is packed by gzip, bzip2, xz or zstd is unpacked; of a
-    /// journal file it is what the kernel says. Text is UTF-8, or UTF-16 with a mark of the order of its bytes.
+    /// journal file it is its entries. Text is UTF-8, or UTF-16 with a mark of the order of its bytes.
     ///
     /// # Errors
     /// The kernel's, and those of damaged packed data.
@@ -160,23 +205,28 @@ impl Blocks {
                 if whole.by_ref().take(JOURNAL + 1).read_to_end(&mut bytes)? as u64 > JOURNAL {
                     return Err(ErrorKind::FileTooLarge.into());
                 }
-                Box::new(Cursor::new(journal_file::kernel_export(&bytes).ok_or(ErrorKind::InvalidData)?))
+                let file = journal_file::JournalFile::parse(bytes).ok_or(ErrorKind::InvalidData)?;
+                Box::new(journal::Text::of(file.entries(|_| true)))
             }
         };
-        let packed = form.map(|_| taken);
-        let (given, most, told) = (0, u64::MAX, None);
-        Ok(Blocks {
+        Ok(Blocks::of_input(input, form.map(|_| taken)))
+    }
+
+    fn of_input(input: Box<dyn Read>, packed: Option<Arc<AtomicU64>>) -> Blocks {
+        Blocks {
             input,
             buffer: vec![0; BLOCK],
             begin: 0,
             end: 0,
             skipping: false,
             done: false,
-            given,
-            most,
+            given: 0,
+            most: u64::MAX,
             packed,
-            told,
-        })
+            told: None,
+            is_cut: false,
+            is_journal: false,
+        }
     }
 
     /// The same, and an error after so many bytes.
@@ -466,10 +516,15 @@ pub(crate) fn age(path: &Path) -> (String, bool, u64, i64) {
         return (family.to_owned(), false, time, 0);
     }
     let numbers: Vec<u64> = name.split(['.', '-']).filter_map(|part| part.parse().ok()).collect();
-    match numbers.first() {
-        None => (family(path), true, 0, 0),
-        Some(date) if *date > 9999 => (family(path), false, *date, 0),
-        Some(number) => (family(path), false, 0, -i64::try_from(*number).unwrap_or(i64::MAX)),
+    let hour = |at: usize| numbers.get(at).copied().and_then(|hour| i64::try_from(hour).ok()).unwrap_or(0);
+    match numbers.as_slice() {
+        [] => (family(path), true, 0, 0),
+        // `-2023-06-12`, and with an hour or seconds behind; `-20230612`.
+        [year @ 1990..2200, month @ 1..=12, day @ 1..=31, ..] => {
+            (family(path), false, year * 10_000 + month * 100 + day, hour(3))
+        }
+        [date, ..] if *date > 9999 => (family(path), false, *date, hour(1)),
+        [number, ..] => (family(path), false, 0, -i64::try_from(*number).unwrap_or(i64::MAX)),
     }
 }
 

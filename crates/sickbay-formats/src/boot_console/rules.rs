@@ -322,7 +322,8 @@ fn grub(text: &str, at: Stage) -> Option<Meaning> {
             "no such cryptodisk",
         ]
         .iter()
-        .any(|words| said.contains(words)) =>
+        // Older ones write "Unknown filesystem".
+        .any(|words| said.to_ascii_lowercase().contains(words)) =>
         {
             let stage = if at <= Stage::BootLoader { Stage::BootLoader } else { Stage::BootConfig };
             suspect(stage, Cause::LoaderDevice, said, 35)
@@ -464,12 +465,13 @@ fn init(text: &str, in_initramfs: bool) -> Option<Meaning> {
         return blame(
             mounts,
             if in_initramfs { Cause::RootMissing } else { Cause::DeviceMissing },
-            described(rest),
+            &device_path(described(rest)),
             60,
         );
     }
     if let Some(job) = text.split_once(": Job ").and_then(|(_, rest)| rest.split_once(".device/start timed out")) {
-        return blame(mounts, if in_initramfs { Cause::RootMissing } else { Cause::DeviceMissing }, job.0, 57);
+        let cause = if in_initramfs { Cause::RootMissing } else { Cause::DeviceMissing };
+        return blame(mounts, cause, &device_path(job.0), 57);
     }
     if let Some((_, rest)) = text.split_once("Dependency failed for ") {
         let what = described(rest);
@@ -602,6 +604,15 @@ fn described(text: &str) -> &str {
         Some((_, what)) => what,
         None => text,
     }
+}
+
+/// The path that systemd's name of a device's unit stands for: `dev-disk-by\x2duuid-0F1E.device` → `/dev/disk/by-uuid/0F1E`;
+/// anything else as it is.
+pub fn device_path(unit: &str) -> String {
+    let unit = unit.trim().trim_end_matches('.');
+    let name = unit.strip_suffix(".device").unwrap_or(unit);
+    let Some(rest) = name.strip_prefix("dev-") else { return unit.to_owned() };
+    format!("/dev/{}", rest.replace('-', "/").replace("\\x2d", "-").replace("\\x20", " ").replace("\\x7e", "~"))
 }
 
 /// The driver of a device on the PCI bus, or of another bus, that could not take it: `mpt3sas 0000:61:00.0: probe failed

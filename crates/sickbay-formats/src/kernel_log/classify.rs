@@ -30,6 +30,14 @@ pub enum Kind {
     ReadOnly,
     /// A device did not read or write; about the device.
     Io,
+    /// A disk did not answer, and its link or controller was reset; about the port or controller, detail is what was seen.
+    DiskReset,
+    /// A disk or its controller was given up; about it.
+    DiskGone,
+    /// Data of a file does not match its checksum; about the file system's device.
+    DataDamaged,
+    /// btrfs counts errors of a disk; about the disk, detail is the counters as they were last.
+    DiskErrors,
     /// The table of connections is full.
     Conntrack,
     /// There are more sockets in TIME_WAIT than allowed.
@@ -44,6 +52,24 @@ pub enum Kind {
     Fork,
     /// The hardware reports an error; about its source, detail is "corrected" or "uncorrected".
     Hardware,
+    /// The bus reports an error that it corrected itself; about the device.
+    BusCorrected,
+    /// The processor's own clock was given up as unstable.
+    ClockUnstable,
+    /// A pool of thin volumes has no room left, of data or of metadata; about the pool, detail is "data" or "metadata".
+    PoolFull,
+    /// A disk of an array failed; about the array, detail is the disk.
+    ArrayDegraded,
+    /// A path to a disk failed; about the multipath device, detail is the path.
+    PathFailed,
+    /// A pool of ZFS was suspended; about the pool.
+    PoolSuspended,
+    /// The machine was too hot, and shuts down; about the zone.
+    TooHot,
+    /// A network card did not send for seconds; about the interface, detail is the driver.
+    NicHang,
+    /// An interface lost its link; about the interface.
+    LinkDown,
     /// As many files are open as the system allows.
     FileMax,
     /// The firewall dropped a packet; about the rule's prefix.
@@ -63,6 +89,8 @@ pub struct Event {
     pub subject: String,
     /// More, as [`Kind`] says.
     pub detail: String,
+    /// How many such the sentence sums up.
+    pub times: u64,
 }
 
 /// Knows one kind of sentence, or a few.
@@ -70,7 +98,7 @@ type Look = fn(&[u8]) -> Option<Event>;
 
 /// What `text`, the kernel's words without prefix, reports.
 pub fn classify(text: &[u8]) -> Option<Event> {
-    const EACH: [Look; 17] = [
+    const EACH: [Look; 24] = [
         page_allocation,
         vmalloc,
         hung_task,
@@ -80,6 +108,13 @@ pub fn classify(text: &[u8]) -> Option<Event> {
         crash,
         file_system,
         io,
+        disk,
+        network_card,
+        bus,
+        clock,
+        thin_pool,
+        array,
+        heat,
         conntrack,
         sockets,
         neighbours,
@@ -95,7 +130,7 @@ pub fn classify(text: &[u8]) -> Option<Event> {
 fn event(kind: Kind, subject: &[u8], detail: &[u8]) -> Option<Event> {
     // Names are bounded: a hostile log must not fill the memory.
     let short = |text: &[u8]| text.trim_ascii().get(..160).unwrap_or(text.trim_ascii()).to_str_lossy().into_owned();
-    Some(Event { kind, subject: short(subject), detail: short(detail) })
+    Some(Event { kind, subject: short(subject), detail: short(detail), times: 1 })
 }
 
 fn before<'a>(text: &'a [u8], words: &str) -> Option<&'a [u8]> {
@@ -205,6 +240,10 @@ fn file_system(text: &[u8]) -> Option<Event> {
             return event(what, &named(inside(text)?), kind.as_bytes());
         }
     }
+    // Before 3.0 (EL 6) it does not name the device.
+    if text.starts_with(b"XFS: Internal error") || text.starts_with(b"XFS internal error") {
+        return event(Kind::FileSystem, b"", b"xfs");
+    }
     if let Some(rest) = text.strip_prefix(b"XFS (") {
         // EFSBADCRC and EFSCORRUPTED (fs/xfs/xfs_linux.h): what was read is not what was written.
         const DAMAGED: [&str; 5] = ["orrupt", "Internal error", "failed to recover", " error 74", " error 117"];
@@ -239,6 +278,17 @@ fn file_system(text: &[u8]) -> Option<Event> {
         if rest.contains_str("forced readonly") {
             return event(Kind::ReadOnly, device()?, b"btrfs");
         }
+        if rest.contains_str("csum failed root") {
+            return event(Kind::DataDamaged, device()?, b"btrfs");
+        }
+        // `bdev /dev/sdb errs: wr 0, rd 0, flush 0, corrupt 5, gen 0`, as information at each mount once there was one.
+        if let Some((disk, counters)) = after(rest, "bdev ").and_then(|rest| rest.split_once_str(" errs: ")) {
+            let any = counters.iter().any(|byte| matches!(byte, b'1'..=b'9'));
+            return any.then(|| event(Kind::DiskErrors, disk, counters))?;
+        }
+        if let Some(rest) = after(rest, "fixed up error at ") {
+            return event(Kind::DiskErrors, first_word(after(rest, "on dev ")?), b"");
+        }
         return bad.then(|| event(Kind::FileSystem, device().unwrap_or_default(), b"btrfs"))?;
     }
     None
@@ -269,6 +319,108 @@ fn io(text: &[u8]) -> Option<Event> {
     // Drives for media that are not in them answer every look with an error, and so does a loop device whose file went.
     let empty = [b"fd".as_slice(), b"sr", b"loop"].iter().any(|name| device.starts_with(name));
     (!empty).then(|| event(Kind::Io, device, b""))?
+}
+
+/// drivers/ata/libata-eh.c: `ata1.00: exception Emask 0x0 SAct 0x1 SErr 0x0 action 0x6 frozen`; drivers/nvme/host/pci.c; and
+/// drivers/scsi/scsi_lib.c.
+fn disk(text: &[u8]) -> Option<Event> {
+    if let Some(port) = before(text, ": exception Emask ").filter(|port| port.starts_with(b"ata")) {
+        // Without an action it is a word on a medium, as of an empty drive.
+        let acts = text.contains_str("frozen") || text.contains_str(" action 0x6") || text.contains_str(" action 0xe");
+        let port = port.split_str(".").next().unwrap_or(port);
+        return acts.then(|| event(Kind::DiskReset, port, b"timeout"))?;
+    }
+    if let Some(rest) = text.strip_prefix(b"nvme nvme") {
+        let (number, said) = rest.split_once_str(": ")?;
+        let name = [b"nvme", number].concat();
+        if said.starts_with(b"controller is down") {
+            return event(Kind::DiskReset, &name, b"down");
+        }
+        let gone = ["emoving after probe failure", "isabling device after reset failure", "Device not ready; aborting"];
+        return gone.iter().any(|words| said.contains_str(words)).then(|| event(Kind::DiskGone, &name, b""))?;
+    }
+    let head = before(text, "rejecting I/O to offline device").filter(|head| head.starts_with(b"sd "))?;
+    // `sd 2:0:0:0: [sdb] rejecting I/O …`; older ones do not name it.
+    let named = after(head, "[").and_then(|rest| before(rest, "]"));
+    event(Kind::DiskGone, named.unwrap_or(head.trim_end_with(|c| c == ' ' || c == ':')), b"")
+}
+
+/// net/sched/sch_generic.c: `NETDEV WATCHDOG: eth0 (e1000e): transmit queue 0 timed out`, since 6.5
+/// `e1000e 0000:00:1f.6 eth0: NETDEV WATCHDOG: CPU: 3: transmit queue 0 timed out 5010 ms`; drivers' `eth0: NIC Link is Down`.
+fn network_card(text: &[u8]) -> Option<Event> {
+    if let Some(rest) = after(text, "NETDEV WATCHDOG: ") {
+        text.contains_str("transmit queue").then_some(())?;
+        if rest.starts_with(b"CPU: ") {
+            let head = before(text, ": NETDEV WATCHDOG")?;
+            let interface = head.rsplit_once_str(" ").map_or(head, |(_, name)| name);
+            return event(Kind::NicHang, interface, first_word(head));
+        }
+        let driver = after(rest, "(").and_then(|rest| before(rest, ")")).unwrap_or_default();
+        return event(Kind::NicHang, first_word(rest).trim_end_with(|c| c == ':'), driver);
+    }
+    // drivers/net/ethernet/amazon/ena.
+    if let Some(head) = before(text, ": Keep alive watchdog timeout").filter(|head| head.starts_with(b"ena ")) {
+        return event(Kind::NicHang, head.rsplit_once_str(" ")?.1, b"ena");
+    }
+    let head = before(text, "ink is Down").or_else(|| before(text, "ink is down"))?;
+    let head = head.strip_suffix(b"L").or_else(|| head.strip_suffix(b"l"))?.trim_ascii_end();
+    let head = head.strip_suffix(b"NIC").unwrap_or(head).trim_ascii_end().trim_end_with(|c| c == ':');
+    let interface = head.rsplit(|byte| *byte == b' ').next().filter(|name| !name.is_empty())?;
+    event(Kind::LinkDown, interface, first_word(text).trim_end_with(|c| c == ':'))
+}
+
+/// drivers/md/raid1.c and its like: `md/raid1:md0: Disk failure on sdb1, disabling device.`; drivers/md/dm-mpath.c
+/// `device-mapper: multipath: 253:3: Failing path 8:32.`; ZFS' `Pool 'tank' has encountered an uncorrectable I/O failure and has
+/// been suspended.`
+fn array(text: &[u8]) -> Option<Event> {
+    if let Some(rest) = after(text, ": Disk failure on ").filter(|_| text.starts_with(b"md")) {
+        let head = before(text, ": Disk failure on ")?;
+        let array = head.rsplit(|byte| *byte == b':').next().unwrap_or(head);
+        return event(Kind::ArrayDegraded, array, first_word(rest).trim_end_with(|c| c == ','));
+    }
+    if let Some(rest) = text.strip_prefix(b"device-mapper: multipath: ") {
+        let (device, path) = rest.split_once_str("ailing path ")?;
+        let device = device.trim_end_with(|c| c == 'F' || c == ' ' || c == ':');
+        return event(Kind::PathFailed, device, first_word(path).trim_end_with(|c| c == '.'));
+    }
+    let pool = after(before(text, "' has encountered an uncorrectable I/O failure and has been suspended")?, "Pool '")?;
+    event(Kind::PoolSuspended, pool, b"")
+}
+
+/// drivers/thermal/thermal_core.c: `thermal thermal_zone0: critical temperature reached (105 C), shutting down`.
+fn heat(text: &[u8]) -> Option<Event> {
+    let head = before(text, ": critical temperature reached").filter(|_| text.contains_str("shutting down"))?;
+    event(Kind::TooHot, head.rsplit(|byte| *byte == b' ').next()?, b"")
+}
+
+/// arch/x86/kernel/tsc.c: `tsc: Marking TSC unstable due to clocksource watchdog`. Early in a boot it may be due to what the
+/// machine is, which is no fault of a clock.
+fn clock(text: &[u8]) -> Option<Event> {
+    let why = after(text, "Marking TSC unstable due to ")?;
+    why.contains_str("clocksource watchdog").then(|| event(Kind::ClockUnstable, b"", why))?
+}
+
+/// drivers/md/dm-thin.c: `device-mapper: thin: 253:4: switching pool to out-of-data-space (queue IO) mode`.
+fn thin_pool(text: &[u8]) -> Option<Event> {
+    let rest = text.strip_prefix(b"device-mapper: thin: ")?;
+    let (pool, said) = rest.split_once_str(": ")?;
+    if said.contains_str("to out-of-data-space") || said.contains_str("no free data space available") {
+        return event(Kind::PoolFull, pool, b"data");
+    }
+    let full = said.contains_str("no free metadata space available")
+        || said.contains_str("metadata operation") && said.contains_str("error = -28");
+    full.then(|| event(Kind::PoolFull, pool, b"metadata"))?
+}
+
+/// drivers/pci/pcie/aer.c: `nvme 0000:03:00.0: PCIe Bus Error: severity=Uncorrected (Fatal), type=Transaction Layer, …`.
+fn bus(text: &[u8]) -> Option<Event> {
+    let device = before(text, "PCIe Bus Error: severity=")?.trim_ascii();
+    let device = device.strip_suffix(b"AER:").unwrap_or(device).trim_ascii().trim_end_with(|c| c == ':');
+    let severity = after(text, "severity=")?;
+    if severity.starts_with(b"Correct") {
+        return event(Kind::BusCorrected, device, b"");
+    }
+    severity.starts_with(b"Uncorrect").then(|| event(Kind::Hardware, device, b"uncorrected"))?
 }
 
 /// net/netfilter/nf_conntrack_core.c: `nf_conntrack: table full, dropping packet`; `ip_conntrack:` before 2.6.20.
@@ -314,9 +466,16 @@ fn hardware(text: &[u8]) -> Option<Event> {
             return event(Kind::Hardware, b"machine check", b"corrected");
         }
         if rest.contains_str("Machine Check") && rest.contains_str("Bank") {
-            // An exception is what could not be corrected; without the word it may be either.
-            let fatal = rest.contains_str("Machine Check Exception");
-            return event(Kind::Hardware, b"machine check", if fatal { b"uncorrected" } else { b"" });
+            // An exception is what could not be corrected, and so is what has bit 61, UC, in the bank's status.
+            let status = rest.rsplit(|byte| *byte == b' ').next()?.to_str().ok()?;
+            let uncorrected = u64::from_str_radix(status, 16).is_ok_and(|status| status >> 61 & 1 == 1);
+            if !uncorrected && !rest.contains_str("Machine Check Exception") {
+                return event(Kind::Hardware, b"machine check", b"corrected");
+            }
+            let bank = first_word(after(rest, "Bank ")?).trim_end_with(|c| c == ':');
+            let cpu = digits(after(rest, "CPU ").unwrap_or_default());
+            let place = [b"machine check, CPU ", cpu, b" bank ", bank].concat();
+            return event(Kind::Hardware, &place, b"uncorrected");
         }
         if rest.starts_with(b"Hardware error from APEI") {
             return event(Kind::Hardware, b"APEI", b"");
@@ -329,7 +488,10 @@ fn hardware(text: &[u8]) -> Option<Event> {
     let kind = words.iter().find(|word| matches!(**word, b"CE" | b"UE" | b"CE," | b"UE,"))?;
     let label = after(said, " on ").map(first_word).unwrap_or_default();
     let subject = [source, b" ", label].concat();
-    event(Kind::Hardware, &subject, if kind.starts_with(b"CE") { b"corrected" } else { b"uncorrected" })
+    let event = event(Kind::Hardware, &subject, if kind.starts_with(b"CE") { b"corrected" } else { b"uncorrected" })?;
+    // `262 CE memory read error on …`.
+    let times = digits(said).to_str().ok().and_then(|digits| digits.parse().ok()).unwrap_or(1);
+    Some(Event { times, ..event })
 }
 
 /// fs/file_table.c: `VFS: file-max limit 1000 reached`
@@ -349,12 +511,30 @@ fn firewall(text: &[u8]) -> Option<Event> {
 
 /// arch/*/mm/fault.c and lib/bug.c.
 fn oops(text: &[u8]) -> Option<Event> {
-    let at = ["BUG: unable to handle ", "Unable to handle kernel ", "kernel BUG at "]
-        .iter()
-        .find_map(|words| text.find(words))?;
+    const WORDS: [&str; 9] = [
+        "BUG: unable to handle ",
+        "BUG: kernel NULL pointer dereference",
+        "Unable to handle kernel ",
+        "kernel BUG at ",
+        "BUG: Bad page state",
+        "BUG: Bad page map",
+        "BUG: scheduling while atomic",
+        "general protection fault, ", // probably for non-canonical address
+        "general protection fault: ",
+    ];
+    let at = WORDS.iter().find_map(|words| text.find(words))?;
     let said = text.get(at..)?;
+    if said.starts_with(b"general") && (!text.contains_str("[#") || text.contains_str("traps: ")) {
+        return None;
+    }
+    if said.starts_with(b"general") {
+        return event(Kind::Oops, b"general protection fault", b"");
+    }
     // The address differs each time.
-    event(Kind::Oops, said.split_str(" at 0").next().unwrap_or(said), b"")
+    let said = said.split_str(" at virtual address ").next().unwrap_or(said);
+    let said = said.split_str(" at 0").next().unwrap_or(said);
+    let said = said.split_str(", address: 0").next().unwrap_or(said);
+    event(Kind::Oops, said.split_str(" for address: ").next().unwrap_or(said), b"")
 }
 
 /// kernel/panic.c: `Kernel panic - not syncing: reason`

@@ -52,6 +52,8 @@ pub struct Memcg {
     pub swap_usage_kb: Option<u64>,
     /// Its limit, in the same sense.
     pub swap_limit_kb: Option<u64>,
+    /// How often that limit was hit.
+    pub swap_failcnt: Option<u64>,
     /// Whether those two are of memory and swap together (cgroup v1).
     pub together: bool,
     /// The use of memory by the kernel, and its limit (cgroup v1).
@@ -180,6 +182,8 @@ pub struct Oom {
     pub processes: u64,
     /// Who was killed, in order.
     pub kills: Vec<Kill>,
+    /// Whom the kernel chose, where the line that tells the kill may be missing.
+    pub chosen: Option<(String, u32)>,
     /// The kernel found nobody to kill.
     pub no_victim: bool,
     /// The kernel stopped in place of killing: vm.panic_on_oom.
@@ -219,6 +223,9 @@ impl Memcg {
             (Some(used), Some(limit)) => full(used, limit),
             _ => true,
         };
+        // Both are full where both are the same: the one that refused has counted it.
+        let counted = self.failcnt == Some(0) && self.swap_failcnt.is_some_and(|count| count > 0);
+        let memory = memory && !(counted && self.together);
         match (self.swap_usage_kb, self.swap_limit_kb, self.kernel_kb) {
             (Some(used), Some(limit), _) if !memory && self.together && full(used, limit) => Limit::WithSwap(limit),
             (.., Some((used, limit))) if !memory && full(used, limit) => Limit::Kernel(limit),

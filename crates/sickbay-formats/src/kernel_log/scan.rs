@@ -9,7 +9,7 @@ use super::anchors::Anchors;
 use super::frames::Frames;
 use super::journal::{self, Field};
 use super::oom::{self, Fed, Oom, Reader};
-use super::{Kind, Message, Stamp, classify, message};
+use super::{Event, Kind, Message, Stamp, classify, message};
 use crate::hs_err;
 use crate::lines::newlines;
 
@@ -333,7 +333,7 @@ impl Scanner {
                 Some(why) => format!("{why} / {}", text.to_str_lossy()).chars().take(400).collect(),
                 None => text.to_str_lossy().chars().take(400).collect(),
             };
-            self.count(event.kind, event.subject, event.detail, said.time, words);
+            self.count(event, said.time, words);
         }
     }
 
@@ -390,14 +390,8 @@ impl Scanner {
         }
     }
 
-    fn count(
-        &mut self,
-        kind: Kind,
-        subject: String,
-        detail: String,
-        time: Option<Stamp>,
-        words: impl FnOnce() -> String,
-    ) {
+    fn count(&mut self, event: Event, time: Option<Stamp>, words: impl FnOnce() -> String) {
+        let Event { kind, subject, detail, times } = event;
         let subjects = self.subjects.entry(kind).or_default();
         // What one process asked for in vain, it asks for in several sizes.
         let name = if kind == Kind::PageAllocation { format!("{subject}\0{detail}") } else { subject.clone() };
@@ -407,8 +401,12 @@ impl Scanner {
         }
         let subject = if key.1 == "…" { key.1.clone() } else { subject };
         if let Some(incident) = self.known.get(&key).and_then(|at| self.log.incidents.get_mut(*at)) {
-            incident.count += 1;
+            incident.count = incident.count.saturating_add(times);
             incident.last = time.or(incident.last);
+            // Counters: those of the last time are the sum.
+            if kind == Kind::DiskErrors && !detail.is_empty() {
+                incident.detail = detail;
+            }
             return;
         }
         *subjects += 1;
@@ -418,7 +416,7 @@ impl Scanner {
             kind,
             subject,
             detail,
-            count: 1,
+            count: times,
             first: time,
             last: time,
             words,

@@ -150,3 +150,72 @@ fn a_bomb_is_left() {
     let mut blocks = Blocks::new(Cursor::new(b"one\ntwo\n".to_vec())).unwrap().at_most(4);
     assert!(blocks.next_block().is_err());
 }
+
+#[test]
+fn dates_in_names_are_dates() {
+    let name = |name: &str| age(Path::new(name));
+    assert!(name("messages-2023-06-12") < name("messages-2023-06-13"));
+    assert!(name("messages-20230612-03.gz") < name("messages-20230612-04.gz"));
+    assert!(name("messages-20230613") < name("messages"));
+    assert!(name("syslog.10.gz") < name("syslog.2.gz") && name("syslog.1") < name("syslog"));
+}
+
+/// A journal file of so many entries of the kernel, each with a message of its own, and the list of them.
+fn journal_of(count: u64) -> Vec<u8> {
+    let mut out = vec![0; 256];
+    out[..8].copy_from_slice(b"LPKSHHRH");
+    out[88..96].copy_from_slice(&256_u64.to_le_bytes());
+    let add = |out: &mut Vec<u8>, kind: u8, head: usize, body: &[u8]| {
+        let at = out.len();
+        let mut object = vec![0; head];
+        object[0] = kind;
+        object.extend(body);
+        let size = object.len() as u64;
+        object[8..16].copy_from_slice(&size.to_le_bytes());
+        object.resize(object.len().next_multiple_of(8), 0);
+        out.extend(object);
+        at as u64
+    };
+    let kernel = add(&mut out, 1, 64, b"_TRANSPORT=kernel");
+    let mut places = Vec::new();
+    for number in 0..count {
+        let message = add(&mut out, 1, 64, format!("MESSAGE=line {number:06} {}", "x".repeat(400)).as_bytes());
+        let items: Vec<u8> =
+            [kernel, message].iter().flat_map(|place| [place.to_le_bytes(), [0; 8]].concat()).collect();
+        let entry = add(&mut out, 3, 64, &items);
+        let at = usize::try_from(entry).unwrap();
+        out[at + 24..at + 32].copy_from_slice(&(1_700_000_000_000_000 + number).to_le_bytes());
+        places.extend(entry.to_le_bytes());
+    }
+    let array = add(&mut out, 6, 24, &places);
+    out[176..184].copy_from_slice(&array.to_le_bytes());
+    out
+}
+
+#[test]
+fn of_a_large_journal_the_newest_part_is_read() {
+    let bytes = journal_of(2000);
+    let size = bytes.len() as u64;
+    let read = |whole: u64| {
+        let bytes = bytes.clone();
+        let at = move |buffer: &mut [u8], at: u64| {
+            let rest = bytes.get(usize::try_from(at).unwrap()..).unwrap_or_default();
+            let count = rest.len().min(buffer.len());
+            buffer[..count].copy_from_slice(&rest[..count]);
+            Ok(count)
+        };
+        let entries = super::journal::entries_within(Box::new(at), size, whole, |entry| entry.kernel).unwrap();
+        let mut blocks = Blocks::of_entries(entries);
+        let mut text = Vec::new();
+        while let Some(block) = blocks.next_block().unwrap() {
+            text.extend_from_slice(block);
+        }
+        (blocks.is_cut(), String::from_utf8(text).unwrap())
+    };
+    let (cut, text) = read(size);
+    assert!(!cut && text.contains("MESSAGE=line 000000 ") && text.contains("MESSAGE=line 001999 "));
+    let (cut, text) = read(200 << 10);
+    assert!(cut && !text.contains("MESSAGE=line 000000 ") && text.contains("MESSAGE=line 001999 "));
+    let count = text.matches("MESSAGE=line ").count();
+    assert!((100..1000).contains(&count), "{count}");
+}

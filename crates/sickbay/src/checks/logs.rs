@@ -1,6 +1,7 @@
 //! What the kernel said: out of memory, stuck, failing, full.
 
 pub mod boot_stopped;
+pub mod clock_unstable;
 pub mod conntrack_full;
 pub mod cpu_lockup;
 pub mod file_max_reached;
@@ -16,6 +17,7 @@ pub mod kernel_panic;
 pub mod log_of_another_machine;
 pub mod memory_daemon_killed;
 pub mod neighbour_table_full;
+pub mod network_card_hangs;
 pub mod nfs_server_silent;
 pub mod oom_killer;
 pub mod page_allocation_failure;
@@ -40,9 +42,11 @@ pub static ALL: &[&Check] = &[
     &io_errors::CHECK,
     &file_system_errors::CHECK,
     &hardware_errors::CHECK,
+    &network_card_hangs::CHECK,
     &hung_task::CHECK,
     &cpu_lockup::CHECK,
     &rcu_stall::CHECK,
+    &clock_unstable::CHECK,
     &process_crashes::CHECK,
     &page_allocation_failure::CHECK,
     &vmalloc_failed::CHECK,

@@ -12,7 +12,16 @@ use crate::tr;
 /// Findings that are nothing without another go where that one is not; a check that has none left is clear.
 pub(crate) fn drop_unexplained(findings: &mut Vec<Finding>, outcomes: &mut [(&'static About, Outcome)]) {
     let found: HashSet<&str> = findings.iter().map(|finding| finding.check.id).collect();
-    findings.retain(|finding| finding.only_under.is_empty() || finding.only_under.iter().any(|id| found.contains(id)));
+    let kept: Vec<bool> = findings
+        .iter()
+        .map(|finding| match &finding.only_about {
+            _ if finding.only_under.is_empty() => true,
+            None => finding.only_under.iter().any(|id| found.contains(id)),
+            Some(_) => findings.iter().any(|cause| is_under(finding, cause)),
+        })
+        .collect();
+    let mut kept = kept.into_iter();
+    findings.retain(|_| kept.next().unwrap_or(true));
     for (check, outcome) in outcomes {
         if let Outcome::Found(untold) = outcome
             && !findings.iter().any(|finding| finding.check.id == check.id)
@@ -20,6 +29,21 @@ pub(crate) fn drop_unexplained(findings: &mut Vec<Finding>, outcomes: &mut [(&'s
             *outcome = untold.take().map_or(Outcome::Clear, Outcome::Unknown);
         }
     }
+}
+
+/// Whether `cause` is one of those that `finding` may only be under, and names what it is about.
+fn is_under(finding: &Finding, cause: &Finding) -> bool {
+    let Some(name) = finding.only_about.as_deref() else { return false };
+    finding.only_under.contains(&cause.check.id) && mentions(cause, name.rsplit(['/', '=']).next().unwrap_or(name))
+}
+
+/// Whether a finding names this.
+fn mentions(cause: &Finding, name: &str) -> bool {
+    !name.is_empty()
+        && (cause.message.render(Lang::En).contains(name)
+            || cause.evidence.iter().any(|seen| seen.text.contains(name))
+            || cause.places.iter().filter_map(|place| place.line.as_ref()).any(|line| line.text.contains(name))
+            || cause.subjects().any(|subject| subject.to_string().contains(name)))
 }
 
 /// A finding hangs under the one that explains it most closely.
@@ -44,6 +68,9 @@ pub(crate) fn link_causes(findings: &mut [Finding]) {
                 }
             }
             let named = || {
+                if finding.only_about.is_some() {
+                    return findings.iter().position(|cause| is_under(finding, cause));
+                }
                 let causes = finding.only_under.iter();
                 causes.filter_map(|id| findings.iter().position(|cause| cause.check.id == *id)).next()
             };
@@ -85,12 +112,7 @@ fn seen_from_outside(findings: &[Finding], finding: &Finding) -> Option<usize> {
         stage => std::slice::from_ref(stage),
     };
     let name = culprit.rsplit(['/', '=']).next().unwrap_or_default();
-    let mentions = |cause: &Finding| {
-        !name.is_empty()
-            && (cause.message.render(Lang::En).contains(name)
-                || cause.evidence.iter().any(|seen| seen.text.contains(name))
-                || cause.subjects().any(|subject| subject.to_string().contains(name)))
-    };
+    let mentions = |cause: &Finding| mentions(cause, name);
     // A UUID is one device and no other.
     let is_exact = matches!(stage, Stage::RootDevice | Stage::Mounts)
         && name.len() == 36

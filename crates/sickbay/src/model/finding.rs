@@ -115,6 +115,8 @@ pub struct Finding {
     pub about: Vec<Subject>,
     /// Checks of whose findings this one is a consequence, or nothing: see [`Finding::only_under`].
     pub only_under: &'static [&'static str],
+    /// Of those findings only such as name this: see [`Finding::only_about`].
+    pub only_about: Option<String>,
     /// What a log shows of a stage that stopped: see [`Finding::seen_at`].
     pub seen_at: Option<(Stage, String)>,
     /// Whatever is written to the target meanwhile may make it worse: no repair of any finding is safe.
@@ -270,6 +272,12 @@ impl Finding {
         self
     }
 
+    /// With [`Finding::only_under`]: and only under a finding that names this device, unit or file.
+    pub fn only_about(&mut self, name: impl Into<String>) -> &mut Self {
+        self.only_about = Some(name.into());
+        self
+    }
+
     /// Says that a log shows the target stop at this stage, because of `culprit` in the log's words, or "". It is what a finding
     /// that stops the stage looks like from outside, and hangs under that.
     pub fn seen_at(&mut self, stage: Stage, culprit: impl Into<String>) -> &mut Self {
@@ -379,6 +387,7 @@ impl Findings {
             explains: Vec::new(),
             about: Vec::new(),
             only_under: &[],
+            only_about: None,
             seen_at: None,
             no_write_is_safe: false,
             caused_by: None,

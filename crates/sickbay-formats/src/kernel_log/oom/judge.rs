@@ -45,7 +45,7 @@ pub enum Lack<'a> {
     /// Blocks large enough: memory was free in smaller ones.
     Blocks,
     /// Memory in the zones that the request may use, up to the first; the second, higher, had this much free, in kB.
-    LowMemory(&'static str, &'a str, u64),
+    LowMemory(&'a str, &'a str, u64),
     /// The kernel's memory of this cgroup ("" where that is not told) was at its limit: the allocator of pages was not asked.
     KernelMemory(&'a str),
     /// Nothing: every zone that the request may use could have served it when the report was written.
@@ -99,6 +99,13 @@ impl Oom {
         }
     }
 
+    /// The highest zone that the request may use and that the machine has.
+    pub fn top_zone(&self) -> &str {
+        let judged = self.judge();
+        let top = judged.iter().find(|one| one.verdict != Verdict::NotAsked).and_then(|one| self.zones.get(one.zone));
+        top.map_or(self.asked_zone(), |zone| &zone.name)
+    }
+
     /// Whether memory was free where the request might go, but not in one piece.
     pub fn is_fragmented(&self) -> bool {
         self.constraint != Constraint::Memcg
@@ -129,7 +136,7 @@ impl Oom {
         let above = above.filter(|zone| zone.min_kb.is_some_and(|min| zone.free_kb > min.saturating_mul(2)));
         match above.max_by_key(|zone| zone.free_kb).filter(|zone| zone.free_kb > free.saturating_mul(2)) {
             Some(zone) if !any(|verdict| *verdict == Verdict::Enough) => {
-                Lack::LowMemory(self.asked_zone(), &zone.name, zone.free_kb)
+                Lack::LowMemory(self.top_zone(), &zone.name, zone.free_kb)
             }
             _ => Lack::Memory,
         }

@@ -433,6 +433,8 @@ impl Reader {
             "MEMCG" => Constraint::Memcg,
             _ => Constraint::Unknown,
         };
+        let pid = field("pid").and_then(|pid| pid.parse().ok());
+        self.oom.chosen = field("task").map(|task| task.chars().take(64).collect()).zip(pid);
         if let Some(limited) = field("oom_memcg") {
             let memcg = self.oom.memcg.get_or_insert_default();
             memcg.limited = limited;
@@ -459,6 +461,7 @@ impl Reader {
             "swap" | "memory+swap" => {
                 memcg.swap_usage_kb = usage;
                 memcg.swap_limit_kb = limit;
+                memcg.swap_failcnt = after(text, "failcnt ").and_then(number);
                 memcg.together = head != "swap";
             }
             "kmem" => memcg.kernel_kb = usage.zip(limit),

@@ -1,6 +1,6 @@
 //! A processor was stuck in the kernel.
 
-use sickbay_formats::kernel_log::Kind;
+use sickbay_formats::kernel_log::{Incident, Kind};
 
 use crate::facts::Facts;
 use crate::facts::logs::seen::{Seen, kernel_log};
@@ -35,6 +35,9 @@ check! {
     "cpu-lockup", Logs, seed = [], proves = [], "a CPU was stuck in the kernel"
 }
 
+/// A processor that was stuck for so long when that was told first.
+const PAUSE: u64 = 120;
+
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let log = kernel_log(facts, found)?;
     let Some(seen) = Seen::of(&log, Kind::Lockup) else { return Ok(()) };
@@ -45,13 +48,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         .each
         .iter()
         .map(|one| {
-            let number = |words: &str| {
-                let rest = one.words.split_once(words)?.1;
-                rest.get(..rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len()))?.parse::<u64>().ok()
-            };
             serde_json::json!({
-                "cpu": number("CPU#").or_else(|| number("on cpu ")),
-                "seconds": number("stuck for "),
+                "cpu": number(one, "CPU#").or_else(|| number(one, "on cpu ")),
+                "seconds": number(one, "stuck for "),
                 "task": one.subject,
                 "function": one.function,
             })
@@ -61,7 +60,25 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     if let Some(function) = seen.each.iter().find_map(|one| one.function.as_deref()) {
         finding.note(tr!("it was in {function}", function));
     }
-    finding.why(tr!("nothing else ran on it meanwhile; on a virtual machine the host may have withheld the CPU"));
+    // The first is told after some twenty seconds: one that is much longer by then is no loop, but a clock that jumped.
+    let stood_still = seen.each.iter().filter_map(|one| number(one, "stuck for ")).max().filter(|most| *most >= PAUSE);
+    let first = seen.each.iter().find_map(|one| Some((number(one, "CPU#")?, number(one, "stuck for ")?)));
+    if let Some((cpu, seconds)) = first {
+        finding.note(tr!("the first: CPU {cpu}, for {seconds} s", cpu, seconds));
+    }
+    finding.why(match stood_still {
+        Some(seconds) => tr!(
+            "{seconds} s is longer than the watchdog takes to notice: the whole machine stood still, as a virtual machine does that is paused, moved, or whose host is out of CPU or memory",
+            seconds
+        ),
+        None => tr!("nothing else ran on it meanwhile; on a virtual machine the host may have withheld the CPU"),
+    });
     finding.by_hand(tr!("compare the time with steal time and with the host; otherwise try a newer kernel"));
     Ok(())
+}
+
+/// The number behind these words.
+fn number(seen: &Incident, words: &str) -> Option<u64> {
+    let rest = seen.words.split_once(words)?.1;
+    rest.get(..rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len()))?.parse().ok()
 }

@@ -63,7 +63,47 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         let Some(seen) = Seen::from(&log, each) else { continue };
         report(&log, &seen, kind, is_read_only, &disks, found);
     }
+    checksums(&log, found);
     Ok(())
+}
+
+/// What btrfs notices because it has checksums: files whose data is wrong, and the disk that it came from.
+fn checksums(log: &KernelLog, found: &mut Findings) {
+    let errors = log.of(Kind::DiskErrors);
+    let counted: Vec<String> = errors
+        .iter()
+        .filter(|seen| !seen.detail.is_empty())
+        .map(|seen| format!("{}: {}", seen.subject, seen.detail))
+        .collect();
+    if let Some(seen) = Seen::of(log, Kind::DataDamaged) {
+        let finding = found.add(
+            log.severity(Severity::Error),
+            tr!("data on {devices} does not match its checksum", devices = seen.subjects()),
+        );
+        finding.subject(Subject::Named("checksum".to_owned()));
+        seen.describe(finding);
+        if !counted.is_empty() {
+            finding.note(tr!("btrfs counted: {list}", list = counted.join("; ")));
+        }
+        finding.why(tr!("where there is no second copy, reading these files fails with an I/O error; the disk, memory or a cable altered the data"));
+        finding.by_hand(tr!(
+            "btrfs scrub start -B MOUNT names the files: restore them from a backup; test memory and the disk"
+        ));
+        return;
+    }
+    let Some(seen) = Seen::from(log, errors) else { return };
+    let finding = found.add(
+        log.severity(Severity::Warning),
+        tr!("btrfs found wrong or unreadable data on {tasks}", tasks = seen.subjects()),
+    );
+    finding.subject(Subject::Named("disk errors".to_owned()));
+    seen.describe(finding);
+    if !counted.is_empty() {
+        finding.note(tr!("btrfs counted: {list}", list = counted.join("; ")));
+    }
+    finding.why(tr!("what has a second copy was corrected from it; the counters stay until they are reset, so the fault may be an old one"));
+    finding
+        .by_hand(tr!("smartctl -a of that disk, btrfs scrub start -B MOUNT; afterwards btrfs device stats -z MOUNT"));
 }
 
 fn has(log: &KernelLog, kind: Kind, device: &str) -> bool {
@@ -94,6 +134,7 @@ fn report(log: &KernelLog, seen: &Seen<'_>, kind: Kind, is_read_only: bool, disk
             }
             None => tr!("the file system on {devices} was shut down", devices = list),
         },
+        _ if list.is_empty() => tr!("a file system that the log does not name detected that it is damaged"),
         (_, true) => {
             tr!("the file system on {devices} detected that it is damaged, and was made read-only", devices = list)
         }

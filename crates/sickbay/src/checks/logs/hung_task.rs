@@ -1,7 +1,7 @@
 //! A task did not run for minutes.
 
 use sickbay_formats::kernel_log::frames::Frames;
-use sickbay_formats::kernel_log::{Incident, Kind};
+use sickbay_formats::kernel_log::{Incident, Kind, Server};
 
 use crate::facts::Facts;
 use crate::facts::cpu::waits::Wait;
@@ -43,7 +43,11 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let stuck = log.of(Kind::HungTask);
     // What waited for a server that was silent is told apart from the rest: it is an effect.
     let (of_nfs, others): (Vec<&Incident>, Vec<&Incident>) =
-        stuck.into_iter().partition(|seen| waits_for(&seen.stack) == Some(Wait::Nfs) && !log.said.servers.is_empty());
+        stuck.into_iter().partition(|seen| match waits_for(&seen.stack) {
+            Some(wait) => wait == Wait::Nfs && !log.said.servers.is_empty(),
+            // Without a stack: one that hung while a server was silent most likely waited for it.
+            None => seen.stack.is_empty() && log.said.servers.iter().any(|server| was_silent(server, seen)),
+        });
     for (each, is_nfs) in [(of_nfs, true), (others, false)] {
         let Some(seen) = Seen::from(&log, each) else { continue };
         let finding = found.add(
@@ -64,6 +68,15 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         asked(&log, found);
     }
     Ok(())
+}
+
+/// Whether the server was silent when the task is first said to be stuck.
+fn was_silent(server: &Server, task: &Incident) -> bool {
+    let Some((since, stuck)) = server.first.zip(task.first) else { return false };
+    let after = since.seconds_to(stuck).is_some_and(|seconds| seconds >= 0);
+    // The answer was the last that was said of it.
+    let before = server.silent.is_some() || server.last.and_then(|last| stuck.seconds_to(last)).is_some_and(|s| s >= 0);
+    after && before
 }
 
 /// Stacks that somebody asked for: the tasks are in state D, and nobody knows for how long.

@@ -7,6 +7,7 @@ use crate::facts::logs::seen::{Seen, boot_panic, kernel_log, panic_on_oom};
 use crate::model::finding::{Findings, Severity};
 use crate::model::outcome::Verdict;
 use crate::model::stage::Stage;
+use crate::model::text::Text;
 use crate::{check, tr};
 
 check! {
@@ -71,6 +72,29 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     if reason.contains("emory") {
         finding.about(panic_on_oom());
     }
+    if let Some(text) = init_died(&reason) {
+        finding.note(text);
+    }
     finding.why(tr!("the machine hangs until it is restarted; kernel.panic decides whether it does that by itself"));
     Ok(())
+}
+
+/// What the status of process 1 says (wait(2)): `Attempted to kill init! exitcode=0x00007f00`.
+fn init_died(reason: &str) -> Option<Text> {
+    let status = reason.split_once("exitcode=0x")?.1;
+    let status = u32::from_str_radix(status.get(..8)?, 16).ok()?;
+    let (signal, code) = (status & 0x7f, status >> 8 & 0xff);
+    Some(match (signal, code) {
+        (0, 127) => tr!(
+            "process 1 ended with exit code 127: a program, or a library that it needs, does not exist or cannot be loaded"
+        ),
+        (0, 126) => tr!("process 1 ended with exit code 126: a program cannot be executed"),
+        (0, code) => tr!("process 1 ended with exit code {code}", code),
+        (7, _) => tr!("process 1 died of SIGBUS: a part of its program could not be read from the disk"),
+        (11, _) => {
+            tr!("process 1 died of SIGSEGV: its program, a library or memory is damaged, or they do not fit together")
+        }
+        (4, _) => tr!("process 1 died of SIGILL: its program is for another CPU"),
+        (signal, _) => tr!("process 1 died of signal {signal}", signal),
+    })
 }

@@ -44,14 +44,19 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     if !log.given {
         return Err(Skip::NotApplicable(tr!("only logs that are given explicitly are read")));
     }
+    let by_itself = log.services.iter().any(|seen| matches!(seen.told.fault, Fault::OomdPressure | Fault::OomdSwap));
     for seen in log.services.iter().filter(|seen| seen.told.fault.is_of_memory()) {
+        // What systemd says of a kill that oomd itself tells with its reason.
+        if seen.told.fault == Fault::OomdUnit && by_itself {
+            continue;
+        }
         let (subject, said) = (seen.told.subject.as_str(), seen.told.detail.as_str());
         let source = log.source(seen.source);
         let (text, why, fix) = told(seen.told.fault, subject, said);
         let finding = found.error(text);
         finding.at_path(&source).subject(Subject::Named(format!("{:?} {subject}", seen.told.fault)));
         finding.evidence(format!("{}:{}", source.display(), seen.line), seen.words.as_str());
-        finding.why(why).by_hand(fix).note(times(seen.count, seen.last, seen.last));
+        finding.why(why).by_hand(fix).note(times(seen.count, seen.first, seen.last));
         finding.detail("subject", subject).detail("said", said).detail("count", seen.count);
     }
     Ok(())
@@ -72,6 +77,15 @@ fn told(fault: Fault, subject: &str, said: &str) -> (Text, Text, Text) {
             tr!("systemd-oomd killed {subject}: {said}", subject, said),
             tr!("memory and swap were nearly full: the cgroup that used most swap was killed"),
             tr!("give the machine more memory or swap, or limit what fills it (MemoryHigh=, MemoryMax=)"),
+        ),
+        Fault::OomdUnit => (
+            tr!("systemd-oomd killed {count} processes of {unit}", count = said, unit = subject),
+            tr!(
+                "memory pressure or swap was above the limit of one of its slices; the reason is in systemd-oomd's own lines"
+            ),
+            tr!(
+                "find what fills the memory (oomctl, systemd-cgtop -m); more memory, a higher ManagedOOMMemoryPressureLimit=, or ManagedOOMPreference=avoid for what must stay"
+            ),
         ),
         _ => (
             tr!("a memory watcher ({said}) killed {subject}", subject, said),

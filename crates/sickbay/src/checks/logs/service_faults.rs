@@ -1,12 +1,15 @@
 //! PAM, sshd or systemd say in a log why they cannot work.
 
+use sickbay_formats::boot_console::{Cause, Stop};
 use sickbay_formats::service_log::{Fault, Seen};
 
 use crate::facts::Facts;
 use crate::facts::logs::kernel_log::KernelLog;
+use crate::facts::logs::own_services::OwnServices;
 use crate::facts::logs::seen::times;
 use crate::model::finding::Findings;
 use crate::model::outcome::{Skip, Verdict};
+use crate::model::subject::Subject;
 use crate::model::text::Text;
 use crate::{check, tr};
 
@@ -16,10 +19,12 @@ check! {
     /// separation directory" in auth.log, secure or the journal.
     ///
     /// ## What it finds
-    /// In logs that are given explicitly (`auth.log`, `secure`, a journal): a PAM module that does not exist, lacks a
+    /// On a system, lines of its own logs from the last week that say why a device, a mount, a unit or sudo failed, as evidence of
+    /// the finding about the same file. In logs that are given explicitly (`auth.log`, `secure`, a journal): a PAM module that does not exist, lacks a
     /// library or was built for something else; a line in a PAM file without a type; sshd with an OpenSSL other than
     /// the one it was built for, without host keys, without its empty directory, or with a `/dev/null` that is not a
-    /// device; a unit that requests limits which it may not have.
+    /// device; a unit that systemd cannot start (203/EXEC, 217/USER, limits that it may not have); a device that did not
+    /// appear, and what was not mounted because of it; an account that has expired or was locked.
     ///
     /// ## Why it matters
     /// Each of these refuses everyone, whatever the password. Wrong passwords, however many, are not reported:
@@ -36,10 +41,10 @@ check! {
 }
 
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
-    let log = facts.get::<KernelLog>()?;
-    if !log.given {
-        return Err(Skip::NotApplicable(tr!("only logs that are given explicitly are read")));
+    if facts.target().given_logs().is_empty() {
+        return own(facts, found);
     }
+    let log = facts.get::<KernelLog>()?;
     if log.services.is_empty() && log.census.services == 0 {
         return Err(Skip::NotApplicable(tr!("it has no lines from PAM, sshd or systemd")));
     }
@@ -52,16 +57,20 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         .collect();
     let has_none = log.services.iter().any(|seen| seen.told.fault == Fault::HostKeys);
     let mut told_of_keys = false;
-    for seen in log.services.iter().filter(|seen| !seen.told.fault.is_of_memory()) {
+    mounts(&log, found);
+    for seen in log.services.iter().filter(|seen| !seen.told.fault.is_of_memory() && !is_of_mounts(seen.told.fault)) {
         if seen.told.fault == Fault::HostKey && (has_none || std::mem::replace(&mut told_of_keys, true)) {
             continue;
         }
         let (message, why, by_hand) = told(seen);
         let source = log.source(seen.source);
-        let finding = found.error(message);
+        let finding = match seen.told.fault {
+            Fault::AccountExpired | Fault::AccountRefused | Fault::AccountLocked => found.warning(message),
+            _ => found.error(message),
+        };
         finding.at_path(&source).why(why).by_hand(by_hand);
         finding.evidence(format!("{}:{}", source.display(), seen.line), seen.words.as_str());
-        finding.note(times(seen.count, seen.last, seen.last));
+        finding.note(times(seen.count, seen.first, seen.last));
         if matches!(seen.told.fault, Fault::HostKey | Fault::HostKeys) && !keys.is_empty() {
             finding.note(tr!("keys that it names: {keys}", keys = keys.join(", ")));
         }
@@ -69,7 +78,146 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         finding.detail("subject", seen.told.subject.as_str()).detail("said", seen.told.detail.as_str());
         finding.detail("count", seen.count);
     }
+    failed(&log, found);
     Ok(())
+}
+
+/// What a system's own logs say is evidence of what its files show: why a boot did not mount something, or a service did not
+/// start. Where the files show nothing it is over. What refuses logins is told by `login-refused-in-log`.
+fn own(facts: &Facts, found: &mut Findings) -> Verdict {
+    const MOUNTS: &[&str] = &[
+        "fstab-missing-device",
+        "fstab-bad-line",
+        "fstab-wrong-type",
+        "fstab-missing-mount-point",
+        "crypttab-missing-device",
+        "kernel-device-names",
+        "resume-device-missing",
+    ];
+    const UNITS: &[&str] = &["service-account-missing", "unit-masked", "package-file-missing", "package-file-empty"];
+    let log = facts.get::<OwnServices>()?;
+    for seen in &log.seen {
+        let causes: &[&str] = match seen.told.fault {
+            Fault::DeviceAbsent | Fault::MountFailed => MOUNTS,
+            Fault::UnitUser | Fault::UnitExec => UNITS,
+            Fault::Sudoers => &["sudoers-invalid"],
+            _ => continue,
+        };
+        // A finding names the service, its unit's file or the account.
+        let name = seen.told.subject.trim_end_matches(".service");
+        let said = seen.words.as_str();
+        let finding = found.note(match seen.last {
+            Some(time) => tr!("the log says, last at {time}: {said}", time = time.to_string(), said),
+            None => tr!("the log says: {said}", said),
+        });
+        let source = log.sources.get(seen.source).cloned().unwrap_or_default();
+        finding.at_path(&source).evidence(source.display().to_string(), said);
+        finding.detail("fault", format!("{:?}", seen.told.fault)).detail("count", seen.count);
+        finding.only_under(causes).only_about(name);
+    }
+    Ok(())
+}
+
+/// So many units are told by name.
+const UNITS: usize = 8;
+
+/// Units that failed and of which nothing better is known: one finding of them all.
+fn failed(log: &KernelLog, found: &mut Findings) {
+    let known: Vec<&str> = log
+        .services
+        .iter()
+        .filter(|seen| seen.told.fault != Fault::UnitFailed)
+        .map(|seen| seen.told.subject.as_str())
+        .collect();
+    let is_known = |unit: &str| {
+        let sshd = unit.starts_with("ssh") && known.contains(&"sshd");
+        sshd || known.contains(&unit) || unit.ends_with(".mount") || unit.ends_with(".scope")
+    };
+    let units: Vec<&Seen> = log
+        .services
+        .iter()
+        .filter(|seen| seen.told.fault == Fault::UnitFailed && !is_known(&seen.told.subject))
+        .collect();
+    let Some(first) = units.first() else { return };
+    let list: Vec<String> =
+        units
+            .iter()
+            .take(UNITS)
+            .map(|seen| {
+                if seen.count > 1 {
+                    format!("{} ({})", seen.told.subject, seen.count)
+                } else {
+                    seen.told.subject.clone()
+                }
+            })
+            .collect();
+    let more = if units.len() > UNITS { ", …" } else { "" };
+    let finding = found.warning(tr!("units failed: {units}", units = format!("{}{more}", list.join(", "))));
+    let source = log.source(first.source);
+    finding.at_path(&source).subject(Subject::Named("units".to_owned()));
+    finding.evidence(format!("{}:{}", source.display(), first.line), first.words.as_str());
+    for seen in units.iter().take(UNITS) {
+        finding.note(tr!("{unit}: {said}", unit = seen.told.subject.as_str(), said = seen.told.detail.as_str()));
+    }
+    finding.why(tr!("what they provide is missing, unless they were started again later"));
+    finding.by_hand(tr!(
+        "journalctl -u UNIT -b shows what each said before it failed; systemctl --failed what is failed now"
+    ));
+    finding.detail("units", units.iter().map(|seen| seen.told.subject.clone()).collect::<Vec<_>>());
+}
+
+/// What is told together: what is not there, and what was not mounted because of it.
+fn is_of_mounts(fault: Fault) -> bool {
+    matches!(fault, Fault::UnitFailed | Fault::DeviceAbsent | Fault::Dependency | Fault::MountFailed | Fault::MountSays)
+}
+
+/// Devices that did not appear and file systems that were not mounted; of a console `boot-stopped` tells that.
+fn mounts(log: &KernelLog, found: &mut Findings) {
+    let told =
+        |stop: &Stop| !matches!(stop.cause, Cause::Silence | Cause::Waiting | Cause::UnitFailed | Cause::OutOfMemory);
+    if log.consoles.iter().any(|(_, console)| console.stands_at().is_some_and(told)) {
+        return;
+    }
+    let of = |fault: Fault| log.services.iter().filter(move |seen| seen.told.fault == fault);
+    let waiting: Vec<&str> = of(Fault::Dependency).map(|seen| seen.told.subject.as_str()).collect();
+    let stops = waiting.iter().any(|what| what.contains("Local File Systems") || what.contains("local-fs"));
+    let paths: Vec<&str> =
+        waiting.iter().copied().filter(|path| path.starts_with('/') && !path.starts_with("/dev/")).collect();
+    let says: Vec<&str> = of(Fault::MountSays).map(|seen| seen.told.subject.as_str()).collect();
+    for seen in of(Fault::DeviceAbsent).chain(of(Fault::MountFailed)) {
+        let what = seen.told.subject.as_str();
+        let absent = seen.told.fault == Fault::DeviceAbsent;
+        // mount(8) names the place or the device; older ones neither.
+        let reason = says.iter().find(|says| says.contains(what)).or(match says.as_slice() {
+            [one] if !one.starts_with('/') => Some(one),
+            _ => None,
+        });
+        let reason = reason.map(|says| says.trim_start_matches(what).trim_start_matches(": "));
+        let text = match (absent, reason) {
+            (true, _) => tr!("the device {device} did not appear in time", device = what),
+            (false, Some(said)) => tr!("{path} was not mounted: {said}", path = what, said),
+            (false, None) => tr!("{path} was not mounted", path = what),
+        };
+        let finding = if stops { found.critical(text) } else { found.error(text) };
+        let source = log.source(seen.source);
+        finding.at_path(&source).subject(Subject::Named(format!("{:?} {what}", seen.told.fault)));
+        finding.evidence(format!("{}:{}", source.display(), seen.line), seen.words.as_str());
+        finding.note(times(seen.count, seen.first, seen.last));
+        if absent && !paths.is_empty() {
+            finding.note(tr!("not mounted because of that: {list}", list = paths.join(", ")));
+        }
+        finding.why(match stops {
+            true => tr!(
+                "local file systems are incomplete: systemd ends the boot in emergency mode, unless the line has nofail"
+            ),
+            false => tr!("what needs it was not started"),
+        });
+        finding.by_hand(match absent {
+            true => tr!("compare /etc/fstab and /etc/crypttab with blkid: correct the line, comment it out, or add nofail"),
+            false => tr!("systemctl status of its mount unit, and mount it by hand to see why; a file system of an unknown type lacks its kernel module (compare uname -r with /lib/modules)"),
+        });
+        finding.detail("fault", format!("{:?}", seen.told.fault)).detail("subject", what).detail("count", seen.count);
+    }
 }
 
 fn told(seen: &Seen) -> (Text, Text, Text) {
@@ -181,8 +329,42 @@ fn told(seen: &Seen) -> (Text, Text, Text) {
             tr!("EnvironmentFile= names a file that does not exist"),
             tr!("restore the file, or put a minus before its path to make it optional"),
         ),
+        Fault::AccountExpired => (
+            tr!("the account {user} has expired: its logins are refused", user = subject),
+            tr!("PAM refuses it even with the right password or key"),
+            tr!(
+                "chage -l {user} shows the date; chage -E -1 {user} takes it away. For an account of a directory, its server has it",
+                user = subject
+            ),
+        ),
+        Fault::AccountRefused => (
+            tr!("PAM's account rules refuse {user}", user = subject),
+            tr!(
+                "the password or key may be right: the account is expired, locked, or a rule (pam_access, pam_nologin, pam_sss, pam_time) keeps it out"
+            ),
+            tr!("the lines before say which module; check the account lines of /etc/pam.d/sshd and what they include"),
+        ),
+        Fault::AccountLocked => (
+            tr!("too many failed logins locked the account {user} for a time", user = subject),
+            tr!("until then the right password is refused too; strangers who try passwords can keep it so"),
+            tr!(
+                "faillock --user {user} --reset; where it is strangers, let only keys in, or only some addresses",
+                user = subject
+            ),
+        ),
+        Fault::Sudoers => (
+            tr!("sudo does not understand {path}, line {line}", path = subject, line = said),
+            tr!("older versions refuse everybody then; newer ones ignore the line"),
+            tr!(
+                "visudo -c names the line; correct it from root's own login, with pkexec visudo, or from a rescue system"
+            ),
+        ),
+        // These are told together, by `mounts` and `failed`.
+        Fault::UnitFailed | Fault::DeviceAbsent | Fault::Dependency | Fault::MountFailed | Fault::MountSays => {
+            (tr!("{said}", said = subject), tr!("{said}", said), tr!("{said}", said))
+        }
         // These are told by memory-daemon-killed.
-        Fault::OomdPressure | Fault::OomdSwap | Fault::MemoryWatcher => {
+        Fault::OomdPressure | Fault::OomdSwap | Fault::OomdUnit | Fault::MemoryWatcher => {
             (tr!("{said}", said), tr!("{said}", said), tr!("{said}", said))
         }
         Fault::UnitLimits => (

@@ -41,6 +41,7 @@ pub(super) fn feed(
     let mut reader = Reader::default();
     // The boots that were read and not yet given to the scanner, and whether each came up.
     let mut held: Vec<(Vec<u8>, bool)> = vec![(Vec::new(), false)];
+    let is_journal = blocks.is_journal();
     let mut watched = true;
     let mut read = 0;
     let mut seen = 0;
@@ -62,7 +63,7 @@ pub(super) fn feed(
         if seen < SERVICES {
             tools.blocked.block(block, before);
         }
-        if census.services > 0 || seen < SERVICES {
+        if is_journal || census.services > 0 || seen < SERVICES {
             services.block(block, before);
         }
         if watched {
@@ -135,6 +136,13 @@ pub fn why(stop: &Stop) -> Text {
         Cause::PartitionTable => tr!("the disk's partition table or its signature is damaged"),
         Cause::LoaderCode => tr!("the boot loader's own code does not work"),
         Cause::LoaderFile => tr!("a part of the boot loader is missing: {culprit}", culprit),
+        Cause::LoaderDevice if culprit.starts_with("no such device: ") => {
+            let name = culprit.trim_start_matches("no such device: ");
+            tr!("the boot loader does not find the disk or file system {name}", name)
+        }
+        Cause::LoaderDevice if culprit.eq_ignore_ascii_case("unknown filesystem") => {
+            tr!("the boot loader does not know the file system on the partition that it is to read")
+        }
         Cause::LoaderDevice => tr!("the boot loader cannot read a file it needs: {culprit}", culprit),
         Cause::LoaderConfig if named => {
             tr!("the boot loader's configuration is missing or wrong: {culprit}", culprit)

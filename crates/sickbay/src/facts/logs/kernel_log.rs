@@ -10,7 +10,7 @@ use sickbay_formats::foreign::{self, Foreign};
 use sickbay_formats::kernel_log::blocked::Blocked;
 use sickbay_formats::kernel_log::{self, Incident, Kind, Scanner, Stamp};
 use sickbay_formats::{ping, service_log, trace};
-use sickbay_target::{Blocks, SupportReport};
+use sickbay_target::{Blocks, SupportReport, WHOLE_JOURNAL, journal_entries};
 
 use crate::facts::logs::{console, login_log, origin};
 use crate::facts::system::kernel::uptime;
@@ -84,9 +84,17 @@ fn given(facts: &Facts) -> Result<KernelLog, Skip> {
         tools.trace.source(index);
         tools.blocked.source(index);
         log.sources.push(file.path().to_owned());
-        match file
-            .open()
-            .and_then(|blocks| console::feed(&mut scanner, &mut log.census, &mut services, &mut tools, blocks))
+        let blocks = file.open().inspect(|blocks| {
+            if blocks.is_cut() {
+                let mib = WHOLE_JOURNAL >> 20;
+                log.unread.push(tr!(
+                    "of {path} only the newest entries were read, those in its last {mib} MiB",
+                    path = file.path(),
+                    mib
+                ));
+            }
+        });
+        match blocks.and_then(|blocks| console::feed(&mut scanner, &mut log.census, &mut services, &mut tools, blocks))
         {
             Ok(console) => log.consoles.extend(console.map(|console| (index, console))),
             Err(error) => {
@@ -193,6 +201,12 @@ fn of_texts(facts: &Facts, texts: Vec<PathBuf>) -> Result<KernelLog, Skip> {
             let fail =
                 |source| sickbay_target::ReadError { path: path.clone(), reason: sickbay_target::Reason::Io(source) };
             let size = root.metadata(&path).map_or(0, |metadata| metadata.size);
+            if Blocks::of_journal(&mut |buffer, at| file.read_at(buffer, at), size) {
+                let read = Box::new(move |buffer: &mut [u8], at| file.read_at(buffer, at));
+                return journal_entries(read, size, |entry| entry.kernel)
+                    .and_then(|entries| feed(&mut scanner, Blocks::of_entries(entries), &mut left))
+                    .map_err(fail);
+            }
             if size > OWN_LIMIT {
                 file.seek(SeekFrom::Start(size - OWN_LIMIT)).map_err(fail)?;
             }

@@ -5,11 +5,10 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use bstr::ByteSlice;
-use sickbay_formats::journal_file::JournalFile;
 use sickbay_formats::kernel_log::Stamp;
 use sickbay_formats::login_log::{self, Event, Reason};
 use sickbay_formats::utmp;
-use sickbay_target::{Blocks, FileKind, READ_LIMIT};
+use sickbay_target::{Blocks, FileKind, journal_entries};
 
 use crate::facts::{Fact, Facts};
 use crate::model::outcome::Skip;
@@ -93,9 +92,6 @@ const TEXTS: [&str; 4] = ["/var/log/secure", "/var/log/auth.log", "/var/log/mess
 /// Of a log no more than its end is read.
 const END: u64 = 64 << 20;
 
-/// A journal file is held in memory; journald makes none that is larger unless it is told to.
-const JOURNAL: u64 = 128 << 20;
-
 /// So many of the newest journal files are read.
 const JOURNALS: usize = 4;
 
@@ -165,15 +161,17 @@ impl LoginLog {
     }
 
     fn journal(&mut self, facts: &Facts, path: &Path, newest: &mut Option<Stamp>) {
-        let Ok(bytes) = facts.root().read_up_to(path, JOURNAL) else {
+        let size = facts.root().metadata(path).map_or(0, |found| found.size);
+        let entries = facts.root().open(path).ok().and_then(|file| {
+            let read = Box::new(move |buffer: &mut [u8], at| file.read_at(buffer, at));
+            journal_entries(read, size, |entry| login_log::lets_in(&entry.author)).ok()
+        });
+        // Of one that is very large the newest part is read: what counts is since the last login.
+        let Some(entries) = entries else {
             self.unread.push(path.to_owned());
             return;
         };
-        let Some(file) = JournalFile::parse(&bytes) else {
-            self.unread.push(path.to_owned());
-            return;
-        };
-        for entry in file.entries(|entry| login_log::lets_in(&entry.author)) {
+        for entry in entries {
             let time = Some(Stamp::of_unix(entry.realtime / 1_000_000));
             *newest = time;
             self.take(path, time, &entry.message);
@@ -214,5 +212,3 @@ pub(super) fn journals(facts: &Facts) -> Vec<PathBuf> {
     let skipped = found.len().saturating_sub(JOURNALS);
     found.into_iter().skip(skipped).map(|(_, path)| path).collect()
 }
-
-const _: () = assert!(JOURNAL >= READ_LIMIT);

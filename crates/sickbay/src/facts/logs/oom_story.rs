@@ -19,7 +19,10 @@ pub(crate) fn message(oom: &Oom, incident: &[&Oom]) -> Text {
     let who = match kills.as_slice() {
         [] if oom.panicked => tr!("nobody was killed; the kernel stopped as vm.panic_on_oom requires"),
         [] if oom.no_victim => tr!("nobody could be killed"),
-        [] => tr!("who was killed is not in the log"),
+        [] => match &oom.chosen {
+            Some((comm, pid)) => tr!("{comm} ({pid}) was chosen to be killed", comm = comm.as_str(), pid),
+            None => tr!("who was killed is not in the log"),
+        },
         [one] => tr!("{comm} ({pid}) was killed", comm = one.comm.as_str(), pid = one.pid),
         [first, ..] => tr!(
             "{count} {count?process was|processes were} killed, {comm} ({pid}) first",
@@ -30,21 +33,24 @@ pub(crate) fn message(oom: &Oom, incident: &[&Oom]) -> Text {
     };
     match (&oom.constraint, &oom.memcg) {
         (Constraint::Memcg, Some(memcg)) => {
-            let path = if memcg.limited.is_empty() { "?" } else { memcg.limited.as_str() };
+            let cgroup = match memcg.limited.as_str() {
+                "" => tr!("a cgroup that the log does not name"),
+                path => tr!("cgroup {path}", path),
+            };
             match memcg.reached() {
                 Limit::Memory(Some(limit)) => {
-                    tr!("cgroup {path} reached its limit of {limit}: {who}", path, limit = size(limit), who)
+                    tr!("{cgroup} reached its limit of {limit}: {who}", cgroup, limit = size(limit), who)
                 }
-                Limit::Memory(None) => tr!("cgroup {path} reached its memory limit: {who}", path, who),
+                Limit::Memory(None) => tr!("{cgroup} reached its memory limit: {who}", cgroup, who),
                 Limit::WithSwap(limit) => tr!(
-                    "cgroup {path} reached its limit of {limit} for memory and swap together: {who}",
-                    path,
+                    "{cgroup} reached its limit of {limit} for memory and swap together: {who}",
+                    cgroup,
                     limit = size(limit),
                     who
                 ),
                 Limit::Kernel(limit) => tr!(
-                    "cgroup {path} reached its limit of {limit} for kernel memory: {who}",
-                    path,
+                    "{cgroup} reached its limit of {limit} for kernel memory: {who}",
+                    cgroup,
                     limit = size(limit),
                     who
                 ),
@@ -123,7 +129,11 @@ fn request(oom: &Oom, finding: &mut Finding) {
     let pid = oom.trigger_pid.map_or_else(|| "?".to_owned(), |pid| pid.to_string());
     let order = oom.order.unwrap_or(0);
     let bytes = size(oom.page_kb << u32::try_from(order).unwrap_or(0).min(20));
-    let flags = oom.gfp_flags.join("|");
+    let flags = match (oom.gfp_flags.as_slice(), oom.gfp_mask) {
+        ([], Some(mask)) => format!("gfp_mask={mask:#x}"),
+        ([], None) => "?".to_owned(),
+        (flags, _) => flags.join("|"),
+    };
     let kernel = oom.kernel.as_deref().unwrap_or("?");
     finding.note(tr!(
         "{comm} ({pid}) asked for {bytes} (order {order}, {flags}; kernel {kernel}): it asked at the wrong moment, and is not necessarily what used up the memory",
@@ -137,7 +147,7 @@ fn request(oom: &Oom, finding: &mut Finding) {
 }
 
 fn zones(oom: &Oom, judged: &[Judgement], finding: &mut Finding) {
-    let asked = oom.asked_zone();
+    let asked = oom.top_zone();
     let mut told = 0;
     for judgement in judged {
         let Some(zone) = oom.zones.get(judgement.zone) else { continue };
@@ -231,14 +241,22 @@ fn memory(oom: &Oom, finding: &mut Finding) {
     if let Some(memcg) = &oom.memcg
         && let (Some(usage), Some(limit)) = (memcg.usage_kb, memcg.limit_kb)
     {
-        let (task, hits) = (memcg.task.as_str(), memcg.failcnt.unwrap_or(0));
-        finding.note(tr!(
-            "{usage} of {limit} kB used, limit hit {hits} {hits?time|times}; the task's own cgroup: {task}",
-            usage,
-            limit,
-            hits,
-            task
-        ));
+        let hits = match memcg.reached() {
+            Limit::WithSwap(_) => memcg.swap_failcnt.or(memcg.failcnt),
+            _ => memcg.failcnt,
+        };
+        let (task, hits) = (memcg.task.as_str(), hits.unwrap_or(0));
+        finding.note(if task.is_empty() {
+            tr!("{usage} of {limit} kB used, limit hit {hits} {hits?time|times}", usage, limit, hits)
+        } else {
+            tr!(
+                "{usage} of {limit} kB used, limit hit {hits} {hits?time|times}; the task's own cgroup: {task}",
+                usage,
+                limit,
+                hits,
+                task
+            )
+        });
     }
     // What the report lacks is left out: it is not 0.
     let sum = |names: &[&str]| names.iter().map(|name| oom.counter(name)).sum::<Option<u64>>();
@@ -391,7 +409,7 @@ pub(crate) fn advice(oom: &Oom) -> Text {
         (_, Lack::Nothing) => {
             tr!("look for a limit that refused: the limits of cgroups, of the allowed nodes, of the process")
         }
-        (_, Lack::LowMemory("Normal", "HighMem", _)) => tr!(
+        (_, Lack::LowMemory(_, "HighMem", _)) => tr!(
             "use a 64-bit kernel: the kernel's own data fits only below HighMem; until then raise vm.min_free_kbytes and vm.lowmem_reserve_ratio, and keep fewer files cached"
         ),
         (_, Lack::LowMemory(zone, ..)) => tr!(
