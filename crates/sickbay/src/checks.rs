@@ -47,7 +47,7 @@ pub static ALL: LazyLock<Vec<&'static Check>> = LazyLock::new(|| {
 pub fn applies(check: &Check, kind: Kind) -> bool {
     match kind {
         Kind::Log => check.needs() == Need::Logs,
-        Kind::Recording => check.needs() == Need::Window,
+        Kind::Recording => check.reads_recordings,
         Kind::Report => of_reports::reads(check),
         Kind::Host | Kind::Root | Kind::Disk => true,
     }

@@ -107,6 +107,11 @@ impl Scanner {
         }
     }
 
+    /// A line is passed over.
+    pub fn skip(&mut self) {
+        self.lines += 1;
+    }
+
     /// The source is over.
     pub fn end(&mut self) {
         // A sum that no answers follow: `ping -q`.

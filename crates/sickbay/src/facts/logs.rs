@@ -6,4 +6,5 @@ pub mod kernel_log;
 pub mod login_log;
 pub mod oom_story;
 pub mod origin;
+pub mod recorded_pings;
 pub mod seen;
