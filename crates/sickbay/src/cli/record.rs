@@ -140,8 +140,17 @@ fn start_ping(whom: &str, dir: &Path, max: u64) -> Result<(), Failure> {
             .ok_or_else(|| Failure(tr!("there is no default route through a gateway: give its address to --ping")))?,
         text => text.parse().map_err(|_| Failure(tr!("{text} is no address: --ping 10.0.0.1, or --ping gateway", text)))?,
     };
-    PingLog::start(address, dir, max / SHARE_OF_PINGS)
-        .map_err(|error| Failure(tr!("cannot ping {address}: {error}", address = address.to_string(), error = error.to_string())))
+    PingLog::start(address, dir, max / SHARE_OF_PINGS).map_err(|error| {
+        let (address, told) = (address.to_string(), error.to_string());
+        Failure(match error.kind() {
+            std::io::ErrorKind::PermissionDenied => tr!(
+                "cannot ping {address}: {error}; it takes CAP_NET_RAW, or a group in net.ipv4.ping_group_range",
+                address,
+                error = told
+            ),
+            _ => tr!("cannot ping {address}: {error}", address, error = told),
+        })
+    })
 }
 
 struct Session<'s, 'r> {
