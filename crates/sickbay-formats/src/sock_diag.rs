@@ -24,6 +24,8 @@ pub struct Socket {
     pub idle: Option<u32>,
     /// Milliseconds since data was sent last, likewise.
     pub silent: Option<u32>,
+    /// Of one in TIME_WAIT the milliseconds until it is gone.
+    pub left: Option<u32>,
 }
 
 /// States by their numbers, from 1 on (include/net/tcp_states.h), as ss(8) names them.
@@ -156,8 +158,9 @@ fn message(body: &[u8]) -> Option<Socket> {
         }
         attributes = attributes.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
+    let state = *body.get(1)?;
     Some(Socket {
-        state: *body.get(1)?,
+        state,
         source: (address(8)?, port(4)?),
         destination: (address(24)?, port(6)?),
         received: u32_at(body, 56)?,
@@ -165,6 +168,7 @@ fn message(body: &[u8]) -> Option<Socket> {
         inode: u32_at(body, 68)?,
         idle,
         silent,
+        left: if state == TIME_WAIT { u32_at(body, 52) } else { None },
     })
 }
 
@@ -186,7 +190,10 @@ fn row(line: &[u8]) -> Option<Socket> {
     let state = u8::from_str_radix(words.next()?, 16).ok()?;
     let (sent, received) = words.next()?.split_once(':')?;
     let queue = |text: &str| u32::from_str_radix(text, 16).ok();
-    let inode = words.nth(4)?.parse().ok()?;
+    let timer = words.next()?;
+    let inode = words.nth(3)?.parse().ok()?;
+    // A timer of 3 is that of TIME_WAIT, in ticks of 10 ms.
+    let left = timer.strip_prefix("03:").filter(|_| state == TIME_WAIT).and_then(queue);
     Some(Socket {
         state,
         source,
@@ -196,6 +203,7 @@ fn row(line: &[u8]) -> Option<Socket> {
         inode,
         idle: None,
         silent: None,
+        left: left.map(|ticks| ticks.saturating_mul(10)),
     })
 }
 
@@ -275,6 +283,7 @@ mod tests {
         let all: Vec<Socket> = table(text).collect();
         assert_eq!((all.len(), all[0].received, all[0].inode, all[0].state), (2, 3, 4711, LISTEN));
         assert_eq!(all[1].destination, ("10.1.1.1".parse().unwrap(), 80));
+        assert_eq!((all[0].left, all[1].left), (None, Some(38_820)));
         let six = b"   0: 0000000000000000FFFF00000100007F:0016 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 7 1\n";
         assert_eq!(table(six).next().map(|socket| socket.source), Some(("127.0.0.1".parse().unwrap(), 22)));
         assert_eq!(reserved_within("8080,9148-9150,1-40000", 32_768, 60_999), 7233);
