@@ -67,7 +67,12 @@ const HEADER: usize = 16;
 const REQUEST: usize = 56;
 const MESSAGE: usize = 72;
 
+const REQUEST_OF_BOTH: usize = 60;
+/// `inet_diag_sockid`
+const IDENTITY: usize = 48;
+
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
+const TCPDIAG_GETSOCK: u16 = 18;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const NLM_F_REQUEST_DUMP: u16 = 0x301;
@@ -90,6 +95,20 @@ pub fn request(v6: bool, states: u32, ages: bool) -> Vec<u8> {
     out.extend([if v6 { AF_INET6 } else { AF_INET }, TCP, if ages { 1 << (INET_DIAG_INFO - 1) } else { 0 }, 0]);
     out.extend(states.to_ne_bytes());
     out.resize(HEADER + REQUEST, 0);
+    out
+}
+
+/// The request of older kernels, which newer ones answer too (`struct inet_diag_req`): one look at the tables for both families.
+pub fn request_of_both(states: u32, ages: bool) -> Vec<u8> {
+    let mut out = Vec::with_capacity(HEADER + REQUEST_OF_BOTH);
+    out.extend(u32::try_from(HEADER + REQUEST_OF_BOTH).unwrap_or(0).to_ne_bytes());
+    out.extend(TCPDIAG_GETSOCK.to_ne_bytes());
+    out.extend(NLM_F_REQUEST_DUMP.to_ne_bytes());
+    out.extend([0; 8]);
+    out.extend([AF_INET, 0, 0, if ages { 1 << (INET_DIAG_INFO - 1) } else { 0 }]);
+    out.extend([0; IDENTITY]);
+    out.extend(states.to_ne_bytes());
+    out.resize(HEADER + REQUEST_OF_BOTH, 0);
     out
 }
 
@@ -117,7 +136,7 @@ pub fn answers(datagram: &[u8], mut take: impl FnMut(Socket)) -> End {
                 let code = u32_at(body, 0).map_or(0, |code| i32::from_ne_bytes(code.to_ne_bytes()));
                 return End::Error(code.saturating_neg());
             }
-            SOCK_DIAG_BY_FAMILY => {
+            SOCK_DIAG_BY_FAMILY | TCPDIAG_GETSOCK => {
                 if let Some(socket) = message(body) {
                     take(socket);
                 }
@@ -271,7 +290,7 @@ mod tests {
         assert_eq!((socket.inode, socket.idle, socket.state_name()), (4711, Some(60_000), "LISTEN"));
         let error = datagram(NLMSG_ERROR, &(-2_i32).to_ne_bytes());
         assert_eq!(answers(&error, |_| {}), End::Error(2));
-        assert_eq!(request(true, 1 << LISTEN, true).len(), 72);
+        assert_eq!((request(true, 1 << LISTEN, true).len(), request_of_both(1 << LISTEN, true).len()), (72, 76));
     }
 
     #[test]

@@ -229,7 +229,6 @@ const SHARE: u32 = 40;
 
 impl Fact for Owners {
     fn gather(facts: &Facts) -> Result<Owners, Skip> {
-        let files = KernelFiles::open(facts.root(), "/proc")?;
         let budget = facts.budget().part(SHARE);
         let mut owners = Owners::default();
         let mut left = DESCRIPTORS;
@@ -244,8 +243,10 @@ impl Fact for Owners {
             };
             owners.partly |= !is_whole;
             left = left.saturating_sub(entries.len());
+            // Through their directory: the way there by the number of the process costs as much again for each.
+            let Ok(files) = KernelFiles::open(facts.root(), format!("/proc/{pid}/fd")) else { continue };
             for entry in entries {
-                let link = match files.link(&format!("{pid}/fd/{}", entry.name.to_string_lossy())) {
+                let link = match files.link(&entry.name.to_string_lossy()) {
                     Ok(link) => link,
                     Err(error) => {
                         owners.partly |= !matches!(error.reason, sickbay_target::Reason::NotFound);
