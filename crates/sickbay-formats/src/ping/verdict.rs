@@ -80,7 +80,10 @@ impl Series {
         packets.dedup_by_key(|packet| packet.sequence);
         let (Some(first), Some(last)) = (packets.first(), packets.last()) else {
             let sent = self.sent.unwrap_or(self.unanswered);
-            return Verdict { sent, lost: sent.saturating_sub(self.received.unwrap_or(0)), ..Verdict::default() };
+            let lost = sent.saturating_sub(self.received.unwrap_or(0));
+            // Not one of them: all in a row.
+            let row = (lost > 0 && lost == sent).then(|| Outage { first: self.begins.unwrap_or(1), packets: lost });
+            return Verdict { sent, lost, outages: row.into_iter().collect(), ..Verdict::default() };
         };
         let mut verdict = Verdict::default();
         let answered = packets.len() as u64;

@@ -181,7 +181,10 @@ fn seen(reader: &FileReader) -> Text {
     if let Some(parent) = reader.parents.first() {
         who = format!("{who} < {parent}");
     }
-    let (comm, pid, opens) = (if reader.comm.is_empty() { "?" } else { &reader.comm }, reader.pid, reader.opens);
+    let (comm, pid, opens) = (reader.comm.as_str(), reader.pid, reader.opens);
+    if comm.is_empty() {
+        return tr!("a process that is gone (PID {pid}) opened it", pid);
+    }
     match interval(reader) {
         Some(seconds) => tr!(
             "{comm} (PID {pid}) opened it {opens} {opens?time|times}, every {seconds} s: {who}",

@@ -58,7 +58,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         Err(Skip::Unknown(why)) => (None, Some(why)),
         Err(Skip::NotApplicable(_)) => (None, None),
     };
+    // Of one that was gone when it was looked at nothing can be said.
     let readers = seen.as_ref().map(|seen| seen.list.as_slice()).unwrap_or_default();
+    let readers: Vec<&FileReader> = readers.iter().filter(|reader| !reader.comm.is_empty()).collect();
     let milliseconds = walk.stall.round() as u64;
     let finding = match (readers.first(), known.0.first()) {
         (Some(reader), _) => by_reader(found, reader, milliseconds),
@@ -120,7 +122,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
 }
 
 fn by_reader<'f>(found: &'f mut Findings, reader: &FileReader, milliseconds: u64) -> &'f mut Finding {
-    let (comm, pid) = (if reader.comm.is_empty() { "?" } else { &reader.comm }, reader.pid);
+    let (comm, pid) = (reader.comm.as_str(), reader.pid);
     let finding = found.warning(match interval(reader) {
         Some(seconds) => tr!(
             "{comm} (PID {pid}) reads /proc/slabinfo every {seconds} s: each time a CPU stands still for about {milliseconds} ms",
