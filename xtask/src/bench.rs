@@ -6,6 +6,7 @@ mod cost;
 mod disk;
 mod memory;
 mod record;
+mod sockets;
 mod threads;
 mod watch;
 
@@ -40,6 +41,12 @@ pub(crate) struct Bench {
     /// For the bench itself: reads the stat of every thread
     #[arg(long, hide = true)]
     stats: bool,
+    /// For the bench itself: measures in the network namespace that it was started in
+    #[arg(long, hide = true)]
+    inside: bool,
+    /// For the bench itself: has so many connections until its input ends
+    #[arg(long, hide = true, value_name = "COUNT")]
+    hold: Option<usize>,
 }
 
 /// What can be measured.
@@ -63,6 +70,8 @@ enum Part {
     Record,
     /// What watching it costs, with 2,000 more
     Watch,
+    /// 118,000 TCP sockets in a network namespace
+    Sockets,
 }
 
 impl Bench {
@@ -77,6 +86,12 @@ impl Bench {
         if self.stats {
             return threads::stats();
         }
+        if let Some(connections) = self.hold {
+            return sockets::hold(connections);
+        }
+        if let (true, Some(sickbay)) = (self.inside, &self.sickbay) {
+            return sockets::inside(sickbay, self.runs);
+        }
         let sickbay = self.sickbay.clone().map_or_else(crate::lab::build, Ok)?;
         println!("{} runs each, medians; wall and CPU in ms\n", self.runs);
         for part in [
@@ -89,6 +104,7 @@ impl Bench {
             Part::Threads,
             Part::Record,
             Part::Watch,
+            Part::Sockets,
         ] {
             if self.only.is_some_and(|only| only != part) {
                 continue;
@@ -106,6 +122,7 @@ impl Bench {
                 Part::Threads => threads::look(&sickbay, self.runs)?,
                 Part::Record => record::record(&sickbay, self.runs)?,
                 Part::Watch => watch::watch(&sickbay)?,
+                Part::Sockets => sockets::look(&sickbay, self.runs)?,
             }
         }
         Ok(())

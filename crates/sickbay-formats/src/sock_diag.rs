@@ -24,6 +24,8 @@ pub struct Socket {
     pub idle: Option<u32>,
     /// Milliseconds since data was sent last, likewise.
     pub silent: Option<u32>,
+    /// Of one in TIME_WAIT the milliseconds until it is gone.
+    pub left: Option<u32>,
 }
 
 /// States by their numbers, from 1 on (include/net/tcp_states.h), as ss(8) names them.
@@ -65,7 +67,12 @@ const HEADER: usize = 16;
 const REQUEST: usize = 56;
 const MESSAGE: usize = 72;
 
+const REQUEST_OF_BOTH: usize = 60;
+/// `inet_diag_sockid`
+const IDENTITY: usize = 48;
+
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
+const TCPDIAG_GETSOCK: u16 = 18;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const NLM_F_REQUEST_DUMP: u16 = 0x301;
@@ -88,6 +95,20 @@ pub fn request(v6: bool, states: u32, ages: bool) -> Vec<u8> {
     out.extend([if v6 { AF_INET6 } else { AF_INET }, TCP, if ages { 1 << (INET_DIAG_INFO - 1) } else { 0 }, 0]);
     out.extend(states.to_ne_bytes());
     out.resize(HEADER + REQUEST, 0);
+    out
+}
+
+/// The request of older kernels, which newer ones answer too (`struct inet_diag_req`): one look at the tables for both families.
+pub fn request_of_both(states: u32, ages: bool) -> Vec<u8> {
+    let mut out = Vec::with_capacity(HEADER + REQUEST_OF_BOTH);
+    out.extend(u32::try_from(HEADER + REQUEST_OF_BOTH).unwrap_or(0).to_ne_bytes());
+    out.extend(TCPDIAG_GETSOCK.to_ne_bytes());
+    out.extend(NLM_F_REQUEST_DUMP.to_ne_bytes());
+    out.extend([0; 8]);
+    out.extend([AF_INET, 0, 0, if ages { 1 << (INET_DIAG_INFO - 1) } else { 0 }]);
+    out.extend([0; IDENTITY]);
+    out.extend(states.to_ne_bytes());
+    out.resize(HEADER + REQUEST_OF_BOTH, 0);
     out
 }
 
@@ -115,7 +136,7 @@ pub fn answers(datagram: &[u8], mut take: impl FnMut(Socket)) -> End {
                 let code = u32_at(body, 0).map_or(0, |code| i32::from_ne_bytes(code.to_ne_bytes()));
                 return End::Error(code.saturating_neg());
             }
-            SOCK_DIAG_BY_FAMILY => {
+            SOCK_DIAG_BY_FAMILY | TCPDIAG_GETSOCK => {
                 if let Some(socket) = message(body) {
                     take(socket);
                 }
@@ -156,8 +177,9 @@ fn message(body: &[u8]) -> Option<Socket> {
         }
         attributes = attributes.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
+    let state = *body.get(1)?;
     Some(Socket {
-        state: *body.get(1)?,
+        state,
         source: (address(8)?, port(4)?),
         destination: (address(24)?, port(6)?),
         received: u32_at(body, 56)?,
@@ -165,6 +187,7 @@ fn message(body: &[u8]) -> Option<Socket> {
         inode: u32_at(body, 68)?,
         idle,
         silent,
+        left: if state == TIME_WAIT { u32_at(body, 52) } else { None },
     })
 }
 
@@ -186,7 +209,10 @@ fn row(line: &[u8]) -> Option<Socket> {
     let state = u8::from_str_radix(words.next()?, 16).ok()?;
     let (sent, received) = words.next()?.split_once(':')?;
     let queue = |text: &str| u32::from_str_radix(text, 16).ok();
-    let inode = words.nth(4)?.parse().ok()?;
+    let timer = words.next()?;
+    let inode = words.nth(3)?.parse().ok()?;
+    // A timer of 3 is that of TIME_WAIT, in ticks of 10 ms.
+    let left = timer.strip_prefix("03:").filter(|_| state == TIME_WAIT).and_then(queue);
     Some(Socket {
         state,
         source,
@@ -196,6 +222,7 @@ fn row(line: &[u8]) -> Option<Socket> {
         inode,
         idle: None,
         silent: None,
+        left: left.map(|ticks| ticks.saturating_mul(10)),
     })
 }
 
@@ -263,7 +290,7 @@ mod tests {
         assert_eq!((socket.inode, socket.idle, socket.state_name()), (4711, Some(60_000), "LISTEN"));
         let error = datagram(NLMSG_ERROR, &(-2_i32).to_ne_bytes());
         assert_eq!(answers(&error, |_| {}), End::Error(2));
-        assert_eq!(request(true, 1 << LISTEN, true).len(), 72);
+        assert_eq!((request(true, 1 << LISTEN, true).len(), request_of_both(1 << LISTEN, true).len()), (72, 76));
     }
 
     #[test]
@@ -275,6 +302,7 @@ mod tests {
         let all: Vec<Socket> = table(text).collect();
         assert_eq!((all.len(), all[0].received, all[0].inode, all[0].state), (2, 3, 4711, LISTEN));
         assert_eq!(all[1].destination, ("10.1.1.1".parse().unwrap(), 80));
+        assert_eq!((all[0].left, all[1].left), (None, Some(38_820)));
         let six = b"   0: 0000000000000000FFFF00000100007F:0016 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 7 1\n";
         assert_eq!(table(six).next().map(|socket| socket.source), Some(("127.0.0.1".parse().unwrap(), 22)));
         assert_eq!(reserved_within("8080,9148-9150,1-40000", 32_768, 60_999), 7233);

@@ -88,6 +88,18 @@ impl Recording {
         metadata.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()
     }
 
+    /// What was pinged meanwhile, as ping(8) prints it: the older file first, each no longer than `limit`. Nothing where nobody did.
+    pub fn pings(&self, limit: u64) -> Vec<Vec<u8>> {
+        let read = |name: &str| {
+            let mut bytes = Vec::new();
+            let path = self.path.join(name);
+            path.symlink_metadata().ok().filter(std::fs::Metadata::is_file)?;
+            File::open(path).ok()?.take(limit).read_to_end(&mut bytes).ok()?;
+            Some(bytes)
+        };
+        crate::PING_LOGS.iter().filter_map(|name| read(name)).collect()
+    }
+
     /// Its files, in order.
     pub fn files(&self) -> &[PathBuf] {
         &self.files

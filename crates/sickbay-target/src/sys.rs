@@ -195,14 +195,22 @@ pub(crate) struct Opened {
 
 /// A queue of what is opened from now on in the mount that `place` is on. It delays nobody.
 pub(crate) fn watch_opens(place: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    opened_at(place, libc::FAN_MARK_MOUNT, libc::FAN_OPEN | libc::FAN_ONDIR)
+}
+
+/// The same of one file, through whatever mount it is opened.
+pub(crate) fn watch_opens_of(file: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    opened_at(file, 0, libc::FAN_OPEN)
+}
+
+fn opened_at(place: BorrowedFd<'_>, kind: libc::c_uint, mask: u64) -> io::Result<OwnedFd> {
     let flags = libc::FAN_CLASS_NOTIF | libc::FAN_CLOEXEC | libc::FAN_NONBLOCK;
     let for_files = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_LARGEFILE;
     // SAFETY: the call takes no pointer.
     let queue = answer(unsafe { libc::fanotify_init(flags, for_files as _) })?;
     // SAFETY: the descriptor was just made and belongs to nobody else.
     let queue = unsafe { OwnedFd::from_raw_fd(queue) };
-    let what = libc::FAN_MARK_ADD | libc::FAN_MARK_MOUNT;
-    let mask = libc::FAN_OPEN | libc::FAN_ONDIR;
+    let what = libc::FAN_MARK_ADD | kind;
     // SAFETY: no path is given, so that the mark is on the descriptor itself.
     answer(unsafe { libc::fanotify_mark(queue.as_raw_fd(), what, mask, place.as_raw_fd(), std::ptr::null()) })?;
     Ok(queue)

@@ -68,7 +68,7 @@ pub fn applies(check: &Check, target: &Target) -> bool {
     match has(target) {
         Has::Everything => true,
         Has::Logs => check.needs() == Need::Logs,
-        Has::Window => check.needs() == Need::Window,
+        Has::Window => check.reads_recordings,
         Has::Part => of_reports::reads(check),
     }
 }

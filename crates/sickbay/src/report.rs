@@ -6,6 +6,7 @@ pub mod documents;
 pub mod filter;
 pub mod forms;
 pub mod html;
+pub mod jitter;
 pub mod json_v1;
 pub mod junit;
 pub mod ledger;

@@ -120,6 +120,35 @@ fn one_that_ends_when_it_is_told_to_and_another_that_may_not_begin() {
 }
 
 #[test]
+fn what_was_pinged_meanwhile() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let place = dir.path().join("recording");
+    let (status, text) = run(["record", "--ping", "localhost", "--for", "1s", "--dir"], &place);
+    assert_eq!((status, text.contains("localhost is no address")), (Some(2), true), "{text}");
+    let (status, text) = run(["record", "--every", "0.2s", "--ping", "127.0.0.1", "--for", "2s", "--dir"], &place);
+    assert_eq!((status, text), (Some(0), String::new()));
+    let log = place.join("ping.log");
+    let told = std::fs::read_to_string(&log).expect("the answers");
+    assert!(told.contains("PING 127.0.0.1") && told.contains(" bytes from 127.0.0.1: icmp_seq=1 "), "{told}");
+    let (_, text) = run(["check", "--only", "ping-stalls"], &place);
+    assert!(text.contains("nothing found"), "{text}");
+    // Four answers that came at once, in the time of the recording; and as many long before it, which are not asked for.
+    let now = Moment::now().wall.as_secs_f64();
+    let stall = |from: f64| -> String {
+        let line = |n: u32, ago: f64| {
+            let at = from + f64::from(n) * 0.0001;
+            format!("[{at:.6}] 24 bytes from 10.0.0.1: icmp_seq={n} ttl=63 time={:.3} ms\n", ago * 1000.0)
+        };
+        [(1, 0.9), (2, 0.6), (3, 0.45), (4, 0.1), (5, 0.0002), (6, 0.0002)].map(|(n, ago)| line(n, ago)).concat()
+    };
+    std::fs::write(&log, stall(now - 90_000.0) + &told + &stall(now - 1.0)).expect("written");
+    let (status, text) = run(["check", "--only", "ping-stalls"], &place);
+    assert_eq!(status, Some(1), "{text}");
+    let line = format!("{}:{}: seq=1 time=900 ms", log.display(), told.lines().count() + 7);
+    assert!(text.contains("one stall of 900 ms: the answers to 4 packets") && text.contains(&line), "{text}");
+}
+
+#[test]
 fn moments_that_are_none() {
     let dir = tempfile::tempdir().expect("a directory");
     for (arguments, why) in [

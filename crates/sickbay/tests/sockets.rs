@@ -131,3 +131,29 @@ fn another_namespace_is_no_leak_and_a_leak_is_one() {
     drop(child.stdin.take());
     let _ = child.wait();
 }
+
+#[test]
+fn processors_and_readers_of_slabinfo() {
+    let mut reader = Command::new("sh")
+        .args(["-c", "while :; do cat /proc/slabinfo > /dev/null; sleep 0.1; done"])
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("sh");
+    let output = Command::new(env!("CARGO_BIN_EXE_sickbay"))
+        .args(["--format", "json", "explain", "jitter", "--for", "1s"])
+        .output()
+        .expect("it runs");
+    let _ = reader.kill();
+    let _ = reader.wait();
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(told["schema"], "sickbay/jitter/v1");
+    let cpus = told["cpus"].as_array().expect("a list");
+    assert!(!cpus.is_empty() && cpus.iter().all(|cpu| cpu["ticks"].as_u64() > Some(0)), "{told}");
+    assert!(told["slabinfo"]["dentries"].as_u64() > Some(0), "{told}");
+    // Who may not watch says so, and names nobody.
+    let Some(readers) = told["readers"].as_array() else { return };
+    let cat = readers.iter().find(|reader| reader["comm"] == "cat" && reader["parents"][0] == "sh").expect("the reader");
+    assert!(cat["opens"].as_u64() > Some(1) && cat["every"].as_f64() > Some(0.0), "{cat}");
+    let known = told["known_readers"].as_array().expect("a list");
+    assert!(known.iter().any(|one| one["pid"] == reader.id()), "{known:?}");
+}

@@ -78,21 +78,30 @@ impl Series {
         let mut packets = self.packets.clone();
         packets.sort_by_key(|packet| packet.sequence);
         packets.dedup_by_key(|packet| packet.sequence);
-        let mut verdict = Verdict { sent: self.sent.unwrap_or(0), lost: self.sent.unwrap_or(0), ..Verdict::default() };
         let (Some(first), Some(last)) = (packets.first(), packets.last()) else {
-            return verdict;
+            let sent = self.sent.unwrap_or(self.unanswered);
+            let lost = sent.saturating_sub(self.received.unwrap_or(0));
+            // Not one of them: all in a row.
+            let row = (lost > 0 && lost == sent).then(|| Outage { first: self.begins.unwrap_or(1), packets: lost });
+            return Verdict { sent, lost, outages: row.into_iter().collect(), ..Verdict::default() };
         };
+        let mut verdict = Verdict::default();
         let answered = packets.len() as u64;
-        let told = last.sequence - first.sequence + 1;
-        // What is before the first one was cut off, unless it begins with the first packets.
-        verdict.sent = match self.sent {
-            Some(sent) if first.sequence <= 1 && sent >= told => sent,
-            _ => told,
-        };
-        verdict.lost = verdict.sent.saturating_sub(answered);
+        // What is before the first one was cut off, unless the log has the head, or it begins with the first packets.
+        let is_whole = self.begins.is_some() || first.sequence <= 1;
+        let begins = self.begins.unwrap_or(first.sequence).min(first.sequence);
+        let ends = last.sequence.max(self.silent.unwrap_or(0));
+        let told = (ends - begins).saturating_add(1);
+        let sent = self.sent.filter(|sent| is_whole && *sent >= told);
+        verdict.sent = sent.unwrap_or(told);
+        // Answers without a time, or of which the lines are not there.
+        let received = self.received.filter(|_| sent.is_some()).unwrap_or(0);
+        verdict.lost = verdict.sent.saturating_sub(answered.max(received));
         verdict.usual = usual(&packets);
         verdict.interval = self.interval(&packets);
-        verdict.outages = outages(&packets);
+        if verdict.lost > 0 {
+            verdict.outages = outages(&packets, begins, begins.saturating_add(verdict.sent));
+        }
         let (stalls, late) = kept_back(&packets, verdict.usual, verdict.interval);
         // The steps down are the interval, where nothing else tells it.
         verdict.stalls = stalls;
@@ -115,7 +124,10 @@ impl Series {
             (Some(took), Some(sent)) if sent > 1 => Some(took / (sent - 1) as f64),
             _ => None,
         };
-        by_stamps.or_else(by_sum).filter(|interval| *interval > 0.1)
+        // Lines that stood in a pipe have the times at which it was emptied.
+        let by_sum = by_sum();
+        let is_near = |stamps: &f64| by_sum.is_none_or(|sum| (0.5..2.0).contains(&(stamps / sum)));
+        by_stamps.filter(is_near).or(by_sum).filter(|interval| *interval > 0.1)
     }
 }
 
@@ -133,14 +145,13 @@ fn usual(packets: &[Packet]) -> f64 {
     if downhill && packets.len() > 2 { 0.0 } else { usual }
 }
 
-fn outages(packets: &[Packet]) -> Vec<Outage> {
-    let gaps = packets.windows(2).filter_map(|pair| match pair {
-        [one, next] if next.sequence > one.sequence + 1 => {
-            Some(Outage { first: one.sequence + 1, packets: next.sequence - one.sequence - 1 })
-        }
-        _ => None,
-    });
-    gaps.take(MOST).collect()
+/// Losses in a row among the packets from one number up to another, which was not sent any more.
+fn outages(packets: &[Packet], begins: u64, end: u64) -> Vec<Outage> {
+    let numbers = packets.iter().map(|packet| packet.sequence);
+    let next = numbers.clone().chain([end]);
+    let after = std::iter::once(begins).chain(numbers.map(|number| number + 1));
+    let gaps = after.zip(next).filter(|(first, next)| first < next);
+    gaps.map(|(first, next)| Outage { first, packets: next - first }).take(MOST).collect()
 }
 
 /// Late answers: those that step down by the interval, and the others.
@@ -186,24 +197,48 @@ fn kept_back(packets: &[Packet], usual: f64, interval: Option<f64>) -> (Vec<Stal
 /// How far a step may be from the interval: clocks of machines that stall are not exact.
 const NEAR: std::ops::Range<f64> = 0.6..1.5;
 
+/// Answers of one stall come at once: as many milliseconds apart at most, where the log says when they came.
+const AT_ONCE: f64 = 20.0;
+
 /// How many packets from the first on have times that go down by the interval from each to the next.
 fn descending(packets: &[Packet], usual: f64, interval: Option<f64>) -> usize {
     let steps = packets.windows(2).map_while(|pair| match pair {
         [one, next] if next.time < one.time && next.sequence > one.sequence => {
-            Some((one.time - next.time) / (next.sequence - one.sequence) as f64)
+            let step = (one.time - next.time) / (next.sequence - one.sequence) as f64;
+            // Packets that are sent at odd times come at once all the same.
+            let apart = one.at.zip(next.at).map(|(one, next)| ((next - one) * 1000.0).abs());
+            Some((step, apart.is_some_and(|apart| apart <= AT_ONCE && apart < (one.time - next.time) / 2.0)))
         }
         _ => None,
     });
-    let steps: Vec<f64> = steps.take(100_000).collect();
-    let Some(step) = interval.or_else(|| median(steps.clone())).filter(|step| *step > 0.0) else { return 0 };
-    let fits = steps.iter().take_while(|one| NEAR.contains(&(*one / step))).count();
+    let steps: Vec<(f64, bool)> = steps.take(100_000).collect();
+    let middle = || median(steps.iter().map(|(step, _)| *step).collect());
+    let Some(step) = interval.or_else(middle).filter(|step| *step > 0.0) else { return 0 };
+    let near = |one: f64| NEAR.contains(&(one / step));
+    // Two or three that are uneven could be anything.
+    let even = steps.iter().filter(|(one, _)| near(*one)).count();
+    let may_pair = steps.len() >= 5 && even * 3 >= steps.len() * 2;
+    let mut fits = 0;
+    while let Some((one, at_once)) = steps.get(fits) {
+        // A sender that was late with one packet was early with the next.
+        let with_next = steps.get(fits + 1).map(|(next, _)| (one + next) / 2.0);
+        match () {
+            () if near(*one) || *at_once => fits += 1,
+            () if may_pair && with_next.is_some_and(near) => fits += 2,
+            () => break,
+        }
+    }
     // The last one that fits is of the stall only if it waited itself.
     let count = fits + 1;
     let waited = packets.get(..count).unwrap_or_default().iter().take_while(|packet| packet.time > usual * 1.5 + 0.5);
     let count = waited.count();
     // All the way down, unless the log ends before: the last answer that waited waited less than the next packet would have.
     let last = count.checked_sub(1).and_then(|last| packets.get(last)).map_or(0.0, |packet| packet.time);
-    if count < packets.len() && last - usual > step * 1.6 { 0 } else { count }
+    let next = packets.get(count).zip(packets.get(count.saturating_sub(1)));
+    let lost = next.map_or(1, |(next, last)| next.sequence.saturating_sub(last.sequence).max(1));
+    let by_stamps = steps.get(..count.saturating_sub(1)).unwrap_or_default().iter().any(|(_, at_once)| *at_once);
+    let least = if by_stamps { 3.0 } else { 1.6 };
+    if count < packets.len() && last - usual > step * least * lost as f64 { 0 } else { count }
 }
 
 /// From one stall to the next, if that is about the same each time.
@@ -260,6 +295,44 @@ mod tests {
         let verdict = series(&[5001.0, 4000.0, 3001.0]).verdict();
         assert_eq!((verdict.stalls.len(), verdict.stalls[0].packets), (1, 3));
         assert!(series(&[620.0, 610.0, 600.0]).verdict().stalls.is_empty());
+    }
+
+    #[test]
+    fn odd_times_of_sending() {
+        // Packets of a jittered ping, all answered in the same moment.
+        let mut text = String::new();
+        let (mut now, stall) = (1_796_095_400.0, 1_796_095_403.0..1_796_095_404.2_f64);
+        for number in 1..60 {
+            now += [0.05, 0.2, 0.11, 0.17][number % 4];
+            let came = if stall.contains(&now) { stall.end + 0.0001 * number as f64 } else { now + 0.0004 };
+            text += &format!("[{came:.6}] 64 bytes from 10.0.0.1: icmp_seq={number} ttl=63 time={:.3} ms\n", (came - now) * 1000.0);
+        }
+        let mut scanner = Scanner::default();
+        scanner.block(text.as_bytes());
+        let verdict = scanner.series[0].verdict();
+        assert_eq!((verdict.stalls.len(), verdict.lost, verdict.late.len()), (1, 0, 0), "{verdict:?}");
+        assert!((1000.0..1200.0).contains(&verdict.stalls[0].length), "{verdict:?}");
+    }
+
+    #[test]
+    fn a_sender_that_is_late_and_early() {
+        let mut times = vec![0.05; 40];
+        for (at, time) in [100.0, 92.0, 78.0, 70.0, 60.0, 52.0, 38.0, 30.0, 20.0, 11.0].into_iter().enumerate() {
+            times[20 + at] = time;
+        }
+        let verdict = series(&times).verdict();
+        assert_eq!((verdict.stalls.len(), verdict.stalls.first().map(|stall| stall.packets)), (1, Some(10)), "{verdict:?}");
+    }
+
+    #[test]
+    fn a_stall_with_losses_and_two_in_a_row() {
+        let mut times = vec![1.0; 60];
+        for (at, time) in [1001.0, 801.0, -1.0, 401.0, 201.0, 501.0, 301.0, 101.0].into_iter().enumerate() {
+            times[20 + at] = time;
+        }
+        let verdict = series(&times).verdict();
+        let packets: Vec<u64> = verdict.stalls.iter().map(|stall| stall.packets).collect();
+        assert_eq!((packets, verdict.lost), (vec![5, 3], 1), "{verdict:?}");
     }
 
     #[test]

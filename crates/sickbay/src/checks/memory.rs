@@ -10,6 +10,7 @@ pub mod memory_panic_on_oom;
 pub mod memory_slab_large;
 pub mod memory_tmpfs_large;
 pub mod memory_unaccounted;
+pub mod slabinfo_stalls;
 
 use crate::check::Check;
 
@@ -18,6 +19,7 @@ pub static ALL: &[&Check] = &[
     &memory_hugepages_unused::CHECK,
     &memory_min_free::CHECK,
     &memory_slab_large::CHECK,
+    &slabinfo_stalls::CHECK,
     &memory_tmpfs_large::CHECK,
     &memory_unaccounted::CHECK,
     &memory_low::CHECK,

@@ -3,6 +3,7 @@
 mod alloc;
 mod filter;
 mod finding;
+mod jitter;
 mod limits;
 mod load;
 mod memory;
@@ -52,12 +53,15 @@ use crate::{checks, tr};
 ///
 /// `sockets`: every TCP socket of this machine, by state, destination, owner and network namespace, up to the kernel's own sum.
 ///
+/// `jitter`: for how long each CPU stood still, watched for 5 s or as long as `--for` says; who reads /proc/slabinfo meanwhile, and
+/// what that costs here.
+///
 /// The text of an error message: possible causes, and the evidence on this machine for and against each.
 #[derive(Debug, clap::Args)]
 pub(super) struct Explain {
     /// A check's id, alone or with a TARGET; a finding's number and its TARGET; `memory`, `alloc SIZE`,
     /// `load|cpu|irq|io [TARGET]`, `network [TARGET]`, `filter [TARGET]`, `sysctl KEY`,
-    /// `limits PID|UNIT|USER [TARGET]`, `sockets`, or the text of an error message
+    /// `limits PID|UNIT|USER [TARGET]`, `sockets`, `jitter`, or the text of an error message
     #[arg(required = true)]
     what: Vec<String>,
     /// `alloc`: requested by this process. `limits`: those of this process
@@ -69,7 +73,7 @@ pub(super) struct Explain {
     /// `memory`: also the exact share of every process (PSS); takes longer
     #[arg(long)]
     pss: bool,
-    /// `load`, `cpu`, `irq`, `io`: how long to watch: 10s, 2m, 1h
+    /// `load`, `cpu`, `irq`, `io`, `jitter`: how long to watch: 10s, 2m, 1h
     #[arg(long = "for", value_name = "TIME")]
     time: Option<String>,
     #[command(flatten)]
@@ -91,6 +95,7 @@ impl Explain {
         let words: Vec<&str> = self.what.iter().map(String::as_str).collect();
         match words.as_slice() {
             ["sockets"] => sockets::explain(context),
+            ["jitter"] => jitter::explain(context, self.time.as_deref()),
             ["memory"] => memory::explain(context, self.pss || context.style.verbose),
             ["load", targets @ ..] if targets.iter().all(|target| is_target(target)) => {
                 load::explain(context, targets, self.time.as_deref(), &self.past)

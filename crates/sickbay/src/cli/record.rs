@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use sickbay_target::{Moment, RECORDINGS, Root, Wakeups, Woken, stand_back};
+use sickbay_target::{Moment, PingLog, RECORDINGS, Root, Wakeups, Woken, stand_back};
 
 use super::{Context, Failure, complain, duration};
 use crate::facts::time::local_zone;
@@ -38,6 +38,9 @@ pub(super) struct Record {
     /// Drop the oldest when the recording gets larger: 200M, 1G; at least 4M
     #[arg(long, value_name = "SIZE", default_value = "200M")]
     max: String,
+    /// Also ping this address, or `gateway`, four times a second on the average: `check` tells stalls, loss and queues apart
+    #[arg(long, value_name = "ADDRESS")]
+    ping: Option<String>,
 }
 
 /// How often it is looked whether anything happens.
@@ -116,12 +119,38 @@ impl Record {
         let root = Root::host()?;
         let recorder = Recorder::start(&self.dir, Caps { keep, max }, meta(&root));
         let recorder = recorder.map_err(|error| Failure(error.text(&self.dir)))?;
+        // Before this process stands back: what waits for the processor itself would tell of nothing else.
+        if let Some(whom) = &self.ping {
+            start_ping(whom, &self.dir, max)?;
+        }
         let wakeups = Wakeups::new(PARAMETERS)
             .map_err(|error| Failure(tr!("cannot wait for signals: {error}", error = error.to_string())))?;
         stand_back();
         let sampler = Sampler::new(&root, every).map_err(|error| Failure(Text::verbatim(error.to_string())))?;
         Session { context, dir: &self.dir, recorder, wakeups, sampler }.go_on(length)
     }
+}
+
+/// Of the room of a recording so much is for pings: an eighth.
+const SHARE_OF_PINGS: u64 = 8;
+
+fn start_ping(whom: &str, dir: &Path, max: u64) -> Result<(), Failure> {
+    let address = match whom {
+        "gateway" => sickbay_target::default_gateway()
+            .ok_or_else(|| Failure(tr!("there is no default route through a gateway: give its address to --ping")))?,
+        text => text.parse().map_err(|_| Failure(tr!("{text} is no address: --ping 10.0.0.1, or --ping gateway", text)))?,
+    };
+    PingLog::start(address, dir, max / SHARE_OF_PINGS).map_err(|error| {
+        let (address, told) = (address.to_string(), error.to_string());
+        Failure(match error.kind() {
+            std::io::ErrorKind::PermissionDenied => tr!(
+                "cannot ping {address}: {error}; it takes CAP_NET_RAW, or a group in net.ipv4.ping_group_range",
+                address,
+                error = told
+            ),
+            _ => tr!("cannot ping {address}: {error}", address, error = told),
+        })
+    })
 }
 
 struct Session<'s, 'r> {

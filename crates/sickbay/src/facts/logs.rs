@@ -7,4 +7,5 @@ pub mod login_log;
 pub mod oom_story;
 pub mod origin;
 pub mod own_services;
+pub mod recorded_pings;
 pub mod seen;

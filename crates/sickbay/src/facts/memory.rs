@@ -6,6 +6,7 @@ pub mod ledger;
 pub mod overcommit;
 pub mod processes;
 pub mod slab_owners;
+pub mod slab_walk;
 pub mod slabs;
 
 use std::io::Read;

@@ -3,6 +3,7 @@
 pub mod after_restart;
 pub mod cards;
 pub mod charge;
+pub mod containers;
 pub mod filters;
 pub mod irq_owner;
 pub mod live;

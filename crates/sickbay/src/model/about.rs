@@ -94,8 +94,8 @@ impl About {
     pub fn needs(&self) -> Need {
         match self.area {
             _ if self.looks_at_disks_alone => Need::Disks,
-            _ if self.reads_recordings => Need::Window,
             Area::Logs => Need::Logs,
+            _ if self.reads_recordings => Need::Window,
             Area::Memory | Area::Cpu | Area::Io => Need::Running,
             _ => Need::Files,
         }

@@ -79,9 +79,15 @@ pub fn render(told: &Told, style: &Style) -> String {
 
     let _ = writeln!(out, "\n{}", say(&tr!("the sum: all {alloc} TCP sockets of the kernel", alloc = sum.alloc)));
     for space in &sum.spaces {
-        let name = match (space.is_own, space.pid) {
-            (true, _) => say(&tr!("this network namespace")),
-            (false, pid) => say(&tr!("the namespace of {comm} (PID {pid})", comm = space.comm.as_str(), pid)),
+        let name = match (space.is_own, &space.container, space.pid) {
+            (true, ..) => say(&tr!("this network namespace")),
+            (false, Some(container), pid) => say(&tr!(
+                "the container {container} ({comm}, PID {pid})",
+                container = container.as_str(),
+                comm = space.comm.as_str(),
+                pid
+            )),
+            (false, None, pid) => say(&tr!("the namespace of {comm} (PID {pid})", comm = space.comm.as_str(), pid)),
         };
         let _ = writeln!(out, "   {:>7}  {name}", space.inuse);
     }
@@ -122,7 +128,7 @@ pub fn json(told: &Told, style: &Style) -> serde_json::Value {
     });
     let spaces = sum.spaces.iter().map(|space| {
         serde_json::json!({
-            "namespace": space.name, "own": space.is_own, "pid": space.pid, "comm": space.comm, "processes": space.processes,
+            "namespace": space.name, "own": space.is_own, "pid": space.pid, "comm": space.comm, "container": space.container, "processes": space.processes,
             "inuse": space.inuse, "time_wait": space.waiting,
         })
     });

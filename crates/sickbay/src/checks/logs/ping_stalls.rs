@@ -6,6 +6,7 @@ use sickbay_formats::ping::{Late, Outage, Series, Verdict};
 
 use crate::facts::Facts;
 use crate::facts::logs::kernel_log::KernelLog;
+use crate::facts::logs::recorded_pings::RecordedPings;
 use crate::model::finding::{Finding, Findings};
 use crate::model::outcome::{Skip, Verdict as Outcome};
 use crate::model::subject::Subject;
@@ -17,7 +18,8 @@ check! {
     /// or "100% packet loss" for a while.
     ///
     /// ## What it finds
-    /// In what ping printed (iputils, busybox, fping, Windows; `-D` and other languages too), given as a log: answers whose times go down by
+    /// In what ping printed (iputils, inetutils, busybox, fping, oping, hping3, macOS, Windows; with times in front and in other languages too), given as a log, or recorded by
+    /// `sickbay record --ping`: answers whose times go down by
     /// the interval from one to the next. They all waited for the same moment: one stall, with its first packet and its length, and the
     /// period if there are several. Also packets that were lost in a row, or one in a hundred and more; and answers that came late for a while without that order, as a
     /// queue on the way makes them.
@@ -29,13 +31,14 @@ check! {
     ///
     /// ## What the repair does
     /// Nothing in a log. Run ping with `-D`, so that the times of stalls are known, and look for what runs at that moment:
-    /// `sickbay explain memory` names who scans `/proc`; steal time in `top`; cron.
+    /// `sickbay explain jitter` tells for how long each CPU stood still, and who reads `/proc/slabinfo`; cron.
     ///
     /// ## By hand
     /// ```sh
     /// ping -D GATEWAY | tee ping.log
+    /// sickbay record --ping gateway
     /// ```
-    "ping-stalls", Logs, seed = ["C13"], proves = [], "ping shows stalls, losses or a queue"
+    "ping-stalls", Logs, seed = ["C13"], proves = [], reads_recordings = true, "ping shows stalls, losses or a queue"
 }
 
 /// Packets lost in a row that are worth a word, and the share of all.
@@ -52,6 +55,13 @@ const OWN: f64 = 0.05;
 const LISTED: usize = 20;
 
 fn run(facts: &Facts, found: &mut Findings) -> Outcome {
+    if facts.target().recording().is_ok() {
+        let recorded = facts.get::<RecordedPings>()?;
+        for (source, series) in &recorded.0 {
+            told(found, source, series);
+        }
+        return Ok(());
+    }
     if facts.target().logs().is_err() {
         return Err(Skip::NotApplicable(tr!("only logs that are given are looked at")));
     }
@@ -60,16 +70,19 @@ fn run(facts: &Facts, found: &mut Findings) -> Outcome {
         return Err(Skip::NotApplicable(tr!("no line of ping is in it")));
     }
     for series in &log.pings {
-        let verdict = series.verdict();
-        let source = log.source(series.source);
-        stalls(found, &source, series, &verdict);
-        losses(found, &source, series, &verdict);
-        queues(found, &source, series, &verdict);
+        told(found, &log.source(series.source), series);
     }
     if log.pings_cut {
         found.could_not_tell(tr!("there are more answers of ping than are kept: the last ones were not looked at"));
     }
     Ok(())
+}
+
+fn told(found: &mut Findings, source: &Path, series: &Series) {
+    let verdict = series.verdict();
+    stalls(found, source, series, &verdict);
+    losses(found, source, series, &verdict);
+    queues(found, source, series, &verdict);
 }
 
 /// Milliseconds as ping prints them: three digits.

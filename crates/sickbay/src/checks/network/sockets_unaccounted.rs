@@ -1,6 +1,7 @@
 //! TCP sockets that are in no table of any network namespace.
 
 use crate::facts::Facts;
+use crate::facts::network::containers::container_of;
 use crate::facts::network::sockets::{Sum, holders_of_unhashed};
 use crate::model::finding::Findings;
 use crate::model::outcome::Verdict;
@@ -64,7 +65,13 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     finding.subject(Subject::Named("unhashed".to_owned())).extent(unhashed);
     finding.why(tr!("they are neither connected nor bound, and no list of connections shows them: somebody makes sockets and forgets them"));
     for (pid, comm, count) in holders.iter().take(10) {
-        finding.note(tr!("{count}: {comm} (PID {pid})", count = *count, comm = comm.as_str(), pid = *pid));
+        let (count, comm, pid) = (*count, comm.as_str(), *pid);
+        finding.note(match container_of(facts, pid) {
+            Some(container) => {
+                tr!("{count}: {comm} (PID {pid}), in the container {container}", count, comm, pid, container)
+            }
+            None => tr!("{count}: {comm} (PID {pid})", count, comm, pid),
+        });
     }
     let spaces = sum.spaces.len();
     finding.note(tr!("{spaces} network {spaces?namespace was|namespaces were} counted", spaces));

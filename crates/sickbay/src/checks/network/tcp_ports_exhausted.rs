@@ -5,11 +5,12 @@ use std::net::IpAddr;
 
 use crate::facts::Facts;
 use crate::facts::network::sockets::{Pair, Sockets};
-use crate::facts::system::kernel::parameter_path;
+use crate::facts::system::kernel::{Kernel, parameter, parameter_path};
 use crate::model::finding::Findings;
-use crate::model::outcome::Verdict;
+use crate::model::outcome::{Skip, Verdict};
 use crate::model::repair::{Change, Risk};
 use crate::model::subject::Subject;
+use crate::model::text::Text;
 use crate::{check, tr};
 
 check! {
@@ -21,7 +22,8 @@ check! {
     /// Outgoing TCP connections that hold four fifths of the local ports towards one destination. What counts is not how many
     /// connections there are, but those from one address to one port of another: each destination has all ports of
     /// `net.ipv4.ip_local_port_range`. Where programs call bind(2) before connect(2) without `IP_BIND_ADDRESS_NO_PORT` (no local port
-    /// serves two destinations then), they count together. TIME_WAIT does not count where `tcp_tw_reuse` gives such ports away.
+    /// serves two destinations then), they count together. Half of them are enough where more are taken than given back and none is left within a minute: the
+    /// timers of TIME_WAIT tell how many were closed lately. TIME_WAIT does not count where `tcp_tw_reuse` gives such ports away.
     ///
     /// ## Why it matters
     /// connect(2) then fails with "Cannot assign requested address" (99), bind(2) with "Address already in use" (98): nginx logs it for its upstream, and
@@ -46,6 +48,9 @@ check! {
 const WARNING: u64 = 80;
 const ERROR: u64 = 95;
 
+/// Half of them are taken, and at this pace none is left in so many seconds.
+const SOON: f64 = 60.0;
+
 /// Two destinations with fewer connections prove nothing when they share no port.
 const PROOF: u64 = 1000;
 
@@ -57,7 +62,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let pairs = sockets.pairs();
     for pair in bound_first(&sockets, &pairs).unwrap_or(pairs) {
         let (taken, usable) = (pair.taken(&sockets.ports), sockets.ports.usable);
-        if usable == 0 || taken.saturating_mul(100) < usable.saturating_mul(WARNING) {
+        let soon = pair.seconds_left(&sockets.ports).filter(|seconds| *seconds <= SOON);
+        let is_soon = soon.is_some() && taken.saturating_mul(2) >= usable;
+        if usable == 0 || taken.saturating_mul(100) < usable.saturating_mul(WARNING) && !is_soon {
             continue;
         }
         let end = match pair.port {
@@ -100,9 +107,21 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             "{waiting} of them are in TIME_WAIT, each for a minute after it was closed by this side",
             waiting = pair.waiting
         ));
+        if let Some(rate) = pair.rate().filter(|rate| *rate >= 1.0) {
+            let rate_text = format!("{rate:.0}");
+            // Each takes its port for a minute.
+            let most = usable / 60;
+            finding.note(tr!("this side closes {rate} of them a second; {most} a second is all that the ports allow", rate = rate_text, most));
+            finding.detail("closed_per_second", rate);
+        }
+        if let Some(seconds) = soon {
+            finding.note(tr!("at this pace none is left in about {seconds} s", seconds = format!("{seconds:.0}")));
+            finding.detail("seconds_left", seconds.round());
+        }
         if pair.port == 0 {
             finding.note(tr!("no local port serves two destinations: programs bind before they connect, so that all destinations share the ports of an address"));
         }
+        finding.verbose_note(folklore(facts)?);
         // What is bound first is not given away.
         let helps = pair.port != 0 && pair.waiting > pair.open && sockets.ports.timestamps;
         if helps && let Some(file) = facts.file(parameter_path("net.ipv4.tcp_tw_reuse"))? {
@@ -119,6 +138,15 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     Ok(())
 }
 
+/// What is often set for it and does not help, on this kernel.
+fn folklore(facts: &Facts) -> Result<Text, Skip> {
+    let is_old = facts.get::<Kernel>().is_ok_and(|kernel| kernel.version < (4, 12));
+    Ok(match is_old && parameter(facts, "net.ipv4.tcp_tw_recycle")?.is_some() {
+        true => tr!("no help: tcp_fin_timeout (it is about FIN_WAIT2), fewer tcp_max_tw_buckets (connections break), tcp_tw_recycle (it drops clients behind NAT, and is gone since 4.12)"),
+        false => tr!("no help: tcp_fin_timeout (it is about FIN_WAIT2), fewer tcp_max_tw_buckets (connections break), tcp_tw_recycle (this kernel has none)"),
+    })
+}
+
 /// The connections of each address together, where programs bind before they connect.
 fn bound_first(sockets: &Sockets, pairs: &[Pair]) -> Option<Vec<Pair>> {
     let large = pairs.iter().filter(|pair| pair.all() >= PROOF);
@@ -129,9 +157,13 @@ fn bound_first(sockets: &Sockets, pairs: &[Pair]) -> Option<Vec<Pair>> {
     }
     let mut together: BTreeMap<IpAddr, Pair> = BTreeMap::new();
     for pair in pairs {
-        let one = together.entry(pair.source).or_insert(Pair { port: 0, waiting: 0, open: 0, ..*pair });
+        let one = together.entry(pair.source).or_insert(Pair { port: 0, waiting: 0, open: 0, recent: None, ..*pair });
         one.waiting += pair.waiting;
         one.open += pair.open;
+        if let Some((closed, freed)) = pair.recent {
+            let recent = one.recent.get_or_insert((0, 0));
+            (recent.0, recent.1) = (recent.0 + closed, recent.1 + freed);
+        }
     }
     Some(together.into_values().collect())
 }

@@ -118,6 +118,7 @@ fn given(facts: &Facts) -> Result<KernelLog, Skip> {
     if facts.target().logs().is_err() {
         log.foreign = origin::foreign(facts, &tools.origin);
     }
+    tools.ping.end();
     (log.pings, log.pings_cut) = (tools.ping.series, tools.ping.is_cut);
     log.blocked = tools.blocked.seen;
     (log.traces, log.traced) = (tools.trace.failures, tools.trace.seen);

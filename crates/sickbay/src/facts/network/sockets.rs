@@ -9,6 +9,7 @@ use sickbay_formats::procfs::{numbers, sockstat};
 use sickbay_formats::sock_diag::{LISTEN, Socket, TIME_WAIT, reserved_within, table};
 use sickbay_target::{KernelFiles, tcp_answers, tcp_sockets};
 
+use crate::facts::network::containers::container_of;
 use crate::facts::memory::processes::{Holders, comm, pids};
 use crate::facts::system::kernel::{parameter, running};
 use crate::facts::{Fact, Facts};
@@ -57,6 +58,8 @@ pub struct Pair {
     pub waiting: u64,
     /// All others.
     pub open: u64,
+    /// Those in TIME_WAIT that were closed in the last ten seconds, and those that will be gone in the next ten, where their timers tell.
+    pub recent: Option<(u64, u64)>,
 }
 
 /// So many sockets are kept: 30 MB.
@@ -85,6 +88,10 @@ impl Fact for Sockets {
         Ok(Sockets { is_cut: all.len() >= MOST, all, is_full: false, ports })
     }
 }
+
+/// How long a port stays in TIME_WAIT (TCP_TIMEWAIT_LEN of include/net/tcp.h), and what is called lately, in milliseconds.
+const MINUTE: u32 = 60_000;
+const TEN: u32 = 10_000;
 
 /// A port with so many connections from high ports serves them.
 const SERVED: u64 = 16;
@@ -144,16 +151,22 @@ impl Sockets {
 
     /// Outgoing connections by source and destination, those with the most first.
     pub fn pairs(&self) -> Vec<Pair> {
-        let mut all: HashMap<(IpAddr, IpAddr, u16), (u64, u64)> = HashMap::new();
+        let mut all: HashMap<(IpAddr, IpAddr, u16), Pair> = HashMap::new();
         for socket in self.outgoing() {
-            let pair = all.entry((socket.source.0, socket.destination.0, socket.destination.1)).or_default();
+            let (source, (destination, port)) = (socket.source.0, socket.destination);
+            let new = Pair { source, destination, port, waiting: 0, open: 0, recent: None };
+            let pair = all.entry((source, destination, port)).or_insert(new);
             match socket.state {
-                TIME_WAIT => pair.0 += 1,
-                _ => pair.1 += 1,
+                TIME_WAIT => pair.waiting += 1,
+                _ => pair.open += 1,
+            }
+            if let Some(left) = socket.left.filter(|left| *left <= MINUTE) {
+                let recent = pair.recent.get_or_insert((0, 0));
+                recent.0 += u64::from(left > MINUTE - TEN);
+                recent.1 += u64::from(left <= TEN);
             }
         }
-        let pair = |((source, destination, port), (waiting, open))| Pair { source, destination, port, waiting, open };
-        let mut all: Vec<Pair> = all.into_iter().map(pair).collect();
+        let mut all: Vec<Pair> = all.into_values().collect();
         all.sort_by_key(|pair| (std::cmp::Reverse(pair.all()), pair.destination, pair.port));
         all
     }
@@ -180,6 +193,20 @@ impl Pair {
         self.waiting + self.open
     }
 
+    /// Connections that this side closes in a second, by those of the last ten.
+    pub fn rate(&self) -> Option<f64> {
+        self.recent.map(|(closed, _)| closed as f64 / 10.0)
+    }
+
+    /// Seconds until no port is left, if more are taken than given back, and that for long enough.
+    pub fn seconds_left(&self, ports: &Ports) -> Option<f64> {
+        let (closed, freed) = self.recent.filter(|_| !ports.reuses(self.source))?;
+        let grows = closed.checked_sub(freed).filter(|grows| *grows > 0)? as f64 / 10.0;
+        // After a minute as many are freed as are closed.
+        let at_last = self.open.saturating_add(closed.saturating_mul(6));
+        (at_last >= ports.usable).then(|| ports.usable.saturating_sub(self.all()) as f64 / grows)
+    }
+
     /// Ports that a new connection cannot have.
     pub fn taken(&self, ports: &Ports) -> u64 {
         if ports.reuses(self.source) { self.open } else { self.all() }
@@ -202,7 +229,6 @@ const SHARE: u32 = 40;
 
 impl Fact for Owners {
     fn gather(facts: &Facts) -> Result<Owners, Skip> {
-        let files = KernelFiles::open(facts.root(), "/proc")?;
         let budget = facts.budget().part(SHARE);
         let mut owners = Owners::default();
         let mut left = DESCRIPTORS;
@@ -217,8 +243,10 @@ impl Fact for Owners {
             };
             owners.partly |= !is_whole;
             left = left.saturating_sub(entries.len());
+            // Through their directory: the way there by the number of the process costs as much again for each.
+            let Ok(files) = KernelFiles::open(facts.root(), format!("/proc/{pid}/fd")) else { continue };
             for entry in entries {
-                let link = match files.link(&format!("{pid}/fd/{}", entry.name.to_string_lossy())) {
+                let link = match files.link(&entry.name.to_string_lossy()) {
                     Ok(link) => link,
                     Err(error) => {
                         owners.partly |= !matches!(error.reason, sickbay_target::Reason::NotFound);
@@ -258,6 +286,8 @@ pub struct Space {
     pub pid: u32,
     /// Its name.
     pub comm: String,
+    /// The container that this process is in.
+    pub container: Option<String>,
     /// How many processes are in it.
     pub processes: u64,
     /// TCP sockets in its tables, `inuse` of IPv4 and IPv6.
@@ -341,13 +371,15 @@ impl Fact for Sum {
         if !spaces.contains_key(&own) {
             let (inuse, waiting) = in_use(facts, "/proc/net");
             let (pid, comm) = (0, String::new());
-            list.push(Space { name: own.clone(), pid, comm, processes: 0, inuse, waiting, is_own: true });
+            let container = None;
+            list.push(Space { name: own.clone(), pid, comm, container, processes: 0, inuse, waiting, is_own: true });
         }
         for (name, (pid, processes)) in spaces {
             let is_own = name == own;
             let (inuse, waiting) =
                 in_use(facts, &if is_own { "/proc/net".to_owned() } else { format!("/proc/{pid}/net") });
-            list.push(Space { is_own, comm: comm(facts, pid), name, pid, processes, inuse, waiting });
+            let container = if is_own { None } else { container_of(facts, pid) };
+            list.push(Space { is_own, comm: comm(facts, pid), container, name, pid, processes, inuse, waiting });
         }
         list.sort_by_key(|space| (!space.is_own, std::cmp::Reverse(space.inuse)));
         let hashed = list.iter().map(|space| space.inuse).fold(0, u64::saturating_add);
