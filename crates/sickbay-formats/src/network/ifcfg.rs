@@ -454,6 +454,11 @@ fn ifup(files: &[File], config: &Config<'_>, all: &[Config<'_>], global: &Env, o
         let _ = outcome.kernel.add_route(route, How::Add);
     }
     if !env.is_no("IPV6INIT") {
+        if env.get("DHCPV6C") == "yes"
+            && let Some(link) = outcome.kernel.link_mut(&real)
+        {
+            link.dynamic = true;
+        }
         ipv6(config, &real, outcome);
     }
     if device == real {

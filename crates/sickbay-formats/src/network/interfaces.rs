@@ -225,7 +225,7 @@ fn read_file(
                         return;
                     }
                     let twice = stanza.options.iter().any(|(name, ..)| name == option);
-                    if twice && !MANY.contains(&option) {
+                    if twice && !MANY.contains(&option) && !option.starts_with("bridge") {
                         outcome.complain(&place, What::GivenTwice(option.to_owned()));
                         if option == "address" {
                             continue;

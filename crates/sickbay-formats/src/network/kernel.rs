@@ -186,6 +186,8 @@ pub enum Refused {
     Exists,
     /// No link leads to the router.
     Unreachable,
+    /// The same of IPv6.
+    NoRoute,
     /// There is no such link.
     NoDevice,
     /// The link is down.
@@ -200,6 +202,7 @@ impl Refused {
         match self {
             Refused::Exists => "File exists",
             Refused::Unreachable => "Network is unreachable",
+            Refused::NoRoute => "No route to host",
             Refused::NoDevice => "Cannot find device",
             Refused::Down => "Network is down",
             Refused::Invalid => "Invalid argument",
@@ -452,7 +455,7 @@ impl Kernel {
                 _ => match self.on_link(router, dev.as_deref(), wanted.table) {
                     Some(found) => found.to_owned(),
                     // A lease may bring the network that the router is in.
-                    None => self.dynamic(dev.as_deref()).ok_or(Refused::Unreachable)?,
+                    None => self.dynamic(dev.as_deref()).ok_or(if v6 { Refused::NoRoute } else { Refused::Unreachable })?,
                 },
             };
             dev = Some(found);

@@ -620,7 +620,7 @@ fn configure(one: &Interface, network: &Network, dev: &str, outcome: &mut Outcom
                     }
                 }
             }
-            Err(Refused::Unreachable) if route.dst.is_default() => {
+            Err(Refused::Unreachable | Refused::NoRoute) if route.dst.is_default() => {
                 let via = route.via.map_or(String::new(), |via| via.to_string());
                 outcome.complain(&place, What::GatewayOutside(via, dev.to_owned()));
             }
