@@ -75,7 +75,7 @@ inside() {
     if [ "$(ip rule show | wc -l)" -gt 3 ] || [ "$(ip -6 rule show | wc -l)" -gt 2 ]; then
         echo "--- rules"
         ip rule show
-        ip -6 rule show | grep -v -e '^0:.*lookup local' -e '^32766:.*lookup main'
+        ip -6 rule show | { grep -v -e '^0:.*lookup local' -e '^32766:.*lookup main' || true; }
     fi
     ip route show table all | awk 'match($0, / table [^ ]+/) { t = substr($0, RSTART + 7, RLENGTH - 7); if (t != "local") print t }' | sort -u |
         while read -r table; do echo "--- table $table"; ip -4 route show table "$table" | sed 's/ *$//'; ip -6 route show table "$table" | sed 's/ *$//'; done

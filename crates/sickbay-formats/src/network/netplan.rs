@@ -551,6 +551,7 @@ fn address(item: &Node) -> Result<Cidr, (usize, Syntax)> {
 
 fn route(file: &File, item: &Node) -> Result<DeclaredRoute, (usize, Syntax)> {
     let (mut to, mut route) = (None, DeclaredRoute::to(Cidr::everything(false)));
+    let mut asked: Vec<(String, u32)> = Vec::new();
     for (key, value) in item.entries("routes")? {
         let name = key.scalar("routes")?;
         if name == "via" || (name == "to" && route.from.is_empty()) {
@@ -582,10 +583,22 @@ fn route(file: &File, item: &Node) -> Result<DeclaredRoute, (usize, Syntax)> {
                     other => return Err((value.line, Syntax::Value(name.into(), other.into()))),
                 };
             }
-            "mtu" | "congestion-window" | "advertised-receive-window" | "advertised-mss" => drop(value.number(name)?),
+            "mtu" | "congestion-window" | "advertised-receive-window" | "advertised-mss" => {
+                asked.push((name.to_owned(), value.number(name)?));
+            }
             other => return Err((key.line, Syntax::Key(other.to_owned()))),
         }
     }
+    let words = [
+        ("mtu", "mtu"),
+        ("advertised-mss", "advmss"),
+        ("congestion-window", "initcwnd"),
+        ("advertised-receive-window", "initrwnd"),
+    ];
+    let word = |(key, word): &(&str, &str)| {
+        asked.iter().find(|(known, _)| known == key).map(|(_, value)| format!("{word} {value}"))
+    };
+    route.more = words.iter().filter_map(word).collect::<Vec<_>>().join(" ");
     let (line, to) = to.ok_or((item.line, Syntax::Missing("to")))?;
     route.dst = match to {
         "default" => Cidr::everything(route.via.is_some_and(|via| via.is_ipv6())),

@@ -261,7 +261,7 @@ impl Reader<'_> {
                 if self.skip("offset") {
                     self.at += 1;
                 }
-                self.skip("<") || self.skip(">") || self.skip("!=") || self.skip("==");
+                let _ = self.skip("<") || self.skip(">") || self.skip("!=") || self.skip("==");
                 if self.peek() == "{" {
                     self.braces();
                 } else if self.peek().starts_with(|char: char| char.is_ascii_digit()) {
