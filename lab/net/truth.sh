@@ -18,10 +18,10 @@ inside() {
     mount -t sysfs -o ro sysfs "$root/sys"
     mount -t proc proc "$root/proc"
     mount -t tmpfs tmpfs "$root/run"
-    mount -t tmpfs tmpfs "$root/dev/shm" 2>/dev/null || true
+    mount --rbind /dev "$root/dev"
     ln -sfn /run "$root/var/run" 2>/dev/null || true
     mkdir -p "$root/run/network" "$root/run/netreport" "$root/run/lock/subsys" "$root/var/lock/subsys" "$root/run/systemd/netif/links" "$root/run/systemd/netif/leases" "$root/run/dbus"
-    rm -rf "$root"/etc/network "$root"/etc/netplan "$root"/etc/systemd/network "$root"/etc/NetworkManager/system-connections
+    rm -rf "$root"/etc/network/interfaces* "$root"/etc/netplan "$root"/etc/systemd/network "$root"/etc/NetworkManager/system-connections
     rm -f "$root"/etc/sysconfig/network "$root"/etc/sysconfig/network-scripts/ifcfg-*
     printf 'DEVICE=lo\nIPADDR=127.0.0.1\nNETMASK=255.0.0.0\nNETWORK=127.0.0.0\nBROADCAST=127.255.255.255\nONBOOT=yes\nNAME=loopback\n' \
         > "$root/etc/sysconfig/network-scripts/ifcfg-lo"
@@ -34,6 +34,7 @@ inside() {
         /^--- / { path = ""; next }
         path != "" { printf "%s%s", $0, end > path }' "$case"
     chmod 600 "$root"/etc/NetworkManager/system-connections/* 2>/dev/null || true
+    [ ! -e "$root/etc/network/map.d/which" ] || chmod 755 "$root/etc/network/map.d/which"
     # The other ends of the cards' cables, in a namespace of their own.
     unshare -n sleep 60 &
     local switch=$!
@@ -53,20 +54,33 @@ inside() {
             local pid=$!
             sleep 4
             kill -KILL $pid ;;
-    esac < /dev/null > /tmp/net-truth.log 2>&1 || true
+        NetworkManager)
+            # A bus of its own, in its own /run; a /sys that cannot be written to tells it that there is no udev.
+            printf '[main]\nplugins=keyfile\nno-auto-default=*\ndns=none\n' > "$root/etc/NetworkManager/NetworkManager.conf"
+            chroot "$root" dbus-daemon --system --nofork --nopidfile &
+            local bus=$!
+            sleep 0.5
+            chroot "$root" /usr/sbin/NetworkManager --no-daemon &
+            local pid=$!
+            sleep 5
+            kill -KILL $pid $bus ;;
+    esac < /dev/null > "$root/net-truth.log" 2>&1 || true
     sleep 1
     echo "--- addresses"
-    ip -o addr show | awk '$4 !~ /^(fe80:|::1)/ { sub(/\\.*/, ""); print $2, $4 }'
+    # Of a point-to-point address the prefix stands behind the other end's.
+    ip -o addr show | awk '$4 !~ /^(fe80:|::1)/ { sub(/\\.*/, ""); if ($5 == "peer") sub(/.*\//, $4 "/", $6); print $2, $5 == "peer" ? $6 : $4 }'
     echo "--- routes"
     ip -4 route show | sed 's/ *$//'
     ip -6 route show | grep -v -e '^fe80' -e ' dev lo ' | sed 's/ *$//'
-    if [ "$(ip rule show | wc -l)" -gt 3 ]; then
+    if [ "$(ip rule show | wc -l)" -gt 3 ] || [ "$(ip -6 rule show | wc -l)" -gt 2 ]; then
         echo "--- rules"
         ip rule show
+        ip -6 rule show | { grep -v -e '^0:.*lookup local' -e '^32766:.*lookup main' || true; }
     fi
     ip route show table all | awk 'match($0, / table [^ ]+/) { t = substr($0, RSTART + 7, RLENGTH - 7); if (t != "local") print t }' | sort -u |
-        while read -r table; do echo "--- table $table"; ip -4 route show table "$table" | sed 's/ *$//'; done
+        while read -r table; do echo "--- table $table"; ip -4 route show table "$table" | sed 's/ *$//'; ip -6 route show table "$table" | sed 's/ *$//'; done
     kill "$switch"
+    if [ -n "${NET_LOG:-}" ]; then cat "$root/net-truth.log" >&2; fi
 }
 
 if [ "${1:-}" = --inside ]; then
@@ -78,7 +92,7 @@ for case; do
     top=$(mktemp -d)
     mount -t tmpfs tmpfs "$top"
     mkdir "$top/up" "$top/work" "$top/root" && cp -a "$NET_ROOT" "$top/net"
-    measured=$(unshare -n -m --propagation private bash -c '
+    measured=$(unshare -n -m -p --fork --kill-child --mount-proc --propagation private bash -c '
         mount -t overlay overlay -o lowerdir="$1/net":/,upperdir="$1/up",workdir="$1/work" "$1/root"
         exec bash "$0" --inside "$2" "$1/root"' "$0" "$top" "$case")
     umount "$top" && rmdir "$top"

@@ -186,6 +186,8 @@ pub enum Match {
         /// With what.
         against: Against,
     },
+    /// One of these holds.
+    Either(Vec<Match>),
     /// It may be so or not: what it is about.
     May(Box<str>),
     /// It never is, of a packet as it is looked at here.
@@ -197,6 +199,8 @@ pub enum Match {
 pub enum Action {
     /// An end.
     End(Verdict),
+    /// Nothing: on with the next rule.
+    Continue,
     /// Back to the chain before.
     Return,
     /// On to another chain, and back.

@@ -116,8 +116,31 @@ pub enum Kind {
 pub struct DeclaredAddress {
     /// With its prefix.
     pub cidr: Cidr,
+    /// The other end of a link between two points.
+    pub peer: Option<Cidr>,
+    /// The metric of the route to its network, where one is given.
+    pub metric: Option<u32>,
+    /// It is to bring no route.
+    pub no_route: bool,
     /// The lines.
     pub from: Vec<Place>,
+}
+
+impl DeclaredAddress {
+    /// An address of which nothing else is said.
+    pub fn new(cidr: Cidr, from: Vec<Place>) -> DeclaredAddress {
+        DeclaredAddress { cidr, peer: None, metric: None, no_route: false, from }
+    }
+
+    /// As the kernel is given it, with the metric that its program takes where none is said.
+    pub(crate) fn asked(&self, metric: Option<u32>) -> kernel::Address {
+        kernel::Address {
+            metric: self.metric.or(metric),
+            peer: self.peer,
+            no_route: self.no_route,
+            ..kernel::Address::new(self.cidr, self.from.clone())
+        }
+    }
 }
 
 /// A route with where it is declared.
@@ -139,6 +162,10 @@ pub struct DeclaredRoute {
     pub scope: Option<kernel::Scope>,
     /// Its source address, where one is given.
     pub src: Option<IpAddr>,
+    /// Its routers, where it has several.
+    pub hops: Vec<kernel::Hop>,
+    /// What else it asks for, as ip(8) writes it.
+    pub more: String,
     /// The lines.
     pub from: Vec<Place>,
 }
@@ -155,7 +182,27 @@ impl DeclaredRoute {
             onlink: false,
             scope: None,
             src: None,
+            hops: Vec::new(),
+            more: String::new(),
             from: Vec::new(),
+        }
+    }
+
+    /// What a kernel has been told, as a declaration.
+    pub(crate) fn of(route: kernel::Route) -> DeclaredRoute {
+        let v6_default = route.dst.is_v6() && route.metric == 1024;
+        DeclaredRoute {
+            kind: route.kind,
+            dst: route.dst,
+            via: route.via,
+            metric: (route.metric != 0 && !v6_default).then_some(route.metric),
+            table: (route.table != kernel::MAIN).then_some(route.table),
+            onlink: route.onlink,
+            scope: None,
+            src: route.src,
+            hops: route.hops,
+            more: route.more,
+            from: route.from,
         }
     }
 
@@ -176,6 +223,8 @@ impl DeclaredRoute {
             src: self.src,
             metric: self.metric,
             onlink: self.onlink,
+            hops: self.hops.clone(),
+            more: self.more.clone(),
             from: self.from.clone(),
             ..kernel::Wanted::to(self.dst)
         }
@@ -222,9 +271,16 @@ impl Interface {
         match (self.names.is_empty(), self.macs.is_empty()) {
             (true, true) => self.name == card.name,
             (true, false) => by_mac(),
-            (false, true) => self.names.iter().any(|name| glob(name, &card.name)),
-            (false, false) => by_mac() && self.names.iter().any(|name| glob(name, &card.name)),
+            (false, true) => self.named(&card.name),
+            (false, false) => by_mac() && self.named(&card.name),
         }
+    }
+
+    /// Whether the patterns take a name: none that begins with `!`, and one of the others where there are any.
+    fn named(&self, card: &str) -> bool {
+        let (not, yes): (Vec<&String>, Vec<&String>) = self.names.iter().partition(|name| name.starts_with('!'));
+        let barred = not.iter().any(|name| name.strip_prefix('!').is_some_and(|name| glob(name, card)));
+        !barred && (yes.is_empty() || yes.iter().any(|name| glob(name, card)))
     }
 }
 
@@ -452,7 +508,7 @@ pub fn dialect_of(path: &str) -> Option<Dialect> {
     let (dir, name) = path.rsplit_once('/')?;
     let is_scripts = dir == ifcfg::DIR;
     let of_scripts = ["ifcfg-", "route-", "route6-", "rule-", "rule6-"].iter().any(|head| name.starts_with(head));
-    if path == ifcfg::NETWORK || (is_scripts && of_scripts) {
+    if path == ifcfg::NETWORK || path == ifcfg::STATIC_ROUTES || (is_scripts && of_scripts) {
         return Some(Dialect::Ifcfg);
     }
     if dir.starts_with("/etc/network") && (name == "interfaces" || dir != "/etc/network") {

@@ -183,6 +183,9 @@ fn iptables_rules(dice: &mut Dice) -> String {
                 "-s 198.51.100.0/24 ",
                 "-m iprange --src-range 203.0.113.1-203.0.113.20 ",
                 "-d 10.77.0.1/32 ",
+                "-m iprange ! --src-range 10.77.0.2-10.77.0.2 ",
+                "-m iprange --dst-range 10.77.0.1-10.77.0.9 ",
+                "-s 203.0.113.9/255.255.255.0 ",
                 "! -d 10.77.0.1/32 ",
             ]);
         }
@@ -196,6 +199,12 @@ fn iptables_rules(dice: &mut Dice) -> String {
                 "-p tcp -m tcp ! --dport 22 ",
                 "-p tcp -m tcp --sport 1024:65535 --dport 2000:3000 ",
                 "-p udp -m udp --dport 80 ",
+                "-p tcp -m multiport ! --dports 22,80 ",
+                "-p tcp -m multiport --ports 22,443 ",
+                "-p udp -m multiport --dports 20:30,80 ",
+                "-p tcp -m tcp ! --syn ",
+                "-p tcp -m tcp --dport :80 ",
+                "-p tcp -m tcp --dport 2000: ",
                 "-p tcp -m tcp --syn ",
                 "-p tcp -m tcp --tcp-flags SYN,RST SYN ",
                 "! -p tcp ",
@@ -213,6 +222,13 @@ fn iptables_rules(dice: &mut Dice) -> String {
                 "-m addrtype --dst-type LOCAL ",
                 "-m pkttype --pkt-type unicast ",
                 "-m set --match-set bad src ",
+                "-m set ! --match-set bad src ",
+                "-p tcp -m set --match-set pairs src,dst ",
+                "-m connmark --mark 0x1 ",
+                "-m addrtype ! --src-type LOCAL ",
+                "-m conntrack --ctstate UNTRACKED ",
+                "-m conntrack --ctstate DNAT ",
+                "-m conntrack --ctorigdstport 443 ",
                 "-m comment --comment \"a b\" ",
             ]);
         }
@@ -225,7 +241,11 @@ fn iptables_rules(dice: &mut Dice) -> String {
     }
     text += "COMMIT\n*nat\n:PREROUTING ACCEPT [0:0]\n";
     if dice.roll(3) == 0 {
-        text += "-A PREROUTING -p tcp -m tcp --dport 443 -j REDIRECT --to-ports 2222\n";
+        text += dice.one(&[
+            "-A PREROUTING -p tcp -m tcp --dport 443 -j REDIRECT --to-ports 2222\n",
+            "-A PREROUTING -p tcp -m tcp --dport 80 -j DNAT --to-destination 10.77.0.1:22\n",
+            "-A PREROUTING -s 203.0.113.9/32 -p tcp -j REDIRECT --to-ports 22\n",
+        ]);
     }
     text += "COMMIT\n*filter\n";
     text += &format!(":INPUT {} [0:0]\n:web - [0:0]\n:guests - [0:0]\n:last - [0:0]\n", dice.one(&["ACCEPT", "DROP"]));
@@ -265,6 +285,11 @@ fn nft_rules(dice: &mut Dice) -> String {
                 "ip6 saddr ::1 ",
                 "ip daddr 10.77.0.1 ",
                 "ip saddr . tcp dport @pairs ",
+                "ip saddr . tcp dport { 10.77.0.0/24 . 80-443, 203.0.113.9 . 22 } ",
+                "ip saddr . meta l4proto . th dport { 10.77.0.2 . tcp . 22, 198.51.100.5 . udp . 80 } ",
+                "iifname . ip saddr { \"eth0\" . 10.77.0.3, \"eth1\" . 10.77.0.2 } ",
+                "ip saddr & 255.255.255.0 == 10.77.0.0 ",
+                "ip saddr . ip daddr @both ",
             ]);
         }
         if dice.roll(3) == 0 {
@@ -292,6 +317,15 @@ fn nft_rules(dice: &mut Dice) -> String {
                 "tcp dport >= 443 ",
                 "th dport < 100 ",
                 "tcp dport @open ",
+                "tcp dport != @open ",
+                "th dport @open ",
+                "tcp dport != { 22, 80 } ",
+                "meta l4proto { tcp, udp } th dport 22 ",
+                "meta l4proto != udp ",
+                "tcp sport 1024-65535 tcp dport { 22, 443 } ",
+                "tcp flags != syn ",
+                "tcp flags syn / fin,syn,rst,ack ",
+                "tcp dport > 80 tcp dport < 3000 ",
             ]);
         }
         if dice.roll(4) == 0 {
@@ -305,6 +339,11 @@ fn nft_rules(dice: &mut Dice) -> String {
                 "fib daddr type local ",
                 "ct direction original ",
                 "meta mark != 0x2 ",
+                "ct state vmap { invalid : drop, established : accept, related : accept } ",
+                "meta iifname \"eth?\" ",
+                "fib saddr type != local ",
+                "ct state { new, untracked } ",
+                "ct mark 0x0 ",
             ]);
         }
         text
@@ -312,7 +351,9 @@ fn nft_rules(dice: &mut Dice) -> String {
     let mut text = String::from(
         "define pair = 10.77.0.2\ntable inet t {\n set bad { type ipv4_addr; flags interval; elements = { 198.51.100.0/24, 203.0.113.9 }; }\n\
          set open { type inet_service; elements = { 22, 3306 }; }\n set pairs { type ipv4_addr . inet_service; elements = { $pair . 22, 203.0.113.9 . 80 }; }\n\
-         map jumps { type inet_service : verdict; elements = { 22 : accept, 80 : drop, 443 : jump web, 8005 : goto last }; }\n",
+         map jumps { type inet_service : verdict; elements = { 22 : accept, 80 : drop, 443 : jump web, 8005 : goto last }; }\n\
+         set both { type ipv4_addr . ipv4_addr; elements = { 10.77.0.3 . 10.77.0.1 }; }\n\
+         map byboth { typeof ip saddr . tcp dport : verdict; flags interval; elements = { 10.77.0.0/24 . 80-443 : jump last, 198.51.100.5 . 22 : drop }; }\n",
     );
     text += " chain last {\n";
     let chains = ["web", "last"];
@@ -330,6 +371,8 @@ fn nft_rules(dice: &mut Dice) -> String {
                 "meta mark set 2 accept",
                 "continue",
                 "reject with icmpx admin-prohibited",
+                "ct mark set 0x1",
+                "meta mark set meta mark or 0x1",
             ];
             let jumps: Vec<String> =
                 chains.iter().skip(from).flat_map(|to| [format!("jump {to}"), format!("goto {to}")]).collect();
@@ -339,6 +382,10 @@ fn nft_rules(dice: &mut Dice) -> String {
                     "tcp dport vmap @jumps",
                     "tcp dport vmap { 22 : jump web, 80-443 : drop, 3306 : continue }",
                     "ip saddr vmap { 10.77.0.2 : accept, 203.0.113.0/24 : jump last }",
+                    "ip saddr . tcp dport vmap { 10.77.0.2 . 22 : drop, 10.77.0.3 . 80 : jump web, 203.0.113.9 . 443 : accept }",
+                    "iifname vmap { \"lo\" : accept, \"eth0\" : jump web }",
+                    "meta l4proto vmap { udp : drop, tcp : jump last }",
+                    "ip saddr . tcp dport vmap @byboth",
                 ]);
             }
             let target = dice.one(&targets).to_owned();
@@ -409,6 +456,9 @@ fn what_is_predicted_happens() {
     let (mut sets, mut certain, mut all) = (0, 0, 0);
     let has_ipset = wire.run("ipset", &["create", "bad", "hash:net"], "").is_some();
     wire.run("ipset", &["add", "bad", "203.0.113.0/24"], "");
+    wire.run("ipset", &["create", "pairs", "hash:ip,port"], "");
+    wire.run("ipset", &["add", "pairs", "10.77.0.2,tcp:22"], "");
+    wire.run("ipset", &["add", "pairs", "198.51.100.5,80"], "");
     for (seed, kind) in (0..60_u64).zip(["nft", "iptables-nft", "iptables-legacy"].iter().cycle()) {
         let mut dice = Dice(seed * 7919 + 13);
         for _ in 0..4 {
@@ -439,7 +489,7 @@ fn what_is_predicted_happens() {
             }
         } else {
             text = iptables_rules(&mut dice);
-            let text = if has_ipset { text.clone() } else { text.replace("-m set --match-set bad src ", "") };
+            let text = if has_ipset { text.clone() } else { text.replace("-m set --match-set bad src ", "").replace("-m set ! --match-set bad src ", "") };
             if wire.run(&format!("{kind}-restore"), &[], &text).is_none() {
                 continue;
             }

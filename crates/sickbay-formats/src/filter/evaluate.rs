@@ -314,6 +314,7 @@ impl Walk<'_> {
     fn action(&mut self, action: &Action, by: By, depth: usize, sure: bool, certain: bool) -> Option<Left> {
         match action {
             Action::End(verdict) => self.end(*verdict, by, sure, certain),
+            Action::Continue => None,
             Action::Return => {
                 if certain {
                     return Some(Left::Back);
@@ -458,6 +459,7 @@ impl Walk<'_> {
 
     fn holds(&self, one: &Match) -> Holds {
         match one {
+            Match::Either(all) => all.iter().map(|one| self.holds(one)).max().unwrap_or(Holds::No),
             Match::May(_) => Holds::May,
             Match::Never => Holds::No,
             Match::Compare { keys, mask, negated, against } => {
@@ -571,6 +573,9 @@ impl Walk<'_> {
         match key {
             Key::Version => Some(if self.packet.v6 { 6 } else { 4 }),
             Key::Protocol => Some(self.packet.protocol.into()),
+            Key::Saddr => self.packet.source.map(bits),
+            Key::Daddr => self.packet.destination.map(bits),
+            Key::OriginalDaddr => self.original.0.map(bits),
             Key::Sport => self.packet.sport.map(u128::from),
             Key::Dport => self.packet.dport.map(u128::from),
             Key::OriginalDport => self.original.1.map(u128::from),

@@ -271,8 +271,19 @@ impl Reader {
         });
         let parts: Vec<Part> = parts.collect();
         match keys {
-            // Either of two: `--ports`.
-            [_, _, ..] => self.may("ports"),
+            // Either of two: `--ports`; negated none of them.
+            [one, other] if self.negated => {
+                self.compare(&[one.clone()], parts.clone());
+                self.negated = true;
+                self.compare(&[other.clone()], parts);
+            }
+            [one, other] => {
+                let before = self.matches.len();
+                self.compare(&[one.clone()], parts.clone());
+                self.compare(&[other.clone()], parts);
+                let both = self.matches.split_off(before);
+                self.matches.push(Match::Either(both));
+            }
             _ => self.compare(keys, parts),
         }
     }

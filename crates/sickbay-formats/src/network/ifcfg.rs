@@ -16,6 +16,9 @@ pub const DIR: &str = "/etc/sysconfig/network-scripts";
 /// What is sourced before each of them.
 pub const NETWORK: &str = "/etc/sysconfig/network";
 
+/// Routes of the whole machine, set last.
+pub const STATIC_ROUTES: &str = "/etc/sysconfig/static-routes";
+
 /// Whether the scripts pass over a file of that name (`__sed_discard_ignored_files` of 9.49).
 pub fn is_ignored(name: &str) -> bool {
     ["~", ".bak", ".old", ".orig", ".rpmnew", ".rpmorig", ".rpmsave"].iter().any(|end| name.ends_with(end))
@@ -65,8 +68,12 @@ fn configs<'a>(files: &'a [File], global: &Env, outcome: &mut Outcome) -> Vec<Co
     all.sort_by_key(|config| {
         let digit = config.name.find(|c: char| c.is_ascii_digit()).unwrap_or(config.name.len());
         let (head, tail) = config.name.split_at(digit);
-        let digits: String = tail.chars().take_while(char::is_ascii_digit).take(9).collect();
-        (head.to_owned(), digits.parse::<u32>().unwrap_or(0), tail.to_owned())
+        let digits = |text: &str| text.chars().take_while(char::is_ascii_digit).take(18).collect::<String>();
+        // eth0.100 is a number with a fraction: before eth0.5.
+        let (whole, fraction) = tail.split_once('.').unwrap_or((tail, ""));
+        let fraction = if whole.bytes().all(|byte| byte.is_ascii_digit()) { digits(fraction) } else { String::new() };
+        let fraction = fraction.trim_end_matches('0').to_owned();
+        (head.to_owned(), digits(tail).parse::<u64>().unwrap_or(0), fraction, config.name.to_owned())
     });
     all
 }
@@ -113,20 +120,20 @@ pub fn read(files: &[File]) -> Network {
             one.addresses.extend(
                 numbered
                     .into_iter()
-                    .filter_map(|(text, from)| Some(DeclaredAddress { cidr: Cidr::parse(&text)?, from })),
+                    .filter_map(|(text, from)| Some(DeclaredAddress::new(address_of(&text)?, from))),
             );
         }
         for key in ["IPV6ADDR", "IPV6ADDR_SECONDARIES"] {
             let from: Vec<Place> = env.place(key).cloned().into_iter().collect();
             let all = env.get(key).split_whitespace().filter_map(v6_address);
-            one.addresses.extend(all.map(|cidr| DeclaredAddress { cidr, from: from.clone() }));
+            one.addresses.extend(all.map(|cidr| DeclaredAddress::new(cidr, from.clone())));
         }
         for file in files.iter().filter(|file| file.dir() == DIR && !is_ignored(file.name())) {
             let of_alias = file.name().strip_prefix("ifcfg-").and_then(|name| name.strip_prefix(base));
             if of_alias.is_some_and(|rest| rest.starts_with(':') || rest.starts_with("-range")) {
                 let addresses = alias_addresses(&config.env, file, &mut scratch);
                 one.addresses
-                    .extend(addresses.into_iter().map(|(_, cidr, place)| DeclaredAddress { cidr, from: vec![place] }));
+                    .extend(addresses.into_iter().map(|(_, cidr, place)| DeclaredAddress::new(cidr, vec![place])));
             }
         }
         let gateway = env.get("GATEWAY").parse::<IpAddr>().ok();
@@ -196,19 +203,8 @@ fn declared_routes(
             rules.push(rule);
         }
     }
-    let declared =
-        scratch.kernel.routes.into_iter().filter(|route| route.proto != "kernel").map(|route| DeclaredRoute {
-            kind: route.kind,
-            dst: route.dst,
-            via: route.via,
-            metric: (route.metric != 0 && !(route.dst.is_v6() && route.metric == 1024)).then_some(route.metric),
-            table: (route.table != super::kernel::MAIN).then_some(route.table),
-            onlink: route.onlink,
-            scope: None,
-            src: route.src,
-            from: route.from,
-        });
-    declared.collect()
+    let declared = scratch.kernel.routes.into_iter().filter(|route| route.proto != "kernel");
+    declared.map(DeclaredRoute::of).collect()
 }
 
 fn kind(env: &Env, device: &str, all: &[Config<'_>]) -> Kind {
@@ -297,7 +293,43 @@ pub(super) fn start(files: &[File], outcome: &mut Outcome) {
         }
         ifup(files, config, &configs, &global, outcome);
     }
+    without_parent(files, &configs, outcome);
+    static_routes(files, outcome);
     unreached(&global, outcome);
+}
+
+/// Aliases of cards that have no file, and ports of bonds that have none: nothing starts them.
+fn without_parent(files: &[File], configs: &[Config<'_>], outcome: &mut Outcome) {
+    for file in files.iter().filter(|file| file.dir() == DIR && !is_ignored(file.name())) {
+        let Some(name) = file.name().strip_prefix("ifcfg-") else { continue };
+        let Some((parent, _)) = name.split_once(':').or_else(|| name.split_once("-range")) else { continue };
+        if parent != "lo" && !configs.iter().any(|config| config.device() == parent) {
+            outcome.complain(&Place::of(file, 1), What::NotStarted(name.to_owned()));
+        }
+    }
+    for config in configs.iter().filter(|config| config.env.get("SLAVE") == "yes") {
+        let master = config.env.get("MASTER");
+        if !configs.iter().any(|other| other.device() == master) {
+            outcome.complain(&config.place("MASTER"), What::NoCard(master.to_owned()));
+        }
+    }
+}
+
+/// The lines of /etc/sysconfig/static-routes that begin with `any`, each of which is given to route(8) behind a dash.
+fn static_routes(files: &[File], outcome: &mut Outcome) {
+    let Some(file) = files.iter().find(|file| file.path == STATIC_ROUTES) else { return };
+    for line in crate::lines::lines(&file.bytes) {
+        let text = String::from_utf8_lossy(line.text).into_owned();
+        let place = Place::of(file, line.number);
+        match text.strip_prefix("any").and_then(|rest| rest.trim_start().split_once([' ', '\t'])) {
+            Some((kind @ ("net" | "host"), rest)) => {
+                ip_command::line(&format!("route add -{kind} {rest}"), &place, outcome);
+            }
+            Some((kind, _)) => outcome.complain(&place, What::Garbage(format!("-{kind}"))),
+            None if text.trim().is_empty() || text.trim().starts_with('#') => {}
+            None => outcome.complain(&place, What::NotRead(text.trim().to_owned())),
+        }
+    }
 }
 
 /// What `ifup NAME`, one after the other, does on a machine whose network is stopped.
@@ -317,12 +349,9 @@ pub fn after_ifup(files: &[File], machine: &super::Machine, names: &[&str]) -> O
 /// Copies of files that are started as configurations of their own.
 fn copies(configs: &[Config<'_>], outcome: &mut Outcome) {
     for config in configs {
-        let twin = configs.iter().any(|other| other.name == config.device());
-        if config.device() != config.name
-            && twin
-            && config.name.starts_with(config.device())
-            && !config.device().is_empty()
-        {
+        let device = config.device();
+        let twin = configs.iter().any(|other| other.name == device && other.device() == device);
+        if device != config.name && twin && !device.is_empty() {
             outcome.complain(&config.place("DEVICE"), What::CopyStarted(config.device().to_owned()));
         }
     }
@@ -425,6 +454,11 @@ fn ifup(files: &[File], config: &Config<'_>, all: &[Config<'_>], global: &Env, o
         let _ = outcome.kernel.add_route(route, How::Add);
     }
     if !env.is_no("IPV6INIT") {
+        if env.get("DHCPV6C") == "yes"
+            && let Some(link) = outcome.kernel.link_mut(&real)
+        {
+            link.dynamic = true;
+        }
         ipv6(config, &real, outcome);
     }
     if device == real {
@@ -498,6 +532,14 @@ fn expand(env: &Env) -> (Vec<(String, Vec<Place>)>, Option<u8>, Vec<(Place, What
     (all, first, wrong)
 }
 
+/// As ip(8) takes it: behind the slash a number, or a mask.
+fn address_of(text: &str) -> Option<Cidr> {
+    let text = text.trim_start_matches([' ', '\t']);
+    let (address, prefix) = text.split_once('/')?;
+    let prefix = prefix.parse().ok().or_else(|| address::mask(prefix))?;
+    Cidr::new(address.parse().ok()?, prefix).filter(|cidr| !cidr.is_v6())
+}
+
 fn addresses(config: &Config<'_>, real: &str, outcome: &mut Outcome) {
     let (all, _, wrong) = expand(&config.env);
     for (place, what) in wrong {
@@ -505,7 +547,7 @@ fn addresses(config: &Config<'_>, real: &str, outcome: &mut Outcome) {
     }
     for (text, from) in all {
         let place = from.first().cloned().unwrap_or_else(|| Place::of(config.file, 1));
-        let Some(cidr) = Cidr::parse(&text).filter(|_| text.contains('/')) else {
+        let Some(cidr) = address_of(&text) else {
             if !text.ends_with('/') && text.split('/').next().is_some_and(|ip| ip.parse::<Ipv4Addr>().is_ok()) {
                 outcome.complain(&place, What::BadAddress(text.trim_end_matches('\r').to_owned()));
             }
@@ -517,14 +559,15 @@ fn addresses(config: &Config<'_>, real: &str, outcome: &mut Outcome) {
 
 fn default_route(config: &Config<'_>, global: &Env, device: &str, real: &str, outcome: &mut Outcome) {
     let env = &config.env;
-    let (gateway, dev) = (env.get("GATEWAY"), env.get("GATEWAYDEV"));
+    // It stands without quotes in the commands: blanks around it are none of it.
+    let (gateway, dev) = (env.get("GATEWAY").trim_matches([' ', '\t']), env.get("GATEWAYDEV"));
     let (place, dev_place) = (config.place("GATEWAY"), config.place("GATEWAYDEV"));
     let own = env.place("GATEWAY") != global.place("GATEWAY");
     let shown = gateway.trim_end_matches('\r').to_owned();
     let address = gateway.parse::<Ipv4Addr>().ok();
     let (all, prefix, _) = expand(env);
     let in_network = |gateway: Ipv4Addr| {
-        all.iter().any(|(text, _)| Cidr::parse(text).is_some_and(|one| one.contains(gateway.into())))
+        all.iter().any(|(text, _)| address_of(text).is_some_and(|one| one.contains(gateway.into())))
     };
     let is_near = address.is_some_and(in_network);
     if env.get("DEFROUTE") == "no" {
@@ -539,8 +582,12 @@ fn default_route(config: &Config<'_>, global: &Env, device: &str, real: &str, ou
         }
         return;
     }
-    let network =
-        |address: Ipv4Addr| prefix.map(|prefix| Cidr { address: address.into(), prefix }.network().address.to_string());
+    // Where a PREFIX is no number ipcalc(1) fails, gives no mask, and then goes by the class of each address.
+    let by_class = prefix.is_none() && ["", "0"].iter().any(|n| !env.get(&format!("PREFIX{n}")).is_empty());
+    let network = |address: Ipv4Addr| {
+        let prefix = prefix.or(by_class.then(|| address::of_class(address)))?;
+        Some(Cidr { address: address.into(), prefix }.network().address.to_string())
+    };
     let first = all.first().and_then(|(text, _)| text.split('/').next()?.parse::<Ipv4Addr>().ok());
     let expected = match env.get("NETWORK") {
         "" => first.and_then(network),
@@ -557,14 +604,16 @@ fn default_route(config: &Config<'_>, global: &Env, device: &str, real: &str, ou
         && expected.is_some()
         && network(address) == expected
     {
-        let onlink = env.get("EXTRA_ROUTE_OPTS").split_whitespace().any(|word| word == "onlink");
-        let route = Wanted {
-            via: Some(address.into()),
-            dev: (!dev.is_empty()).then(|| dev.to_owned()),
-            onlink: onlink && !dev.is_empty(),
-            from: vec![place.clone()],
-            ..base
-        };
+        let via = address.to_string();
+        let mut words = vec!["default"];
+        words.extend(env.get("EXTRA_ROUTE_OPTS").split_whitespace());
+        words.extend(["via", &via]);
+        if !dev.is_empty() {
+            words.extend(["dev", dev]);
+        }
+        let Some(asked) = ip_command::route_of(&words, &place, outcome) else { return };
+        let route = Wanted { metric: base.metric.or(asked.metric), src: base.src.or(asked.src), ..asked };
+        let route = Wanted { onlink: route.onlink && !dev.is_empty(), ..route };
         if let Err(refused) = outcome.kernel.add_route(route, How::Replace) {
             outcome.complain(&place, What::RouteRefused(format!("default via {address}"), refused.words()));
         } else if let Some((old, from)) = old

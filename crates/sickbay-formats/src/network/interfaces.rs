@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::address::{self, Cidr};
 use super::ip_command::{self, Ended};
-use super::kernel::{How, MAIN};
+use super::kernel::{Address, How, Link, MAIN};
 use super::{DeclaredAddress, DeclaredRoute, File, Kind, Network, Outcome, Place, Syntax, What, glob};
 use crate::lines::lines;
 
@@ -55,6 +55,8 @@ pub struct Interfaces {
     pub stanzas: Vec<Stanza>,
     /// Interfaces that are brought up at boot, with the lines that say so: `auto` before `allow-hotplug`.
     pub auto: Vec<(String, Place)>,
+    /// Of an interface that is brought up as another one (`auto eth0=office`) the name of that stanza.
+    pub logical: Vec<(String, String)>,
     /// The line that makes ifup refuse everything, and why.
     pub refused: Option<(Place, Syntax)>,
 }
@@ -189,7 +191,7 @@ fn read_file(
             "auto" | "allow-auto" => {
                 place_in = In::Nothing;
                 for name in words {
-                    let name = name.split('=').next().unwrap_or(name);
+                    let name = named(name, all);
                     if !all.auto.iter().any(|(known, _)| known == name) {
                         all.auto.push((name.to_owned(), place.clone()));
                     }
@@ -197,7 +199,7 @@ fn read_file(
             }
             "allow-hotplug" => {
                 place_in = In::Nothing;
-                reading.hotplug.extend(words.iter().map(|name| ((*name).to_owned(), place.clone())));
+                reading.hotplug.extend(words.iter().map(|name| (named(name, all).to_owned(), place.clone())));
             }
             word if word.starts_with("allow-") || matches!(word, "no-auto-down" | "no-scripts" | "rename") => {
                 place_in = In::Nothing;
@@ -223,7 +225,7 @@ fn read_file(
                         return;
                     }
                     let twice = stanza.options.iter().any(|(name, ..)| name == option);
-                    if twice && !MANY.contains(&option) {
+                    if twice && !MANY.contains(&option) && !option.starts_with("bridge") {
                         outcome.complain(&place, What::GivenTwice(option.to_owned()));
                         if option == "address" {
                             continue;
@@ -237,6 +239,7 @@ fn read_file(
                     }
                     stanza.options.push((option.to_owned(), rest.to_owned(), place));
                 }
+                In::Mapping if option == "script" => outcome.complain(&place, What::UnknownCommand(rest.to_owned())),
                 In::Mapping => {}
                 In::Nothing => {
                     let why = Syntax::Line(text.clone());
@@ -246,6 +249,24 @@ fn read_file(
                 }
             },
         }
+    }
+}
+
+/// The interface of `eth0=office`; what it is brought up as is kept.
+fn named<'a>(word: &'a str, all: &mut Interfaces) -> &'a str {
+    let Some((name, logical)) = word.split_once('=') else { return word };
+    if all.logical.len() < 4096 && !all.logical.iter().any(|(known, _)| known == name) {
+        all.logical.push((name.to_owned(), logical.to_owned()));
+    }
+    name
+}
+
+/// The pattern and the number of `/eth*/1`: of the links that fit, that one only.
+fn pattern(name: &str) -> Option<(&str, Option<usize>)> {
+    let rest = name.strip_prefix('/')?;
+    match rest.split_once('/') {
+        Some((pattern, number)) => Some((pattern, number.parse().ok())),
+        None => Some((rest, None)),
     }
 }
 
@@ -340,12 +361,52 @@ pub(super) fn is_near(known: &str, word: &str) -> bool {
 }
 
 impl Interfaces {
+    /// What an interface is brought up as.
+    fn logical<'a>(&'a self, name: &'a str) -> &'a str {
+        self.logical.iter().find(|(known, _)| known == name).map_or(name, |(_, logical)| logical)
+    }
+
+    /// The interfaces that are brought up on a machine with these links: each with the stanza's name.
+    fn started(&self, links: &[Link]) -> Vec<(String, String)> {
+        let mut all: Vec<(String, String)> = Vec::new();
+        for (name, _) in &self.auto {
+            let logical = self.logical(name).to_owned();
+            let names: Vec<String> = match pattern(name) {
+                Some((pattern, number)) => {
+                    let fit = links.iter().filter(|link| glob(pattern, &link.name)).map(|link| link.name.clone());
+                    match number {
+                        Some(number) => fit.skip(number.saturating_sub(1)).take(1).collect(),
+                        None => fit.collect(),
+                    }
+                }
+                None => vec![name.clone()],
+            };
+            for one in names {
+                if !all.iter().any(|(known, _)| *known == one) {
+                    let logical = if logical == *name { one.clone() } else { logical.clone() };
+                    all.push((one, logical));
+                }
+            }
+        }
+        all
+    }
+
+    /// Whether some line brings up what this stanza describes.
+    fn starts(&self, stanza: &str) -> bool {
+        self.auto.iter().any(|(name, _)| match pattern(name) {
+            Some((pattern, _)) if self.logical(name) == name => glob(pattern, stanza),
+            _ => self.logical(name) == stanza,
+        })
+    }
+
     /// What the files declare.
     pub fn network(&self) -> Network {
         let mut network = Network::default();
         for stanza in &self.stanzas {
-            let base = stanza.name.split(':').next().unwrap_or_default().to_owned();
-            let auto = self.auto.iter().any(|(name, _)| *name == base || *name == stanza.name);
+            let own = self.logical.iter().find(|(name, logical)| *logical == stanza.name && pattern(name).is_none());
+            let name = own.map_or(stanza.name.as_str(), |(name, _)| name.as_str());
+            let base = name.split(':').next().unwrap_or_default().to_owned();
+            let auto = self.starts(&stanza.name) || self.starts(stanza.name.split(':').next().unwrap_or_default());
             let one = network.interface(&base);
             one.place.get_or_insert_with(|| stanza.place.clone());
             one.matched.get_or_insert_with(|| stanza.place.clone());
@@ -363,7 +424,7 @@ impl Interfaces {
                             .iter()
                             .filter_map(|name| stanza.place_of(&[name]).cloned())
                             .collect();
-                        one.addresses.push(DeclaredAddress { cidr, from });
+                        one.addresses.push(DeclaredAddress::new(cidr, from));
                     }
                     if let Some(Ok(via)) = stanza.get(&["gateway"]).map(|text| text.parse::<IpAddr>()) {
                         let from = stanza.place_of(&["gateway"]).cloned().into_iter().collect();
@@ -421,18 +482,8 @@ fn commanded(stanza: &Stanza, base: &str) -> (Vec<DeclaredAddress>, Vec<Declared
         }
     }
     let addresses = scratch.kernel.link(base).map(|link| link.addresses.clone()).unwrap_or_default();
-    let addresses = addresses.into_iter().map(|one| DeclaredAddress { cidr: one.cidr, from: one.from }).collect();
-    let routes = scratch.kernel.routes.into_iter().filter(|route| route.proto != "kernel").map(|route| DeclaredRoute {
-        kind: route.kind,
-        dst: route.dst,
-        via: route.via,
-        metric: (route.metric != 0 && !(route.dst.is_v6() && route.metric == 1024)).then_some(route.metric),
-        table: (route.table != MAIN).then_some(route.table),
-        onlink: route.onlink,
-        scope: None,
-        src: route.src,
-        from: route.from,
-    });
+    let addresses = addresses.into_iter().map(|one| DeclaredAddress { peer: one.peer, ..DeclaredAddress::new(one.cidr, one.from) }).collect();
+    let routes = scratch.kernel.routes.into_iter().filter(|route| route.proto != "kernel").map(DeclaredRoute::of);
     (addresses, routes.collect(), scratch.kernel.rules)
 }
 
@@ -488,19 +539,34 @@ fn cidr(stanza: &Stanza) -> Result<Cidr, What> {
     let bad = || What::BadAddress(text.clone());
     if let Some((address, prefix)) = text.split_once('/') {
         let address = address.parse::<IpAddr>().map_err(|_| bad())?;
-        let prefix = prefix.parse().ok().or_else(|| address::mask(prefix)).ok_or_else(bad)?;
+        // A netmask of its own counts more; else what begins as a number is one, and nothing is the class's.
+        let digits: String = prefix.chars().take_while(char::is_ascii_digit).collect();
+        let prefix = match (stanza.get(&["netmask"]), address) {
+            (Some(mask), IpAddr::V4(_)) => netmask(&mask).ok_or_else(|| What::BadMask(mask.replace('\n', " ")))?,
+            _ if address::mask(prefix).is_some() => address::mask(prefix).unwrap_or_default(),
+            (_, IpAddr::V4(address)) if prefix.is_empty() => address::of_class(address),
+            (_, IpAddr::V4(_)) => digits.parse().ok().filter(|length| *length <= 32).unwrap_or(0),
+            (_, IpAddr::V6(_)) => prefix.parse().map_err(|_| bad())?,
+        };
         return Cidr::new(address, prefix).filter(|cidr| cidr.is_v6() == stanza.v6()).ok_or_else(bad);
     }
     let address = text.parse::<IpAddr>().map_err(|_| bad())?;
     let prefix = match (stanza.get(&["netmask"]), address) {
         (None, IpAddr::V4(address)) => address::of_class(address),
-        (None, IpAddr::V6(_)) => 64,
-        (Some(mask), IpAddr::V4(_)) => {
-            mask.parse().ok().or_else(|| address::mask(&mask)).ok_or_else(|| What::BadMask(mask.replace('\n', " ")))?
-        }
+        (None, IpAddr::V6(_)) => 128,
+        (Some(mask), IpAddr::V4(_)) => netmask(&mask).ok_or_else(|| What::BadMask(mask.replace('\n', " ")))?,
         (Some(mask), IpAddr::V6(_)) => mask.parse().map_err(|_| What::BadMask(mask))?,
     };
     Cidr::new(address, prefix).filter(|cidr| cidr.is_v6() == stanza.v6()).ok_or_else(bad)
+}
+
+/// A netmask: a length, or four bytes, of which those at the end may be missing.
+fn netmask(text: &str) -> Option<u8> {
+    let whole = match text.split('.').count() {
+        missing @ 2..4 => format!("{text}{}", ".0".repeat(4 - missing)),
+        _ => text.to_owned(),
+    };
+    text.parse().ok().or_else(|| address::mask(&whole))
 }
 
 /// What `ifup -a` does at boot, and then udev for what is hotplugged.
@@ -510,15 +576,15 @@ pub(super) fn start(files: &[File], outcome: &mut Outcome) {
     if all.refused.is_some() {
         return;
     }
-    for (name, _) in &all.auto {
-        for stanza in all.stanzas.iter().filter(|stanza| stanza.name == *name) {
-            if !up(stanza, outcome) {
+    for (name, logical) in all.started(&outcome.kernel.links) {
+        for stanza in all.stanzas.iter().filter(|stanza| stanza.name == logical) {
+            if !up(&Stanza { name: name.clone(), ..stanza.clone() }, outcome) {
                 break;
             }
         }
     }
     for stanza in &all.stanzas {
-        if !all.auto.iter().any(|(name, _)| *name == stanza.name) && stanza.name != "lo" {
+        if !all.starts(&stanza.name) && stanza.name != "lo" {
             let ports = |other: &Stanza| match made(other) {
                 Kind::Bridge(ports) | Kind::Bond(ports) => ports.contains(&stanza.name),
                 Kind::Vlan(link) => link == stanza.name,
@@ -623,7 +689,14 @@ fn method(stanza: &Stanza, outcome: &mut Outcome) -> bool {
                 outcome.complain(&place, What::NoMask(cidr));
             }
             let from = ["address", "netmask"].iter().filter_map(|name| stanza.place_of(&[name]).cloned()).collect();
-            if let Err(refused) = outcome.kernel.add_address(name, cidr, None, from) {
+            let peer = stanza.get(&["pointopoint"]).and_then(|peer| peer.parse().ok()).map(Cidr::host);
+            let both = stanza.place_of(&["netmask"]).filter(|_| stanza.get(&["address"]).unwrap_or_default().contains('/'));
+            if let Some(place) = both.filter(|_| !stanza.v6()) {
+                outcome.complain(place, What::GivenTwice("netmask".into()));
+            }
+            let own = Cidr { prefix: peer.map_or(cidr.prefix, |peer| peer.prefix), ..cidr };
+            let address = Address { peer, ..Address::new(own, from) };
+            if let Err(refused) = outcome.kernel.add(name, address) {
                 let what = match refused {
                     super::kernel::Refused::NoDevice => What::NoCard(name.to_owned()),
                     _ => What::Fails(format!("ip addr add {cidr}")),
@@ -641,8 +714,7 @@ fn method(stanza: &Stanza, outcome: &mut Outcome) -> bool {
                 outcome.complain(&place, What::BadAddress(first.to_owned()));
                 return false;
             };
-            let link = outcome.kernel.link(name);
-            let is_near = link.is_some_and(|link| link.addresses.iter().any(|one| one.cidr.contains(via)));
+            let is_near = outcome.kernel.on_link(via, Some(name), MAIN).is_some();
             if !is_near && !matches!(via, IpAddr::V6(via) if via.is_unicast_link_local()) {
                 outcome.complain(&place, What::GatewayOnlink(via.to_string(), name.to_owned()));
             }

@@ -3,8 +3,21 @@
 use std::net::IpAddr;
 
 use super::address::{self, Cidr};
-use super::kernel::{How, Refused, Rule, Scope, Wanted};
+use super::kernel::{Address, Hop, How, Refused, Rule, Scope, Wanted};
 use super::{Outcome, Place, What};
+
+/// What a route may ask for besides, by its number (RTAX_*), in the order in which ip(8) prints it.
+pub(super) const METRICS: [(u16, &str); 9] = [
+    (2, "mtu"),
+    (3, "window"),
+    (6, "ssthresh"),
+    (7, "cwnd"),
+    (8, "advmss"),
+    (9, "reordering"),
+    (10, "hoplimit"),
+    (11, "initcwnd"),
+    (14, "initrwnd"),
+];
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +51,17 @@ pub(super) fn route_add(words: &[&str], v6: bool, how: How, place: &Place, outco
     ended(result, words, place, outcome)
 }
 
+/// The route that these words mean; what is wrong with them is told.
+pub(super) fn route_of(words: &[&str], place: &Place, outcome: &mut Outcome) -> Option<Wanted> {
+    match wanted(words, false, place, outcome) {
+        Ok(wanted) => Some(wanted),
+        Err(bad) => {
+            ended(Err(bad), words, place, outcome);
+            None
+        }
+    }
+}
+
 fn ended(result: Result<(), Bad>, words: &[&str], place: &Place, outcome: &mut Outcome) -> Ended {
     match result {
         Ok(()) => Ended::Well,
@@ -55,9 +79,35 @@ fn ended(result: Result<(), Bad>, words: &[&str], place: &Place, outcome: &mut O
 fn wanted(words: &[&str], v6: bool, place: &Place, outcome: &Outcome) -> Result<Wanted, Bad> {
     let mut dst: Option<Cidr> = None;
     let mut route = Wanted { from: vec![place.clone()], ..Wanted::to(Cidr::everything(v6)) };
-    let mut words = words.iter().copied();
+    let mut words = words.iter().copied().peekable();
     let garbage = |word: &str| Bad::Garbage(word.to_owned());
+    let mut asked: Vec<(&str, String)> = Vec::new();
     while let Some(word) = words.next() {
+        if word == "nexthop" {
+            let mut hop = Hop { via: None, dev: String::new(), weight: 1, onlink: false };
+            while let Some(word) = words.next_if(|word| *word != "nexthop") {
+                let mut value = || words.next().ok_or_else(|| garbage(word));
+                match word {
+                    "via" => {
+                        let mut text = value()?;
+                        if matches!(text, "inet" | "inet6") {
+                            text = value()?;
+                        }
+                        hop.via = Some(text.parse::<IpAddr>().map_err(|_| garbage(text))?);
+                    }
+                    "dev" => hop.dev = value()?.to_owned(),
+                    "weight" => {
+                        let text = value()?;
+                        hop.weight =
+                            text.parse().ok().filter(|weight| (1..=256).contains(weight)).ok_or_else(|| garbage(text))?;
+                    }
+                    "onlink" => hop.onlink = true,
+                    other => return Err(garbage(other)),
+                }
+            }
+            route.hops.push(hop);
+            continue;
+        }
         let mut value = || words.next().ok_or_else(|| garbage(word));
         match word {
             "via" | "gw" => {
@@ -102,8 +152,13 @@ fn wanted(words: &[&str], v6: bool, place: &Place, outcome: &Outcome) -> Result<
             "mtu" | "advmss" | "window" | "rtt" | "rttvar" | "initcwnd" | "initrwnd" | "hoplimit" | "realms"
             | "tos" | "dsfield" | "pref" | "weight" | "quickack" | "cwnd" | "ssthresh" | "reordering" | "rto_min"
             | "expires" | "congctl" | "features" => {
-                if value()? == "lock" {
-                    value()?;
+                let mut text = value()?;
+                let locked = text == "lock";
+                if locked {
+                    text = value()?;
+                }
+                if let Some((_, name)) = METRICS.iter().find(|(_, name)| *name == word) {
+                    asked.push((name, format!("{name}{} {text}", if locked { " lock" } else { "" })));
                 }
             }
             "unicast" if dst.is_none() => {}
@@ -120,9 +175,11 @@ fn wanted(words: &[&str], v6: bool, place: &Place, outcome: &Outcome) -> Result<
             }
         }
     }
+    let in_order = |(_, name): &(u16, &str)| asked.iter().find(|(known, _)| known == name).map(|(_, text)| text.clone());
+    route.more = METRICS.iter().filter_map(in_order).collect::<Vec<_>>().join(" ");
     route.dst = dst.ok_or(Bad::Refused(Refused::Invalid))?;
     // `default` belongs to the family of the router, where ip was not told of one.
-    if let Some(via) = route.via
+    if let Some(via) = route.via.or(route.hops.first().and_then(|hop| hop.via))
         && route.dst.is_default()
     {
         route.dst = Cidr::everything(via.is_ipv6());
@@ -143,6 +200,7 @@ pub(super) fn rule_of(words: &[&str], v6: bool, place: &Place, outcome: &Outcome
 
 fn rule(words: &[&str], v6: bool, place: &Place, outcome: &Outcome) -> Result<Rule, Bad> {
     let mut rule = Rule::new(v6, "boot", Some(place.clone()));
+    let mut more = Vec::new();
     let garbage = |word: &str| Bad::Garbage(word.to_owned());
     let mut words = words.iter().copied();
     while let Some(word) = words.next() {
@@ -153,6 +211,7 @@ fn rule(words: &[&str], v6: bool, place: &Place, outcome: &Outcome) -> Result<Ru
             None => Err(garbage(text)),
         };
         match word {
+            "not" => rule.not = true,
             "from" => rule.from = network(value()?)?,
             "to" => rule.to = network(value()?)?,
             "table" | "lookup" => {
@@ -169,16 +228,23 @@ fn rule(words: &[&str], v6: bool, place: &Place, outcome: &Outcome) -> Result<Ru
                     Some(hex) => u32::from_str_radix(hex, 16).ok(),
                     None => text.parse().ok(),
                 };
-                rule.more = format!("fwmark 0x{:x}", mark.ok_or_else(|| garbage(text))?);
+                more.push((0, format!("fwmark 0x{:x}", mark.ok_or_else(|| garbage(text))?)));
             }
-            "iif" | "dev" => rule.more = format!("iif {}", value()?),
-            "oif" => rule.more = format!("oif {}", value()?),
+            "iif" | "dev" => more.push((1, format!("iif {}", value()?))),
+            "oif" => more.push((2, format!("oif {}", value()?))),
             "tos" | "dsfield" | "realms" | "protocol" | "suppress_prefixlength" | "type" => drop(value()?),
             other => return Err(garbage(other)),
         }
     }
     rule.v6 |= rule.from.or(rule.to).is_some_and(Cidr::is_v6);
+    rule.more = in_order(more);
     Ok(rule)
+}
+
+/// What a rule asks for besides, each with its place in the order of ip(8).
+pub(super) fn in_order(mut more: Vec<(u8, String)>) -> String {
+    more.sort();
+    more.into_iter().map(|(_, text)| text).collect::<Vec<_>>().join(" ")
 }
 
 /// What a line of shell does: commands with `&&`, `||` and `;` between them. Variables are the caller's to put in.
@@ -304,11 +370,19 @@ fn ip(words: &[&str], text: &str, place: &Place, outcome: &mut Outcome) -> Ended
         match verb {
             verb if is(verb, "add", 1) || is(verb, "replace", 1) || is(verb, "change", 1) => {
                 let dev = after(rest, "dev");
-                let cidr = rest.iter().filter(|word| **word != "local").find_map(|word| Cidr::parse_for_ip(word, v6));
+                let peer = after(rest, "peer").or(after(rest, "remote"));
+                let own = rest.iter().filter(|word| **word != "local" && Some(**word) != peer);
+                let cidr = own.copied().find_map(|word| Cidr::parse_for_ip(word, v6));
                 let (Some(dev), Some(cidr)) = (dev, cidr) else {
                     outcome.complain(place, What::BadAddress(rest.first().copied().unwrap_or_default().to_owned()));
                     return Ended::Badly;
                 };
+                if let Some(peer) = peer.and_then(|peer| Cidr::parse_for_ip(peer, v6)) {
+                    // The prefix is that of the other end.
+                    let cidr = Cidr { address: cidr.address, prefix: peer.prefix };
+                    let address = Address { peer: Some(peer), ..Address::new(cidr, vec![place.clone()]) };
+                    return add_whole(dev, address, place, outcome);
+                }
                 return add_address(dev, cidr, place, outcome);
             }
             verb if is(verb, "flush", 1) => {
@@ -376,7 +450,11 @@ pub(super) fn up(dev: &str, place: &Place, outcome: &mut Outcome) -> Ended {
 
 /// Gives a link an address; that it has it already is told and is no harm.
 pub(super) fn add_address(dev: &str, cidr: Cidr, place: &Place, outcome: &mut Outcome) -> Ended {
-    match outcome.kernel.add_address(dev, cidr, None, vec![place.clone()]) {
+    add_whole(dev, Address::new(cidr, vec![place.clone()]), place, outcome)
+}
+
+fn add_whole(dev: &str, address: Address, place: &Place, outcome: &mut Outcome) -> Ended {
+    match outcome.kernel.add(dev, address) {
         Ok(()) => Ended::Well,
         Err(Refused::NoDevice) => {
             outcome.complain(place, What::NoCard(dev.to_owned()));

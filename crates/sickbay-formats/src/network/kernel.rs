@@ -40,8 +40,32 @@ pub struct Address {
     pub secondary: bool,
     /// The metric of the route to its network; `None` for the kernel's own.
     pub metric: Option<u32>,
+    /// The other end, of a link between two points: the route leads there.
+    pub peer: Option<Cidr>,
+    /// It brings no route (IFA_F_NOPREFIXROUTE).
+    pub no_route: bool,
     /// The lines that put it there.
     pub from: Vec<Place>,
+}
+
+impl Address {
+    /// An address of which nothing else is said.
+    pub fn new(cidr: Cidr, from: Vec<Place>) -> Address {
+        Address { cidr, secondary: false, metric: None, peer: None, no_route: false, from }
+    }
+}
+
+/// One of the routers of a route that has several.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hop {
+    /// The router, if there is one.
+    pub via: Option<IpAddr>,
+    /// The link.
+    pub dev: String,
+    /// Its share; 0 where none is said, which is 1.
+    pub weight: u32,
+    /// As in [`Route`].
+    pub onlink: bool,
 }
 
 /// Where what a route leads to is.
@@ -82,6 +106,10 @@ pub struct Route {
     pub onlink: bool,
     /// The link has no carrier: only of a kernel that runs.
     pub linkdown: bool,
+    /// The routers among which packets are shared, where there are several; `via` and `dev` then are the first one's.
+    pub hops: Vec<Hop>,
+    /// `mtu 1400 advmss 1360`: what else it asks for, as ip(8) writes it.
+    pub more: String,
     /// The lines that put it there.
     pub from: Vec<Place>,
 }
@@ -109,6 +137,10 @@ pub struct Wanted {
     pub metric: Option<u32>,
     /// As in [`Route`].
     pub onlink: bool,
+    /// As in [`Route`]; an empty name of a link is one that is not said.
+    pub hops: Vec<Hop>,
+    /// As in [`Route`].
+    pub more: String,
     /// As in [`Route`].
     pub from: Vec<Place>,
 }
@@ -127,6 +159,8 @@ impl Wanted {
             src: None,
             metric: None,
             onlink: false,
+            hops: Vec::new(),
+            more: String::new(),
             from: Vec::new(),
         }
     }
@@ -152,6 +186,8 @@ pub enum Refused {
     Exists,
     /// No link leads to the router.
     Unreachable,
+    /// The same of IPv6.
+    NoRoute,
     /// There is no such link.
     NoDevice,
     /// The link is down.
@@ -166,6 +202,7 @@ impl Refused {
         match self {
             Refused::Exists => "File exists",
             Refused::Unreachable => "Network is unreachable",
+            Refused::NoRoute => "No route to host",
             Refused::NoDevice => "Cannot find device",
             Refused::Down => "Network is down",
             Refused::Invalid => "Invalid argument",
@@ -180,6 +217,8 @@ pub struct Rule {
     pub priority: Option<u32>,
     /// Whether it is of IPv6.
     pub v6: bool,
+    /// Whether it takes what the rest does not fit.
+    pub not: bool,
     /// The source, if it asks for one.
     pub from: Option<Cidr>,
     /// The destination, if it asks for one.
@@ -197,9 +236,12 @@ pub struct Rule {
 impl Rule {
     /// A rule that asks for nothing yet and leads to the main table, as `proto` adds it.
     pub(crate) fn new(v6: bool, proto: &'static str, place: Option<Place>) -> Rule {
-        Rule { priority: None, v6, from: None, to: None, more: String::new(), table: MAIN, proto, place }
+        Rule { priority: None, v6, not: false, from: None, to: None, more: String::new(), table: MAIN, proto, place }
     }
 }
+
+/// The table in which a route with several routers is tried.
+const SCRATCH: u32 = u32::MAX;
 
 /// So many routes and addresses are kept; what asks for more is built to.
 const MOST: usize = 4000;
@@ -275,6 +317,15 @@ impl Kernel {
 
     /// Gives a link an address.
     pub fn add_address(&mut self, dev: &str, cidr: Cidr, metric: Option<u32>, from: Vec<Place>) -> Result<(), Refused> {
+        self.add(dev, Address { metric, ..Address::new(cidr, from) })
+    }
+
+    /// Gives a link an address with all that is said of it.
+    pub fn add(&mut self, dev: &str, mut address: Address) -> Result<(), Refused> {
+        let cidr = address.cidr;
+        // Two addresses are of one network if they are so at the other end.
+        let far = |one: &Address| one.peer.unwrap_or(one.cidr);
+        let own = far(&address);
         let link = self.link_mut(dev).ok_or(Refused::NoDevice)?;
         let same = |one: &&Address| match cidr.is_v6() {
             true => one.cidr.address == cidr.address,
@@ -288,9 +339,10 @@ impl Kernel {
         }
         let secondary = !cidr.is_v6()
             && link.addresses.iter().any(|one| {
-                one.cidr.prefix == cidr.prefix && one.cidr.is_v6() == cidr.is_v6() && one.cidr.contains(cidr.address)
+                let one = far(one);
+                one.prefix == own.prefix && one.is_v6() == own.is_v6() && one.contains(own.address)
             });
-        let address = Address { cidr, secondary, metric, from };
+        address.secondary = secondary;
         // `ip addr` shows IPv4 before IPv6; primary addresses before secondary ones.
         let last = link
             .addresses
@@ -313,18 +365,27 @@ impl Kernel {
     /// The route to the network of an address.
     fn connect(&mut self, dev: &str, address: &Address) {
         let cidr = address.cidr;
-        let alone = cidr.prefix == if cidr.is_v6() { 128 } else { 32 };
-        if dev == "lo" || address.secondary || (alone && !cidr.is_v6()) || self.routes.len() >= MOST {
+        let dst = address.peer.unwrap_or(cidr).network();
+        let alone = cidr.prefix == if cidr.is_v6() { 128 } else { 32 } && address.peer.is_none();
+        // fib_add_ifaddr(): nothing leads to all of 0.0.0.0/0.
+        let everything = dst.address.is_unspecified() && !cidr.is_v6();
+        if dev == "lo"
+            || address.secondary
+            || address.no_route
+            || everything
+            || (alone && !cidr.is_v6())
+            || self.routes.len() >= MOST
+        {
             return;
         }
-        let known = self.routes.iter().any(|one| one.proto == "kernel" && one.dev == dev && one.dst == cidr.network());
+        let known = self.routes.iter().any(|one| one.proto == "kernel" && one.dev == dev && one.dst == dst);
         if cidr.is_v6() && known {
             return;
         }
         let metric = address.metric.unwrap_or(if cidr.is_v6() { 256 } else { 0 });
         self.routes.push(Route {
             kind: "unicast",
-            dst: cidr.network(),
+            dst,
             via: None,
             dev: dev.to_owned(),
             table: MAIN,
@@ -334,6 +395,8 @@ impl Kernel {
             metric,
             onlink: false,
             linkdown: false,
+            hops: Vec::new(),
+            more: String::new(),
             from: address.from.clone(),
         });
     }
@@ -373,6 +436,9 @@ impl Kernel {
         if wanted.dst.network().address != wanted.dst.address && !v6 {
             return Err(Refused::Invalid);
         }
+        if !wanted.hops.is_empty() {
+            return self.add_shared(wanted, how);
+        }
         let mut dev = match &wanted.dev {
             Some(dev) => Some(self.link(dev).ok_or(Refused::NoDevice)?.name.clone()),
             None => None,
@@ -389,7 +455,7 @@ impl Kernel {
                 _ => match self.on_link(router, dev.as_deref(), wanted.table) {
                     Some(found) => found.to_owned(),
                     // A lease may bring the network that the router is in.
-                    None => self.dynamic(dev.as_deref()).ok_or(Refused::Unreachable)?,
+                    None => self.dynamic(dev.as_deref()).ok_or(if v6 { Refused::NoRoute } else { Refused::Unreachable })?,
                 },
             };
             dev = Some(found);
@@ -428,8 +494,45 @@ impl Kernel {
             metric,
             onlink: wanted.onlink,
             linkdown: false,
+            hops: Vec::new(),
+            more: wanted.more,
             from: wanted.from,
         };
+        self.put(route, how)
+    }
+
+    /// Adds a route with several routers: each is judged as if it were the only one.
+    fn add_shared(&mut self, mut wanted: Wanted, how: How) -> Result<(), Refused> {
+        let hops = std::mem::take(&mut wanted.hops);
+        let mut found = Vec::new();
+        for hop in hops.iter().take(64) {
+            let mut alone = self.clone_bare();
+            let dev = (!hop.dev.is_empty()).then(|| hop.dev.clone());
+            let one = Wanted { via: hop.via, dev, onlink: hop.onlink, table: SCRATCH, ..wanted.clone() };
+            alone.add_route(one, How::Append)?;
+            let route = alone.routes.pop().ok_or(Refused::Invalid)?;
+            found.push((Hop { via: hop.via, dev: route.dev.clone(), weight: hop.weight, onlink: hop.onlink }, route));
+        }
+        let Some((first, route)) = found.first().cloned() else { return Err(Refused::Invalid) };
+        let route = Route {
+            via: first.via,
+            dev: first.dev,
+            table: wanted.table,
+            scope: if wanted.dst.is_v6() { route.scope } else { wanted.scope.unwrap_or(Scope::Global) },
+            onlink: false,
+            hops: if found.len() > 1 { found.into_iter().map(|(hop, _)| hop).collect() } else { Vec::new() },
+            ..route
+        };
+        self.put(route, how)
+    }
+
+    /// The links and routes, in which something is tried.
+    fn clone_bare(&self) -> Kernel {
+        Kernel { links: self.links.clone(), routes: self.routes.clone(), ..Kernel::default() }
+    }
+
+    /// Puts a route that nothing speaks against among the others.
+    fn put(&mut self, route: Route, how: How) -> Result<(), Refused> {
         let like = |one: &Route| one.dst == route.dst && one.metric == route.metric && one.table == route.table;
         let first = self.routes.iter().position(like);
         match (how, first) {
@@ -442,7 +545,7 @@ impl Kernel {
             }
             (_, Some(_)) => {
                 // The same route twice is one.
-                let same = |one: &Route| one.via == route.via && one.dev == route.dev && like(one);
+                let same = |one: &Route| one.via == route.via && one.dev == route.dev && one.hops == route.hops && like(one);
                 if self.routes.iter().any(same) {
                     return Err(Refused::Exists);
                 }
@@ -499,11 +602,15 @@ impl Kernel {
             (_, true) => line.push_str(&route.dst.address.to_string()),
             _ => line.push_str(&route.dst.to_string()),
         }
-        if let Some(via) = route.via {
-            let family = if via.is_ipv6() && !v6 { "inet6 " } else { "" };
-            line.push_str(&format!(" via {family}{via}"));
+        let via = |via: Option<IpAddr>| match via {
+            Some(via) if via.is_ipv6() && !v6 => format!(" via inet6 {via}"),
+            Some(via) => format!(" via {via}"),
+            None => String::new(),
+        };
+        if route.hops.is_empty() {
+            line.push_str(&via(route.via));
         }
-        if !route.dev.is_empty() {
+        if !route.dev.is_empty() && route.hops.is_empty() {
             line.push_str(&format!(" dev {}", route.dev));
         }
         if route.proto != "boot" {
@@ -529,8 +636,15 @@ impl Kernel {
         if route.linkdown {
             line.push_str(" linkdown");
         }
+        if !route.more.is_empty() {
+            line.push_str(&format!(" {}", route.more));
+        }
         if v6 {
             line.push_str(" pref medium");
+        }
+        for hop in &route.hops {
+            let onlink = if hop.onlink { " onlink" } else { "" };
+            line.push_str(&format!("\n\tnexthop{} dev {} weight {}{onlink}", via(hop.via), hop.dev, hop.weight.max(1)));
         }
         line
     }
@@ -538,7 +652,8 @@ impl Kernel {
     /// The lines of `ip -4 route`, then those of `ip -6 route` but for link-local ones, which are the kernel's own.
     pub fn route_lines(&self, table: u32) -> Vec<String> {
         let all = [self.table(table, false), self.table(table, true)].concat();
-        all.into_iter().map(|route| self.line(route)).collect()
+        let lines = all.into_iter().map(|route| self.line(route));
+        lines.flat_map(|line| line.split('\n').map(str::to_owned).collect::<Vec<_>>()).collect()
     }
 
     /// The name of a table.
@@ -591,7 +706,8 @@ impl Kernel {
             let more = if rule.more.is_empty() { String::new() } else { format!(" {}", rule.more) };
             let table = self.table_name(rule.table);
             let proto = if rule.proto == "boot" { String::new() } else { format!(" proto {}", rule.proto) };
-            format!("{}:\tfrom {from}{to}{more} lookup {table}{proto}", rule.priority.unwrap_or_default())
+            let not = if rule.not { "not " } else { "" };
+            format!("{}:\t{not}from {from}{to}{more} lookup {table}{proto}", rule.priority.unwrap_or_default())
         };
         let mut all = vec!["0:\tfrom all lookup local".to_owned()];
         let own: Vec<&Rule> = self.rules.iter().filter(|rule| !rule.v6).collect();

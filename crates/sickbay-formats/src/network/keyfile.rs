@@ -7,7 +7,7 @@ use super::address::Cidr;
 use super::kernel::{How, MAIN, Rule, Scope, Wanted};
 use super::{
     DeclaredAddress, DeclaredRoute, File, Interface, Kind, Network, Outcome, Place, Syntax, What, ifcfg, ip_command,
-    sourced::Env,
+    kernel, sourced::Env,
 };
 use crate::lines::lines;
 
@@ -53,19 +53,43 @@ fn settings(file: &File) -> Result<Settings, (usize, Syntax)> {
 struct Connection {
     interface: Interface,
     rules: Vec<Rule>,
-    id: String,
     uuid: String,
     priority: i32,
     /// Whether neither a name nor a MAC is asked for: it takes any card.
     any: bool,
     never_default: bool,
     metric: Option<u32>,
+    /// The table for all its routes.
+    table: Option<u32>,
 }
 
-/// Whether NetworkManager passes over a file of that name.
+/// `10.0.0.5/24`; without a prefix it is taken for a network of the usual size. A blank behind it makes it none.
+fn address_of(text: &str, v6: bool) -> Option<Cidr> {
+    let text = text.trim_start();
+    let cidr = match text.contains('/') {
+        true => Cidr::parse(text),
+        false => Cidr::new(text.parse().ok()?, if v6 { 64 } else { 24 }),
+    };
+    cidr.filter(|cidr| cidr.is_v6() == v6)
+}
+
+/// What old versions wrote, `10.0.0.5;24;10.0.0.1;`, as it is written now. `None` where it is not that.
+fn in_old_way(value: &str) -> Option<String> {
+    let mut parts = value.trim_end_matches(';').split(';').map(str::trim);
+    let (address, prefix) = (parts.next()?, parts.next()?);
+    prefix.parse::<u8>().ok()?;
+    let rest: String = parts.map(|part| format!(",{part}")).collect();
+    Some(format!("{address}/{prefix}{rest}"))
+}
+
+/// Whether NetworkManager passes over a file of that name (nm_keyfile_utils_ignore_filename()): hidden ones, and those that look like
+/// certificates, an editor's, or a temporary file of mkstemp(3). `.bak` and `.old` are read.
 fn is_ignored(name: &str) -> bool {
-    name.starts_with('.')
-        || [".bak", "~", ".rpmnew", ".rpmorig", ".rpmsave", ".tmp", ".orig"].iter().any(|end| name.ends_with(end))
+    let temporary = name.rsplit_once('.').is_some_and(|(_, end)| {
+        end.len() == 6 && end.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    });
+    let ending = ["~", ".pem", ".der", ".swp", ".swpx"].iter().any(|end| name.ends_with(end));
+    name.starts_with('.') || temporary || ending
 }
 
 fn connections(files: &[File], outcome: &mut Outcome) -> Vec<Connection> {
@@ -128,6 +152,7 @@ fn connection(file: &File, settings: &Settings, outcome: &mut Outcome) -> Result
         ..Interface::default()
     };
     let mut rules = Vec::new();
+    let has = |section: &str| settings.keys().any(|(known, _)| known == section);
     for (section, v6) in [("ipv4", false), ("ipv6", true)] {
         match get(section, "method") {
             Some("auto") if v6 => {}
@@ -136,6 +161,7 @@ fn connection(file: &File, settings: &Settings, outcome: &mut Outcome) -> Result
             _ => {}
         }
         let mut keys: Vec<&(String, String)> = settings.keys().filter(|(of, _)| of == section).collect();
+        let (mut gateway_alone, mut gateway_of_address) = (None, None);
         keys.sort_by_key(|(_, key)| {
             let head = key.trim_end_matches(|c: char| c.is_ascii_digit());
             (head.to_owned(), key.get(head.len()..).and_then(|n| n.parse::<u32>().ok()).unwrap_or(0))
@@ -146,17 +172,17 @@ fn connection(file: &File, settings: &Settings, outcome: &mut Outcome) -> Result
             let bad = |outcome: &mut Outcome| outcome.complain(place, What::BadAddress(value.clone()));
             match name {
                 "address" | "addresses" => {
-                    for item in value.split(';').filter(|item| !item.trim().is_empty()) {
+                    let old = in_old_way(value);
+                    for item in old.as_deref().unwrap_or(value).split(';').filter(|item| !item.trim().is_empty()) {
                         let (address, gateway) = item.split_once(',').map_or((item, None), |(a, g)| (a, Some(g)));
-                        // `addresses` of old versions: address;prefix;gateway;
-                        let Some(cidr) = Cidr::parse(address.trim()).filter(|cidr| cidr.is_v6() == v6) else {
+                        let Some(cidr) = address_of(address, v6) else {
                             bad(outcome);
                             continue;
                         };
-                        one.addresses.push(DeclaredAddress { cidr, from: vec![place.clone()] });
+                        one.addresses.push(DeclaredAddress::new(cidr, vec![place.clone()]));
                         match gateway.map(|text| text.trim().parse::<IpAddr>()) {
                             Some(Ok(via)) if !via.is_unspecified() => {
-                                one.routes.push(DeclaredRoute::default(via, vec![place.clone()]))
+                                gateway_of_address.get_or_insert_with(|| DeclaredRoute::default(via, vec![place.clone()]));
                             }
                             Some(Err(_)) => bad(outcome),
                             _ => {}
@@ -164,12 +190,13 @@ fn connection(file: &File, settings: &Settings, outcome: &mut Outcome) -> Result
                     }
                 }
                 "gateway" => match value.parse::<IpAddr>() {
-                    Ok(via) => one.routes.push(DeclaredRoute::default(via, vec![place.clone()])),
+                    Ok(via) => gateway_alone = Some(DeclaredRoute::default(via, vec![place.clone()])),
                     Err(_) => bad(outcome),
                 },
                 "route" | "routes" => {
-                    let mut parts = value.split(',').map(str::trim);
-                    let Some(dst) = parts.next().and_then(Cidr::parse) else {
+                    let old = in_old_way(value);
+                    let mut parts = old.as_deref().unwrap_or(value).trim_end_matches(';').split(',').map(str::trim);
+                    let Some(dst) = parts.next().and_then(|text| address_of(text, v6)) else {
                         bad(outcome);
                         continue;
                     };
@@ -177,7 +204,7 @@ fn connection(file: &File, settings: &Settings, outcome: &mut Outcome) -> Result
                         parts.next().and_then(|via| via.parse::<IpAddr>().ok()).filter(|via| !via.is_unspecified());
                     let mut route = DeclaredRoute {
                         via,
-                        metric: parts.next().and_then(|metric| metric.parse().ok()).filter(|metric| *metric != 0),
+                        metric: parts.next().and_then(|metric| metric.parse().ok()),
                         from: vec![place.clone()],
                         ..DeclaredRoute::to(dst.network())
                     };
@@ -207,6 +234,20 @@ fn connection(file: &File, settings: &Settings, outcome: &mut Outcome) -> Result
                 _ => {}
             }
         }
+        if gateway_alone.is_some()
+            && let Some(place) = gateway_of_address.as_ref().and_then(|route| route.from.first())
+        {
+            outcome.complain(place, What::GivenTwice("gateway".into()));
+        }
+        // The key beats the gateways of the addresses, of which the first counts.
+        one.routes.extend(gateway_alone.or(gateway_of_address));
+        let addresses = one.addresses.iter().any(|address| address.cidr.is_v6() == v6);
+        if get(section, "method") == Some("manual") && !addresses {
+            return Err(Syntax::Missing(if v6 { "ipv6.addresses" } else { "ipv4.addresses" }));
+        }
+        if !v6 && has(section) && get(section, "method").is_none() {
+            return Err(Syntax::Missing("ipv4.method"));
+        }
     }
     let table = get("ipv4", "route-table")
         .and_then(|table| table.parse::<u32>().ok())
@@ -217,8 +258,8 @@ fn connection(file: &File, settings: &Settings, outcome: &mut Outcome) -> Result
     Ok(Connection {
         any: name.is_empty() && one.macs.is_empty() && one.kind == Kind::Card,
         never_default: get("ipv4", "never-default").is_some_and(is_yes),
-        metric: get("ipv4", "route-metric").and_then(|metric| metric.parse().ok()).filter(|metric| *metric > 0),
-        id: id.to_owned(),
+        metric: get("ipv4", "route-metric").and_then(|metric| metric.parse().ok()),
+        table,
         uuid: get("connection", "uuid").unwrap_or_default().to_owned(),
         priority: get("connection", "autoconnect-priority").and_then(|priority| priority.parse().ok()).unwrap_or(0),
         interface: one,
@@ -308,8 +349,23 @@ pub(super) fn start(files: &[File], outcome: &mut Outcome) {
     let of_scripts = of_ifcfg(files, outcome);
     outcome.network = of_connections(&all);
     outcome.network.interfaces.extend(of_scripts.interfaces.iter().cloned());
-    all.sort_by(|a, b| (b.priority, &a.id).cmp(&(a.priority, &b.id)));
+    // Of two files with one UUID, as a copy has it, one is not used: the newer one is, and there the names are all that is known.
+    let path = |one: &Connection| one.interface.place.clone().unwrap_or_default();
+    let doubles: Vec<(Place, What)> = all
+        .iter()
+        .enumerate()
+        .filter_map(|(at, one)| {
+            let newer = all.iter().skip(at + 1).find(|other| !one.uuid.is_empty() && other.uuid == one.uuid)?;
+            Some((path(one), What::CardTaken(one.interface.name.clone(), path(newer).path)))
+        })
+        .collect();
+    for (place, what) in &doubles {
+        outcome.complain(place, what.clone());
+    }
+    all.retain(|one| !doubles.iter().any(|(place, _)| one.interface.place.as_ref() == Some(place)));
+    all.sort_by(|a, b| (b.priority, &a.uuid).cmp(&(a.priority, &b.uuid)));
     let mut metrics = BTreeMap::new();
+    let (mut last, mut tables) = (Vec::new(), BTreeMap::new());
     let mut ordered = of_connections(&all);
     for (one, connection) in ordered.interfaces.iter_mut().zip(&all) {
         if connection.any {
@@ -317,7 +373,9 @@ pub(super) fn start(files: &[File], outcome: &mut Outcome) {
         }
         if connection.never_default {
             one.routes.retain(|route| !route.dst.is_default());
+            last.push(one.name.clone());
         }
+        tables.extend(connection.table.map(|table| (one.name.clone(), table)));
         if let (Some(metric), true) = (connection.metric, one.auto) {
             metrics.insert(one.name.clone(), metric);
         }
@@ -326,7 +384,16 @@ pub(super) fn start(files: &[File], outcome: &mut Outcome) {
     ordered.interfaces.extend(of_scripts.interfaces);
     // A connection for one card comes before one for any.
     ordered.interfaces.sort_by_key(|one| one.names.first().is_some_and(|name| name == "*"));
+    ordered.interfaces.sort_by_key(|one| last.contains(&one.name));
+    let before: Vec<String> = outcome.kernel.links.iter().map(|link| link.name.clone()).collect();
+    // The metrics of what may never have the default route are given last.
+    outcome.kernel.links.sort_by_key(|link| last.contains(&link.name));
     apply(&ordered, &mut metrics, outcome);
+    outcome.kernel.links.sort_by_key(|link| before.iter().position(|name| *name == link.name).unwrap_or(usize::MAX));
+    for (name, table) in tables {
+        let of = |route: &&mut kernel::Route| route.dev == name && route.proto == "kernel" && !route.dst.is_v6();
+        outcome.kernel.routes.iter_mut().filter(of).for_each(|route| route.table = table);
+    }
 }
 
 /// Brings up what takes each link. The metric of a kind of link, and one more for each that has it already.
@@ -401,14 +468,17 @@ fn activate(one: &Interface, dev: &str, metric: u32, outcome: &mut Outcome) {
         return;
     }
     for address in &one.addresses {
-        let _ = outcome.kernel.add_address(dev, address.cidr, Some(metric), address.from.clone());
+        let _ = outcome.kernel.add(dev, address.asked(Some(metric)));
     }
     let wanted =
-        |route: &DeclaredRoute| Wanted { metric: route.metric.or(Some(metric)), ..route.wanted(dev, "static") };
+        |route: &DeclaredRoute| Wanted {
+            metric: route.metric.or(Some(metric)),
+            scope: route.scope.or((route.kind != "unicast").then_some(Scope::Link)),
+            ..route.wanted(dev, "static")
+        };
     for route in &one.routes {
         let place = route.from.first().cloned().unwrap_or_default();
         if let Some(via) = route.via
-            && route.dst.is_default()
             && !route.onlink
             && outcome.kernel.on_link(via, Some(dev), route.table.unwrap_or(MAIN)).is_none()
             && !matches!(via, IpAddr::V6(via) if via.is_unicast_link_local())

@@ -30,6 +30,9 @@ enum Value {
     Map(Vec<(Node, Node)>),
 }
 
+/// So many pieces are copied by aliases: an alias of aliases of aliases grows without end.
+const MOST_COPIED: usize = 20_000;
+
 /// Deeper than this no configuration is.
 const DEEPEST: usize = 64;
 
@@ -41,6 +44,7 @@ fn tree(text: &str) -> Result<Option<Node>, (usize, Syntax)> {
     };
     let mut open: Vec<Node> = Vec::new();
     let mut keys: Vec<Vec<Node>> = Vec::new();
+    let (mut anchors, mut named, mut left) = (BTreeMap::new(), Vec::new(), MOST_COPIED);
     for event in Parser::new_from_str(text) {
         let (event, span) = match event {
             Ok(event) => event,
@@ -54,12 +58,26 @@ fn tree(text: &str) -> Result<Option<Node>, (usize, Syntax)> {
         };
         let line = span.start.line();
         let done = match event {
-            Event::Scalar(text, style, _, _) => {
+            Event::Scalar(text, style, anchor, _) => {
                 let quoted = !matches!(style, ScalarStyle::Plain);
-                Some(Node { line, value: Value::Scalar(text.into_owned(), quoted) })
+                let node = Node { line, value: Value::Scalar(text.into_owned(), quoted) };
+                if anchor > 0 {
+                    anchors.insert(anchor, node.clone());
+                }
+                Some(node)
             }
-            Event::Alias(_) => return Err((line, Syntax::Yaml("aliases are not supported".into()))),
-            Event::SequenceStart(..) | Event::MappingStart(..) => {
+            Event::Alias(anchor) => {
+                let Some(node) = anchors.get(&anchor) else {
+                    return Err((line, Syntax::Yaml("an alias of nothing".into())));
+                };
+                left = left.saturating_sub(node.size());
+                if left == 0 {
+                    return Err((line, Syntax::Yaml("too many aliases".into())));
+                }
+                Some(node.clone())
+            }
+            Event::SequenceStart(anchor, _) | Event::MappingStart(anchor, _) => {
+                named.push(anchor);
                 if open.len() >= DEEPEST {
                     return Err((line, Syntax::Yaml("nested too deeply".into())));
                 }
@@ -73,7 +91,11 @@ fn tree(text: &str) -> Result<Option<Node>, (usize, Syntax)> {
             }
             Event::SequenceEnd | Event::MappingEnd => {
                 keys.pop();
-                open.pop()
+                let done = open.pop();
+                if let (Some(anchor @ 1..), Some(node)) = (named.pop(), &done) {
+                    anchors.insert(anchor, node.clone());
+                }
+                done
             }
             Event::DocumentEnd => return Ok(None),
             _ => None,
@@ -93,6 +115,15 @@ fn tree(text: &str) -> Result<Option<Node>, (usize, Syntax)> {
 }
 
 impl Node {
+    /// Of how many pieces it is made.
+    fn size(&self) -> usize {
+        1 + match &self.value {
+            Value::Scalar(..) => 0,
+            Value::List(list) => list.iter().map(Node::size).sum::<usize>(),
+            Value::Map(map) => map.iter().map(|(key, value)| key.size() + value.size()).sum(),
+        }
+    }
+
     fn words(&self) -> Option<&str> {
         match &self.value {
             Value::Scalar(text, _) => Some(text),
@@ -217,6 +248,8 @@ struct Definitions {
     renderer: Option<String>,
     new_names: BTreeMap<String, String>,
     undefined: Vec<(String, Place)>,
+    /// The VLANs whose number is said.
+    with_id: Vec<String>,
 }
 
 /// The files that are read, in order: of two with one name the strongest directory's.
@@ -372,10 +405,17 @@ impl Definitions {
         };
         let result = self.keys(file, &mut one, node);
         let vlan_without_link = matches!(&one.kind, Kind::Vlan(link) if link.is_empty());
+        let is_vlan = matches!(&one.kind, Kind::Vlan(_));
+        if node.entries(&name).is_ok_and(|all| all.iter().any(|(key, _)| key.words() == Some("id"))) {
+            self.with_id.push(name.clone());
+        }
         self.network.interfaces.push(one);
         result?;
         if vlan_without_link {
             return Err((id.line, Syntax::Missing("link")));
+        }
+        if is_vlan && !self.with_id.contains(&name) {
+            return Err((id.line, Syntax::Missing("id")));
         }
         Ok(())
     }
@@ -386,10 +426,13 @@ impl Definitions {
             let name = key.scalar(&one.name)?;
             match name {
                 "addresses" => {
-                    for item in value.items(name)? {
+                    // Those with options are written into sections of their own, behind the others.
+                    let (plain, other): (Vec<&Node>, Vec<&Node>) =
+                        value.items(name)?.iter().partition(|item| item.words().is_some());
+                    for item in plain.into_iter().chain(other) {
                         let cidr = address(item)?;
                         if !one.addresses.iter().any(|known| known.cidr == cidr) {
-                            one.addresses.push(DeclaredAddress { cidr, from: vec![place(item)] });
+                            one.addresses.push(DeclaredAddress::new(cidr, vec![place(item)]));
                         }
                     }
                 }
@@ -508,6 +551,7 @@ fn address(item: &Node) -> Result<Cidr, (usize, Syntax)> {
 
 fn route(file: &File, item: &Node) -> Result<DeclaredRoute, (usize, Syntax)> {
     let (mut to, mut route) = (None, DeclaredRoute::to(Cidr::everything(false)));
+    let mut asked: Vec<(String, u32)> = Vec::new();
     for (key, value) in item.entries("routes")? {
         let name = key.scalar("routes")?;
         if name == "via" || (name == "to" && route.from.is_empty()) {
@@ -539,16 +583,30 @@ fn route(file: &File, item: &Node) -> Result<DeclaredRoute, (usize, Syntax)> {
                     other => return Err((value.line, Syntax::Value(name.into(), other.into()))),
                 };
             }
-            "mtu" | "congestion-window" | "advertised-receive-window" | "advertised-mss" => drop(value.number(name)?),
+            "mtu" | "congestion-window" | "advertised-receive-window" | "advertised-mss" => {
+                asked.push((name.to_owned(), value.number(name)?));
+            }
             other => return Err((key.line, Syntax::Key(other.to_owned()))),
         }
     }
+    let words = [
+        ("mtu", "mtu"),
+        ("advertised-mss", "advmss"),
+        ("congestion-window", "initcwnd"),
+        ("advertised-receive-window", "initrwnd"),
+    ];
+    let word = |(key, word): &(&str, &str)| {
+        asked.iter().find(|(known, _)| known == key).map(|(_, value)| format!("{word} {value}"))
+    };
+    route.more = words.iter().filter_map(word).collect::<Vec<_>>().join(" ");
     let (line, to) = to.ok_or((item.line, Syntax::Missing("to")))?;
     route.dst = match to {
         "default" => Cidr::everything(route.via.is_some_and(|via| via.is_ipv6())),
         to => Cidr::parse(to).ok_or_else(|| (line, Syntax::Value("to".into(), to.to_owned())))?,
     };
-    if route.via.is_none() && route.kind == "unicast" && route.scope.is_none_or(|scope| scope == Scope::Global) {
+    route.dst = route.dst.network();
+    // Without a router it is of the link, if nothing else is said.
+    if route.via.is_none() && route.kind == "unicast" && route.scope == Some(Scope::Global) {
         return Err((item.line, Syntax::Missing("via")));
     }
     Ok(route)

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::address::{self, Cidr};
-use super::kernel::{How, MAIN, Refused, Rule, Scope};
+use super::kernel::{Hop, How, MAIN, Refused, Rule, Scope};
 use super::{DeclaredAddress, DeclaredRoute, File, Interface, Kind, Network, Outcome, Place, Syntax, What};
 use crate::lines::lines;
 
@@ -145,6 +145,10 @@ const KEYS: [(&str, &[&str]); 5] = [
     ("Link", &["MTUBytes", "MACAddress", "RequiredForOnline", "Unmanaged", "Multicast", "ARP", "ActivationPolicy"]),
 ];
 
+fn is_no(value: &str) -> bool {
+    matches!(value.to_lowercase().as_str(), "no" | "false" | "off" | "0" | "n" | "f")
+}
+
 fn is_yes(value: &str) -> bool {
     matches!(value.to_lowercase().as_str(), "yes" | "true" | "on" | "1" | "y" | "t")
 }
@@ -174,6 +178,10 @@ pub fn read(files: &[File], outcome: &mut Outcome) -> Network {
     for (file, drop_ins) in chosen(files, ".network") {
         let all: Vec<Setting> = std::iter::once(file).chain(drop_ins).flat_map(settings).collect();
         for one in &all {
+            let section = KEYS.iter().find(|(section, _)| section.eq_ignore_ascii_case(&one.section));
+            if section.is_some_and(|(section, _)| *section != one.section) {
+                outcome.complain(&one.place, What::UnknownOption(format!("[{}] {}", one.section, one.key)));
+            }
             let known = KEYS.iter().find(|(section, _)| *section == one.section);
             if let Some((_, keys)) = known
                 && !keys.contains(&one.key.as_str())
@@ -250,7 +258,7 @@ fn interface(file: &File, all: &[Setting], rules: &mut Vec<Rule>, outcome: &mut 
         }
     }
     if one.names.is_empty() && one.macs.is_empty() {
-        one.names.push("*".to_owned());
+        one.names.extend(of_type(&matches));
     }
     one.name = match (one.names.as_slice(), one.macs.is_empty()) {
         ([name], _) if !name.contains(['*', '?', '[']) => name.clone(),
@@ -271,16 +279,16 @@ fn interface(file: &File, all: &[Setting], rules: &mut Vec<Rule>, outcome: &mut 
         let (value, place) = (setting.value.as_str(), &setting.place);
         match setting.key.as_str() {
             "Address" if setting.section == "Network" => {
-                if value.is_empty() {
-                    one.addresses.clear();
-                } else if let Some(cidr) = cidr(value, place, outcome) {
-                    one.addresses.push(DeclaredAddress { cidr, from: vec![place.clone()] });
+                // An empty value takes nothing back (systemd 252).
+                let cidr = if value.is_empty() { None } else { cidr(value, place, outcome) };
+                if let Some(cidr) = cidr {
+                    one.addresses.push(DeclaredAddress::new(cidr, vec![place.clone()]));
                 }
             }
             "Gateway" => match value.parse::<IpAddr>() {
                 _ if value.starts_with('_') => {}
                 Ok(via) => one.routes.push(DeclaredRoute::default(via, vec![place.clone()])),
-                Err(_) if value.is_empty() => one.routes.clear(),
+                Err(_) if value.is_empty() => {}
                 Err(_) => outcome.complain(place, What::BadAddress(value.to_owned())),
             },
             "DHCP" => {
@@ -302,14 +310,27 @@ fn interface(file: &File, all: &[Setting], rules: &mut Vec<Rule>, outcome: &mut 
             }
             "MTUBytes" => one.mtu = value.parse().ok(),
             "Unmanaged" if is_yes(value) => one.auto = false,
+            "ActivationPolicy" if matches!(value, "down" | "always-down" | "manual") => {
+                one.auto = false;
+                outcome.complain(place, What::NotStarted(one.name.clone()));
+            }
             _ => {}
         }
     }
     for section in sections("Address") {
-        for setting in of("Address", section).filter(|one| one.key == "Address") {
-            if let Some(cidr) = cidr(&setting.value, &setting.place, outcome) {
-                one.addresses.push(DeclaredAddress { cidr, from: vec![setting.place.clone()] });
-            }
+        let get = |key: &str| of("Address", section).filter(|one| one.key == key).last();
+        let Some(setting) = get("Address") else { continue };
+        if let Some(cidr) = cidr(&setting.value, &setting.place, outcome) {
+            let peer = get("Peer").and_then(|peer| Cidr::parse(&peer.value));
+            one.addresses.push(DeclaredAddress {
+                peer,
+                metric: get("RouteMetric").and_then(|metric| metric.value.parse().ok()),
+                no_route: get("AddPrefixRoute").is_some_and(|yes| is_no(&yes.value)),
+                ..DeclaredAddress::new(
+                    Cidr { prefix: peer.map_or(cidr.prefix, |peer| peer.prefix), ..cidr },
+                    vec![setting.place.clone()],
+                )
+            });
         }
     }
     for section in sections("Route") {
@@ -318,9 +339,25 @@ fn interface(file: &File, all: &[Setting], rules: &mut Vec<Rule>, outcome: &mut 
     }
     for section in sections("RoutingPolicyRule") {
         let settings: Vec<&Setting> = of("RoutingPolicyRule", section).collect();
-        rules.extend(rule(&settings));
+        rules.extend(rule(&settings).into_iter().flatten());
     }
     Some(one)
+}
+
+/// The names that links of the types have which `[Match]` asks for; `*` where it asks for none, or for others.
+fn of_type(matches: &[&Setting]) -> Vec<String> {
+    let types: Vec<&str> =
+        matches.iter().filter(|one| one.key == "Type").flat_map(|one| one.value.split_whitespace()).collect();
+    let name = |kind: &&str| match *kind {
+        "wlan" => Some("wl*"),
+        "wwan" => Some("ww*"),
+        "loopback" => Some("lo"),
+        _ => None,
+    };
+    match types.iter().map(name).collect::<Option<Vec<_>>>() {
+        Some(names) if !names.is_empty() => names.into_iter().map(str::to_owned).collect(),
+        _ => vec!["*".to_owned()],
+    }
 }
 
 fn cidr(text: &str, place: &Place, outcome: &mut Outcome) -> Option<Cidr> {
@@ -337,7 +374,12 @@ fn cidr(text: &str, place: &Place, outcome: &mut Outcome) -> Option<Cidr> {
             outcome.complain(place, What::NoMask(cidr));
             Some(cidr)
         }
-        Ok(IpAddr::V6(address)) => Some(Cidr { address: address.into(), prefix: 128 }),
+        // in_addr_prefix_from_string_auto_internal() with PREFIXLEN_LEGACY
+        Ok(IpAddr::V6(address)) => {
+            let cidr = Cidr { address: address.into(), prefix: 0 };
+            outcome.complain(place, What::NoMask(cidr));
+            Some(cidr)
+        }
         Err(_) => {
             outcome.complain(place, What::BadAddress(text.to_owned()));
             None
@@ -357,6 +399,7 @@ fn table(text: &str) -> Option<u32> {
 fn route(settings: &[&Setting], outcome: &mut Outcome) -> Option<DeclaredRoute> {
     let mut route = DeclaredRoute::to(Cidr::everything(false));
     let mut said = false;
+    let mut asked: Vec<(&str, &str)> = Vec::new();
     for setting in settings {
         let (value, place) = (setting.value.as_str(), &setting.place);
         let wrong = |outcome: &mut Outcome| outcome.complain(place, What::BadAddress(value.to_owned()));
@@ -378,7 +421,29 @@ fn route(settings: &[&Setting], outcome: &mut Outcome) -> Option<DeclaredRoute> 
             },
             "GatewayOnLink" | "GatewayOnlink" => route.onlink = is_yes(value),
             "Metric" => route.metric = value.parse().ok(),
-            "Table" => route.table = table(value).filter(|table| *table != MAIN),
+            "Table" => match table(value) {
+                Some(number) => route.table = Some(number).filter(|number| *number != MAIN),
+                None => {
+                    wrong(outcome);
+                    return None;
+                }
+            },
+            "MultiPathRoute" => {
+                let (hop, weight) = value.split_once(' ').unwrap_or((value, ""));
+                let (via, dev) = hop.split_once('@').unwrap_or((hop, ""));
+                let Ok(via) = via.parse() else {
+                    wrong(outcome);
+                    continue;
+                };
+                let weight = weight.trim().parse().unwrap_or(1);
+                route.hops.push(Hop { via: Some(via), dev: dev.to_owned(), weight, onlink: false });
+            }
+            "MTUBytes" | "TCPAdvertisedMaximumSegmentSize" | "InitialCongestionWindow"
+            | "InitialAdvertisedReceiveWindow"
+                if value.parse::<u32>().is_ok() =>
+            {
+                asked.push((setting.key.as_str(), value));
+            }
             "PreferredSource" => route.src = value.parse().ok(),
             "Scope" => {
                 route.scope = match value {
@@ -407,27 +472,43 @@ fn route(settings: &[&Setting], outcome: &mut Outcome) -> Option<DeclaredRoute> 
     if !said {
         route.dst = Cidr::everything(route.via.is_some_and(|via| via.is_ipv6()));
     }
+    let words = [
+        ("MTUBytes", "mtu"),
+        ("TCPAdvertisedMaximumSegmentSize", "advmss"),
+        ("InitialCongestionWindow", "initcwnd"),
+        ("InitialAdvertisedReceiveWindow", "initrwnd"),
+    ];
+    let word = |(key, word): &(&str, &str)| {
+        asked.iter().rev().find(|(known, _)| known == key).map(|(_, value)| format!("{word} {value}"))
+    };
+    route.more = words.iter().filter_map(word).collect::<Vec<_>>().join(" ");
     // Neither a destination nor a gateway: networkd ignores the section.
     (said || route.via.is_some()).then_some(route)
 }
 
-fn rule(settings: &[&Setting]) -> Option<Rule> {
+fn rule(settings: &[&Setting]) -> Option<Vec<Rule>> {
     let mut rule = Rule::new(false, "static", settings.first().map(|one| one.place.clone()));
+    let (mut both, mut more) = (false, Vec::new());
     for setting in settings {
         let value = setting.value.as_str();
         match setting.key.as_str() {
             "From" => rule.from = Some(Cidr::parse(value)?),
             "To" => rule.to = Some(Cidr::parse(value)?),
+            "InvertRule" => rule.not = is_yes(value),
+            "Family" => both = value == "both",
             "Table" => rule.table = table(value)?,
             "Priority" => rule.priority = value.parse().ok(),
-            "FirewallMark" => rule.more = format!("fwmark 0x{:x}", value.split('/').next()?.parse::<u32>().ok()?),
-            "IncomingInterface" => rule.more = format!("iif {value}"),
-            "OutgoingInterface" => rule.more = format!("oif {value}"),
+            "FirewallMark" => more.push((0, format!("fwmark 0x{:x}", value.split('/').next()?.parse::<u32>().ok()?))),
+            "IncomingInterface" => more.push((1, format!("iif {value}"))),
+            "OutgoingInterface" => more.push((2, format!("oif {value}"))),
             _ => {}
         }
     }
-    rule.v6 = rule.from.or(rule.to).is_some_and(Cidr::is_v6);
-    Some(rule)
+    rule.more = super::ip_command::in_order(more);
+    rule.v6 = rule.from.or(rule.to).is_some_and(Cidr::is_v6)
+        || settings.iter().any(|one| one.key == "Family" && one.value == "ipv6");
+    let other = (both && rule.from.or(rule.to).is_none()).then(|| Rule { v6: true, ..rule.clone() });
+    Some(std::iter::once(rule).chain(other).collect())
 }
 
 /// What systemd-networkd does at its start.
@@ -463,7 +544,9 @@ pub(super) fn apply(network: &Network, outcome: &mut Outcome) {
             _ => outcome.kernel.add_link(name, None),
         }
     }
-    for rule in &network.rules {
+    // Those that leave the priority to the kernel come first, the last one foremost.
+    let (given, left): (Vec<&Rule>, Vec<&Rule>) = network.rules.iter().partition(|rule| rule.priority.is_some());
+    for rule in left.into_iter().rev().chain(given) {
         let _ = outcome.kernel.add_rule(rule.clone());
     }
     let links: Vec<_> = outcome.kernel.links.iter().filter(|link| link.name != "lo").cloned().collect();
@@ -516,7 +599,7 @@ fn configure(one: &Interface, network: &Network, dev: &str, outcome: &mut Outcom
         link.master = one.master.clone().or(port_of.map(|other| other.name.clone()));
     }
     for address in &one.addresses {
-        let _ = outcome.kernel.add_address(dev, address.cidr, None, address.from.clone());
+        let _ = outcome.kernel.add(dev, address.asked(None));
     }
     for route in &one.routes {
         let place = route.from.last().cloned().unwrap_or_default();
@@ -537,7 +620,7 @@ fn configure(one: &Interface, network: &Network, dev: &str, outcome: &mut Outcom
                     }
                 }
             }
-            Err(Refused::Unreachable) if route.dst.is_default() => {
+            Err(Refused::Unreachable | Refused::NoRoute) if route.dst.is_default() => {
                 let via = route.via.map_or(String::new(), |via| via.to_string());
                 outcome.complain(&place, What::GatewayOutside(via, dev.to_owned()));
             }

@@ -334,6 +334,8 @@ mod tests {
             metric,
             onlink: false,
             linkdown: false,
+            hops: Vec::new(),
+            more: String::new(),
             from: Vec::new(),
         }
     }

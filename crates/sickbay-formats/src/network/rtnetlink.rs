@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::address::Cidr;
-use super::kernel::{Address, Kernel, Link, Route, Rule, Scope};
+use super::kernel::{Address, Hop, Kernel, Link, Route, Rule, Scope};
 
 // include/uapi/linux/rtnetlink.h
 pub(super) const NEWLINK: u16 = 16;
@@ -96,7 +96,7 @@ fn address(kernel: &mut Kernel, indices: &[(u32, String)], body: &[u8]) -> Optio
     }
     let cidr = Cidr::new(address, prefix)?;
     let link = kernel.link_mut(&name(indices, number(body, 4)?))?;
-    link.addresses.push(Address { cidr, secondary: flags & 1 != 0 && family == 2, metric: None, from: Vec::new() });
+    link.addresses.push(Address { secondary: flags & 1 != 0 && family == 2, ..Address::new(cidr, Vec::new()) });
     Some(())
 }
 
@@ -114,12 +114,25 @@ pub(super) fn route(kernel: &mut Kernel, indices: &[(u32, String)], body: &[u8])
     }
     let mut dev = get(4).and_then(|value| number(value, 0)).map(|index| name(indices, index));
     let mut via = get(5).and_then(ip).or_else(|| get(18).and_then(|value| ip(value.get(2..)?)));
-    if let Some(hop) = get(9) {
-        // rtnexthop: length, flags, hops, index; of several the first one.
-        dev = number(hop, 4).map(|index| name(indices, index));
-        let size = usize::from(u16::from_ne_bytes(hop.get(..2)?.try_into().ok()?));
-        let inner = self::attributes(hop.get(..size)?, 8);
-        via = inner.iter().find(|(kind, _)| *kind == 5).and_then(|(_, value)| ip(value));
+    let mut hops = Vec::new();
+    if let Some(mut left) = get(9) {
+        // rtnexthop: length, flags, hops, index.
+        while let Some(size) = left.get(..2).and_then(|two| two.try_into().ok()).map(u16::from_ne_bytes).map(usize::from) {
+            let Some(hop) = left.get(..size).filter(|hop| hop.len() >= 8) else { break };
+            let inner = self::attributes(hop, 8);
+            hops.push(Hop {
+                via: inner.iter().find(|(kind, _)| *kind == 5).and_then(|(_, value)| ip(value)),
+                dev: number(hop, 4).map(|index| name(indices, index)).unwrap_or_default(),
+                weight: u32::from(*hop.get(3)?) + 1,
+                onlink: hop.get(2)? & 4 != 0,
+            });
+            left = left.get(size.next_multiple_of(4)..).unwrap_or_default();
+        }
+        dev = hops.first().map(|hop| hop.dev.clone());
+        via = hops.first().and_then(|hop| hop.via);
+        if hops.len() == 1 {
+            hops.clear();
+        }
     }
     let dst = match get(1).and_then(ip) {
         Some(address) => Cidr::new(address, length)?,
@@ -173,9 +186,21 @@ pub(super) fn route(kernel: &mut Kernel, indices: &[(u32, String)], body: &[u8])
         metric: get(6).and_then(|value| number(value, 0)).unwrap_or(0),
         onlink: flags & 4 != 0,
         linkdown: flags & 16 != 0,
+        hops,
+        more: get(8).map(metrics).unwrap_or_default(),
         from: Vec::new(),
     });
     Some(())
+}
+
+/// RTA_METRICS, in the words and the order of ip(8).
+fn metrics(value: &[u8]) -> String {
+    let all = attributes(value, 0);
+    let word = |(kind, name): (u16, &str)| {
+        let value = all.iter().find(|(known, _)| *known == kind).and_then(|(_, value)| number(value, 0))?;
+        Some(format!("{name} {value}"))
+    };
+    super::ip_command::METRICS.into_iter().filter_map(word).collect::<Vec<_>>().join(" ")
 }
 
 fn rule(kernel: &mut Kernel, body: &[u8]) -> Option<()> {
@@ -198,6 +223,8 @@ fn rule(kernel: &mut Kernel, body: &[u8]) -> Option<()> {
         kernel.rules.push(Rule {
             priority: Some(priority),
             v6: family == 10,
+            // FIB_RULE_INVERT
+            not: number(body, 8).is_some_and(|flags| flags & 2 != 0),
             from,
             to,
             more: more.unwrap_or_default(),

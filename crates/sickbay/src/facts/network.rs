@@ -53,6 +53,7 @@ impl Fact for NetworkFiles {
     fn gather(facts: &Facts) -> Result<NetworkFiles, Skip> {
         let mut found = NetworkFiles::default();
         found.file(facts, ifcfg::NETWORK);
+        found.file(facts, ifcfg::STATIC_ROUTES);
         found.dir(facts, ifcfg::DIR);
         found.file(facts, interfaces::FILE);
         let mut dirs = vec!["/etc/network/interfaces.d".to_owned()];

@@ -10,6 +10,8 @@ pub(super) struct Tag {
     pub(super) closes: bool,
     /// `<name/>`
     pub(super) is_empty: bool,
+    /// What stands behind it up to the next one.
+    pub(super) text: String,
 }
 
 impl Tag {
@@ -18,6 +20,9 @@ impl Tag {
         self.attributes.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
     }
 }
+
+/// No text behind a tag is longer.
+const LONGEST: usize = 4096;
 
 /// So many tags are kept.
 const MOST: usize = 20_000;
@@ -33,7 +38,9 @@ pub(super) fn tags(bytes: &[u8]) -> Vec<Tag> {
         let ends = if after.starts_with("!--") { "-->" } else { ">" };
         let Some((inside, next)) = after.split_once(ends) else { break };
         if !inside.starts_with(['!', '?']) && all.len() < MOST {
-            all.push(tag(inside, line));
+            let behind = next.split('<').next().unwrap_or_default().trim();
+            let text = plain(behind.get(..behind.floor_char_boundary(LONGEST)).unwrap_or_default());
+            all.push(Tag { text, ..tag(inside, line) });
         }
         line += count(inside);
         rest = next;
@@ -51,8 +58,31 @@ fn tag(inside: &str, line: usize) -> Tag {
         let after = after.trim_start();
         let Some(quote) = after.chars().next().filter(|char| matches!(char, '"' | '\'')) else { break };
         let Some((value, next)) = after.get(1..).unwrap_or_default().split_once(quote) else { break };
-        attributes.push((key.trim().to_owned(), value.replace("&amp;", "&").replace("&lt;", "<").replace("&gt;", ">")));
+        attributes.push((key.trim().to_owned(), plain(value)));
         rest = next;
     }
-    Tag { name: name.to_owned(), attributes, line, closes, is_empty }
+    Tag { name: name.to_owned(), attributes, line, closes, is_empty, text: String::new() }
+}
+
+fn plain(text: &str) -> String {
+    let text = text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&apos;", "'");
+    text.replace("&amp;", "&")
+}
+
+/// Whether every tag that opens is closed, and nothing else is left open: what a parser of XML does not refuse.
+pub(super) fn is_whole(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bytes);
+    let tags = tags(bytes);
+    let mut open: Vec<&str> = Vec::new();
+    for tag in &tags {
+        if tag.closes {
+            if open.pop() != Some(tag.name.as_str()) {
+                return false;
+            }
+        } else if !tag.is_empty {
+            open.push(&tag.name);
+        }
+    }
+    let last = text.rfind('<').is_none_or(|at| text.get(at..).is_some_and(|rest| rest.contains('>')));
+    open.is_empty() && last && (!tags.is_empty() || tags.len() >= MOST)
 }

@@ -117,7 +117,8 @@ pub(super) fn elements(words: &[Word], keys: &[Key]) -> Vec<Element> {
             let mut reader = Reader { words: value, at: 0, family: Family::Inet, read: Read::default(), version: None };
             match reader.verdict() {
                 Some(Some(action)) => action,
-                _ => Action::End(Verdict::Unknown),
+                Some(None) => Action::Continue,
+                None => Action::End(Verdict::Unknown),
             }
         });
         all.push(Element { parts, action });
@@ -246,6 +247,28 @@ impl Reader<'_> {
                 self.read.actions.push(Action::Redirect(port));
             }
             "dnat" => self.dnat(),
+            // A match of iptables that nft has no words for.
+            "xt" if matches!(self.ahead(1), "match" | "target") => {
+                self.at += 3;
+                self.may("xt");
+            }
+            "numgen" | "jhash" | "symhash" => {
+                let what = self.peek().to_owned();
+                while !self.peek().is_empty() && self.peek() != "mod" {
+                    self.at += 1;
+                }
+                self.at += 2;
+                if self.skip("offset") {
+                    self.at += 1;
+                }
+                let _ = self.skip("<") || self.skip(">") || self.skip("!=") || self.skip("==");
+                if self.peek() == "{" {
+                    self.braces();
+                } else if self.peek().starts_with(|char: char| char.is_ascii_digit()) {
+                    self.at += 1;
+                }
+                self.may(&what);
+            }
             "queue" | "tproxy" | "synproxy" | "fwd" => {
                 let what = self.peek().to_owned();
                 self.at = self.words.len();
@@ -459,8 +482,11 @@ impl Reader<'_> {
             self.set_mark();
             return;
         }
-        let is_set = |words: &[Word]| words.iter().any(|word| &*word.text == "set" && !word.quoted);
-        if is_set(self.words.get(begin..self.words.len().min(begin + 5)).unwrap_or_default()) && self.peek() != "icmp" {
+        // `mark set`, `ip dscp set`, `tcp option maxseg size set`: not one that stands behind a condition.
+        let sets = |by: usize| {
+            self.words.get(begin + by).is_some_and(|word| &*word.text == "set" && !word.quoted)
+        };
+        if sets(1) || sets(2) || (self.ahead(1) == "option" && sets(4)) {
             // ct helper set, ip dscp set, tcp option maxseg size set: nothing that decides; the value is passed over.
             while self.at < self.words.len() && !self.skip("set") {
                 self.at += 1;
@@ -607,6 +633,10 @@ impl Reader<'_> {
 
     /// What is compared with something that is not known.
     fn other(&mut self, what: &str, _negated: bool) {
+        // `ct count over 3`
+        if !self.skip("over") {
+            self.skip("until");
+        }
         let value = self.peek().to_owned();
         match value.as_str() {
             "{" => {
@@ -614,7 +644,7 @@ impl Reader<'_> {
             }
             _ => {
                 self.at += 1;
-                while self.skip(",") || self.skip(".") || self.skip("|") {
+                while self.skip("-") ||  self.skip(",") || self.skip(".") || self.skip("|") {
                     self.at += 1;
                 }
             }

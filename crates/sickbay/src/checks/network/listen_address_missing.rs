@@ -21,7 +21,7 @@ check! {
     ///
     /// ## What it finds
     /// `ListenAddress`, `listen` and `Listen` with an address that is on none of the cards: now on a running machine, else after the next boot as the network's
-    /// files have it. Not where a lease gives addresses that no file knows, where `net.ipv4.ip_nonlocal_bind` lets it happen, or where keepalived or
+    /// files have it; and all addresses of IPv6 where the kernel has none. Not where a lease gives addresses that no file knows, where `net.ipv4.ip_nonlocal_bind` lets it happen, or where keepalived or
     /// pacemaker moves addresses between machines.
     ///
     /// ## Why it matters
@@ -41,9 +41,10 @@ check! {
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let services = facts.get::<Services>()?;
     let named = |port: &&Port| port.address.is_some_and(|address| !address.is_loopback());
-    if !services.open().any(|port| named(&port)) {
+    if !services.open().any(|port| named(&port) || port.v6 == Some(true)) {
         return Ok(());
     }
+    without_v6(facts, &services, found);
     let (live, after);
     let kernel: &Kernel = match facts.get::<Live>() {
         Ok(now) => {
@@ -64,6 +65,10 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     };
     let own: Vec<IpAddr> =
         kernel.links.iter().flat_map(|link| &link.addresses).map(|address| address.cidr.address).collect();
+    // Routers may bring addresses of IPv6 that no file has.
+    let is_whole = |address: &IpAddr| {
+        address.is_ipv4() || facts.target().can_be_asked() || own.iter().any(|own| own.is_ipv6() && !own.is_loopback())
+    };
     // A network that is not set up at all is another check's matter.
     if !own.iter().any(|address| !address.is_loopback()) || moves_addresses(facts)? {
         return Ok(());
@@ -73,7 +78,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             .ports
             .iter()
             .filter(|port| services.open().any(|open| std::ptr::eq(open, *port)))
-            .filter(|port| port.address.is_some_and(|address| !address.is_loopback() && !own.contains(&address)))
+            .filter(|port| port.address.is_some_and(|address| !address.is_loopback() && !own.contains(&address) && is_whole(&address)))
             .collect();
         let Some(port) = gone.first() else { continue };
         let Some(address) = port.address else { continue };
@@ -101,6 +106,29 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         finding.by_hand(tr!("correct the address, or leave it out: then it listens on all"));
     }
     Ok(())
+}
+
+/// Servers that are told to listen on all addresses of IPv6, where the kernel has none: socket() itself fails.
+fn without_v6(facts: &Facts, services: &Services, found: &mut Findings) {
+    let is_there = |path: &str| facts.root().exists(path).unwrap_or(true);
+    let has_v6 = is_there("/proc/net/if_inet6") || is_there("/proc/net/tcp6");
+    if !facts.runs() || has_v6 || !is_there("/proc/net/tcp") {
+        return;
+    }
+    for service in services.list.iter().filter(|service| service.server != Server::Sshd) {
+        let Some(port) = service.ports.iter().find(|port| port.v6 == Some(true)) else { continue };
+        let (server, address) = (service.server.name(), format!("{}:{}", port.address_text(), port.port));
+        let finding = found
+            .error(tr!("{server} is to listen on {address}, and the kernel has no IPv6", server, address = address.as_str()));
+        if let Some((file, span)) = &port.at {
+            finding.at(file, *span);
+        }
+        finding.why(tr!(
+            "it does not start: socket says \"Address family not supported by protocol\" (97)"
+        ));
+        finding.detail("address", address);
+        finding.by_hand(tr!("leave out the line, or let the kernel have IPv6 (ipv6.disable=1 on its command line)"));
+    }
 }
 
 /// Whether addresses come and go by design.

@@ -1,12 +1,14 @@
 //! The packet filter lets nobody reach a port that a server is configured for.
 
+use std::net::IpAddr;
+
 use sickbay_formats::filter::evaluate::{Answer, By};
-use sickbay_formats::filter::packet::{Packet, states};
+use sickbay_formats::filter::packet::{ICMPV6, Packet, states};
 use sickbay_formats::filter::{RuleSet, Verdict};
 
 use crate::facts::Facts;
 use crate::facts::network::filters::{Decider, Running, Saved, decider};
-use crate::facts::network::outside::{Outside, known, stranger};
+use crate::facts::network::outside::{Outside, known, stranger, stranger_v6};
 use crate::facts::network::services::{Port, Server, Services};
 use crate::model::finding::{Finding, Findings, Severity};
 use crate::model::outcome::{Skip, Verdict as Told};
@@ -23,7 +25,7 @@ check! {
     /// One packet is taken through the rules of iptables (legacy and nft), nftables, firewalld, ufw and Docker as the kernel would do it, for each port that sshd, nginx or
     /// Apache is configured for: on a running machine through the rules in force, else through those that the next boot loads.
     /// Told is a port of sshd, or 80 and 443 of a web server on all addresses, that is closed to everybody; the usual mistakes with it: ssh moved to another port than
-    /// the one that is open, answers that nothing lets in, a loopback that is closed. What may or may not match (a rate, a time of day) is no finding,
+    /// the one that is open, answers that nothing lets in, a loopback that is closed; of IPv6, where the world reaches the machine by it, a port that only IPv4 has open, and neighbour discovery that is dropped. What may or may not match (a rate, a time of day) is no finding,
     /// nor is a port that is open to some.
     ///
     /// ## Why it matters
@@ -63,6 +65,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Told {
     }
     let look = Look { facts, rules, outside: &*facts.get::<Outside>()? };
     look.ports(&services, found);
+    look.v6(&services, found);
     look.answers(found);
     look.loopback(found);
     Ok(())
@@ -110,7 +113,7 @@ impl Look<'_> {
 
     fn ports(&self, services: &Services, found: &mut Findings) {
         let mut closed: Vec<(By, Answer, Vec<&Port>)> = Vec::new();
-        for port in services.open().filter(|port| port.address.is_none_or(|address| address.is_ipv4())) {
+        for port in services.open().filter(|port| port.is_for(false)) {
             let is_meant = port.server == Server::Sshd || (port.address.is_none() && matches!(port.port, 80 | 443));
             if !is_meant {
                 continue;
@@ -137,6 +140,63 @@ impl Look<'_> {
         for (by, answer, ports) in closed {
             let Some(decider) = decider(self.facts, self.rules, &answer, by) else { continue };
             self.closed(&decider, answer.verdict, &ports, found);
+        }
+    }
+
+    /// What IPv4 lets through and IPv6 does not, on a machine that the world reaches by both; and an IPv6 that cannot work at all.
+    fn v6(&self, services: &Services, found: &mut Findings) {
+        let Some((card, address)) = &self.outside.v6 else { return };
+        let to_here = |packet: Packet| Packet { iif: Some(card.clone()), destination: Some(*address), ..packet };
+        // Without these no neighbour learns where the machine is.
+        let router = IpAddr::from([0xfe80, 0, 0, 0, 0, 0, 0, 1]);
+        let discovery = [135u8, 136].map(|kind| {
+            let packet = Packet { protocol: ICMPV6, icmp: kind, dport: None, state: states::UNTRACKED, ..Packet::connection(Some(router), 0) };
+            to_here(packet)
+        });
+        if let Some(decider) = self.refuses_all(&discovery) {
+            let message = tr!("{what} drops the neighbour discovery of IPv6 on {card}", what = decider.what.clone(), card = card.as_str());
+            let finding = found.warning(message);
+            point(self.facts, finding, &decider);
+            finding.subject(Subject::Named(format!("neighbour discovery {}", decider.place)));
+            finding.why(tr!("the router does not find this machine: its IPv6 address {address} is dead, and whatever tries it first waits", address = address.to_string()));
+            finding.by_hand(tr!("let ICMPv6 through before anything else: types 133 to 136 at least"));
+            return;
+        }
+        let mut told: Vec<u16> = Vec::new();
+        for port in services.open().filter(|port| port.address.is_none() && port.is_for(true)) {
+            let is_meant = port.server == Server::Sshd || matches!(port.port, 80 | 443);
+            if !is_meant || told.contains(&port.port) {
+                continue;
+            }
+            let v4 = self.ask(&self.packet(port));
+            let packet = to_here(Packet::connection(Some(stranger_v6(self.rules)), port.port));
+            let answer = self.ask(&packet);
+            let only_v6 = v4.certain && v4.verdict == Verdict::Accept && answer.certain && answer.verdict.refuses();
+            // sshd listens on both without being told: only what names IPv6 is surely meant.
+            if !only_v6 || port.v6 != Some(true) {
+                continue;
+            }
+            let Some(by) = answer.by else { continue };
+            let Some(decider) = decider(self.facts, self.rules, &answer, by) else { continue };
+            told.push(port.port);
+            let (number, server) = (port.port, port.server.name());
+            let finding = found.warning(tr!(
+                "{what} closes port {number} ({server}) for IPv6, which is open for IPv4",
+                what = decider.what.clone(),
+                number,
+                server
+            ));
+            point(self.facts, finding, &decider);
+            if let Some((file, span)) = &port.at {
+                finding.at(file, *span);
+            }
+            finding.subject(Subject::Named(format!("IPv6 {number} {}", decider.place)));
+            finding.why(tr!("who finds its IPv6 address {address} waits before IPv4 is tried, or does not come through", address = address.to_string()));
+            let command = match (decider.program, decider.place.contains("nft")) {
+                (None, false) => format!("ip6tables -I INPUT -p tcp --dport {number} -j ACCEPT"),
+                _ => opening(&decider, number),
+            };
+            finding.by_hand(tr!("if it is to be reached: {command}", command = command.as_str()));
         }
     }
 

@@ -3,15 +3,18 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 
+use bstr::{BString, ByteSlice};
 use sickbay_formats::sock_diag::Socket;
 
 use crate::facts::Facts;
 use crate::facts::memory::processes::comm;
 use crate::facts::network::services::{Port, Server, Service, Services, is_all};
 use crate::facts::network::sockets::{Owners, Sockets};
-use crate::model::finding::Findings;
+use crate::facts::services::programs::after;
+use crate::model::finding::{Finding, Findings};
 use crate::model::outcome::{Skip, Verdict};
 use crate::model::subject::Subject;
+use crate::model::text::Text;
 use crate::{check, tr};
 
 check! {
@@ -21,6 +24,7 @@ check! {
     /// ## What it finds
     /// The ports that sshd, nginx and Apache are configured for, with everything that their files include, against the sockets that listen on this machine: another program
     /// has the port; the server runs and was not told to read its changed files; it only listens on the loopback; nothing runs although the boot starts it.
+    /// nginx is taken with the file that it was started with. A port that Docker publishes is told with the address of its container.
     /// A server that is installed and neither enabled nor running is left alone, and so is a port that systemd holds for it.
     ///
     /// ## Why it matters
@@ -118,8 +122,9 @@ fn listens(sockets: &Sockets, port: &Port) -> bool {
 
 fn fits(socket: &Socket, port: &Port) -> bool {
     let (address, number) = socket.source;
+    // A socket on :: takes connections of IPv4 too, unless it was told not to.
     let is_same = match port.address {
-        None => is_all(address),
+        None => is_all(address) && (port.v6 != Some(true) || address.is_ipv6()),
         Some(wanted) => address == wanted || is_all(address) && (address.is_ipv6() || wanted.is_ipv4()),
     };
     number == port.port && is_same
@@ -148,6 +153,14 @@ fn tell(facts: &Facts, found: &mut Findings, sockets: &Sockets, service: &Servic
         }
         (Some(_), true) => {
             let own: Vec<IpAddr> = others.iter().map(|socket| socket.source.0).collect();
+            if port.v6 == Some(true) && has_v6(facts) && own.iter().all(IpAddr::is_ipv4) {
+                why_silent = tr!("it was started, or told to reload, before its file was changed; or it failed to bind");
+                let finding = found.warning(tr!("{server} listens on port {number} of IPv4 only", server, number));
+                place(finding, port);
+                finding.why(why_silent).detail("port", number).detail("server", server);
+                finding.by_hand(restart());
+                return Ok(());
+            }
             if !own.iter().all(|address| address.is_loopback()) {
                 // Listening on one address of several.
                 return Ok(());
@@ -188,22 +201,51 @@ fn tell(facts: &Facts, found: &mut Findings, sockets: &Sockets, service: &Servic
             if port.server == Server::Sshd { found.error(message) } else { found.warning(message) }
         }
     };
+    place(finding, port);
+    if let Some((pid, "docker-proxy")) = owner {
+        container(facts, finding, pid);
+    }
+    finding.why(why_silent).detail("port", number).detail("server", server);
+    match owner.filter(|_| !is_own) {
+        Some(_) => finding.by_hand(tr!("stop the other program, or give one of them another port")),
+        None => finding.by_hand(restart()),
+    };
+    Ok(())
+}
+
+/// What is to be done where the server is not as its files have it.
+fn restart() -> Text {
+    tr!("look what it says in its log; check its files (sshd -t, nginx -t, apachectl -t), then restart it")
+}
+
+/// Points at the line that asks for the port, or at the port.
+fn place(finding: &mut Finding, port: &Port) {
     match &port.at {
         Some((file, span)) => {
             finding.at(file, *span);
         }
         None => {
-            finding.subject(Subject::Socket(format!("*:{number}")));
+            finding.subject(Subject::Socket(format!("*:{}", port.port)));
         }
     }
-    finding.why(why_silent).detail("port", number).detail("server", server);
-    match owner.filter(|_| !is_own) {
-        Some(_) => finding.by_hand(tr!("stop the other program, or give one of them another port")),
-        None => finding.by_hand(tr!(
-            "look what it says in its log; check its files (sshd -t, nginx -t, apachectl -t), then restart it"
-        )),
-    };
-    Ok(())
+}
+
+/// Whether the kernel has IPv6 and it is not switched off.
+fn has_v6(facts: &Facts) -> bool {
+    facts.root().read("/proc/net/if_inet6").is_ok_and(|text| !text.trim_ascii().is_empty())
+}
+
+/// For which container a docker-proxy holds the port.
+fn container(facts: &Facts, finding: &mut Finding, pid: u32) {
+    let line = facts.root().read_up_to(format!("/proc/{pid}/cmdline"), 1 << 14).unwrap_or_default();
+    let words: Vec<BString> = line.split(|byte| *byte == 0).map(BString::from).collect();
+    let (Some(address), Some(port)) = (after(&words, "-container-ip"), after(&words, "-container-port")) else { return };
+    let (address, port) = (address.to_str_lossy().into_owned(), port.to_str_lossy().into_owned());
+    finding.note(tr!(
+        "Docker publishes port {port} of the container with the address {address} there: docker ps shows which",
+        port = port.as_str(),
+        address = address.as_str()
+    ));
 }
 
 /// Whether the server listens on any port.

@@ -20,6 +20,8 @@ pub struct Outside {
     pub card: Option<String>,
     /// That card's first address of IPv4.
     pub address: Option<IpAddr>,
+    /// Where IPv6 has a default route: the card that it leads by, and that card's first global address.
+    pub v6: Option<(String, IpAddr)>,
     /// Its cards and whether it forwards.
     pub host: Host,
 }
@@ -53,7 +55,8 @@ fn of(kernel: &Kernel) -> Outside {
     let default = kernel
         .routes
         .iter()
-        .find(|route| route.table == sickbay_formats::network::kernel::MAIN && route.dst.is_default());
+        .filter(|route| route.table == sickbay_formats::network::kernel::MAIN && route.dst.is_default())
+        .min_by_key(|route| route.dst.is_v6());
     let by_route = default.map(|route| route.dev.clone()).filter(|dev| !dev.is_empty());
     let others: Vec<&String> = cards.iter().map(|(name, _)| name).filter(|name| *name != "lo").collect();
     let card = by_route.or_else(|| match others.as_slice() {
@@ -64,7 +67,41 @@ fn of(kernel: &Kernel) -> Outside {
         card.as_ref().and_then(|card| cards.iter().find(|(name, _)| name == card)).and_then(|(_, addresses)| {
             addresses.iter().map(|cidr| cidr.address).find(|address| address.is_ipv4() && !address.is_loopback())
         });
-    Outside { card, address, host: Host { cards, forwards: None, forwards_v6: None } }
+    let v6 = kernel
+        .routes
+        .iter()
+        .find(|route| {
+            route.table == sickbay_formats::network::kernel::MAIN && route.dst.is_default() && route.dst.is_v6()
+        })
+        .and_then(|route| {
+            let link = kernel.link(&route.dev)?;
+            let address = link.addresses.iter().map(|one| one.cidr.address).find(is_global)?;
+            Some((route.dev.clone(), address))
+        });
+    Outside { card, address, v6, host: Host { cards, forwards: None, forwards_v6: None } }
+}
+
+/// An address of IPv6 by which the world reaches a machine.
+fn is_global(address: &IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.segments()[0] & 0xe000 == 0x2000)
+}
+
+/// Public addresses of IPv6 in different parts of the world.
+const STRANGERS_V6: [[u16; 8]; 4] = [
+    [0x2a01, 0x4f8, 0x1c17, 0x5a, 0, 0, 0, 0x71],
+    [0x2600, 0x1f18, 0x2148, 0xbc, 0, 0, 0x9, 0x3],
+    [0x2402, 0x4e00, 0x1013, 0xe5, 0, 0, 0x44, 0x1],
+    [0x2804, 0x14c, 0x65a, 0x91, 0, 0, 0, 0x5],
+];
+
+/// An address of IPv6 of somebody whom no rule of the set means.
+pub fn stranger_v6(rules: &RuleSet) -> IpAddr {
+    let ranges = sources(rules);
+    let named = |address: &[u16; 8]| {
+        let IpAddr::V6(address) = IpAddr::from(*address) else { return 0 };
+        ranges.iter().filter(|(from, to)| (*from..=*to).contains(&address.to_bits())).count()
+    };
+    IpAddr::from(STRANGERS_V6.iter().min_by_key(|address| named(address)).copied().unwrap_or([0x2a01, 0, 0, 0, 0, 0, 0, 1]))
 }
 
 /// Public addresses in different parts of the world.

@@ -2,19 +2,19 @@
 
 mod apache;
 
-use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bstr::ByteSlice;
-use sickbay_formats::nginx;
 use sickbay_formats::span::Span;
 
+use crate::facts::limits::process::{Door, door_of};
 use crate::facts::login::sshd::Sshd;
 use crate::facts::login::sshd_service::SshdService;
 use crate::facts::memory::processes::{comm, pids};
 use crate::facts::system::release::{Init, System};
+use crate::facts::services::nginx::{Nginx, Node};
 use crate::facts::system::units::{State, Units};
 use crate::facts::{Fact, Facts};
 use crate::model::outcome::Skip;
@@ -70,6 +70,8 @@ pub struct Port {
     pub server: Server,
     /// On which address; `None` is all.
     pub address: Option<IpAddr>,
+    /// Of all addresses those of IPv6 alone, or those of IPv4; `None` is whatever the machine has.
+    pub v6: Option<bool>,
     /// Which.
     pub port: u16,
     /// The line, where one says it.
@@ -77,6 +79,29 @@ pub struct Port {
 }
 
 impl Port {
+    /// A port on an address as it is written: `0.0.0.0` and `::` stand for all of their kind.
+    fn new(server: Server, written: Option<IpAddr>, port: u16, at: Option<Line>) -> Port {
+        let address = written.filter(|address| !address.is_unspecified());
+        let v6 = if address.is_none() { written.map(|address| address.is_ipv6()) } else { None };
+        Port { server, address, v6, port, at }
+    }
+
+    /// Whether connections of IPv6 are to reach it, or of IPv4.
+    pub fn is_for(&self, v6: bool) -> bool {
+        self.address.map_or(self.v6.is_none_or(|own| own == v6), |address| address.is_ipv6() == v6)
+    }
+
+    /// `10.0.0.9`, `[::]`, `*`: what it listens on.
+    pub fn address_text(&self) -> String {
+        match (self.address, self.v6) {
+            (Some(IpAddr::V6(address)), _) => format!("[{address}]"),
+            (Some(address), _) => address.to_string(),
+            (None, Some(true)) => "[::]".to_owned(),
+            (None, Some(false)) => "0.0.0.0".to_owned(),
+            (None, None) => "*".to_owned(),
+        }
+    }
+
     /// Whether it is only for this machine.
     pub fn is_inside(&self) -> bool {
         self.address.is_some_and(|address| address.is_loopback())
@@ -176,7 +201,12 @@ fn running(facts: &Facts, server: Server) -> Vec<u32> {
         return Vec::new();
     }
     let all = pids(facts).unwrap_or_default();
-    all.into_iter().filter(|pid| server.commands().contains(&comm(facts, *pid).as_str())).take(64).collect()
+    all.into_iter()
+        .filter(|pid| server.commands().contains(&comm(facts, *pid).as_str()))
+        // One in a container has files and sockets of its own.
+        .filter(|pid| !matches!(door_of(facts, *pid), Door::Container(_)))
+        .take(64)
+        .collect()
 }
 
 /// `1.2.3.4:80`, `[::]:80`, `*:80`, `80`, `1.2.3.4`, `localhost:80`: an address, and a port.
@@ -185,7 +215,7 @@ fn end(text: &str) -> Option<(Option<IpAddr>, Option<u16>)> {
         return Some((None, Some(port)));
     }
     if let Ok(address) = text.trim_matches(['[', ']']).parse::<IpAddr>() {
-        return Some((Some(address).filter(|address| !address.is_unspecified()), None));
+        return Some((Some(address), None));
     }
     let (address, port) = text.rsplit_once(':').unwrap_or((text, ""));
     let port = match port {
@@ -197,7 +227,7 @@ fn end(text: &str) -> Option<(Option<IpAddr>, Option<u16>)> {
         "localhost" => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
         address => Some(address.parse::<IpAddr>().ok()?),
     };
-    Some((address.filter(|address| !address.is_unspecified()), port))
+    Some((address, port))
 }
 
 fn sshd(facts: &Facts) -> Result<Vec<Port>, Skip> {
@@ -222,17 +252,12 @@ fn sshd(facts: &Facts) -> Result<Vec<Port>, Skip> {
         let Some((address, port)) = setting.1.arg(0).to_str().ok().and_then(end_of_sshd) else { continue };
         let at = sshd.file(*setting).map(|file| (Arc::clone(file), setting.1.whole));
         match port {
-            Some(port) => all.push(Port { server: Server::Sshd, address, port, at }),
-            None => all.extend(ports.iter().map(|(port, _)| Port {
-                server: Server::Sshd,
-                address,
-                port: *port,
-                at: at.clone(),
-            })),
+            Some(port) => all.push(Port::new(Server::Sshd, address, port, at)),
+            None => all.extend(ports.iter().map(|(port, _)| Port::new(Server::Sshd, address, *port, at.clone()))),
         }
     }
     if all.is_empty() {
-        all.extend(ports.into_iter().map(|(port, at)| Port { server: Server::Sshd, address: None, port, at }));
+        all.extend(ports.into_iter().map(|(port, at)| Port::new(Server::Sshd, None, port, at)));
     }
     Ok(all)
 }
@@ -245,50 +270,41 @@ fn end_of_sshd(text: &str) -> Option<(Option<IpAddr>, Option<u16>)> {
     }
 }
 
-/// Where the packages of distributions and nginx's own keep it.
-const CONFIGS: [&str; 4] = [
-    "/etc/nginx/nginx.conf",
-    "/usr/local/nginx/conf/nginx.conf",
-    "/usr/local/openresty/nginx/conf/nginx.conf",
-    "/opt/nginx/conf/nginx.conf",
-];
-
-/// So many files are followed.
+/// So many files are followed, and so many ports kept.
 const FILES: usize = 1000;
 
+/// What nginx listens on with the configuration that it was started with, up to what it would refuse.
 fn nginx_ports(facts: &Facts) -> Result<Vec<Port>, Skip> {
-    let Some(config) = CONFIGS.into_iter().find(|path| facts.root().exists(path).unwrap_or(false)) else {
-        return Ok(Vec::new());
+    let nginx = match facts.get::<Nginx>() {
+        Ok(nginx) => nginx,
+        Err(Skip::NotApplicable(_)) => return Ok(Vec::new()),
+        Err(other) => return Err(other),
     };
-    let dir = Path::new(config).parent().unwrap_or(Path::new("/")).to_owned();
-    let mut wanted = vec![PathBuf::from(config)];
-    let mut seen = BTreeSet::new();
     let mut all: Vec<Port> = Vec::new();
-    while let Some(path) = wanted.pop() {
-        if seen.len() >= FILES || !seen.insert(path.clone()) {
-            continue;
+    let mut add = |address: Option<IpAddr>, port: u16, node: &Node| {
+        let at = Some((Arc::clone(&node.file), node.file.line_span(node.directive.line)));
+        // A number alone is one of IPv4.
+        let port = Port::new(Server::Nginx, address.or(Some(Ipv4Addr::UNSPECIFIED.into())), port, at);
+        let same = |one: &Port| (one.address, one.v6, one.port) == (port.address, port.v6, port.port);
+        if !all.iter().any(same) && all.len() < FILES {
+            all.push(port);
         }
-        let Some(file) = facts.file(&path)? else { continue };
-        for directive in nginx::parse(&file.bytes) {
-            match directive.name() {
-                b"include" => {
-                    wanted.extend(directive.value().into_iter().flat_map(|value| included(facts, &dir, value)))
-                }
-                b"listen" => {
-                    // QUIC is UDP.
-                    let is_udp = directive.words.iter().any(|word| *word == "udp" || *word == "quic");
-                    let Some(value) = directive.value().filter(|value| !value.starts_with("unix:") && !is_udp) else {
-                        continue;
-                    };
-                    let Some((address, port)) = end(value) else { continue };
-                    let at = Some((Arc::clone(&file), file.line_span(directive.line)));
-                    let port = Port { server: Server::Nginx, address, port: port.unwrap_or(80), at };
-                    if !all.iter().any(|one| (one.address, one.port) == (port.address, port.port)) && all.len() < FILES
-                    {
-                        all.push(port);
-                    }
-                }
-                _ => {}
+    };
+    for (at, node) in nginx.nodes.iter().enumerate() {
+        let name = node.name();
+        if name == b"listen" && (node.is_in(&["http", "server"]) || node.is_in(&["stream", "server"])) {
+            // QUIC is UDP.
+            let is_udp = node.directive.words.iter().any(|word| *word == "udp" || *word == "quic");
+            let Some(value) = node.directive.value().filter(|value| !value.starts_with("unix:") && !is_udp) else {
+                continue;
+            };
+            if let Some((address, port)) = end(value) {
+                add(address, port.unwrap_or(80), node);
+            }
+        } else if name == b"server" && node.is_in(&["http"]) && nginx.is_whole && nginx.problem.is_none() {
+            // One that says nothing listens on port 80.
+            if !nginx.within(at).any(|inner| inner.name() == b"listen") {
+                add(None, 80, node);
             }
         }
     }
@@ -329,7 +345,7 @@ mod tests {
         let is = |address: &str, port: Option<u16>| Some((address.to_owned(), port));
         assert_eq!(of("80"), is("", Some(80)));
         assert_eq!(of("*:443"), is("", Some(443)));
-        assert_eq!(of("[::]:80"), is("", Some(80)));
+        assert_eq!(of("[::]:80"), is("::", Some(80)));
         assert_eq!(of("127.0.0.1:8080"), is("127.0.0.1", Some(8080)));
         assert_eq!(of("10.0.0.5"), is("10.0.0.5", None));
         assert_eq!(of("localhost:3000"), is("127.0.0.1", Some(3000)));

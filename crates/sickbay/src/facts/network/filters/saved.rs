@@ -131,39 +131,59 @@ impl Saved {
             let zone = shell_vars::value_of(&shell_vars::assignments(&conf.bytes), "DefaultZone");
             config.default_zone = zone.map_or(config.default_zone, |zone| zone.to_string());
         }
-        for (dir, kind) in ["/etc/firewalld", "/usr/lib/firewalld", "/lib/firewalld"]
+        // Services last: what names them is then known, and once more for those that another one includes.
+        for (kind, dir) in ["zones", "policies", "ipsets", "services", "services"]
             .iter()
-            .flat_map(|dir| [(dir, "zones"), (dir, "services")])
+            .flat_map(|kind| ["/etc/firewalld", "/usr/lib/firewalld", "/lib/firewalld"].map(|dir| (*kind, dir)))
         {
             let dir = format!("{dir}/{kind}");
             let mut entries = facts.root().read_dir(&dir).unwrap_or_default();
             entries.sort_by(|a, b| a.name.cmp(&b.name));
             for entry in entries.into_iter().take(2000) {
                 let Some(name) = entry.name.to_str().and_then(|name| name.strip_suffix(".xml")) else { continue };
+                // A zone that is shipped counts where firewalld refuses what is in /etc.
                 let known = match kind {
-                    "zones" => config.zones.iter().any(|(zone, _)| zone == name),
-                    _ => config.services.contains_key(name),
+                    "services" => config.services.contains_key(name),
+                    "ipsets" => config.sets.contains_key(name),
+                    _ => false,
                 };
-                // A service is read when a zone names it: there are two hundred.
+                // A service is read when a zone, a policy or another service names it: there are two hundred.
                 let path = format!("{dir}/{name}.xml");
-                if known || kind == "services" && !config.zones.iter().any(|(_, zone)| zone.bytes.contains_str(name)) {
+                let named = || {
+                    let mut all = config.zones.iter().chain(&config.policies).map(|(_, file)| file);
+                    all.any(|file| file.bytes.contains_str(name))
+                        || config.services.values().any(|file| includes(&file.bytes, name))
+                };
+                if known || kind == "services" && !named() {
                     continue;
                 }
                 let Some(file) = facts.file(&path)? else { continue };
                 let file = firewalld::File { path, bytes: file.bytes.clone() };
                 match kind {
                     "zones" => config.zones.push((name.to_owned(), file)),
+                    "policies" => config.policies.push((name.to_owned(), file)),
+                    "ipsets" => drop(config.sets.insert(name.to_owned(), file)),
                     _ => drop(config.services.insert(name.to_owned(), file)),
                 }
             }
         }
+        if let Some(file) = facts.file("/etc/firewalld/direct.xml")? {
+            let path = "/etc/firewalld/direct.xml".to_owned();
+            config.direct = Some(firewalld::File { path, bytes: file.bytes.clone() });
+        }
         config.cards = zones_of_cards(facts)?;
+        config.has_manager = starts(facts, &["NetworkManager"]);
         firewalld::read(&mut self.rules, &config);
         let path = config.zones.iter().find(|(name, _)| *name == config.default_zone);
         let path = path.map_or_else(|| "/etc/firewalld/firewalld.conf".to_owned(), |(_, file)| file.path.clone());
         self.add("firewalld", &path);
         Ok(())
     }
+}
+
+/// Whether a service includes another one of that name.
+fn includes(bytes: &[u8], name: &str) -> bool {
+    bytes.contains_str("<include") && bytes.contains_str(format!("service=\"{name}\""))
 }
 
 /// The zones that NetworkManager and network-scripts put cards into.

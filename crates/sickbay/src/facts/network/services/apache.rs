@@ -80,7 +80,7 @@ impl Reader<'_> {
                 "listen" if !for_modules && self.ports.len() < FILES => {
                     if let Some((address, Some(port))) = end(argument) {
                         let at = Some((Arc::clone(&file), file.line_span(number + 1)));
-                        self.ports.push(Port { server: Server::Apache, address, port, at });
+                        self.ports.push(Port::new(Server::Apache, address, port, at));
                     }
                 }
                 _ => {}
