@@ -28,7 +28,7 @@ use crate::tr;
 use self::container::container;
 use self::inherited::inherited;
 use self::session::session_of;
-use self::systemd::service;
+use self::systemd::{of_user_manager, service};
 
 /// A soft and a hard value of one layer, where it has one.
 pub type Sides = (Option<Option<u64>>, Option<Option<u64>>);
@@ -114,15 +114,8 @@ pub fn of_process(facts: &Facts, pid: u32) -> Result<Chain, Skip> {
             session_of(facts, who, &user, Some(&origin))
         }
         Door::UserUnit(unit) => {
-            let manager = format!("user@{}.service", origin.uid);
-            let who = tr!("{comm} (PID {pid}), of {unit}", comm, pid, unit);
-            let mut chain = service(facts, who, &manager, Some(&origin))?;
-            chain.remarks.push(tr!(
-                "{unit} is a unit of the user's own manager: user.conf and {manager} bound it",
-                unit,
-                manager
-            ));
-            Ok(chain)
+            let who = tr!("{comm} (PID {pid}), of {unit}", comm, pid, unit = unit.as_str());
+            of_user_manager(facts, who, &unit, &origin)
         }
         Door::Container(id) => {
             let short: String = id.chars().take(12).collect();

@@ -290,6 +290,21 @@ fn drop_ins(facts: &Facts, dirs: &UnitDirs, name: &str) -> Vec<PathBuf> {
     chosen.into_values().filter(is_file).collect()
 }
 
+/// The drop-ins of a unit in other directories than the system's, strongest first: those of a user's own manager.
+pub fn drop_ins_in(facts: &Facts, dirs: &[String], name: &str) -> Vec<PathBuf> {
+    let mut chosen: BTreeMap<std::ffi::OsString, PathBuf> = BTreeMap::new();
+    for name in drop_in_names(name) {
+        for dir in dirs.iter().rev().map(|dir| Path::new(dir).join(format!("{name}.d"))) {
+            for entry in facts.root().read_dir(&dir).unwrap_or_default() {
+                if entry.name.as_encoded_bytes().ends_with(b".conf") {
+                    chosen.insert(entry.name.clone(), dir.join(&entry.name));
+                }
+            }
+        }
+    }
+    chosen.into_values().collect()
+}
+
 /// Names in the `.wants` or `.requires` directories of a unit.
 fn linked(facts: &Facts, dirs: &UnitDirs, name: &str, suffix: &str) -> Vec<String> {
     let mut all = Vec::new();

@@ -5,9 +5,9 @@ use sickbay_formats::rlimits::{Pair, Resource};
 
 use super::{Row, both, layer};
 use crate::facts::Facts;
-use crate::facts::limits::manager::First;
+use crate::facts::limits::manager::{First, kernel_memlock};
 use crate::facts::limits::process::Origin;
-use crate::facts::system::kernel::{Kernel, parameter};
+use crate::facts::system::kernel::parameter;
 use crate::model::text::Text;
 use crate::tr;
 
@@ -18,11 +18,7 @@ fn of_kernel(facts: &Facts, resource: &Resource) -> Option<Pair> {
         "nofile" => Some((Some(1024), Some(4096))),
         "core" => Some((Some(0), None)),
         "stack" => Some((Some(8 << 20), None)),
-        "memlock" => {
-            // 64 KiB until 5.15, then 8 MiB (commit 9dcc38e2813e).
-            let kib = if facts.get::<Kernel>().ok()?.version >= (5, 16) { 8 << 10 } else { 64 };
-            Some((Some(kib << 10), Some(kib << 10)))
-        }
+        "memlock" => kernel_memlock(facts).map(|bytes| (Some(bytes), Some(bytes))),
         "nproc" | "sigpending" => threads().map(|all| (Some(all / 2), Some(all / 2))),
         "msgqueue" => Some((Some(819_200), Some(819_200))),
         "nice" | "rtprio" => Some((Some(0), Some(0))),

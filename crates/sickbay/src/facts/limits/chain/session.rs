@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use bstr::ByteSlice;
 use sickbay_formats::limits_conf::Entry;
 use sickbay_formats::login_defs;
 use sickbay_formats::pam::Kind;
@@ -13,10 +14,10 @@ use super::begun::begun;
 use super::beside::others;
 use super::compare::compare;
 use super::systemd::by_systemd;
-use super::{Chain, Layer, Row, both, count, count_last, layer, place};
+use super::{Chain, Layer, Row, both, count_last, layer, place};
 use crate::facts::Facts;
 use crate::facts::limits::files::LimitsFiles;
-use crate::facts::limits::manager::{First, Manager};
+use crate::facts::limits::manager::{First, Manager, within};
 use crate::facts::limits::process::Origin;
 use crate::facts::login::pam::judge::User;
 use crate::facts::login::pam::{self, Call, Taking};
@@ -26,69 +27,135 @@ use crate::model::source::SourceFile;
 use crate::model::text::Text;
 use crate::tr;
 
-/// The lines of limits.conf that are about a user, as layers. `idle` says why none of them has an effect.
-pub(super) fn by_limits_conf(row: &mut Row, first: &First, files: &LimitsFiles, user: &User, idle: Option<Text>) {
-    let lines: Vec<(&Arc<SourceFile>, Span, &Entry, usize)> = files
-        .entries()
-        .filter(|(_, _, entry)| entry.item == row.resource.name)
-        .filter_map(|(file, span, entry)| {
-            let distance = entry.distance(&user.name, &user.groups, user.uid == 0, files.debian)?;
-            Some((file, span, entry, distance))
-        })
-        .collect();
-    // Of two lines the nearer counts, of equals the later; for the soft limit and for the hard one.
-    let winner = |of: fn(&Entry) -> bool| {
-        let ours = lines.iter().enumerate().filter(|(_, (_, _, entry, _))| of(entry));
-        ours.min_by_key(|(index, (_, _, _, distance))| (*distance, std::cmp::Reverse(*index))).map(|(index, _)| index)
-    };
-    let (soft, hard) = (winner(Entry::is_soft), winner(Entry::is_hard));
-    let before = row.layers.len();
-    for (index, (file, span, entry, _)) in lines.iter().enumerate() {
-        let wins = Some(index) == soft || Some(index) == hard;
-        let value = Some(entry.limit());
-        row.layers.push(Layer {
-            name: Text::verbatim("limits.conf"),
-            sides: (value.filter(|_| entry.is_soft()), value.filter(|_| entry.is_hard())),
-            word: None,
-            place: place(file, *span),
-            counts: false,
-            remark: idle.clone().or_else(|| (!wins).then(|| tr!("a nearer or later line sets it again"))),
+/// What pam_limits does when one session begins.
+pub(super) struct Pam {
+    files: LimitsFiles,
+    user: User,
+    /// Why it has no effect.
+    idle: Option<Text>,
+    /// Whether it begins with the limits of process 1.
+    resets: bool,
+}
+
+impl Pam {
+    fn new(facts: &Facts, user: User, stands: Result<&Stands, Text>) -> Result<Pam, Skip> {
+        let files = facts.get::<LimitsFiles>()?;
+        let (files, resets, idle) = match stands {
+            Ok(Stands::At { conf: Some(conf), set_all, .. }) => {
+                (files.with_only(facts.file(conf)?), files.resets || *set_all, None)
+            }
+            Ok(Stands::At { set_all, .. }) => ((*files).clone(), files.resets || *set_all, None),
+            Ok(_) => ((*files).clone(), false, Some(tr!("no effect: pam_limits is not in the stack"))),
+            Err(idle) => ((*files).clone(), false, Some(idle)),
+        };
+        let lifts = files
+            .entries()
+            .find(|(_, _, entry)| entry.lifts_all() && entry.distance(user.account(), files.debian).is_some());
+        let lifts = lifts.map(|(file, span, _)| {
+            let place = format!("{}:{}", file.path.display(), span.line);
+            tr!("no effect: {place} says that nothing is limited for {user}", place, user = user.name.as_str())
         });
+        let resets = resets && lifts.is_none();
+        Ok(Pam { files, user, idle: idle.or(lifts), resets })
     }
-    if idle.is_some() || lines.is_empty() {
-        return;
-    }
-    let of = |index: Option<usize>| index.and_then(|index| lines.get(index)).map(|(_, _, entry, _)| entry.limit());
-    let hard_value = of(hard).or(row.after.map(|after| after.1));
-    let soft_value = of(soft).or(row.after.map(|after| after.0));
-    for index in [soft, hard].into_iter().flatten() {
-        count(row, before + index);
-    }
-    for index in [soft, hard].into_iter().flatten() {
-        if let Some(layer) = row.layers.get_mut(before + index) {
-            layer.counts = true;
+
+    /// Of a unit with `PAMName=`, or of one without.
+    pub(super) fn of_service(facts: &Facts, name: Option<&str>, account: &str) -> Result<Pam, Skip> {
+        let user = User::named(facts, account)?;
+        let debian = facts.get::<LimitsFiles>()?.debian;
+        match name {
+            None => Pam::new(facts, user, Err(tr!("no effect: not a PAM session"))),
+            Some(name) => Pam::new(facts, user, Ok(&pam_limits(facts, debian, name))),
         }
     }
-    let (Some(hard_value), Some(soft_value)) = (hard_value, soft_value) else { return };
-    // A soft limit above the hard one becomes as high as that.
-    let soft_value = match (soft_value, hard_value) {
-        (soft, None) => soft,
-        (soft, Some(hard)) => Some(soft.map_or(hard, |soft| soft.min(hard))),
-    };
-    let wanted = (soft_value, hard_value);
-    row.wanted = Some(wanted);
-    let above =
-        row.resource.name == "nofile" && first.nr_open.is_some_and(|most| hard_value.is_none_or(|hard| hard > most));
-    match (above, files.debian, hard_value) {
-        (false, ..) => row.after = Some(wanted),
-        // What is above fs.nr_open the kernel refuses, for root too.
-        (true, true, _) => row.remarks.push(tr!("more than fs.nr_open: refused, and nothing is changed by it")),
-        (true, false, Some(_)) => {
-            row.after = None;
-            row.remarks.push(tr!("more than fs.nr_open: refused, and the login with it"));
+
+    /// What it makes of a limit.
+    pub(super) fn apply(&self, row: &mut Row, first: &First) {
+        if self.resets && self.idle.is_none() {
+            // Of open files no more than select(2) can watch.
+            let own = first.own(&row.resource).map(|(soft, hard)| match row.resource.name {
+                "nofile" => (Some(soft.map_or(1024, |soft| soft.min(1024))), hard),
+                _ => (soft, hard),
+            });
+            row.after = own;
+            if let Some(pair) = own {
+                row.layers.push(layer(tr!("pam_limits, from PID 1"), both(pair)));
+                count_last(row);
+            }
         }
-        // Newer ones take the most there is, older ones refuse.
-        (true, false, None) => row.after = None,
+        self.by_lines(row, first);
+    }
+
+    /// The lines of limits.conf that are about the user, as layers.
+    fn by_lines(&self, row: &mut Row, first: &First) {
+        let Pam { files, user, idle, .. } = self;
+        let lines: Vec<(&Arc<SourceFile>, Span, &Entry, usize)> = files
+            .entries()
+            .filter(|(_, _, entry)| entry.item == row.resource.name)
+            .filter_map(|(file, span, entry)| Some((file, span, entry, entry.distance(user.account(), files.debian)?)))
+            .collect();
+        let unknown = (!files.knows(row.resource.name)).then(|| tr!("no effect: this pam_limits does not know it"));
+        let idle = idle.clone().or(unknown);
+        // Of two lines the nearer counts, of equals the later; for the soft limit and for the hard one.
+        let winner = |of: fn(&Entry) -> bool| {
+            let ours = lines.iter().enumerate().filter(|(_, (_, _, entry, _))| of(entry));
+            ours.min_by_key(|(index, (_, _, _, distance))| (*distance, std::cmp::Reverse(*index)))
+                .map(|(index, _)| index)
+        };
+        let (soft, hard) = (winner(Entry::is_soft), winner(Entry::is_hard));
+        let before = row.layers.len();
+        for (index, (file, span, entry, _)) in lines.iter().enumerate() {
+            let wins = Some(index) == soft || Some(index) == hard;
+            let value = Some(entry.limit());
+            row.layers.push(Layer {
+                name: Text::verbatim("limits.conf"),
+                sides: (value.filter(|_| entry.is_soft()), value.filter(|_| entry.is_hard())),
+                word: None,
+                place: place(file, *span),
+                counts: false,
+                remark: idle.clone().or_else(|| (!wins).then(|| tr!("a nearer or later line sets it again"))),
+            });
+        }
+        if idle.is_some() || lines.is_empty() {
+            return;
+        }
+        // For "unlimited" open files newer modules take the most that there is.
+        let most = first.nr_open.filter(|_| files.takes_nr_open && row.resource.name == "nofile");
+        let of = |index: Option<usize>| {
+            let (_, _, entry, _) = lines.get(index?)?;
+            Some(entry.limit().or(most))
+        };
+        let hard_value = of(hard).or(row.after.map(|after| after.1));
+        let soft_value = of(soft).or(row.after.map(|after| after.0));
+        for (at, layer) in row.layers.iter_mut().enumerate() {
+            layer.counts = [soft, hard].iter().flatten().any(|index| before + index == at);
+        }
+        let (Some(hard_value), Some(soft_value)) = (hard_value, soft_value) else { return };
+        // A soft limit above the hard one becomes as high as that.
+        let wanted = (within((soft_value, None), hard_value).0, hard_value);
+        row.wanted = Some(wanted);
+        let above = |most: u64| hard_value.is_none_or(|hard| hard > most);
+        // Not even root may have more open files than fs.nr_open, and only who has CAP_SYS_RESOURCE raises a hard limit.
+        let beyond = row.resource.name == "nofile" && first.nr_open.is_some_and(above);
+        let unprivileged = first.bounded && row.after.and_then(|after| after.1).is_some_and(above);
+        match (beyond, unprivileged, files.debian) {
+            (false, false, _) => row.after = Some(wanted),
+            // Debian's goes on when the kernel refuses.
+            (true, _, true) => row.remarks.push(tr!("more than fs.nr_open: refused, and nothing is changed by it")),
+            (false, true, true) => row.remarks.push(tr!(
+                "more than the hard limit, which nobody may raise without CAP_SYS_RESOURCE: refused, and nothing is changed by it"
+            )),
+            (true, _, false) => {
+                row.after = None;
+                row.remarks.push(tr!("more than fs.nr_open: refused, and the login with it"));
+            }
+            (false, true, false) => {
+                row.after = None;
+                row.remarks.push(tr!(
+                    "more than the hard limit, which nobody may raise without CAP_SYS_RESOURCE: refused, and the login with it"
+                ));
+            }
+        }
     }
 }
 
@@ -97,7 +164,14 @@ const SERVICES: [&str; 8] = ["sshd", "login", "su", "su-l", "sudo", "crond", "cr
 
 /// Where pam_limits stands in the stack of a service.
 enum Stands {
-    At(PathBuf, usize),
+    At {
+        path: PathBuf,
+        line: usize,
+        /// The file that it reads instead of the usual ones.
+        conf: Option<PathBuf>,
+        /// Whether it is told to begin with the limits of process 1.
+        set_all: bool,
+    },
     Nowhere,
     /// There are no rules of that name.
     NoService,
@@ -114,7 +188,15 @@ fn pam_limits(facts: &Facts, debian: bool, name: &str) -> Stands {
         Call::Module { name, .. } => name.ends_with(b"pam_limits.so"),
         _ => false,
     });
-    found.map_or(Stands::Nowhere, |entry| Stands::At(entry.file.path.clone(), entry.rule.span.line))
+    found.map_or(Stands::Nowhere, |entry| {
+        let conf = entry.rule.args.iter().rev().find_map(|arg| arg.strip_prefix(b"conf="));
+        Stands::At {
+            path: entry.file.path.clone(),
+            line: entry.rule.span.line,
+            conf: conf.map(|path| PathBuf::from(path.to_str_lossy().into_owned())),
+            set_all: entry.rule.args.iter().any(|arg| arg == "set_all"),
+        }
+    })
 }
 
 pub(super) fn session_of(facts: &Facts, who: Text, name: &str, origin: Option<&Origin>) -> Result<Chain, Skip> {
@@ -134,7 +216,7 @@ pub(super) fn session_of(facts: &Facts, who: Text, name: &str, origin: Option<&O
     let chosen = doors.iter().filter(there).find(|(door, _)| of_origin.is_none_or(|known| known == *door));
     for (door, stands) in doors.iter().filter(there) {
         remarks.push(match stands {
-            Stands::At(path, line) => tr!(
+            Stands::At { path, line, .. } => tr!(
                 "{door}: pam_limits is in its stack ({place})",
                 door = *door,
                 place = format!("{}:{line}", path.display())
@@ -142,11 +224,12 @@ pub(super) fn session_of(facts: &Facts, who: Text, name: &str, origin: Option<&O
             _ => tr!("{door}: pam_limits is not in its stack, so that limits.conf has no effect there", door = *door),
         });
     }
-    let idle = match chosen {
-        Some((_, Stands::At(..))) => None,
-        Some((door, _)) => Some(tr!("no effect: pam_limits is not in the stack of {door}", door = *door)),
-        None => Some(tr!("no effect: no service with PAM lets users in")),
+    let stands = match chosen {
+        Some((_, stands @ Stands::At { .. })) => Ok(stands),
+        Some((door, _)) => Err(tr!("no effect: pam_limits is not in the stack of {door}", door = *door)),
+        None => Err(tr!("no effect: no service with PAM lets users in")),
     };
+    let pam = Pam::new(facts, user.clone(), stands)?;
     let parent = ["sshd.service", "ssh.service"].into_iter().find_map(|unit| {
         let read = units::unit(facts, unit).ok().filter(|read| read.state == State::Loaded)?;
         (chosen.is_none_or(|(door, _)| *door == "sshd")).then_some((unit, read))
@@ -161,18 +244,7 @@ pub(super) fn session_of(facts: &Facts, who: Text, name: &str, origin: Option<&O
             parent.as_ref().map(|(_, unit)| unit),
             parent.as_ref().map_or("", |(unit, _)| unit),
         );
-        if files.debian && idle.is_none() {
-            // Debian's begins with what process 1 has, of open files no more than select(2) can watch.
-            row.after = first.own(&resource).map(|(soft, hard)| match resource.name {
-                "nofile" => (Some(soft.map_or(1024, |soft| soft.min(1024))), hard),
-                _ => (soft, hard),
-            });
-            if let Some(pair) = row.after {
-                row.layers.push(layer(tr!("pam_limits of Debian"), both(pair)));
-                count_last(&mut row);
-            }
-        }
-        by_limits_conf(&mut row, &first, &files, &user, idle.clone());
+        pam.apply(&mut row, &first);
         compare(facts, &mut row, origin);
         rows.push(row);
     }

@@ -28,9 +28,14 @@ pub(super) fn by_supervisor(row: &mut Row, file: &Arc<SourceFile>, settings: &[S
         let up = |bound: Option<u64>| bound.map(|bound| bound.max(value));
         (up(soft), up(hard))
     });
-    let refused = key == "minfds" && first.nr_open.is_some_and(|most| value > most);
-    let remark = match (refused, row.after) {
+    let beyond = key == "minfds" && first.nr_open.is_some_and(|most| value > most);
+    let unprivileged = first.bounded && row.after.is_some_and(|(_, hard)| raises(hard));
+    let refused = beyond || unprivileged;
+    let remark = match (beyond, row.after) {
         (true, _) => Some(tr!("more than fs.nr_open: supervisord does not start")),
+        (false, _) if unprivileged => Some(tr!(
+            "more than the hard limit, which nobody may raise without CAP_SYS_RESOURCE: supervisord does not start"
+        )),
         (false, Some((soft, _))) if !raises(soft) => Some(tr!("no effect: the limit is as high already")),
         _ => None,
     };
@@ -48,6 +53,9 @@ pub(super) fn by_supervisor(row: &mut Row, file: &Arc<SourceFile>, settings: &[S
     new.place = set.and_then(|one| place(file, one.span));
     new.remark = remark;
     row.layers.push(new);
+    if refused {
+        row.after = None;
+    }
     if counts {
         count_last(row);
         row.after = raised;
