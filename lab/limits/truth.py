@@ -53,6 +53,9 @@ class Machine:
         subprocess.run(["chroot", self.root, "sh", "-c", "rm -f /root/.ssh/k; mkdir -p /root/.ssh; ssh-keygen -A >/dev/null; ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/k;"
                         "for u in root alma bert; do h=$(getent passwd $u | cut -d: -f6); mkdir -p $h/.ssh; cp /root/.ssh/k.pub $h/.ssh/authorized_keys;"
                         "chown -R $u: $h/.ssh; done; mkdir -p /var/lib/systemd/linger; touch /var/lib/systemd/linger/alma; ln -sf /bin/true /usr/bin/systemd-networkd-wait-online"], check=True)
+        # systemctl for the manager of a user.
+        self.write("/usr/local/bin/own", "#!/bin/sh\nexec setpriv --reuid=4001 --regid=4001 --init-groups env XDG_RUNTIME_DIR=/run/user/4001 systemctl --user \"$@\"\n")
+        os.chmod(self.root + "/usr/local/bin/own", 0o755)
         # A machine with the old hierarchy has the new one for itself here.
         script = ("umount -R /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup && mkdir -p /sys/fs/cgroup/sickbay-limits &&"
                   "echo $$ > /sys/fs/cgroup/sickbay-limits/cgroup.procs; SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 exec systemd-nspawn -q --register=no "
@@ -235,16 +238,16 @@ def main():
                 except (ValueError, KeyError):
                     print(f"round {number}: explain limits {of}: {said.stdout[:200]} {said.stderr[:300]}")
                     return None
-            def pid_of(name, more=""):
-                return machine(f"systemctl show {more} -p MainPID --value {name}").stdout.strip()
-            machine("systemctl daemon-reload; systemctl -M alma@ --user daemon-reload; systemctl start sickbay-test-own.service --user -M alma@")
+            def pid_of(name, program="systemctl"):
+                return machine(f"{program} show -p MainPID --value {name}").stdout.strip()
+            machine("systemctl daemon-reload; own daemon-reload; own start sickbay-test-own.service")
             child = machine("pgrep -P $(systemctl show -p MainPID --value supervisor.service) sleep").stdout.split()
-            own = pid_of("sickbay-test-own.service", "--user -M alma@")
+            own = pid_of("sickbay-test-own.service", "own")
             said = {"unit": ask(unit), "alma": ask("alma"), "bert": ask("bert"), "root": ask("root"),
                     "supervised": ask(child[0]) if child else None, "own": ask(own) if own not in ("", "0") else None}
             machine("systemctl daemon-reexec")
             time.sleep(0.3)
-            machine(f"systemctl restart {unit} ssh.service supervisor.service user@4001.service; systemctl -M alma@ --user start sickbay-test-own.service")
+            machine(f"systemctl restart {unit} ssh.service supervisor.service user@4001.service; own start sickbay-test-own.service")
             time.sleep(1.5)
             real = {}
             pid = pid_of(unit)
@@ -253,7 +256,7 @@ def main():
                 real[user] = machine(f"ssh -o StrictHostKeyChecking=no -o LogLevel=ERROR -i /root/.ssh/k {user}@127.0.0.1 cat /proc/self/limits").stdout
             child = machine("pgrep -P $(systemctl show -p MainPID --value supervisor.service) sleep").stdout.split()
             real["supervised"] = machine(f"cat /proc/{child[0]}/limits").stdout if child else ""
-            own = pid_of("sickbay-test-own.service", "--user -M alma@")
+            own = pid_of("sickbay-test-own.service", "own")
             real["own"] = machine(f"cat /proc/{own}/limits").stdout if own not in ("", "0") else ""
             bad = set()
             for what, rows in said.items():

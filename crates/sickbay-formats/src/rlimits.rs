@@ -122,6 +122,12 @@ fn count(text: &str) -> Option<u64> {
     u64::from_str_radix(digits, base).ok()
 }
 
+/// Without the sign that strtoull(3) takes.
+fn unsigned(text: &str) -> &str {
+    let text = text.trim_start();
+    text.strip_prefix('+').filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit())).unwrap_or(text)
+}
+
 /// Units of sizes, the largest first, and how often they are 1024.
 const SIZES: [(&str, u32); 8] = [("E", 60), ("P", 50), ("T", 40), ("G", 30), ("M", 20), ("K", 10), ("B", 0), ("", 0)];
 
@@ -133,7 +139,7 @@ fn bytes(text: &str) -> Option<u64> {
         return None;
     }
     while !rest.is_empty() {
-        rest = rest.trim_start();
+        rest = unsigned(rest);
         let after = rest.trim_start_matches(|c: char| c.is_ascii_digit());
         let digits = rest.get(..rest.len() - after.len()).filter(|digits| !digits.is_empty())?;
         let (fraction, after) = match after.strip_prefix('.') {
@@ -184,6 +190,7 @@ pub fn span(text: &str, bare: u64) -> Option<u64> {
         return None;
     }
     while !rest.is_empty() {
+        rest = unsigned(rest);
         let after = rest.trim_start_matches(|c: char| c.is_ascii_digit());
         let digits = rest.get(..rest.len() - after.len())?;
         let (fraction, after) = match after.strip_prefix('.') {
@@ -235,9 +242,14 @@ mod tests {
         for wrong in ["64KB", "64m", "64KiB", "1M1G", "M", "99999999999999999999"] {
             assert_eq!(of_unit(&core, wrong.as_bytes()), None, "{wrong}");
         }
-        for (text, value) in
-            [("1.5G", 1_610_612_736), ("1G512M", 1_610_612_736), ("64 M", 67_108_864), ("7B", 7), ("1.25K", 1280)]
-        {
+        for (text, value) in [
+            ("1.5G", 1_610_612_736),
+            ("1G512M", 1_610_612_736),
+            ("64 M", 67_108_864),
+            ("7B", 7),
+            ("+7K", 7168),
+            ("1.25K", 1280),
+        ] {
             assert_eq!(of_unit(&core, text.as_bytes()), Some((Some(value), Some(value))), "{text}");
         }
         for (text, value) in [("0x1000", 4096), ("010", 8), ("0b11", 3), ("+5", 5), ("1:2:3", 1)] {

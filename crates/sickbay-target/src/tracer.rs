@@ -308,8 +308,9 @@ impl<'a> Tracer<'a> {
             well => well.to_string(),
         };
         // A program that is there, and cannot be started for want of what runs it.
-        let lacks = call.result == -i64::from(libc::ENOENT) && begun.name == "execve" && begun.text.starts_with('/');
-        if lacks && std::fs::metadata(format!("/proc/{tid}/root{}", begun.text)).is_ok() {
+        let lacks = call.result == -i64::from(libc::ENOENT) && begun.name == "execve" && !begun.text.is_empty();
+        let from = if begun.text.starts_with('/') { "root" } else { "cwd/" };
+        if lacks && std::fs::metadata(format!("/proc/{tid}/{from}{}", begun.text)).is_ok() {
             (self.take)(&format!("{pid} access(\"{}\") = 0\n", begun.text));
         }
         let place = if call.result < 0 { begun.place(tid) } else { None };

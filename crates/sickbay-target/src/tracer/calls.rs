@@ -166,10 +166,13 @@ fn path(tid: i32, address: u64) -> String {
     escaped(&bytes)
 }
 
-/// What is written, its beginning; of writev its first two parts.
+/// Bytes of what is written that are read.
+const WRITTEN: usize = 400;
+
+/// What is written, its beginning; of writev its first parts.
 fn written(tid: i32, name: &str, address: u64, length: u64) -> String {
     let read = |address: u64, length: u64| {
-        let mut bytes = vec![0; usize::try_from(length).unwrap_or(0).min(400)];
+        let mut bytes = vec![0; usize::try_from(length).unwrap_or(0).min(WRITTEN)];
         let got = ptrace::memory(tid, address, &mut bytes);
         bytes.truncate(got);
         bytes
@@ -177,7 +180,7 @@ fn written(tid: i32, name: &str, address: u64, length: u64) -> String {
     if name == "write" {
         return escaped(&read(address, length));
     }
-    let parts = read(address, length.min(4).saturating_mul(16));
+    let parts = read(address, length.min(16).saturating_mul(16));
     let mut all = Vec::new();
     for part in parts.chunks_exact(16) {
         let number =

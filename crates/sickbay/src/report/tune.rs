@@ -341,11 +341,14 @@ pub fn origin(origin: &Origin, style: &Style) -> String {
         let word = match setting.how {
             _ if origin.winner == Some(index) => tr!("wins"),
             How::NotAtBoot => tr!("no boot reads this file, only sysctl -p: there is no link to it in /etc/sysctl.d"),
-            How::Pattern => tr!("a pattern, weaker than a name"),
+            How::Kept => tr!("keeps patterns from setting it"),
+            How::Later => tr!("sets it after the boot, or while the system runs"),
+            How::Pattern => tr!("a pattern, weaker than a name or a later pattern"),
             How::Name => tr!("set again later"),
         };
         let place = format!("{}:{}", setting.file.path.display(), setting.span.line);
-        let _ = writeln!(out, "  {}  {}  {}", printable(&place), printable(&setting.value), style.say(&word));
+        let value = if setting.how == How::Kept { "–" } else { setting.value.as_str() };
+        let _ = writeln!(out, "  {}  {}  {}", printable(&place), printable(value), style.say(&word));
     }
     if let Some(said) = &origin.said {
         out.push('\n');

@@ -7,7 +7,7 @@ use bstr::ByteSlice;
 use sickbay_formats::limits_conf::Entry;
 use sickbay_formats::login_defs;
 use sickbay_formats::pam::Kind;
-use sickbay_formats::rlimits;
+use sickbay_formats::rlimits::{self, Pair};
 use sickbay_formats::span::Span;
 
 use super::begun::begun;
@@ -71,6 +71,8 @@ impl Pam {
 
     /// What it makes of a limit.
     pub(super) fn apply(&self, row: &mut Row, first: &First) {
+        // What the program that opens the session has.
+        let before = row.after;
         if self.resets && self.idle.is_none() {
             // Of open files no more than select(2) can watch.
             let own = first.own(&row.resource).map(|(soft, hard)| match row.resource.name {
@@ -79,15 +81,24 @@ impl Pam {
             });
             row.after = own;
             if let Some(pair) = own {
-                row.layers.push(layer(tr!("pam_limits, from PID 1"), both(pair)));
-                count_last(row);
+                let mut reset = layer(tr!("pam_limits, from PID 1"), both(pair));
+                if is_raised(first, before, pair) {
+                    reset.remark = Some(tr!("nobody may raise a hard limit without CAP_SYS_RESOURCE: refused"));
+                    row.after = before;
+                    row.layers.push(reset);
+                } else {
+                    row.layers.push(reset);
+                    count_last(row);
+                }
             }
+            self.by_lines(row, first, own, before);
+        } else {
+            self.by_lines(row, first, before, before);
         }
-        self.by_lines(row, first);
     }
 
     /// The lines of limits.conf that are about the user, as layers.
-    fn by_lines(&self, row: &mut Row, first: &First) {
+    fn by_lines(&self, row: &mut Row, first: &First, base: Option<Pair>, before: Option<Pair>) {
         let Pam { files, user, idle, .. } = self;
         let lines: Vec<(&Arc<SourceFile>, Span, &Entry, usize)> = files
             .entries()
@@ -103,7 +114,7 @@ impl Pam {
                 .map(|(index, _)| index)
         };
         let (soft, hard) = (winner(Entry::is_soft), winner(Entry::is_hard));
-        let before = row.layers.len();
+        let index_of_first = row.layers.len();
         for (index, (file, span, entry, _)) in lines.iter().enumerate() {
             let wins = Some(index) == soft || Some(index) == hard;
             let value = Some(entry.limit());
@@ -125,10 +136,10 @@ impl Pam {
             let (_, _, entry, _) = lines.get(index?)?;
             Some(entry.limit().or(most))
         };
-        let hard_value = of(hard).or(row.after.map(|after| after.1));
-        let soft_value = of(soft).or(row.after.map(|after| after.0));
+        let hard_value = of(hard).or(base.map(|base| base.1));
+        let soft_value = of(soft).or(base.map(|base| base.0));
         for (at, layer) in row.layers.iter_mut().enumerate() {
-            layer.counts = [soft, hard].iter().flatten().any(|index| before + index == at);
+            layer.counts = [soft, hard].iter().flatten().any(|index| index_of_first + index == at);
         }
         let (Some(hard_value), Some(soft_value)) = (hard_value, soft_value) else { return };
         // A soft limit above the hard one becomes as high as that.
@@ -137,7 +148,10 @@ impl Pam {
         let above = |most: u64| hard_value.is_none_or(|hard| hard > most);
         // Not even root may have more open files than fs.nr_open, and only who has CAP_SYS_RESOURCE raises a hard limit.
         let beyond = row.resource.name == "nofile" && first.nr_open.is_some_and(above);
-        let unprivileged = first.bounded && row.after.and_then(|after| after.1).is_some_and(above);
+        let unprivileged = is_raised(first, before, wanted);
+        if beyond || unprivileged {
+            row.after = before;
+        }
         match (beyond, unprivileged, files.debian) {
             (false, false, _) => row.after = Some(wanted),
             // Debian's goes on when the kernel refuses.
@@ -157,6 +171,12 @@ impl Pam {
             }
         }
     }
+}
+
+/// Whether it would raise a hard limit for which CAP_SYS_RESOURCE is lacking.
+fn is_raised(first: &First, before: Option<Pair>, wanted: Pair) -> bool {
+    let above = |most: u64| wanted.1.is_none_or(|hard| hard > most);
+    first.bounded && before.and_then(|before| before.1).is_some_and(above)
 }
 
 /// Doors that lead to a session, those that most come by first.
