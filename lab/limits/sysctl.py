@@ -76,7 +76,7 @@ def main():
                     open(root + path, "w").write(text)
             # Before and after, in a namespace of its own.
             read = "; ".join(f"cat /proc/sys/{slashed(key)}" for key in keys)
-            script = (f"ip link add sb0 type dummy; ip link add sb1 type dummy; ip link add sb0.7 type dummy; {read}; "
+            script = (f"ip link add sb0 type bridge; ip link add sb1 type bridge; ip link add sb0.7 type bridge; {read}; "
                       f"mount -t proc proc {root}/proc; mount --bind /dev {root}/dev; chroot {root} /usr/lib/systemd/systemd-sysctl >&2; {read}")
             real = subprocess.run(["unshare", "-n", "-m", "--propagation", "private", "sh", "-c", script], capture_output=True, text=True)
             got = real.stdout.split()
@@ -90,8 +90,13 @@ def main():
                     if "there is no kernel parameter" not in said.stderr:
                         print(f"round {number}: {key}: {said.stderr[:200]}")
                     wins = []
+                    found = {}
+                # A new value of conf.default goes to cards whose own was not written; one that is as it should be is not written.
+                if wins and wins[0] == before[key] and ".conf." in key:
+                    continue
                 compared += 1
-                if (wins[0] if wins else before[key]) != after[key]:
+                expected = wins[0] if wins else found["after_restart"] if "inherits" in found else before[key]
+                if expected != after[key]:
                     differ += 1
                     print(f"round {number}: {key}: said {wins or 'nothing'}, was {before[key]}, really {after[key]}")
                     leaf = key.rsplit(".", 1)[1]

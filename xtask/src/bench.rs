@@ -7,6 +7,7 @@ mod disk;
 mod memory;
 mod record;
 mod threads;
+mod trace;
 mod watch;
 
 use std::path::{Path, PathBuf};
@@ -63,6 +64,8 @@ enum Part {
     Record,
     /// What watching it costs, with 2,000 more
     Watch,
+    /// What being traced costs a command
+    Trace,
 }
 
 impl Bench {
@@ -89,6 +92,7 @@ impl Bench {
             Part::Threads,
             Part::Record,
             Part::Watch,
+            Part::Trace,
         ] {
             if self.only.is_some_and(|only| only != part) {
                 continue;
@@ -106,6 +110,7 @@ impl Bench {
                 Part::Threads => threads::look(&sickbay, self.runs)?,
                 Part::Record => record::record(&sickbay, self.runs)?,
                 Part::Watch => watch::watch(&sickbay)?,
+                Part::Trace => trace::trace(&sickbay, self.runs)?,
             }
         }
         Ok(())

@@ -11,7 +11,7 @@ mod line;
 mod process;
 mod words;
 
-pub use self::line::{Event, Line, Result, line};
+pub use self::line::{Event, Line, Result, is_frame, line};
 use self::process::Process;
 
 /// What explains that a program failed.
@@ -32,6 +32,8 @@ pub enum Cause {
     NotExecutable(String),
     /// A program whose format the kernel does not know.
     Format(String),
+    /// A symbol, or a version of symbols, that no library has: what, and the file that needs it.
+    Symbol(String, String),
     /// A module of an interpreted language that is not found: which language's, and its name.
     Module(&'static str, String),
     /// A file or directory that is not there.
@@ -251,6 +253,57 @@ mod tests {
             assert_eq!(of(text), [Cause::Module(language, name.into())], "{text}");
         }
         assert!(of("Can't locate object method \\\"x\\\" via package\\n").is_empty());
+    }
+
+    #[test]
+    fn forms_of_lines() {
+        let call = "openat(AT_FDCWD, \"/etc/shop.conf\", O_RDONLY) = -1 ENOENT (No such file or directory)";
+        for before in [
+            "[  59] ",
+            "[00007f84dafa8ad7] ",
+            "4711<shop> ",
+            "[pid  4711<shop>] ",
+            "10:00:00.1 [7f84da] ",
+            "[????????] ",
+            "     0.000012 ",
+        ] {
+            let ended = "exit_group(3) = ?";
+            assert_eq!(
+                causes(&format!("{before}{call}\n{before}{ended}\n")),
+                [Cause::Missing("/etc/shop.conf".into())],
+                "{before}"
+            );
+        }
+        let hex = call.replace("/etc/shop.conf", "\\x2f\\x65\\x74\\x63\\x2f\\x61");
+        assert_eq!(causes(&format!("{hex}\n+++ exited with 1 +++\n")), [Cause::Missing("/etc/a".into())]);
+        // A word of what was said is all that strace kept of it.
+        let text = format!("{call}\nwrite(2, \"sh\"..., 40) = 40\n+++ exited with 3 +++\n");
+        assert_eq!(causes(&text), [Cause::Missing("/etc/shop.conf".into())]);
+        let said = format!("{call}\nwrite(2, \"su: Authentication failure\", 27) = 27\n+++ exited with 1 +++\n");
+        assert!(causes(&said).is_empty());
+        for (address, peer) in [
+            ("{sa_family=AF_INET, sin_port=htons(9), sin_addr=inet_addr(\"127.0.0.1\")}", "127.0.0.1:9"),
+            (
+                "{sa_family=AF_INET6, sin6_port=htons(9), sin6_flowinfo=htonl(0), inet_pton(AF_INET6, \"::1\", &sin6_addr), sin6_scope_id=0}",
+                "[::1]:9",
+            ),
+            ("{sa_family=AF_UNIX, sun_path=\"/run/a\"}", "/run/a"),
+        ] {
+            let text =
+                format!("connect(3, {address}, 16) = -1 ECONNREFUSED (Connection refused)\n+++ exited with 1 +++\n");
+            assert_eq!(causes(&text), [Cause::Refused(peer.into(), "ECONNREFUSED".into())]);
+        }
+    }
+
+    #[test]
+    fn symbols_and_their_versions() {
+        for (text, symbol, file) in [
+            ("./shop: symbol lookup error: ./shop: undefined symbol: pay\n", "pay", "./shop"),
+            ("     47:\t./shop: error: symbol lookup error: undefined symbol: pay (fatal)\n", "pay", "./shop"),
+            ("./shop: /lib/libc.so.6: version `GLIBC_2.99' not found (required by ./shop)\n", "GLIBC_2.99", "./shop"),
+        ] {
+            assert_eq!(causes(text), [Cause::Symbol(symbol.into(), file.into())], "{text}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::Cause;
 use super::line::{self, Event, Result};
-use super::words::{base, is_library, missing_library, module, names, speaks_of_files, unknown};
+use super::words::{base, is_library, missing_library, module, names, speaks_of_files, symbol, unknown};
 
 /// A call that failed.
 #[derive(Clone, Debug)]
@@ -157,13 +157,22 @@ impl Process {
                 self.finding = None;
                 self.libraries.clear();
             }
+            Event::Linker => {}
             Event::Message(text) => self.say(&format!("{text}\n")),
         }
         false
     }
 
     fn call(&mut self, name: &str, args: &str, result: &Result, at: (u64, String)) {
-        let path = line::first_text(args);
+        if name == "exit_group" {
+            // With -qq nothing else tells how it ended.
+            let status = args.trim().parse::<u32>().ok();
+            self.well = status == Some(0);
+            self.ended = status.filter(|status| *status != 0).map(|status| status.to_string());
+            return;
+        }
+        let of_peer = matches!(name, "connect" | "bind").then(|| line::peer(args)).flatten();
+        let path = of_peer.or_else(|| line::first_text(args));
         if matches!(name, "write" | "writev")
             && args.trim_start().starts_with('2')
             && args.get(1..2).is_some_and(|c| c == "," || c == "<")
@@ -290,6 +299,9 @@ impl Process {
         if let Some(name) = unknown(text).filter(|_| all.is_empty()) {
             let at = self.failed.back().map(|failed| failed.at.clone()).unwrap_or_default();
             all.push((Cause::Unknown(name, self.accounts.clone()), at));
+        }
+        if let Some((symbol, file)) = symbol(text).filter(|_| all.is_empty() && !self.well) {
+            all.push((Cause::Symbol(symbol, file), (0, String::new())));
         }
         if let Some((language, name)) = module(text).filter(|_| all.is_empty() && !self.well) {
             let last = name.rsplit(['.', '/', ':']).next().unwrap_or_default();

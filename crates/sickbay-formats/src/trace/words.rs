@@ -20,9 +20,10 @@ pub(super) fn missing_library(text: &str) -> Option<String> {
 }
 
 /// Words behind which, or in front of which, programs say that nobody knows a user or group.
-const BEHIND: [&str; 18] = [
+const BEHIND: [&str; 19] = [
     "invalid user",
     "invalid group",
+    "invalid spec",
     "unknown user",
     "unknown group",
     "unknown id",
@@ -139,4 +140,19 @@ const OF_FILES: [&str; 22] = [
 pub(super) fn speaks_of_files(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
     !text.is_ascii() || OF_FILES.iter().any(|words| lower.contains(words))
+}
+
+/// The symbol, or the version of symbols, that ld.so finds in no library, and the file that needs it.
+pub(super) fn symbol(text: &str) -> Option<(String, String)> {
+    let word = |text: &str| {
+        text.split([' ', '\n', ',', '\'']).next().unwrap_or_default().chars().take(200).collect::<String>()
+    };
+    if let Some((before, rest)) = text.split_once("undefined symbol: ") {
+        let line = before.rsplit('\n').next().unwrap_or_default();
+        let file = line.split(": ").filter(|part| !matches!(part.trim(), "" | "error" | "symbol lookup error")).last();
+        return Some((word(rest), file?.trim().chars().take(400).collect()));
+    }
+    let (_, rest) = text.split_once("version `")?;
+    let file = rest.split_once("' not found (required by ")?.1.split(')').next()?;
+    Some((word(rest), file.chars().take(400).collect()))
 }

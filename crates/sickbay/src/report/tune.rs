@@ -240,6 +240,9 @@ pub struct OriginV1 {
     pub after_restart: Option<String>,
     /// Lines that set it, in the order of a boot.
     pub set_by: Vec<SetByV1>,
+    /// For a card that no line names: the parameter from which a new card takes its value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inherits: Option<String>,
     /// What is said of the value that wins, or of the present one.
     pub verdict: Option<Verdict>,
     /// The reason.
@@ -283,6 +286,7 @@ pub fn origin_json(origin: &Origin, lang: Lang) -> OriginV1 {
         default: origin.default.clone(),
         after_restart: origin.after_restart().map(str::to_owned),
         set_by: origin.settings.iter().enumerate().map(set_by).collect(),
+        inherits: origin.inherits.as_ref().map(|(general, _)| general.clone()),
         verdict: origin.said.as_ref().map(|said| said.verdict),
         message: origin.said.as_ref().map(|said| said.message.render(lang)),
         sources: origin.said.as_ref().map(|said| said.sources.clone()).unwrap_or_default(),
@@ -322,6 +326,12 @@ pub fn origin(origin: &Origin, style: &Style) -> String {
         style.titled(&mut out, &tr!("default"), &default);
     }
     let after = match origin.after_restart() {
+        Some(value) if let Some((general, set)) = &origin.inherits => style.say(&tr!(
+            "{value}: a new card takes it from {general}, which {place} sets",
+            value,
+            general = general.as_str(),
+            place = format!("{}:{}", set.file.path.display(), set.span.line)
+        )),
         Some(value) if origin.winner.is_none() => style.say(&tr!("{value}, the default: no file sets it", value)),
         Some(value) => counted(&printable(value)),
         None => style.say(&tr!("the default of the kernel: no file sets it")),

@@ -68,6 +68,8 @@ pub struct Origin {
     pub settings: Vec<Setting>,
     /// The one of them that wins.
     pub winner: Option<usize>,
+    /// For a card of which no line says anything: the parameter that new cards take theirs from, and the line that sets that.
+    pub inherits: Option<(String, Setting)>,
     /// What is said of the value that wins, or of the present one.
     pub said: Option<Judgement>,
     /// Files that could not be read.
@@ -100,6 +102,14 @@ impl Origin {
         let winner = winner(&settings, &patterns);
         settings.extend(not_at_boot(facts, &files, &key)?);
         settings.extend(later::lines(facts, &key));
+        let inherits = match (winner, of_new_cards(&key)) {
+            (None, Some(general)) => {
+                let origin = Origin::of(facts, &general)?;
+                let set = origin.winner.and_then(|index| origin.settings.get(index).cloned());
+                set.map(|set| (general, set))
+            }
+            _ => None,
+        };
         let known = knowledge::find(&key);
         let machine = Machine::of(facts).ok();
         let now = now(facts, &key);
@@ -112,14 +122,17 @@ impl Origin {
         let said = value
             .zip(machine.as_ref())
             .map(|(value, machine)| lint::parameter(&key, &value, machine, &|other| now_number(facts, other)));
-        Ok(Origin { known, machine, now, default, settings, winner, said, unread: files.unread.clone(), key })
+        Ok(Origin { known, machine, now, default, settings, winner, inherits, said, unread: files.unread.clone(), key })
     }
 
     /// What it will be after a restart, as far as files and the kernel's own default tell.
     pub fn after_restart(&self) -> Option<&str> {
         match self.winner.and_then(|index| self.settings.get(index)) {
             Some(setting) => Some(&setting.value),
-            None => self.default.as_deref(),
+            None => match &self.inherits {
+                Some((_, setting)) => Some(&setting.value),
+                None => self.default.as_deref(),
+            },
         }
     }
 }
@@ -157,6 +170,19 @@ fn winner(settings: &[Setting], patterns: &[Option<BString>]) -> Option<usize> {
         }
     }
     order.last().map(|(_, _, index)| *index)
+}
+
+/// Where the kernel takes the value for a new card from: `net.ipv4.conf.default.rp_filter` for `net.ipv4.conf.eth0.rp_filter`.
+fn of_new_cards(key: &str) -> Option<String> {
+    let parts: Vec<&str> = key.split('.').collect();
+    match parts.as_slice() {
+        ["net", family @ ("ipv4" | "ipv6"), kind @ ("conf" | "neigh"), card, leaf]
+            if !matches!(*card, "all" | "default" | "lo") =>
+        {
+            Some(format!("net.{family}.{kind}.default.{leaf}"))
+        }
+        _ => None,
+    }
 }
 
 /// The name as sysctl(8) prints it: where the first separator is a slash, slashes separate.

@@ -88,6 +88,7 @@ pub(crate) fn named(cause: &Cause) -> (&'static str, &str) {
         Cause::NotExecutable(path) => ("not-executable", path),
         Cause::Format(path) => ("format", path),
         Cause::Module(_, name) => ("module", name),
+        Cause::Symbol(name, _) => ("symbol", name),
         Cause::Unknown(name, _) => ("unknown", name),
     }
 }
@@ -147,6 +148,16 @@ pub(crate) fn told(failure: &Failure) -> (Text, Text, Text) {
                 "it is a program for another machine, a script without #! in its first line, or it is empty or damaged"
             ),
             tr!("file, and uname -m"),
+        ),
+        Cause::Symbol(name, file) => (
+            tr!("{file} needs {name}, which no library has", file = file.as_str(), name = name.as_str()),
+            tr!(
+                "a library is older, or newer, than the one that it was built against, or another one of that name is found first"
+            ),
+            tr!(
+                "ldd -r {file} shows which files its libraries are; put in the release that it was built for",
+                file = file.as_str()
+            ),
         ),
         Cause::Module(language, name) => (
             tr!("the {language} module {name} is not found", language = *language, name = name.as_str()),
