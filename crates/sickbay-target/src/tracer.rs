@@ -167,7 +167,7 @@ impl<'a> Tracer<'a> {
     }
 
     fn follow(&mut self, root: i32, leave: impl Fn(&Tracer<'_>) -> bool) -> io::Result<End> {
-        let mut end = End::LetGo;
+        let (mut end, mut told) = (End::LetGo, false);
         while !self.tasks.is_empty() {
             if !self.leaving && leave(self) {
                 self.leaving = true;
@@ -178,7 +178,15 @@ impl<'a> Tracer<'a> {
             let stop = match ptrace::wait() {
                 Ok(Some(stop)) => stop,
                 Ok(None) => break,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                    // Whoever ends us means the command; the second time, whatever it makes of it.
+                    if self.filtered && ptrace::is_told_to_end() {
+                        let signal = if told { libc::SIGKILL } else { libc::SIGTERM };
+                        self.tasks.values().for_each(|task| ptrace::kill(task.pid, signal));
+                        told = true;
+                    }
+                    continue;
+                }
                 Err(error) => return Err(error),
             };
             let Stop { tid, status } = stop;
@@ -250,7 +258,7 @@ impl<'a> Tracer<'a> {
         if self.tasks.len() > MOST && !self.too_many {
             self.too_many = true;
             match self.filtered {
-                true => self.tasks.values().for_each(|task| ptrace::kill(task.pid)),
+                true => self.tasks.values().for_each(|task| ptrace::kill(task.pid, libc::SIGKILL)),
                 false => self.leaving = true,
             }
         }
