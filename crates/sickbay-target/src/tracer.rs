@@ -255,7 +255,10 @@ impl<'a> Tracer<'a> {
         let pid = group_of(tid).unwrap_or(tid);
         self.processes += u64::from(pid == tid);
         self.tasks.insert(tid, Task { pid, inside: None, at_end: false });
-        if self.tasks.len() > MOST && !self.too_many {
+        if self.too_many && self.filtered {
+            // What was begun when the others were killed.
+            ptrace::kill(pid, libc::SIGKILL);
+        } else if self.tasks.len() > MOST && !self.too_many {
             self.too_many = true;
             match self.filtered {
                 true => self.tasks.values().for_each(|task| ptrace::kill(task.pid, libc::SIGKILL)),

@@ -104,7 +104,8 @@ impl Trace {
         if traced.too_many {
             all.push(tr!("it started more and more processes, and was ended"));
         }
-        let ended_well = matches!(traced.end, End::Status(0) | End::LetGo);
+        // Whoever sent SIGTERM or Ctrl-C knows why it ended.
+        let ended_well = matches!(traced.end, End::Status(0) | End::LetGo | End::Signal(2 | 15)) || traced.too_many;
         if failures.is_empty() && !ended_well {
             all.push(tr!("it failed, and nothing that it looked for in vain explains it"));
         }

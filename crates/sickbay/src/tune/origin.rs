@@ -177,7 +177,7 @@ fn of_new_cards(key: &str) -> Option<String> {
     let parts: Vec<&str> = key.split('.').collect();
     match parts.as_slice() {
         ["net", family @ ("ipv4" | "ipv6"), kind @ ("conf" | "neigh"), card, leaf]
-            if !matches!(*card, "all" | "default" | "lo") =>
+            if !matches!(*card, "all" | "default") =>
         {
             Some(format!("net.{family}.{kind}.default.{leaf}"))
         }
@@ -224,7 +224,16 @@ fn not_at_boot(facts: &Facts, files: &SysctlFiles, key: &str) -> Result<Vec<Sett
 
 #[cfg(test)]
 mod tests {
-    use super::matches;
+    use super::{dotted, matches, of_new_cards};
+
+    #[test]
+    fn names() {
+        assert_eq!(dotted("/proc/sys/net/ipv4/conf/eth0.1/rp_filter"), "net.ipv4.conf.eth0/1.rp_filter");
+        assert_eq!(dotted("net.ipv4.ip_forward"), "net.ipv4.ip_forward");
+        assert_eq!(of_new_cards("net.ipv4.conf.eth0.rp_filter").as_deref(), Some("net.ipv4.conf.default.rp_filter"));
+        assert_eq!(of_new_cards("net.ipv4.conf.all.rp_filter"), None);
+        assert_eq!(of_new_cards("vm.swappiness"), None);
+    }
 
     #[test]
     fn patterns() {
