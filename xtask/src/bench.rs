@@ -8,6 +8,7 @@ mod memory;
 mod record;
 mod sockets;
 mod threads;
+mod trace;
 mod watch;
 
 use std::path::{Path, PathBuf};
@@ -72,6 +73,8 @@ enum Part {
     Watch,
     /// 118,000 TCP sockets in a network namespace
     Sockets,
+    /// What being traced costs a command
+    Trace,
 }
 
 impl Bench {
@@ -105,6 +108,7 @@ impl Bench {
             Part::Record,
             Part::Watch,
             Part::Sockets,
+            Part::Trace,
         ] {
             if self.only.is_some_and(|only| only != part) {
                 continue;
@@ -123,6 +127,7 @@ impl Bench {
                 Part::Record => record::record(&sickbay, self.runs)?,
                 Part::Watch => watch::watch(&sickbay)?,
                 Part::Sockets => sockets::look(&sickbay, self.runs)?,
+                Part::Trace => trace::trace(&sickbay, self.runs)?,
             }
         }
         Ok(())

@@ -53,8 +53,54 @@ pub enum Domain {
     Group(String),
     /// `*`
     Everybody,
-    /// `min:max` of user numbers, `@min:max` of group numbers, `%…`: not compared with names.
+    /// `min:max` of user numbers.
+    Numbers(Range),
+    /// `@min:max` of group numbers.
+    GroupNumbers(Range),
+    /// `%…`, which is only for `maxlogins`, or a range that cannot be read.
     Other,
+}
+
+/// `min:max`, `min:`, `:number`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Range {
+    /// `:number`: this one only.
+    Only(u32),
+    /// From the first to the last, or without an end.
+    From(u32, Option<u32>),
+}
+
+impl Range {
+    fn of(text: &[u8]) -> Option<Range> {
+        let (least, most) = text.to_str().ok()?.split_once(':')?;
+        let most = if most.is_empty() { None } else { Some(most.parse().ok()?) };
+        match (least, most) {
+            ("", most) => Some(Range::Only(most?)),
+            (least, most) => Some(Range::From(least.parse().ok()?, most)),
+        }
+    }
+
+    fn has(self, number: u32) -> bool {
+        match self {
+            Range::Only(only) => only == number,
+            Range::From(least, most) => number >= least && most.is_none_or(|most| number <= most),
+        }
+    }
+}
+
+/// A user, as far as a line may be about one.
+#[derive(Clone, Copy, Debug)]
+pub struct Account<'a> {
+    /// The name.
+    pub name: &'a str,
+    /// The number.
+    pub uid: u32,
+    /// The number of the first group.
+    pub gid: u32,
+    /// The names of all groups.
+    pub groups: &'a [String],
+    /// The numbers of all groups.
+    pub gids: &'a [u32],
 }
 
 /// Why pam_limits passes over a line, with no word but in its own log.
@@ -104,14 +150,23 @@ impl Entry {
         if self.unlimited {
             return None;
         }
-        let value = u64::try_from(self.value?).unwrap_or(u64::MAX);
-        Some(match self.item.as_str() {
-            item if KIB.contains(&item) => value.saturating_mul(1024),
-            "cpu" => value.saturating_mul(60),
+        // strtoull(3) takes a sign, and counts from the other end.
+        let value = u64::try_from(self.value?.rem_euclid(1 << 64)).unwrap_or(u64::MAX);
+        let times = |factor: u64| if value >= u64::MAX / factor { u64::MAX } else { value * factor };
+        let limit = match self.item.as_str() {
+            item if KIB.contains(&item) => times(1024),
+            "cpu" => times(60),
             // getrlimit(2): a nice value of 19 is a limit of 1, one of -20 is a limit of 40.
             "nice" => u64::try_from(20 - self.value?.clamp(-20, 19)).unwrap_or(0),
             _ => value,
-        })
+        };
+        // The largest number is what the kernel calls infinity.
+        (limit != u64::MAX).then_some(limit)
+    }
+
+    /// Whether the line is `DOMAIN -`: pam_limits then sets nothing at all for whom it is about.
+    pub fn lifts_all(&self) -> bool {
+        self.item.is_empty()
     }
 
     /// Whether it sets the soft limit.
@@ -124,13 +179,21 @@ impl Entry {
         self.kind != Type::Soft
     }
 
-    /// How near it is to a user, nearer being smaller (`LIMITS_DEF_USER` …); `None` where it is not about the user, or where that cannot
-    /// be told. On Debian groups and `*` do not hold for root (its patch of pam_limits; its limits.conf(5) says so).
-    pub fn distance(&self, user: &str, groups: &[String], is_root: bool, debian: bool) -> Option<usize> {
+    /// How near it is to a user, nearer being smaller (`LIMITS_DEF_USER` …); `None` where it is not about the user. On Debian groups
+    /// and `*` do not hold for root (its patch of pam_limits; its limits.conf(5) says so), but ranges of numbers do.
+    pub fn distance(&self, user: Account<'_>, debian: bool) -> Option<usize> {
+        let spared = debian && user.uid == 0;
         match &self.domain {
-            Domain::User(name) => (name == user).then_some(0),
-            Domain::Group(_) | Domain::Everybody if is_root && debian => None,
-            Domain::Group(name) => groups.contains(name).then_some(1),
+            Domain::User(name) => (name == user.name).then_some(0),
+            // `DOMAIN -` is for users, groups and ranges only.
+            Domain::Everybody if self.lifts_all() => None,
+            // Whoever is spared from groups is compared as a user.
+            Domain::GroupNumbers(range) if spared && !self.lifts_all() => range.has(user.uid).then_some(0),
+            Domain::Group(_) | Domain::Everybody if spared && !self.lifts_all() => None,
+            Domain::Group(name) => user.groups.contains(name).then_some(1),
+            Domain::Numbers(range) => range.has(user.uid).then_some(0),
+            Domain::GroupNumbers(Range::Only(gid)) => user.gids.contains(gid).then_some(1),
+            Domain::GroupNumbers(range) => range.has(user.gid).then_some(1),
             Domain::Everybody => Some(2),
             Domain::Other => None,
         }
@@ -191,10 +254,14 @@ fn domain(word: &[u8]) -> Domain {
         Some(name) => (true, name),
         None => (false, word),
     };
-    let is_range = name.contains(&b':') && name.iter().all(|byte| byte.is_ascii_digit() || *byte == b':');
     let text = || name.to_str_lossy().into_owned();
     match () {
-        () if is_range || name.starts_with(b"%") => Domain::Other,
+        () if name.contains(&b':') && !name.starts_with(b"%") => match Range::of(name) {
+            Some(range) if group => Domain::GroupNumbers(range),
+            Some(range) => Domain::Numbers(range),
+            None => Domain::Other,
+        },
+        () if name.starts_with(b"%") => Domain::Other,
         () if group => Domain::Group(text()),
         () if name == b"*" => Domain::Everybody,
         () => Domain::User(text()),
@@ -234,7 +301,13 @@ mod tests {
         assert_eq!(only("* - memlock unlimited").says.unwrap().limit(), None);
         assert_eq!(only("* - memlock 64").says.unwrap().limit(), Some(65_536));
         assert_eq!(only("@audio - nice -11").says.unwrap().limit(), Some(31));
-        assert_eq!(only("1000: - nproc 4").says.unwrap().domain, Domain::Other);
+        assert_eq!(only("1000: - nproc 4").says.unwrap().domain, Domain::Numbers(Range::From(1000, None)));
+        assert_eq!(only("x:y - nproc 4").says.unwrap().domain, Domain::Other);
+        assert_eq!(only("%ops - nproc 4").says.unwrap().domain, Domain::Other);
+        // One less than nothing is a very large number, one that is too large for KiB is none.
+        assert_eq!(only("* - nproc -5").says.unwrap().limit(), Some(u64::MAX - 4));
+        assert_eq!(only("* - memlock -5").says.unwrap().limit(), None);
+        assert_eq!(only("* - nproc 99999999999999999999").says.unwrap().limit(), None);
         assert_eq!(only("oracle x maxlogins 4").says.unwrap().kind, Type::Both);
         assert!(only("ops -").says.unwrap().unlimited);
         let cut = only("* soft nofile 65,536").says.unwrap();
@@ -259,16 +332,37 @@ mod tests {
 
     #[test]
     fn whom_it_is_about() {
-        let all = only("* - nofile 9").says.unwrap();
-        assert_eq!((all.distance("a", &[], false, true), all.distance("root", &[], true, true)), (Some(2), None));
-        assert_eq!(all.distance("root", &[], true, false), Some(2));
-        let group = only("@ops - nofile 9").says.unwrap();
-        assert_eq!(group.distance("a", &["ops".into()], false, true), Some(1));
+        let groups = ["ops".to_owned()];
+        let one = Account { name: "a", uid: 1001, gid: 7, groups: &groups, gids: &[7, 9] };
+        let root = Account { name: "root", uid: 0, gid: 0, groups: &groups, gids: &[0] };
+        let of = |text: &str, user, debian| only(text).says.unwrap().distance(user, debian);
+        for (text, is_one, on_debian, elsewhere) in [
+            ("* - nofile 9", Some(2), None, Some(2)),
+            ("@ops - nofile 9", Some(1), None, Some(1)),
+            ("a - nofile 9", Some(0), None, None),
+            ("1001 - nofile 9", None, None, None),
+            ("1000: - nofile 9", Some(0), None, None),
+            ("0:2000 - nofile 9", Some(0), Some(0), Some(0)),
+            (":1001 - nofile 9", Some(0), None, None),
+            ("@:9 - nofile 9", Some(1), None, None),
+            ("@8:9 - nofile 9", None, None, None),
+            ("@7: - nofile 9", Some(1), None, None),
+            ("@0: - nofile 9", Some(1), Some(0), Some(1)),
+            ("%ops - nofile 9", None, None, None),
+            ("* -", None, None, None),
+            ("@ops -", Some(1), Some(1), Some(1)),
+        ] {
+            assert_eq!(
+                (of(text, one, true), of(text, root, true), of(text, root, false)),
+                (is_one, on_debian, elsewhere),
+                "{text}"
+            );
+        }
     }
 
     proptest::proptest! {
         #[test]
-        fn never_panics(bytes: Vec<u8>, text in "[*@a-z:]{0,6} (soft|hard|-) [a-z]{0,8} [-0-9a-z]{0,30}") {
+        fn never_panics(bytes: Vec<u8>, text in "[*@a-z0-9:]{0,6} (soft|hard|-) [a-z]{0,8} [-0-9a-z]{0,30}") {
             for line in parse(&bytes).into_iter().chain(parse(text.as_bytes())) {
                 let _ = line.says.map(|entry| entry.limit());
             }

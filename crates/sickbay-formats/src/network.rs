@@ -524,7 +524,7 @@ pub fn dialect_of(path: &str) -> Option<Dialect> {
 }
 
 /// `eth*` and `en?1`, as the shell and fnmatch(3) take names.
-pub(crate) fn glob(pattern: &str, name: &str) -> bool {
+pub fn glob(pattern: &str, name: &str) -> bool {
     let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
     // Whether the pattern up to there takes the name up to there, one row of the table at a time.
     let mut row = vec![false; name.len() + 1];

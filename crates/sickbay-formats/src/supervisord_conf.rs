@@ -16,8 +16,16 @@ pub fn settings(text: &[u8]) -> Vec<Setting> {
         }
         if let Some(name) = content.strip_prefix(b"[").and_then(|rest| rest.split_once_str("]")) {
             section = name.0.into();
-        } else if let Some((key, value)) = content.split_once_str("=") {
-            let value = value.split_str(" ;").next().unwrap_or_default().trim_ascii().into();
+        } else if let Some(at) = content.find_byteset(b"=:") {
+            // What is indented goes on with the value of the line before.
+            if content.starts_with(b" ") || content.starts_with(b"\t") {
+                continue;
+            }
+            let (key, value) = content.split_at_checked(at).unwrap_or_default();
+            let value = value.get(1..).unwrap_or_default();
+            // A comment begins behind a blank (configparser of Python).
+            let end = value.windows(2).position(|pair| matches!(pair, [b' ' | b'\t', b';' | b'#']));
+            let value = value.get(..end.unwrap_or(value.len())).unwrap_or_default().trim_ascii().into();
             let key = key.trim_ascii().to_ascii_lowercase().into();
             all.push(Setting { section: section.clone(), key, value, span: line.whole() });
         }
@@ -36,6 +44,8 @@ mod tests {
         assert_eq!(last(&all, "supervisord", "minfds").unwrap().value, "655350");
         assert_eq!(last(&all, "supervisord", "minfds").unwrap().span.line, 2);
         assert_eq!(last(&all, "supervisorctl", "minfds"), None);
+        let all = settings(b"[supervisord]\nMINFDS: 7000 # why\nnocleanup = true\n  minfds=1\n");
+        assert_eq!(last(&all, "supervisord", "minfds").unwrap().value, "7000");
     }
 
     proptest::proptest! {

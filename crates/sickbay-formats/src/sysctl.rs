@@ -61,10 +61,17 @@ fn assignment(line: &Line<'_>) -> Option<Assignment> {
 
 /// The name as sysctl(8) prints it: where the first separator is a slash, slashes separate and dots belong to names.
 fn dotted(name: &[u8]) -> BString {
+    if let Some(rest) = name.strip_prefix(b"/") {
+        return dotted_by_slashes(rest.trim_start_with(|byte| byte == '/'));
+    }
     let separator = name.iter().find(|&&byte| byte == b'.' || byte == b'/');
     if separator != Some(&b'/') {
         return name.into();
     }
+    dotted_by_slashes(name)
+}
+
+fn dotted_by_slashes(name: &[u8]) -> BString {
     let swap = |byte: &u8| match byte {
         b'/' => b'.',
         b'.' => b'/',
@@ -85,6 +92,7 @@ mod tests {
 
     #[test]
     fn assignments() {
+        assert_eq!(parse(b"/net/ipv4/conf/eth0.1/rp_filter=1")[0].key, "net.ipv4.conf.eth0/1.rp_filter");
         let text = b"# a comment\n; another\n\nvm.nr_hugepages = 128 \r\n-net/ipv4/conf/eth0.200/forwarding=1\n\
             - vm.swappiness = 1\ngarbage\n-net.ipv4.conf.*.rp_filter\n kernel/panic =  5 5\nx=\n=5";
         let all: Vec<_> = parse(text)

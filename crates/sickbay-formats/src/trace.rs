@@ -3,13 +3,16 @@
 //! A healthy program looks for much in vain: a library in seven directories, translations, caches. What counts is a library
 //! that was found in none of its places, and what failed just before the program said that something is wrong, or ended.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeMap;
 
 use bstr::ByteSlice;
 
 mod line;
+mod process;
+mod words;
 
-pub use self::line::{Event, Line, Result, line};
+pub use self::line::{Event, Line, Result, is_frame, line};
+use self::process::Process;
 
 /// What explains that a program failed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,8 +26,16 @@ pub enum Cause {
     },
     /// A program that is there, and whose interpreter (`PT_INTERP`, `#!`) is not.
     Interpreter(String),
-    /// A program that is not there, or whose interpreter is not.
+    /// A program that is not there, or whose interpreter is not; a bare name is in no directory of PATH.
     Program(String),
+    /// A program that may not be executed.
+    NotExecutable(String),
+    /// A program whose format the kernel does not know.
+    Format(String),
+    /// A symbol, or a version of symbols, that no library has: what, and the file that needs it.
+    Symbol(String, String),
+    /// A module of an interpreted language that is not found: which language's, and its name.
+    Module(&'static str, String),
     /// A file or directory that is not there.
     Missing(String),
     /// Something that the kernel refused: what, and the errno.
@@ -67,52 +78,7 @@ pub struct Scanner {
     read: u64,
 }
 
-/// A call that failed.
-#[derive(Clone, Debug)]
-struct Failed {
-    call: String,
-    path: String,
-    errno: String,
-    at: (u64, String),
-}
-
-#[derive(Clone, Debug, Default)]
-struct Library {
-    candidates: Vec<String>,
-    at: (u64, String),
-}
-
-/// What is remembered of a process.
-#[derive(Clone, Debug, Default)]
-struct Process {
-    /// Libraries that were looked for and not found yet.
-    libraries: BTreeMap<String, Library>,
-    /// The last calls that failed.
-    failed: VecDeque<Failed>,
-    /// Files that are there.
-    there: BTreeSet<String>,
-    /// Files of users and groups that were read.
-    accounts: Vec<String>,
-    /// A program that could not be started, though it is there.
-    interpreter: Option<Failed>,
-    /// What it said, and what had failed by then.
-    message: Option<(String, Vec<Failed>)>,
-    /// A library that ld.so named as missing.
-    named: Option<String>,
-    /// A call that was cut in two.
-    unfinished: Option<(String, String)>,
-    /// `LD_DEBUG`: what is looked for now.
-    finding: Option<String>,
-    ended: Option<String>,
-    /// Whether it ended as one that succeeded.
-    well: bool,
-}
-
 const PROCESSES: usize = 2048;
-const LIBRARIES: usize = 256;
-const CANDIDATES: usize = 64;
-const FAILED: usize = 12;
-const THERE: usize = 2048;
 const FAILURES: usize = 64;
 const BEGINNING: u64 = 64 << 10;
 /// Of a line no more is read.
@@ -169,7 +135,17 @@ impl Scanner {
     }
 
     fn conclude(&mut self, process: Process) {
-        let (message, ended) = (process.message.as_ref().map(|(text, _)| text.clone()), process.ended.clone());
+        // Lines and what moves the cursor become blanks.
+        let message = process.message.as_ref().map(|(text, _)| {
+            text.split(|c: char| c.is_whitespace() || c.is_control())
+                .filter(|word| !word.is_empty())
+                .collect::<Vec<_>>()
+                .join(" ")
+                .chars()
+                .take(400)
+                .collect::<String>()
+        });
+        let ended = process.ended.clone();
         for (cause, (line, words)) in process.causes() {
             let known = self.failures.iter_mut().find(|known| known.cause.same(&cause));
             if let Some(known) = known {
@@ -192,308 +168,6 @@ impl Cause {
             (one, other) => one == other,
         }
     }
-}
-
-fn base(path: &str) -> &str {
-    path.rsplit('/').next().unwrap_or(path)
-}
-
-/// `libnss_files.so.2`, `libc.so.6`, not `ld.so.cache`.
-fn is_library(path: &str) -> bool {
-    let name = base(path);
-    let is_version = |rest: &str| rest.is_empty() || rest.starts_with('.');
-    name.starts_with("lib") && name.split_once(".so").is_some_and(|(_, rest)| is_version(rest))
-}
-
-/// Calls that look for a file by its name.
-const LOOKS: [&str; 24] = [
-    "open",
-    "openat",
-    "openat2",
-    "access",
-    "faccessat",
-    "faccessat2",
-    "stat",
-    "lstat",
-    "stat64",
-    "lstat64",
-    "newfstatat",
-    "fstatat64",
-    "statx",
-    "readlink",
-    "readlinkat",
-    "chdir",
-    "opendir",
-    "mount",
-    "unlink",
-    "unlinkat",
-    "mkdir",
-    "mkdirat",
-    "connect",
-    "bind",
-];
-
-/// What healthy programs look for in vain.
-const IDLE: [&str; 22] = [
-    "/locale/",
-    "/LC_",
-    ".mo",
-    "/etc/ld.so.preload",
-    "/etc/ld.so.nohwcap",
-    "ld.so.cache",
-    "gconv",
-    "nscd",
-    "/run/systemd/",
-    "terminfo",
-    "selinux",
-    "/proc/self/attr",
-    "inputrc",
-    "/etc/suid-debug",
-    "/etc/gai.conf",
-    "/etc/host.conf",
-    "/sys/devices/system",
-    "zoneinfo",
-    "glibc-hwcaps",
-    "/.hushlogin",
-    "/dev/tty",
-    "libc.cat",
-];
-
-fn is_idle(path: &str) -> bool {
-    path.is_empty() || IDLE.iter().any(|idle| path.contains(idle))
-}
-
-impl Process {
-    /// Takes an event; whether the process has ended.
-    fn take(&mut self, event: Event, at: (u64, String)) -> bool {
-        match event {
-            Event::Call { name, args, result } => self.call(&name, &args, &result, at),
-            Event::Unfinished { name, args } => self.unfinished = Some((name, args)),
-            Event::Resumed { name, args, result } => {
-                let before = self.unfinished.take().filter(|(begun, _)| *begun == name).map(|(_, args)| args);
-                self.call(&name, &format!("{}{args}", before.unwrap_or_default()), &result, at);
-            }
-            Event::Exited(status) => {
-                self.well = status == 0;
-                self.ended = (status != 0).then(|| status.to_string());
-                return true;
-            }
-            Event::Killed(signal) => {
-                self.ended = Some(signal);
-                return true;
-            }
-            Event::Find(name) => {
-                // The one before was found: ld.so goes on to the next.
-                if let Some(before) = self.finding.replace(name.clone()) {
-                    self.libraries.remove(&before);
-                }
-                self.libraries.insert(name, Library { candidates: Vec::new(), at });
-                while self.libraries.len() > LIBRARIES {
-                    self.libraries.pop_first();
-                }
-            }
-            Event::Try(path) => {
-                let library = self.finding.as_ref().and_then(|name| self.libraries.get_mut(name));
-                if let Some(library) = library.filter(|library| library.candidates.len() < CANDIDATES) {
-                    library.candidates.push(path);
-                    library.at = at;
-                }
-            }
-            Event::Found => {
-                self.finding = None;
-                self.libraries.clear();
-            }
-            Event::Message(text) => self.say(text),
-        }
-        false
-    }
-
-    fn call(&mut self, name: &str, args: &str, result: &Result, at: (u64, String)) {
-        let path = line::first_text(args);
-        if matches!(name, "write" | "writev")
-            && args.trim_start().starts_with('2')
-            && args.get(1..2).is_some_and(|c| c == "," || c == "<")
-        {
-            self.say(line::texts(args));
-            return;
-        }
-        let Some(path) = path else { return };
-        match (name, &result.errno) {
-            ("execve" | "execveat", None) if result.value == Some(0) => {
-                // Another program begins: what the one before looked for is over.
-                let there = std::mem::take(&mut self.there);
-                *self = Process { there, ..Process::default() };
-            }
-            ("execve" | "execveat", Some(errno)) => {
-                let failed = Failed { call: name.to_owned(), path: path.clone(), errno: errno.clone(), at };
-                if errno == "ENOENT" && self.there.contains(&path) {
-                    self.interpreter = Some(failed);
-                } else {
-                    self.remember(failed);
-                }
-            }
-            (_, None) if result.value.is_some_and(|value| value >= 0) && LOOKS.contains(&name) => {
-                self.libraries.remove(base(&path));
-                if matches!(path.as_str(), "/etc/passwd" | "/etc/group")
-                    && name.starts_with("open")
-                    && !self.accounts.contains(&path)
-                {
-                    self.accounts.push(path.clone());
-                }
-                // What it looked for elsewhere in vain is found.
-                let name = base(&path).to_owned();
-                self.failed.retain(|failed| base(&failed.path) != name);
-                if self.there.len() < THERE {
-                    self.there.insert(path);
-                }
-            }
-            (_, Some(errno)) if LOOKS.contains(&name) => {
-                if errno == "ENOENT" && is_library(&path) && name.starts_with("open") {
-                    if self.libraries.len() < LIBRARIES {
-                        let library = self.libraries.entry(base(&path).to_owned()).or_default();
-                        if library.candidates.len() < CANDIDATES {
-                            library.candidates.push(path);
-                        }
-                        library.at = at;
-                    }
-                } else if name.contains("stat") && self.is_searched(&path) {
-                    // ld.so looks whether a directory without the library is there at all.
-                } else if matches!(
-                    errno.as_str(),
-                    "ENOENT"
-                        | "EACCES"
-                        | "EPERM"
-                        | "ENOTDIR"
-                        | "ELOOP"
-                        | "EROFS"
-                        | "ENXIO"
-                        | "ECONNREFUSED"
-                        | "EADDRINUSE"
-                ) {
-                    self.remember(Failed { call: name.to_owned(), path, errno: errno.clone(), at });
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// Whether a library was just looked for in this directory.
-    fn is_searched(&self, dir: &str) -> bool {
-        let dir = dir.trim_end_matches('/');
-        let tried = self.libraries.values().filter_map(|library| library.candidates.last());
-        tried.filter_map(|path| path.rsplit_once('/')).any(|(above, _)| above.trim_end_matches('/') == dir)
-    }
-
-    fn remember(&mut self, failed: Failed) {
-        if is_idle(&failed.path) {
-            return;
-        }
-        self.failed.push_back(failed);
-        while self.failed.len() > FAILED {
-            self.failed.pop_front();
-        }
-    }
-
-    fn say(&mut self, text: String) {
-        let text: String = text.trim().chars().take(300).collect();
-        if text.is_empty() {
-            return;
-        }
-        if let Some(name) = missing_library(&text) {
-            self.named = Some(name);
-        }
-        // What has been said in pieces ("cat: ", "x", ": No such file") is one message.
-        let before = self.message.take();
-        let failed = match &before {
-            Some((_, failed)) if self.failed.is_empty() => failed.clone(),
-            _ => self.failed.iter().cloned().collect(),
-        };
-        let text = match before {
-            Some((before, _)) if before.len() < 300 => format!("{before} {text}"),
-            _ => text,
-        };
-        self.message = Some((text.chars().take(400).collect(), failed));
-    }
-
-    /// What explains that it failed; nothing when it did not.
-    fn causes(self) -> Vec<(Cause, (u64, String))> {
-        let text = self.message.as_ref().map(|(text, _)| text.as_str()).unwrap_or_default();
-        let mut all = Vec::new();
-        for (name, library) in &self.libraries {
-            let is_named = self.named.as_ref() == Some(name) || text.contains(name.as_str());
-            let is_last = self.ended.as_deref() == Some("127") || self.finding.as_ref() == Some(name);
-            // Without these nobody has a name. From glibc 2.34 on nss_files is in libc, and reads its files without one.
-            let is_users = ["libnss_files.so", "libnss_compat.so"].iter().any(|known| name.starts_with(known));
-            if is_named || is_last && self.named.is_none() || is_users && self.accounts.is_empty() {
-                let cause = Cause::Library { name: name.clone(), candidates: library.candidates.clone() };
-                all.push((cause, library.at.clone()));
-            }
-        }
-        if let Some(name) = self.named.as_ref().filter(|_| all.is_empty()) {
-            all.push((Cause::Library { name: name.clone(), candidates: Vec::new() }, (0, String::new())));
-        }
-        if let Some(failed) = self.interpreter.as_ref().filter(|_| !self.well) {
-            all.push((Cause::Interpreter(failed.path.clone()), failed.at.clone()));
-        }
-        if let Some(name) = unknown(text).filter(|_| all.is_empty()) {
-            let at = self.failed.back().map(|failed| failed.at.clone()).unwrap_or_default();
-            all.push((Cause::Unknown(name, self.accounts.clone()), at));
-        }
-        if !all.is_empty() || self.well {
-            return all;
-        }
-        // The latest that the message names; else, of a program that failed, the latest before it spoke or ended.
-        let failed: Vec<&Failed> = match &self.message {
-            Some((_, failed)) if !failed.is_empty() => failed.iter().collect(),
-            _ => self.failed.iter().collect(),
-        };
-        let is_named = |failed: &&&Failed| base(&failed.path).len() > 2 && text.contains(base(&failed.path));
-        let named = failed.iter().rev().find(is_named);
-        let chosen = named.or_else(|| failed.last().filter(|_| self.ended.is_some()));
-        if let Some(failed) = chosen {
-            let cause = match (failed.errno.as_str(), failed.call.starts_with("exec")) {
-                ("ENOENT", true) => Cause::Program(failed.path.clone()),
-                ("ENOENT", false) => Cause::Missing(failed.path.clone()),
-                _ => Cause::Refused(failed.path.clone(), failed.errno.clone()),
-            };
-            all.push((cause, failed.at.clone()));
-        }
-        all
-    }
-}
-
-/// The library that ld.so says it cannot find.
-fn missing_library(text: &str) -> Option<String> {
-    let rest = text.split_once("error while loading shared libraries: ").map(|(_, rest)| rest);
-    let rest = rest.or_else(|| text.contains("cannot open shared object file").then_some(text))?;
-    let name = rest.split(':').map(str::trim).find(|word| is_library(word) && !word.contains(' '))?;
-    text.contains("cannot open shared object file").then(|| base(name).to_owned())
-}
-
-/// Words with which programs say that nobody knows a user or group, and what they name.
-fn unknown(text: &str) -> Option<String> {
-    const WORDS: [&str; 9] = [
-        "invalid user",
-        "invalid group",
-        "unknown user",
-        "unknown group",
-        "no such user",
-        "No such user",
-        "does not exist in the passwd",
-        "I have no name",
-        "cannot find name for",
-    ];
-    let (at, words) = WORDS.iter().find_map(|words| Some((text.find(words)?, words)))?;
-    let rest = text.get(at + words.len()..).unwrap_or_default();
-    let name = rest.trim_matches(|c: char| !c.is_alphanumeric());
-    let name: String = name
-        .split(['\'', '"', '\u{2018}', '\u{2019}', ' ', '\n', '!'])
-        .next()
-        .unwrap_or_default()
-        .chars()
-        .take(60)
-        .collect();
-    Some(name)
 }
 
 #[cfg(test)]
@@ -543,6 +217,114 @@ mod tests {
         assert_eq!(causes(text), [Cause::Missing("/var/lib/shop/state".into())]);
         let healthy = "open(\"/a\", O_RDONLY) = -1 ENOENT (No such file or directory)\n+++ exited with 0 +++\n";
         assert!(causes(healthy).is_empty());
+    }
+
+    #[test]
+    fn what_programs_say_in_their_own_words() {
+        let of = |text: &str| causes(&format!("write(2, \"{text}\", 9) = 9\n+++ exited with 1 +++\n"));
+        for (text, name) in [
+            ("su: user shop does not exist or the user entry does not contain all the required fields\\n", "shop"),
+            ("chown: invalid group: \u{2018}:shop\u{2019}\\n", "shop"),
+            ("nginx: [emerg] getpwnam(\\\"shop\\\") failed in /etc/nginx/nginx.conf:1\\n", "shop"),
+            ("sudo: unknown user shop\\nsudo: error initializing audit plugin\\n", "shop"),
+            ("install: group shop not found\\n", "shop"),
+        ] {
+            assert_eq!(of(text), [Cause::Unknown(name.into(), Vec::new())], "{text}");
+        }
+        for (text, language, name) in [
+            (
+                "Traceback (most recent call last):\\nModuleNotFoundError: No module named 'shop.cart'\\n",
+                "Python",
+                "shop.cart",
+            ),
+            (
+                "Can't locate No/Such.pm in @INC (you may need to install it) (@INC contains: /etc/perl) at x line 1.\\n",
+                "Perl",
+                "No/Such.pm",
+            ),
+            (
+                "Error: Could not find or load main class shop.Main\\nCaused by: java.lang.ClassNotFoundException: shop.Main\\n",
+                "Java",
+                "shop.Main",
+            ),
+            ("Error: Cannot find module './cart'\\nRequire stack:\\n", "Node.js", "./cart"),
+            ("in `require': cannot load such file -- cart (LoadError)\\n", "Ruby", "cart"),
+        ] {
+            assert_eq!(of(text), [Cause::Module(language, name.into())], "{text}");
+        }
+        assert!(of("Can't locate object method \\\"x\\\" via package\\n").is_empty());
+    }
+
+    #[test]
+    fn forms_of_lines() {
+        let call = "openat(AT_FDCWD, \"/etc/shop.conf\", O_RDONLY) = -1 ENOENT (No such file or directory)";
+        for before in [
+            "[  59] ",
+            "[00007f84dafa8ad7] ",
+            "4711<shop> ",
+            "[pid  4711<shop>] ",
+            "10:00:00.1 [7f84da] ",
+            "[????????] ",
+            "     0.000012 ",
+        ] {
+            let ended = "exit_group(3) = ?";
+            assert_eq!(
+                causes(&format!("{before}{call}\n{before}{ended}\n")),
+                [Cause::Missing("/etc/shop.conf".into())],
+                "{before}"
+            );
+        }
+        let hex = call.replace("/etc/shop.conf", "\\x2f\\x65\\x74\\x63\\x2f\\x61");
+        assert_eq!(causes(&format!("{hex}\n+++ exited with 1 +++\n")), [Cause::Missing("/etc/a".into())]);
+        // A word of what was said is all that strace kept of it.
+        let text = format!("{call}\nwrite(2, \"sh\"..., 40) = 40\n+++ exited with 3 +++\n");
+        assert_eq!(causes(&text), [Cause::Missing("/etc/shop.conf".into())]);
+        let said = format!("{call}\nwrite(2, \"su: Authentication failure\", 27) = 27\n+++ exited with 1 +++\n");
+        assert!(causes(&said).is_empty());
+        for (address, peer) in [
+            ("{sa_family=AF_INET, sin_port=htons(9), sin_addr=inet_addr(\"127.0.0.1\")}", "127.0.0.1:9"),
+            (
+                "{sa_family=AF_INET6, sin6_port=htons(9), sin6_flowinfo=htonl(0), inet_pton(AF_INET6, \"::1\", &sin6_addr), sin6_scope_id=0}",
+                "[::1]:9",
+            ),
+            ("{sa_family=AF_UNIX, sun_path=\"/run/a\"}", "/run/a"),
+        ] {
+            let text =
+                format!("connect(3, {address}, 16) = -1 ECONNREFUSED (Connection refused)\n+++ exited with 1 +++\n");
+            assert_eq!(causes(&text), [Cause::Refused(peer.into(), "ECONNREFUSED".into())]);
+        }
+    }
+
+    #[test]
+    fn symbols_and_their_versions() {
+        for (text, symbol, file) in [
+            ("./shop: symbol lookup error: ./shop: undefined symbol: pay\n", "pay", "./shop"),
+            ("     47:\t./shop: error: symbol lookup error: undefined symbol: pay (fatal)\n", "pay", "./shop"),
+            ("./shop: /lib/libc.so.6: version `GLIBC_2.99' not found (required by ./shop)\n", "GLIBC_2.99", "./shop"),
+        ] {
+            assert_eq!(causes(text), [Cause::Symbol(symbol.into(), file.into())], "{text}");
+        }
+    }
+
+    #[test]
+    fn what_may_not_be_started_and_what_is_in_no_directory() {
+        let text = "execve(\"./run\", [\"./run\"], 0x1) = -1 EACCES (Permission denied)\nstat(\"./run\", {st_mode=S_IFREG|0644}) = 0\n\
+            write(2, \"bash: ./run: Permission denied\\n\", 31) = 31\n+++ exited with 126 +++\n";
+        assert_eq!(causes(text), [Cause::NotExecutable("./run".into())]);
+        let text = "stat(\"/usr/bin/gone\", 0x1) = -1 ENOENT (No such file or directory)\nstat(\"/bin/gone\", 0x1) = -1 ENOENT (No such file or directory)\n\
+            write(2, \"sh: 1: gone: not found\\n\", 23) = 23\n+++ exited with 127 +++\n";
+        assert_eq!(causes(text), [Cause::Program("gone".into())]);
+        let text = "execve(\"/usr/bin/gone\", [\"gone\"], 0x1) = -1 ENOENT (No such file or directory)\n\
+            execve(\"/bin/gone\", [\"gone\"], 0x1) = -1 ENOENT (No such file or directory)\n\
+            write(2, \"env: \", 5) = 5\nwrite(2, \"\u{2018}gone\u{2019}\", 10) = 10\nwrite(2, \": No such file or directory\", 27) = 27\n+++ exited with 127 +++\n";
+        assert_eq!(causes(text), [Cause::Program("gone".into())]);
+        let text = "execve(\"./arm\", [\"./arm\"], 0x1) = -1 ENOEXEC (Exec format error)\n+++ exited with 126 +++\n";
+        assert_eq!(causes(text), [Cause::Format("./arm".into())]);
+        // strace has cut what was said.
+        let text = "openat(AT_FDCWD, \"/etc/shop/shop.conf\", O_RDONLY) = -1 ENOENT (No such file or directory)\n\
+            openat(AT_FDCWD, \"/etc/other\", O_RDONLY) = -1 ENOENT (No such file or directory)\n\
+            write(2, \"shop: cannot open /etc/sho\"..., 60) = 60\n+++ exited with 1 +++\n";
+        assert_eq!(causes(text), [Cause::Missing("/etc/shop/shop.conf".into())]);
     }
 
     #[test]

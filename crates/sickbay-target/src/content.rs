@@ -1,5 +1,7 @@
 //! What a file is that is no disk, in a user's words.
 
+use bstr::ByteSlice;
+
 use crate::log;
 
 const MAGICS: [(&[u8], &str); 11] = [
@@ -45,6 +47,12 @@ fn plain(head: &[u8]) -> &'static str {
     }
     let text = head.get(..4096).unwrap_or(head);
     let is_text = |byte: &u8| *byte >= 0x20 || matches!(byte, b'\n' | b'\r' | b'\t');
+    if text.contains_str("% time     seconds  usecs/call") {
+        return "a summary of strace -c or ltrace -c, which tells of no call: trace it again without -c";
+    }
+    if text.contains_str("@SYS(") {
+        return "a trace of ltrace, whose calls are not read: use strace";
+    }
     if text.iter().all(is_text) {
         return "a text file";
     }

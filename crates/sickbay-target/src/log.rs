@@ -433,7 +433,8 @@ fn is_of_tool(text: &[u8]) -> bool {
         ping::line(line).is_some() || trace::line(line).is_some_and(traced)
     };
     let lines = text.split(|byte| *byte == b'\n').map(|line| line.get(..1024).unwrap_or(line));
-    let lines: Vec<&[u8]> = lines.filter(|line| !line.trim_ascii().is_empty()).take(LINES).collect();
+    let lines: Vec<&[u8]> =
+        lines.filter(|line| !line.trim_ascii().is_empty() && !trace::is_frame(line)).take(LINES).collect();
     let of_tool = lines.iter().filter(|line| is_line(line)).count();
     of_tool > 0 && of_tool * SHARE >= lines.len()
 }

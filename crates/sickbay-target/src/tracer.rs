@@ -167,7 +167,7 @@ impl<'a> Tracer<'a> {
     }
 
     fn follow(&mut self, root: i32, leave: impl Fn(&Tracer<'_>) -> bool) -> io::Result<End> {
-        let mut end = End::LetGo;
+        let (mut end, mut told) = (End::LetGo, false);
         while !self.tasks.is_empty() {
             if !self.leaving && leave(self) {
                 self.leaving = true;
@@ -178,7 +178,15 @@ impl<'a> Tracer<'a> {
             let stop = match ptrace::wait() {
                 Ok(Some(stop)) => stop,
                 Ok(None) => break,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                    // Whoever ends us means the command; the second time, whatever it makes of it.
+                    if self.filtered && ptrace::is_told_to_end() {
+                        let signal = if told { libc::SIGKILL } else { libc::SIGTERM };
+                        self.tasks.values().for_each(|task| ptrace::kill(task.pid, signal));
+                        told = true;
+                    }
+                    continue;
+                }
                 Err(error) => return Err(error),
             };
             let Stop { tid, status } = stop;
@@ -247,10 +255,13 @@ impl<'a> Tracer<'a> {
         let pid = group_of(tid).unwrap_or(tid);
         self.processes += u64::from(pid == tid);
         self.tasks.insert(tid, Task { pid, inside: None, at_end: false });
-        if self.tasks.len() > MOST && !self.too_many {
+        if self.too_many && self.filtered {
+            // What was begun when the others were killed.
+            ptrace::kill(pid, libc::SIGKILL);
+        } else if self.tasks.len() > MOST && !self.too_many {
             self.too_many = true;
             match self.filtered {
-                true => self.tasks.values().for_each(|task| ptrace::kill(task.pid)),
+                true => self.tasks.values().for_each(|task| ptrace::kill(task.pid, libc::SIGKILL)),
                 false => self.leaving = true,
             }
         }
@@ -308,8 +319,9 @@ impl<'a> Tracer<'a> {
             well => well.to_string(),
         };
         // A program that is there, and cannot be started for want of what runs it.
-        let lacks = call.result == -i64::from(libc::ENOENT) && begun.name == "execve" && begun.text.starts_with('/');
-        if lacks && std::fs::metadata(format!("/proc/{tid}/root{}", begun.text)).is_ok() {
+        let lacks = call.result == -i64::from(libc::ENOENT) && begun.name == "execve" && !begun.text.is_empty();
+        let from = if begun.text.starts_with('/') { "root" } else { "cwd/" };
+        if lacks && std::fs::metadata(format!("/proc/{tid}/{from}{}", begun.text)).is_ok() {
             (self.take)(&format!("{pid} access(\"{}\") = 0\n", begun.text));
         }
         let place = if call.result < 0 { begun.place(tid) } else { None };

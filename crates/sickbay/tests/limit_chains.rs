@@ -175,3 +175,106 @@ fn a_root_that_does_not_run_says_what_is_not_known() {
     assert!(remarks(nofile).contains("only the running system tells"));
     assert_eq!(row(&chain, "nproc").after, Some((None, None)));
 }
+
+/// The module of newer Debians, which takes fs.nr_open for "unlimited" and begins with what the program has that opens the session.
+const NEW_MODULE: &str = "\
+--- file /usr/lib/x86_64-linux-gnu/security/pam_limits.so
+/proc/sys/fs/nr_open Did not find kernel RLIMIT for %s, using default
+--- file /etc/group
+root:x:0:
+crew:x:4100:alma
+--- file /etc/passwd
+root:x:0:0::/root:/bin/bash
+alma:x:4001:4001::/home/alma:/bin/bash
+--- file /etc/pam.d/sshd
+session required pam_limits.so
+--- file /usr/lib/systemd/system/ssh.service
+[Service]
+ExecStart=/usr/sbin/sshd -D
+LimitNOFILE=5000:40000
+LimitNPROC=900:1000
+";
+
+#[test]
+fn sessions_begin_with_what_sshd_has() {
+    let lines =
+        "--- file /etc/security/limits.conf\n4000:4999 soft nofile 9000\n@:4100 - nproc 700\n* hard nofile unlimited\n";
+    let (_built, facts) = built(&format!("{NEW_MODULE}{lines}"));
+    let chain = chain::of_user_named(&facts, "alma").expect("a user");
+    assert_eq!(row(&chain, "nofile").after, Some((Some(9000), Some(1_048_576))));
+    assert_eq!(row(&chain, "nproc").after, Some((Some(700), Some(700))));
+    // Neither groups nor * are for root on Debian.
+    let chain = chain::of_user_named(&facts, "root").expect("root");
+    assert_eq!(row(&chain, "nofile").after, Some((Some(5000), Some(40_000))));
+    assert_eq!(row(&chain, "nproc").after, Some((Some(900), Some(1000))));
+}
+
+#[test]
+fn a_line_lifts_all_for_a_user() {
+    let lines =
+        "--- file /etc/security/limits.conf\nalma - nofile 10\n--- file /etc/security/limits.d/90.conf\n@crew -\n";
+    let (_built, facts) = built(&format!("{NEW_MODULE}{lines}"));
+    let chain = chain::of_user_named(&facts, "alma").expect("a user");
+    let nofile = row(&chain, "nofile");
+    assert_eq!(nofile.after, Some((Some(5000), Some(40_000))));
+    let line = nofile.layers.last().and_then(|layer| layer.remark.as_ref()).map(|remark| remark.render(Lang::En));
+    assert_eq!(
+        line.as_deref(),
+        Some("no effect: /etc/security/limits.d/90.conf:1 says that nothing is limited for alma")
+    );
+}
+
+/// A container: process 1 may raise nothing.
+const BOUNDED: &str = "--- file /proc/1/status\nName:\tsystemd\nCapEff:\t00000000fcecbfff\n";
+
+#[test]
+fn without_the_capability_nothing_is_raised() {
+    let unit = "--- file /etc/systemd/system/shop.service\n[Service]\nExecStart=/bin/bash\nLimitNOFILE=200000\nLimitNPROC=9000:90000\n";
+    let lines = "--- file /etc/security/limits.conf\nalma hard nofile 50000\nalma hard nproc 500\n";
+    let (_built, facts) = built(&format!("{BOUNDED}{NEW_MODULE}{unit}{lines}"));
+    let chain = chain::of_unit_named(&facts, "shop.service").expect("it is there");
+    let nofile = row(&chain, "nofile");
+    assert_eq!(nofile.after, Some((Some(65_536), Some(65_536))));
+    let remark = nofile.layers.iter().find(|layer| layer.counts).and_then(|layer| layer.remark.as_ref());
+    assert_eq!(
+        remark.map(|remark| remark.render(Lang::En)).as_deref(),
+        Some("PID 1 has no CAP_SYS_RESOURCE: cut to its own hard limit")
+    );
+    assert_eq!(row(&chain, "nproc").after, Some((Some(9000), Some(31_202))));
+    // Debian's pam_limits goes on with what sshd has.
+    let chain = chain::of_user_named(&facts, "alma").expect("a user");
+    assert_eq!(row(&chain, "nofile").after, Some((Some(5000), Some(40_000))));
+    assert!(remarks(row(&chain, "nofile")).contains("CAP_SYS_RESOURCE"));
+    assert_eq!(row(&chain, "nproc").after, Some((Some(500), Some(500))));
+}
+
+#[test]
+fn a_unit_of_a_users_manager_is_bounded_by_the_manager() {
+    let files = "--- file /usr/lib/systemd/system/user@.service\n[Service]\nUser=%i\nPAMName=systemd-user\nLimitNOFILE=30000\n\
+        --- file /etc/systemd/user.conf\n[Manager]\nDefaultLimitNPROC=400\n\
+        --- file /home/alma/.config/systemd/user/shop.service\n[Service]\nExecStart=/bin/bash\nLimitNOFILE=4000:64000\n\
+        --- file /etc/systemd/user/shop-.service.d/x.conf\n[Service]\nLimitNOFILE=1\n";
+    let running =
+        process(77, "shop", 1, "/user.slice/user-4001.slice/user@4001.service/app.slice/shop.service", "4000 30000")
+            .replace("Uid:\t0\t0\t0\t0", "Uid:\t4001\t4001\t4001\t4001");
+    let (_built, facts) = built(&format!("{NEW_MODULE}{files}{running}"));
+    let chain = chain::of_process(&facts, 77).expect("it runs");
+    let nofile = row(&chain, "nofile");
+    assert_eq!(nofile.after, Some((Some(4000), Some(30_000))));
+    assert_eq!(counting(nofile), ["shop.service /home/alma/.config/systemd/user/shop.service:3"]);
+    assert_eq!(counting(row(&chain, "nproc")), ["user.conf /etc/systemd/user.conf:2"]);
+    assert_eq!(row(&chain, "nproc").after, Some((Some(400), Some(400))));
+}
+
+#[test]
+fn drop_ins_of_a_stronger_directory_win() {
+    let files = "--- file /etc/systemd/system/shop-a@.service\n[Service]\nExecStart=/bin/bash\n\
+        --- file /run/systemd/system/shop-a@one.service.d/x.conf\n[Service]\nLimitNOFILE=1\nLimitNPROC=10\n\
+        --- file /etc/systemd/system/shop-@.service.d/x.conf\n[Service]\nLimitNOFILE=2000\n\
+        --- file /etc/systemd/system/service.d/y.conf\n[Service]\nLimitCORE=5\n";
+    let (_built, facts) = built(files);
+    let chain = chain::of_unit_named(&facts, "shop-a@one.service").expect("it is there");
+    assert_eq!(counting(row(&chain, "nofile")), ["shop-a@one.service /etc/systemd/system/shop-@.service.d/x.conf:2"]);
+    assert_ne!(row(&chain, "nproc").after, Some((Some(10), Some(10))));
+    assert_eq!(row(&chain, "core").after, Some((Some(5), Some(5))));
+}

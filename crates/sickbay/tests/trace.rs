@@ -22,6 +22,11 @@ fn told(command: &[&str]) -> (i32, String, String, Value) {
     (output.status.code().unwrap_or(-1), text("cause"), text("subject"), report)
 }
 
+/// Whether files that are made here are root's.
+fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|found| std::os::unix::fs::MetadataExt::uid(&found) == 0)
+}
+
 fn program(path: &Path, text: &str) {
     fs::write(path, text).expect("a file");
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("a mode");
@@ -37,6 +42,8 @@ fn broken_in_many_ways() {
     fs::create_dir(dir.path().join("a-file-not-a-dir")).expect("a directory");
     symlink("nowhere", dir.path().join("dangling")).expect("a link");
     fs::write(dir.path().join("file"), "x").expect("a file");
+    program(&dir.path().join("other-machine"), "no program\n");
+    fs::write(dir.path().join("not-executable"), "#!/bin/sh\n").expect("a file");
     for (command, status, cause, subject) in [
         (vec!["cat".to_owned(), path("gone")], 1, "missing", path("gone")),
         (vec!["cat".to_owned(), path("dangling")], 1, "missing", path("dangling")),
@@ -50,6 +57,15 @@ fn broken_in_many_ways() {
             "unknown",
             "nobody-of-that-name".to_owned(),
         ),
+        (vec![path("other-machine")], 126, "format", path("other-machine")),
+        (vec![path("not-executable")], 126, "not-executable", path("not-executable")),
+        (
+            vec!["sh".to_owned(), "-c".to_owned(), "no-such-program".to_owned()],
+            127,
+            "program",
+            "no-such-program".to_owned(),
+        ),
+        (vec!["env".to_owned(), "no-such-program".to_owned()], 127, "program", "no-such-program".to_owned()),
         (vec!["ls".to_owned(), path("gone")], 2, "missing", path("gone")),
         (
             vec![
@@ -75,6 +91,25 @@ fn broken_in_many_ways() {
     let (.., report) = told(&["cat", &path("dangling")]);
     let link = format!("{} is a link to nowhere, which is not there", path("dangling"));
     assert_eq!(report["failures"][0]["link"], json!(link));
+    // What the machine shows of it: names that begin in this directory, the interpreter, the mode.
+    for (name, seen) in [
+        ("no-interpreter", "its interpreter is /opt/gone/python, which is not there".to_owned()),
+        (
+            "carriage-return",
+            "its first line ends in a carriage return, which the kernel takes for a part of the name /bin/sh: the file has the line ends of Windows"
+                .to_owned(),
+        ),
+        ("other-machine", format!("{} has neither #! in its first line nor the beginning of a program", path("other-machine"))),
+        ("not-executable", format!("{} has mode 0644 and belongs to UID 0, GID 0", path("not-executable"))),
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sickbay"));
+        command.args(["--lang", "en", "trace", "--format", "json", "--"]).arg(format!("./{name}")).current_dir(dir.path());
+        let output = command.output().expect("it runs");
+        let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        if name != "not-executable" || is_root() {
+            assert_eq!(report["failures"][0]["link"], json!(seen), "{report:#}");
+        }
+    }
 }
 
 #[test]
@@ -125,4 +160,19 @@ fn what_works_says_nothing_and_keeps_its_status() {
     assert_eq!(String::from_utf8_lossy(&output.stderr), "sickbay: there is no program no-such-program in PATH\n");
     let output = sickbay(&["trace", "--pid", "4000000"]);
     assert_eq!(String::from_utf8_lossy(&output.stderr), "sickbay: there is no process 4000000\n");
+}
+
+#[test]
+fn whoever_ends_it_ends_the_command() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_sickbay"))
+        .args(["trace", "--", "sh", "-c", "echo; sleep 600; exit 1"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    // It has begun when it says something.
+    let mut byte = [0];
+    std::io::Read::read_exact(&mut child.stdout.take().expect("a pipe"), &mut byte).expect("a line");
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill").success());
+    assert_eq!(child.wait().expect("it ends").code(), Some(143));
 }

@@ -49,6 +49,8 @@ pub enum Event {
     Try(String),
     /// ld.so has all libraries and starts them.
     Found,
+    /// What ld.so tells of its work besides.
+    Linker,
     /// What ld.so or a program says in between.
     Message(String),
 }
@@ -64,7 +66,10 @@ pub struct Line {
 
 /// What a line says; `None` for one that is of no trace.
 pub fn line(bytes: &[u8]) -> Option<Line> {
-    let is_of_linker = bytes.contains_str("shared object file");
+    let says = |words: &str| bytes.contains_str(words);
+    let is_of_linker = says("shared object file")
+        || says("symbol lookup error")
+        || says("version `") && says("not found (required by");
     if !bytes.contains(&b'(') && !bytes.contains_str("+++ ") && !bytes.contains(&b'\t') && !is_of_linker {
         return None;
     }
@@ -109,10 +114,23 @@ fn is_name(name: &str) -> bool {
 fn prefix(text: &str) -> (Option<u32>, &str) {
     let (mut pid, mut rest) = (None, text);
     if let Some((inside, after)) = rest.strip_prefix("[pid").and_then(|rest| rest.split_once(']')) {
-        (pid, rest) = (inside.trim().parse().ok(), after.trim_start());
+        let number = inside.split('<').next().unwrap_or_default();
+        (pid, rest) = (number.trim().parse().ok(), after.trim_start());
     }
-    for _ in 0..3 {
+    for _ in 0..4 {
+        // The number of the call (`-n`), and where it was made (`-i`).
+        if let Some((inside, after)) = rest.strip_prefix('[').and_then(|rest| rest.split_once(']'))
+            && inside.trim().bytes().all(|b| b.is_ascii_hexdigit() || b == b'?')
+        {
+            rest = after.trim_start();
+            continue;
+        }
         let Some((word, after)) = rest.split_once(' ') else { break };
+        // `4711<sh>` (`--decode-pids=comm`).
+        let word = match word.split_once('<') {
+            Some((number, comm)) if comm.ends_with('>') => number,
+            _ => word,
+        };
         let is_number = !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit());
         let is_time = word.len() > 3
             && word.contains([':', '.'])
@@ -150,6 +168,33 @@ fn ending(text: &str) -> Option<(&str, Result)> {
     Some((text.get(..at)?, Result { value, errno }))
 }
 
+/// How lines of ld.so begin that tell of its work: `LD_DEBUG=files`, `bindings`, `symbols`, `versions`, `reloc`, `scopes`, `statistics`.
+const OF_LINKER: [&str; 18] = [
+    "file=",
+    "binding file ",
+    "symbol=",
+    "relocation processing: ",
+    "checking for version ",
+    "transferring control: ",
+    "calling fini: ",
+    "calling preinit: ",
+    "runtime linker statistics",
+    "dynamic: ",
+    "entry: ",
+    "opening file=",
+    "closing file=",
+    "total startup time",
+    "time needed",
+    "number of ",
+    "Initial object scopes",
+    "object=",
+];
+
+/// A line of `strace -k`: one of the functions that led to a call.
+pub fn is_frame(line: &[u8]) -> bool {
+    line.starts_with(b" > ") && line.trim_ascii_end().ends_with(b"]")
+}
+
 /// `4711:`, a tab, `find library=libc.so.6 [0]; searching`
 fn of_linker(text: &str) -> Option<Line> {
     let (pid, rest) = text.trim_start().split_once(":\t")?;
@@ -163,6 +208,7 @@ fn of_linker(text: &str) -> Option<Line> {
         () if rest.starts_with("search path=") || rest.starts_with("search cache=") || rest.is_empty() => {
             Event::Message(String::new())
         }
+        () if OF_LINKER.iter().any(|words| rest.starts_with(words)) => Event::Linker,
         () if rest.contains("error: ") => Event::Message(rest.chars().take(300).collect()),
         () => return None,
     };
@@ -183,8 +229,25 @@ pub(super) fn texts(args: &str) -> String {
         let (text, length) = quoted(rest.get(at + 1..).unwrap_or_default());
         out.push_str(&text);
         rest = rest.get(at + 1 + length..).unwrap_or_default();
+        if rest.starts_with("...") {
+            out.push('…');
+        }
     }
     out
+}
+
+/// `\x2f` (`-xx`).
+fn hex(letter: u8, digits: Option<&[u8]>) -> Option<u8> {
+    (letter == b'x').then(|| u8::from_str_radix(digits?.to_str().ok()?, 16).ok()).flatten()
+}
+
+/// The address of a peer in full: `127.0.0.1:80` of a call that has it in pieces.
+pub(super) fn peer(args: &str) -> Option<String> {
+    let port: u16 = args.split_once("_port=htons(")?.1.split(')').next()?.parse().ok()?;
+    match args.split_once("inet_addr(\"") {
+        Some((_, rest)) => Some(format!("{}:{port}", rest.split('"').next()?)),
+        None => Some(format!("[{}]:{port}", args.split_once("inet_pton(AF_INET6, \"")?.1.split('"').next()?)),
+    }
 }
 
 /// A text up to its closing quote, as it was before strace wrote it in C, and how many bytes that took.
@@ -210,6 +273,9 @@ fn quoted(text: &str) -> (String, usize) {
                     let value = digits.iter().fold(0_u32, |value, digit| value * 8 + u32::from(digit - b'0'));
                     out.push(u8::try_from(value & 0xFF).unwrap_or_default());
                     at += octal;
+                } else if let Some(value) = hex(next, bytes.get(at + 1..at + 3)) {
+                    out.push(value);
+                    at += 3;
                 } else {
                     out.push(match next {
                         b'n' => b'\n',

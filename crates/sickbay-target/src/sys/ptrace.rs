@@ -14,6 +14,8 @@ pub(crate) struct Call {
     pub(crate) number: u64,
     pub(crate) arguments: [u64; 6],
     pub(crate) result: i64,
+    /// Whether it is one of a program of 32 bits, whose calls have other numbers.
+    pub(crate) narrow: bool,
 }
 
 /// What a traced process was stopped by.
@@ -80,6 +82,19 @@ pub(crate) fn call(tid: i32) -> io::Result<Call> {
     if result < 0 {
         return Err(io::Error::last_os_error());
     }
+    // A program of 32 bits has fewer and smaller ones (struct user_regs_struct32 of the kernel).
+    #[cfg(target_arch = "x86_64")]
+    if part.iov_len == 17 * 4 {
+        // SAFETY: the kernel has written that many bytes.
+        let all: [u32; 17] = unsafe { registers.as_ptr().cast::<[u32; 17]>().read() };
+        let [b, c, d, si, di, bp, a, ..] = all;
+        return Ok(Call {
+            number: all[11].into(),
+            arguments: [b, c, d, si, di, bp].map(u64::from),
+            result: a.cast_signed().into(),
+            narrow: true,
+        });
+    }
     // SAFETY: they were zeroed, and are numbers.
     let registers = unsafe { registers.assume_init() };
     #[cfg(target_arch = "x86_64")]
@@ -87,12 +102,14 @@ pub(crate) fn call(tid: i32) -> io::Result<Call> {
         number: registers.orig_rax,
         arguments: [registers.rdi, registers.rsi, registers.rdx, registers.r10, registers.r8, registers.r9],
         result: registers.rax.cast_signed(),
+        narrow: false,
     };
     #[cfg(target_arch = "aarch64")]
     let call = Call {
         number: registers.regs[8],
         arguments: std::array::from_fn(|at| registers.regs[at]),
         result: registers.regs[0].cast_signed(),
+        narrow: false,
     };
     Ok(call)
 }
@@ -172,7 +189,12 @@ pub(crate) fn start(program: &Program, go: BorrowedFd<'_>, other_end: BorrowedFd
 
 static ASKED: AtomicBool = AtomicBool::new(false);
 
-extern "C" fn note(_: c_int) {
+static TOLD: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn note(signal: c_int) {
+    if signal == libc::SIGTERM {
+        TOLD.store(true, Ordering::Relaxed);
+    }
     ASKED.store(true, Ordering::Relaxed);
 }
 
@@ -194,6 +216,11 @@ pub(crate) fn end_is_asked() -> bool {
     ASKED.load(Ordering::Relaxed)
 }
 
+/// Whether this process was asked to end (SIGTERM), and not the whole terminal's foreground.
+pub(crate) fn is_told_to_end() -> bool {
+    TOLD.swap(false, Ordering::Relaxed)
+}
+
 /// After so many seconds a wait is interrupted, as by Ctrl-C.
 pub(crate) fn end_in(seconds: u32) {
     // SAFETY: as above; alarm takes a number.
@@ -205,8 +232,8 @@ pub(crate) fn end_in(seconds: u32) {
     }
 }
 
-/// Kills a process.
-pub(crate) fn kill(pid: i32) {
+/// Sends a signal to a process.
+pub(crate) fn kill(pid: i32, signal: c_int) {
     // SAFETY: takes numbers.
-    unsafe { libc::kill(pid, libc::SIGKILL) };
+    unsafe { libc::kill(pid, signal) };
 }

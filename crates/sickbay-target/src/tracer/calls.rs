@@ -75,6 +75,39 @@ const CALLS: &[(libc::c_long, &str, usize, Kind)] = &[
     (libc::SYS_mkdir, "mkdir", 0, Kind::Path),
 ];
 
+/// The same for programs of 32 bits (arch/x86/entry/syscalls/syscall_32.tbl).
+#[cfg(target_arch = "x86_64")]
+const NARROW: &[(libc::c_long, &str, usize, Kind)] = &[
+    (4, "write", 1, Kind::Write),
+    (5, "open", 0, Kind::Path),
+    (10, "unlink", 0, Kind::Path),
+    (11, "execve", 0, Kind::Path),
+    (12, "chdir", 0, Kind::Path),
+    (21, "mount", 1, Kind::Path),
+    (33, "access", 0, Kind::Path),
+    (39, "mkdir", 0, Kind::Path),
+    (85, "readlink", 0, Kind::Path),
+    (106, "stat", 0, Kind::Path),
+    (107, "lstat", 0, Kind::Path),
+    (146, "writev", 1, Kind::Write),
+    (195, "stat64", 0, Kind::Path),
+    (196, "lstat64", 0, Kind::Path),
+    (295, "openat", 1, Kind::Below),
+    (296, "mkdirat", 1, Kind::Below),
+    (300, "fstatat64", 1, Kind::Below),
+    (301, "unlinkat", 1, Kind::Below),
+    (305, "readlinkat", 1, Kind::Below),
+    (307, "faccessat", 1, Kind::Below),
+    (358, "execveat", 1, Kind::Below),
+    (361, "bind", 1, Kind::Socket),
+    (362, "connect", 1, Kind::Socket),
+    (383, "statx", 1, Kind::Below),
+    (437, "openat2", 1, Kind::Below),
+    (439, "faccessat2", 1, Kind::Below),
+];
+#[cfg(not(target_arch = "x86_64"))]
+const NARROW: &[(libc::c_long, &str, usize, Kind)] = &[];
+
 // include/uapi/linux/bpf_common.h, seccomp.h, audit.h
 const LOAD: u16 = 0x20;
 const IF_EQUAL: u16 = 0x15;
@@ -88,6 +121,8 @@ const ARCHITECTURE: u32 = 4;
 const NATIVE: u32 = 0xc000_003e;
 #[cfg(target_arch = "aarch64")]
 const NATIVE: u32 = 0xc000_00b7;
+/// AUDIT_ARCH_I386
+const OF_32_BITS: u32 = 0x4000_0003;
 
 const fn argument(index: u32) -> u32 {
     16 + 8 * index
@@ -100,15 +135,27 @@ fn step(code: u16, k: u32, jt: u8, jf: u8) -> Instruction {
 /// The filter by which only these calls stop a process. A stat of an open file, which names nothing, does not; nor does writing to anything
 /// but standard error.
 pub(super) fn filter() -> Vec<Instruction> {
-    let mut program = vec![
-        step(LOAD, ARCHITECTURE, 0, 0),
-        step(IF_EQUAL, NATIVE, 1, 0),
-        step(RETURN, ALLOW, 0, 0),
-        step(LOAD, NUMBER, 0, 0),
-    ];
-    for (number, _, _, kind) in CALLS {
+    let mut narrow = vec![step(LOAD, NUMBER, 0, 0)];
+    trace(&mut narrow, NARROW);
+    let mut program = vec![step(LOAD, ARCHITECTURE, 0, 0)];
+    match u8::try_from(narrow.len() + 2) {
+        Ok(length) if !NARROW.is_empty() => {
+            program.extend([step(IF_EQUAL, NATIVE, length, 0), step(IF_EQUAL, OF_32_BITS, 1, 0)]);
+            program.push(step(RETURN, ALLOW, 0, 0));
+            program.extend(narrow);
+        }
+        _ => program.extend([step(IF_EQUAL, NATIVE, 1, 0), step(RETURN, ALLOW, 0, 0)]),
+    }
+    program.push(step(LOAD, NUMBER, 0, 0));
+    trace(&mut program, CALLS);
+    program
+}
+
+/// The steps by which these calls stop a process, and no other does.
+fn trace(program: &mut Vec<Instruction>, calls: &[(libc::c_long, &str, usize, Kind)]) {
+    for (number, name, _, kind) in calls {
         let number = u32::try_from(*number).unwrap_or(u32::MAX);
-        let is_stat = number == u32::try_from(libc::SYS_newfstatat).unwrap_or(0);
+        let is_stat = *name == "newfstatat";
         match (kind, is_stat) {
             (Kind::Write, _) => program.extend([
                 step(IF_EQUAL, number, 0, 4),
@@ -128,18 +175,18 @@ pub(super) fn filter() -> Vec<Instruction> {
         }
     }
     program.push(step(RETURN, ALLOW, 0, 0));
-    program
 }
 
 /// A call that counts, with what it looks for.
 pub(super) fn begun(tid: i32, call: &Call) -> Option<Begun> {
     let number = libc::c_long::try_from(call.number).ok()?;
-    let (_, name, at, kind) = CALLS.iter().find(|(known, ..)| *known == number)?;
+    let calls = if call.narrow { NARROW } else { CALLS };
+    let (_, name, at, kind) = calls.iter().find(|(known, ..)| *known == number)?;
     let value = |at: usize| call.arguments.get(at).copied().unwrap_or(0);
     let descriptor = |at: usize| u32::try_from(value(at) & 0xffff_ffff).unwrap_or(0).cast_signed();
     let text = match kind {
         Kind::Write if descriptor(0) != 2 => return None,
-        Kind::Write => written(tid, name, value(1), value(2)),
+        Kind::Write => written(tid, name, value(1), value(2), if call.narrow { 4 } else { 8 }),
         Kind::Socket => peer(tid, value(*at), value(2))?,
         Kind::Path | Kind::Below => path(tid, value(*at)),
     };
@@ -166,10 +213,13 @@ fn path(tid: i32, address: u64) -> String {
     escaped(&bytes)
 }
 
-/// What is written, its beginning; of writev its first two parts.
-fn written(tid: i32, name: &str, address: u64, length: u64) -> String {
+/// Bytes of what is written that are read.
+const WRITTEN: usize = 400;
+
+/// What is written, its beginning; of writev its first parts.
+fn written(tid: i32, name: &str, address: u64, length: u64, word: usize) -> String {
     let read = |address: u64, length: u64| {
-        let mut bytes = vec![0; usize::try_from(length).unwrap_or(0).min(400)];
+        let mut bytes = vec![0; usize::try_from(length).unwrap_or(0).min(WRITTEN)];
         let got = ptrace::memory(tid, address, &mut bytes);
         bytes.truncate(got);
         bytes
@@ -177,12 +227,15 @@ fn written(tid: i32, name: &str, address: u64, length: u64) -> String {
     if name == "write" {
         return escaped(&read(address, length));
     }
-    let parts = read(address, length.min(4).saturating_mul(16));
+    let parts = read(address, length.min(16).saturating_mul(if word == 4 { 8 } else { 16 }));
     let mut all = Vec::new();
-    for part in parts.chunks_exact(16) {
-        let number =
-            |at: usize| part.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_ne_bytes);
-        all.extend(read(number(0), number(8)));
+    for part in parts.chunks_exact(2 * word) {
+        let number = |at: usize| {
+            let bytes = part.get(at..at + word).unwrap_or_default();
+            let wide = bytes.try_into().ok().map(u64::from_ne_bytes);
+            wide.or_else(|| bytes.try_into().ok().map(u32::from_ne_bytes).map(u64::from)).unwrap_or(0)
+        };
+        all.extend(read(number(0), number(word)));
     }
     escaped(&all)
 }

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use sickbay_formats::elf;
 use sickbay_formats::trace::{Cause, Failure as Seen, Scanner};
 use sickbay_target::Root;
 use sickbay_target::tracer::{self, End, Traced};
@@ -81,8 +82,8 @@ impl Trace {
             if let Some(said) = &failure.message {
                 out.push_str(&format!("  {}\n", say(&tr!("the program said: {said}", said = said.as_str()))));
             }
-            if let Some(link) = dangling(&failure.cause) {
-                out.push_str(&format!("  {}\n", say(&link)));
+            if let Some(seen) = seen(&failure.cause) {
+                out.push_str(&format!("  {}\n", say(&seen)));
             }
             out.push_str(&format!("  {}\n  {}\n", say(&why), say(&by_hand)));
         }
@@ -103,7 +104,8 @@ impl Trace {
         if traced.too_many {
             all.push(tr!("it started more and more processes, and was ended"));
         }
-        let ended_well = matches!(traced.end, End::Status(0) | End::LetGo);
+        // Whoever sent SIGTERM or Ctrl-C knows why it ended.
+        let ended_well = matches!(traced.end, End::Status(0) | End::LetGo | End::Signal(2 | 15)) || traced.too_many;
         if failures.is_empty() && !ended_well {
             all.push(tr!("it failed, and nothing that it looked for in vain explains it"));
         }
@@ -126,7 +128,7 @@ impl Trace {
                 serde_json::json!({
                     "cause": kind, "subject": subject, "message": context.say(&message), "said": failure.message,
                     "ended": failure.ended, "processes": failure.count, "call": failure.words, "candidates": candidates,
-                    "link": dangling(&failure.cause).map(|link| context.say(&link)),
+                    "link": seen(&failure.cause).map(|link| context.say(&link)),
                 })
             })
             .collect();
@@ -143,18 +145,132 @@ impl Trace {
     }
 }
 
-/// A name that is there, and leads nowhere.
-fn dangling(cause: &Cause) -> Option<Text> {
+/// What this machine shows of it: a link that leads nowhere, the interpreter, the mode that refuses.
+fn seen(cause: &Cause) -> Option<Text> {
     let root = Root::host().ok()?;
-    let paths: Vec<&str> = match cause {
-        Cause::Library { candidates, .. } => candidates.iter().map(String::as_str).collect(),
-        Cause::Missing(path) | Cause::Program(path) | Cause::Interpreter(path) => vec![path],
-        _ => Vec::new(),
+    let paths: Vec<PathBuf> = match cause {
+        Cause::Library { candidates, .. } => candidates.iter().map(PathBuf::from).collect(),
+        Cause::Missing(path)
+        | Cause::Program(path)
+        | Cause::Interpreter(path)
+        | Cause::NotExecutable(path)
+        | Cause::Format(path)
+        | Cause::Refused(path, _) => vec![in_full(path)?],
+        _ => return None,
     };
-    let leads = |path: &&str| path.starts_with('/') && root.read_link(path).is_ok() && root.stat(path).is_err();
-    let path = paths.into_iter().find(leads)?;
-    let to = root.read_link(path).ok()?;
-    Some(tr!("{path} is a link to {to}, which is not there", path, to = to.as_path()))
+    let leads = |path: &&PathBuf| path.is_absolute() && root.read_link(path).is_ok() && root.stat(path).is_err();
+    if let Some(path) = paths.iter().find(leads) {
+        let to = root.read_link(path).ok()?;
+        return Some(tr!("{path} is a link to {to}, which is not there", path = path.as_path(), to = to.as_path()));
+    }
+    let path = paths.first()?;
+    match cause {
+        Cause::Program(_) | Cause::Interpreter(_) => interpreter(&root, path),
+        Cause::Format(_) => format_of(&root, path),
+        Cause::NotExecutable(_) => unentered(&root, path).or_else(|| not_executable(&root, path)),
+        Cause::Refused(_, errno) if errno == "EACCES" => unentered(&root, path).or_else(|| {
+            let mode = mode_of(&root, path)?;
+            (mode & 0o004 == 0 || mode & 0o111 == 0).then(|| modes(&root, path)).flatten()
+        }),
+        Cause::Missing(_) => {
+            let above = path.ancestors().skip(1).find(|above| root.stat(above).is_ok())?;
+            let gone = path.ancestors().find(|below| below.parent() == Some(above))?;
+            (gone != path.as_path()).then(|| tr!("the directory {path} is not there either", path = gone))
+        }
+        _ => None,
+    }
+}
+
+/// A path from `/` on; names that begin here are taken to mean this directory, in which the command was started.
+fn in_full(path: &str) -> Option<PathBuf> {
+    match path {
+        _ if path.starts_with('/') => Some(PathBuf::from(path)),
+        _ if path.contains('/') => Some(std::env::current_dir().ok()?.join(path.trim_start_matches("./"))),
+        _ => None,
+    }
+}
+
+fn mode_of(root: &Root, path: &Path) -> Option<u32> {
+    root.stat(path).ok().map(|found| found.mode & 0o7777)
+}
+
+fn modes(root: &Root, path: &Path) -> Option<Text> {
+    let found = root.stat(path).ok()?;
+    let mode = format!("{:04o}", found.mode & 0o7777);
+    Some(tr!(
+        "{path} has mode {mode} and belongs to UID {uid}, GID {gid}",
+        path,
+        mode,
+        uid = found.uid,
+        gid = found.gid
+    ))
+}
+
+/// The first directory on the way that others may not enter.
+fn unentered(root: &Root, path: &Path) -> Option<Text> {
+    let mut above: Vec<&Path> = path.ancestors().skip(1).collect();
+    above.reverse();
+    let closed = above.into_iter().find(|dir| mode_of(root, dir).is_some_and(|mode| mode & 0o001 == 0))?;
+    modes(root, closed)
+}
+
+fn not_executable(root: &Root, path: &Path) -> Option<Text> {
+    let found = root.stat(path).ok()?;
+    if found.is_dir() {
+        return Some(tr!("{path} is a directory", path));
+    }
+    if found.mode & 0o111 != 0o111 {
+        return modes(root, path);
+    }
+    // The mount with the longest path that it is below, of several the last.
+    let mounts = root.read("/proc/self/mounts").ok()?;
+    let real = root.canonical(path).ok()?;
+    let of_line = |line: &str| {
+        let mut words = line.split(' ').skip(1);
+        let (at, options) = (PathBuf::from(words.next()?.replace("\\040", " ")), words.nth(1)?.to_owned());
+        real.starts_with(&at).then_some((at, options))
+    };
+    let text = String::from_utf8_lossy(&mounts).into_owned();
+    let (at, options) = text.lines().filter_map(of_line).max_by_key(|(at, _)| at.components().count())?;
+    options.split(',').any(|option| option == "noexec").then(|| tr!("{path} is mounted noexec", path = at.as_path()))
+}
+
+/// What runs a program, where that is missing.
+fn interpreter(root: &Root, path: &Path) -> Option<Text> {
+    let head = root.read_head(path, 256).ok()?;
+    let name = match head.strip_prefix(b"#!") {
+        Some(line) => {
+            let line = line.split(|byte| *byte == b'\n').next()?.trim_ascii_start();
+            let name = line.split(|byte| matches!(byte, b' ' | b'\t')).next()?;
+            if let Some(name) = name.strip_suffix(b"\r") {
+                return Some(tr!(
+                    "its first line ends in a carriage return, which the kernel takes for a part of the name {name}: the file has the line ends of Windows",
+                    name = String::from_utf8_lossy(name).into_owned()
+                ));
+            }
+            name.to_vec()
+        }
+        None => elf::parse(root.read(path).ok()?.as_slice()).ok()?.interpreter?.to_vec(),
+    };
+    let name = PathBuf::from(String::from_utf8_lossy(&name).into_owned());
+    Some(match root.stat(&name) {
+        Ok(_) => tr!("its interpreter is {name}", name = name.as_path()),
+        Err(_) => tr!("its interpreter is {name}, which is not there", name = name.as_path()),
+    })
+}
+
+fn format_of(root: &Root, path: &Path) -> Option<Text> {
+    let head = root.read_head(path, 64).ok()?;
+    if head.is_empty() {
+        return Some(tr!("{path} is empty", path));
+    }
+    match elf::parse(root.read(path).ok()?.as_slice()) {
+        Ok(elf) => Some(tr!("{path} is a program for {machine}", path, machine = elf.abi.name())),
+        Err(_) if !head.starts_with(b"\x7fELF") && !head.starts_with(b"#!") => {
+            Some(tr!("{path} has neither #! in its first line nor the beginning of a program", path))
+        }
+        Err(_) => None,
+    }
 }
 
 /// Why a process may not be followed.
@@ -162,6 +278,21 @@ fn refused(pid: u32, error: &std::io::Error) -> Failure {
     let root = Root::host();
     let scope = root.ok().and_then(|root| root.read(Path::new("/proc/sys/kernel/yama/ptrace_scope")).ok());
     let is_narrow = scope.is_some_and(|text| !text.starts_with(b"0"));
+    // Field 3 of proc_pid_stat(5) is the state, field 9 the flags: PF_KTHREAD of the kernel.
+    let stat = Root::host().and_then(|root| Ok(root.read(format!("/proc/{pid}/stat")).unwrap_or_default()));
+    let stat = String::from_utf8_lossy(&stat.unwrap_or_default()).into_owned();
+    let fields: Vec<&str> =
+        stat.rsplit_once(')').map(|(_, rest)| rest.split_whitespace().collect()).unwrap_or_default();
+    let flags: u64 = fields.get(6).and_then(|flags| flags.parse().ok()).unwrap_or(0);
+    if matches!(fields.first(), Some(&"Z" | &"X")) {
+        return Failure(tr!(
+            "process {pid} has ended, and only its parent has not taken note of it: there is nothing to trace",
+            pid
+        ));
+    }
+    if flags & 0x0020_0000 != 0 {
+        return Failure(tr!("process {pid} is a thread of the kernel: there is nothing to trace", pid));
+    }
     Failure(match error.kind() {
         std::io::ErrorKind::PermissionDenied if is_narrow => {
             tr!(

@@ -240,6 +240,9 @@ pub struct OriginV1 {
     pub after_restart: Option<String>,
     /// Lines that set it, in the order of a boot.
     pub set_by: Vec<SetByV1>,
+    /// For a card that no line names: the parameter from which a new card takes its value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inherits: Option<String>,
     /// What is said of the value that wins, or of the present one.
     pub verdict: Option<Verdict>,
     /// The reason, as a sentence.
@@ -283,6 +286,7 @@ pub fn origin_json(origin: &Origin, lang: Lang) -> OriginV1 {
         default: origin.default.clone(),
         after_restart: origin.after_restart().map(str::to_owned),
         set_by: origin.settings.iter().enumerate().map(set_by).collect(),
+        inherits: origin.inherits.as_ref().map(|(general, _)| general.clone()),
         verdict: origin.said.as_ref().map(|said| said.verdict),
         message: origin.said.as_ref().map(|said| said.message.render(lang)),
         sources: origin.said.as_ref().map(|said| said.sources.clone()).unwrap_or_default(),
@@ -322,6 +326,12 @@ pub fn origin(origin: &Origin, style: &Style) -> String {
         style.titled(&mut out, &tr!("default"), &default);
     }
     let after = match origin.after_restart() {
+        Some(value) if let Some((general, set)) = &origin.inherits => style.say(&tr!(
+            "{value}: a new card takes it from {general}, which {place} sets",
+            value,
+            general = general.as_str(),
+            place = format!("{}:{}", set.file.path.display(), set.span.line)
+        )),
         Some(value) if origin.winner.is_none() => style.say(&tr!("{value}, the default: no file sets it", value)),
         Some(value) => counted(&printable(value)),
         None => style.say(&tr!("the default of the kernel: no file sets it")),
@@ -341,11 +351,14 @@ pub fn origin(origin: &Origin, style: &Style) -> String {
         let word = match setting.how {
             _ if origin.winner == Some(index) => tr!("wins"),
             How::NotAtBoot => tr!("no boot reads this file, only sysctl -p: there is no link to it in /etc/sysctl.d"),
-            How::Pattern => tr!("a pattern, weaker than a name"),
+            How::Kept => tr!("keeps patterns from setting it"),
+            How::Later => tr!("sets it after the boot, or while the system runs"),
+            How::Pattern => tr!("a pattern, weaker than a name or a later pattern"),
             How::Name => tr!("set again later"),
         };
         let place = format!("{}:{}", setting.file.path.display(), setting.span.line);
-        let _ = writeln!(out, "  {}  {}  {}", printable(&place), printable(&setting.value), style.say(&word));
+        let value = if setting.how == How::Kept { "–" } else { setting.value.as_str() };
+        let _ = writeln!(out, "  {}  {}  {}", printable(&place), printable(value), style.say(&word));
     }
     if let Some(said) = &origin.said {
         out.push('\n');

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bstr::ByteSlice;
 use sickbay_formats::accounts::Kind as Account;
-use sickbay_formats::limits_conf::{Domain, Entry, Fault, Line};
+use sickbay_formats::limits_conf::{self, Domain, Entry, Fault, Line};
 use sickbay_formats::lines::{with_comment, with_words};
 use sickbay_formats::nsswitch;
 use sickbay_formats::procfs::limits::limit;
@@ -18,7 +18,6 @@ use crate::facts::limits::manager::{First, Manager, of_service};
 use crate::facts::limits::process::{Origin, of_unit};
 use crate::facts::login::accounts::Users;
 use crate::facts::login::pam::modules_of;
-use crate::facts::login::pam::path::Modules;
 use crate::facts::system::units::{State, Unit, Units, account};
 use crate::model::finding::{Findings, Severity};
 use crate::model::outcome::{Skip, Verdict};
@@ -193,7 +192,8 @@ fn beyond(facts: &Facts, found: &mut Findings, files: &LimitsFiles, first: &Firs
     // The line that counts for root: the nearest, of equals the last.
     let of_root = hard().enumerate().filter_map(|(index, (_, _, entry))| {
         let groups = ["root".to_owned()];
-        Some((entry.distance("root", &groups, true, files.debian)?, std::cmp::Reverse(index)))
+        let root = limits_conf::Account { name: "root", uid: 0, gid: 0, groups: &groups, gids: &[0] };
+        Some((entry.distance(root, files.debian)?, std::cmp::Reverse(index)))
     });
     let of_root = of_root.min().map(|(_, index)| index.0);
     let all: Vec<_> = hard().collect();
@@ -201,7 +201,7 @@ fn beyond(facts: &Facts, found: &mut Findings, files: &LimitsFiles, first: &Firs
         let is_last = !all.iter().skip(index + 1).any(|(_, _, later)| later.domain == entry.domain);
         let above = match entry.limit() {
             Some(limit) => limit > most,
-            None => !files.debian && !takes_unlimited(facts)?,
+            None => !files.debian && !files.takes_nr_open,
         };
         if !is_last || !above || entry.item.is_empty() || (!files.debian && of_root == Some(index)) {
             continue;
@@ -232,13 +232,6 @@ fn beyond(facts: &Facts, found: &mut Findings, files: &LimitsFiles, first: &Firs
 fn line_of<'a>(files: &'a LimitsFiles, path: &Path, number: usize) -> Option<&'a Line> {
     let (_, lines) = files.files.iter().find(|(file, _)| file.path == path)?;
     lines.iter().find(|line| line.span.line == number)
-}
-
-/// Newer modules take `fs.nr_open` for "unlimited", where older ones ask the kernel for what it refuses.
-fn takes_unlimited(facts: &Facts) -> Result<bool, Skip> {
-    let dirs = &facts.get::<Modules>()?.dirs;
-    let mut modules = dirs.iter().filter_map(|dir| facts.root().read(dir.join("pam_limits.so")).ok());
-    Ok(modules.any(|module| module.contains_str("/proc/sys/fs/nr_open")))
 }
 
 /// Lines of a unit that systemd ignores.

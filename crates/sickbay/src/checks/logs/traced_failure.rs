@@ -84,6 +84,10 @@ pub(crate) fn named(cause: &Cause) -> (&'static str, &str) {
         Cause::Program(path) => ("program", path),
         Cause::Missing(path) => ("missing", path),
         Cause::Refused(path, _) => ("refused", path),
+        Cause::NotExecutable(path) => ("not-executable", path),
+        Cause::Format(path) => ("format", path),
+        Cause::Module(_, name) => ("module", name),
+        Cause::Symbol(name, _) => ("symbol", name),
         Cause::Unknown(name, _) => ("unknown", name),
     }
 }
@@ -123,6 +127,44 @@ pub(crate) fn told(failure: &Failure) -> (Text, Text, Text) {
                 "readelf -l, or the first line of a script, names the interpreter; a carriage return at the end of that line is part of its name"
             ),
         ),
+        Cause::Program(name) if !name.contains('/') => (
+            tr!("the program {name} is in no directory of PATH", name = name.as_str()),
+            tr!("a shell, env or a service looks in one after the other, and no further"),
+            tr!("install the package that has it, write its path in full, or add its directory to PATH"),
+        ),
+        Cause::NotExecutable(path) => (
+            tr!("the program {path} may not be executed", path = path.as_str()),
+            tr!(
+                "the kernel refuses it where the file has no x for the user, a directory on the way may not be entered, or the file system is mounted noexec"
+            ),
+            tr!(
+                "namei -l shows modes and owners of each directory on the way, findmnt -T how it is mounted; SELinux and AppArmor have logs of their own"
+            ),
+        ),
+        Cause::Format(path) => (
+            tr!("the kernel does not know the format of {path}", path = path.as_str()),
+            tr!(
+                "it is a program for another machine, a script without #! in its first line, or it is empty or damaged"
+            ),
+            tr!("file, and uname -m"),
+        ),
+        Cause::Symbol(name, file) => (
+            tr!("{file} needs {name}, which no library has", file = file.as_str(), name = name.as_str()),
+            tr!(
+                "a library is older, or newer, than the one that it was built against, or another one of that name is found first"
+            ),
+            tr!(
+                "ldd -r {file} shows which files its libraries are; put in the release that it was built for",
+                file = file.as_str()
+            ),
+        ),
+        Cause::Module(language, name) => (
+            tr!("the {language} module {name} is not found", language = *language, name = name.as_str()),
+            tr!(
+                "it is in none of the directories in which this interpreter looks: not installed, or for another version of it or another user"
+            ),
+            tr!("install the package that has it for this very interpreter, or add its directory to the search path"),
+        ),
         Cause::Program(path) => (
             tr!("the program {path} cannot be started: it, or its interpreter, is not there", path = path.as_str()),
             tr!("execve says \"No such file or directory\" in both cases"),
@@ -134,15 +176,26 @@ pub(crate) fn told(failure: &Failure) -> (Text, Text, Text) {
             tr!("look whether it is a link that leads nowhere, and put it back"),
         ),
         Cause::Refused(path, errno) => (
-            tr!(
-                "{path} was refused to the program ({errno}), and it failed right after that",
-                path = path.as_str(),
-                errno = errno.as_str()
-            ),
+            if let Some(text) = refusal(path, errno) {
+                text
+            } else {
+                tr!(
+                    "{path} was refused to the program ({errno}), and it failed right after that",
+                    path = path.as_str(),
+                    errno = errno.as_str()
+                )
+            },
             tr!("it is the last thing that failed before the program complained or ended"),
-            tr!(
-                "namei -l shows modes and owners of each directory on the way; SELinux and AppArmor have logs of their own"
-            ),
+            match errno.as_str() {
+                "EROFS" => {
+                    tr!("findmnt -T shows how it is mounted; a file system with errors is made read-only by the kernel")
+                }
+                "ECONNREFUSED" => tr!("ss -lntxp shows who listens; start what should"),
+                "EADDRINUSE" => tr!("ss -lntxp shows who has it"),
+                _ => tr!(
+                    "namei -l shows modes and owners of each directory on the way; SELinux and AppArmor have logs of their own"
+                ),
+            },
         ),
         Cause::Unknown(name, read) => (
             tr!("nobody knows the user or group {name}", name = name.as_str()),
@@ -153,4 +206,22 @@ pub(crate) fn told(failure: &Failure) -> (Text, Text, Text) {
             tr!("getent passwd, getent group; add the name, or correct it where it is used"),
         ),
     }
+}
+
+/// What an error means, where its name says too little.
+fn refusal(path: &str, errno: &str) -> Option<Text> {
+    Some(match errno {
+        "ENOTDIR" => {
+            tr!("a part of the path {path} is a file, not a directory, and the program failed right after that", path)
+        }
+        "ELOOP" => tr!("links on the way to {path} lead in a circle, and the program failed right after that", path),
+        "EROFS" => {
+            tr!("{path} is on a file system that is mounted read-only, and the program failed right after that", path)
+        }
+        "ECONNREFUSED" => tr!("nobody listens on {path}, and the program failed right after that", path),
+        "EADDRINUSE" => {
+            tr!("the address {path} is in use by another process, and the program failed right after that", path)
+        }
+        _ => return None,
+    })
 }

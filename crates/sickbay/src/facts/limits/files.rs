@@ -9,6 +9,7 @@ use bstr::ByteSlice;
 use sickbay_formats::limits_conf::{self, Entry, Line};
 use sickbay_formats::span::Span;
 
+use crate::facts::login::pam::path::Modules;
 use crate::facts::system::sysctl_files::SysctlFiles;
 use crate::facts::{Fact, Facts};
 use crate::model::outcome::Skip;
@@ -21,12 +22,19 @@ pub const NR_OPEN: u64 = 1 << 20;
 const DIRS: [&str; 2] = ["/usr/etc/security", "/etc/security"];
 
 /// The files that pam_limits reads unless it is told of another one.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct LimitsFiles {
     /// In the order in which they are read, each with its lines.
     pub files: Vec<(Arc<SourceFile>, Vec<Line>)>,
     /// Whether pam_limits is Debian's.
     pub debian: bool,
+    /// Whether it begins with the limits of process 1 instead of those of the program that opens the session, without being told
+    /// (`set_all`): Debian's did before 1.7.
+    pub resets: bool,
+    /// Whether it takes `fs.nr_open` for "unlimited" open files, where older ones ask the kernel for what it refuses.
+    pub takes_nr_open: bool,
+    /// Whether it knows `rttime`.
+    knows_rttime: bool,
 }
 
 impl Fact for LimitsFiles {
@@ -35,11 +43,36 @@ impl Fact for LimitsFiles {
             let lines = limits_conf::parse(&file.bytes);
             (file, lines)
         });
-        Ok(LimitsFiles { files: parsed.collect(), debian: is_debian(facts)? })
+        let debian = is_debian(facts)?;
+        let dirs = &facts.get::<Modules>()?.dirs;
+        let module = dirs.iter().find_map(|dir| facts.root().read(dir.join("pam_limits.so")).ok()).unwrap_or_default();
+        // What it says when it does not find a limit of process 1 was reworded with the change.
+        let asks = module.contains_str("Did not find kernel RLIMIT for %s, using default");
+        Ok(LimitsFiles {
+            files: parsed.collect(),
+            debian,
+            resets: debian && !asks,
+            takes_nr_open: module.contains_str("/proc/sys/fs/nr_open"),
+            knows_rttime: module.is_empty() || module.contains_str("rttime"),
+        })
     }
 }
 
 impl LimitsFiles {
+    /// Whether the module knows a limit by that name.
+    pub fn knows(&self, item: &str) -> bool {
+        item != "rttime" || self.knows_rttime
+    }
+
+    /// The same module with another file, which its rule names (`conf=`): it then reads no other.
+    pub fn with_only(&self, file: Option<Arc<SourceFile>>) -> LimitsFiles {
+        let files = file.map(|file| {
+            let lines = limits_conf::parse(&file.bytes);
+            (file, lines)
+        });
+        LimitsFiles { files: files.into_iter().collect(), ..self.clone() }
+    }
+
     /// Every line that sets something, with its file.
     pub fn entries(&self) -> impl Iterator<Item = (&Arc<SourceFile>, Span, &Entry)> {
         self.files.iter().flat_map(|(file, lines)| {

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bstr::ByteSlice;
+use sickbay_formats::procfs::fields::rest_of;
 use sickbay_formats::procfs::limits::limit;
 use sickbay_formats::rlimits::{Pair, Resource, of_unit};
 use sickbay_formats::span::Span;
@@ -11,7 +13,8 @@ use sickbay_target::Root;
 
 use crate::facts::limits::files::nr_open;
 use crate::facts::system::drop_in_files;
-use crate::facts::system::units::Unit;
+use crate::facts::system::kernel::Kernel;
+use crate::facts::system::units::{self, Unit};
 use crate::facts::{Fact, Facts};
 use crate::model::outcome::Skip;
 use crate::model::source::SourceFile;
@@ -59,6 +62,21 @@ impl Manager {
         Manager { settings: settings.collect(), unread }
     }
 
+    /// The manager of a user, with what is in the home directory.
+    pub fn of_user(facts: &Facts, home: &str) -> Manager {
+        let mut manager = Manager::of(facts, "user");
+        let dir = Path::new(home).join(".config/systemd");
+        let mut paths = vec![dir.join("user.conf")];
+        let drop_ins = dir.join("user.conf.d");
+        if let Some(drop_ins) = drop_ins.to_str() {
+            paths.extend(drop_in_files::chosen(facts, &[drop_ins], "conf", &mut manager.unread));
+        }
+        for file in drop_in_files::read(facts, paths, &mut manager.unread) {
+            manager.settings.extend(unit_file::settings(&file.bytes).into_iter().map(|one| (Arc::clone(&file), one)));
+        }
+        manager
+    }
+
     /// Every line that sets the default of a limit; the last that is valid counts.
     pub fn defaults(&self, resource: &Resource) -> Vec<Said> {
         said(&self.settings, "Manager", &format!("Default{}", resource.unit), resource)
@@ -67,7 +85,39 @@ impl Manager {
 
 /// Every line of a unit that sets a limit; the last that is valid counts.
 pub fn of_service(unit: &Unit, resource: &Resource) -> Vec<Said> {
-    said(&unit.settings, "Service", resource.unit, resource)
+    of_settings(&unit.settings, resource)
+}
+
+/// The same of settings that were read elsewhere.
+pub fn of_settings(settings: &[(Arc<SourceFile>, Setting)], resource: &Resource) -> Vec<Said> {
+    said(settings, "Service", resource.unit, resource)
+}
+
+/// Where a user's manager looks for units, strongest first (systemd.unit(5)); `~` is the home directory.
+const USER_UNITS: [&str; 8] = [
+    "~/.config/systemd/user",
+    "/etc/systemd/user",
+    "/run/systemd/user",
+    "~/.local/share/systemd/user",
+    "/usr/local/share/systemd/user",
+    "/usr/share/systemd/user",
+    "/usr/local/lib/systemd/user",
+    "/usr/lib/systemd/user",
+];
+
+/// The settings of a unit of a user's own manager, its file and its drop-ins in the order in which they count.
+pub fn user_unit(facts: &Facts, home: &str, name: &str, unread: &mut Vec<Text>) -> Vec<(Arc<SourceFile>, Setting)> {
+    let dirs: Vec<String> = USER_UNITS.iter().map(|dir| dir.replacen('~', home.trim_end_matches('/'), 1)).collect();
+    let there = |path: &PathBuf| facts.root().stat(path).is_ok();
+    let names = [Some(name.to_owned()), units::template(name)];
+    let mut files = names.iter().flatten().flat_map(|name| dirs.iter().map(move |dir| Path::new(dir).join(name)));
+    let mut paths: Vec<PathBuf> = files.find(there).into_iter().collect();
+    paths.extend(units::drop_ins_in(facts, &dirs, name));
+    let files = drop_in_files::read(facts, paths, unread);
+    let of = |file: Arc<SourceFile>| {
+        unit_file::settings(&file.bytes).into_iter().map(move |one| (Arc::clone(&file), one)).collect::<Vec<_>>()
+    };
+    files.into_iter().flat_map(of).collect()
 }
 
 fn said(settings: &[(Arc<SourceFile>, Setting)], section: &str, key: &str, resource: &Resource) -> Vec<Said> {
@@ -84,26 +134,45 @@ fn said(settings: &[(Arc<SourceFile>, Setting)], section: &str, key: &str, resou
 }
 
 /// Limits of process 1, which "infinity" means where the kernel gives no more: its children cannot have more open files than
-/// `fs.nr_open`, and get what it has then (`setrlimit_closest()` of systemd). Not decided by systemd's version, for the
-/// change that lets it have `fs.nr_open` itself was carried to older ones.
+/// `fs.nr_open`, nor, where it has no CAP_SYS_RESOURCE (in many containers), more of anything than itself; they get what it has then
+/// (`setrlimit_closest()` of systemd). Not decided by systemd's version, for the change that lets it have `fs.nr_open` itself was
+/// carried to older ones.
 #[derive(Debug)]
 pub struct First {
     /// `/proc/1/limits`; empty where it cannot be read.
     text: Vec<u8>,
     /// `fs.nr_open`, where it is known.
     pub nr_open: Option<u64>,
-    /// Whether a service without `LimitNOFILE=` gets 1024/524288, as from systemd 240 on; before, it is the kernel's 1024/4096.
-    is_new: bool,
+    /// Whether it has no CAP_SYS_RESOURCE.
+    pub bounded: bool,
+    /// The version of systemd, where it can be told. From 240 on a service without `LimitNOFILE=` gets 1024/524288, before it the
+    /// kernel's 1024/4096.
+    pub version: Option<u32>,
+    /// Locked memory that the kernel gave it, before it raised its own.
+    memlock: Option<u64>,
 }
 
 /// The defaults that systemd 240 and later have built in.
 const DEFAULT_FILES: Pair = (Some(1024), Some(512 << 10));
 
+/// capabilities(7).
+const SYS_RESOURCE: u32 = 24;
+
+/// Bytes of locked memory that the kernel gives process 1: 64 KiB until 5.15, then 8 MiB (commit 9dcc38e2813e).
+pub fn kernel_memlock(facts: &Facts) -> Option<u64> {
+    let kib = if facts.get::<Kernel>().ok()?.version >= (5, 16) { 8 << 10 } else { 64 };
+    Some(kib << 10)
+}
+
 impl Fact for First {
     fn gather(facts: &Facts) -> Result<First, Skip> {
-        let read = |root: &Root| root.read("/proc/1/limits").ok();
-        let text = facts.target().running().ok().and_then(read).unwrap_or_default();
-        Ok(First { text, nr_open: nr_open(facts)?, is_new: version(facts).is_some_and(|version| version >= 240) })
+        let read = |root: &Root, path: &str| root.read(path).ok();
+        let running = facts.target().running().ok();
+        let text = running.and_then(|root| read(root, "/proc/1/limits")).unwrap_or_default();
+        let status = running.and_then(|root| read(root, "/proc/1/status")).unwrap_or_default();
+        let capabilities = rest_of(&status, "CapEff:").and_then(|hex| u64::from_str_radix(hex.to_str().ok()?, 16).ok());
+        let bounded = capabilities.is_some_and(|all| all & (1 << SYS_RESOURCE) == 0);
+        Ok(First { text, nr_open: nr_open(facts)?, bounded, version: version(facts), memlock: kernel_memlock(facts) })
     }
 }
 
@@ -115,31 +184,40 @@ impl First {
 
     /// What a service gets for which nothing is set; `None` where it cannot be told.
     pub fn unset(&self, resource: &Resource) -> Option<Pair> {
-        match resource.name {
-            "nofile" if self.is_new => Some(DEFAULT_FILES),
-            "nofile" => Some((Some(1024), Some(4096))),
-            // Process 1 raises its own, and gives its children what the version at hand thinks right.
-            "memlock" => None,
-            _ => self.own(resource),
-        }
+        let is_new = self.version.is_some_and(|version| version >= 240);
+        let built_in = match resource.name {
+            "nofile" if is_new => (DEFAULT_FILES.0, Some(self.nr_open.unwrap_or(u64::MAX).min(512 << 10))),
+            "nofile" => (Some(1024), Some(4096)),
+            // Process 1 raises its own, and gives its children what it was given.
+            "memlock" if is_new => (Some(self.memlock?), self.memlock),
+            _ => return self.own(resource),
+        };
+        self.granted(resource, built_in)
     }
 
     /// What comes of what is wanted.
     pub fn granted(&self, resource: &Resource, wanted: Pair) -> Option<Pair> {
-        if resource.name != "nofile" {
+        if !self.refuses(resource, wanted) {
             return Some(wanted);
         }
-        let within = |bound: Option<u64>, most: u64| Some(bound.map_or(most, |bound| bound.min(most)));
-        match (wanted.1, self.nr_open) {
-            (Some(hard), Some(most)) if hard <= most => Some(wanted),
-            // Within what any kernel lets anybody have.
-            (Some(hard), None) if hard <= super::files::NR_OPEN => Some(wanted),
-            _ => {
-                let most = self.own(resource)?.1?;
-                Some((within(wanted.0, most), within(wanted.1, most)))
-            }
-        }
+        let most = self.own(resource)?.1?;
+        Some(within(wanted, Some(most)))
     }
+
+    /// Whether the kernel gives so much to no child of process 1.
+    pub fn refuses(&self, resource: &Resource, wanted: Pair) -> bool {
+        let above = |most: u64| wanted.1.is_none_or(|hard| hard > most);
+        // What is within what any kernel lets anybody have is given by this one.
+        let beyond = resource.name == "nofile" && above(self.nr_open.unwrap_or(super::files::NR_OPEN));
+        beyond || self.bounded && self.own(resource).and_then(|own| own.1).is_some_and(above)
+    }
+}
+
+/// Both bounds cut to the most that there is.
+pub fn within(wanted: Pair, most: Option<u64>) -> Pair {
+    let Some(most) = most else { return wanted };
+    let cut = |bound: Option<u64>| Some(bound.map_or(most, |bound| bound.min(most)));
+    (cut(wanted.0), cut(wanted.1))
 }
 
 /// The version of systemd, by the name of its library; older ones than 231 have none.

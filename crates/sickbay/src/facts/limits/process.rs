@@ -115,12 +115,16 @@ pub fn door_of(facts: &Facts, pid: u32) -> Door {
 
 /// By which door, as `/proc/PID/cgroup` tells: systemd names the groups that it makes after units.
 fn door(cgroup: &[u8]) -> Door {
-    let path = cgroup.lines().find_map(|line| {
+    let paths = cgroup.lines().filter_map(|line| {
         let mut parts = line.splitn(3, |byte| *byte == b':');
         let (_, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
-        (controllers.is_empty() || controllers == b"name=systemd").then(|| path.to_str_lossy().into_owned())
+        (controllers.is_empty() || controllers == b"name=systemd").then_some(path)
     });
-    let Some(path) = path else { return Door::Parent };
+    // Of two hierarchies one may be unused.
+    paths.map(|path| door_of_group(&path.to_str_lossy())).find(|door| *door != Door::Parent).unwrap_or(Door::Parent)
+}
+
+fn door_of_group(path: &str) -> Door {
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
     if let Some(id) = parts.iter().rev().find_map(|part| container(part)) {
         return Door::Container(id);
@@ -199,6 +203,7 @@ mod tests {
             ("0::/user.slice/user-7.slice/user@7.service/init.scope\n".to_owned(), Door::Unit("user@7.service".into())),
             (format!("0::/system.slice/docker-{id}.scope\n"), Door::Container(id.clone())),
             (format!("1:name=systemd:/docker/{id}\n"), Door::Container(id.clone())),
+            ("1:name=systemd:/\n0::/system.slice/a.service\n".to_owned(), Door::Unit("a.service".into())),
             ("0::/\n".to_owned(), Door::Parent),
             (String::new(), Door::Parent),
         ] {

@@ -261,33 +261,68 @@ fn instance_of(name: &str, template: &str) -> String {
     template.replacen("@.", &format!("@{instance}."), 1)
 }
 
-/// Names whose drop-ins count for a unit: its own, its template's, those of its prefixes, its kind.
+/// Names whose drop-ins count for a unit, strongest first: its own, its template's, those of its prefixes (`unit_file_find_dirs()` of systemd).
+/// Those of its kind are weaker than any.
 fn drop_in_names(name: &str) -> Vec<String> {
     let (stem, kind) = name.rsplit_once('.').unwrap_or((name, ""));
-    let mut all = vec![kind.to_owned()];
-    for (at, _) in stem.match_indices('-') {
-        all.push(format!("{}.{kind}", &stem[..=at]));
-    }
-    all.extend(template(name));
-    all.push(name.to_owned());
+    let (prefix, instance) = match stem.split_once('@') {
+        Some((prefix, instance)) => (prefix, Some(instance)),
+        None => (stem, None),
+    };
+    let mut prefixes = vec![prefix];
+    prefixes.extend(prefix.rmatch_indices('-').filter_map(|(at, _)| prefix.get(..=at)).filter(|one| *one != prefix));
+    let of = |instance: Option<&str>| {
+        let tail = instance.map(|instance| format!("@{instance}")).unwrap_or_default();
+        prefixes.iter().map(move |prefix| format!("{prefix}{tail}.{kind}")).collect::<Vec<_>>()
+    };
+    let Some(instance) = instance.filter(|instance| !instance.is_empty()) else { return of(instance) };
+    // The template and its prefixes come between a unit and its own prefixes.
+    let mut all = of(Some(instance));
+    let shorter = all.split_off(1);
+    all.extend(of(Some("")));
+    all.extend(shorter);
     all
 }
 
-/// The drop-ins of a unit, in the order in which they count: of two with one name the stronger directory's.
+/// The drop-ins of a unit, in the order in which they count. Of two with one name the stronger directory's is read; in one directory that of
+/// the nearer name.
 fn drop_ins(facts: &Facts, dirs: &UnitDirs, name: &str) -> Vec<PathBuf> {
-    let mut chosen: BTreeMap<std::ffi::OsString, PathBuf> = BTreeMap::new();
-    for name in drop_in_names(name) {
-        for dir in dirs.having(&format!("{name}.d")).rev() {
-            for entry in facts.root().read_dir(&dir).unwrap_or_default() {
-                if entry.name.as_encoded_bytes().ends_with(b".conf") {
-                    chosen.insert(entry.name.clone(), dir.join(&entry.name));
-                }
-            }
+    let names: Vec<String> = drop_in_names(name).into_iter().map(|name| format!("{name}.d")).collect();
+    let of_kind = [format!("{}.d", name.rsplit_once('.').map_or("", |(_, kind)| kind))];
+    let all = dirs.0.iter().map(|(dir, there)| (dir, there));
+    let mut paths = Vec::new();
+    for names in [names.as_slice(), &of_kind] {
+        for (dir, there) in all.clone() {
+            paths.extend(names.iter().filter(|name| there.contains(OsStr::new(name))).map(|name| dir.join(name)));
         }
     }
     // One that is masked (a link to /dev/null) is no file to read.
     let is_file = |path: &PathBuf| facts.root().stat(path).is_ok_and(|metadata| metadata.is_file());
-    chosen.into_values().filter(is_file).collect()
+    first_of_each_name(facts, paths).filter(is_file).collect()
+}
+
+/// The drop-ins of a unit in other directories than the system's, strongest first: those of a user's own manager.
+pub fn drop_ins_in(facts: &Facts, dirs: &[String], name: &str) -> Vec<PathBuf> {
+    let (names, kind) = (drop_in_names(name), name.rsplit_once('.').map_or("", |(_, kind)| kind).to_owned());
+    let of = |names: &[String]| {
+        let path = |dir: &String, name: &String| Path::new(dir).join(format!("{name}.d"));
+        dirs.iter().flat_map(|dir| names.iter().map(move |name| path(dir, name))).collect::<Vec<_>>()
+    };
+    first_of_each_name(facts, [of(&names), of(&[kind])].concat()).collect()
+}
+
+/// The files that end in `.conf`, in the order of their names; of several with one name that of the first directory.
+fn first_of_each_name(facts: &Facts, dirs: Vec<PathBuf>) -> impl Iterator<Item = PathBuf> {
+    let mut chosen: BTreeMap<OsString, PathBuf> = BTreeMap::new();
+    for dir in dirs {
+        for entry in facts.root().read_dir(&dir).unwrap_or_default() {
+            if entry.name.as_encoded_bytes().ends_with(b".conf") {
+                let path = dir.join(&entry.name);
+                chosen.entry(entry.name).or_insert(path);
+            }
+        }
+    }
+    chosen.into_values()
 }
 
 /// Names in the `.wants` or `.requires` directories of a unit.
@@ -344,7 +379,9 @@ mod tests {
         assert_eq!(template("getty@.service"), None);
         assert_eq!(template("ssh.service"), None);
         assert_eq!(instance_of("autovt@tty2.service", "getty@.service"), "getty@tty2.service");
-        assert_eq!(drop_in_names("a-b.service"), ["service", "a-.service", "a-b.service"]);
+        assert_eq!(drop_in_names("a-b.service"), ["a-b.service", "a-.service"]);
+        assert_eq!(drop_in_names("a-b@c.service"), ["a-b@c.service", "a-b@.service", "a-@.service", "a-@c.service"]);
+        assert_eq!(drop_in_names("a-b@.service"), ["a-b@.service", "a-@.service"]);
         assert_eq!(account(b"messagebus"), Some("messagebus"));
         assert_eq!(account(b"1000"), None);
         assert_eq!(account(b"%i"), None);

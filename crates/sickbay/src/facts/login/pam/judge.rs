@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use bstr::ByteSlice;
 use sickbay_formats::accounts::Kind as File;
+use sickbay_formats::limits_conf::Account;
 use sickbay_formats::pam::{Action, Kind, code};
 
 use crate::facts::Facts;
@@ -29,6 +30,8 @@ pub struct User {
     pub gid: u32,
     /// The names of all groups.
     pub groups: Vec<String>,
+    /// The numbers of all groups.
+    pub gids: Vec<u32>,
     /// The home directory.
     pub home: String,
     /// The shell.
@@ -45,6 +48,7 @@ impl User {
             uid: 0,
             gid: 0,
             groups: Vec::new(),
+            gids: Vec::new(),
             home: "/root".to_owned(),
             shell: "/bin/bash".to_owned(),
         };
@@ -58,12 +62,18 @@ impl User {
         for group in users.parsed(File::Group).good() {
             if number(group.number(2)) == Some(user.gid) || group.members().any(|member| member == name.as_bytes()) {
                 user.groups.push(group.name().to_str_lossy().into_owned());
+                user.gids.extend(number(group.number(2)));
             }
         }
         if user.gid == 0 && user.groups.is_empty() {
             user.groups.push("root".to_owned());
         }
         Ok(user)
+    }
+
+    /// As far as a line of limits.conf may be about it.
+    pub fn account(&self) -> Account<'_> {
+        Account { name: &self.name, uid: self.uid, gid: self.gid, groups: &self.groups, gids: &self.gids }
     }
 }
 

@@ -64,15 +64,16 @@ fn set(files: &[Arc<SourceFile>], question: &Question<'_>, item: &str, either: b
     for file in files {
         for line in limits_conf::parse(&file.bytes) {
             let Ok(entry) = line.says else { continue };
-            let Some(distance) = entry.distance(&user.name, &user.groups, user.uid == 0, debian) else { continue };
+            let Some(distance) = entry.distance(user.account(), debian) else { continue };
             // No limits at all.
-            if entry.item.is_empty() && distance < 2 {
+            if entry.lifts_all() {
                 return None;
             }
             // Of two lines the nearer counts, of equals the later.
             if distance <= nearest && entry.item == item && (either || entry.is_hard()) {
                 nearest = distance;
-                let limit = entry.value.filter(|_| !entry.unlimited).and_then(|value| u64::try_from(value).ok());
+                let limit =
+                    entry.value.filter(|_| !entry.unlimited).map(|value| u64::try_from(value).unwrap_or(u64::MAX));
                 chosen = Some((Arc::clone(file), line.span, limit));
             }
         }

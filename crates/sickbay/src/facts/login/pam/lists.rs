@@ -40,6 +40,7 @@ pub fn succeed_if(question: &Question<'_>) -> Answer {
         uid: 0,
         gid: 0,
         groups: vec!["root".to_owned()],
+        gids: vec![0],
         home: "/root".to_owned(),
         shell: String::new(),
     };
