@@ -175,6 +175,43 @@ fn old_and_new_top() {
 }
 
 #[test]
+fn rows_of_iotop_c_and_what_their_command_lines_name() {
+    let text = "  Total DISK READ:    0.00 B/s |   Total DISK WRITE:    2.00 M/s | Tue Dec  1 03:13:07 2026\n\
+        Current DISK READ:    0.00 B/s | Current DISK WRITE:    0.00 B/s\n\
+           TID PRIO     USER   DISK READ  DISK WRITE SWAPIN     IO COMMAND\n\
+        70937 be/4 root          0.00 B/s    1.50 M/s 0.00 % 0.00 % fio --rw=write --filename=/srv/iotest\n\
+           71 be/4 root          0.00 B/s    0.50 M/s 0.00 % 0.00 % dd if=/dev/zero of=/srv/zeros\n\
+          Total DISK READ:    0.00 B/s |   Total DISK WRITE:    2.00 M/s | Tue Dec  1 03:13:08 2026\n\
+        70937 be/4 root          0.00 B/s    1.25 M/s 0.00 % 0.00 % fio --rw=write\n";
+    let text = parse(text.as_bytes());
+    let [first, second] = text.blocks.as_slice() else { panic!("{text:?}") };
+    assert_eq!((first.source, first.stamp.clock, second.stamp.clock), (Source::Iotop, 11_587.0, 11_588.0));
+    let [fio, dd] = first.tasks.as_slice() else { panic!("{first:?}") };
+    assert_eq!((fio.id, fio.written, dd.id), (70937, Some(1.5 * 1_048_576.0), 71));
+    let files = |task: &Task| task.files.iter().map(|(file, flags)| (file.to_string(), *flags)).collect::<Vec<_>>();
+    assert_eq!(files(fio), [("/srv/iotest".to_owned(), None)]);
+    assert_eq!(files(dd), [("/dev/zero".to_owned(), Some(0)), ("/srv/zeros".to_owned(), Some(1))]);
+}
+
+#[test]
+fn iostat_for_people() {
+    let text = "Linux 6.1.0 (vm) \t12/01/26 \t_x86_64_\t(2 CPU)\n\n12/01/26 03:13:07\n\
+        avg-cpu:  %user   %nice %system %iowait  %steal   %idle\n          61.1%    3.1%   17.1%    0.4%    0.1%   18.2%\n\n\
+             r/s     rkB/s   rrqm/s  %rrqm r_await rareq-sz Device\n   78.27      2.5M     5.86   7.0%    0.09    32.3k vda\n\n\
+             w/s     wkB/s   wrqm/s  %wrqm w_await wareq-sz Device\n    5.00     20.0k     0.00   0.0%    1.00     4.0k vda\n\n\
+             f/s f_await  aqu-sz  %util Device\n    0.00    0.00    0.05   6.9% vda\n";
+    let text = parse(text.as_bytes());
+    let [block] = text.blocks.as_slice() else { panic!("{text:?}") };
+    assert_eq!((block.cpus[0].user, block.cpus[0].idle), (61.1, 18.2));
+    let [vda] = block.disks.as_slice() else { panic!("{block:?}") };
+    assert_eq!(
+        (vda.reads, vda.read_kb, vda.writes, vda.written_kb),
+        (Some(78.27), Some(2560.0), Some(5.0), Some(20.0))
+    );
+    assert_eq!((vda.write_wait, vda.queue, vda.util), (Some(1.0), Some(0.05), Some(6.9)));
+}
+
+#[test]
 fn a_log_is_none() {
     for other in [
         "Jun 12 10:36:03 host kernel: sda: Device not ready\nJun 12 10:36:04 host sshd[7]: R 1 2 3 x\n",

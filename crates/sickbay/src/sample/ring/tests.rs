@@ -119,6 +119,7 @@ fn full(n: u64) -> Sample {
             })
             .into_iter()
             .collect(),
+        said: Vec::new(),
     }
 }
 
