@@ -16,6 +16,7 @@ mod dir;
 mod disk;
 pub mod download;
 mod error;
+mod exits;
 pub mod ethtool;
 #[cfg(debug_assertions)]
 pub mod faults;
@@ -73,6 +74,7 @@ pub use checker::{Examined, Verdict};
 pub use dir::Dir;
 pub use disk::Disk;
 pub use error::OpenError;
+pub use exits::Exits;
 pub use flags::Flags;
 pub use inside::{Inside, InsideError, Made};
 pub use kernel_files::KernelFiles;

@@ -261,6 +261,21 @@ pub struct OpenFile {
     pub flags: Option<u32>,
 }
 
+/// Threads of one name and one parent that ended, as the kernel told of each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ended {
+    /// Their name.
+    pub name: String,
+    /// The process that made them, or their process.
+    pub parent: u32,
+    /// How many.
+    pub count: u64,
+    /// Microseconds that they had of the processors for themselves, all together.
+    pub user_us: u64,
+    /// Microseconds that the kernel had for them.
+    pub system_us: u64,
+}
+
 /// What a program said of its own reads and writes, when it had ended.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Said {
@@ -346,6 +361,8 @@ pub struct Sample {
     pub writes: Vec<ParameterWrite>,
     /// What programs said of themselves, which had ended then.
     pub said: Vec<Said>,
+    /// Who ended since the watch began; only where the kernel was asked to tell, which is at the end of it.
+    pub ended: Option<Vec<Ended>>,
 }
 
 impl Sample {

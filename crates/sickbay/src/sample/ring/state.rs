@@ -165,6 +165,7 @@ impl State {
             files: self.files.clone(),
             writes: self.writes.clone(),
             said: Vec::new(),
+            ended: None,
         }
     }
 }

@@ -120,6 +120,7 @@ fn full(n: u64) -> Sample {
             .into_iter()
             .collect(),
         said: Vec::new(),
+        ended: None,
     }
 }
 
