@@ -35,7 +35,8 @@ pub struct Exit {
 pub fn family(answer: &[u8]) -> Option<u16> {
     messages(answer).find_map(|message| {
         // The header of generic netlink has four bytes.
-        let value = |wanted: u16| attributes(message.get(20..)?).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
+        let value =
+            |wanted: u16| attributes(message.get(20..)?).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
         let is_it = value(CTRL_ATTR_FAMILY_NAME)?.strip_suffix(b"\0") == Some(FAMILY.as_bytes());
         u16_at(value(CTRL_ATTR_FAMILY_ID)?, 0).filter(|_| is_it)
     })
@@ -132,15 +133,17 @@ mod tests {
         let stats = attribute(TYPE_STATS, &stats);
         let body = [attribute(TYPE_AGGR_PID, &stats), attribute(5, &stats)].concat();
         let told = exits(&message(23, &body), 23);
-        let wanted =
-            Exit { name: "true".into(), id: 77, parent: 40, user_us: 200, system_us: 900, lived_us: 1500 };
+        let wanted = Exit { name: "true".into(), id: 77, parent: 40, user_us: 200, system_us: 900, lived_us: 1500 };
         assert_eq!((told, exits(&message(24, &body), 23)), (vec![wanted], Vec::new()));
     }
 
     #[test]
     fn the_number_of_the_family() {
         let one = |id: u16, name: &[u8]| {
-            message(16, &[attribute(CTRL_ATTR_FAMILY_NAME, name), attribute(CTRL_ATTR_FAMILY_ID, &id.to_ne_bytes())].concat())
+            message(
+                16,
+                &[attribute(CTRL_ATTR_FAMILY_NAME, name), attribute(CTRL_ATTR_FAMILY_ID, &id.to_ne_bytes())].concat(),
+            )
         };
         assert_eq!(family(&[one(16, b"nlctrl\0"), one(23, b"TASKSTATS\0")].concat()), Some(23));
         assert_eq!(family(&one(16, b"nlctrl\0")), None);

@@ -16,8 +16,8 @@ mod dir;
 mod disk;
 pub mod download;
 mod error;
-mod exits;
 pub mod ethtool;
+mod exits;
 #[cfg(debug_assertions)]
 pub mod faults;
 mod flags;

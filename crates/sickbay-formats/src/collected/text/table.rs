@@ -325,8 +325,9 @@ impl Reader {
 
 /// The columns of `vmstat` without the time behind them.
 fn vmstat_columns(table: &Table) -> usize {
-    let known = |column: &String| column.chars().all(|c| c.is_ascii_lowercase());
-    table.columns.iter().take_while(|column| known(column)).count()
+    // Other languages call those of memory otherwise. The last ones are these; what follows is the zone.
+    const LAST: [&str; 6] = ["us", "sy", "id", "wa", "st", "gu"];
+    table.columns.iter().rposition(|column| LAST.contains(&column.as_str())).map_or(0, |at| at + 1)
 }
 
 fn cpu(number: Option<u32>, value: impl Fn(&str) -> Option<f64>) -> Option<Cpu> {

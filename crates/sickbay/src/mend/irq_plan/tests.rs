@@ -247,8 +247,13 @@ fn what_goes_out_follows_its_interrupts() {
     let masks = [[0, 4], [1, 5], [2, 6], [3, 7]];
     nic.xps = (0..).zip(masks).map(|(queue, cpus)| (queue, cpus.into_iter().collect())).collect();
     let plan = plan(&topology(8, 2, 1), &[&nic], None, &interrupts());
-    let goes: BTreeMap<u32, u32> =
-        plan.placed.iter().filter(|placed| placed.name.contains("output")).zip(0..).map(|(placed, queue)| (queue, placed.cpu)).collect();
+    let goes: BTreeMap<u32, u32> = plan
+        .placed
+        .iter()
+        .filter(|placed| placed.name.contains("output"))
+        .zip(0..)
+        .map(|(placed, queue)| (queue, placed.cpu))
+        .collect();
     let sends: Vec<&Step> = plan.steps.iter().filter(|step| step.name.ends_with("xps_cpus")).collect();
     assert_eq!(sends.len(), 4);
     let mut all = Cpus::default();
