@@ -87,6 +87,7 @@ pub mod superblock;
 pub mod supervisord_conf;
 pub mod sysctl;
 pub mod tar_header;
+pub mod taskstats;
 pub mod told_disks;
 pub mod trace;
 pub mod tuning;

@@ -17,6 +17,7 @@ mod disk;
 pub mod download;
 mod error;
 pub mod ethtool;
+mod exits;
 #[cfg(debug_assertions)]
 pub mod faults;
 mod file_readers;
@@ -76,6 +77,7 @@ pub use checker::{Examined, Verdict};
 pub use dir::Dir;
 pub use disk::Disk;
 pub use error::OpenError;
+pub use exits::Exits;
 pub use file_readers::{FileReader, file_readers};
 pub use flags::Flags;
 pub use inside::{Inside, InsideError, Made};

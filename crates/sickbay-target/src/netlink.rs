@@ -127,7 +127,7 @@ pub fn link_to(address: IpAddr) -> io::Result<u32> {
     routes.first().and_then(Piece::link_index).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
-fn message(request: u16, flags: u16, body: &[u8]) -> Vec<u8> {
+pub(crate) fn message(request: u16, flags: u16, body: &[u8]) -> Vec<u8> {
     let mut message = Vec::with_capacity(16 + body.len());
     message.extend(u32::try_from(16 + body.len()).unwrap_or(16).to_ne_bytes());
     message.extend(request.to_ne_bytes());

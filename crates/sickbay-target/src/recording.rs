@@ -100,6 +100,15 @@ impl Recording {
         crate::PING_LOGS.iter().filter_map(|name| read(name)).collect()
     }
 
+    /// What the disk of a number is called here, where this is the machine of that name: `sar` knows disks by their numbers
+    /// alone, and most of these are given anew at each start.
+    pub fn disk_here(&self, machine: &str, (major, minor): (u32, u32)) -> Option<String> {
+        (machine == crate::target::host_name()).then_some(())?;
+        let text = std::fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/uevent")).ok()?;
+        let name = text.lines().find_map(|line| line.strip_prefix("DEVNAME="))?;
+        (!name.is_empty() && name.len() < 64).then(|| name.to_owned())
+    }
+
     /// Its files, in order.
     pub fn files(&self) -> &[PathBuf] {
         &self.files

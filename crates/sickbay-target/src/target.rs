@@ -21,6 +21,7 @@ use crate::system::System;
 use crate::{Bundle, Disk, OpenError, ReadError, Recording, Root, SupportReport, WriteError, Writer};
 
 pub use kernel::Architecture;
+pub(crate) use open::host_name;
 pub use open::{Access, Options};
 pub use volume::Volume;
 

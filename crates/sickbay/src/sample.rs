@@ -15,7 +15,7 @@ mod sampler;
 pub mod used;
 mod written;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -27,7 +27,7 @@ use sickbay_formats::procfs::mib::Counter;
 use sickbay_formats::procfs::net_dev::Link;
 use sickbay_formats::procfs::pressure::Pressure;
 use sickbay_formats::procfs::softnet::Softnet;
-use sickbay_formats::procfs::stat::Stat;
+use sickbay_formats::procfs::stat::{Stat, Times};
 use sickbay_formats::procfs::task::{KERNEL_THREAD, Task};
 use sickbay_formats::procfs::task_io::Io;
 use sickbay_target::Moment;
@@ -261,6 +261,46 @@ pub struct OpenFile {
     pub flags: Option<u32>,
 }
 
+/// Threads of one name and one parent that ended, as the kernel told of each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ended {
+    /// Their name.
+    pub name: String,
+    /// The process that made them, or their process.
+    pub parent: u32,
+    /// How many.
+    pub count: u64,
+    /// Microseconds that they had of the processors for themselves, all together.
+    pub user_us: u64,
+    /// Microseconds that the kernel had for them.
+    pub system_us: u64,
+}
+
+/// What a program said of its own reads and writes, when it had ended.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Said {
+    /// The program: `fio`.
+    pub program: String,
+    /// What it calls its job.
+    pub job: String,
+    /// The number of its process, where it tells.
+    pub pid: Option<u32>,
+    /// When it began, since 1970.
+    pub from: Duration,
+    /// When it ended.
+    pub to: Duration,
+    /// Reads a second.
+    pub reads: f64,
+    /// Writes a second.
+    pub writes: f64,
+    /// Bytes read a second.
+    pub read: f64,
+    /// Bytes written a second.
+    pub written: f64,
+    /// The files that it worked on.
+    pub files: Vec<PathBuf>,
+}
+
 /// Somebody wrote a kernel parameter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ParameterWrite {
@@ -275,7 +315,7 @@ pub struct ParameterWrite {
 }
 
 /// Counters as they were read; `None` where this kernel has them not, this user may not see them, or nobody looked.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sample {
     /// When.
     pub moment: Moment,
@@ -319,6 +359,10 @@ pub struct Sample {
     pub files: Vec<OpenFile>,
     /// Who wrote kernel parameters since the sample before.
     pub writes: Vec<ParameterWrite>,
+    /// What programs said of themselves, which had ended then.
+    pub said: Vec<Said>,
+    /// Who ended since the watch began; only where the kernel was asked to tell, which is at the end of it.
+    pub ended: Option<Vec<Ended>>,
 }
 
 impl Sample {
@@ -335,8 +379,19 @@ impl Sample {
     }
 }
 
+/// What processors had counted that go off: when they come back they go on from there.
+fn remember_off(samples: &mut [Sample]) {
+    let mut known: BTreeMap<u32, Times> = BTreeMap::new();
+    for stat in samples.iter_mut().filter_map(|sample| sample.stat.as_mut()) {
+        let is_off = |cpu: &u32| !stat.cpus.iter().any(|(other, _)| other == cpu);
+        let off = known.iter().filter(|(cpu, _)| is_off(cpu)).map(|(cpu, times)| (*cpu, *times)).collect();
+        known.extend(stat.cpus.iter().copied());
+        stat.off = off;
+    }
+}
+
 /// Samples in their order: of a running system for a while, or of what was written down of one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Window {
     /// At least one. With one alone there are states, and no rates.
     pub samples: Vec<Sample>,

@@ -4,6 +4,7 @@
 //! other lines between them. A header that somebody's terminal or mailer broke into two lines is put together again.
 
 mod atop;
+mod fio;
 mod iotop;
 mod listing;
 mod table;
@@ -15,6 +16,7 @@ use bstr::{BString, ByteSlice};
 
 use crate::procfs::loadavg::LoadAvg;
 use crate::procfs::stat::Lumped;
+pub use fio::{Job, JobDisk, Work};
 pub use time::{Date, Stamp};
 use time::{Dates, Reading};
 pub use told::{Cpu, Disk, Task};
@@ -129,6 +131,8 @@ pub struct Text {
     pub cpus: Option<u32>,
     /// In the order of the text.
     pub blocks: Vec<Block>,
+    /// What `fio` says of its jobs.
+    pub jobs: Vec<Job>,
     /// Blocks without any time; those of programs that were not told to print it.
     pub without_time: u64,
     /// How much of it was left out, since there is too much: blocks.
@@ -138,11 +142,16 @@ pub struct Text {
 /// Whether a text begins with what one of the programs prints, some lines of it at most. `head` may end anywhere.
 pub fn is_one(head: &[u8]) -> bool {
     let text = parse(head);
-    text.blocks.iter().any(|block| !block.is_empty())
+    // What has no time is one, too, and it is said what is missing.
+    let has_rows = text.blocks.iter().any(|block| !block.is_empty()) || text.without_time > 1;
+    has_rows || !text.jobs.is_empty() || fio::begins_json(head)
 }
 
 /// Reads it.
 pub fn parse(text: &[u8]) -> Text {
+    if let Some(jobs) = fio::json(text) {
+        return Text { jobs, ..Text::default() };
+    }
     let mut reader = Reader::new(Dates::of(text));
     for line in text.lines() {
         reader.line(line);
@@ -171,6 +180,9 @@ struct Reader {
     rows: usize,
     top: top::State,
     listing: listing::State,
+    fio: fio::State,
+    /// The row that was read last of `iotop`: where its block is, and its number.
+    last_row: Option<(usize, u32)>,
 }
 
 #[derive(Debug)]
@@ -194,6 +206,8 @@ impl Reader {
             rows: 0,
             top: top::State::default(),
             listing: listing::State::default(),
+            fio: fio::State::default(),
+            last_row: None,
         }
     }
 
@@ -210,12 +224,15 @@ impl Reader {
         }
         let _ = self.stamp_behind(&words)
             || self.headline(&words)
+            || self.fio(line, &words)
+            || self.total(line)
             || self.atop(&words)
             || self.top(line, &words)
             || self.iotop(line, &words)
             || self.listing(&words)
             || self.table(line, &words)
-            || self.moment(line, &words);
+            || self.moment(line, &words)
+            || self.command_goes_on(&words);
     }
 
     /// `Linux 2.6.32-431.el6.x86_64 (test) 06/12/2018 _x86_64_ (1 CPU)`: how sysstat's programs begin.
@@ -318,6 +335,9 @@ impl Reader {
                     other.read = task.read.or(other.read);
                     other.written = task.written.or(other.written);
                     other.cancelled = task.cancelled.or(other.cancelled);
+                    if other.files.is_empty() {
+                        other.files = task.files;
+                    }
                 }
                 None => block.tasks.push(task),
             }
@@ -327,6 +347,10 @@ impl Reader {
     fn end(mut self) -> Text {
         self.without_stamp();
         self.end_of_listing();
+        self.text.jobs.retain(Job::is_told);
+        for block in &mut self.text.blocks {
+            block.disks.retain(Disk::is_told);
+        }
         self.text.blocks.retain(|block| !block.is_empty());
         self.text
     }

@@ -27,6 +27,10 @@ pub struct Disk {
     pub busy_ms: u64,
     /// Milliseconds of all requests together, those on their way too.
     pub weighted_ms: u64,
+    /// Discards that ended; kernels from 4.18 on count them.
+    pub discards: u64,
+    /// Milliseconds that all discards took together.
+    pub discard_ms: u64,
     /// Reads and writes together, of sources that do not tell them apart (`sar`): then `reads` and `writes` say nothing. The
     /// kernel does.
     pub transfers: Option<u64>,
@@ -49,6 +53,8 @@ fn disk(line: &[u8]) -> Option<Disk> {
     let (reads, _, sectors_read, read_ms) = (next()?, next()?, next()?, next()?);
     let (writes, _, sectors_written, write_ms) = (next()?, next()?, next()?, next()?);
     let (in_flight, busy_ms, weighted_ms) = (next()?, next()?, next()?);
+    let mut newer = || next().unwrap_or(0);
+    let (discards, _, _, discard_ms) = (newer(), newer(), newer(), newer());
     Some(Disk {
         device: (major, minor),
         name,
@@ -61,6 +67,8 @@ fn disk(line: &[u8]) -> Option<Disk> {
         in_flight,
         busy_ms,
         weighted_ms,
+        discards,
+        discard_ms,
         ..Disk::default()
     })
 }
@@ -77,6 +85,8 @@ mod tests {
         let seen: Vec<_> = disks.iter().map(|disk| (disk.name.to_string(), disk.sectors_read, disk.busy_ms)).collect();
         assert_eq!(seen, [("vda".to_owned(), 2_867_706, 21_940), ("sdb".to_owned(), 3, 10)]);
         assert_eq!((disks[0].device, disks[1].in_flight), ((254, 0), 9));
+        let disks = parse(b"65 0 sdq 1 2 3 4 5 6 7 8 9 10 11 8638 547 362610 123000 7 8\n");
+        assert_eq!((disks[0].discards, disks[0].discard_ms), (8638, 123_000));
     }
 
     proptest::proptest! {

@@ -32,6 +32,20 @@ impl Times {
             .fold(0, u64::saturating_add)
     }
 
+    /// Both together.
+    pub fn plus(&self, other: &Times) -> Times {
+        Times {
+            user: self.user.saturating_add(other.user),
+            nice: self.nice.saturating_add(other.nice),
+            system: self.system.saturating_add(other.system),
+            idle: self.idle.saturating_add(other.idle),
+            iowait: self.iowait.saturating_add(other.iowait),
+            irq: self.irq.saturating_add(other.irq),
+            softirq: self.softirq.saturating_add(other.softirq),
+            steal: self.steal.saturating_add(other.steal),
+        }
+    }
+
     /// The part in which it did nothing.
     pub fn unused(&self) -> u64 {
         self.idle.saturating_add(self.iowait)
@@ -69,6 +83,10 @@ pub struct Stat {
     pub blocked: Option<u64>,
     /// What is not told apart in the times.
     pub lumped: Lumped,
+    /// The times were made from percentages that a program printed; they are no counters of the kernel's.
+    pub is_printed: bool,
+    /// What those had counted when they were last seen that are off now.
+    pub off: Vec<(u32, Times)>,
 }
 
 /// Reads it. Lines of another form are passed over.

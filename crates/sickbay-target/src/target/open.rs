@@ -326,7 +326,7 @@ fn accept(root: &Root, dir: &Path) -> Result<(), OpenError> {
     }
 }
 
-fn host_name() -> String {
+pub(crate) fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 

@@ -95,6 +95,7 @@ pub fn plan(topology: &Topology, cards: &[&Nic], flow_entries: Option<u64>, wish
         let places = place(topology, card, &may, &mut taken);
         if wishes.interrupts {
             interrupts(&mut plan, card, &places);
+            transmit(&mut plan, topology, card, &places);
         }
         if wishes.steer {
             steer(&mut plan, topology, card, &places, &may, wishes.interrupts);
@@ -186,6 +187,41 @@ fn interrupts(plan: &mut Plan, card: &Nic, places: &BTreeMap<u32, u32>) {
                 name: format!("/proc/irq/{}/smp_affinity_list", irq.number),
                 before: affinity.to_string(),
                 after: cpu.to_string(),
+            });
+        }
+    }
+}
+
+/// Where CPUs are told on which queue they send (XPS), each queue gets those next to the CPU that its interrupt goes to: where they
+/// are not told, the kernel spreads flows by itself, and where every queue has that CPU already, nothing has to be done.
+fn transmit(plan: &mut Plan, topology: &Topology, card: &Nic, places: &BTreeMap<u32, u32>) {
+    let own: BTreeMap<u32, u32> =
+        places.iter().filter(|(queue, _)| **queue < card.send.max(1)).map(|(queue, cpu)| (*queue, *cpu)).collect();
+    let is_well = card.xps.iter().all(|(queue, cpus)| own.get(queue).is_none_or(|cpu| cpus.has(*cpu)));
+    if card.xps.is_empty() || is_well || own.is_empty() {
+        return;
+    }
+    let mut masks: BTreeMap<u32, Vec<u32>> = own.keys().map(|queue| (*queue, Vec::new())).collect();
+    for cpu in &topology.cpus {
+        // Its own queue, that of a thread of its core, one of its node, else any; of several the one with fewest.
+        let best = own.iter().min_by_key(|(queue, at)| {
+            let other = topology.get(**at);
+            let shares = |of: &dyn Fn(&Cpu) -> bool| other.is_some_and(of);
+            let many = masks.get(queue).map_or(0, Vec::len);
+            (**at != cpu.id, !shares(&|other| other.core == cpu.core), !shares(&|other| other.node == cpu.node), many)
+        });
+        if let Some(mask) = best.and_then(|(queue, _)| masks.get_mut(queue)) {
+            mask.push(cpu.id);
+        }
+    }
+    for (queue, before) in &card.xps {
+        let Some(cpus) = masks.get(queue) else { continue };
+        let after: Cpus = cpus.iter().copied().collect();
+        if after != *before && !after.is_empty() {
+            plan.steps.push(Step {
+                name: format!("/sys/class/net/{}/queues/tx-{queue}/xps_cpus", card.name),
+                before: before.to_mask(),
+                after: after.to_mask(),
             });
         }
     }

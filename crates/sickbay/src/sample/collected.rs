@@ -2,10 +2,12 @@
 //! of the day, which all of them print.
 
 mod growth;
+mod jobs;
 mod sa;
 mod series;
 mod text;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -35,6 +37,8 @@ struct Found {
     /// The first moment and the last of the whole file.
     whole: Option<(Duration, Duration)>,
     remarks: Vec<Text>,
+    /// What `fio` said, of each file.
+    jobs: Vec<jobs::Run>,
 }
 
 /// The part that is asked for.
@@ -63,11 +67,20 @@ pub(super) fn read(recording: &Recording, asked: &Asked, zone: &TimeZone) -> Res
         // Their days may be known from each other.
         all.join(text::read(texts, zone)?);
     }
+    for run in std::mem::take(&mut all.jobs) {
+        let has_disks = all.samples.iter().any(|sample| sample.disks.is_some());
+        let has_io = all.samples.iter().any(|sample| sample.io.is_some());
+        all.samples.extend(jobs::samples(&run, has_disks, has_io));
+    }
     let zone = all.zone.clone().unwrap_or_else(|| zone.clone());
     let whole = all.whole.unwrap_or_default();
     let range = asked.range(&zone, whole.1).unwrap_or((Duration::ZERO, Duration::MAX));
     all.samples.sort_by_key(|sample| sample.moment.steady);
     let samples = within(all.samples, range);
+    if samples.is_empty() && range == (Duration::ZERO, Duration::MAX) {
+        let path = recording.path.as_path();
+        return Err(tr!("{path} has no counters, only marks of when the machine started, or remarks", path));
+    }
     if samples.is_empty() {
         return Err(nothing_then(recording, range, whole, &zone));
     }
@@ -78,6 +91,9 @@ pub(super) fn read(recording: &Recording, asked: &Asked, zone: &TimeZone) -> Res
         let from = shown(from, &zone);
         all.remarks.push(tr!("only what is there from {from} on is looked at; --to shows what was before", from));
     }
+    if let Some(machine) = all.machine.name.as_deref() {
+        name_disks(&mut samples, |number| recording.disk_here(machine, number));
+    }
     let window = Window { samples, place: recording.path.clone() };
     Ok(Part { window, machine: all.machine, whole, zone, remarks: all.remarks })
 }
@@ -86,6 +102,7 @@ impl Found {
     fn join(&mut self, other: Found) {
         self.samples.extend(other.samples);
         self.remarks.extend(other.remarks);
+        self.jobs.extend(other.jobs);
         self.machine.name = self.machine.name.take().or(other.machine.name);
         self.machine.release = self.machine.release.take().or(other.machine.release);
         self.machine.uptime = self.machine.uptime.or(other.machine.uptime);
@@ -94,6 +111,19 @@ impl Found {
             (Some(one), Some(two)) => Some((one.0.min(two.0), one.1.max(two.1))),
             (one, two) => one.or(two),
         };
+    }
+}
+
+/// Disks that are known by their numbers alone get the names that they have here.
+fn name_disks(samples: &mut [Sample], of: impl Fn((u32, u32)) -> Option<String>) {
+    let mut known: BTreeMap<(u32, u32), Option<String>> = BTreeMap::new();
+    for disk in samples.iter_mut().flat_map(|sample| sample.disks.iter_mut().flatten()) {
+        let (major, minor) = disk.device;
+        if disk.name == format!("dev{major}-{minor}").as_bytes()
+            && let Some(name) = known.entry(disk.device).or_insert_with(|| of(disk.device))
+        {
+            disk.name = name.as_str().into();
+        }
     }
 }
 

@@ -4,15 +4,17 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
+use bstr::BString;
 use sickbay_formats::ethtool;
 use sickbay_formats::procfs::fields::Fields;
 use sickbay_formats::procfs::loadavg::LoadAvg;
 use sickbay_formats::procfs::mib::{self, Counter};
 use sickbay_formats::procfs::{diskstats, interrupts, loadavg, net_dev, pressure, schedstat, softnet, stat, task_io};
-use sickbay_target::{Moment, ReadError, Root, Tasks};
+use sickbay_formats::taskstats::Exit;
+use sickbay_target::{Exits, Moment, ReadError, Root, Tasks};
 
 use super::details::{self, Quotas};
-use super::{ASKED, CardCounter, MOST, Memory, ProcessIo, Sample, Thread, Threads, Window};
+use super::{ASKED, CardCounter, Ended, MOST, Memory, ProcessIo, Sample, Thread, Threads, Window};
 
 /// Looks at all threads take a twentieth of the time at most.
 const SHARE: u32 = 20;
@@ -68,11 +70,17 @@ pub fn watch(root: &Root, length: Duration) -> Result<Window, ReadError> {
     let mut samples = Vec::new();
     let mut faults = Faults::new();
     let quotas = Quotas::of_all(root, "/sys");
+    // What lives for moments no look sees; the kernel tells of it when it ends, if it may.
+    let mut exits = told_of_exits(root);
+    let mut ended: HashMap<(BString, u32), Ended> = HashMap::new();
     loop {
         let left = length.saturating_sub(began.elapsed());
         let look = Instant::now();
         let is_whole = samples.is_empty() || left.is_zero();
         samples.push(sample(&mut tasks, Moment::now(), is_whole, &mut faults));
+        for exit in exits.iter_mut().flat_map(|exits| exits.read().0) {
+            add_exit(&mut ended, exit);
+        }
         let cost = look.elapsed();
         if let Some(last) = samples.last_mut().filter(|_| is_whole) {
             last.cards = cards(root);
@@ -80,6 +88,9 @@ pub fn watch(root: &Root, length: Duration) -> Result<Window, ReadError> {
         }
         if left.is_zero() {
             look_closely(&mut tasks, &mut samples);
+            if let Some(last) = samples.last_mut().filter(|_| exits.is_some()) {
+                last.ended = Some(ended.into_values().collect());
+            }
             break;
         }
         let step = (length / 12).min(STEP).max(length / SAMPLES).max(cost * SHARE);
@@ -89,6 +100,26 @@ pub fn watch(root: &Root, length: Duration) -> Result<Window, ReadError> {
         std::thread::sleep(if pause + step / 3 > left { left } else { pause });
     }
     Ok(Window { samples, place: "/proc".into() })
+}
+
+/// So many kinds of those that ended are kept.
+const KINDS: usize = 4096;
+
+fn told_of_exits(root: &Root) -> Option<Exits> {
+    let cpus = root.read_up_to("/sys/devices/system/cpu/possible", 4096).ok()?;
+    Exits::of(String::from_utf8_lossy(&cpus).trim()).ok()
+}
+
+fn add_exit(ended: &mut HashMap<(BString, u32), Ended>, exit: Exit) {
+    let key = (exit.name, exit.parent);
+    if ended.len() >= KINDS && !ended.contains_key(&key) {
+        return;
+    }
+    let name = key.0.to_string();
+    let kind = ended.entry(key).or_insert_with(|| Ended { name, parent: exit.parent, ..Ended::default() });
+    kind.count += 1;
+    kind.user_us = kind.user_us.saturating_add(exit.user_us);
+    kind.system_us = kind.system_us.saturating_add(exit.system_us);
 }
 
 /// Where those threads are in the kernel that were active at the end, and the files of who read and wrote most, or waits.

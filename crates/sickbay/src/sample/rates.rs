@@ -46,28 +46,19 @@ pub struct Shares {
 }
 
 impl Shares {
-    fn of(before: &Times, after: &Times, lumped: Lumped) -> Option<Shares> {
-        let grew = |of: fn(&Times) -> u64| of(after).checked_sub(of(before));
-        // Time that is not used is a sum over sleeps that others end; it may go back by a little and is none then.
-        let unused = |of: fn(&Times) -> u64| match of(before).saturating_sub(of(after)) {
-            0..=SLACK => Some(of(after).saturating_sub(of(before))),
-            _ => None,
-        };
-        let (user, nice, system) = (grew(|t| t.user)?, grew(|t| t.nice)?, grew(|t| t.system)?);
-        let (irq, softirq, steal) = (grew(|t| t.irq)?, grew(|t| t.softirq)?, grew(|t| t.steal)?);
-        let (iowait, idle) = (unused(|t| t.iowait)?, unused(|t| t.idle)?);
-        let all =
-            [user, nice, system, irq, softirq, steal, iowait, idle].into_iter().try_fold(0_u64, u64::checked_add)?;
+    /// `None` where nothing passed.
+    fn of(ticks: &Times, lumped: Lumped) -> Option<Shares> {
+        let all = ticks.all();
         let percent = |part: u64| part as f64 * 100.0 / all as f64;
         (all > 0).then(|| Shares {
-            user: percent(user),
-            nice: (lumped < Lumped::NiceToo).then(|| percent(nice)),
-            system: percent(system),
-            iowait: percent(iowait),
-            irq: (lumped < Lumped::Interrupts).then(|| percent(irq)),
-            softirq: (lumped < Lumped::Interrupts).then(|| percent(softirq)),
-            steal: percent(steal),
-            idle: percent(idle),
+            user: percent(ticks.user),
+            nice: (lumped < Lumped::NiceToo).then(|| percent(ticks.nice)),
+            system: percent(ticks.system),
+            iowait: percent(ticks.iowait),
+            irq: (lumped < Lumped::Interrupts).then(|| percent(ticks.irq)),
+            softirq: (lumped < Lumped::Interrupts).then(|| percent(ticks.softirq)),
+            steal: percent(ticks.steal),
+            idle: percent(ticks.idle),
         })
     }
 
@@ -80,12 +71,46 @@ impl Shares {
 /// By so many ticks a time that is not used may go back (cpu-load.rst).
 const SLACK: u64 = 100;
 
+/// In a shorter time a processor may not have moved at all, whatever it did.
+const MOVES: Duration = Duration::from_millis(500);
+
+/// The ticks from one to the other, in a time that has no more than `most`; `None` when that cannot be told.
+fn ticks(before: &Times, after: &Times, most: u64) -> Option<Times> {
+    let grew = |of: fn(&Times) -> u64| of(after).checked_sub(of(before));
+    // Time that is not used is a sum over sleeps that others end: it may go back by a little, and is none then. Where it begins
+    // anew the processor was off and on again: what it did is counted on, and what it did not do from then.
+    let is_new = before.idle.saturating_sub(after.idle) > SLACK;
+    let unused = |of: fn(&Times) -> u64| match of(after).checked_sub(of(before)) {
+        Some(grown) => Some(grown),
+        None if is_new => Some(of(after)).filter(|ticks| *ticks <= most),
+        None => Some(0),
+    };
+    let ticks = Times {
+        user: grew(|t| t.user)?,
+        nice: grew(|t| t.nice)?,
+        system: grew(|t| t.system)?,
+        irq: grew(|t| t.irq)?,
+        softirq: grew(|t| t.softirq)?,
+        steal: grew(|t| t.steal)?,
+        iowait: unused(|t| t.iowait)?,
+        idle: unused(|t| t.idle)?,
+    };
+    (ticks.all() < u64::MAX).then_some(ticks)
+}
+
+/// Counters of 32 bits begin anew when they are full: those of interrupts, of packets by processor, of a disk's milliseconds.
+fn grown_32(before: u64, after: u64) -> Option<u64> {
+    const HALF: u64 = 1 << 31;
+    let has_wrapped = (HALF..HALF * 2).contains(&before) && after < HALF / 2;
+    after.checked_sub(before).or_else(|| has_wrapped.then(|| (HALF * 2 - before).saturating_add(after)))
+}
+
 /// The processors.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Cpus {
     /// All together.
     pub all: Option<Shares>,
-    /// Each that is in both samples; `None` where it cannot be told, of one that went off and on again for example.
+    /// Each that is on at the end and was seen before; `None` where it cannot be told.
     pub each: Vec<(u32, Option<Shares>)>,
 }
 
@@ -102,7 +127,7 @@ impl Cpus {
 pub struct DiskRates<'a> {
     /// Its counters at the end.
     pub disk: &'a Disk,
-    /// Reads and writes together, a second: tps.
+    /// Reads, writes and discards together, a second: tps.
     pub transfers: Option<f64>,
     /// `r/s`.
     pub reads: Option<f64>,
@@ -112,7 +137,7 @@ pub struct DiskRates<'a> {
     pub read_kb: Option<f64>,
     /// `wkB/s`.
     pub written_kb: Option<f64>,
-    /// Milliseconds that a read or write took: `await`. `None` when there was none.
+    /// Milliseconds that one of them took: `await`. `None` when there was none.
     pub wait: Option<f64>,
     /// `r_await`.
     pub read_wait: Option<f64>,
@@ -195,6 +220,21 @@ pub struct CarriedRates {
     pub dropped: Option<f64>,
 }
 
+/// Whether a disk of the same name counts from the beginning: all that it counted before is gone.
+fn is_another(before: &Disk, after: &Disk) -> bool {
+    let counters = |disk: &Disk| {
+        let transfers = disk.transfers.unwrap_or(0);
+        [disk.reads, disk.writes, disk.sectors_read, disk.sectors_written, disk.busy_ms, transfers]
+    };
+    let pairs = || counters(before).into_iter().zip(counters(after));
+    pairs().all(|(before, after)| after < before || before == 0 && after == 0) && pairs().any(|(before, _)| before > 0)
+}
+
+/// Nothing yet, of a disk of which the same is told.
+fn like(new: &Disk, disk: &Disk) -> Disk {
+    Disk { transfers: disk.transfers.map(|_| 0), both_ms: disk.both_ms.map(|_| 0), ..new.clone() }
+}
+
 impl Window {
     /// From each sample to the next; where the clock stood still or went back nothing is known, and there is none.
     pub fn intervals(&self) -> impl Iterator<Item = Interval<'_>> {
@@ -250,47 +290,81 @@ impl<'a> Interval<'a> {
         Some(after.checked_sub(before)? as f64 / self.span.as_secs_f64())
     }
 
+    /// By how much a counter of 32 bits grew, a second.
+    fn per_second_32(&self, before: u64, after: u64) -> Option<f64> {
+        Some(grown_32(before, after)? as f64 / self.span.as_secs_f64())
+    }
+
     /// What the processors did.
     pub fn cpus(&self) -> Option<Cpus> {
         let (before, after) = (self.before.stat.as_ref()?, self.after.stat.as_ref()?);
         let lumped = before.lumped.max(after.lumped);
-        let earlier: HashMap<u32, &Times> = before.cpus.iter().map(|(cpu, times)| (*cpu, times)).collect();
-        let each = after.cpus.iter().filter_map(|(cpu, times)| {
-            let before = *earlier.get(cpu)?;
-            Some((*cpu, Shares::of(before, times, lumped)))
-        });
+        let is_counted = !before.is_printed && !after.is_printed;
+        let most = u64::try_from(self.span.as_millis() / 10).unwrap_or(u64::MAX).saturating_add(SLACK);
+        // One that was off begins where it ended.
+        let earlier: HashMap<u32, &Times> =
+            before.off.iter().chain(&before.cpus).map(|(cpu, times)| (*cpu, times)).collect();
+        let known = |(cpu, times): &(u32, Times)| Some((*cpu, ticks(earlier.get(cpu)?, times, most)));
+        let grown: Vec<(u32, Option<Times>)> = after.cpus.iter().filter_map(known).collect();
+        let sum =
+            grown.iter().filter_map(|(_, ticks)| ticks.as_ref()).fold(Times::default(), |sum, ticks| sum.plus(ticks));
+        // Old kernels count nothing for one that sleeps without being woken.
+        let sleeps = is_counted && self.span >= MOVES && sum.all() > 0;
+        let idle = Shares { nice: Some(0.0), irq: Some(0.0), softirq: Some(0.0), idle: 100.0, ..Shares::default() };
+        let shares = |ticks: Times| match ticks.all() {
+            0 if sleeps => Some(idle),
+            _ => Shares::of(&ticks, lumped),
+        };
         let is_told = |stat: &Stat| stat.total.all() > 0;
-        let all =
-            (is_told(before) && is_told(after)).then(|| Shares::of(&before.total, &after.total, lumped)).flatten();
-        let cpus = Cpus { all, each: each.collect() };
+        let total = || ticks(&before.total, &after.total, u64::MAX).filter(|_| is_told(before) && is_told(after));
+        // The kernel's own sum is off by a tick of each processor, and has those in it that are off.
+        let is_whole = is_counted && sum.all() > 0 && grown.iter().all(|(_, ticks)| ticks.is_some());
+        let all = if is_whole { Some(sum) } else { total() };
+        let each = grown.into_iter().map(|(cpu, ticks)| (cpu, ticks.and_then(shares))).collect();
+        let cpus = Cpus { all: all.and_then(|ticks| Shares::of(&ticks, lumped)), each };
         (cpus.all.is_some() || !cpus.each.is_empty()).then_some(cpus)
     }
 
-    /// The block devices that are in both samples.
+    /// The block devices that are in both samples, and those that came in between: what those did they did in that time.
     pub fn disks(&self) -> Option<Vec<DiskRates<'a>>> {
         let (before, after) = (self.before.disks.as_ref()?, self.after.disks.as_ref()?);
         let earlier: HashMap<_, &Disk> = before.iter().map(|disk| ((disk.device, &disk.name), disk)).collect();
-        let rates = |disk: &'a Disk| Some(self.disk(earlier.get(&(disk.device, &disk.name))?, disk));
+        let new = Disk::default();
+        let busy = u64::try_from(self.span.as_millis()).unwrap_or(u64::MAX).saturating_add(1000);
+        let rates = |disk: &'a Disk| match earlier.get(&(disk.device, &disk.name)) {
+            // It was taken away and came again.
+            Some(before) if is_another(before, disk) && disk.busy_ms <= busy => {
+                Some(self.disk(&like(&new, disk), disk))
+            }
+            Some(before) => Some(self.disk(before, disk)),
+            None if !before.is_empty() && disk.busy_ms <= busy => Some(self.disk(&like(&new, disk), disk)),
+            None => None,
+        };
         Some(after.iter().filter_map(rates).collect())
     }
 
     fn disk(&self, before: &Disk, after: &'a Disk) -> DiskRates<'a> {
         let grew = |of: fn(&Disk) -> u64| of(after).checked_sub(of(before));
         let grew_known = |of: fn(&Disk) -> Option<u64>| of(after)?.checked_sub(of(before)?);
+        let grew_ms = |of: fn(&Disk) -> u64| grown_32(of(before), of(after));
         let seconds = self.span.as_secs_f64();
         let rate = |growth: Option<u64>| Some(growth? as f64 / seconds);
         let apart = before.transfers.is_none() && after.transfers.is_none();
         let times_apart = before.both_ms.is_none() && after.both_ms.is_none();
         let reads = grew(|disk| disk.reads).filter(|_| apart);
         let writes = grew(|disk| disk.writes).filter(|_| apart);
+        let discards = grew(|disk| disk.discards);
+        let sum = |one: Option<u64>, two: Option<u64>, three: Option<u64>| {
+            Some(one?.saturating_add(two?).saturating_add(three?))
+        };
         let transfers = match apart {
-            true => reads.zip(writes).map(|(reads, writes)| reads.saturating_add(writes)),
+            true => sum(reads, writes, discards),
             false => grew_known(|disk| disk.transfers),
         };
-        let read_ms = grew(|disk| disk.read_ms).filter(|_| times_apart);
-        let write_ms = grew(|disk| disk.write_ms).filter(|_| times_apart);
+        let read_ms = grew_ms(|disk| disk.read_ms).filter(|_| times_apart);
+        let write_ms = grew_ms(|disk| disk.write_ms).filter(|_| times_apart);
         let both_ms = match times_apart {
-            true => read_ms.zip(write_ms).map(|(read, write)| read.saturating_add(write)),
+            true => sum(read_ms, write_ms, grew_ms(|disk| disk.discard_ms)),
             false => grew_known(|disk| disk.both_ms),
         };
         let each =
@@ -307,8 +381,8 @@ impl<'a> Interval<'a> {
             wait: each(both_ms, transfers),
             read_wait: each(read_ms.or(one_kind(writes)), reads),
             write_wait: each(write_ms.or(one_kind(reads)), writes),
-            queue: rate(grew(|disk| disk.weighted_ms)).map(|ms| ms / 1000.0),
-            util: rate(grew(|disk| disk.busy_ms)).map(|ms| ms / 10.0),
+            queue: rate(grew_ms(|disk| disk.weighted_ms)).map(|ms| ms / 1000.0),
+            util: rate(grew_ms(|disk| disk.busy_ms)).map(|ms| ms / 10.0),
         }
     }
 
@@ -381,12 +455,12 @@ impl<'a> Interval<'a> {
             let old = *earlier.get(&row.name)?;
             let is_once = |row: &Row, table: &Interrupts| row.counts.len() != table.cpus.len();
             if is_once(row, after) || is_once(old, before) {
-                let total = self.per_second(*old.counts.first()?, *row.counts.first()?);
+                let total = self.per_second_32(*old.counts.first()?, *row.counts.first()?);
                 return Some(InterruptRates { row, each: Vec::new(), total });
             }
             let of = |(cpu, now): (&u32, &u64)| {
                 let was = old.counts.get(*columns.get(cpu)?)?;
-                Some((*cpu, self.per_second(*was, *now)))
+                Some((*cpu, self.per_second_32(*was, *now)))
             };
             let each: Vec<_> = after.cpus.iter().zip(&row.counts).filter_map(of).collect();
             let total = each.iter().map(|(_, rate)| *rate).sum();
@@ -407,11 +481,11 @@ impl<'a> Interval<'a> {
             };
             Some(SoftnetRates {
                 cpu: row.cpu,
-                processed: self.per_second(old.processed, row.processed),
-                dropped: self.per_second(old.dropped, row.dropped),
-                squeezed: self.per_second(old.squeezed, row.squeezed),
-                received_rps: self.per_second(old.received_rps, row.received_rps),
-                flow_limit: self.per_second(old.flow_limit, row.flow_limit),
+                processed: self.per_second_32(old.processed, row.processed),
+                dropped: self.per_second_32(old.dropped, row.dropped),
+                squeezed: self.per_second_32(old.squeezed, row.squeezed),
+                received_rps: self.per_second_32(old.received_rps, row.received_rps),
+                flow_limit: self.per_second_32(old.flow_limit, row.flow_limit),
             })
         };
         Some(after.iter().enumerate().filter_map(rates).collect())

@@ -30,6 +30,7 @@ pub fn read(root: &Root) -> Result<Window, ReadError> {
     for name in &moments {
         samples.push(sample(root, name)?);
     }
+    super::remember_off(&mut samples);
     let place = Path::new("/").join(moments.last().map_or("proc", String::as_str));
     Ok(Window { samples, place })
 }

@@ -243,7 +243,13 @@ pub(super) fn disk_name((major, minor): (u32, u32)) -> BString {
         8 => scsi(0).map(|disk| letters("sd", disk, minor % 16)),
         65..=71 => scsi((major - 64) * 16).map(|disk| letters("sd", disk, minor % 16)),
         128..=135 => scsi((major - 120) * 16).map(|disk| letters("sd", disk, minor % 16)),
-        202 => Some(minor).filter(|minor| *minor < 256).map(|minor| letters("xvd", minor / 16, minor % 16)),
+        202 if minor < 256 => Some(letters("xvd", minor / 16, minor % 16)),
+        // From the seventeenth on each has 256 partitions.
+        202 => Some(minor / 256).filter(|disk| (16..702).contains(disk)).map(|disk| letters("xvd", disk, minor % 256)),
+        104..=111 => {
+            let part = if minor % 16 > 0 { format!("p{}", minor % 16) } else { String::new() };
+            Some(format!("cciss/c{}d{}{part}", major - 104, minor / 16))
+        }
         7 => Some(format!("loop{minor}")),
         9 => Some(format!("md{minor}")),
         11 => Some(format!("sr{minor}")),

@@ -36,12 +36,34 @@ impl Reader {
             name: super::super::program(command.first().copied().unwrap_or_default()),
             read: Some(read),
             written: Some(written),
+            files: super::fio::files_of(command),
             ..Task::default()
         };
         match own {
-            Some(stamp) => self.task(Source::Iotop, stamp, task),
+            Some(stamp) => self.iotop_row(stamp, task),
             // It may be behind the rest of a command line that was broken.
             None => self.pending = Some(task),
+        }
+        true
+    }
+
+    fn iotop_row(&mut self, stamp: super::Stamp, task: Task) {
+        let id = task.id;
+        self.task(Source::Iotop, stamp, task);
+        self.last_row = self.text.blocks.len().checked_sub(1).map(|block| (block, id));
+    }
+
+    /// `Total DISK READ: 0.00 B/s | Total DISK WRITE: 0.00 B/s | Tue Dec  1 03:13:07 2026`: iotop-c prints the moment there.
+    pub(super) fn total(&mut self, line: &[u8]) -> bool {
+        if !line.contains_str("DISK READ") || !line.contains_str("DISK WRITE") {
+            return false;
+        }
+        let words: Vec<&[u8]> =
+            line.rsplit(|byte| *byte == b'|').next().map(super::super::words).into_iter().flatten().collect();
+        match self.dates.sentence(&words) {
+            Some(reading) => self.set_moment(reading.stamp),
+            // A new listing, of which the time may be told in each row.
+            None => self.without_stamp(),
         }
         true
     }
@@ -52,7 +74,7 @@ impl Reader {
         let Some(word) = words.last().filter(|_| self.pending.is_some()).filter(is_one) else { return false };
         let Some(reading) = self.dates.read(&[word]) else { return false };
         if let Some(task) = self.pending.take() {
-            self.task(Source::Iotop, reading.stamp, task);
+            self.iotop_row(reading.stamp, task);
         }
         true
     }
@@ -61,7 +83,7 @@ impl Reader {
     pub(super) fn without_stamp(&mut self) {
         let Some(task) = self.pending.take() else { return };
         match self.stamp.filter(|_| self.is_fresh) {
-            Some(stamp) => self.task(Source::Iotop, stamp, task),
+            Some(stamp) => self.iotop_row(stamp, task),
             None => self.text.without_time = self.text.without_time.saturating_add(1),
         }
     }

@@ -77,6 +77,10 @@ impl Reader {
         let has_time = used > 0 || is_marked;
         let kind = match first {
             b"Device:" | b"Device" if !has_time => Kind::Disks(Source::Iostat),
+            // With -h the names come last.
+            b"tps" | b"r/s" | b"w/s" | b"d/s" | b"f/s" if rest.last() == Some(&&b"Device"[..]) => {
+                Kind::Disks(Source::Iostat)
+            }
             b"DEV" if has_time && has("tps") => Kind::Disks(Source::Sar),
             b"avg-cpu:" => Kind::Average,
             b"CPU" if has_time && (has("%user") || has("%usr")) => Kind::Cpus,
@@ -170,19 +174,30 @@ impl Reader {
     fn take(&mut self, table: &Table, stamp: Option<Stamp>, row: &[BString]) -> bool {
         let value = |name: &str| {
             let at = table.columns.iter().position(|column| column == name)?;
-            decimal(row.get(at)?)
+            cell(row.get(at)?)
         };
-        let name = row.first().map(|name| name.to_vec()).unwrap_or_default();
+        // With -h the name comes last, and each kind of request has a table.
+        let is_last = table.columns.last().is_some_and(|column| column == "Device");
+        let name = if is_last { row.get(table.columns.len().saturating_sub(1)) } else { row.first() };
+        let name = name.map(|name| name.to_vec()).unwrap_or_default();
         match table.kind {
             Kind::Disks(source) => {
-                let Some(disk) = disk(&name, value) else { return false };
-                self.of_moment(source, stamp, table, |block| block.disks.push(disk))
+                let disk = disk(&name, value);
+                if !is_last && !disk.is_told() {
+                    return false;
+                }
+                self.of_moment(source, stamp, table, |block| {
+                    match block.disks.iter_mut().find(|other| is_last && other.name == disk.name) {
+                        Some(other) => other.learn(&disk),
+                        None => block.disks.push(disk),
+                    }
+                })
             }
             Kind::Average => {
                 // The first word of the names is no column.
                 let at = |name: &str| {
                     let at = table.columns.iter().position(|column| column == name)?.checked_sub(1)?;
-                    decimal(row.get(at)?)
+                    cell(row.get(at)?)
                 };
                 let Some(cpu) = cpu(None, at) else { return false };
                 self.of_moment(Source::Iostat, stamp, table, |block| {
@@ -297,6 +312,7 @@ impl Reader {
             read: bytes("kB_rd/s"),
             written: bytes("kB_wr/s"),
             cancelled: bytes("kB_ccwr/s"),
+            files: at("Command").and_then(|at| row.get(at..)).map(super::fio::files_of).unwrap_or_default(),
         };
         let began = table.began.map(|began| self.dated(began));
         self.task(Source::Pidstat, stamp, task);
@@ -309,8 +325,9 @@ impl Reader {
 
 /// The columns of `vmstat` without the time behind them.
 fn vmstat_columns(table: &Table) -> usize {
-    let known = |column: &String| column.chars().all(|c| c.is_ascii_lowercase());
-    table.columns.iter().take_while(|column| known(column)).count()
+    // Other languages call those of memory otherwise. The last ones are these; what follows is the zone.
+    const LAST: [&str; 6] = ["us", "sy", "id", "wa", "st", "gu"];
+    table.columns.iter().rposition(|column| LAST.contains(&column.as_str())).map_or(0, |at| at + 1)
 }
 
 fn cpu(number: Option<u32>, value: impl Fn(&str) -> Option<f64>) -> Option<Cpu> {
@@ -329,7 +346,18 @@ fn cpu(number: Option<u32>, value: impl Fn(&str) -> Option<f64>) -> Option<Cpu> 
     })
 }
 
-fn disk(name: &[u8], value: impl Fn(&str) -> Option<f64>) -> Option<Disk> {
+/// A number; with -h it is followed by a percent sign, or by a unit above that of its column, which is kB.
+fn cell(word: &[u8]) -> Option<f64> {
+    let (digits, factor) = match word.split_last() {
+        Some((b'%' | b'k', digits)) => (digits, 1.0),
+        Some((b'M', digits)) => (digits, 1024.0),
+        Some((b'G', digits)) => (digits, 1024.0 * 1024.0),
+        _ => (word, 1.0),
+    };
+    Some(decimal(digits)? * factor)
+}
+
+fn disk(name: &[u8], value: impl Fn(&str) -> Option<f64>) -> Disk {
     // Sectors of 512 bytes, or blocks, which are the same; MiB with -m.
     let kb = |names: [&str; 3], sectors: [&str; 2], mb: [&str; 2]| {
         let direct = names.iter().find_map(|name| value(name));
@@ -337,7 +365,7 @@ fn disk(name: &[u8], value: impl Fn(&str) -> Option<f64>) -> Option<Disk> {
         let by_mb = || mb.iter().find_map(|name| value(name)).map(|mb| mb * 1024.0);
         direct.or_else(by_sectors).or_else(by_mb)
     };
-    let disk = Disk {
+    Disk {
         name: name.into(),
         transfers: value("tps"),
         reads: value("r/s"),
@@ -350,9 +378,48 @@ fn disk(name: &[u8], value: impl Fn(&str) -> Option<f64>) -> Option<Disk> {
         write_wait: value("w_await"),
         queue: value("aqu-sz").or_else(|| value("avgqu-sz")),
         util: value("%util"),
-    };
-    let is_one = (disk.reads.is_some() && disk.writes.is_some()) || disk.transfers.is_some();
-    is_one.then_some(disk)
+    }
+}
+
+impl Disk {
+    /// Whether it is told what was asked of it.
+    pub(super) fn is_told(&self) -> bool {
+        (self.reads.is_some() && self.writes.is_some()) || self.transfers.is_some()
+    }
+
+    /// What another table tells of the same.
+    fn learn(&mut self, other: &Disk) {
+        let Disk {
+            name: _,
+            transfers,
+            reads,
+            writes,
+            read_kb,
+            written_kb,
+            merged: [one, two],
+            wait,
+            read_wait,
+            write_wait,
+            queue,
+            util,
+        } = other;
+        let pairs = [
+            (&mut self.transfers, transfers),
+            (&mut self.reads, reads),
+            (&mut self.writes, writes),
+            (&mut self.read_kb, read_kb),
+            (&mut self.written_kb, written_kb),
+            (&mut self.wait, wait),
+            (&mut self.read_wait, read_wait),
+            (&mut self.write_wait, write_wait),
+            (&mut self.queue, queue),
+            (&mut self.util, util),
+        ];
+        let [first, second] = &mut self.merged;
+        for (own, theirs) in pairs.into_iter().chain([(first, one), (second, two)]) {
+            *own = own.or(*theirs);
+        }
+    }
 }
 
 /// A number that is whole.

@@ -175,6 +175,89 @@ fn old_and_new_top() {
 }
 
 #[test]
+fn rows_of_iotop_c_and_what_their_command_lines_name() {
+    let text = "  Total DISK READ:    0.00 B/s |   Total DISK WRITE:    2.00 M/s | Tue Dec  1 03:13:07 2026\n\
+        Current DISK READ:    0.00 B/s | Current DISK WRITE:    0.00 B/s\n\
+           TID PRIO     USER   DISK READ  DISK WRITE SWAPIN     IO COMMAND\n\
+        70937 be/4 root          0.00 B/s    1.50 M/s 0.00 % 0.00 % fio --rw=write --filename=/srv/iotest\n\
+           71 be/4 root          0.00 B/s    0.50 M/s 0.00 % 0.00 % dd if=/dev/zero of=/srv/zeros\n\
+          Total DISK READ:    0.00 B/s |   Total DISK WRITE:    2.00 M/s | Tue Dec  1 03:13:08 2026\n\
+        70937 be/4 root          0.00 B/s    1.25 M/s 0.00 % 0.00 % fio --rw=write\n";
+    let text = parse(text.as_bytes());
+    let [first, second] = text.blocks.as_slice() else { panic!("{text:?}") };
+    assert_eq!((first.source, first.stamp.clock, second.stamp.clock), (Source::Iotop, 11_587.0, 11_588.0));
+    let [fio, dd] = first.tasks.as_slice() else { panic!("{first:?}") };
+    assert_eq!((fio.id, fio.written, dd.id), (70937, Some(1.5 * 1_048_576.0), 71));
+    let files = |task: &Task| task.files.iter().map(|(file, flags)| (file.to_string(), *flags)).collect::<Vec<_>>();
+    assert_eq!(files(fio), [("/srv/iotest".to_owned(), None)]);
+    assert_eq!(files(dd), [("/dev/zero".to_owned(), Some(0)), ("/srv/zeros".to_owned(), Some(1))]);
+}
+
+#[test]
+fn iostat_for_people() {
+    let text = "Linux 6.1.0 (vm) \t12/01/26 \t_x86_64_\t(2 CPU)\n\n12/01/26 03:13:07\n\
+        avg-cpu:  %user   %nice %system %iowait  %steal   %idle\n          61.1%    3.1%   17.1%    0.4%    0.1%   18.2%\n\n\
+             r/s     rkB/s   rrqm/s  %rrqm r_await rareq-sz Device\n   78.27      2.5M     5.86   7.0%    0.09    32.3k vda\n\n\
+             w/s     wkB/s   wrqm/s  %wrqm w_await wareq-sz Device\n    5.00     20.0k     0.00   0.0%    1.00     4.0k vda\n\n\
+             f/s f_await  aqu-sz  %util Device\n    0.00    0.00    0.05   6.9% vda\n";
+    let text = parse(text.as_bytes());
+    let [block] = text.blocks.as_slice() else { panic!("{text:?}") };
+    assert_eq!((block.cpus[0].user, block.cpus[0].idle), (61.1, 18.2));
+    let [vda] = block.disks.as_slice() else { panic!("{block:?}") };
+    assert_eq!(
+        (vda.reads, vda.read_kb, vda.writes, vda.written_kb),
+        (Some(78.27), Some(2560.0), Some(5.0), Some(20.0))
+    );
+    assert_eq!((vda.write_wait, vda.queue, vda.util), (Some(1.0), Some(0.05), Some(6.9)));
+}
+
+#[test]
+fn top_and_vmstat_of_other_languages() {
+    let text = "top - 03:59:21 up  8:02,  0 user,  load average: 17,31, 14,21, 12,67\n\
+        Tâches: 158 total,   4 en cours, 154 en veille,   0 arrêté,   0 zombie\n\
+        %CPU(s): 50,0 ut, 33,3 sy, 16,7 ni,  0,0 id,  0,0 wa,  0,0 hi,  0,0 si,  0,0 st\n\
+        MiB Mem :  24105,6 total,    746,5 libr,   7832,4 util,  16161,5 tamp/cache\n\n    \
+        PID UTIL.     PR  NI    VIRT    RES    SHR S  %CPU  %MEM    TEMPS+ COM.\n \
+        255294 root      20   0 2064416 468088  89792 D  22,2   1,9   0:17.19 rustc\n\n\
+        top - 04:00:00 up  8:03,  0 user,  load average: 18.15, 14.78, 12.93\n\
+        任务: 171 total,   2 running, 169 sleeping,   0 stopped,   0 zombie\n\
+        %Cpu(s):  0.0 us,  0.0 sy,  0.0 ni,100.0 id,  0.0 wa,  0.0 hi,  0.0 si,  0.0 st\n \
+        进程号 USER      PR  NI    VIRT    RES    SHR    %CPU  %MEM     TIME+ COMMAND\n \
+        256377 root      20   0 2297948   1.3g 313932 S  20.7   5.4   0:09.71 rustc\n";
+    let text = parse(text.as_bytes());
+    let [one, two] = text.blocks.as_slice() else { panic!("{text:?}") };
+    let load = one.load.expect("the load");
+    assert_eq!((load.averages, load.total, load.running), ([1731, 1421, 1267], 158, 4));
+    assert_eq!((one.cpus[0].user, one.cpus[0].system, one.cpus[0].nice, two.cpus[0].idle), (50.0, 33.3, 16.7, 100.0));
+    let task = |task: &Task| (task.id, task.name.to_string(), task.state, task.cpu);
+    assert_eq!(task(&one.tasks[0]), (255_294, "rustc".to_owned(), Some(b'D'), Some(22.2)));
+    assert_eq!(task(&two.tasks[0]), (256_377, "rustc".to_owned(), Some(b'S'), Some(20.7)));
+    assert_eq!(two.running, Some(2));
+    for names in ["swpd   frei   buff  Cache", "交换 空闲 缓冲 缓存"] {
+        let text = format!(
+            "procs -----------memory---------- ---swap-- -----io---- -system-- ------cpu----- ----Zeitstempel----\n \
+            r  b   {names}   si   so    bi    bo   in   cs us sy id wa st                 UTC\n\
+            18  0      0 199332 700920 16218940    0    0  4277 10043  594 1517 66 17 17  0  0 2026-12-01 03:59:19\n"
+        );
+        let text = parse(text.as_bytes());
+        assert_eq!((text.blocks[0].cpus[0].user, text.blocks[0].running), (66.0, Some(18)), "{names}");
+    }
+}
+
+#[test]
+fn where_commas_are_in_numbers_the_day_comes_first() {
+    let of = |number: &str| {
+        let text = format!(
+            "Linux 6.1 (vm) \t01/12/2026 \t_x86_64_\t(2 CPU)\n\n03:59:11        CPU     %user     %nice   %system   %iowait    %steal     %idle\n\
+            03:59:12        all     {number}      2{sep}90     36{sep}23      0{sep}00      0{sep}00      0{sep}00\n",
+            sep = &number[2..3]
+        );
+        parse(text.as_bytes()).blocks[0].stamp.date.map(|date| (date.month, date.day))
+    };
+    assert_eq!((of("60,87"), of("60.87")), (Some((12, 1)), Some((1, 12))));
+}
+
+#[test]
 fn a_log_is_none() {
     for other in [
         "Jun 12 10:36:03 host kernel: sda: Device not ready\nJun 12 10:36:04 host sshd[7]: R 1 2 3 x\n",

@@ -74,7 +74,7 @@ impl Dates {
             }
             first_is_day |= is_date && first > 12;
         }
-        Dates { is_day_first: first_is_day }
+        Dates { is_day_first: first_is_day || has_commas(text) }
     }
 
     /// `06/12/2018`, `06/12/18`, `2018-06-12`, `12.06.2018`, `2018/06/12`, `2018年06月12日`.
@@ -181,6 +181,14 @@ impl Dates {
         let stamp = Stamp { date: Some(Date::new(year?, month?, day?)?), clock, ..Stamp::default() };
         Some(Reading { stamp, used: words.len() })
     }
+}
+
+/// Whether numbers have a comma in them, `12,50`: where they have and dates slashes, the day comes first.
+fn has_commas(text: &[u8]) -> bool {
+    memchr::memchr_iter(b',', text).any(|at| {
+        let around = text.get(at.saturating_sub(1)..(at + 4).min(text.len())).unwrap_or_default();
+        matches!(around, [one, b',', two, three, end] if [one, two, three].iter().all(|byte| byte.is_ascii_digit()) && end.is_ascii_whitespace())
+    })
 }
 
 /// `Jan`, `January`.

@@ -77,4 +77,6 @@ pub struct Task {
     pub written: Option<f64>,
     /// Bytes a second that were not written after all.
     pub cancelled: Option<f64>,
+    /// Files that its command line names, with `flags` of open(2) where it says how they are opened.
+    pub files: Vec<(BString, Option<u32>)>,
 }

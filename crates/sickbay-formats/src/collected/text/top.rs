@@ -33,15 +33,11 @@ impl Reader {
         }
         let Some(stamp) = self.top.stamp else { return false };
         match words {
-            [b"Tasks:" | b"Threads:", rest @ ..] => {
-                let of = |name: &[u8]| {
-                    let at = rest.iter().position(|word| word.trim_end_with(|c| c == ',') == name)?;
-                    number(rest.get(at.checked_sub(1)?)?)
-                };
-                let (total, running) = (of(b"total"), of(b"running"));
+            [first, ..] if first.ends_with(b":") && !is_cpu(first) && tasks(line).is_some() => {
+                let (total, running) = tasks(line).unwrap_or_default();
                 if let Some(block) = self.block(Source::Top, stamp) {
-                    block.running = running;
-                    if let (Some(load), Some(total), Some(running)) = (block.load.as_mut(), total, running) {
+                    block.running = Some(running);
+                    if let Some(load) = block.load.as_mut() {
                         (load.total, load.running) = (total, running);
                     }
                 }
@@ -54,7 +50,8 @@ impl Reader {
                 }
                 true
             }
-            [b"PID", rest @ ..] if rest.contains(&&b"%CPU"[..]) => {
+            // In other languages the first and the last are called otherwise, and that of the state nothing at all.
+            [_, rest @ ..] if rest.contains(&&b"%CPU"[..]) && rest.contains(&&b"%MEM"[..]) => {
                 self.top.columns = words.iter().map(|word| word.to_str_lossy().into_owned()).collect();
                 true
             }
@@ -71,7 +68,8 @@ impl Reader {
         self.is_first = is_first.then_some(SinceStart::Yes);
         let averages = || {
             let (_, text) = line.split_once_str("load average:")?;
-            let mut values = text.split_str(",").map(|value| decimal(value.trim_ascii()));
+            // A comma may be in the numbers, too.
+            let mut values = text.split_str(", ").map(|value| decimal(value.trim_ascii()));
             let mut next = || Some(super::table::whole_of(values.next()?? * 100.0));
             Some([next()?, next()?, next()?])
         };
@@ -85,16 +83,19 @@ impl Reader {
 
     fn top_row(&mut self, stamp: Stamp, words: &[&[u8]]) -> bool {
         let columns = &self.top.columns;
-        let at = |name: &str| columns.iter().position(|column| column == name);
-        let text = |name: &str| words.get(at(name)?).copied();
+        let at = columns.iter().position(|column| column == "%CPU");
+        let is_named = columns.iter().any(|column| column == "S");
         let row = || {
             let id = number(words.first()?)?;
-            let cpu = decimal(text("%CPU")?)?;
-            let state = match text("S")? {
+            let shift = usize::from(!is_named);
+            let cpu_at = at?.checked_add(shift)?;
+            let cpu = decimal(words.get(cpu_at)?)?;
+            let state = match *words.get(cpu_at.checked_sub(1)?)? {
                 [state] if state.is_ascii_alphabetic() => *state,
                 _ => return None,
             };
-            let name: BString = super::super::program(text("COMMAND")?);
+            let command = words.get(columns.len().checked_add(shift)?.checked_sub(1)?)?;
+            let name: BString = super::super::program(command);
             let (is_process, pid) = (true, id);
             Some(Task { pid, id, is_process, name, state: Some(state), cpu: Some(cpu), ..Task::default() })
         };
@@ -108,40 +109,50 @@ impl Reader {
     }
 }
 
-/// `%Cpu(s):`, `Cpu(s):`, `%Cpu0`, `Cpu0`.
-fn is_cpu(word: &[u8]) -> bool {
-    let word = word.strip_prefix(b"%").unwrap_or(word);
-    word.starts_with(b"Cpu(s)")
-        || word.strip_prefix(b"Cpu").is_some_and(|rest| rest.first().is_some_and(u8::is_ascii_digit))
+/// `Tasks: 158 total, 4 running, 154 sleeping, …` in any language: how many there are, and how many run.
+fn tasks(line: &[u8]) -> Option<(u64, u64)> {
+    let (_, rest) = line.split_once_str(":")?;
+    let mut parts = rest.split_str(",").map(|part| number::<u64>(super::super::words(part).next()?));
+    let (total, running) = (parts.next()??, parts.next()??);
+    // Sleeping, stopped, zombies.
+    (parts.clone().count() >= 2 && parts.all(|part| part.is_some())).then_some((total, running))
 }
 
-/// ` 1.0 us,  2.0 sy, …` or `  1.0%us,  2.0%sy, …`.
+/// `%Cpu(s):`, `Cpu(s):`, `%Cpu0`, `Cpu0`, `%CPU(s):`.
+fn is_cpu(word: &[u8]) -> bool {
+    let word = word.strip_prefix(b"%").unwrap_or(word).to_ascii_lowercase();
+    let rest = word.strip_prefix(b"cpu");
+    rest.is_some_and(|rest| rest.starts_with(b"(s)") || rest.first().is_some_and(u8::is_ascii_digit))
+}
+
+/// ` 1.0 us,  2.0 sy, …` or `  1.0%us,  2.0%sy, …`; ` 1,0 us,  2,0 sy,100,0 id` where a comma is in the numbers. Other languages
+/// call some otherwise, in the same order.
 fn shares(line: &[u8]) -> Option<Cpu> {
     let (name, rest) = line.split_once_str(":")?;
     let name = name.trim_ascii();
-    let name = name.strip_prefix(b"%").unwrap_or(name);
-    let mut cpu = Cpu { number: number(name.strip_prefix(b"Cpu")?), ..Cpu::default() };
+    let name = name.strip_prefix(b"%").unwrap_or(name).get(3..)?;
+    let mut cpu = Cpu { number: number(name), ..Cpu::default() };
     let mut is_told = false;
-    for part in rest.split_str(",") {
+    let mut last = 0;
+    // A comma between numbers stands behind a letter.
+    let is_end = |before: &u8, now: &u8| *now == b',' && !before.is_ascii_digit();
+    let ends = rest.iter().zip(rest.iter().skip(1)).enumerate().filter(|(_, (before, now))| is_end(before, now));
+    let ends: Vec<usize> = ends.map(|(at, _)| at + 1).chain([rest.len()]).collect();
+    for (index, end) in ends.into_iter().enumerate() {
+        let part = rest.get(last..end).unwrap_or_default();
+        last = end + 1;
         let text = part.trim_ascii().to_str().ok()?;
-        let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+        let end = text.find(|c: char| !c.is_ascii_digit() && !matches!(c, '.' | ',')).unwrap_or(text.len());
         let (value, unit) = text.split_at(end);
         let Some(value) = decimal(value.as_bytes()) else { continue };
-        let place = match unit.trim_start_matches(['%', ' ']).get(..2) {
-            Some("us") => &mut cpu.user,
-            Some("sy") => &mut cpu.system,
-            Some("ni") => &mut cpu.nice,
-            Some("id") => {
-                is_told = true;
-                &mut cpu.idle
-            }
-            Some("wa") => &mut cpu.iowait,
-            Some("hi") => &mut cpu.irq,
-            Some("si") => &mut cpu.softirq,
-            Some("st") => &mut cpu.steal,
-            _ => continue,
-        };
-        *place = value;
+        const NAMES: [&str; 8] = ["us", "sy", "ni", "id", "wa", "hi", "si", "st"];
+        let unit = unit.trim_start_matches(['%', ' ']);
+        let known = NAMES.iter().position(|name| unit.starts_with(name)).unwrap_or(index);
+        is_told |= known == 3;
+        let Cpu { user, nice, system, iowait, irq, softirq, steal, idle, .. } = &mut cpu;
+        if let Some(place) = [user, system, nice, idle, iowait, irq, softirq, steal].into_iter().nth(known) {
+            *place = value;
+        }
     }
     is_told.then_some(cpu)
 }

@@ -1,5 +1,7 @@
 //! Many programs that live for moments are started, one after the other.
 
+use std::collections::BTreeMap;
+
 use crate::facts::Facts;
 use crate::facts::cpu::load::{Load, Maker};
 use crate::facts::cpu::usage::{Usage, split, thousandths};
@@ -9,6 +11,7 @@ use crate::model::finding::{Findings, Severity};
 use crate::model::measured::Unit;
 use crate::model::outcome::Verdict;
 use crate::model::subject::Subject;
+use crate::sample::{Ended, Window};
 use crate::{check, tr};
 
 check! {
@@ -60,12 +63,14 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     }
     let Some(part) = episode.whole(&steps) else { return Ok(()) };
     let (Some(usage), Some(made)) = (Usage::of(&window, &part), made(&part)) else { return Ok(()) };
+    let ended: Vec<&Ended> = window.samples.iter().filter_map(|sample| sample.ended.as_ref()).flatten().collect();
     let maker: Option<Maker> = facts.get::<Load>().ok().and_then(|load| load.maker.clone());
+    let maker = maker.or_else(|| parent_of_most(&ended, &window));
     // Nobody waits and it costs next to nothing.
     if usage.used() < 0.3 {
         return Ok(());
     }
-    let from_one = maker.as_ref().is_some_and(|maker| maker.share >= 50);
+    let from_one = maker.as_ref().is_some_and(|maker| maker.share >= 50 || maker.share == 0);
     let in_kernel = usage.all.system > usage.all.user + usage.all.nice.unwrap_or(0.0);
     // A build starts many, and uses its time for what they compute.
     if !in_kernel && made < STORM {
@@ -83,7 +88,23 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         None => tr!("{count} processes or threads a second are started and end at once; by whom cannot be told", count),
     };
     let finding = found.add(severity, text);
+    if let Some(seconds) = all.as_secs_f64().gt(&0.0).then_some(all.as_secs_f64()) {
+        for (name, sum) in by_name(&ended).into_iter().take(3).filter(|(_, sum)| sum.count as f64 / seconds >= 1.0) {
+            let share = |us: u64| format!("{:.2}", us as f64 / 1e6 / seconds);
+            finding.note(tr!(
+                "{rate} a second were {name}: {user} CPUs for themselves, {system} for the kernel's work on them",
+                rate = (sum.count as f64 / seconds).round() as u64,
+                name,
+                user = share(sum.user_us),
+                system = share(sum.system_us)
+            ));
+        }
+    }
     match &maker {
+        Some(maker) if maker.share == 0 => {
+            let process = Subject::Process { pid: maker.pid, start: None, name: maker.name.clone() };
+            finding.at_subject(process.clone()).subject(process);
+        }
         Some(maker) => {
             let process = Subject::Process { pid: maker.pid, start: None, name: maker.name.clone() };
             finding.at_subject(process.clone()).subject(process);
@@ -109,4 +130,53 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     finding.measured("made", made, Unit::PerSecond, None).detail("made_per_second", thousandths(made));
     finding.by_hand(tr!("see what it runs (perf trace -e execve, or its script), and why so often"));
     Ok(())
+}
+
+/// Those that ended, by name, the most first.
+fn by_name<'e>(ended: &[&'e Ended]) -> Vec<(&'e str, Ended)> {
+    let mut sums: BTreeMap<&str, Ended> = BTreeMap::new();
+    for one in ended {
+        let sum = sums.entry(&one.name).or_default();
+        sum.count += one.count;
+        sum.user_us = sum.user_us.saturating_add(one.user_us);
+        sum.system_us = sum.system_us.saturating_add(one.system_us);
+    }
+    let mut sums: Vec<(&str, Ended)> = sums.into_iter().collect();
+    sums.sort_by_key(|(_, sum)| std::cmp::Reverse(sum.count));
+    sums
+}
+
+/// The parent of more than half of those that ended. Its share of page faults is not known, and told as 0.
+fn parent_of_most(ended: &[&Ended], window: &Window) -> Option<Maker> {
+    let mut counts: BTreeMap<u32, u64> = BTreeMap::new();
+    for one in ended {
+        *counts.entry(one.parent).or_default() += one.count;
+    }
+    let all: u64 = counts.values().sum();
+    let (pid, count) = counts.into_iter().max_by_key(|(_, count)| *count)?;
+    let threads = || window.looks().flat_map(|look| &look.list);
+    let parent = threads().find(|thread| thread.id == pid)?;
+    (pid > 1 && count * 2 > all).then(|| Maker { pid, name: parent.name.to_string(), share: 0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::{Name, Sample, Thread, Threads};
+
+    #[test]
+    fn who_made_those_that_ended() {
+        let one = |name: &str, parent, count| Ended { name: name.into(), parent, count, user_us: 7, system_us: 9 };
+        let all = [one("true", 40, 300), one("sleep", 40, 100), one("true", 50, 90)];
+        let ended: Vec<&Ended> = all.iter().collect();
+        let told: Vec<(&str, u64, u64)> =
+            by_name(&ended).into_iter().map(|(name, sum)| (name, sum.count, sum.system_us)).collect();
+        assert_eq!(told, [("true", 390, 18), ("sleep", 100, 9)]);
+        let thread = Thread { id: 40, pid: 40, name: Name::of(b"sh"), ..Thread::default() };
+        let threads = Some(Threads { list: vec![thread], is_all: true, left_out: 0 });
+        let window = Window { samples: vec![Sample { threads, ..Sample::default() }], place: "/proc".into() };
+        let maker = parent_of_most(&ended, &window);
+        assert_eq!(maker, Some(Maker { pid: 40, name: "sh".into(), share: 0 }));
+        assert_eq!(parent_of_most(&ended[2..], &window), None);
+    }
 }

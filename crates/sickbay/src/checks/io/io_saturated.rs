@@ -1,10 +1,12 @@
 //! A disk is busy in full, and who keeps it so.
 
+use jiff::tz::TimeZone;
+
 use crate::facts::Facts;
 use crate::facts::cpu::load::{Group, Load};
 use crate::facts::cpu::usage::thousandths;
 use crate::facts::cpu::waits::Wait;
-use crate::facts::glimpse::{is_now, no_rates, tell_time, window_worth_while};
+use crate::facts::glimpse::{is_now, no_rates, shown, tell_time, window_worth_while, zone};
 use crate::facts::io::burst::{Burst, Doer, disk_steps, names};
 use crate::facts::io::devices::Devices;
 use crate::facts::io::limit::Limit;
@@ -14,7 +16,7 @@ use crate::model::measured::Unit;
 use crate::model::outcome::Verdict;
 use crate::model::subject::Subject;
 use crate::model::text::Text;
-use crate::sample::Window;
+use crate::sample::{Said, Window};
 use crate::{check, tr};
 
 check! {
@@ -140,15 +142,19 @@ fn tell(facts: &Facts, found: &mut Findings, burst: &Burst, severity: Severity, 
             (None, None) => tr!("each takes {wait} ms", wait = number(wait)),
         });
     }
-    when(facts, finding, burst, window);
+    let said = said(burst, window);
+    when(facts, finding, burst, window, &said);
     arithmetic(finding, burst);
     if let Some(limit) = burst.limit {
         finding.note(told_limit(limit, rates.queue.unwrap_or(0.0)));
     }
     for doer in burst.doers.iter().take(5).filter(|doer| doer.share >= 1.0) {
-        finding.note(told_doer(doer, burst.episode.length.as_secs_f64()));
+        finding.note(told_doer(doer, burst.episode.length.as_secs_f64() * burst.stretch.unwrap_or(1.0)));
     }
     adds_up(finding, burst);
+    for said in said.iter().take(4) {
+        finding.note(told_said(said, burst, &zone(facts)));
+    }
     let all = names(window);
     let known = all.iter().map(String::as_str).collect();
     for (name, label) in devices.upon(&burst.disk, &known).into_iter().take(8) {
@@ -202,12 +208,65 @@ fn work(burst: &Burst) -> Text {
     }
 }
 
-fn when(facts: &Facts, finding: &mut Finding, burst: &Burst, window: &Window) {
+/// Who said of itself that it read or wrote meanwhile: those whose process it is, or whose process is not known.
+fn said<'w>(burst: &Burst, window: &'w Window) -> Vec<&'w Said> {
+    let is_meanwhile = |said: &&Said| said.from < burst.episode.to && said.to > burst.episode.from;
+    let is_doers = |said: &&Said| match said.pid {
+        Some(pid) => burst.doers.iter().any(|doer| doer.pid == pid && doer.share >= 1.0),
+        None => burst.doers.is_empty() || burst.doers.iter().any(|doer| doer.name == said.program),
+    };
+    let all = window.samples.iter().flat_map(|sample| &sample.said);
+    all.filter(is_meanwhile).filter(is_doers).collect()
+}
+
+fn when(facts: &Facts, finding: &mut Finding, burst: &Burst, window: &Window, said: &[&Said]) {
     if window.span().is_none_or(|span| span.as_secs() <= 2) {
         return;
     }
-    let episode = &burst.episode;
-    tell_time(facts, finding, episode);
+    let mut episode = burst.episode.clone();
+    // Who made most of it knows better when it began and ended than who looked now and then.
+    let most = burst.doers.first().filter(|doer| doer.share >= 50.0);
+    if let Some(said) = said.iter().find(|said| most.is_some_and(|most| said.pid == Some(most.pid))) {
+        (episode.is_open_before, episode.is_open_after) =
+            (episode.is_open_before && said.from > episode.from, episode.is_open_after && said.to < episode.to);
+        (episode.from, episode.to) = (episode.from.min(said.from), episode.to.max(said.to));
+        episode.length = episode.to.saturating_sub(episode.from);
+    }
+    tell_time(facts, finding, &episode);
+}
+
+/// What a program says of itself, beside what the disk did.
+fn told_said(said: &Said, burst: &Burst, zone: &TimeZone) -> Text {
+    let rates = burst.corrected();
+    let (own, disk) = match (said.read + said.written, rates.kb().map(|kb| kb * 1024.0)) {
+        (own, Some(disk)) if disk > 0.0 => (own, disk),
+        _ => (said.reads + said.writes, rates.transfers.unwrap_or(0.0)),
+    };
+    let work = printed(Some(said.reads + said.writes), Some((said.read + said.written) / 1024.0));
+    let (from, to) = (shown(said.from, zone), shown(said.to, zone));
+    let (program, job) = (said.program.as_str(), said.job.as_str());
+    let off = ((disk / own.max(0.001) - 1.0) * 100.0).abs();
+    match said.files.first() {
+        Some(file) => tr!(
+            "{program} ({job}) says of itself {work} from {from} to {to}, on {file}; the disk is {percent} % off that",
+            program,
+            job,
+            work,
+            from,
+            to,
+            file = file.as_path(),
+            percent = format!("{off:.1}")
+        ),
+        None => tr!(
+            "{program} ({job}) says of itself {work} from {from} to {to}; the disk is {percent} % off that",
+            program,
+            job,
+            work,
+            from,
+            to,
+            percent = format!("{off:.1}")
+        ),
+    }
 }
 
 /// What does not add up is told, and why.

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use sickbay_formats::collected::rounded;
+
 use crate::facts::episode::Step;
 use crate::model::text::Text;
 use crate::sample::rates::{Cpus, Shares};
@@ -95,8 +97,12 @@ impl Usage {
             .map(|running| running.saturating_sub(1))
             .collect();
         let stalled = part.interval.rate(|sample| Some(sample.cpu_pressure?.some?.total));
+        // Where only their sum was printed, it tells how many there are.
+        let ticks = part.interval.rate(|sample| Some(sample.stat.as_ref()?.total.all()));
+        let counted = ticks.map_or(0, |ticks| rounded(ticks / 100.0));
+        let cpus = if each.each.is_empty() { usize::try_from(counted).unwrap_or(1) } else { each.each.len() };
         Some(Usage {
-            cpus: each.each.len().max(1),
+            cpus: cpus.max(1),
             all,
             wanting: (!wanting.is_empty()).then(|| wanting.iter().sum::<u64>() as f64 / wanting.len() as f64),
             pressure: stalled.map(|micros| micros / 10_000.0),

@@ -239,3 +239,54 @@ fn an_affinity_that_leaves_it_open_is_narrowed() {
     let wanted = [("/proc/irq/100/smp_affinity_list", "0-3", "0"), ("/proc/irq/101/smp_affinity_list", "0-3", "1")];
     assert_eq!(steps(&plan), wanted);
 }
+
+#[test]
+fn what_goes_out_follows_its_interrupts() {
+    // Four queues on eight threads of four cores, all on the first two; each CPU sends on the queue of its number.
+    let mut nic = virtio(&[("0", "0"), ("0", "0"), ("1", "1"), ("1", "1")]);
+    let masks = [[0, 4], [1, 5], [2, 6], [3, 7]];
+    nic.xps = (0..).zip(masks).map(|(queue, cpus)| (queue, cpus.into_iter().collect())).collect();
+    let plan = plan(&topology(8, 2, 1), &[&nic], None, &interrupts());
+    let goes: BTreeMap<u32, u32> = plan
+        .placed
+        .iter()
+        .filter(|placed| placed.name.contains("output"))
+        .zip(0..)
+        .map(|(placed, queue)| (queue, placed.cpu))
+        .collect();
+    let sends: Vec<&Step> = plan.steps.iter().filter(|step| step.name.ends_with("xps_cpus")).collect();
+    assert_eq!(sends.len(), 4);
+    let mut all = Cpus::default();
+    for (step, queue) in sends.iter().zip(0..) {
+        assert_eq!(step.name, format!("/sys/class/net/eth0/queues/tx-{queue}/xps_cpus"));
+        let after = Cpus::mask(&step.after).expect("a mask");
+        let cpu = goes[&queue];
+        // Both threads of its core, and nobody else's.
+        assert_eq!(after.iter().collect::<Vec<_>>(), [cpu / 2 * 2, cpu / 2 * 2 + 1]);
+        all = all.with(&after);
+    }
+    assert_eq!(all.len(), 8);
+    // Nobody has said so: nothing is said.
+    nic.xps.clear();
+    let plan = super::plan(&topology(8, 2, 1), &[&nic], None, &interrupts());
+    assert!(!plan.steps.iter().any(|step| step.name.contains("xps")));
+}
+
+#[test]
+fn as_many_processors_as_there_may_be() {
+    for cpus in [1_u32, 2, 31, 32, 33, 63, 64, 65, 128, 255, 256] {
+        let nic = combined(cpus.min(64));
+        for leave_cpu0 in [false, true] {
+            let wishes = Wishes { leave_cpu0, steer: true, interrupts: true, ..Wishes::default() };
+            let plan = plan(&topology(cpus, if cpus % 2 == 0 { 2 } else { 1 }, 1), &[&nic], Some(0), &wishes);
+            assert!(plan.placed.iter().all(|placed| placed.cpu < cpus), "{cpus}");
+            assert!(!leave_cpu0 || cpus == 1 || plan.placed.iter().all(|placed| placed.cpu != 0), "{cpus}");
+            for step in plan.steps.iter().filter(|step| step.name.ends_with("rps_cpus")) {
+                let to = Cpus::mask(&step.after).expect("a mask");
+                assert!(to.iter().all(|cpu| cpu < cpus && !(leave_cpu0 && cpu == 0)), "{cpus}: {}", step.after);
+                // Groups of 32, as the kernel reads and writes them.
+                assert!(step.after.split(',').skip(1).all(|group| group.len() == 8), "{}", step.after);
+            }
+        }
+    }
+}

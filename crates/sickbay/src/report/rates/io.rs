@@ -39,7 +39,7 @@ pub struct IoIntervalV1 {
 pub struct DiskV1 {
     /// The kernel's name of the disk: `sda`, `nvme0n1`.
     pub disk: String,
-    /// Reads and writes a second.
+    /// Reads, writes and discards a second.
     pub tps: Option<f64>,
     /// Reads a second.
     #[serde(rename = "r/s")]
@@ -53,7 +53,7 @@ pub struct DiskV1 {
     /// KiB written a second.
     #[serde(rename = "wkB/s")]
     pub written_kb: Option<f64>,
-    /// Milliseconds that a read or a write took; null when there was none.
+    /// Milliseconds that a read, a write or a discard took; 0 when there was none.
     #[serde(rename = "await")]
     pub wait: Option<f64>,
     /// Milliseconds that a read took.
@@ -87,6 +87,8 @@ pub struct IoProcessV1 {
 }
 
 fn disk(rates: &DiskRates<'_>) -> DiskV1 {
+    // What there was none of took no time, as sysstat has it.
+    let none = |count: Option<f64>| count.filter(|count| *count == 0.0);
     DiskV1 {
         disk: rates.disk.name.to_string(),
         tps: known(rates.transfers),
@@ -94,9 +96,9 @@ fn disk(rates: &DiskRates<'_>) -> DiskV1 {
         writes: known(rates.writes),
         read_kb: known(rates.read_kb),
         written_kb: known(rates.written_kb),
-        wait: known(rates.wait),
-        r_await: known(rates.read_wait),
-        w_await: known(rates.write_wait),
+        wait: known(rates.wait.or(none(rates.transfers))),
+        r_await: known(rates.read_wait.or(none(rates.reads))),
+        w_await: known(rates.write_wait.or(none(rates.writes))),
         queue: known(rates.queue),
         util: known(rates.util),
     }

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use jiff::tz::{Offset, TimeZone};
 use sickbay_formats::collected::sa::{Error, File, Head, Record, Statistics, What};
-use sickbay_formats::procfs::stat::Times;
 use sickbay_target::Moment;
 
 use super::super::asked::shown;
@@ -58,10 +57,10 @@ pub(super) fn read(path: &Path, bytes: &[u8], asked: &Asked) -> Result<Found, Te
         }
     }
     anchor(&mut samples);
-    add_up(&mut samples);
+    super::super::remember_off(&mut samples);
     let uptime = uptime.map(|uptime| Duration::from_millis(uptime.saturating_mul(10)).as_secs_f64());
     let whole = Some((since(first), since(last)));
-    Ok(Found { samples, machine: machine(&head, uptime), zone: Some(zone), whole, remarks })
+    Ok(Found { samples, machine: machine(&head, uptime), zone: Some(zone), whole, remarks, jobs: Vec::new() })
 }
 
 /// What [`survey`] finds.
@@ -112,30 +111,6 @@ fn started(
         samples.clear();
         let time = shown(wall, zone);
         remarks.push(tr!("the machine started anew at {time}; what was before is shown with --to", time));
-    }
-}
-
-/// Since 12 `sar` adds the processors up instead of taking the kernel's own sum, from which they differ by a tick each; only
-/// where one was off at times the kernel's is better.
-fn add_up(samples: &mut [Sample]) {
-    let cpus =
-        |sample: &Sample| sample.stat.iter().flat_map(|stat| &stat.cpus).map(|(cpu, _)| *cpu).collect::<Vec<_>>();
-    let Some(first) = samples.first().map(cpus).filter(|first| !first.is_empty()) else { return };
-    if samples.iter().any(|sample| cpus(sample) != first) {
-        return;
-    }
-    for stat in samples.iter_mut().filter_map(|sample| sample.stat.as_mut()) {
-        let sum = |of: fn(&Times) -> u64| stat.cpus.iter().fold(0_u64, |sum, (_, times)| sum.saturating_add(of(times)));
-        stat.total = Times {
-            user: sum(|times| times.user),
-            nice: sum(|times| times.nice),
-            system: sum(|times| times.system),
-            idle: sum(|times| times.idle),
-            iowait: sum(|times| times.iowait),
-            irq: sum(|times| times.irq),
-            softirq: sum(|times| times.softirq),
-            steal: sum(|times| times.steal),
-        };
     }
 }
 

@@ -4,6 +4,7 @@
 //! were printed.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use sickbay_formats::collected::rounded;
@@ -13,7 +14,7 @@ use sickbay_formats::procfs::stat::{Stat, Times};
 use sickbay_formats::procfs::task_io::Io;
 use sickbay_target::Moment;
 
-use super::super::{Name, ProcessIo, Sample, Thread, Threads};
+use super::super::{Name, OpenFile, ProcessIo, Sample, Thread, Threads};
 use super::growth::{PRINTED, counts, grow_disk, grow_times, implied, new_disk};
 
 /// A block with its moment, in seconds since 1970.
@@ -31,12 +32,16 @@ const CELLS: usize = 1 << 21;
 /// By so much the clock of the intervals may be off the one of the day.
 const OFF: f64 = 0.9;
 
+/// So many files of a moment are kept.
+const FILES: usize = 256;
+
 /// The state of a thread of which it was not told.
 const UNKNOWN: u8 = b'?';
 
 /// Samples of one source of a file.
 pub(super) fn samples(source: Source, mut list: Vec<Told>, cpus: Option<u32>) -> Vec<Sample> {
     list.sort_by(|one, other| one.wall.total_cmp(&other.wall));
+    let cpus = cpus.or_else(|| busy_at_least(&list));
     let runs = runs(source, list);
     let count = runs.len() as u64;
     let made = (1_u64..).zip(runs).flat_map(|(number, run)| {
@@ -47,6 +52,20 @@ pub(super) fn samples(source: Source, mut list: Vec<Told>, cpus: Option<u32>) ->
         made
     });
     made.collect()
+}
+
+/// How many processors there must be where nobody tells: processes did not have more of them than there are.
+fn busy_at_least(list: &[Told]) -> Option<u32> {
+    let of = |block: &Block| {
+        let has_threads = block.tasks.iter().any(|task| !task.is_process);
+        let rows = block.tasks.iter().filter(|task| task.is_process != has_threads);
+        rows.filter_map(|task| task.cpu).sum::<f64>()
+    };
+    let blocks = list.iter().map(|told| &told.block).filter(|block| block.since_start == SinceStart::No);
+    let most = blocks.map(of).fold(0.0, f64::max);
+    // A process may seem to have had a little more than all of one.
+    let count = rounded((most / 100.0 - 0.2).ceil().max(1.0));
+    (most > 0.0).then(|| u32::try_from(count).unwrap_or(1).min(4096))
 }
 
 /// Parts without a break: between them the program did not run.
@@ -172,7 +191,9 @@ impl Run {
             let exact = if ahead(exact) > OFF + PRINTED { nominal } else { exact };
             steady += exact;
             self.grow(&told.block, exact);
-            samples.push(self.sample(&told, steady));
+            let mut sample = self.sample(&told, steady);
+            sample.files = self.files(&told.block);
+            samples.push(sample);
         }
         samples
     }
@@ -252,9 +273,12 @@ impl Run {
         let has_numbers = block.running.is_some() || block.blocked.is_some();
         if !block.cpus.is_empty() || has_numbers || block.made.is_some() || block.switches.is_some() {
             let has_total = block.cpus.iter().any(|cpu| cpu.number.is_none());
+            let is_told = |cpu: &u32| block.cpus.iter().any(|told| told.number == Some(*cpu));
             sample.stat = Some(Stat {
                 total: if has_total { self.total } else { Times::default() },
-                cpus: self.each.iter().map(|(cpu, times)| (*cpu, *times)).collect(),
+                // Of one that was not printed nothing is known.
+                cpus: self.each.iter().filter(|(cpu, _)| is_told(cpu)).map(|(cpu, times)| (*cpu, *times)).collect(),
+                is_printed: true,
                 switches: block.switches.map(|_| self.switches),
                 made: block.made.map(|_| self.made),
                 running: block.running,
@@ -275,6 +299,20 @@ impl Run {
             states(&mut sample, &block.tasks);
         }
         sample
+    }
+
+    /// What the command lines of those that read and wrote name.
+    fn files(&self, block: &Block) -> Vec<OpenFile> {
+        let named = block.tasks.iter().filter(|task| task.is_process && !task.files.is_empty());
+        let known = named.filter_map(|task| Some((task, self.io.get(&task.id)?.0)));
+        let file = |(task, began): (&Task, u64), (path, flags): &(bstr::BString, Option<u32>)| OpenFile {
+            pid: task.id,
+            began,
+            path: PathBuf::from(path.to_string()),
+            flags: *flags,
+            ..OpenFile::default()
+        };
+        known.flat_map(|one| one.0.files.iter().map(move |path| file(one, path))).take(FILES).collect()
     }
 
     /// Threads that are active, and nobody knows how much they had of the processors. Who looks is no part of it.

@@ -23,7 +23,10 @@ const DAY: f64 = 86_400.0;
 /// All of them.
 pub(super) fn read(texts: Vec<(&Path, Printed, Option<Duration>)>, zone: &TimeZone) -> Result<Found, Text> {
     let mut found = Found::default();
-    let first = texts.iter().flat_map(|(_, text, _)| &text.blocks).find_map(|block| dated(&block.stamp, zone));
+    let stamps = texts.iter().flat_map(|(_, text, _)| {
+        text.blocks.iter().map(|block| block.stamp).chain(text.jobs.iter().filter_map(|job| job.ended))
+    });
+    let first = stamps.into_iter().find_map(|stamp| dated(&stamp, zone));
     let mut path_of_none = None;
     for (path, text, written) in texts {
         if text.without_time > 0 {
@@ -45,6 +48,17 @@ pub(super) fn read(texts: Vec<(&Path, Printed, Option<Duration>)>, zone: &TimeZo
         found.machine.name = found.machine.name.take().or_else(|| text.node.as_ref().map(ToString::to_string));
         found.machine.release = found.machine.release.take().or_else(|| text.release.as_ref().map(ToString::to_string));
         let cpus = text.cpus;
+        let ended = |stamp: Option<Stamp>| match stamp {
+            Some(stamp) => dated(&stamp, zone),
+            // It prints that when it ends.
+            None => written.map(|written| written.as_secs_f64()),
+        };
+        let jobs: super::jobs::Run = text
+            .jobs
+            .into_iter()
+            .filter_map(|job| Some((ended(job.ended)?, job)))
+            .filter(|(at, _)| *at > 0.0)
+            .collect();
         let mut sources: Vec<(Source, Vec<Told>)> = Vec::new();
         for told in on_the_clock(text.blocks, first, written, zone) {
             match sources.iter_mut().find(|(source, _)| *source == told.block.source) {
@@ -55,15 +69,21 @@ pub(super) fn read(texts: Vec<(&Path, Printed, Option<Duration>)>, zone: &TimeZo
         let made = sources.into_iter().flat_map(|(source, list)| samples(source, list, cpus));
         let before = found.samples.len();
         found.samples.extend(made);
-        if found.samples.len() == before {
+        if found.samples.len() == before && jobs.is_empty() {
             path_of_none = Some(path);
         }
+        found.jobs.extend(Some(jobs).filter(|jobs| !jobs.is_empty()));
     }
-    if let Some(path) = path_of_none.filter(|_| found.samples.is_empty()) {
-        return Err(tr!("{path} has nothing of which the time is known (iostat and iotop print it with -t)", path));
+    if let Some(path) = path_of_none.filter(|_| found.samples.is_empty() && found.jobs.is_empty()) {
+        return Err(tr!(
+            "{path} has nothing of which the time is known (iostat, iotop and vmstat print it with -t)",
+            path
+        ));
     }
-    let moments = || found.samples.iter().map(|sample| sample.moment.wall);
-    found.whole = moments().min().zip(moments().max());
+    let of_jobs = found.jobs.iter().filter_map(super::jobs::range).flat_map(|(from, to)| [from, to]);
+    let of_jobs = of_jobs.filter_map(|at| Duration::try_from_secs_f64(at).ok());
+    let moments: Vec<Duration> = found.samples.iter().map(|sample| sample.moment.wall).chain(of_jobs).collect();
+    found.whole = moments.iter().min().copied().zip(moments.iter().max().copied());
     Ok(found)
 }
 

@@ -138,3 +138,59 @@ fn samples_of_several_sources_take_turns() {
     // The clock went back in it.
     assert!(window.whole_with(|sample| sample.disks.is_some()).is_none());
 }
+
+#[test]
+fn processors_that_are_taken_away_and_given_back() {
+    let text = |lines: &str| Some(stat::parse(lines.as_bytes()));
+    let (mut one, mut two, mut three) = (at(1000), at(2000), at(3000));
+    one.stat = text("cpu 300 0 0 300\ncpu0 100 0 0 100\ncpu1 100 0 0 1000\ncpu2 100 0 0 100\n");
+    // The second is off, and the third does nothing that an old kernel would count.
+    two.stat = text("cpu 350 0 0 350\ncpu0 150 0 0 150\ncpu2 100 0 0 100\n");
+    // It counts on what it did, and begins anew with what it did not.
+    three.stat = text("cpu 390 0 0 410\ncpu0 160 0 0 240\ncpu1 130 0 0 20\ncpu2 100 0 0 200\n");
+    let mut samples = [one, two, three];
+    crate::sample::remember_off(&mut samples);
+    let [one, two, three] = &samples;
+    let of = |before, after| {
+        let cpus = between(before, after).cpus().expect("processors");
+        let each: Vec<(u32, f64)> =
+            cpus.each.iter().filter_map(|(cpu, one)| Some((*cpu, one.as_ref()?.user))).collect();
+        (cpus.all.expect("all").user, each)
+    };
+    assert_eq!(of(one, two), (50.0, vec![(0, 50.0), (2, 0.0)]));
+    // 10 + 30 of 100 + 50 + 100, those of each added up.
+    let (all, each) = of(two, three);
+    assert_eq!(each, [(0, 10.0), (1, 60.0), (2, 0.0)]);
+    assert!((all - 16.0).abs() < 1e-9, "{all}");
+}
+
+#[test]
+fn disks_that_are_taken_away_and_given_back() {
+    let text = |lines: &str| Some(diskstats::parse(lines.as_bytes()));
+    let (mut before, mut after) = (at(1000), at(3000));
+    before.disks = text("8 0 sda 100 0 800 50 200 0 1600 900 0 1000 950\n");
+    after.disks = text("8 0 sda 20 0 160 40 0 0 0 0 0 40 40\n8 16 sdb 10 0 80 30 0 0 0 0 0 30 30\n");
+    let disks = between(&before, &after).disks().expect("disks");
+    // The first is another one by now, the second came.
+    assert_eq!((disks[0].reads, disks[0].writes, disks[1].reads), (Some(10.0), Some(0.0), Some(5.0)));
+    // What cannot have been done in that time was done earlier.
+    after.disks = text("8 0 sda 20 0 160 40 0 0 0 0 0 4000 40\n8 16 sdb 10 0 80 30 0 0 0 0 0 30000 30\n");
+    let disks = between(&before, &after).disks().expect("disks");
+    assert_eq!((disks.len(), disks[0].reads), (1, None));
+}
+
+#[test]
+fn counters_of_32_bits_that_are_full() {
+    let text = |lines: String| Some(diskstats::parse(lines.as_bytes()));
+    let (mut before, mut after) = (at(1000), at(2000));
+    let most = u32::MAX;
+    before.disks = text(format!("8 0 sda 100 0 800 50 0 0 0 0 0 100 {most} 5 0 0 7\n"));
+    after.disks = text("8 0 sda 110 0 880 70 0 0 0 0 0 200 999 15 0 0 27\n".to_owned());
+    let disks = between(&before, &after).disks().expect("disks");
+    near(disks[0].queue, 1.0);
+    // Ten reads and ten discards, of 40 ms together.
+    near(disks[0].transfers, 20.0);
+    near(disks[0].wait, 2.0);
+    // Going back is none of that.
+    assert_eq!((grown_32(1000, 10), grown_32(u64::MAX, 10), grown_32(1 << 31, 1 << 30)), (None, None, None));
+}

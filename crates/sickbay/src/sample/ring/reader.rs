@@ -74,6 +74,7 @@ pub fn read(recording: &Recording, asked: &Asked) -> Result<Part, Text> {
     };
     let wanted = wanted(&segments, range);
     let mut parts = Vec::new();
+    let mut lost = 0;
     for segment in &wanted {
         let (all, damaged) = blocks(recording, segment).map_err(unread)?;
         let overlaps = |block: &Block| block.head.from <= micros(range.1) && block.head.to >= micros(range.0);
@@ -82,6 +83,7 @@ pub fn read(recording: &Recording, asked: &Asked) -> Result<Part, Text> {
         if damaged > 0 {
             let file = recording.files().get(segment.file).map_or(path, |file| file.as_path());
             remarks.push(damaged_blocks(file, damaged));
+            lost += damaged;
         }
         if !all.is_empty() || !own_open.is_empty() {
             parts.push((*segment, all, own_open));
@@ -114,6 +116,7 @@ pub fn read(recording: &Recording, asked: &Asked) -> Result<Part, Text> {
         if damaged > 0 {
             let file = recording.files().get(segment.file).map_or(path, |file| file.as_path());
             remarks.push(damaged_blocks(file, damaged));
+            lost += damaged;
         }
         decode(open.iter().map(Vec::as_slice), |state| {
             if is_within(state) {
@@ -126,7 +129,17 @@ pub fn read(recording: &Recording, asked: &Asked) -> Result<Part, Text> {
     if every > 1 {
         remarks.push(tr!("of every {every} samples the one that tells most is looked at", every));
     }
-    let Some(latest) = samples.last() else { return Err(nothing_then(recording, range, whole, &zone)) };
+    let Some(latest) = samples.last() else {
+        return Err(match lost {
+            0 if asked.is_something() => nothing_then(recording, range, whole, &zone),
+            0 => tr!("{path}: nothing of what was recorded is there, or can be read", path),
+            _ => tr!(
+                "{path}: what was recorded then cannot be read, for {blocks} {blocks?block is|blocks are} damaged",
+                path,
+                blocks = lost
+            ),
+        });
+    };
     let meta = parts.last().map(|(segment, ..)| segment.meta.clone()).unwrap_or_default();
     let some = |text: String| (!text.is_empty()).then_some(text);
     let machine = Machine { name: some(meta.name), release: some(meta.release), uptime: uptime(latest) };

@@ -164,6 +164,8 @@ impl State {
             stacks: self.stacks.clone(),
             files: self.files.clone(),
             writes: self.writes.clone(),
+            said: Vec::new(),
+            ended: None,
         }
     }
 }

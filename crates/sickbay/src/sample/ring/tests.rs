@@ -119,6 +119,8 @@ fn full(n: u64) -> Sample {
             })
             .into_iter()
             .collect(),
+        said: Vec::new(),
+        ended: None,
     }
 }
 
