@@ -16,6 +16,9 @@ pub(crate) struct Package {
     /// Make only this one
     #[arg(long, value_enum)]
     only: Option<Form>,
+    /// Pack this program instead of building one
+    #[arg(long, value_name = "FILE")]
+    binary: Option<PathBuf>,
 }
 
 /// A form of package, and the program that makes it.
@@ -40,7 +43,10 @@ impl Package {
     /// Does it.
     pub(crate) fn run(&self) -> Result<(), String> {
         let root = workspace();
-        let binary = crate::lab::build()?;
+        let binary = match &self.binary {
+            Some(binary) => std::path::absolute(binary).map_err(|error| format!("{}: {error}", binary.display()))?,
+            None => crate::lab::build()?,
+        };
         let dir = root.join("target/package");
         fs::create_dir_all(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
         for shell in ["bash", "zsh", "fish"] {

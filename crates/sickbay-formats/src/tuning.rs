@@ -3,6 +3,8 @@
 //!
 //! A script is not run: what a variable holds is not known, and lines that set nothing are passed over.
 
+mod yaml;
+
 use std::ops::Range;
 
 use bstr::{BString, ByteSlice};
@@ -19,6 +21,8 @@ pub struct Found {
     pub span: Span,
     /// What is set.
     pub setting: Setting,
+    /// Whether it is set when the line runs, and gone after a restart: `sysctl -w`, a file below `/proc/sys`, `ulimit`.
+    pub is_now: bool,
 }
 
 /// What is set.
@@ -80,35 +84,48 @@ pub const MOST: usize = 20_000;
 const LONGEST: usize = 4096;
 
 /// The first parts of parameters (sysctl(8)).
-const ROOTS: [&str; 9] = ["abi", "crypto", "debug", "dev", "fs", "kernel", "net", "user", "vm"];
+const ROOTS: [&str; 10] = ["abi", "crypto", "debug", "dev", "fs", "kernel", "net", "sunrpc", "user", "vm"];
 
 /// Everything that the lines of a file set, in their order.
 pub fn parse(text: &[u8]) -> Vec<Found> {
+    if yaml::is(text) {
+        return yaml::parse(text);
+    }
     let is_script = is_script(text);
+    // Of a profile of tuned(8), `[sysctl]` is what sets parameters.
+    let mut is_other_section = false;
     let mut found = Vec::new();
     for line in lines(text) {
         if found.len() >= MOST {
             break;
         }
-        let line = Line { text: line.text.get(..LONGEST).unwrap_or(line.text), ..line };
+        let line = shortened(line);
         let trimmed = line.text.trim_ascii();
         if trimmed.is_empty() || matches!(trimmed.first(), Some(b'#' | b';')) {
             continue;
         }
+        if trimmed.starts_with(b"[") && trimmed.ends_with(b"]") {
+            is_other_section = !trimmed.eq_ignore_ascii_case(b"[sysctl]");
+        }
         let before = found.len();
-        if let Some(one) = plain(&line) {
+        if let Some(one) = plain(&line, is_script) {
             found.push(one);
         } else {
             command(&line, &mut found);
         }
-        if found.len() == before && !is_script && !is_section(trimmed) {
-            found.push(Found { line: line.number, span: line.whole(), setting: Setting::Nothing });
+        let is_silent = is_script || is_other_section || is_section(trimmed) || is_exception(trimmed);
+        if found.len() == before && !is_silent {
+            found.push(self::found(&line, 0..line.text.len(), Setting::Nothing));
         }
     }
     found
 }
 
-/// Whether a program reads it that does more than set parameters.
+fn shortened(line: Line<'_>) -> Line<'_> {
+    Line { text: line.text.get(..LONGEST).unwrap_or(line.text), ..line }
+}
+
+/// Whether a program reads it that does more than set parameters, or a person does.
 fn is_script(text: &[u8]) -> bool {
     text.starts_with(b"#!")
         || lines(text).take(MOST).any(|line| {
@@ -116,6 +133,7 @@ fn is_script(text: &[u8]) -> bool {
             let first = text.split(|byte| b" \t(;&|".contains(byte)).next().unwrap_or_default();
             let name = first.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
             matches!(name, b"sysctl" | b"ulimit" | b"echo" | b"cat" | b"sudo" | b"modprobe" | b"import" | b"printf")
+                || text.contains(&b'`')
         })
 }
 
@@ -124,26 +142,47 @@ fn is_section(text: &[u8]) -> bool {
     text.starts_with(b"[") || text.first().is_some_and(u8::is_ascii_uppercase) && text.contains(&b'=')
 }
 
+/// `-net.ipv4.conf.all.rp_filter`: what the patterns of sysctl.d(5) are not for.
+fn is_exception(text: &[u8]) -> bool {
+    text.strip_prefix(b"-").is_some_and(|rest| begins_a_key(rest) && rest.iter().all(|byte| is_of_key(*byte)))
+}
+
 /// A line of one of the files: it begins with what it sets.
-fn plain(line: &Line<'_>) -> Option<Found> {
+fn plain(line: &Line<'_>, is_script: bool) -> Option<Found> {
     let start = line.text.len() - line.text.trim_ascii_start().len();
     let end = start + line.text.trim_ascii().len();
     let whole = line.text.get(start..end)?;
     let bare = whole.strip_prefix(b"-").map_or(whole, |rest| rest.trim_ascii_start());
-    if let Some(at) = whole.find_byte(b'=') {
-        let name = whole.get(..at)?.trim_ascii();
-        let value = unquoted(whole.get(at + 1..)?.trim_ascii());
-        let limit = name.strip_prefix(b"Default").unwrap_or(name).strip_prefix(b"Limit").unwrap_or_default();
-        if !limit.is_empty() && limit.iter().all(u8::is_ascii_uppercase) {
-            return Some(found(line, start..end, Setting::Unit { name: name.into(), value: value.into() }));
-        }
-        let key = bare.get(..bare.find_byte(b'=')?)?.trim_ascii();
-        if begins_a_key(key) && key.iter().all(|byte| is_of_key(*byte)) {
-            return Some(found(line, start..end, Setting::Sysctl { key: dotted(key), value: value.into() }));
-        }
-        return None;
+    let Some(at) = bare.find_byte(b'=') else {
+        return limit(whole).map(|setting| found(line, start..end, setting));
+    };
+    if let Some(setting) = unit(whole) {
+        return Some(found(line, start..end, setting));
     }
-    limit(whole).map(|setting| found(line, start..end, setting))
+    let key = bare.get(..at)?.trim_ascii();
+    let mut value = unquoted(bare.get(at + 1..)?.trim_ascii());
+    // The last line of a text in quotes: `vm.swappiness=1" >> /etc/sysctl.conf`.
+    if is_script
+        && let Some(quote) = value.find_byteset(b"\"'")
+        && quote > 0
+    {
+        value = value.get(..quote)?.trim_ascii();
+    }
+    // What no kernel has is no parameter of a script either.
+    let is_key = begins_a_key(key) || !is_script && key.first()?.is_ascii_alphabetic() && key.contains(&b'.');
+    let is_key = is_key && key.iter().all(|byte| is_of_key(*byte));
+    is_key.then(|| found(line, start..end, Setting::Sysctl { key: dotted(key), value: value.into() }))
+}
+
+/// `LimitNOFILE=65536`.
+fn unit(text: &[u8]) -> Option<Setting> {
+    let text = text.trim_ascii();
+    let at = text.find_byte(b'=')?;
+    let name = text.get(..at)?.trim_ascii();
+    let limit = name.strip_prefix(b"Default").unwrap_or(name).strip_prefix(b"Limit")?;
+    let is_limit = !limit.is_empty() && limit.iter().all(u8::is_ascii_uppercase);
+    let value = unquoted(text.get(at + 1..)?.trim_ascii());
+    is_limit.then(|| Setting::Unit { name: name.into(), value: value.into() })
 }
 
 /// `* soft nofile 65535`.
@@ -162,11 +201,18 @@ fn limit(text: &[u8]) -> Option<Setting> {
 
 /// What a line of a script sets.
 fn command(line: &Line<'_>, all: &mut Vec<Found>) {
-    if let Some(one) = echoed(line).or_else(|| ulimit(line)) {
+    if let Some(one) = echoed(line) {
         all.push(one);
         return;
     }
+    let before = all.len();
+    ulimits(line, all);
+    if all.len() > before {
+        return;
+    }
     let text = line.text;
+    let sed = text.find("sed ").unwrap_or(text.len());
+    let mut quotes = Quotes { open: None, upto: 0 };
     let mut at = 0;
     while let Some(start) = next_key(text, at) {
         let key_end = start + text.get(start..).unwrap_or_default().iter().take_while(|byte| is_of_key(**byte)).count();
@@ -182,27 +228,51 @@ fn command(line: &Line<'_>, all: &mut Vec<Found>) {
         let last = key.rfind_byte(b'/').map_or(0, |slash| slash + 1);
         let start = if begins_a_key(key.get(last..).unwrap_or_default()) { start + last } else { start };
         let key = text.get(start..key_end).unwrap_or_default();
-        let (value, to) = value(text, start, from);
+        let (value, to) = value(text, quotes.at(text, start), sed < start, from);
         at = to.max(at);
-        all.push(found(line, start..to, Setting::Sysctl { key: dotted(key), value: value.into() }));
+        let is_now = text.get(..start).is_some_and(|before| before.contains_str("sysctl "));
+        let setting = Setting::Sysctl { key: dotted(key), value: value.into() };
+        all.push(Found { is_now, ..found(line, start..to, setting) });
     }
     if at == 0 {
         // `echo "* soft nofile 65535" >> /etc/security/limits.conf`
         let mut start = 0;
         for piece in text.split(|byte| matches!(byte, b'"' | b'\'')) {
-            if let Some(setting) = limit(piece) {
-                all.push(found(line, start..start + piece.len(), setting));
+            for part in piece.split_str("\\n") {
+                if let Some(setting) = limit(part).or_else(|| unit(part)) {
+                    all.push(found(line, start..start + piece.len(), setting));
+                }
             }
             start += piece.len() + 1;
         }
     }
 }
 
+/// Which quote a place of a line stands in, asked from left to right.
+struct Quotes {
+    open: Option<u8>,
+    upto: usize,
+}
+
+impl Quotes {
+    fn at(&mut self, text: &[u8], place: usize) -> Option<u8> {
+        for byte in text.get(self.upto..place).unwrap_or_default() {
+            self.open = match (self.open, byte) {
+                (None, b'"' | b'\'') => Some(*byte),
+                (Some(quote), byte) if quote == *byte => None,
+                (open, _) => open,
+            };
+        }
+        self.upto = self.upto.max(place);
+        self.open
+    }
+}
+
 /// Where the next word begins that may be a parameter.
 fn next_key(text: &[u8], from: usize) -> Option<usize> {
     (from..text.len()).find(|&at| {
-        let before = at.checked_sub(1).and_then(|at| text.get(at));
-        let is_begin = before.is_none_or(|byte| !is_of_key(*byte));
+        let before = text.get(..at).unwrap_or_default();
+        let is_begin = before.last().is_none_or(|byte| !is_of_key(*byte)) || before.ends_with(b"\\n");
         is_begin && begins_a_key(text.get(at..).unwrap_or_default())
     })
 }
@@ -219,33 +289,26 @@ fn is_of_key(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"._-/*@:".contains(&byte)
 }
 
-/// The value that begins at `from` for a key that begins at `start`, and where it ends.
-fn value(text: &[u8], start: usize, from: usize) -> (&[u8], usize) {
+/// The value that begins at `from`, for a key in this quote, and where it ends.
+fn value(text: &[u8], open: Option<u8>, is_sed: bool, from: usize) -> (&[u8], usize) {
     let until = |from: usize, is_end: &dyn Fn(u8) -> bool| {
         let length = text.get(from..).unwrap_or_default().iter().take_while(|byte| !is_end(**byte)).count();
         (text.get(from..from + length).unwrap_or_default().trim_ascii(), from + length)
     };
-    // The quote that the key stands in.
-    let open = text.get(..start).unwrap_or_default().iter().fold(None, |open, byte| match (open, byte) {
-        (None, b'"' | b'\'') => Some(*byte),
-        (Some(quote), byte) if quote == *byte => None,
-        (open, _) => open,
-    });
-    let is_sed = text.get(..start).unwrap_or_default().contains_str("sed ");
     if let Some(quote) = open {
         return until(from, &|byte| byte == quote || byte == b'\\' || is_sed && matches!(byte, b'/' | b'|' | b'#'));
     }
     let rest = text.get(from..).unwrap_or_default();
     let blanks = rest.len() - rest.trim_ascii_start().len();
+    let from = from + blanks;
     match rest.get(blanks) {
         Some(quote @ (b'"' | b'\'')) => {
-            let (value, end) = until(from + blanks + 1, &|byte| byte == *quote);
+            let (value, end) = until(from + 1, &|byte| byte == *quote);
             (value, (end + 1).min(text.len()))
         }
-        _ => {
-            let from = from + blanks;
-            until(from, &|byte| byte.is_ascii_whitespace() || b";|&><)\"'".contains(&byte))
-        }
+        // Of a program.
+        Some(b'`') => until(from, &|byte| byte.is_ascii_whitespace()),
+        _ => until(from, &|byte| byte.is_ascii_whitespace() || b";|&><)\"'`".contains(&byte)),
     }
 }
 
@@ -264,31 +327,44 @@ fn echoed(line: &Line<'_>) -> Option<Found> {
     let said = ["-n ", "-e "].iter().fold(said, |said, option| said.strip_prefix(option.as_bytes()).unwrap_or(said));
     let key = path.get(..length)?;
     let setting = Setting::Sysctl { key: key.replace("/", ".").into(), value: unquoted(said.trim_ascii()).into() };
-    (!key.is_empty()).then(|| found(line, start..at + "/proc/sys/".len() + length, setting))
+    let one = || Found { is_now: true, ..found(line, start..at + "/proc/sys/".len() + length, setting) };
+    (!key.is_empty()).then(one)
 }
 
-/// `ulimit -SHn 65535`.
-fn ulimit(line: &Line<'_>) -> Option<Found> {
+/// `ulimit -SHn 65535 -c unlimited`, as often as it stands there.
+fn ulimits(line: &Line<'_>, all: &mut Vec<Found>) {
+    const NAME: &str = "ulimit ";
     let text = line.text;
-    let at = text.find("ulimit ")?;
-    let rest = text.get(at..)?;
-    let mut parts = words(rest).skip(1);
-    let options = rest.get(parts.next()?)?.strip_prefix(b"-")?;
-    let place = parts.next()?;
-    let value = rest.get(place.clone())?.trim_end_with(|c| matches!(c, ';' | '"' | '\'' | ')' | '&'));
-    let is = |letter: u8| options.contains(&letter);
-    let kind = match (is(b'S'), is(b'H')) {
-        (true, false) => Kind::Soft,
-        (false, true) => Kind::Hard,
-        _ => Kind::Both,
-    };
-    let option = options.iter().rev().find(|byte| !matches!(byte, b'S' | b'H'))?;
-    let setting = Setting::Ulimit { kind, option: char::from(*option), value: unquoted(value).into() };
-    Some(found(line, at..at + place.end, setting))
+    let mut at = 0;
+    while let Some(next) = text.get(at..).and_then(|rest| rest.find(NAME)) {
+        let start = at + next;
+        at = start + NAME.len();
+        let rest = text.get(start..).unwrap_or_default();
+        let mut from = start;
+        let mut parts = words(rest).skip(1);
+        while let (Some(options), Some(place)) = (parts.next(), parts.next()) {
+            let Some(options) = rest.get(options).and_then(|word| word.strip_prefix(b"-")) else { break };
+            let value = rest.get(place.clone()).unwrap_or_default();
+            let bare = value.trim_end_with(|c| matches!(c, ';' | '"' | '\'' | ')' | '&' | '`'));
+            let is = |letter: u8| options.contains(&letter);
+            let kind = match (is(b'S'), is(b'H')) {
+                (true, false) => Kind::Soft,
+                (false, true) => Kind::Hard,
+                _ => Kind::Both,
+            };
+            let Some(option) = options.iter().rev().find(|byte| !matches!(byte, b'S' | b'H')) else { break };
+            let setting = Setting::Ulimit { kind, option: char::from(*option), value: unquoted(bare).into() };
+            all.push(Found { is_now: true, ..found(line, from..start + place.end, setting) });
+            from = start + place.end;
+            if bare.len() != value.len() {
+                break;
+            }
+        }
+    }
 }
 
 fn found(line: &Line<'_>, range: Range<usize>, setting: Setting) -> Found {
-    Found { line: line.number, span: line.span(range), setting }
+    Found { line: line.number, span: line.span(range), setting, is_now: false }
 }
 
 fn unquoted(value: &[u8]) -> &[u8] {
@@ -311,85 +387,4 @@ fn dotted(name: &[u8]) -> BString {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn told(text: &str) -> Vec<String> {
-        parse(text.as_bytes())
-            .into_iter()
-            .map(|found| match found.setting {
-                Setting::Sysctl { key, value } => format!("{} {key}={value}", found.line),
-                Setting::Limit { domain, kind, item, value } => {
-                    format!("{} {domain} {kind:?} {item} {value}", found.line)
-                }
-                Setting::Ulimit { kind, option, value } => format!("{} ulimit {kind:?} {option} {value}", found.line),
-                Setting::Unit { name, value } => format!("{} {name}:{value}", found.line),
-                Setting::Nothing => format!("{} nothing", found.line),
-            })
-            .collect()
-    }
-
-    #[test]
-    fn files() {
-        assert_eq!(
-            told(
-                "# a\nnet.core.somaxconn=4096\n\n-net/ipv4/conf/eth0.1/rp_filter = 1\n* soft nofile 65535 # x\n@a - nproc 5\nrubbish\nvm.swappiness\n"
-            ),
-            [
-                "2 net.core.somaxconn=4096",
-                "4 net.ipv4.conf.eth0/1.rp_filter=1",
-                "5 * Soft nofile 65535",
-                "6 @a Both nproc 5",
-                "7 nothing",
-                "8 nothing",
-            ]
-        );
-        assert_eq!(told("[Service]\nLimitNOFILE=65536:1048576\nRestart=always\n"), ["2 LimitNOFILE:65536:1048576"]);
-    }
-
-    #[test]
-    fn scripts() {
-        assert_eq!(
-            told(concat!(
-                "#!/bin/bash\nset -e\nsysctl -w net.ipv4.tcp_rmem=\"4096 87380 16777216\" vm.swappiness=1; true\n",
-                "sudo /sbin/sysctl -qw 'net.core.somaxconn = 1024'\n",
-                "echo 1 > /proc/sys/net/ipv4/tcp_syncookies\n",
-                "echo \"1024 65000\" | tee /proc/sys/net/ipv4/ip_local_port_range\n",
-                "echo 'fs.file-max = 100000' >> /etc/sysctl.conf\n",
-                "echo '* soft nofile 655350' >> /etc/security/limits.conf\n",
-                "ulimit -SHn 65535\ncat >> /etc/sysctl.conf <<EOF\nvm.max_map_count = 262144\nEOF\n",
-                "sed -i 's/^kernel.pid_max.*/kernel.pid_max = 65535/' /etc/sysctl.conf\n",
-            )),
-            [
-                "3 net.ipv4.tcp_rmem=4096 87380 16777216",
-                "3 vm.swappiness=1",
-                "4 net.core.somaxconn=1024",
-                "5 net.ipv4.tcp_syncookies=1",
-                "6 net.ipv4.ip_local_port_range=1024 65000",
-                "7 fs.file-max=100000",
-                "8 * Soft nofile 655350",
-                "9 ulimit Both n 65535",
-                "11 vm.max_map_count=262144",
-                "13 kernel.pid_max=65535",
-            ]
-        );
-        assert_eq!(
-            told(
-                "import os\nos.system(\"sysctl -w net.core.somaxconn=4096\")\nlines = ['vm.swappiness = 10', \"fs.nr_open=5\"]\n"
-            ),
-            ["2 net.core.somaxconn=4096", "3 vm.swappiness=10", "3 fs.nr_open=5"]
-        );
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn never_panics(bytes: Vec<u8>) {
-            let _ = parse(&bytes);
-        }
-
-        #[test]
-        fn never_panics_on_lines(text in "(echo|sysctl|ulimit|net\\.|vm/|/proc/sys/|[-a.\"'>|/=#; \t\r\n\u{e9}]){0,30}") {
-            let _ = parse(text.as_bytes());
-        }
-    }
-}
+mod tests;

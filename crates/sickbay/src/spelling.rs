@@ -8,6 +8,8 @@ pub fn nearest<'a>(word: &str, words: impl Iterator<Item = &'a str>, most: usize
         return None;
     }
     let mut near: Vec<(usize, &str)> = words
+        // Cheaper than to count.
+        .filter(|known| known.len().abs_diff(word.len()) <= most.saturating_mul(4))
         .map(|known| (strsim::osa_distance(word, known), known))
         .filter(|(distance, known)| *distance <= most && distance * 2 < known.len())
         .collect();

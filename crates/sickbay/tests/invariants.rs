@@ -175,3 +175,53 @@ fn a_check_looks_at_no_other_check() {
         }
     }
 }
+
+/// What `cargo xtask package` makes before anything is packed.
+const MADE: [&str; 5] =
+    ["release/sickbay", "package/sickbay.1.gz", "package/sickbay.bash", "package/sickbay.zsh", "package/sickbay.fish"];
+
+#[test]
+fn packages_name_files_that_exist() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifest: toml::Table = fs::read_to_string(here.join("Cargo.toml")).unwrap().parse().unwrap();
+    let metadata = &manifest["package"]["metadata"];
+    let text = |value: &toml::Value| value.as_str().unwrap().to_owned();
+    // cargo-deb looks from here, but for what cargo made; cargo-generate-rpm from the workspace.
+    let is_there = |source: &str| match source.trim_start_matches("../").strip_prefix("target/") {
+        Some(made) => MADE.contains(&made),
+        None => {
+            let path = here.join("../..").join(source.trim_start_matches("../"));
+            let wanted = path.file_name().unwrap().to_string_lossy().into_owned();
+            if wanted == "*" { path.parent().unwrap().read_dir().unwrap().next().is_some() } else { path.is_file() }
+        }
+    };
+    let deb = metadata["deb"]["assets"].as_array().unwrap();
+    let deb: Vec<(String, String)> = deb.iter().map(|asset| (text(&asset[0]), text(&asset[1]))).collect();
+    let rpm = metadata["generate-rpm"]["assets"].as_array().unwrap();
+    let rpm: Vec<(String, String)> = rpm.iter().map(|asset| (text(&asset["source"]), text(&asset["dest"]))).collect();
+    for (source, _) in deb.iter().chain(&rpm) {
+        assert!(is_there(source), "{source} is not there");
+    }
+    // Both bring the same units, and whatever is enabled is named by the scripts that take it away again.
+    for unit in ["sickbay-record.service", "sickbay-textfile.service", "sickbay-textfile.timer"] {
+        for assets in [&deb, &rpm] {
+            assert!(
+                assets.iter().any(|(source, to)| source.ends_with(unit) && to.contains("usr/lib/systemd/system/")),
+                "{unit}"
+            );
+        }
+        let file = fs::read_to_string(here.join("../../packaging").join(unit)).unwrap();
+        if file.contains("[Install]") {
+            for script in ["deb/prerm", "rpm/preun"] {
+                let script = fs::read_to_string(here.join("../../packaging").join(script)).unwrap();
+                assert!(script.contains(unit), "{unit} stays enabled when the package goes");
+            }
+        }
+    }
+    for script in ["post_install_script", "pre_uninstall_script", "post_uninstall_script"] {
+        assert!(here.join(text(&metadata["generate-rpm"][script])).is_file(), "{script}");
+    }
+    for script in ["postinst", "prerm", "postrm"] {
+        assert!(here.join(text(&metadata["deb"]["maintainer-scripts"])).join(script).is_file(), "{script}");
+    }
+}

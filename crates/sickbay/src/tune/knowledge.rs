@@ -5,6 +5,7 @@
 mod filter;
 mod memory;
 mod network;
+mod rarer;
 mod system;
 mod tcp;
 
@@ -232,7 +233,7 @@ const CONNTRACK: &[&str] = &["nf_conntrack-sysctl.rst"];
 
 /// Every parameter that is known.
 pub fn all() -> impl Iterator<Item = &'static Key> {
-    [network::KEYS, tcp::KEYS, filter::KEYS, memory::KEYS, system::KEYS].into_iter().flatten()
+    [network::KEYS, tcp::KEYS, filter::KEYS, memory::KEYS, system::KEYS, rarer::KEYS].into_iter().flatten()
 }
 
 /// The entry of a parameter.
@@ -248,7 +249,30 @@ pub fn meant(name: &str) -> Option<&'static str> {
     near.or_else(|| all().map(|key| key.name).find(|known| *known != name && known.rsplit('.').next() == Some(last)))
 }
 
+/// The most that an `int` of the kernel holds (proc_dointvec()).
+const INT: i128 = 2_147_483_647;
+
+/// What the kernel keeps in 64 bits, or without a sign.
+const WIDE: &[&str] = &[
+    "fs.aio-max-nr",
+    "fs.epoll.max_user_watches",
+    "fs.file-max",
+    "fs.inotify.",
+    "fs.nr_open",
+    "kernel.keys.",
+    "kernel.shmall",
+    "kernel.shmmax",
+    "net.ipv4.ipfrag_",
+    "net.ipv4.tcp_notsent_lowat",
+    "user.",
+    "vm.",
+];
+
 impl Key {
+    fn is_wide(&self) -> bool {
+        WIDE.iter().any(|wide| self.name.starts_with(wide)) || self.takes != Takes::Numbers(1)
+    }
+
     /// Whether the name is this one with an interface in it.
     fn stands_for(&self, name: &str) -> bool {
         let Some((before, after)) = self.name.split_once('*') else { return false };
@@ -283,8 +307,17 @@ impl Key {
         }
         let numbers = match self.takes {
             Takes::Words => Vec::new(),
-            Takes::Numbers(count) => match numbers(text, count) {
-                Ok(numbers) => numbers,
+            Takes::Numbers(count) => match numbers(text, count, self.unit) {
+                Ok(numbers) => match numbers.first().filter(|value| **value > INT && !self.is_wide()) {
+                    Some(_) => {
+                        let said = Judgement::new(
+                            Verdict::Malformed,
+                            tr!("the kernel refuses more than {most}", most = 2_147_483_647),
+                        );
+                        return said.from(self.sources);
+                    }
+                    None => numbers,
+                },
                 Err(wrong) => return wrong,
             },
         };
@@ -352,7 +385,7 @@ pub fn is_same(one: &str, other: &str) -> bool {
 
 /// The numbers of a value as the kernel reads them (kernel/sysctl.c, proc_get_long()): what follows the last behind a blank is
 /// passed over, what follows one directly makes the whole fail; of too few the first are set.
-fn numbers(text: &str, count: usize) -> Result<Vec<i128>, Judgement> {
+fn numbers(text: &str, count: usize, unit: Unit) -> Result<Vec<i128>, Judgement> {
     let malformed = |why: Text| Judgement::new(Verdict::Malformed, why);
     let words: Vec<&str> = text.split_whitespace().collect();
     let number = |word: &str| {
@@ -371,9 +404,10 @@ fn numbers(text: &str, count: usize) -> Result<Vec<i128>, Judgement> {
             None => {
                 let digits: String = word.chars().take_while(char::is_ascii_digit).collect();
                 let wrong = malformed(tr!("the kernel refuses {word}: it is no number", word = *word));
-                let last = words.last().and_then(|last| number(last)).filter(|_| words.contains(&"-->"));
-                return Err(match last {
-                    Some(last) => wrong.with(last),
+                let last =
+                    words.last().and_then(|last| number(last)).filter(|_| words.iter().any(|word| is_arrow(word)));
+                return Err(match last.map(|last| last.to_string()).or_else(|| meant_by(word, count, unit)) {
+                    Some(meant) => wrong.with(meant),
                     None if digits.is_empty() || count > 1 => wrong,
                     None => wrong.with(digits),
                 });
@@ -393,7 +427,7 @@ fn numbers(text: &str, count: usize) -> Result<Vec<i128>, Judgement> {
     }
     if let Some(rest) = words.get(count) {
         // `5000 --> 50000` of somebody's notes.
-        if *rest == "-->" || *rest == "->" {
+        if is_arrow(rest) {
             let wrong = malformed(tr!(
                 "the kernel takes {first} and passes over the rest of the line",
                 first = words.iter().take(count).copied().collect::<Vec<_>>().join(" ")
@@ -406,10 +440,74 @@ fn numbers(text: &str, count: usize) -> Result<Vec<i128>, Judgement> {
                 "{wanted} {wanted?number belongs|numbers belong} here: the kernel passes over the rest of the line",
                 wanted
             ))
-            .with(words.iter().take(count).copied().collect::<Vec<_>>().join(" ")));
+            .with(
+                match words.first().filter(|_| count == 1).and_then(|first| scaled(&format!("{first}{rest}"), unit)) {
+                    // `16 MB`
+                    Some(scaled) => scaled.to_string(),
+                    None => words.iter().take(count).copied().collect::<Vec<_>>().join(" "),
+                },
+            ));
         }
     }
     Ok(found)
+}
+
+/// From the old value to the new one, in somebody's notes.
+fn is_arrow(word: &str) -> bool {
+    matches!(word, "-->" | "->" | "=>" | "→" | "⇒")
+}
+
+/// What a word was meant for that the kernel does not take for a number.
+fn meant_by(word: &str, count: usize, unit: Unit) -> Option<String> {
+    match word.to_ascii_lowercase().as_str() {
+        "yes" | "true" | "on" | "enabled" if count == 1 => return Some("1".to_owned()),
+        "no" | "false" | "off" | "disabled" if count == 1 => return Some("0".to_owned()),
+        _ => {}
+    }
+    if count == 1 {
+        return scaled(word, unit).map(|value| value.to_string());
+    }
+    // `4096,87380,6291456`, `1024-65000`
+    let parts: Vec<&str> = word.split(|c: char| !c.is_ascii_digit()).collect();
+    (parts.len() == count && parts.iter().all(|part| !part.is_empty())).then(|| parts.join(" "))
+}
+
+/// `16M`, `64GB`, `5m` in what the parameter counts.
+fn scaled(word: &str, unit: Unit) -> Option<i128> {
+    let digits = word.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, suffix) = word.split_at_checked(digits)?;
+    let number: i128 = number.parse().ok()?;
+    let suffix = suffix.to_ascii_lowercase();
+    let seconds = match suffix.as_str() {
+        "s" | "sec" => Some(1),
+        "m" | "min" => Some(60),
+        "h" => Some(3600),
+        "d" => Some(86_400),
+        _ => None,
+    };
+    let of_second = match unit {
+        Unit::Seconds => Some(1),
+        Unit::Centiseconds => Some(100),
+        Unit::Microseconds => Some(1_000_000),
+        Unit::Nanoseconds => Some(1_000_000_000),
+        _ => None,
+    };
+    if let Some(of_second) = of_second {
+        return number.checked_mul(seconds?)?.checked_mul(of_second);
+    }
+    let bytes = match suffix.as_str() {
+        "k" | "kb" | "kib" => 1 << 10,
+        "m" | "mb" | "mib" => 1 << 20,
+        "g" | "gb" | "gib" => 1 << 30,
+        "t" | "tb" | "tib" => 1 << 40,
+        _ => return None,
+    };
+    let bytes = number.checked_mul(bytes)?;
+    Some(match unit {
+        Unit::Kib => bytes >> 10,
+        Unit::Pages => bytes >> 12,
+        _ => bytes,
+    })
 }
 
 #[cfg(test)]
@@ -435,8 +533,23 @@ mod tests {
     }
 
     #[test]
+    fn what_an_int_holds() {
+        let machine = Machine {
+            kernel: crate::tune::kernel::Kernel::parse("6.1").unwrap(),
+            memory: None,
+            cpus: None,
+            bounds: crate::tune::kernel::Bounds::default(),
+        };
+        let said = |name: &str, value: &str| find(name).unwrap().judge(value, &machine, &|_| None).verdict;
+        assert_eq!(said("net.core.somaxconn", "99999999999"), Verdict::Malformed);
+        assert_ne!(said("fs.file-max", "9223372036854775807"), Verdict::Malformed);
+        assert_ne!(said("vm.dirty_bytes", "4294967296"), Verdict::Malformed);
+    }
+
+    #[test]
     fn numbers_as_the_kernel_reads_them() {
-        let read = |text: &str, count| numbers(text, count).map_err(|wrong| (wrong.verdict, wrong.suggested));
+        let read =
+            |text: &str, count| numbers(text, count, Unit::Bytes).map_err(|wrong| (wrong.verdict, wrong.suggested));
         assert_eq!(read("0x10", 1), Ok(vec![16]));
         assert_eq!(read("1 # on", 1), Ok(vec![1]));
         assert_eq!(read("4096\t87380 6291456", 3), Ok(vec![4096, 87380, 6_291_456]));
@@ -446,5 +559,17 @@ mod tests {
         assert_eq!(read("1024", 2), wrong(None));
         assert_eq!(read("many", 1), wrong(None));
         assert_eq!(read("", 1), wrong(None));
+        // What was meant.
+        assert_eq!(read("16M", 1), wrong(Some("16777216")));
+        assert_eq!(read("16 MB", 1), wrong(Some("16777216")));
+        assert_eq!(read("20%", 1), wrong(Some("20")));
+        assert_eq!(read("yes", 1), wrong(Some("1")));
+        assert_eq!(read("1024-65000", 2), wrong(Some("1024 65000")));
+        assert_eq!(read("4096,87380,6291456", 3), wrong(Some("4096 87380 6291456")));
+        assert_eq!(read("128 → 1024", 1), wrong(Some("1024")));
+        assert_eq!(scaled("64M", Unit::Kib), Some(65_536));
+        assert_eq!(scaled("5m", Unit::Seconds), Some(300));
+        assert_eq!(scaled("5m", Unit::Centiseconds), Some(30_000));
+        assert_eq!(scaled("5x", Unit::Seconds), None);
     }
 }

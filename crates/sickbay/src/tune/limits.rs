@@ -175,7 +175,15 @@ pub fn judge(line: &Line<'_>, machine: &Machine, other: &dyn Fn(&str) -> Option<
         let said = Judgement::new(Verdict::Unknown, message).from(&["limits.conf(5)"]);
         return near.map_or(said.clone(), |near| said.with(near));
     };
+    // From -20 to 19, as nice(1) counts.
+    if matches!(known.name, "nice" | "priority") && value.parse::<i32>().is_ok_and(|nice| (-20..=19).contains(&nice)) {
+        return reach(line, known).from(&["limits.conf(5)", "systemd.exec(5)"]);
+    }
     let Some(limit) = number(value) else { return no_number(line, known) };
+    let limit = match layer {
+        Layer::Unit | Layer::Defaults if counts_kib(known) => limit.map(|bytes| bytes / 1024),
+        _ => limit,
+    };
     let of_list = |key: &str| other(key).and_then(|number| u64::try_from(number).ok());
     let said = match known.name {
         "nofile" => nofile(line, limit, of_list("fs.nr_open").or(machine.bounds.files).unwrap_or(NR_OPEN)),
@@ -245,12 +253,14 @@ fn reach(line: &Line<'_>, known: &Item) -> Judgement {
     let what = (known.what)();
     match line.layer {
         Layer::Pam(_) if known.unit.is_empty() => Judgement::new(Verdict::Ok, what),
-        Layer::Pam(domain) => {
-            Judgement::new(Verdict::NoEffect, sessions(domain)).with(format!("Limit{}={}", known.unit, line.value))
-        }
+        Layer::Pam(domain) => Judgement::new(Verdict::NoEffect, sessions(domain)).with(for_unit(known, line.value)),
         Layer::Shell => {
             Judgement::new(Verdict::Ok, tr!("{what}; for this shell and what it starts, until it ends", what))
         }
+        Layer::Unit if counts_kib(known) => Judgement::new(
+            Verdict::Ok,
+            tr!("{what}, but here in bytes where no K, M or G follows; from the unit's next start on", what),
+        ),
         Layer::Unit => Judgement::new(Verdict::Ok, tr!("{what}; from the unit's next start on", what)),
         Layer::Defaults => Judgement::new(
             Verdict::Ok,
@@ -260,6 +270,22 @@ fn reach(line: &Line<'_>, known: &Item) -> Judgement {
             ),
         ),
     }
+}
+
+/// limits.conf(5) and shells count these in KiB, systemd in bytes.
+fn counts_kib(known: &Item) -> bool {
+    matches!(known.name, "core" | "memlock" | "stack" | "as" | "data" | "fsize" | "rss")
+}
+
+/// A limit of limits.conf(5) as a unit has it.
+pub fn for_unit(known: &Item, value: &str) -> String {
+    let value = match number(value) {
+        Some(None) if known.name != "nice" => "infinity".to_owned(),
+        Some(Some(_)) if counts_kib(known) => format!("{value}K"),
+        Some(Some(_)) if known.name == "cpu" => format!("{value}min"),
+        _ => value.to_owned(),
+    };
+    format!("Limit{}={value}", known.unit)
 }
 
 /// Why a line of limits.conf does nothing for a service.

@@ -1,7 +1,8 @@
 //! What a list of kernel parameters and limits does on one kernel and one machine, line by line, and where two lines do not go
 //! together.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bstr::ByteSlice;
 use sickbay_formats::span::Span;
@@ -121,19 +122,61 @@ fn judge(file: &SourceFile, found: &[Found], machine: &Machine) -> (Vec<Line>, V
         let text = texts.get(number.saturating_sub(1)).copied().unwrap_or_default();
         text.to_str_lossy().chars().take(400).collect()
     };
-    let lines: Vec<Line> = found.iter().map(|one| line(text(one.line), one, machine, &other)).collect();
+    let near = Near::default();
+    let mut lines: Vec<Line> = found.iter().map(|one| line(text(one.line), one, machine, &other, &near)).collect();
+    with_both(found, &mut lines);
     let pairs = pairs(found, &lines, machine);
     (lines, pairs)
 }
 
-fn line(text: String, found: &Found, machine: &Machine, other: &dyn Fn(&str) -> Option<i128>) -> Line {
+/// Nobody's list has more misspelt parameters; to find what is meant by one costs as much as everything else that is said of it.
+const MISSPELT: usize = 300;
+
+/// What misspelt parameters of a list mean, each asked once.
+#[derive(Default)]
+struct Near(RefCell<BTreeMap<String, Option<&'static str>>>);
+
+impl Near {
+    fn of(&self, key: &str) -> Option<&'static str> {
+        let mut known = self.0.borrow_mut();
+        match known.get(key) {
+            Some(near) => *near,
+            None if known.len() >= MISSPELT => None,
+            None => *known.entry(key.to_owned()).or_insert_with(|| knowledge::meant(key)),
+        }
+    }
+}
+
+/// Where limits.conf sets a soft and a hard limit, a unit takes both in one line; of the soft one alone it would make the hard one too.
+fn with_both(found: &[Found], lines: &mut [Line]) {
+    let mut values: BTreeMap<(&[u8], &[u8]), [Option<String>; 2]> = BTreeMap::new();
+    for one in found {
+        if let Setting::Limit { domain, kind: kind @ (Kind::Soft | Kind::Hard), item, value } = &one.setting {
+            let [soft, hard] = values.entry((domain, item)).or_default();
+            *(if *kind == Kind::Soft { soft } else { hard }) = Some(value.to_string());
+        }
+    }
+    for (one, line) in found.iter().zip(lines) {
+        let Setting::Limit { domain, item, .. } = &one.setting else { continue };
+        let Some([Some(soft), Some(hard)]) = values.get(&(domain.as_slice(), item.as_slice())) else { continue };
+        let Some(known) = ITEMS.iter().find(|known| item == known.name) else { continue };
+        let is_unit = line.said.suggested.as_ref().is_some_and(|suggested| suggested.starts_with("Limit"));
+        if is_unit && soft != hard {
+            let hard = limits::for_unit(known, hard);
+            let hard = hard.split_once('=').map_or("", |(_, hard)| hard);
+            line.said.suggested = Some(format!("{}:{hard}", limits::for_unit(known, soft)));
+        }
+    }
+}
+
+fn line(text: String, found: &Found, machine: &Machine, other: &dyn Fn(&str) -> Option<i128>, near: &Near) -> Line {
     let limit = |layer: Layer<'_>, kind: Kind, item: &str, value: &str| {
         limits::judge(&limits::Line { layer, kind, item, value }, machine, other)
     };
     let (key, value, said) = match &found.setting {
         Setting::Sysctl { key, value } => {
             let (key, value) = (key.to_string(), value.to_string());
-            let said = parameter(&key, &value, machine, other);
+            let said = judged(&key, &value, machine, other, &|key| near.of(key));
             (key, value, said)
         }
         Setting::Limit { domain, kind, item, value } => {
@@ -166,12 +209,22 @@ fn line(text: String, found: &Found, machine: &Machine, other: &dyn Fn(&str) -> 
 
 /// What is said of one parameter.
 pub fn parameter(key: &str, value: &str, machine: &Machine, other: &dyn Fn(&str) -> Option<i128>) -> Judgement {
+    judged(key, value, machine, other, &knowledge::meant)
+}
+
+fn judged(
+    key: &str,
+    value: &str,
+    machine: &Machine,
+    other: &dyn Fn(&str) -> Option<i128>,
+    meant: &dyn Fn(&str) -> Option<&'static str>,
+) -> Judgement {
     if value.contains('$') || value.contains('`') {
         return Judgement::new(Verdict::Unknown, tr!("{value} is known only when the script runs", value));
     }
     match knowledge::find(key) {
         Some(known) => known.judge(value, machine, other),
-        None => match knowledge::meant(key) {
+        None => match meant(key) {
             Some(near) => {
                 Judgement::new(Verdict::Unknown, tr!("no such parameter is known: did you mean {near}?", near))
                     .with(near)
@@ -214,11 +267,8 @@ fn both(old: Vec<Line>, new: Vec<Line>) -> Vec<Line> {
 }
 
 fn joined(mut pairs: Vec<Pair>, others: Vec<Pair>) -> Vec<Pair> {
-    for other in others {
-        if !pairs.iter().any(|pair| pair.lines == other.lines) {
-            pairs.push(other);
-        }
-    }
+    let known: BTreeSet<[usize; 2]> = pairs.iter().map(|pair| pair.lines).collect();
+    pairs.extend(others.into_iter().filter(|other| !known.contains(&other.lines)));
     pairs
 }
 
@@ -236,14 +286,31 @@ pub fn name(verdict: Verdict) -> Text {
     }
 }
 
+/// What does something once, when it is written.
+const ONCE: [&str; 3] = ["net.ipv4.route.flush", "vm.compact_memory", "vm.drop_caches"];
+
 /// Lines that do not go together.
 fn pairs(found: &[Found], lines: &[Line], machine: &Machine) -> Vec<Pair> {
     let mut pairs = Vec::new();
     // The last line that sets a parameter counts.
     let mut last: BTreeMap<&str, &Line> = BTreeMap::new();
-    for line in lines.iter().filter(|line| !line.key.is_empty()) {
+    let mut last_is_now: BTreeMap<&str, bool> = BTreeMap::new();
+    for (one, line) in found.iter().zip(lines).filter(|(_, line)| !line.key.is_empty()) {
+        let was_now = last_is_now.insert(&line.key, one.is_now);
         if let Some(before) = last.insert(&line.key, line) {
+            // What does something each time it is written; and now as well as after a restart, as it should be.
+            let is_other = was_now.is_some_and(|was_now| was_now != one.is_now);
+            if ONCE.contains(&line.key.as_str()) || is_other && is_same(&before.value, &line.value) {
+                continue;
+            }
             let (first, second) = (before.line, line.line);
+            if is_other {
+                let (now, later) = if one.is_now { (second, first) } else { (first, second) };
+                let message =
+                    tr!("line {now} sets it until a restart, line {later} another value from then on", now, later);
+                pairs.push(pair(before, line, Judgement::new(Verdict::Adapt, message)));
+                continue;
+            }
             let message = match is_same(&before.value, &line.value) {
                 true => tr!("lines {first} and {second} say the same", first, second),
                 false => tr!("line {second} is the later one and wins: line {first} does nothing", first, second),
@@ -286,8 +353,13 @@ fn pairs(found: &[Found], lines: &[Line], machine: &Machine) -> Vec<Pair> {
                 .with(format!("vm.dirty_background_ratio = {}", ratio / 2))
         })
     });
-    for (one, other) in [("gc_thresh1", "gc_thresh2"), ("gc_thresh2", "gc_thresh3")] {
-        let name = |last: &str| format!("net.ipv4.neigh.default.{last}");
+    for (family, one, other) in [
+        ("ipv4", "gc_thresh1", "gc_thresh2"),
+        ("ipv4", "gc_thresh2", "gc_thresh3"),
+        ("ipv6", "gc_thresh1", "gc_thresh2"),
+        ("ipv6", "gc_thresh2", "gc_thresh3"),
+    ] {
+        let name = |last: &str| format!("net.{family}.neigh.default.{last}");
         together(&name(one), &name(other), &|low, high| {
             (low > high).then(|| {
                 Judgement::new(

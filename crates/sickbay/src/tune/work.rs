@@ -1,13 +1,13 @@
 //! What a machine is for, told from what runs on it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use bstr::ByteSlice;
-use sickbay_formats::nginx;
 use sickbay_formats::procfs::limits::limit;
 
 use crate::facts::memory::processes::pids;
+use crate::facts::services::nginx::Nginx as Config;
 use crate::facts::{Fact, Facts};
 use crate::model::outcome::Skip;
 use crate::model::text::Text;
@@ -179,79 +179,38 @@ pub struct Nginx {
     pub at: Option<At>,
 }
 
-/// Where the packages of distributions and nginx's own keep it.
-const CONFIGS: [&str; 4] = [
-    "/etc/nginx/nginx.conf",
-    "/usr/local/nginx/conf/nginx.conf",
-    "/usr/local/openresty/nginx/conf/nginx.conf",
-    "/opt/nginx/conf/nginx.conf",
-];
-
-/// So many files are followed.
-const FILES: usize = 1000;
-
 impl Fact for Nginx {
     fn gather(facts: &Facts) -> Result<Nginx, Skip> {
-        let Some(config) = CONFIGS.into_iter().find(|path| facts.root().exists(path).unwrap_or(false)) else {
-            return Err(Skip::NotApplicable(tr!("nginx has no configuration here")));
-        };
+        // Of the nginx that runs, whatever file it was given.
+        let read = facts.get::<Config>()?;
         let mut found = Nginx { connections: 512, workers: Some(1), ..Nginx::default() };
-        let dir = Path::new(config).parent().unwrap_or(Path::new("/")).to_owned();
-        let mut wanted = vec![PathBuf::from(config)];
-        let mut seen = BTreeSet::new();
-        while let Some(path) = wanted.pop() {
-            if seen.len() >= FILES || !seen.insert(path.clone()) {
-                continue;
-            }
-            let Ok(Some(file)) = facts.file(&path) else { continue };
-            for directive in nginx::parse(&file.bytes) {
-                let number = || directive.value().and_then(|text| text.parse().ok());
-                let at = || At { path: path.clone(), line: directive.line };
-                match directive.name() {
-                    b"worker_processes" => found.workers = number(),
-                    b"worker_connections" => {
-                        found.connections = number().unwrap_or(512);
-                        found.at = Some(at());
-                    }
-                    b"worker_rlimit_nofile" => found.nofile = number(),
-                    b"proxy_pass" | b"fastcgi_pass" | b"uwsgi_pass" | b"grpc_pass" => {
-                        // A socket of this machine takes no port.
-                        found.is_proxy |= !directive.value().is_some_and(|value| value.starts_with("unix:"));
-                    }
-                    b"listen" => {
-                        let backlog: Option<u64> = directive.option("backlog").and_then(|text| text.parse().ok());
-                        if let Some(backlog) =
-                            backlog.filter(|new| found.backlog.as_ref().is_none_or(|(old, _)| new > old))
-                        {
-                            found.backlog = Some((backlog, at()));
-                        }
-                    }
-                    b"include" => {
-                        wanted.extend(directive.value().into_iter().flat_map(|value| included(facts, &dir, value)))
-                    }
-                    _ => {}
+        for node in &read.nodes {
+            let directive = &node.directive;
+            let number = || directive.value().and_then(|text| text.parse().ok());
+            let at = || At { path: node.file.path.clone(), line: directive.line };
+            match directive.name() {
+                b"worker_processes" => found.workers = number(),
+                b"worker_connections" => {
+                    found.connections = number().unwrap_or(512);
+                    found.at = Some(at());
                 }
+                b"worker_rlimit_nofile" => found.nofile = number(),
+                b"proxy_pass" | b"fastcgi_pass" | b"uwsgi_pass" | b"grpc_pass" => {
+                    // A socket of this machine takes no port.
+                    found.is_proxy |= !directive.value().is_some_and(|value| value.starts_with("unix:"));
+                }
+                b"listen" => {
+                    let backlog: Option<u64> = directive.option("backlog").and_then(|text| text.parse().ok());
+                    let is_greater = |new: &u64| found.backlog.as_ref().is_none_or(|(old, _)| new > old);
+                    if let Some(backlog) = backlog.filter(is_greater) {
+                        found.backlog = Some((backlog, at()));
+                    }
+                }
+                _ => {}
             }
         }
         Ok(found)
     }
-}
-
-/// The files that `include` names; a pattern only in the last part, as everybody writes it.
-fn included(facts: &Facts, dir: &Path, value: &str) -> Vec<PathBuf> {
-    let path = dir.join(value);
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let Some((before, after)) = name.split_once('*') else { return vec![path] };
-    let above = path.parent().unwrap_or(dir);
-    let entries = facts.root().read_dir(above).unwrap_or_default();
-    let names = entries.into_iter().filter(|entry| {
-        let name = entry.name.to_string_lossy();
-        name.starts_with(before)
-            && name.ends_with(after)
-            && name.len() >= before.len() + after.len()
-            && !name.starts_with('.')
-    });
-    names.map(|entry| above.join(entry.name)).collect()
 }
 
 #[cfg(test)]

@@ -260,7 +260,7 @@ fn conntrack_max(asked: &Asked<'_>) -> Option<Judgement> {
             false => tr!("options nf_conntrack hashsize={wanted} in /etc/modprobe.d", wanted),
         };
         let message = tr!(
-            "{size} of memory when full; the table has {has} slots by itself, so that each packet would go through a chain of {chain}: set with it {how}",
+            "{size} of memory when full; the table has {has} slots, so that each packet would go through a chain of {chain}: set with it {how}",
             size = size(kib),
             has,
             chain,

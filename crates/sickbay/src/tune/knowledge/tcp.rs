@@ -442,6 +442,7 @@ pub(super) const KEYS: &[Key] = &[
         name: "net.ipv4.tcp_limit_output_bytes",
         since: from(3, 6),
         unit: Unit::Bytes,
+        preset: &[(from(3, 6), Preset::Varies), (from(4, 20), Preset::Is("1048576"))],
         what: || tr!("so much of one connection may wait in the queues below TCP"),
         sources: IP,
         ..KEY
@@ -693,6 +694,17 @@ fn pages(asked: &Asked<'_>) -> Option<Judgement> {
                 format!("{} {} {}", part * 3, part * 4, part * 6),
             )
         }
+        Some(memory) if third.saturating_mul(4) < memory / 64 * 3 => {
+            let part = memory / 4 / 64;
+            adapt(
+                tr!(
+                    "a decrease: {size} for all sockets together, and the kernel takes {own} by itself. Connections get small windows and lose packets long before memory is short: leave the line out",
+                    size = crate::facts::memory::size(third.saturating_mul(4)),
+                    own = crate::facts::memory::size(part * 6 * 4)
+                ),
+                format!("{} {} {}", part * 3, part * 4, part * 6),
+            )
+        }
         None if gib >= 256 => refuse(tr!(
             "{unit}: a list written for bytes. The kernel sizes it by itself, leave the line out",
             unit = unit(gib)
@@ -702,7 +714,23 @@ fn pages(asked: &Asked<'_>) -> Option<Judgement> {
 }
 
 fn congestion(asked: &Asked<'_>) -> Option<Judgement> {
-    if asked.text.trim() != "bbr" {
+    let name = asked.text.trim();
+    if matches!(name, "htcp" | "hybla" | "westwood" | "vegas" | "illinois" | "dctcp" | "scalable" | "bic" | "yeah") {
+        return good(tr!(
+            "it needs the module tcp_{name}: where the kernel cannot load it, the line fails and the default stays",
+            name
+        ));
+    }
+    if name == "bbr2" || name == "bbr3" || name == "bbrplus" || name == "lotserver" {
+        return Some(
+            Judgement::new(
+                Verdict::Absent,
+                tr!("{name} is in no released Linux, only in kernels that somebody patched", name),
+            )
+            .with("bbr"),
+        );
+    }
+    if name != "bbr" {
         return None;
     }
     if !asked.since(from_el(4, 9, 8)) {
