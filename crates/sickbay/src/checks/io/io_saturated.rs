@@ -6,7 +6,7 @@ use crate::facts::Facts;
 use crate::facts::cpu::load::{Group, Load};
 use crate::facts::cpu::usage::thousandths;
 use crate::facts::cpu::waits::Wait;
-use crate::facts::glimpse::{is_now, no_rates, shown, tell_time, window_worth_while, zone};
+use crate::facts::glimpse::{is_now, no_rates, tell_time, window_worth_while, zone};
 use crate::facts::io::burst::{Burst, Doer, disk_steps, names};
 use crate::facts::io::devices::Devices;
 use crate::facts::io::limit::Limit;
@@ -16,6 +16,7 @@ use crate::model::measured::Unit;
 use crate::model::outcome::Verdict;
 use crate::model::subject::Subject;
 use crate::model::text::Text;
+use crate::sample::asked::shown;
 use crate::sample::{Said, Window};
 use crate::{check, tr};
 
