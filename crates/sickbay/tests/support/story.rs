@@ -184,7 +184,7 @@ impl Story {
             ["closed"] => self.closed = Some(lines()),
             ["left"] => self.left = lines(),
             ["then", path, mode, rest @ ..] => {
-                self.then_modes.push(((*path).to_owned(), octal(mode)?));
+                self.then_modes.push(((*path).to_owned(), tree::octal(mode)?));
                 if let [ids] = rest {
                     self.then_owners.push(((*path).to_owned(), (*ids).to_owned()));
                 }
