@@ -18,7 +18,7 @@ use crate::archive::Unpacked;
 use crate::checker::Examined;
 use crate::log::{self, LogFile};
 use crate::system::System;
-use crate::{Bundle, Disk, OpenError, ReadError, Recording, Root, SupportReport, WriteError, Writer};
+use crate::{Bundle, Disk, OpenError, ReadError, Reason, Recording, Root, SupportReport, WriteError, Writer};
 
 pub use kernel::Architecture;
 pub(crate) use open::host_name;
@@ -93,6 +93,16 @@ pub enum Lack {
     None(String),
     /// It should be there to be read, and could not be.
     Unread(String),
+}
+
+impl From<ReadError> for Lack {
+    fn from(error: ReadError) -> Lack {
+        let why = error.to_string();
+        match error.reason {
+            Reason::NotFound | Reason::NotADirectory | Reason::NotTold | Reason::NotCollected(_) => Lack::None(why),
+            _ => Lack::Unread(why),
+        }
+    }
 }
 
 impl Target {

@@ -272,7 +272,7 @@ impl Trial {
 /// Whether a target can be started: only from a disk.
 pub fn why_not(target: &Target, path: &Path) -> Option<Text> {
     let why = match target.attached() {
-        Ok(_) if target.bundle().is_some() => tr!("it is a bundle"),
+        _ if target.bundle().is_some() => tr!("it is a bundle"),
         Ok(_) => return None,
         Err(Lack::None(why) | Lack::Unread(why)) => Text::verbatim(why),
     };

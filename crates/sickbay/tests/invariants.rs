@@ -85,9 +85,12 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("watch", &["model", "sample", "facts", "check", "checks", "engine", "report"]),
 ];
 
-/// The code without the module of tests at its end. What else is for tests alone (a file of them) is judged as all is.
-fn without_tests(code: &str) -> &str {
-    code.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default()
+/// The code without its module of tests. What else is for tests alone (a file of them) is judged as all is.
+fn without_tests(code: &str) -> String {
+    match code.split_once("#[cfg(test)]\nmod tests {") {
+        None => code.to_owned(),
+        Some((before, rest)) => before.to_owned() + rest.split_once("\n}").map_or("", |(_, after)| after),
+    }
 }
 
 /// File → modules of this crate that its code names, tests aside.

@@ -16,7 +16,7 @@ impl Target {
     /// # Errors
     /// Where none runs, or `/proc` does not have it.
     pub fn booted(&self) -> Result<i64, Lack> {
-        let stat = self.running()?.read_head("/proc/stat", 1 << 20).map_err(|error| Lack::Unread(error.to_string()))?;
+        let stat = self.running()?.read_head("/proc/stat", 1 << 20)?;
         let mut lines = stat.split(|byte| *byte == b'\n').filter_map(|line| line.strip_prefix(b"btime "));
         let seconds = lines.next().and_then(|seconds| std::str::from_utf8(seconds.trim_ascii()).ok()?.parse().ok());
         seconds.ok_or_else(|| Lack::Unread("/proc/stat does not tell when the kernel started".to_owned()))

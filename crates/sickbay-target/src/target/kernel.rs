@@ -45,8 +45,7 @@ impl Target {
     /// # Errors
     /// Where none runs, or `/proc` does not have it.
     pub fn kernel_release(&self) -> Result<String, Lack> {
-        let path = "/proc/sys/kernel/osrelease";
-        let bytes = self.running()?.read(path).map_err(|error| Lack::Unread(error.to_string()))?;
+        let bytes = self.running()?.read("/proc/sys/kernel/osrelease")?;
         Ok(String::from_utf8_lossy(bytes.trim_ascii()).into_owned())
     }
 

@@ -303,7 +303,7 @@ fn write(path: &Path, content: &[u8], rest: &[&str]) -> Result<(), String> {
     attributes(path, 0o644, rest)
 }
 
-pub(super) fn octal(word: &str) -> Result<u32, String> {
+pub fn octal(word: &str) -> Result<u32, String> {
     u32::from_str_radix(word, 8).map_err(|error| format!("{word}: {error}"))
 }
 
