@@ -60,6 +60,8 @@ pub enum Fault {
     NeedsVersion(BString, PathBuf),
     /// It takes the place of a library of the system and lacks a symbol that this one has; the symbol, and who asks.
     Symbol(BString, PathBuf),
+    /// It asks for a symbol that this library of the system does not have.
+    NeedsSymbol(BString, PathBuf),
     /// It takes the place of a library of the system that sshd was built with, and sshd refuses its release: that, the release it
     /// was built with, and sshd.
     OpenSsl(String, String, PathBuf),
@@ -102,6 +104,14 @@ impl Fault {
             }
             Fault::Symbol(symbol, by) => {
                 tr!("{path} has no symbol {symbol}, which {by} needs", path, symbol, by = by.as_path())
+            }
+            Fault::NeedsSymbol(symbol, library) => {
+                tr!(
+                    "{path} needs symbol {symbol} of {library}, which has none",
+                    path,
+                    symbol,
+                    library = library.as_path()
+                )
             }
             Fault::OpenSsl(its, built, by) => {
                 tr!(

@@ -1,6 +1,7 @@
 //! Libraries that ld.so takes in the place of the system's own, because ld.so.conf names their directory before it.
 
 use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use bstr::{BString, ByteSlice};
@@ -108,6 +109,16 @@ pub(super) fn unfit(facts: &Facts, libraries: &Libraries, found: &Path, abi: Abi
         if let Some(symbol) = user.undefined.iter().filter(is_lost).min() {
             return broken(Fault::Symbol(symbol.clone(), by.to_owned()));
         }
+    }
+    // libc and its loader are of one release: all that it asks for is the loader's.
+    if name == "libc.so.6"
+        && let Body::Elf(elf) = &*libraries.look(root, &real)
+        && let [loader] = elf.needed.as_slice()
+        && let Some(loader) = of_system(facts, OsStr::from_bytes(loader), abi)
+        && let (Some(its), Some(has)) = (of(&real), of(&loader))
+        && let Some(symbol) = its.undefined.iter().filter(|symbol| !has.defined.contains(*symbol)).min()
+    {
+        return broken(Fault::NeedsSymbol(symbol.clone(), loader));
     }
     if name.as_encoded_bytes().starts_with(b"libcrypto.so.") && by.file_name().is_some_and(|name| name == "sshd") {
         let release = |path: &Path| openssl_release(&root.read_up_to(path, LARGEST).ok()?);
