@@ -162,7 +162,8 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         std::fs::create_dir(dir.path().join("proc")).expect("proc");
         for (root, file) in [(Root::at(dir.path()), "slabinfo"), (Root::host(), "no-such-file")] {
-            let error = file_readers(&root.expect("the root"), file, Duration::from_secs(1)).expect_err("nothing there");
+            let error =
+                file_readers(&root.expect("the root"), file, Duration::from_secs(1)).expect_err("nothing there");
             assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
         }
     }

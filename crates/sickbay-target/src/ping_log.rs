@@ -106,7 +106,8 @@ impl PingLog {
             address,
             socket,
             has_header: is_raw && address.is_ipv4(),
-            nonce: random().unwrap_or_else(|_| std::process::id().to_ne_bytes().repeat(2).try_into().unwrap_or([0; NONCE])),
+            nonce: random()
+                .unwrap_or_else(|_| std::process::id().to_ne_bytes().repeat(2).try_into().unwrap_or([0; NONCE])),
             sequence: 0,
             sent: VecDeque::new(),
             dir: dir.to_owned(),
@@ -218,7 +219,9 @@ fn options() -> OpenOptions {
 
 /// RFC 1071.
 fn checksum(packet: &[u8]) -> u16 {
-    let words = packet.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair.first().copied().unwrap_or(0), pair.get(1).copied().unwrap_or(0)])));
+    let words = packet.chunks(2).map(|pair| {
+        u32::from(u16::from_be_bytes([pair.first().copied().unwrap_or(0), pair.get(1).copied().unwrap_or(0)]))
+    });
     let mut sum: u32 = words.sum();
     while sum > 0xFFFF {
         sum = (sum & 0xFFFF) + (sum >> 16);

@@ -41,6 +41,14 @@ pub fn tcp_answers(most: usize) -> io::Result<Vec<u8>> {
     Ok(all)
 }
 
+/// The same of those in some states (bit N for state N), as many as there are of both families, without ages.
+///
+/// # Errors
+/// As [`tcp_answers`].
+pub fn tcp_in_states(most: usize, states: u32) -> io::Result<Vec<u8>> {
+    ask(most, &[(states, false)], true, &mut 0)
+}
+
 /// The same of those that are established, with how long they have been idle. It costs more than the sockets alone.
 ///
 /// # Errors
@@ -163,13 +171,16 @@ mod tests {
         if let Some(port) = six.and_then(|six| six.local_addr().ok()).map(|address| address.port()) {
             assert!(!all.iter().any(|one| one.state == LISTEN && one.source.1 == port && one.source.0.is_ipv4()));
         }
-        let both = ask(1 << 20, &[(1 << LISTEN, false)], true, &mut 0).map(|answer| super::tcp_sockets(&answer, 1 << 20).0.len());
-        let each = ask(1 << 20, &[(1 << LISTEN, false)], false, &mut 0).map(|answer| super::tcp_sockets(&answer, 1 << 20).0.len());
+        let both = ask(1 << 20, &[(1 << LISTEN, false)], true, &mut 0)
+            .map(|answer| super::tcp_sockets(&answer, 1 << 20).0.len());
+        let each = ask(1 << 20, &[(1 << LISTEN, false)], false, &mut 0)
+            .map(|answer| super::tcp_sockets(&answer, 1 << 20).0.len());
         assert!(both.is_ok_and(|both| both > 0) && each.is_ok_and(|each| each > 0));
         // The server closes: the client does not.
         clients.iter().for_each(|_| drop(listener.accept().expect("it accepts")));
         let (all, _) = tcp_sockets(1 << 20).expect("sock_diag");
-        let waits: Vec<&Socket> = all.iter().filter(|one| one.state == CLOSE_WAIT && one.destination.1 == own).collect();
+        let waits: Vec<&Socket> =
+            all.iter().filter(|one| one.state == CLOSE_WAIT && one.destination.1 == own).collect();
         assert!(waits.len() == FEW && waits.iter().all(|one| one.idle.is_some() && one.inode > 0), "{waits:?}");
         drop(clients);
         assert_eq!(tcp_sockets(0).map(|(all, is_cut)| (all.len(), is_cut)).ok(), Some((0, true)));

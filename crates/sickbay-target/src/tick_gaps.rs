@@ -138,7 +138,8 @@ mod tests {
             assert!(cpu.gaps.windows(2).all(|pair| pair[0].began + pair[0].length <= pair[1].began), "{cpu:?}");
             assert!(cpu.gaps.iter().all(|gap| gap.stood() + gap.queued.unwrap_or_default() == gap.length), "{cpu:?}");
         }
-        let gap = Gap { began: Duration::ZERO, length: Duration::from_millis(5), queued: Some(Duration::from_millis(9)) };
+        let gap =
+            Gap { began: Duration::ZERO, length: Duration::from_millis(5), queued: Some(Duration::from_millis(9)) };
         assert_eq!(gap.stood(), Duration::ZERO);
     }
 }

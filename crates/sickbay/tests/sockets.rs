@@ -12,7 +12,7 @@ use rustix::net::{AddressFamily, SocketType, listen, socket};
 use sickbay::checks;
 use sickbay::engine::run::diagnose;
 use sickbay::facts::Facts;
-use sickbay::facts::network::sockets::{Owners, Sockets, Sum, unclosed};
+use sickbay::facts::network::sockets::{Owners, Sockets, States, Sum, unclosed};
 use sickbay::model::text::Lang;
 use sickbay_target::{Access, Target};
 
@@ -64,6 +64,11 @@ fn connections_by_destination_and_unclosed_ones_by_owner() {
     let pairs = sockets.pairs();
     let pair = pairs.iter().find(|pair| pair.port == address.port()).expect("the destination");
     assert_eq!((pair.open, pair.waiting), (150, 0));
+    let states = facts.get::<States>().unwrap_or_else(|_| panic!("the states"));
+    assert!(
+        states.0.get("CLOSE_WAIT").is_some_and(|count| *count >= 150) && states.0.contains_key("LISTEN"),
+        "{states:?}"
+    );
     let owners = facts.get::<Owners>().unwrap_or_else(|_| panic!("the owners"));
     let all = unclosed(&sockets, &owners);
     let own = all.iter().find(|one| one.pid == std::process::id()).expect("this process has some");
@@ -152,7 +157,8 @@ fn processors_and_readers_of_slabinfo() {
     assert!(told["slabinfo"]["dentries"].as_u64() > Some(0), "{told}");
     // Who may not watch says so, and names nobody.
     let Some(readers) = told["readers"].as_array() else { return };
-    let cat = readers.iter().find(|reader| reader["comm"] == "cat" && reader["parents"][0] == "sh").expect("the reader");
+    let cat =
+        readers.iter().find(|reader| reader["comm"] == "cat" && reader["parents"][0] == "sh").expect("the reader");
     assert!(cat["opens"].as_u64() > Some(1) && cat["every"].as_f64() > Some(0.0), "{cat}");
     let known = told["known_readers"].as_array().expect("a list");
     assert!(known.iter().any(|one| one["pid"] == reader.id()), "{known:?}");

@@ -60,13 +60,13 @@ fn measure(sickbay: &Path, runs: usize) -> Result<(), String> {
         let costs = (0..times).map(|_| Cost::of(Command::new(program).args(words))).collect::<Result<Vec<_>, _>>()?;
         Ok::<Cost, String>(median(&costs))
     };
-    let states = of(sickbay, &["check", "--only", "tcp-ports-exhausted"], runs)?;
+    let states = of(sickbay, &["explain", "sockets", "--states"], runs)?;
     let owners = of(sickbay, &["explain", "sockets"], runs)?;
     // They take ten seconds each.
     let few = runs.min(3);
     for (program, words, ours, name, times, most) in [
-        ("ss", "-tan", states, "counts by state and destination", runs, 1.0 / 3.0),
-        ("netstat", "-tan", states, "counts by state and destination", runs, 1.0 / 8.0),
+        ("ss", "-tan", states, "sickbay explain sockets --states", runs, 1.0 / 3.0),
+        ("netstat", "-tan", states, "sickbay explain sockets --states", runs, 1.0 / 8.0),
         ("netstat", "-antp", owners, "sickbay explain sockets", few, 1.0 / 8.0),
         ("ss", "-tanp", owners, "sickbay explain sockets", few, 1.0 / 12.0),
     ] {
@@ -86,7 +86,8 @@ pub(super) fn hold(connections: usize) -> Result<(), String> {
     let listeners: Vec<TcpListener> = (0..LISTENERS).filter_map(|_| TcpListener::bind("127.0.0.1:0").ok()).collect();
     let mut ends = Vec::new();
     for listener in listeners.iter().cycle().take(connections) {
-        let connected = listener.local_addr().and_then(TcpStream::connect).and_then(|one| Ok((one, listener.accept()?.0)));
+        let connected =
+            listener.local_addr().and_then(TcpStream::connect).and_then(|one| Ok((one, listener.accept()?.0)));
         match connected {
             Ok((one, other)) => ends.extend([one, other]),
             Err(_) => break,

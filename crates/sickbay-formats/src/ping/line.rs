@@ -64,7 +64,8 @@ pub fn line(bytes: &[u8]) -> Option<Said> {
     }
     let bytes = bytes.get(..LINE).unwrap_or(bytes);
     // Cheap, for this is asked of every line of a log.
-    let words = ["PING ", "bytes, ", "tim", "packets", "请求超时", "nreachable", "Ping", "0%", "berschreitung", "ailure"];
+    let words =
+        ["PING ", "bytes, ", "tim", "packets", "请求超时", "nreachable", "Ping", "0%", "berschreitung", "ailure"];
     let may_be = bytes.contains(&b'=') || words.iter().any(|word| bytes.contains_str(word));
     if !may_be && !bytes.contains_str(TIMED_OUT_GBK) {
         return None;
@@ -88,7 +89,8 @@ fn name(text: &str) -> String {
 
 /// The head: `PING gw (10.0.0.1) 56(84) bytes of data.`, `Pinging gw [10.0.0.1] with 32 bytes of data:`, with a time in front or not.
 fn begins(text: &str) -> Option<Said> {
-    let heads = ["HPING ", "PING ", "Pinging ", "正在 Ping ", "Ping wird ausgeführt für ", "Envoi d’une requête 'Ping' "];
+    let heads =
+        ["HPING ", "PING ", "Pinging ", "正在 Ping ", "Ping wird ausgeführt für ", "Envoi d’une requête 'Ping' "];
     let (at, head) = heads.iter().find_map(|head| Some((text.find(head)?, head)))?;
     // In front of it is at most a time.
     let is_time = |c: char| c.is_ascii_digit() || " :.-+TZ[]".contains(c);
@@ -286,7 +288,8 @@ fn sum(text: &str) -> Option<Said> {
         let word = text.get(..at)?.trim_end().rsplit([' ', '：']).next()?;
         Some((word.parse::<u64>().ok()?, text.get(at + words.len()..)?))
     });
-    let before = || SENT_BEFORE.iter().find_map(|words| number(keyed(text, words)?)).map(|(sent, rest)| (sent as u64, rest));
+    let before =
+        || SENT_BEFORE.iter().find_map(|words| number(keyed(text, words)?)).map(|(sent, rest)| (sent as u64, rest));
     let (sent, rest) = behind.or_else(before)?;
     let took = TOOK.iter().find_map(|key| number(keyed(text, key)?.trim_start()));
     Some(Said::Sum(Sum {
@@ -368,7 +371,11 @@ mod tests {
             ("64 bytes from 10.109.0.253: icmp_seq=2 ttl=64 time=0.037 ms\t(same route)", Some(2), 0.037),
             ("[1546769450.781316] 64 bytes from 10.109.0.253: icmp_seq=2 ttl=64 time=0.012 ms", Some(2), 0.012),
             ("1796095413.571871 64 bytes from 10.109.0.253: icmp_seq=1 ttl=64 time=0.023 ms", Some(1), 0.023),
-            ("2026-12-01T03:23:33.479198+0000 64 bytes from 10.109.0.253: icmp_seq=1 ttl=64 time=0.033 ms", Some(1), 0.033),
+            (
+                "2026-12-01T03:23:33.479198+0000 64 bytes from 10.109.0.253: icmp_seq=1 ttl=64 time=0.033 ms",
+                Some(1),
+                0.033,
+            ),
             ("00:00:00.000100 64 bytes from 10.109.0.253: icmp_seq=1 ttl=64 time=0.022 ms", Some(1), 0.022),
             ("Dec 01 03:23:33 64 bytes from 10.109.0.253: icmp_seq=1 ttl=64 time=0.013 ms", Some(1), 0.013),
             ("64 bytes from 10.109.0.253: seq=0 ttl=64 time=0.123 ms", Some(0), 0.123),
@@ -385,7 +392,11 @@ mod tests {
             ("来自 10.109.0.253 的回复: 字节=32 时间=9ms TTL=64", None, 9.0),
             ("Antwort von 10.109.0.253: Bytes=32 Zeit=9ms TTL=64", None, 9.0),
             ("Thu Jan  4 10:00:01 CST 2018 64 bytes from 10.109.0.253: icmp_seq=8 ttl=64 time=1.0 ms", Some(8), 1.0),
-            ("Tue Dec  1 03:23:33 UTC 2026: 64 bytes from 10.109.0.253: icmp_seq=1 ttl=64 time=0.014 ms", Some(1), 0.014),
+            (
+                "Tue Dec  1 03:23:33 UTC 2026: 64 bytes from 10.109.0.253: icmp_seq=1 ttl=64 time=0.014 ms",
+                Some(1),
+                0.014,
+            ),
         ] {
             assert_eq!(answer(text), (sequence, time, "10.109.0.253".to_owned()), "{text}");
         }
@@ -408,8 +419,14 @@ mod tests {
             ("PING gw (10.0.0.1) 56(84) bytes of data.", Said::Begins("gw".into(), Some(1))),
             ("PING 10.0.0.1 (10.0.0.1): 56 data bytes", Said::Begins("10.0.0.1".into(), Some(0))),
             ("PING ::1(::1) 56 data bytes", Said::Begins("::1".into(), Some(1))),
-            ("2026-12-01 03:23:33 PING 127.0.0.1 (127.0.0.1) 56(84) bytes of data.", Said::Begins("127.0.0.1".into(), Some(1))),
-            ("Dec 01 03:23:33 PING 127.0.0.1 (127.0.0.1) 56(84) bytes of data.", Said::Begins("127.0.0.1".into(), Some(1))),
+            (
+                "2026-12-01 03:23:33 PING 127.0.0.1 (127.0.0.1) 56(84) bytes of data.",
+                Said::Begins("127.0.0.1".into(), Some(1)),
+            ),
+            (
+                "Dec 01 03:23:33 PING 127.0.0.1 (127.0.0.1) 56(84) bytes of data.",
+                Said::Begins("127.0.0.1".into(), Some(1)),
+            ),
             ("PING 10.0.0.1 (10.0.0.1) 56(84) 比特的数据。", Said::Begins("10.0.0.1".into(), Some(1))),
             ("Pinging gw [10.0.0.1] with 32 bytes of data:", Said::Begins("gw".into(), None)),
             ("正在 Ping 10.0.0.1 具有 32 字节的数据:", Said::Begins("10.0.0.1".into(), None)),

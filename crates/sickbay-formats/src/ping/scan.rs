@@ -314,7 +314,8 @@ mod tests {
 
     #[test]
     fn a_run_without_its_head() {
-        let run: String = (1..=20).map(|n| format!("64 bytes from 10.0.0.1: icmp_seq={n} ttl=64 time=1 ms\n")).collect();
+        let run: String =
+            (1..=20).map(|n| format!("64 bytes from 10.0.0.1: icmp_seq={n} ttl=64 time=1 ms\n")).collect();
         let all = scan(&(run.clone() + &run));
         assert_eq!(all.iter().map(|series| series.packets.len()).collect::<Vec<_>>(), [20, 20]);
     }
@@ -351,18 +352,22 @@ mod tests {
         let verdict = |text: &str| scan(text)[0].verdict();
         let late = verdict(&(head.to_owned() + &answers(5, 20)));
         assert_eq!((late.sent, late.lost, late.outages[0].first, late.outages[0].packets), (19, 4, 1, 4));
-        let errors: String = (1..5).map(|n| format!("From 10.0.0.9 icmp_seq={n} Destination Host Unreachable\n")).collect();
+        let errors: String =
+            (1..5).map(|n| format!("From 10.0.0.9 icmp_seq={n} Destination Host Unreachable\n")).collect();
         let late = verdict(&(head.to_owned() + &errors + &answers(5, 20)));
         assert_eq!((late.sent, late.lost, late.outages[0].packets), (19, 4, 4));
         let none: String = (10..15).map(|n| format!("no answer yet for icmp_seq={n}\n")).collect();
         let ended = verdict(&(head.to_owned() + &answers(1, 10) + &none));
         assert_eq!((ended.sent, ended.lost, ended.outages[0].first, ended.outages[0].packets), (14, 5, 10, 5));
-        let summed = head.to_owned() + &answers(1, 10) + "20 packets transmitted, 9 received, 55% packet loss, time 19020ms\n";
+        let summed =
+            head.to_owned() + &answers(1, 10) + "20 packets transmitted, 9 received, 55% packet loss, time 19020ms\n";
         let ended = verdict(&summed);
         assert_eq!((ended.sent, ended.lost, ended.outages[0].first, ended.outages[0].packets), (20, 11, 10, 11));
-        let windows = "\nPinging 10.0.0.1 with 32 bytes of data:\nRequest timed out.\nRequest timed out.\nRequest timed out.\n";
+        let windows =
+            "\nPinging 10.0.0.1 with 32 bytes of data:\nRequest timed out.\nRequest timed out.\nRequest timed out.\n";
         assert_eq!((verdict(windows).sent, verdict(windows).lost), (3, 3));
-        let back = windows.to_owned() + "Reply from 10.0.0.1: bytes=32 time=1ms TTL=64\nReply from 10.0.0.1: bytes=32 time=1ms TTL=64\n";
+        let back = windows.to_owned()
+            + "Reply from 10.0.0.1: bytes=32 time=1ms TTL=64\nReply from 10.0.0.1: bytes=32 time=1ms TTL=64\n";
         let back = verdict(&back);
         assert_eq!((back.sent, back.lost, back.outages[0].packets), (5, 3, 3));
     }

@@ -305,7 +305,10 @@ mod tests {
         for number in 1..60 {
             now += [0.05, 0.2, 0.11, 0.17][number % 4];
             let came = if stall.contains(&now) { stall.end + 0.0001 * number as f64 } else { now + 0.0004 };
-            text += &format!("[{came:.6}] 64 bytes from 10.0.0.1: icmp_seq={number} ttl=63 time={:.3} ms\n", (came - now) * 1000.0);
+            text += &format!(
+                "[{came:.6}] 64 bytes from 10.0.0.1: icmp_seq={number} ttl=63 time={:.3} ms\n",
+                (came - now) * 1000.0
+            );
         }
         let mut scanner = Scanner::default();
         scanner.block(text.as_bytes());
@@ -321,7 +324,11 @@ mod tests {
             times[20 + at] = time;
         }
         let verdict = series(&times).verdict();
-        assert_eq!((verdict.stalls.len(), verdict.stalls.first().map(|stall| stall.packets)), (1, Some(10)), "{verdict:?}");
+        assert_eq!(
+            (verdict.stalls.len(), verdict.stalls.first().map(|stall| stall.packets)),
+            (1, Some(10)),
+            "{verdict:?}"
+        );
     }
 
     #[test]

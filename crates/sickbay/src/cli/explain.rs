@@ -70,6 +70,9 @@ pub(super) struct Explain {
     /// `alloc`: requested by a new process of this user. `limits`: those of this user's logins
     #[arg(long)]
     user: Option<String>,
+    /// `sockets`: nothing but how many are in each state; a fraction of the cost
+    #[arg(long)]
+    states: bool,
     /// `memory`: also the exact share of every process (PSS); takes longer
     #[arg(long)]
     pss: bool,
@@ -94,6 +97,7 @@ impl Explain {
     pub(super) fn run(&self, context: &Context) -> Result<u8, Failure> {
         let words: Vec<&str> = self.what.iter().map(String::as_str).collect();
         match words.as_slice() {
+            ["sockets"] if self.states => sockets::states(context),
             ["sockets"] => sockets::explain(context),
             ["jitter"] => jitter::explain(context, self.time.as_deref()),
             ["memory"] => memory::explain(context, self.pss || context.style.verbose),

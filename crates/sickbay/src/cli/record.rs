@@ -138,7 +138,9 @@ fn start_ping(whom: &str, dir: &Path, max: u64) -> Result<(), Failure> {
     let address = match whom {
         "gateway" => sickbay_target::default_gateway()
             .ok_or_else(|| Failure(tr!("there is no default route through a gateway: give its address to --ping")))?,
-        text => text.parse().map_err(|_| Failure(tr!("{text} is no address: --ping 10.0.0.1, or --ping gateway", text)))?,
+        text => {
+            text.parse().map_err(|_| Failure(tr!("{text} is no address: --ping 10.0.0.1, or --ping gateway", text)))?
+        }
     };
     PingLog::start(address, dir, max / SHARE_OF_PINGS).map_err(|error| {
         let (address, told) = (address.to_string(), error.to_string());

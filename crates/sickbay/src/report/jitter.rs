@@ -71,7 +71,11 @@ pub fn render(told: &Told, style: &Style) -> String {
     let _ = writeln!(
         out,
         "{}",
-        say(&tr!("watched for {seconds} s: moments of {least} ms and more in which a CPU ran nothing for us", seconds, least))
+        say(&tr!(
+            "watched for {seconds} s: moments of {least} ms and more in which a CPU ran nothing for us",
+            seconds,
+            least
+        ))
     );
     let mut cpus: Vec<&CpuGaps> = told.gaps.iter().collect();
     let worst = |cpu: &CpuGaps| cpu.gaps.iter().map(Gap::stood).max().unwrap_or_default();
@@ -98,13 +102,22 @@ pub fn render(told: &Told, style: &Style) -> String {
     let gaps = longest(told);
     let standing: Vec<&(u32, Gap)> = gaps.iter().filter(|(_, gap)| gap.stood() >= told.least).take(rows).collect();
     if !standing.is_empty() {
-        let _ = writeln!(out, "\n{}", say(&tr!("the longest in which nothing ran: interrupts were off, or the hypervisor ran another guest")));
+        let _ = writeln!(
+            out,
+            "\n{}",
+            say(&tr!("the longest in which nothing ran: interrupts were off, or the hypervisor ran another guest"))
+        );
     }
     for (cpu, gap) in standing {
-        let mut line = format!("   +{:.3} s  CPU {cpu:<4} {:>8} ms", gap.began.as_secs_f64(), milliseconds(gap.stood()));
+        let mut line =
+            format!("   +{:.3} s  CPU {cpu:<4} {:>8} ms", gap.began.as_secs_f64(), milliseconds(gap.stood()));
         if let Some(reader) = culprit(told, gap) {
             line += "  ";
-            line += &say(&tr!("{comm} (PID {pid}) read /proc/slabinfo then", comm = reader.comm.as_str(), pid = reader.pid));
+            line += &say(&tr!(
+                "{comm} (PID {pid}) read /proc/slabinfo then",
+                comm = reader.comm.as_str(),
+                pid = reader.pid
+            ));
         }
         let _ = writeln!(out, "{line}");
     }

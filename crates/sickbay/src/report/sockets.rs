@@ -1,5 +1,6 @@
 //! Every TCP socket accounted for, for people and for programs.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -35,10 +36,7 @@ pub fn render(told: &Told, style: &Style) -> String {
     let rows = if style.verbose { usize::MAX } else { ROWS };
     let (sockets, sum) = (&told.sockets, &told.sum);
     let mut out = String::new();
-    let mut states: Vec<_> = sockets.by_state().into_iter().collect();
-    states.sort_by_key(|(name, count)| (std::cmp::Reverse(*count), *name));
-    let states: Vec<String> = states.into_iter().map(|(name, count)| format!("{name} {count}")).collect();
-    let _ = writeln!(out, "{}\n   {}\n", say(&tr!("in this network namespace")), states.join("   "));
+    let _ = writeln!(out, "{}\n   {}", say(&tr!("in this network namespace")), by_state(&sockets.by_state()));
 
     let ports = &sockets.ports;
     let range = format!("{}-{}", ports.first, ports.last);
@@ -103,6 +101,14 @@ pub fn render(told: &Told, style: &Style) -> String {
         let _ = writeln!(out, "- {}", say(&remark));
     }
     out
+}
+
+/// How many are in each state, the most first: a line.
+pub fn by_state(states: &BTreeMap<&'static str, u64>) -> String {
+    let mut states: Vec<_> = states.iter().collect();
+    states.sort_by_key(|(name, count)| (std::cmp::Reverse(**count), **name));
+    let states: Vec<String> = states.into_iter().map(|(name, count)| format!("{name} {count}")).collect();
+    format!("{}\n", states.join("   "))
 }
 
 /// The same as JSON.

@@ -95,7 +95,10 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     if let Some(seen) = &seen {
         let seconds = format!("{:.1}", seen.time.as_secs_f64());
         if readers.is_empty() {
-            finding.note(tr!("within {seconds} s nobody read it: sickbay explain jitter --for 60s looks for longer", seconds));
+            finding.note(tr!(
+                "within {seconds} s nobody read it: sickbay explain jitter --for 60s looks for longer",
+                seconds
+            ));
         }
     }
     if let Some(why) = unseen {
@@ -152,8 +155,16 @@ fn by_reader<'f>(found: &'f mut Findings, reader: &FileReader, milliseconds: u64
 fn describe(finding: &mut Finding, walk: &SlabWalk) {
     let (slabs, cache) = (walk.slabs, walk.cache.as_str());
     finding.why(match walk.walk {
-        Walk::All => tr!("this kernel walks all {slabs} slabs of {cache} with interrupts off, and takes no packet meanwhile", slabs, cache),
-        _ => tr!("this kernel walks {slabs} partly used slabs of {cache} with interrupts off, and takes no packet meanwhile", slabs, cache),
+        Walk::All => tr!(
+            "this kernel walks all {slabs} slabs of {cache} with interrupts off, and takes no packet meanwhile",
+            slabs,
+            cache
+        ),
+        _ => tr!(
+            "this kernel walks {slabs} partly used slabs of {cache} with interrupts off, and takes no packet meanwhile",
+            slabs,
+            cache
+        ),
     });
     if let Some((all, negative)) = walk.dentries {
         finding.evidence("/proc/sys/fs/dentry-state", format!("{all} dentries, {negative} negative"));

@@ -111,7 +111,11 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             let rate_text = format!("{rate:.0}");
             // Each takes its port for a minute.
             let most = usable / 60;
-            finding.note(tr!("this side closes {rate} of them a second; {most} a second is all that the ports allow", rate = rate_text, most));
+            finding.note(tr!(
+                "this side closes {rate} of them a second; {most} a second is all that the ports allow",
+                rate = rate_text,
+                most
+            ));
             finding.detail("closed_per_second", rate);
         }
         if let Some(seconds) = soon {
@@ -142,8 +146,12 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
 fn folklore(facts: &Facts) -> Result<Text, Skip> {
     let is_old = facts.get::<Kernel>().is_ok_and(|kernel| kernel.version < (4, 12));
     Ok(match is_old && parameter(facts, "net.ipv4.tcp_tw_recycle")?.is_some() {
-        true => tr!("no help: tcp_fin_timeout (it is about FIN_WAIT2), fewer tcp_max_tw_buckets (connections break), tcp_tw_recycle (it drops clients behind NAT, and is gone since 4.12)"),
-        false => tr!("no help: tcp_fin_timeout (it is about FIN_WAIT2), fewer tcp_max_tw_buckets (connections break), tcp_tw_recycle (this kernel has none)"),
+        true => tr!(
+            "no help: tcp_fin_timeout (it is about FIN_WAIT2), fewer tcp_max_tw_buckets (connections break), tcp_tw_recycle (it drops clients behind NAT, and is gone since 4.12)"
+        ),
+        false => tr!(
+            "no help: tcp_fin_timeout (it is about FIN_WAIT2), fewer tcp_max_tw_buckets (connections break), tcp_tw_recycle (this kernel has none)"
+        ),
     })
 }
 

@@ -156,7 +156,8 @@ impl Fact for KnownReaders {
         for job in &facts.get::<Schedule>()?.0 {
             let in_script = job.scripts.iter().find(|script| {
                 let text = facts.root().read_up_to(script, SCRIPT).unwrap_or_default();
-                text.lines().any(|line| !line.trim_ascii_start().starts_with(b"#") && text_reads(&line.to_str_lossy(), is_old))
+                text.lines()
+                    .any(|line| !line.trim_ascii_start().starts_with(b"#") && text_reads(&line.to_str_lossy(), is_old))
             });
             if text_reads(&job.command, is_old) || in_script.is_some() {
                 let command = in_script.unwrap_or(&job.command).chars().take(COMMAND).collect();
@@ -199,9 +200,8 @@ fn collectl(program: &str, rest: &[&String]) -> bool {
 
 /// Whether a word is short options, `-tms`, with this one among them.
 fn is_short(word: &str, option: char) -> bool {
-    word.strip_prefix('-').is_some_and(|letters| {
-        letters.contains(option) && letters.chars().all(|letter| letter.is_ascii_alphabetic())
-    })
+    word.strip_prefix('-')
+        .is_some_and(|letters| letters.contains(option) && letters.chars().all(|letter| letter.is_ascii_alphabetic()))
 }
 
 /// Whether a line of a shell runs something that reads it.

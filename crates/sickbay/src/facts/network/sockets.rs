@@ -6,16 +6,19 @@ use std::net::IpAddr;
 
 use bstr::ByteSlice;
 use sickbay_formats::procfs::{numbers, sockstat};
-use sickbay_formats::sock_diag::{LISTEN, Socket, TIME_WAIT, reserved_within, table};
-use sickbay_target::{KernelFiles, tcp_answers, tcp_sockets};
+use sickbay_formats::sock_diag::{CLOSE_WAIT, ESTABLISHED, LISTEN, STATES, Socket, TIME_WAIT, reserved_within, table};
+use sickbay_target::{tcp_answers, tcp_in_states, tcp_sockets};
 
-use crate::facts::network::containers::container_of;
-use crate::facts::memory::processes::{Holders, comm, pids};
-use crate::facts::system::kernel::{parameter, running};
+use crate::facts::system::kernel::{Kernel, parameter, running};
 use crate::facts::{Fact, Facts};
 use crate::model::outcome::Skip;
-use crate::model::text::Text;
 use crate::tr;
+
+mod owners;
+mod sum;
+
+pub use self::owners::{Owners, Unclosed, unclosed};
+pub use self::sum::{Space, Sum, holders_of_unhashed};
 
 /// The sockets that are in the tables of this network namespace.
 #[derive(Debug)]
@@ -126,11 +129,7 @@ impl Ports {
 impl Sockets {
     /// How many are in each state.
     pub fn by_state(&self) -> BTreeMap<&'static str, u64> {
-        let mut states = BTreeMap::new();
-        for socket in &self.all {
-            *states.entry(socket.state_name()).or_default() += 1;
-        }
-        states
+        count(&self.all)
     }
 
     /// Those that a connect(2) of this machine opened, by all that can be seen: from a port of the range on which nobody listens, nor did
@@ -213,286 +212,62 @@ impl Pair {
     }
 }
 
-/// Which process has a socket open, by inode.
-#[derive(Debug, Default)]
-pub struct Owners {
-    by_inode: HashMap<u32, u32>,
-    /// The names of these processes.
-    names: HashMap<u32, String>,
-    /// Whether some processes could not be looked at, or not all in the time that there is.
-    pub partly: bool,
-}
-
-/// So many descriptors are looked at, and so long: per cent of a fact's time.
-const DESCRIPTORS: usize = 1 << 20;
-const SHARE: u32 = 40;
-
-impl Fact for Owners {
-    fn gather(facts: &Facts) -> Result<Owners, Skip> {
-        let budget = facts.budget().part(SHARE);
-        let mut owners = Owners::default();
-        let mut left = DESCRIPTORS;
-        for pid in pids(facts)? {
-            if left == 0 || budget.is_spent() {
-                owners.partly = true;
-                break;
-            }
-            let Ok((entries, is_whole)) = facts.root().read_dir_up_to(format!("/proc/{pid}/fd"), left) else {
-                owners.partly = true;
-                continue;
-            };
-            owners.partly |= !is_whole;
-            left = left.saturating_sub(entries.len());
-            // Through their directory: the way there by the number of the process costs as much again for each.
-            let Ok(files) = KernelFiles::open(facts.root(), format!("/proc/{pid}/fd")) else { continue };
-            for entry in entries {
-                let link = match files.link(&entry.name.to_string_lossy()) {
-                    Ok(link) => link,
-                    Err(error) => {
-                        owners.partly |= !matches!(error.reason, sickbay_target::Reason::NotFound);
-                        continue;
-                    }
-                };
-                if let Some(inode) = inode(&link) {
-                    owners.by_inode.entry(inode).or_insert(pid);
-                }
-            }
-        }
-        let found: HashSet<u32> = owners.by_inode.values().copied().collect();
-        owners.names = found.into_iter().map(|pid| (pid, comm(facts, pid))).collect();
-        Ok(owners)
-    }
-}
-
-/// `socket:[4711]`
-fn inode(link: &str) -> Option<u32> {
-    link.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
-}
-
-impl Owners {
-    /// Who has it: number and name.
-    pub fn of(&self, inode: u32) -> Option<(u32, &str)> {
-        let pid = self.by_inode.get(&inode)?;
-        Some((*pid, self.names.get(pid).map(String::as_str).unwrap_or_default()))
-    }
-}
-
-/// A network namespace, by one of its processes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Space {
-    /// `net:[4026531840]`
-    pub name: String,
-    /// The process with the lowest number.
-    pub pid: u32,
-    /// Its name.
-    pub comm: String,
-    /// The container that this process is in.
-    pub container: Option<String>,
-    /// How many processes are in it.
-    pub processes: u64,
-    /// TCP sockets in its tables, `inuse` of IPv4 and IPv6.
-    pub inuse: u64,
-    /// Those in TIME_WAIT, which are none of these.
-    pub waiting: u64,
-    /// Whether it is the one of this process.
-    pub is_own: bool,
-}
-
-/// Every TCP socket accounted for: `alloc` of sockstat counts those of all namespaces, `inuse` those in the tables of one.
+/// How many sockets are in each state, and nothing else: those that are many are counted by the kernel itself, and only the others are
+/// asked for.
 #[derive(Debug)]
-pub struct Sum {
-    /// All full sockets of the kernel, those that are in no table too.
-    pub alloc: u64,
-    /// The namespaces, the own one first.
-    pub spaces: Vec<Space>,
-    /// What is in no table: created and neither bound nor connected, or left behind. Exact only where `unseen` is none.
-    pub unhashed: u64,
-    /// Why namespaces may be missing.
-    pub unseen: Option<Text>,
-}
+pub struct States(pub BTreeMap<&'static str, u64>);
 
-/// The inode of the first process namespace (PROC_PID_INIT_INO, include/linux/proc_ns.h).
-const FIRST_PIDS: &str = "pid:[4026531836]";
-
-/// Where namespaces are kept that need no process.
-const PINNED: [&str; 2] = ["/run/netns", "/run/docker/netns"];
-
-impl Fact for Sum {
-    fn gather(facts: &Facts) -> Result<Sum, Skip> {
+impl Fact for States {
+    fn gather(facts: &Facts) -> Result<States, Skip> {
         running(facts)?;
-        let path = "/proc/net/sockstat";
-        let text = facts.required(path)?;
-        let Some(alloc) = sockstat::value(&text.bytes, "TCP", "alloc") else {
-            return Err(Skip::Unknown(tr!("{path} does not say how many sockets there are", path)));
-        };
-        let files = KernelFiles::open(facts.root(), "/proc")?;
-        let own = files.link("self/ns/net").unwrap_or_default();
-        let mut spaces: BTreeMap<String, (u32, u64)> = BTreeMap::new();
-        let mut unseen = None;
-        let mut hidden = Vec::new();
-        for pid in pids(facts)? {
-            match files.link(&format!("{pid}/ns/net")) {
-                Ok(name) => {
-                    let space = spaces.entry(name).or_insert((pid, 0));
-                    (space.0, space.1) = (space.0.min(pid), space.1 + 1);
-                }
-                // One that ended, or a thread of the kernel in some versions.
-                Err(error) if matches!(error.reason, sickbay_target::Reason::NotFound) => {}
-                // Its tables can be read all the same, and their inode is the namespace's own.
-                Err(_) => hidden.push((pid, table_inode(facts, pid))),
+        // Before 4.11 TIME_WAIT is counted for all namespaces together.
+        let counts_its_own = facts.get::<Kernel>()?.version >= (4, 11);
+        let open = || current(&facts.root().read("/proc/net/snmp").ok()?);
+        let waiting = || sockstat::value(&facts.root().read("/proc/net/sockstat").ok()?, "TCP", "tw");
+        if counts_its_own
+            && facts.target().can_be_asked()
+            && let (Some(open), Some(waiting)) = (open(), waiting())
+        {
+            let others = !(1_u32 << ESTABLISHED | 1 << TIME_WAIT);
+            if let Ok(answer) = facts.root().ask("sock_diag of TCP, few", || tcp_in_states(MOST, others)) {
+                let (few, _) = tcp_sockets(&answer, MOST);
+                let mut states = count(&few);
+                let unclosed = few.iter().filter(|socket| socket.state == CLOSE_WAIT).count() as u64;
+                let name = |state: u8| STATES.get(usize::from(state) - 1).copied().unwrap_or_default();
+                states.insert(name(ESTABLISHED), open.saturating_sub(unclosed));
+                states.insert(name(TIME_WAIT), waiting);
+                states.retain(|_, count| *count > 0);
+                return Ok(States(states));
             }
         }
-        for (pid, inode) in hidden {
-            let Some(inode) = inode else {
-                unseen = Some(tr!("the namespaces of some processes may not be looked at"));
-                continue;
-            };
-            let known = spaces.iter().find(|(_, (known, _))| table_inode(facts, *known) == Some(inode));
-            let name = known.map_or_else(|| format!("net tables {inode}"), |(name, _)| name.clone());
-            let space = spaces.entry(name).or_insert((pid, 0));
-            (space.0, space.1) = (space.0.min(pid), space.1 + 1);
-        }
-        if !files.link("self/ns/pid").is_ok_and(|link| link == FIRST_PIDS) {
-            unseen = Some(tr!("processes outside of this container cannot be seen"));
-        }
-        for dir in PINNED {
-            for entry in facts.root().read_dir(dir).unwrap_or_default() {
-                let Ok(found) = facts.root().stat(format!("{dir}/{}", entry.name.to_string_lossy())) else { continue };
-                if !spaces.contains_key(&format!("net:[{}]", found.ino)) {
-                    let name = format!("{dir}/{}", entry.name.to_string_lossy());
-                    unseen = Some(tr!(
-                        "no process is in the namespace {name}, so that its sockets cannot be counted from here",
-                        name
-                    ));
-                }
-            }
-        }
-        let mut list = Vec::new();
-        if !spaces.contains_key(&own) {
-            let (inuse, waiting) = in_use(facts, "/proc/net");
-            let (pid, comm) = (0, String::new());
-            let container = None;
-            list.push(Space { name: own.clone(), pid, comm, container, processes: 0, inuse, waiting, is_own: true });
-        }
-        for (name, (pid, processes)) in spaces {
-            let is_own = name == own;
-            let (inuse, waiting) =
-                in_use(facts, &if is_own { "/proc/net".to_owned() } else { format!("/proc/{pid}/net") });
-            let container = if is_own { None } else { container_of(facts, pid) };
-            list.push(Space { is_own, comm: comm(facts, pid), container, name, pid, processes, inuse, waiting });
-        }
-        list.sort_by_key(|space| (!space.is_own, std::cmp::Reverse(space.inuse)));
-        let hashed = list.iter().map(|space| space.inuse).fold(0, u64::saturating_add);
-        Ok(Sum { alloc, unhashed: alloc.saturating_sub(hashed), spaces: list, unseen })
+        Ok(States(facts.get::<Sockets>()?.by_state()))
     }
 }
 
-/// By what the tables of a process's namespace are known: each namespace has entries of its own in `/proc`.
-fn table_inode(facts: &Facts, pid: u32) -> Option<u64> {
-    facts.root().stat(format!("/proc/{pid}/net/sockstat")).ok().map(|found| found.ino)
+fn count(sockets: &[Socket]) -> BTreeMap<&'static str, u64> {
+    let mut states = BTreeMap::new();
+    for socket in sockets {
+        *states.entry(socket.state_name()).or_default() += 1;
+    }
+    states
 }
 
-/// Sockets in the tables, and those in TIME_WAIT, as `sockstat` and `sockstat6` in this directory tell.
-fn in_use(facts: &Facts, dir: &str) -> (u64, u64) {
-    let read = |name: &str| facts.root().read(format!("{dir}/{name}")).unwrap_or_default();
-    let (four, six) = (read("sockstat"), read("sockstat6"));
-    let value = |text: &[u8], protocol: &str, field: &str| sockstat::value(text, protocol, field).unwrap_or(0);
-    let inuse = value(&four, "TCP", "inuse").saturating_add(value(&six, "TCP6", "inuse"));
-    (inuse, value(&four, "TCP", "tw"))
+/// `CurrEstab` of `/proc/net/snmp`: those that are ESTABLISHED and in CLOSE_WAIT.
+fn current(text: &[u8]) -> Option<u64> {
+    let text = text.to_str_lossy();
+    let mut lines = text.lines().filter(|line| line.starts_with("Tcp:"));
+    let at = lines.next()?.split_ascii_whitespace().position(|word| word == "CurrEstab")?;
+    lines.next()?.split_ascii_whitespace().nth(at)?.parse().ok()
 }
 
-/// Processes that are looked at for sockets in no table: those with the most descriptors.
-const SUSPECTS: usize = 40;
+#[cfg(test)]
+mod tests {
+    use super::current;
 
-/// Who holds sockets that are in no table: number, name, how many; the most first. Only of this machine, whose descriptors tell their protocol.
-pub fn holders_of_unhashed(facts: &Facts, sum: &Sum) -> Vec<(u32, String, u64)> {
-    let Ok(holders) = facts.get::<Holders>() else { return Vec::new() };
-    let Ok(files) = KernelFiles::open(facts.root(), "/proc") else { return Vec::new() };
-    if !facts.target().can_be_asked() {
-        return Vec::new();
+    #[test]
+    fn open_connections() {
+        let text = b"Ip: Forwarding DefaultTTL\nIp: 1 64\nTcp: RtoAlgorithm RtoMin RtoMax MaxConn ActiveOpens PassiveOpens AttemptFails EstabResets CurrEstab InSegs\n\
+            Tcp: 1 200 120000 -1 7 8 0 0 118000 9\n";
+        assert_eq!((current(text), current(b"Tcp: CurrEstab\nTcp: x"), current(b"")), (Some(118_000), None, None));
     }
-    let mut hashed: HashSet<u32> = HashSet::new();
-    if let Ok(sockets) = facts.get::<Sockets>() {
-        hashed.extend(sockets.all.iter().map(|socket| socket.inode));
-    }
-    for space in sum.spaces.iter().filter(|space| !space.is_own) {
-        for name in ["tcp", "tcp6"] {
-            let text = facts.root().read_up_to(format!("/proc/{}/net/{name}", space.pid), TABLE).unwrap_or_default();
-            hashed.extend(table(&text).map(|socket| socket.inode));
-        }
-    }
-    let budget = facts.budget().part(SHARE);
-    let mut all = Vec::new();
-    for holder in holders.list.iter().take(SUSPECTS) {
-        let dir = format!("/proc/{}/fd", holder.pid);
-        let Ok((entries, _)) = facts.root().read_dir_up_to(&dir, DESCRIPTORS) else { continue };
-        let mut count = 0;
-        for entry in entries {
-            if budget.is_spent() {
-                break;
-            }
-            let path = format!("{}/fd/{}", holder.pid, entry.name.to_string_lossy());
-            let Some(inode) = files.link(&path).ok().as_deref().and_then(inode) else { continue };
-            let is_tcp = || files.socket_protocol(&path).is_some_and(|name| name.starts_with("TCP"));
-            count += u64::from(!hashed.contains(&inode) && is_tcp());
-        }
-        if count > 0 {
-            all.push((holder.pid, holder.comm.clone(), count));
-        }
-    }
-    all.sort_by_key(|(pid, _, count)| (std::cmp::Reverse(*count), *pid));
-    all
-}
-
-/// Sockets of one process whose other end has closed, and which it does not close.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unclosed {
-    /// The process; 0 where it is not known.
-    pub pid: u32,
-    /// Its name.
-    pub comm: String,
-    /// How many.
-    pub count: u64,
-    /// How many of them for longer than a minute, where that is known.
-    pub old: Option<u64>,
-    /// The longest of them, in seconds, where that is known.
-    pub oldest: Option<u64>,
-    /// To where most of them lead.
-    pub most: Option<(IpAddr, u16, u64)>,
-}
-
-/// What no program leaves unclosed that means to close it.
-const OLD: u32 = 60_000;
-
-/// How many sockets lead to each address and port.
-type Ends = HashMap<(IpAddr, u16), u64>;
-
-/// CLOSE_WAIT by owner, those with the most first.
-pub fn unclosed(sockets: &Sockets, owners: &Owners) -> Vec<Unclosed> {
-    let mut all: BTreeMap<u32, (Unclosed, Ends)> = BTreeMap::new();
-    for socket in sockets.all.iter().filter(|socket| socket.state == sickbay_formats::sock_diag::CLOSE_WAIT) {
-        let (pid, comm) = owners.of(socket.inode).unwrap_or((0, ""));
-        let (one, ends) = all.entry(pid).or_insert_with(|| {
-            let new = Unclosed { pid, comm: comm.to_owned(), count: 0, old: None, oldest: None, most: None };
-            (new, HashMap::new())
-        });
-        one.count += 1;
-        if let Some(idle) = socket.idle {
-            one.old = Some(one.old.unwrap_or(0) + u64::from(idle >= OLD));
-            one.oldest = one.oldest.max(Some(u64::from(idle) / 1000));
-        }
-        // Of what was accepted the own port says what it is.
-        let end = if sockets.ports.first <= socket.source.1 { socket.destination } else { socket.source };
-        *ends.entry(end).or_default() += 1;
-    }
-    let mut list: Vec<Unclosed> = all
-        .into_values()
-        .map(|(mut one, ends)| {
-            let most = ends.into_iter().max_by_key(|((address, port), count)| (*count, *address, *port));
-            one.most = most.map(|((address, port), count)| (address, port, count));
-            one
-        })
-        .collect();
-    list.sort_by_key(|one| (std::cmp::Reverse(one.count), one.pid));
-    list
 }
