@@ -489,7 +489,11 @@ fn what_is_predicted_happens() {
             }
         } else {
             text = iptables_rules(&mut dice);
-            let text = if has_ipset { text.clone() } else { text.replace("-m set --match-set bad src ", "").replace("-m set ! --match-set bad src ", "") };
+            let text = if has_ipset {
+                text.clone()
+            } else {
+                text.replace("-m set --match-set bad src ", "").replace("-m set ! --match-set bad src ", "")
+            };
             if wire.run(&format!("{kind}-restore"), &[], &text).is_none() {
                 continue;
             }

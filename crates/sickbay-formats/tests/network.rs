@@ -143,7 +143,9 @@ fn what_is_predicted_is_what_was_measured() {
             fs::write(path, format!("{text}--- complaints\n{lines}")).expect("it can be written");
         }
         assert!(
-            case.files.iter().all(|file| dialect_of(&file.path).is_some() || file.path.ends_with(".yml") || file.path == "/etc/sysconfig/static-routes"),
+            case.files.iter().all(|file| dialect_of(&file.path).is_some()
+                || file.path.ends_with(".yml")
+                || file.path == "/etc/sysconfig/static-routes"),
             "{name}"
         );
     }

@@ -155,7 +155,9 @@ pub fn read(rules: &mut RuleSet, config: &Config) {
         .collect();
     input.extend(ways.iter().map(|(text, zone, at)| (format!("{text} goto filter_IN_{zone}"), *at)));
     input.push(("reject with icmpx admin-prohibited".to_owned(), own));
-    for (name, hook, is_nat) in [("nat_PREROUTING", (Hook::Prerouting, -90), true), ("filter_INPUT", (Hook::Input, 10), false)] {
+    for (name, hook, is_nat) in
+        [("nat_PREROUTING", (Hook::Prerouting, -90), true), ("filter_INPUT", (Hook::Input, 10), false)]
+    {
         let Some(chain) = rules.chain_mut(Family::Inet, TABLE, name) else { return };
         (chain.hook, chain.is_nat, chain.at) = (Some(hook), is_nat, own);
     }

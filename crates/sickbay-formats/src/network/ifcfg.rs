@@ -118,9 +118,7 @@ pub fn read(files: &[File]) -> Network {
         if !one.dhcp4 {
             let numbered = expand(env).0;
             one.addresses.extend(
-                numbered
-                    .into_iter()
-                    .filter_map(|(text, from)| Some(DeclaredAddress::new(address_of(&text)?, from))),
+                numbered.into_iter().filter_map(|(text, from)| Some(DeclaredAddress::new(address_of(&text)?, from))),
             );
         }
         for key in ["IPV6ADDR", "IPV6ADDR_SECONDARIES"] {

@@ -482,7 +482,10 @@ fn commanded(stanza: &Stanza, base: &str) -> (Vec<DeclaredAddress>, Vec<Declared
         }
     }
     let addresses = scratch.kernel.link(base).map(|link| link.addresses.clone()).unwrap_or_default();
-    let addresses = addresses.into_iter().map(|one| DeclaredAddress { peer: one.peer, ..DeclaredAddress::new(one.cidr, one.from) }).collect();
+    let addresses = addresses
+        .into_iter()
+        .map(|one| DeclaredAddress { peer: one.peer, ..DeclaredAddress::new(one.cidr, one.from) })
+        .collect();
     let routes = scratch.kernel.routes.into_iter().filter(|route| route.proto != "kernel").map(DeclaredRoute::of);
     (addresses, routes.collect(), scratch.kernel.rules)
 }
@@ -690,7 +693,8 @@ fn method(stanza: &Stanza, outcome: &mut Outcome) -> bool {
             }
             let from = ["address", "netmask"].iter().filter_map(|name| stanza.place_of(&[name]).cloned()).collect();
             let peer = stanza.get(&["pointopoint"]).and_then(|peer| peer.parse().ok()).map(Cidr::host);
-            let both = stanza.place_of(&["netmask"]).filter(|_| stanza.get(&["address"]).unwrap_or_default().contains('/'));
+            let both =
+                stanza.place_of(&["netmask"]).filter(|_| stanza.get(&["address"]).unwrap_or_default().contains('/'));
             if let Some(place) = both.filter(|_| !stanza.v6()) {
                 outcome.complain(place, What::GivenTwice("netmask".into()));
             }

@@ -98,8 +98,11 @@ fn wanted(words: &[&str], v6: bool, place: &Place, outcome: &Outcome) -> Result<
                     "dev" => hop.dev = value()?.to_owned(),
                     "weight" => {
                         let text = value()?;
-                        hop.weight =
-                            text.parse().ok().filter(|weight| (1..=256).contains(weight)).ok_or_else(|| garbage(text))?;
+                        hop.weight = text
+                            .parse()
+                            .ok()
+                            .filter(|weight| (1..=256).contains(weight))
+                            .ok_or_else(|| garbage(text))?;
                     }
                     "onlink" => hop.onlink = true,
                     other => return Err(garbage(other)),
@@ -175,7 +178,8 @@ fn wanted(words: &[&str], v6: bool, place: &Place, outcome: &Outcome) -> Result<
             }
         }
     }
-    let in_order = |(_, name): &(u16, &str)| asked.iter().find(|(known, _)| known == name).map(|(_, text)| text.clone());
+    let in_order =
+        |(_, name): &(u16, &str)| asked.iter().find(|(known, _)| known == name).map(|(_, text)| text.clone());
     route.more = METRICS.iter().filter_map(in_order).collect::<Vec<_>>().join(" ");
     route.dst = dst.ok_or(Bad::Refused(Refused::Invalid))?;
     // `default` belongs to the family of the router, where ip was not told of one.

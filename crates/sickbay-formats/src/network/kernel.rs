@@ -455,7 +455,9 @@ impl Kernel {
                 _ => match self.on_link(router, dev.as_deref(), wanted.table) {
                     Some(found) => found.to_owned(),
                     // A lease may bring the network that the router is in.
-                    None => self.dynamic(dev.as_deref()).ok_or(if v6 { Refused::NoRoute } else { Refused::Unreachable })?,
+                    None => {
+                        self.dynamic(dev.as_deref()).ok_or(if v6 { Refused::NoRoute } else { Refused::Unreachable })?
+                    }
                 },
             };
             dev = Some(found);
@@ -545,7 +547,8 @@ impl Kernel {
             }
             (_, Some(_)) => {
                 // The same route twice is one.
-                let same = |one: &Route| one.via == route.via && one.dev == route.dev && one.hops == route.hops && like(one);
+                let same =
+                    |one: &Route| one.via == route.via && one.dev == route.dev && one.hops == route.hops && like(one);
                 if self.routes.iter().any(same) {
                     return Err(Refused::Exists);
                 }

@@ -85,9 +85,9 @@ fn in_old_way(value: &str) -> Option<String> {
 /// Whether NetworkManager passes over a file of that name (nm_keyfile_utils_ignore_filename()): hidden ones, and those that look like
 /// certificates, an editor's, or a temporary file of mkstemp(3). `.bak` and `.old` are read.
 fn is_ignored(name: &str) -> bool {
-    let temporary = name.rsplit_once('.').is_some_and(|(_, end)| {
-        end.len() == 6 && end.bytes().all(|byte| byte.is_ascii_alphanumeric())
-    });
+    let temporary = name
+        .rsplit_once('.')
+        .is_some_and(|(_, end)| end.len() == 6 && end.bytes().all(|byte| byte.is_ascii_alphanumeric()));
     let ending = ["~", ".pem", ".der", ".swp", ".swpx"].iter().any(|end| name.ends_with(end));
     name.starts_with('.') || temporary || ending
 }
@@ -182,7 +182,8 @@ fn connection(file: &File, settings: &Settings, outcome: &mut Outcome) -> Result
                         one.addresses.push(DeclaredAddress::new(cidr, vec![place.clone()]));
                         match gateway.map(|text| text.trim().parse::<IpAddr>()) {
                             Some(Ok(via)) if !via.is_unspecified() => {
-                                gateway_of_address.get_or_insert_with(|| DeclaredRoute::default(via, vec![place.clone()]));
+                                gateway_of_address
+                                    .get_or_insert_with(|| DeclaredRoute::default(via, vec![place.clone()]));
                             }
                             Some(Err(_)) => bad(outcome),
                             _ => {}
@@ -470,12 +471,11 @@ fn activate(one: &Interface, dev: &str, metric: u32, outcome: &mut Outcome) {
     for address in &one.addresses {
         let _ = outcome.kernel.add(dev, address.asked(Some(metric)));
     }
-    let wanted =
-        |route: &DeclaredRoute| Wanted {
-            metric: route.metric.or(Some(metric)),
-            scope: route.scope.or((route.kind != "unicast").then_some(Scope::Link)),
-            ..route.wanted(dev, "static")
-        };
+    let wanted = |route: &DeclaredRoute| Wanted {
+        metric: route.metric.or(Some(metric)),
+        scope: route.scope.or((route.kind != "unicast").then_some(Scope::Link)),
+        ..route.wanted(dev, "static")
+    };
     for route in &one.routes {
         let place = route.from.first().cloned().unwrap_or_default();
         if let Some(via) = route.via

@@ -438,7 +438,9 @@ fn route(settings: &[&Setting], outcome: &mut Outcome) -> Option<DeclaredRoute> 
                 let weight = weight.trim().parse().unwrap_or(1);
                 route.hops.push(Hop { via: Some(via), dev: dev.to_owned(), weight, onlink: false });
             }
-            "MTUBytes" | "TCPAdvertisedMaximumSegmentSize" | "InitialCongestionWindow"
+            "MTUBytes"
+            | "TCPAdvertisedMaximumSegmentSize"
+            | "InitialCongestionWindow"
             | "InitialAdvertisedReceiveWindow"
                 if value.parse::<u32>().is_ok() =>
             {

@@ -117,7 +117,9 @@ pub(super) fn route(kernel: &mut Kernel, indices: &[(u32, String)], body: &[u8])
     let mut hops = Vec::new();
     if let Some(mut left) = get(9) {
         // rtnexthop: length, flags, hops, index.
-        while let Some(size) = left.get(..2).and_then(|two| two.try_into().ok()).map(u16::from_ne_bytes).map(usize::from) {
+        while let Some(size) =
+            left.get(..2).and_then(|two| two.try_into().ok()).map(u16::from_ne_bytes).map(usize::from)
+        {
             let Some(hop) = left.get(..size).filter(|hop| hop.len() >= 8) else { break };
             let inner = self::attributes(hop, 8);
             hops.push(Hop {

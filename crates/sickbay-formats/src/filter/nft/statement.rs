@@ -483,9 +483,7 @@ impl Reader<'_> {
             return;
         }
         // `mark set`, `ip dscp set`, `tcp option maxseg size set`: not one that stands behind a condition.
-        let sets = |by: usize| {
-            self.words.get(begin + by).is_some_and(|word| &*word.text == "set" && !word.quoted)
-        };
+        let sets = |by: usize| self.words.get(begin + by).is_some_and(|word| &*word.text == "set" && !word.quoted);
         if sets(1) || sets(2) || (self.ahead(1) == "option" && sets(4)) {
             // ct helper set, ip dscp set, tcp option maxseg size set: nothing that decides; the value is passed over.
             while self.at < self.words.len() && !self.skip("set") {
@@ -644,7 +642,7 @@ impl Reader<'_> {
             }
             _ => {
                 self.at += 1;
-                while self.skip("-") ||  self.skip(",") || self.skip(".") || self.skip("|") {
+                while self.skip("-") || self.skip(",") || self.skip(".") || self.skip("|") {
                     self.at += 1;
                 }
             }

@@ -78,7 +78,10 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             .ports
             .iter()
             .filter(|port| services.open().any(|open| std::ptr::eq(open, *port)))
-            .filter(|port| port.address.is_some_and(|address| !address.is_loopback() && !own.contains(&address) && is_whole(&address)))
+            .filter(|port| {
+                port.address
+                    .is_some_and(|address| !address.is_loopback() && !own.contains(&address) && is_whole(&address))
+            })
             .collect();
         let Some(port) = gone.first() else { continue };
         let Some(address) = port.address else { continue };
@@ -118,14 +121,15 @@ fn without_v6(facts: &Facts, services: &Services, found: &mut Findings) {
     for service in services.list.iter().filter(|service| service.server != Server::Sshd) {
         let Some(port) = service.ports.iter().find(|port| port.v6 == Some(true)) else { continue };
         let (server, address) = (service.server.name(), format!("{}:{}", port.address_text(), port.port));
-        let finding = found
-            .error(tr!("{server} is to listen on {address}, and the kernel has no IPv6", server, address = address.as_str()));
+        let finding = found.error(tr!(
+            "{server} is to listen on {address}, and the kernel has no IPv6",
+            server,
+            address = address.as_str()
+        ));
         if let Some((file, span)) = &port.at {
             finding.at(file, *span);
         }
-        finding.why(tr!(
-            "it does not start: socket says \"Address family not supported by protocol\" (97)"
-        ));
+        finding.why(tr!("it does not start: socket says \"Address family not supported by protocol\" (97)"));
         finding.detail("address", address);
         finding.by_hand(tr!("leave out the line, or let the kernel have IPv6 (ipv6.disable=1 on its command line)"));
     }

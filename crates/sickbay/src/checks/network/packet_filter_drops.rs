@@ -150,11 +150,21 @@ impl Look<'_> {
         // Without these no neighbour learns where the machine is.
         let router = IpAddr::from([0xfe80, 0, 0, 0, 0, 0, 0, 1]);
         let discovery = [135u8, 136].map(|kind| {
-            let packet = Packet { protocol: ICMPV6, icmp: kind, dport: None, state: states::UNTRACKED, ..Packet::connection(Some(router), 0) };
+            let packet = Packet {
+                protocol: ICMPV6,
+                icmp: kind,
+                dport: None,
+                state: states::UNTRACKED,
+                ..Packet::connection(Some(router), 0)
+            };
             to_here(packet)
         });
         if let Some(decider) = self.refuses_all(&discovery) {
-            let message = tr!("{what} drops the neighbour discovery of IPv6 on {card}", what = decider.what.clone(), card = card.as_str());
+            let message = tr!(
+                "{what} drops the neighbour discovery of IPv6 on {card}",
+                what = decider.what.clone(),
+                card = card.as_str()
+            );
             let finding = found.warning(message);
             point(self.facts, finding, &decider);
             finding.subject(Subject::Named(format!("neighbour discovery {}", decider.place)));
@@ -191,7 +201,10 @@ impl Look<'_> {
                 finding.at(file, *span);
             }
             finding.subject(Subject::Named(format!("IPv6 {number} {}", decider.place)));
-            finding.why(tr!("who finds its IPv6 address {address} waits before IPv4 is tried, or does not come through", address = address.to_string()));
+            finding.why(tr!(
+                "who finds its IPv6 address {address} waits before IPv4 is tried, or does not come through",
+                address = address.to_string()
+            ));
             let command = match (decider.program, decider.place.contains("nft")) {
                 (None, false) => format!("ip6tables -I INPUT -p tcp --dport {number} -j ACCEPT"),
                 _ => opening(&decider, number),

@@ -154,7 +154,8 @@ fn tell(facts: &Facts, found: &mut Findings, sockets: &Sockets, service: &Servic
         (Some(_), true) => {
             let own: Vec<IpAddr> = others.iter().map(|socket| socket.source.0).collect();
             if port.v6 == Some(true) && has_v6(facts) && own.iter().all(IpAddr::is_ipv4) {
-                why_silent = tr!("it was started, or told to reload, before its file was changed; or it failed to bind");
+                why_silent =
+                    tr!("it was started, or told to reload, before its file was changed; or it failed to bind");
                 let finding = found.warning(tr!("{server} listens on port {number} of IPv4 only", server, number));
                 place(finding, port);
                 finding.why(why_silent).detail("port", number).detail("server", server);
@@ -239,7 +240,9 @@ fn has_v6(facts: &Facts) -> bool {
 fn container(facts: &Facts, finding: &mut Finding, pid: u32) {
     let line = facts.root().read_up_to(format!("/proc/{pid}/cmdline"), 1 << 14).unwrap_or_default();
     let words: Vec<BString> = line.split(|byte| *byte == 0).map(BString::from).collect();
-    let (Some(address), Some(port)) = (after(&words, "-container-ip"), after(&words, "-container-port")) else { return };
+    let (Some(address), Some(port)) = (after(&words, "-container-ip"), after(&words, "-container-port")) else {
+        return;
+    };
     let (address, port) = (address.to_str_lossy().into_owned(), port.to_str_lossy().into_owned());
     finding.note(tr!(
         "Docker publishes port {port} of the container with the address {address} there: docker ps shows which",

@@ -101,7 +101,9 @@ pub fn stranger_v6(rules: &RuleSet) -> IpAddr {
         let IpAddr::V6(address) = IpAddr::from(*address) else { return 0 };
         ranges.iter().filter(|(from, to)| (*from..=*to).contains(&address.to_bits())).count()
     };
-    IpAddr::from(STRANGERS_V6.iter().min_by_key(|address| named(address)).copied().unwrap_or([0x2a01, 0, 0, 0, 0, 0, 0, 1]))
+    IpAddr::from(
+        STRANGERS_V6.iter().min_by_key(|address| named(address)).copied().unwrap_or([0x2a01, 0, 0, 0, 0, 0, 0, 1]),
+    )
 }
 
 /// Public addresses in different parts of the world.
