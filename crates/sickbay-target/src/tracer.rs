@@ -175,18 +175,16 @@ impl<'a> Tracer<'a> {
                     let _ = ptrace::interrupt(*tid);
                 }
             }
+            // Whoever ends us means the command; the second time, whatever it makes of it.
+            if self.filtered && ptrace::is_told_to_end() {
+                let signal = if told { libc::SIGKILL } else { libc::SIGTERM };
+                self.tasks.values().for_each(|task| ptrace::kill(task.pid, signal));
+                told = true;
+            }
             let stop = match ptrace::wait() {
                 Ok(Some(stop)) => stop,
                 Ok(None) => break,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-                    // Whoever ends us means the command; the second time, whatever it makes of it.
-                    if self.filtered && ptrace::is_told_to_end() {
-                        let signal = if told { libc::SIGKILL } else { libc::SIGTERM };
-                        self.tasks.values().for_each(|task| ptrace::kill(task.pid, signal));
-                        told = true;
-                    }
-                    continue;
-                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
             };
             let Stop { tid, status } = stop;

@@ -194,6 +194,9 @@ static TOLD: AtomicBool = AtomicBool::new(false);
 extern "C" fn note(signal: c_int) {
     if signal == libc::SIGTERM {
         TOLD.store(true, Ordering::Relaxed);
+        // It may come just before a wait begins, which then is interrupted a second later.
+        // SAFETY: takes a number, and may be called in a handler.
+        unsafe { libc::alarm(1) };
     }
     ASKED.store(true, Ordering::Relaxed);
 }
@@ -201,7 +204,7 @@ extern "C" fn note(signal: c_int) {
 /// Ctrl-C and SIGTERM end a wait instead of this process.
 pub(crate) fn note_the_end() {
     ASKED.store(false, Ordering::Relaxed);
-    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGQUIT] {
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGQUIT, libc::SIGALRM] {
         // SAFETY: the handler stores one flag. Without SA_RESTART a wait is interrupted.
         unsafe {
             let mut action: libc::sigaction = std::mem::zeroed();

@@ -279,7 +279,7 @@ fn refused(pid: u32, error: &std::io::Error) -> Failure {
     let scope = root.ok().and_then(|root| root.read(Path::new("/proc/sys/kernel/yama/ptrace_scope")).ok());
     let is_narrow = scope.is_some_and(|text| !text.starts_with(b"0"));
     // Field 3 of proc_pid_stat(5) is the state, field 9 the flags: PF_KTHREAD of the kernel.
-    let stat = Root::host().and_then(|root| Ok(root.read(format!("/proc/{pid}/stat")).unwrap_or_default()));
+    let stat = Root::host().map(|root| root.read(format!("/proc/{pid}/stat")).unwrap_or_default());
     let stat = String::from_utf8_lossy(&stat.unwrap_or_default()).into_owned();
     let fields: Vec<&str> =
         stat.rsplit_once(')').map(|(_, rest)| rest.split_whitespace().collect()).unwrap_or_default();

@@ -16,8 +16,9 @@ check! {
     /// shared libraries".
     ///
     /// ## What it finds
-    /// In what strace wrote (plain, `-f`, `-ff`, `-t`, `-tt`, `-ttt`, `-y`) or `LD_DEBUG=libs`, given as a log: a library that is in none of
-    /// the places where it was looked for; a program that is there while its interpreter is not; the file that was missing, or
+    /// In what strace wrote (in any of its forms but the summary of `-c`) or `LD_DEBUG`, given as a log: a library that is in none of
+    /// the places where it was looked for, or that lacks a symbol; a program that is there while its interpreter is not, that may not be
+    /// executed, or that is for another machine; a module of Python, Perl, Java and the like; the file that was missing, or
     /// refused, just before the program complained or ended with an error; a user or group that nobody knows. Everything else that was looked for in
     /// vain is left out: a healthy program does so all the time.
     ///
