@@ -22,7 +22,8 @@ check! {
     /// ## What it finds
     /// More than a hundred new processes or threads a second, by the kernel's counter of those it made, and who starts them: each
     /// program that ends leaves its page faults to its parent, so the parent whose sum grows is the one. A build that starts
-    /// compilers is none: its time is that of the compilers.
+    /// compilers is none: its time is that of the compilers. On a running system root is also told which programs they were, for
+    /// the kernel tells of each that ends.
     ///
     /// ## Why it matters
     /// Starting a program costs a millisecond or more of a CPU, nearly all of it in the kernel. A loop in a script that should have
