@@ -228,7 +228,10 @@ fn command(line: &Line<'_>, all: &mut Vec<Found>) {
         let last = key.rfind_byte(b'/').map_or(0, |slash| slash + 1);
         let start = if begins_a_key(key.get(last..).unwrap_or_default()) { start + last } else { start };
         let key = text.get(start..key_end).unwrap_or_default();
-        let (value, to) = value(text, quotes.at(text, start), sed < start, from);
+        // Of `sh -c 'echo "vm.swappiness = 1" >> …'` the inner quote.
+        let inner = start.checked_sub(1).and_then(|at| text.get(at)).copied().filter(|byte| b"\"'".contains(byte));
+        let open = quotes.at(text, start);
+        let (value, to) = value(text, inner.or(open), sed < start, from);
         at = to.max(at);
         let is_now = text.get(..start).is_some_and(|before| before.contains_str("sysctl "));
         let setting = Setting::Sysctl { key: dotted(key), value: value.into() };

@@ -424,6 +424,59 @@ fn where_a_parameter_comes_from() {
     assert_eq!((origin.winner, origin.after_restart()), (None, Some("60")));
 }
 
+#[test]
+fn what_people_meant() {
+    let wrong = |line: &str| {
+        let (verdict, _, suggested) = one(line, "6.1", 16);
+        (verdict, suggested.unwrap_or_default())
+    };
+    assert_eq!(wrong("net.core.rmem_max = 16 MB"), (Verdict::Malformed, "16777216".to_owned()));
+    assert_eq!(wrong("vm.min_free_kbytes = 64M"), (Verdict::Malformed, "65536".to_owned()));
+    assert_eq!(wrong("net.ipv4.tcp_keepalive_time = 5m"), (Verdict::Malformed, "300".to_owned()));
+    assert_eq!(wrong("net.ipv4.ip_local_port_range = 1024-65000"), (Verdict::Malformed, "1024 65000".to_owned()));
+    assert_eq!(wrong("net.core.somaxconn = 99999999999"), (Verdict::Malformed, String::new()));
+    // A list for a small machine, on a large one.
+    assert_eq!(wrong("net.ipv4.tcp_mem = 25600 51200 102400"), (Verdict::Adapt, "196608 262144 393216".to_owned()));
+    assert_eq!(wrong("net.ipv4.tcp_congestion_control = bbrplus"), (Verdict::Absent, "bbr".to_owned()));
+    assert_eq!(wrong("fs.may_detach_mounts = 1").0, Verdict::Absent);
+    assert_eq!(one("fs.may_detach_mounts = 1", "3.10.0-1160.el7", 16).0, Verdict::Ok);
+    // limits.conf counts KiB and minutes, a unit bytes and seconds, and takes both limits in one line.
+    let limits = lint(
+        "a soft memlock 1024\na hard memlock 2048\nb - cpu 5\nb - stack unlimited\nb hard nice -20\n",
+        "6.1",
+        None,
+    );
+    let told: Vec<Option<&str>> = limits.lines.iter().map(|line| line.said.suggested.as_deref()).collect();
+    assert_eq!(
+        told,
+        [
+            Some("LimitMEMLOCK=1024K:2048K"),
+            Some("LimitMEMLOCK=1024K:2048K"),
+            Some("LimitCPU=5min"),
+            Some("8192"),
+            Some("LimitNICE=-20")
+        ]
+    );
+    // Now and after a restart is no contradiction; two values are.
+    let pairs = |text: &str| -> Vec<String> {
+        lint(text, "6.1", None).pairs.iter().map(|pair| pair.said.message.render(Lang::En)).collect()
+    };
+    assert_eq!(pairs("echo vm.swappiness=1 >> /etc/sysctl.conf\nsysctl -w vm.swappiness=1\n"), [""; 0]);
+    assert_eq!(
+        pairs("echo vm.swappiness=1 >> /etc/sysctl.conf\nsysctl -w vm.swappiness=10\n"),
+        ["line 2 sets it until a restart, line 1 another value from then on"]
+    );
+    assert_eq!(pairs("echo 1 > /proc/sys/vm/drop_caches\necho 3 > /proc/sys/vm/drop_caches\n"), [""; 0]);
+}
+
+#[test]
+fn a_list_of_misspelt_parameters_is_bounded() {
+    let text: String = (0..2000).map(|number| format!("net.ipv4.tcp_syncooki{number} = 1\n")).collect();
+    let said = lint(&text, "6.1", None);
+    assert_eq!(said.lines.len(), 2000);
+    assert!(said.lines.iter().all(|line| line.said.verdict == Verdict::Unknown));
+}
+
 /// A host of the last chapter: nginx before tomcat, with what its notes set.
 const OF_THE_BOOK: &str = "\
 --- file /etc/nginx/nginx.conf
@@ -436,6 +489,18 @@ http { server { listen 80 backlog=65533; location / { proxy_pass http://127.0.0.
 --- file /proc/sys/net/ipv4/ip_local_port_range
 32768\t60999
 ";
+
+#[test]
+fn the_configuration_that_runs_counts() {
+    let other = "--- file /srv/n/nginx.conf\nworker_processes 2;\nevents { worker_connections 60; }\nhttp { server { listen 8080; } }\n";
+    let process = "--- file /proc/9/comm\nnginx\n--- file /proc/9/cmdline\nnginx: master process nginx -c /srv/n/nginx.conf -q\n\
+        --- file /proc/9/status\nName:\tnginx\nPid:\t9\nPPid:\t1\n--- file /proc/9/stat\n9 (nginx) S 1 9 9 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 100 0 0\n";
+    let built = machine(&format!("{OF_THE_BOOK}{other}{process}"));
+    let facts = built.facts().expect("facts");
+    let alone = carried(&facts, Question::default()).unwrap_or_else(|_| panic!("it runs"));
+    let first = alone.limits.first().expect("a limit");
+    assert_eq!((first.what.render(Lang::En).as_str(), first.carries), ("worker_connections of nginx", 120));
+}
 
 #[test]
 fn the_book_was_not_bound_by_its_hosts() {

@@ -80,6 +80,7 @@ fn what_people_paste() {
             "ulimit -u unlimited; ulimit -s 65536 -n 1024\n",
             "echo 'DefaultLimitNOFILE=1048576' >> /etc/systemd/system.conf\n",
             "sysctl -w kernel.threads-max=`nproc`\n",
+            "sudo sh -c 'echo \"vm.overcommit_memory = 1\" >> /etc/sysctl.conf'\n",
         )),
         [
             "1 vm.swappiness=1",
@@ -93,6 +94,7 @@ fn what_people_paste() {
             "5 ulimit Both n 1024",
             "6 DefaultLimitNOFILE:1048576",
             "7 kernel.threads-max=`nproc`",
+            "8 vm.overcommit_memory=1",
         ]
     );
     // A page of somebody's notes.
