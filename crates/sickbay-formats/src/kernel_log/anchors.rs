@@ -12,53 +12,53 @@ use aho_corasick::packed::{Config, MatchKind, Searcher};
 
 /// Parts of the sentences that [`super::classify`] knows.
 const ONE: [&str; 22] = [
-    "BUG at", // kernel BUG at
+    "BUG at",         // kernel BUG at
     "cation failure", // page allocation failure, vmalloc: allocation failure
     "BTRFS",
-    "Kill", // Killed process, Kill process
-    "k is ", // NIC Link is Down, link is down
-    "g journal", // Aborting journal, error loading journal
+    "Kill",        // Killed process, Kill process
+    "k is ",       // NIC Link is Down, link is down
+    "g journal",   // Aborting journal, error loading journal
     "not syncing", // Kernel panic - not syncing
     "traps:",
     "I/O ",
     "EDAC",
-    "d stall", // detected stalls, self-detected stall, expedited stalls
+    "d stall",    // detected stalls, self-detected stall, expedited stalls
     "ral protec", // general protection fault
     "unhandled",
-    "mask 0x", // ata1.00: exception Emask 0x0 … frozen
+    "mask 0x",        // ata1.00: exception Emask 0x0 … frozen
     "al temperature", // critical temperature reached
-    "or more than", // blocked for more than
-    "alive watchd", // ena: Keep alive watchdog timeout
-    "nfs: s", // nfs: server … not responding, … OK
+    "or more than",   // blocked for more than
+    "alive watchd",   // ena: Keep alive watchdog timeout
+    "nfs: s",         // nfs: server … not responding, … OK
     "LOCKUP",
     " SRC=",
-    "-fs error", // EXT4-fs error
+    "-fs error",  // EXT4-fs error
     "k rejected", // fork rejected by pids controller
 ];
 
 /// The others.
 const OTHER: [&str; 22] = [
     "-max limit", // file-max limit
-    "isk fail", // md/raid1:md0: Disk failure on sdb1
-    "NETDEV", // NETDEV WATCHDOG
-    "vmalloc", // vmalloc error; vmap allocation … use vmalloc=
-    "severity=", // PCIe Bus Error: severity=Uncorrected
-    "om-kill", // invoked oom-killer, oom-kill:constraint
-    " table ", // table full, table overflow
-    "Java Runt", // … the Java Runtime Environment
+    "isk fail",   // md/raid1:md0: Disk failure on sdb1
+    "NETDEV",     // NETDEV WATCHDOG
+    "vmalloc",    // vmalloc error; vmap allocation … use vmalloc=
+    "severity=",  // PCIe Bus Error: severity=Uncorrected
+    "om-kill",    // invoked oom-killer, oom-kill:constraint
+    " table ",    // table full, table overflow
+    "Java Runt",  // … the Java Runtime Environment
     "XFS ",
     "[Hardware", // [Hardware Error]
-    "BUG:", // BUG: soft lockup
-    "TSC unst", // Marking TSC unstable due to clocksource watchdog
+    "BUG:",      // BUG: soft lockup
+    "TSC unst",  // Marking TSC unstable due to clocksource watchdog
     "SYN flood",
-    " nvme", // nvme nvme0: controller is down
-    "TCP: ", // too many orphaned sockets, out of memory
+    " nvme",      // nvme nvme0: controller is down
+    "TCP: ",      // too many orphaned sockets, out of memory
     "to handle ", // Unable to handle kernel
-    "-mapper", // device-mapper: thin, device-mapper: multipath
+    "-mapper",    // device-mapper: thin, device-mapper: multipath
     "egfault",
-    "ror, dev", // critical medium error, dev
+    "ror, dev",  // critical medium error, dev
     "x version", // Linux version
-    "Remount", // Remounting filesystem read-only
+    "Remount",   // Remounting filesystem read-only
     "XFS: I",
 ];
 
@@ -70,7 +70,7 @@ impl Anchors {
     pub(super) fn get() -> &'static Anchors {
         static ANCHORS: OnceLock<Anchors> = OnceLock::new();
         ANCHORS.get_or_init(|| {
-            let searcher = |words: &[&str]| {
+            let searcher = |words: [&str; 22]| {
                 let mut builder = Config::new().match_kind(MatchKind::LeftmostFirst).builder();
                 builder.extend(words).build()
             };

@@ -118,8 +118,7 @@ impl Root {
         // Of the kernel's files, too, what was left out for want of room or time must not be taken for absent.
         let is_late = matches!(refusal, Refusal::Errno(libc::ETIMEDOUT));
         if is_late || matches!(refusal, Refusal::TooLarge { .. }) {
-            let unread =
-                Unread {
+            let unread = Unread {
                 path: path.to_owned(),
                 why: error.to_string(),
                 is_uncollected: false,
