@@ -115,7 +115,7 @@ impl PingLog {
             length,
             most: most.max(128 << 10) / 2,
         };
-        log.write(&format!("PING {address} ({address}) 16(44) bytes of data."))?;
+        log.write(format_args!("PING {address} ({address}) 16(44) bytes of data."))?;
         Ok(log)
     }
 
@@ -167,8 +167,8 @@ impl PingLog {
             let Some((_, sent)) = self.sent.remove(at) else { continue };
             let ttl = ttl.map(|ttl| format!(" ttl={ttl}")).unwrap_or_default();
             let time = (now - sent).as_secs_f64() * 1000.0;
-            let line = format!("24 bytes from {}: icmp_seq={sequence}{ttl} time={time:.3} ms", self.address);
-            let _ = self.write(&line);
+            let address = self.address;
+            let _ = self.write(format_args!("24 bytes from {}: icmp_seq={sequence}{ttl} time={time:.3} ms", address));
         }
     }
 
@@ -190,12 +190,12 @@ impl PingLog {
     fn give_up(&mut self) {
         while let Some((sequence, _)) = self.sent.front().copied().filter(|(_, sent)| sent.elapsed() > PATIENCE) {
             self.sent.pop_front();
-            let _ = self.write(&format!("no answer yet for icmp_seq={sequence}"));
+            let _ = self.write(format_args!("no answer yet for icmp_seq={sequence}"));
         }
     }
 
-    /// A line. Where there is no room it is lost, as samples are.
-    fn write(&mut self, text: &str) -> io::Result<()> {
+    /// A line, in the words of ping(8), which are not translated. Where there is no room it is lost, as samples are.
+    fn write(&mut self, text: std::fmt::Arguments<'_>) -> io::Result<()> {
         if self.length > self.most {
             let [older, newer] = PING_LOGS.map(|name| self.dir.join(name));
             std::fs::rename(&newer, older)?;
@@ -259,7 +259,7 @@ mod tests {
             assert!(text.contains(&format!(" bytes from {address}: icmp_seq=1")), "{text}");
             assert!(log.sent.is_empty());
             for number in 0..3000 {
-                log.write(&format!("no answer yet for icmp_seq={number}")).expect("written");
+                log.write(format_args!("no answer yet for icmp_seq={number}")).expect("written");
             }
             let sizes = PING_LOGS.map(|name| std::fs::metadata(dir.path().join(name)).map_or(0, |file| file.len()));
             assert!(sizes.iter().all(|size| (1..70_000).contains(size)), "{sizes:?}");

@@ -95,7 +95,7 @@ fn begins(text: &str) -> Option<Said> {
     // In front of it is at most a time.
     let is_time = |c: char| c.is_ascii_digit() || " :.-+TZ[]".contains(c);
     let in_front = text.get(..at)?;
-    if !in_front.chars().all(is_time) && !(in_front.len() < 40 && in_front.contains(':')) {
+    if !(in_front.chars().all(is_time) || in_front.len() < 40 && in_front.contains(':')) {
         return None;
     }
     let rest = text.get(at + head.len()..)?;
@@ -305,7 +305,7 @@ fn sum_of_windows(text: &str) -> Option<Said> {
     let mut numbers = text.split(" = ").skip(1).map(|part| number(part).map(|(value, rest)| (value as u64, rest)));
     let ((sent, _), (received, _), (lost, rest)) = (numbers.next()??, numbers.next()??, numbers.next()??);
     let is_it = rest.trim_start().starts_with(['(', '（']) && rest.contains('%') && received.checked_add(lost)? == sent;
-    is_it.then(|| Said::Sum(Sum { from: None, sent, received: Some(received), took: None }))
+    is_it.then_some(Said::Sum(Sum { from: None, sent, received: Some(received), took: None }))
 }
 
 /// Words of errors about a packet.
