@@ -78,7 +78,7 @@ impl Config {
     }
 
     /// The files that count: of two with one name the first.
-    fn chosen<'a>(all: &'a [(String, File)], stock: bool) -> Vec<(&'a str, &'a File)> {
+    fn chosen(all: &[(String, File)], stock: bool) -> Vec<(&str, &File)> {
         let mut seen = HashSet::new();
         let counts = all.iter().filter(|(_, file)| !stock || !file.path.starts_with("/etc/"));
         counts.filter(|(name, _)| seen.insert(name.as_str())).map(|(name, file)| (name.as_str(), file)).collect()
@@ -413,7 +413,7 @@ fn opened(config: &Config, tag: &Tag) -> Vec<String> {
 }
 
 /// The conditions of a service and of those that it includes.
-fn service_with<'a>(config: &'a Config, name: &'a str, seen: &mut HashSet<String>, all: &mut Vec<String>) {
+fn service_with(config: &Config, name: &str, seen: &mut HashSet<String>, all: &mut Vec<String>) {
     if seen.len() > 64 || !seen.insert(name.to_owned()) {
         return;
     }
@@ -436,7 +436,7 @@ fn service_with<'a>(config: &'a Config, name: &'a str, seen: &mut HashSet<String
         }
     }
     for tag in tags.iter().filter(|tag| tag.name == "include" && !tag.closes) {
-        service_with(config, &tag.of("service").to_owned(), seen, all);
+        service_with(config, tag.of("service"), seen, all);
     }
 }
 

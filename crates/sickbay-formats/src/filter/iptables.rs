@@ -273,14 +273,14 @@ impl Reader {
         match keys {
             // Either of two: `--ports`; negated none of them.
             [one, other] if self.negated => {
-                self.compare(&[one.clone()], parts.clone());
+                self.compare(std::slice::from_ref(one), parts.clone());
                 self.negated = true;
-                self.compare(&[other.clone()], parts);
+                self.compare(std::slice::from_ref(other), parts);
             }
             [one, other] => {
                 let before = self.matches.len();
-                self.compare(&[one.clone()], parts.clone());
-                self.compare(&[other.clone()], parts);
+                self.compare(std::slice::from_ref(one), parts.clone());
+                self.compare(std::slice::from_ref(other), parts);
                 let both = self.matches.split_off(before);
                 self.matches.push(Match::Either(both));
             }
