@@ -64,6 +64,8 @@ struct Tracer<'a> {
     processes: u64,
     /// Everybody is to be let go at the next stop.
     leaving: bool,
+    /// With what signal everybody was told to end.
+    ending: Option<i32>,
 }
 
 /// Runs a command with the user's environment and terminal until it and all its children have ended. `take` gets the lines.
@@ -159,6 +161,7 @@ impl<'a> Tracer<'a> {
             too_many: false,
             processes: 1,
             leaving: false,
+            ending: None,
         }
     }
 
@@ -167,7 +170,7 @@ impl<'a> Tracer<'a> {
     }
 
     fn follow(&mut self, root: i32, leave: impl Fn(&Tracer<'_>) -> bool) -> io::Result<End> {
-        let (mut end, mut told) = (End::LetGo, false);
+        let mut end = End::LetGo;
         while !self.tasks.is_empty() {
             if !self.leaving && leave(self) {
                 self.leaving = true;
@@ -177,9 +180,9 @@ impl<'a> Tracer<'a> {
             }
             // Whoever ends us means the command; the second time, whatever it makes of it.
             if self.filtered && ptrace::is_told_to_end() {
-                let signal = if told { libc::SIGKILL } else { libc::SIGTERM };
+                let signal = if self.ending.is_some() { libc::SIGKILL } else { libc::SIGTERM };
                 self.tasks.values().for_each(|task| ptrace::kill(task.pid, signal));
-                told = true;
+                self.ending = Some(signal);
             }
             let stop = match ptrace::wait() {
                 Ok(Some(stop)) => stop,
@@ -253,7 +256,10 @@ impl<'a> Tracer<'a> {
         let pid = group_of(tid).unwrap_or(tid);
         self.processes += u64::from(pid == tid);
         self.tasks.insert(tid, Task { pid, inside: None, at_end: false });
-        if self.too_many && self.filtered {
+        if let Some(signal) = self.ending {
+            // It was being begun when the others were told.
+            ptrace::kill(pid, signal);
+        } else if self.too_many && self.filtered {
             // What was begun when the others were killed.
             ptrace::kill(pid, libc::SIGKILL);
         } else if self.tasks.len() > MOST && !self.too_many {
