@@ -149,7 +149,9 @@ impl Near {
 
 /// Where limits.conf sets a soft and a hard limit, a unit takes both in one line; of the soft one alone it would make the hard one too.
 fn with_both(found: &[Found], lines: &mut [Line]) {
-    let mut values: BTreeMap<(&[u8], &[u8]), [Option<String>; 2]> = BTreeMap::new();
+    // By whom and what, the soft one first.
+    type Both = [Option<String>; 2];
+    let mut values: BTreeMap<(&[u8], &[u8]), Both> = BTreeMap::new();
     for one in found {
         if let Setting::Limit { domain, kind: kind @ (Kind::Soft | Kind::Hard), item, value } = &one.setting {
             let [soft, hard] = values.entry((domain, item)).or_default();
