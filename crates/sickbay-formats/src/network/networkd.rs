@@ -318,7 +318,7 @@ fn interface(file: &File, all: &[Setting], rules: &mut Vec<Rule>, outcome: &mut 
         }
     }
     for section in sections("Address") {
-        let get = |key: &str| of("Address", section).filter(|one| one.key == key).next_back();
+        let get = |key: &str| of("Address", section).rfind(|one| one.key == key);
         let Some(setting) = get("Address") else { continue };
         if let Some(cidr) = cidr(&setting.value, &setting.place, outcome) {
             let peer = get("Peer").and_then(|peer| Cidr::parse(&peer.value));
