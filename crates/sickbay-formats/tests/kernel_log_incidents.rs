@@ -123,7 +123,7 @@ const INCIDENTS: &[(&str, Kind, &str, &str)] = &[
     (
         "mce: [Hardware Error]: CPU 2: Machine Check Exception: 5 Bank 6: be00000000800400",
         Kind::Hardware,
-        "machine check",
+        "machine check, CPU 2 bank 6",
         "uncorrected",
     ),
     ("{1}[Hardware Error]: Hardware error from APEI Generic Hardware Error Source: 4", Kind::Hardware, "APEI", ""),

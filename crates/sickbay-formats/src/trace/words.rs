@@ -106,7 +106,8 @@ pub(super) fn names(text: &str, path: &str) -> bool {
     if name.len() > 2 && text.contains(name) {
         return true;
     }
-    let tail = text.trim_end().rsplit([' ', '\'', '"', '(', '=', '\u{2018}']).next().unwrap_or_default();
+    let Some(cut) = text.trim_end().strip_suffix('…') else { return false };
+    let tail = cut.rsplit([' ', '\'', '"', '(', '=', '\u{2018}']).next().unwrap_or_default();
     tail.len() > 4 && tail.starts_with('/') && path.starts_with(tail)
 }
 
