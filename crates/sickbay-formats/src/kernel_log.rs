@@ -7,7 +7,7 @@
 use bstr::ByteSlice;
 
 pub mod alloc_failure;
-mod anchors;
+pub(crate) mod anchors;
 pub mod blocked;
 mod classify;
 pub mod frames;

@@ -2,10 +2,10 @@
 
 use std::sync::OnceLock;
 
-use aho_corasick::packed::{Config, MatchKind, Searcher};
 use bstr::ByteSlice;
 
 use crate::boot_console::device_path;
+use crate::kernel_log::anchors::Anchors;
 use crate::kernel_log::{Stamp, message};
 use crate::lines::newlines;
 
@@ -130,35 +130,36 @@ const MOST: usize = 64;
 /// Words that such sentences have, in two sets that are searched one after the other: as for the kernel's.
 const WORDS: [&[&str]; 2] = [
     &[
-        "PAM",
-        "ed at step ",
-        " due to memory ",
-        "sending SIG",
-        "Bind to port ",
-        "adjust resource limit",
-        "environment files",
-        "OpenSSL version",
-        "/dev/null",
+        "SSL version",
         "rivilege separation dir",
-        "hostkeys available",
-        "host key",
-        "refused: bad ownership",
-        "to create session: ",
+        "dev/null",
+        "PAM:",
+        "Bind to port ",
+        "keys avail",
+        ", status=2",
         "Bad SSH2 ",
+        "ue to memory ",
+        "create session: ",
+        "th signal ",
         "ad configuration option",
+        "near line ",
+        "bad ownership",
     ],
     &[
-        ", status=2",
-        "waiting for device ",
-        "Dependency failed for ",
-        "Failed to mount ",
-        "unknown filesystem type",
-        "wrong fs type",
-        "oomd killed ",
-        "with signal ",
+        "lures for user",
         "Failed with result ",
-        "error near line ",
-        "login failures for user",
+        "unknown filesystem type",
+        "waiting for device ",
+        "oomd killed ",
+        "Dependency failed for ",
+        "host key",
+        " at step ",
+        "just resource limit",
+        "sending SIG",
+        "environment files",
+        "Failed to mount ",
+        "PAM ",
+        "ong fs type",
     ],
 ];
 
@@ -171,17 +172,9 @@ impl Scanner {
 
     /// Reads a block that so many lines of its source are before.
     pub fn block(&mut self, block: &[u8], before: u64) {
-        static SEARCHERS: OnceLock<Vec<Searcher>> = OnceLock::new();
-        let searchers = SEARCHERS.get_or_init(|| {
-            let searcher = |words: &&[&str]| {
-                let mut builder = Config::new().match_kind(MatchKind::LeftmostFirst).builder();
-                builder.extend(*words).build()
-            };
-            WORDS.iter().filter_map(searcher).collect()
-        });
-        let mut places: Vec<usize> =
-            searchers.iter().flat_map(|searcher| searcher.find_iter(block)).map(|found| found.start()).collect();
-        places.sort_unstable();
+        static ANCHORS: OnceLock<Anchors> = OnceLock::new();
+        let mut places = Vec::new();
+        ANCHORS.get_or_init(|| Anchors::of(&WORDS)).find(block, &mut places);
         self.lines = before;
         let mut counted = 0;
         let mut next = 0;

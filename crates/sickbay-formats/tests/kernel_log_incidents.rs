@@ -151,7 +151,7 @@ const INCIDENTS: &[(&str, Kind, &str, &str)] = &[
     (
         "Unable to handle kernel paging request at virtual address ffff0000",
         Kind::Oops,
-        "Unable to handle kernel paging request at virtual address ffff0000",
+        "Unable to handle kernel paging request",
         "",
     ),
     ("kernel BUG at mm/slub.c:321!", Kind::Oops, "kernel BUG at mm/slub.c:321!", ""),
