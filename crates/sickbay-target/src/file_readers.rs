@@ -2,11 +2,9 @@
 
 use std::io;
 use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
 
 use crate::{Root, proc_readers, sys};
 
@@ -49,31 +47,14 @@ pub fn file_readers(root: &Root, file: &str, time: Duration) -> io::Result<Vec<F
     let place = rustix::fs::open(format!("/proc/{file}"), flags, Mode::empty())?;
     let queue = sys::watch_opens_of(place.as_fd())?;
     drop(place);
-    let began = Instant::now();
-    let until = began + time;
     let own = std::process::id();
-    let mut buffer = vec![0; 16 << 10];
     let mut readers: Vec<FileReader> = Vec::new();
-    while let Some(left) = until.checked_duration_since(Instant::now()) {
-        let wait = Timespec { tv_sec: left.as_secs().try_into().unwrap_or(1), tv_nsec: left.subsec_nanos().into() };
-        match poll(&mut [PollFd::new(&queue, PollFlags::IN)], Some(&wait)) {
-            Ok(0) => break,
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno.into()),
+    proc_readers::each_open(&queue, time, |opened, at| {
+        let pid = u32::try_from(opened.pid).unwrap_or(0);
+        if pid != own {
+            note(&mut readers, pid, at);
         }
-        let length = match rustix::io::read(&queue, &mut buffer) {
-            Ok(length) => length,
-            Err(Errno::AGAIN | Errno::INTR | Errno::NOENT | Errno::SRCH | Errno::NXIO) => continue,
-            Err(errno) => return Err(errno.into()),
-        };
-        let at = began.elapsed();
-        for opened in sys::opens(buffer.get(..length).unwrap_or_default()) {
-            let pid = u32::try_from(opened.pid).unwrap_or(0);
-            if pid != own {
-                note(&mut readers, pid, at);
-            }
-        }
-    }
+    })?;
     readers.sort_by_key(|reader| (std::cmp::Reverse(reader.opens), reader.pid));
     Ok(readers)
 }

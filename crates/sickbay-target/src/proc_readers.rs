@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -41,46 +41,61 @@ pub fn proc_readers(root: &Root, time: Duration) -> io::Result<Vec<ProcReader>> 
     let place =
         rustix::fs::open("/proc", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, rustix::fs::Mode::empty())?;
     let queue = sys::watch_opens(place.as_fd())?;
-    let until = Instant::now() + time;
     let own = std::process::id();
-    let mut buffer = vec![0; 64 << 10];
     let mut readers: HashMap<u32, (ProcReader, HashSet<u32>)> = HashMap::new();
+    each_open(&queue, time, |opened, _| {
+        let Ok(pid) = u32::try_from(opened.pid) else { return };
+        if pid == own || (readers.len() >= READERS && !readers.contains_key(&pid)) {
+            return;
+        }
+        let (reader, seen) = readers.entry(pid).or_insert_with(|| {
+            let comm = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            let comm = comm.trim_end().to_owned();
+            (ProcReader { pid, comm, opens: 0, processes: 0 }, HashSet::new())
+        });
+        reader.opens += 1;
+        if let Some(other) = opened.file.as_ref().and_then(|file| of_process(file.as_raw_fd()))
+            && other != pid
+            && seen.len() < SEEN
+        {
+            seen.insert(other);
+        }
+    })?;
+    let mut all: Vec<ProcReader> =
+        readers.into_values().map(|(reader, seen)| ProcReader { processes: seen.len() as u64, ..reader }).collect();
+    all.sort_by_key(|reader| (std::cmp::Reverse(reader.opens), reader.pid));
+    Ok(all)
+}
+
+/// Hands what a queue of fanotify(7) tells of for so long to `each`, with the time since it began.
+///
+/// # Errors
+/// The kernel's.
+pub(crate) fn each_open(
+    queue: &OwnedFd,
+    time: Duration,
+    mut each: impl FnMut(sys::Opened, Duration),
+) -> io::Result<()> {
+    let began = Instant::now();
+    let until = began + time;
+    let mut buffer = vec![0; 64 << 10];
     while let Some(left) = until.checked_duration_since(Instant::now()) {
         let wait = Timespec { tv_sec: left.as_secs().try_into().unwrap_or(1), tv_nsec: left.subsec_nanos().into() };
-        match poll(&mut [PollFd::new(&queue, PollFlags::IN)], Some(&wait)) {
+        match poll(&mut [PollFd::new(queue, PollFlags::IN)], Some(&wait)) {
             Ok(0) => break,
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),
         }
-        let length = match rustix::io::read(&queue, &mut buffer) {
+        let length = match rustix::io::read(queue, &mut buffer) {
             Ok(length) => length,
             // What was opened is gone already.
             Err(Errno::AGAIN | Errno::INTR | Errno::NOENT | Errno::SRCH | Errno::NXIO) => continue,
             Err(errno) => return Err(errno.into()),
         };
-        for opened in sys::opens(buffer.get(..length).unwrap_or_default()) {
-            let Ok(pid) = u32::try_from(opened.pid) else { continue };
-            if pid == own || (readers.len() >= READERS && !readers.contains_key(&pid)) {
-                continue;
-            }
-            let (reader, seen) = readers.entry(pid).or_insert_with(|| {
-                let comm = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-                let comm = comm.trim_end().to_owned();
-                (ProcReader { pid, comm, opens: 0, processes: 0 }, HashSet::new())
-            });
-            reader.opens += 1;
-            if let Some(other) = opened.file.as_ref().and_then(|file| of_process(file.as_raw_fd()))
-                && other != pid
-                && seen.len() < SEEN
-            {
-                seen.insert(other);
-            }
-        }
+        let at = began.elapsed();
+        sys::opens(buffer.get(..length).unwrap_or_default()).into_iter().for_each(|opened| each(opened, at));
     }
-    let mut all: Vec<ProcReader> =
-        readers.into_values().map(|(reader, seen)| ProcReader { processes: seen.len() as u64, ..reader }).collect();
-    all.sort_by_key(|reader| (std::cmp::Reverse(reader.opens), reader.pid));
-    Ok(all)
+    Ok(())
 }
 
 /// Whether the `/proc` of this root is the kernel's; else [`io::ErrorKind::NotFound`].
