@@ -138,6 +138,9 @@ fn is_btrfs(volume: &Volume) -> bool {
 /// Whether a path of the running system is on a file system that has a disk, and that the kernel has not shut down.
 fn is_on_disk(facts: &Facts, path: &Path) -> bool {
     let Ok(mounts) = facts.get::<Mounts>() else { return false };
+    // A link may lead to another file system.
+    let real = |path: &Path| facts.root().canonical(path).ok();
+    let Some(path) = real(path).or_else(|| real(path.parent()?)) else { return false };
     // Of several on one place the last hides the others.
     let covers = mounts.all.iter().rev().filter(|mount| path.starts_with(mount.place.to_path_lossy()));
     let Some(mount) = covers.max_by_key(|mount| mount.place.len()) else { return false };
