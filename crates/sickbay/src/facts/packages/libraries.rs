@@ -149,6 +149,8 @@ pub struct Libraries {
     conf: Vec<PathBuf>,
     preload: Vec<PathBuf>,
     known: Mutex<HashMap<PathBuf, Arc<Body>>>,
+    /// Real paths of directories: the same few are asked for with every library.
+    dirs: Mutex<HashMap<PathBuf, Option<PathBuf>>>,
 }
 
 /// How many files `include` lines of ld.so.conf may lead to: each includes others at most, so it bounds their depth as well.
@@ -162,7 +164,7 @@ impl Fact for Libraries {
         read_conf(facts, Path::new("/etc/ld.so.conf"), &mut HashSet::new(), &mut conf)?;
         let preload = facts.file("/etc/ld.so.preload")?;
         let preload = preload.iter().flat_map(|file| ld_so::preload(&file.bytes)).map(path_of).collect();
-        Ok(Libraries { conf, preload, known: Mutex::default() })
+        Ok(Libraries { conf, preload, known: Mutex::default(), dirs: Mutex::default() })
     }
 }
 
@@ -233,7 +235,18 @@ impl Libraries {
 
     /// Whether ld.so.conf names a directory, given by its real path.
     pub(super) fn is_configured(&self, root: &Root, dir: &Path) -> bool {
-        self.conf.iter().any(|known| root.canonical(known).is_ok_and(|known| known == dir))
+        self.conf.iter().any(|known| self.real_dir(root, known).is_some_and(|known| known == dir))
+    }
+
+    /// The real path of a directory; `None` when it is not there.
+    pub(super) fn real_dir(&self, root: &Root, dir: &Path) -> Option<PathBuf> {
+        let mut dirs = self.dirs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(real) = dirs.get(dir) {
+            return real.clone();
+        }
+        let real = root.canonical(dir).ok();
+        dirs.insert(dir.to_owned(), real.clone());
+        real
     }
 
     /// Every program, script and library that was looked at so far and is whole, by its real path.

@@ -9,6 +9,7 @@ use object::read::ReadCache;
 use sickbay_formats::elf::{Abi, Symbols, openssl_release, symbols};
 use sickbay_formats::ld_so;
 use sickbay_formats::sshd_config::Version;
+use sickbay_target::Root;
 
 use crate::facts::Facts;
 use crate::facts::login::sshd;
@@ -36,7 +37,7 @@ impl Shadow {
         let body = libraries.look(root, path);
         let Body::Elf(elf) = &*body else { return None };
         let dir = path.parent()?;
-        if is_default(facts, dir, elf.abi) {
+        if is_default(root, &libraries, dir, elf.abi) {
             return None;
         }
         let entries = root.read_dir(dir).ok()?;
@@ -52,8 +53,8 @@ impl Shadow {
     }
 }
 
-fn is_default(facts: &Facts, dir: &Path, abi: Abi) -> bool {
-    default_dirs(abi).iter().any(|known| facts.root().canonical(known).is_ok_and(|it| it == dir))
+fn is_default(root: &Root, libraries: &Libraries, dir: &Path, abi: Abi) -> bool {
+    default_dirs(abi).iter().any(|known| libraries.real_dir(root, known).is_some_and(|it| it == dir))
 }
 
 /// The system's own library of that name.
@@ -94,9 +95,9 @@ const LARGEST: u64 = 64 << 20;
 /// versions, or is a libcrypto that sshd refuses.
 pub(super) fn unfit(facts: &Facts, libraries: &Libraries, found: &Path, abi: Abi, by: &Path) -> Option<Broken> {
     let root = facts.root();
-    let dir = root.canonical(found.parent()?).ok()?;
+    let dir = libraries.real_dir(root, found.parent()?)?;
     // The system's own are not searched through, nor what a program brings along.
-    if !libraries.is_configured(root, &dir) || is_default(facts, &dir, abi) {
+    if !libraries.is_configured(root, &dir) || is_default(root, libraries, &dir, abi) {
         return None;
     }
     let name = found.file_name()?;
