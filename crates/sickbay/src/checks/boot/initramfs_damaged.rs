@@ -23,7 +23,8 @@ check! {
     /// An initramfs that is truncated, overwritten, full of zeros, not an initramfs at all, without the program
     /// `/init`, or compressed in a way that its kernel was not built to unpack. It is opened and read to its end, as
     /// the kernel does: every archive in it, early microcode and the main part, compressed with gzip, bzip2, lzma, xz,
-    /// lzo, lz4 or zstd.
+    /// lzo, lz4 or zstd. Of kernels that do not start by default only the beginning is looked at, unless the default's is no
+    /// good or `--digests` is given.
     ///
     /// ## Why it matters
     /// A full disk, or a machine that was switched off during an update, leaves half of it. The kernel reports
@@ -46,11 +47,12 @@ check! {
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     for kernel in &facts.get::<Initramfses>()?.all {
         let contents = match &kernel.contents {
-            Ok(contents) => contents,
-            Err(why) => {
+            Some(Ok(contents)) => contents,
+            Some(Err(why)) => {
                 found.could_not_tell(why.clone());
                 continue;
             }
+            None => continue,
         };
         let Some(message) = fault(facts, kernel, contents) else { continue };
         let severity = if kernel.is_default { Severity::Critical } else { Severity::Warning };

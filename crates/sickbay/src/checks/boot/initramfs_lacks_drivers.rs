@@ -61,7 +61,7 @@ struct Lack {
 fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     for kernel in &facts.get::<Initramfses>()?.all {
         // What cannot be unpacked is another finding.
-        let Ok(contents) = &kernel.contents else { continue };
+        let Some(contents) = kernel.read_contents() else { continue };
         if contents.damage().is_some() || !contents.has_init {
             continue;
         }

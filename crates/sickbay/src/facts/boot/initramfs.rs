@@ -35,8 +35,8 @@ pub struct OfKernel {
     pub size: u64,
     /// Whether it is taken for the one that starts when nobody chooses: it is the newest.
     pub is_default: bool,
-    /// What is in it, or why that could not be told.
-    pub contents: Result<Contents, Text>,
+    /// What is in it, or why that could not be told; `None` if nobody needed to know.
+    pub contents: Option<Result<Contents, Text>>,
     /// What depmod says of the modules that are installed for this kernel; empty when nothing.
     pub dependencies: Dependencies,
     /// Drivers in the kernel itself.
@@ -122,7 +122,12 @@ impl OfKernel {
 
     /// Whether it ends in the middle, as what is written to a full disk does.
     pub fn is_cut_off(&self) -> bool {
-        self.contents.as_ref().is_ok_and(|contents| matches!(contents.damage(), Some(Damage::Truncated(..))))
+        self.read_contents().is_some_and(|contents| matches!(contents.damage(), Some(Damage::Truncated(..))))
+    }
+
+    /// What is in it, if that was read.
+    pub fn read_contents(&self) -> Option<&Contents> {
+        self.contents.as_ref()?.as_ref().ok()
     }
 
     /// Whether the kernel can have that driver: in itself or as a module.
@@ -144,19 +149,18 @@ impl Fact for Initramfses {
         if let Some(error) = left_out.into_iter().find(|error| matches!(error.reason, Reason::NotCollected(_))) {
             return Err(error.into());
         }
-        let budget = facts.budget().part(SHARE);
-        let next = AtomicUsize::new(0);
-        let read: Mutex<HashMap<usize, Result<Contents, Text>>> = Mutex::default();
-        threads::together(threads::processors(files.len()), || {
-            while !budget.is_spent() {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                let Some(file) = files.get(index) else { break };
-                let contents = contents_of(root, &file.path);
-                read.lock().unwrap_or_else(PoisonError::into_inner).insert(index, contents);
-            }
-        });
-        let mut read = read.into_inner().unwrap_or_else(PoisonError::into_inner);
         let by_default = by_default(facts);
+        let (first, others): (Vec<&File>, Vec<&File>) =
+            files.iter().partition(|file| by_default.as_ref().is_none_or(|paths| paths.contains(&file.path)));
+        let mut read = read_all(facts, &first);
+        // With another kernel the system may start where it does not by default.
+        let starts = |file: &&File| {
+            let contents = read.get(&file.path).and_then(|contents| contents.as_ref().ok());
+            contents.is_some_and(|contents| contents.damage().is_none() && contents.has_init)
+        };
+        let needs_others = facts.all_digests() || first.is_empty() || !first.iter().all(starts);
+        let others: Vec<&File> = others.into_iter().filter(|file| needs_others || begins_oddly(root, file)).collect();
+        read.extend(read_all(facts, &others));
         let all = files.into_iter().enumerate().map(|(index, file)| {
             let text = |name: &str| match &file.modules {
                 Some(dir) => root.read_up_to(dir.join(name), 64 << 20).unwrap_or_default(),
@@ -164,9 +168,7 @@ impl Fact for Initramfses {
             };
             OfKernel {
                 is_default: by_default.as_ref().map_or(index == 0, |paths| paths.contains(&file.path)),
-                contents: read.remove(&index).unwrap_or_else(|| {
-                    Err(tr!("{path} was not opened: the others took too long", path = file.path.as_path()))
-                }),
+                contents: read.remove(&file.path),
                 dependencies: Dependencies::parse(&text("modules.dep")),
                 builtin: modules::builtin(&text("modules.builtin")),
                 version: file.version,
@@ -176,6 +178,31 @@ impl Fact for Initramfses {
         });
         Ok(Initramfses { all: all.collect() })
     }
+}
+
+/// Whether the first bytes of an initramfs are none of one.
+fn begins_oddly(root: &Root, file: &File) -> bool {
+    let head = root.read_head(&file.path, 4 << 10).unwrap_or_default();
+    let read = Initramfs::read(&mut head.as_slice(), &|_| false);
+    read.map_or(true, |found| matches!(found.damage, Some(Damage::Blank | Damage::Unknown(_))))
+}
+
+/// Reads some, several at a time.
+fn read_all(facts: &Facts, files: &[&File]) -> HashMap<PathBuf, Result<Contents, Text>> {
+    let budget = facts.budget().part(SHARE);
+    let next = AtomicUsize::new(0);
+    let read: Mutex<HashMap<PathBuf, Result<Contents, Text>>> = Mutex::default();
+    threads::together(threads::processors(files.len()), || {
+        while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let contents = if budget.is_spent() {
+                Err(tr!("{path} was not opened: the others took too long", path = file.path.as_path()))
+            } else {
+                contents_of(facts.root(), &file.path)
+            };
+            read.lock().unwrap_or_else(PoisonError::into_inner).insert(file.path.clone(), contents);
+        }
+    });
+    read.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The initramfses that the boot loader loads by default; `None` where its configuration does not tell, and the newest
