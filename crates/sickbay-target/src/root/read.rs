@@ -21,8 +21,12 @@ use crate::xattr;
 /// 2 GiB in its place must not fill the memory of the machine that looks at it.
 pub const READ_LIMIT: u64 = 16 << 20;
 
-/// The most entries that [`Root::read_dir`] lists of one directory.
-pub const DIR_LIMIT: usize = 1 << 18;
+/// The most entries that [`Root::read_dir`] lists of one directory: far more than any configuration has, and few enough that
+/// several checks can hold such lists at once.
+pub const DIR_LIMIT: usize = 1 << 16;
+
+/// As [`DIR_LIMIT`], of directories below /proc: processes, and what one of them has open.
+const PROC_LIMIT: usize = 1 << 18;
 
 impl Root {
     /// The bytes of a regular file of at most [`READ_LIMIT`].
@@ -193,12 +197,13 @@ impl Root {
     /// The entries of a directory without `.` and `..`, sorted by name.
     ///
     /// # Errors
-    /// See [`Reason`]; [`Reason::TooLarge`] from [`DIR_LIMIT`] entries on.
+    /// See [`Reason`]; [`Reason::TooLarge`] from [`DIR_LIMIT`] entries on, below /proc from four times as many.
     pub fn read_dir(&self, path: impl AsRef<Path>) -> Result<Vec<DirEntry>, ReadError> {
         let path = path.as_ref();
-        let (entries, is_all) = self.read_dir_up_to(path, DIR_LIMIT)?;
+        let limit = if path.starts_with("/proc") { PROC_LIMIT } else { DIR_LIMIT };
+        let (entries, is_all) = self.read_dir_up_to(path, limit)?;
         if !is_all {
-            let limit = DIR_LIMIT as u64;
+            let limit = limit as u64;
             return Err(self.met.noted(error(path, Reason::TooLarge { size: limit + 1, limit })));
         }
         Ok(entries)

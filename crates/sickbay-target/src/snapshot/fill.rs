@@ -11,7 +11,6 @@ use std::time::Instant;
 use sickbay_formats::mask::mask;
 
 use super::{Content, Node, Refusal, Snapshot, Told, not_asked};
-use crate::root::DIR_LIMIT;
 use crate::{Blocks, DirEntry, FileKind, FileSystemUse, KernelFiles, Metadata, ReadError, Root};
 
 /// What is looked at to tell programs from texts.
@@ -108,7 +107,7 @@ impl Snapshot {
         let is_look = |name: &std::ffi::OsStr| name == "proc" || self.looks.iter().any(|look| name == look.as_str());
         let is_looked_at = |path: &Path| path.iter().count() == 2 && path.iter().nth(1).is_some_and(is_look);
         let ask = |source: &Root, real: &Path| {
-            let (mut entries, is_all) = source.read_dir_up_to(real, limit.min(DIR_LIMIT))?;
+            let (mut entries, is_all) = source.read_dir_up_to(real, limit)?;
             if is_looked_at(path) && self.is_of_machine {
                 // Who looks is not looked at.
                 entries.retain(|entry| entry.name != own.as_str());
