@@ -79,7 +79,7 @@ const WORKERS: usize = 8;
 /// thread, and a new thread takes its place.
 fn run_all(facts: &Arc<Facts>, checks: &[&'static Check]) -> Vec<Option<Result>> {
     let mut results: Vec<Option<Result>> = checks.iter().map(|_| None).collect();
-    let queue = Arc::new((AtomicUsize::new(0), checks.to_vec()));
+    let queue = Arc::new((AtomicUsize::new(0), in_turn(checks)));
     let running: Arc<Mutex<Vec<(usize, Instant)>>> = Arc::default();
     let (sender, receiver) = channel();
     let start = || start_worker(facts, &queue, &running, &sender);
@@ -116,7 +116,16 @@ fn run_all(facts: &Arc<Facts>, checks: &[&'static Check]) -> Vec<Option<Result>>
     results
 }
 
-type Queue = (AtomicUsize, Vec<&'static Check>);
+/// How many were begun, and all in the order in which they are, each with its place among the results.
+type Queue = (AtomicUsize, Vec<(usize, &'static Check)>);
+
+/// One that watches the machine goes first, so that the others work meanwhile; those that wait for the same go last.
+fn in_turn(checks: &[&'static Check]) -> Vec<(usize, &'static Check)> {
+    let (mut turn, others): (Vec<_>, Vec<_>) =
+        checks.iter().copied().enumerate().partition(|(_, check)| check.needs() == Need::Window);
+    let waiting = turn.split_off(1.min(turn.len()));
+    turn.into_iter().chain(others).chain(waiting).collect()
+}
 type Running = Mutex<Vec<(usize, Instant)>>;
 
 /// Whether a thread could be started that works until nothing is left.
@@ -132,8 +141,7 @@ fn start_worker(
 
 fn work(facts: &Facts, queue: &Queue, running: &Running, sender: &Sender<(usize, Result)>) {
     loop {
-        let index = queue.0.fetch_add(1, Ordering::Relaxed);
-        let Some(check) = queue.1.get(index) else { return };
+        let Some((index, check)) = queue.1.get(queue.0.fetch_add(1, Ordering::Relaxed)).copied() else { return };
         running.lock().unwrap_or_else(PoisonError::into_inner).push((index, Instant::now()));
         let result = run_one(check, facts);
         let mut running_now = running.lock().unwrap_or_else(PoisonError::into_inner);
