@@ -109,12 +109,13 @@ impl Disk {
         Ok(disk)
     }
 
-    /// The name of QEMU's driver for an image that is a file of its own; `None` for a raw one and for a device.
-    pub(crate) fn format_of(path: &Path) -> Result<Option<&'static str>, OpenError> {
+    /// The name of QEMU's driver for an image; `None` for a raw one and for a device. Other files that it names must be
+    /// such as are to be followed.
+    pub(crate) fn format_of(path: &Path, follow: Follow) -> Result<Option<&'static str>, OpenError> {
         let file = File::options().read(true).custom_flags(libc::O_CLOEXEC).open(path);
         let file = file.map_err(|e| OpenError::io(path, "opening it", e))?;
         let metadata = file.metadata().map_err(|e| OpenError::io(path, "examining it", e))?;
-        if metadata.is_file() { Ok(image_of(path, &file, Follow::Nothing)?.format) } else { Ok(None) }
+        if metadata.is_file() { Ok(image_of(path, &file, follow)?.format) } else { Ok(None) }
     }
 
     /// Reads up to `length` bytes; fewer at its end.

@@ -16,7 +16,7 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 use crate::command::{self, CommandError, Group};
-use crate::disk::{Disk, is_blank};
+use crate::disk::{Disk, Follow, is_blank};
 use crate::{Access, OpenError, sys};
 
 /// What starts a machine.
@@ -120,11 +120,11 @@ fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> VmError {
 ///
 /// # Errors
 /// When it cannot be opened.
-pub fn firmware_of(path: &Path) -> Result<Firmware, VmError> {
+pub fn firmware_of(path: &Path, follow_images: bool) -> Result<Firmware, VmError> {
     // UEFI specification, table 5.7, and GRUB's BIOS boot partition.
     const ESP: [&str; 2] = ["c12a7328-f81f-11d2-ba4b-00a0c93ec93b", "0xef"];
     const BIOS_BOOT: &str = "21686148-6449-6e6f-744e-656564454649";
-    let disk = Disk::open(path, Access::ReadOnly)?;
+    let disk = Disk::open_with(path, Access::ReadOnly, Follow::asked(follow_images))?;
     let reading = || io_error(format!("reading {}", path.display()));
     let list = disk.partitions().map_err(reading())?.map(|found| found.list).unwrap_or_default();
     let code = disk.read_at(0, 440).map_err(reading())?;
@@ -142,11 +142,11 @@ pub struct Copies {
 }
 
 impl Copies {
-    /// Makes a copy of each, in `TMPDIR` or `/var/tmp`.
+    /// Makes a copy of each, in `TMPDIR` or `/var/tmp`; an image may lead to other files if `follow_images` says so.
     ///
     /// # Errors
     /// When QEMU is not installed, a disk cannot be opened, or there is no room.
-    pub fn of(disks: &[PathBuf]) -> Result<Copies, VmError> {
+    pub fn of(disks: &[PathBuf], follow_images: bool) -> Result<Copies, VmError> {
         qemu()?;
         let parent = spacious();
         let room =
@@ -160,7 +160,7 @@ impl Copies {
         fs::DirBuilder::new().mode(0o700).create(&dir).map_err(making)?;
         let mut copies = Copies { dir, list: Vec::new() };
         for (index, disk) in disks.iter().enumerate() {
-            let format = Disk::format_of(disk)?;
+            let format = Disk::format_of(disk, Follow::asked(follow_images))?;
             let disk = fs::canonicalize(disk).map_err(io_error(format!("examining {}", disk.display())))?;
             let copy = copies.dir.join(format!("disk{index}.qcow2"));
             let mut args: Vec<OsString> =

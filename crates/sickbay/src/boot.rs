@@ -27,6 +27,8 @@ pub struct Wish {
     pub disk: PathBuf,
     /// Further disks of the same machine.
     pub with: Vec<PathBuf>,
+    /// Whether images may lead to other files.
+    pub follow_images: bool,
     /// What starts it; what the disk is made for when left out.
     pub firmware: Option<Firmware>,
     /// How its disks are attached.
@@ -95,7 +97,7 @@ const ARGUMENTS: &str = "console=tty0 console=ttyS0,115200";
 pub fn run(wish: &Wish, facts: Option<&Arc<Facts>>, progress: &mut dyn FnMut(&Console)) -> Result<Trial, Text> {
     let firmware = match wish.firmware {
         Some(firmware) => firmware,
-        None => vm::firmware_of(&wish.disk).map_err(program)?,
+        None => vm::firmware_of(&wish.disk, wish.follow_images).map_err(program)?,
     };
     let (boot, remark) = carried(wish.by, vm::has_kvm(), |accelerator, trust| {
         start(wish, firmware, facts, accelerator, trust, progress)
@@ -164,7 +166,7 @@ fn start(
 ) -> Result<Boot, Text> {
     let mut remarks = Vec::new();
     let disks: Vec<PathBuf> = std::iter::once(&wish.disk).chain(&wish.with).cloned().collect();
-    let copies = Copies::of(&disks).map_err(program)?;
+    let copies = Copies::of(&disks, wish.follow_images).map_err(program)?;
     let added = match facts.map(|facts| speak(facts, &copies)) {
         Some(Ok(added)) => added,
         Some(Err(why)) => {

@@ -96,6 +96,23 @@ fn a_stop_is_told_with_stage_and_line_of_a_qcow2_too() {
 }
 
 #[test]
+fn an_overlay_is_started_with_what_it_lies_on_when_asked_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let below = speaker(dir.path(), "[    0.000000] Linux version 6.1.0 (gcc)\r\n\r\nlab login: ");
+    let disk = dir.path().join("overlay.qcow2");
+    let mut create = Command::new("qemu-img");
+    create.args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"]).arg(&below).arg(&disk);
+    assert!(create.status().unwrap().success());
+    let before = (digest(&below), digest(&disk));
+    let refused = sickbay(dir.path(), &["boot"], &disk).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("--follow-images allows that"));
+    let started = sickbay(dir.path(), &["boot", "--follow-images"], &disk).output().unwrap();
+    assert_eq!(started.status.code(), Some(0), "{}", String::from_utf8_lossy(&started.stderr));
+    assert_eq!((digest(&below), digest(&disk)), before);
+}
+
+#[test]
 fn a_machine_that_is_at_work_when_its_time_is_up_is_not_told_to_stand() {
     let dir = tempfile::tempdir().unwrap();
     let disk = speaker(dir.path(), "[    0.000000] Linux version 6.1.0 (gcc)\r\nLoading, please wait...\r\n");

@@ -37,6 +37,13 @@ pub(crate) enum Follow {
     All,
 }
 
+impl Follow {
+    /// What `--follow-images` means.
+    pub(crate) fn asked(follow_images: bool) -> Follow {
+        if follow_images { Follow::All } else { Follow::Nothing }
+    }
+}
+
 /// An image, and what lies below it: everything that its driver is to open. The driver is told of every file, and of which
 /// format it is, so that it takes nothing from a header that was not seen here.
 #[derive(Debug)]

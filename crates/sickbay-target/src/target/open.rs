@@ -126,7 +126,7 @@ impl Target {
 
     fn of_disks(path: &Path, options: &Options) -> Result<Target, OpenError> {
         let access = options.access;
-        let follow = if options.follow_images { Follow::All } else { Follow::Nothing };
+        let follow = Follow::asked(options.follow_images);
         let mut disks = vec![Disk::open_with(path, access, follow)?];
         for path in &options.with {
             disks.push(Disk::open_with(path, access, follow)?);

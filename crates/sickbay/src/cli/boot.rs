@@ -36,6 +36,9 @@ pub(super) struct Boot {
     /// Another disk of the same machine, such as a data disk named in its fstab
     #[arg(long, value_name = "DISK")]
     with: Vec<PathBuf>,
+    /// Let an image use the other files that it names: backing files, data files, extents
+    #[arg(long)]
+    follow_images: bool,
     /// Save the console output to this file [default: a new file in the temporary directory]
     #[arg(long, value_name = "FILE")]
     console: Option<PathBuf>,
@@ -92,6 +95,7 @@ impl How {
         Wish {
             disk,
             with,
+            follow_images: false,
             firmware: None,
             bus: Bus::default(),
             by: match self.accel {
@@ -109,7 +113,12 @@ impl How {
 impl Boot {
     pub(super) fn run(&self, context: &Context) -> Result<u8, Failure> {
         let started = jiff::Timestamp::now();
-        let options = Options { access: Access::ReadOnly, with: self.with.clone(), ..Options::default() };
+        let options = Options {
+            access: Access::ReadOnly,
+            with: self.with.clone(),
+            follow_images: self.follow_images,
+            ..Options::default()
+        };
         // A disk that cannot be read can still be started: that is one way to see what is wrong with it.
         let opened = Target::open(Some(&self.target), &options);
         if let Ok(target) = &opened
@@ -133,6 +142,7 @@ impl Boot {
                 BusArg::Nvme => Bus::Nvme,
             },
             console: self.console.clone(),
+            follow_images: self.follow_images,
             ..self.how.wish(self.target.clone(), self.with.clone(), self.memory)
         };
         let trial = watched(context, &wish, facts.as_ref())?;

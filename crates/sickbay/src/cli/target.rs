@@ -237,7 +237,8 @@ impl TargetArgs {
     /// The donor that was named; else this machine, if it can be one for `target`: see [`crate::facts::packages::donor`].
     pub(super) fn open_donor(&self, target: &Target) -> Result<Option<Arc<Target>>, Failure> {
         if let Some(path) = &self.aid.donor {
-            let options = Options { access: Access::ReadOnly, with: Vec::new(), ..Options::default() };
+            let follow_images = self.aid.follow_images;
+            let options = Options { access: Access::ReadOnly, follow_images, ..Options::default() };
             let donor = Target::open(Some(path), &options)?;
             return match crate::facts::packages::donor::why_not(target, &donor) {
                 Some(why) => Err(Failure(why)),
