@@ -247,14 +247,13 @@ impl Facts {
         };
         if mine {
             let before = self.root().take_unread();
-            let gathered =
-                std::panic::catch_unwind(std::panic::AssertUnwindSafe(gather)).unwrap_or_else(|panic| {
-                    Err(Skip::Unknown(tr!(
-                        "reading {fact} failed: {panic}",
-                        fact = name(),
-                        panic = panic_message(panic.as_ref())
-                    )))
-                });
+            let gathered = std::panic::catch_unwind(std::panic::AssertUnwindSafe(gather)).unwrap_or_else(|panic| {
+                Err(Skip::Unknown(tr!(
+                    "reading {fact} failed: {panic}",
+                    fact = name(),
+                    panic = panic_message(panic.as_ref())
+                )))
+            });
             let unread = self.root().take_unread();
             self.root().note_unread(&before);
             *lock(&cell.state) = State::Ready(gathered, unread);

@@ -312,7 +312,8 @@ fn files_alone_tell_what_they_set_and_what_the_kernel_does_without_them() {
 
 #[test]
 fn a_healthy_disk_gets_no_advice_and_a_container_none_of_its_own() {
-    let advices = advise(&at_rest("debian-12", "").facts().expect("facts"), None).unwrap_or_else(|_| panic!("it has a kernel"));
+    let advices =
+        advise(&at_rest("debian-12", "").facts().expect("facts"), None).unwrap_or_else(|_| panic!("it has a kernel"));
     assert_eq!(shown(&advices.list), [""; 0]);
     let without = at_rest("centos-7", "--- remove /usr/lib/modules\n--- remove /boot\n");
     assert!(advise(&without.facts().expect("facts"), None).is_err());
