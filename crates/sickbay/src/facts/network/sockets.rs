@@ -110,7 +110,10 @@ impl Fact for Told {
             let path =
                 report.output(|found| found.starts_with(name) && !found.ends_with("-s") && !found.contains("-agn"));
             let Some(path) = path else { continue };
-            if let Some(all) = told_sockets::tcp(&facts.root().read_up_to(path, TABLE)?) {
+            if let Some(mut all) = told_sockets::tcp(&facts.root().read_up_to(path, TABLE)?) {
+                // Without -e no inode is told, by which sockets find their owners.
+                let untold = all.iter_mut().filter(|one| one.socket.inode == 0 && one.owner.is_some());
+                untold.zip(1 << 31..).for_each(|(one, number)| one.socket.inode = number);
                 return Ok(Told(all));
             }
         }
