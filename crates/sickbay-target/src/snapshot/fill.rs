@@ -226,7 +226,12 @@ impl Snapshot {
             if bytes.starts_with(sickbay_formats::journal_file::MAGIC) {
                 blank_packed(&mut bytes);
             }
-            masked = mask(path.as_os_str().as_bytes(), &mut bytes) as u64;
+            // Names of packaged files and their digests are most of what is read, and known to everybody.
+            let is_packaged = path.starts_with("/var/lib/dpkg/info")
+                && path.extension().is_some_and(|suffix| suffix == "list" || suffix == "md5sums");
+            if !is_packaged {
+                masked = mask(path.as_os_str().as_bytes(), &mut bytes) as u64;
+            }
         }
         self.take_room(bytes.len() as u64).map_err(refuse)?;
         self.lock().masked += masked;

@@ -11,6 +11,7 @@ pub mod nginx_keepalive_ineffective;
 pub mod nginx_upstream_dead;
 pub mod php_fpm_children;
 pub mod spring_boot_keys_ineffective;
+pub mod tomcat_connector;
 
 use crate::check::Check;
 
@@ -27,4 +28,5 @@ pub static ALL: &[&Check] = &[
     &java_client_leaks::CHECK,
     &php_fpm_children::CHECK,
     &connection_pool_used_up::CHECK,
+    &tomcat_connector::CHECK,
 ];
