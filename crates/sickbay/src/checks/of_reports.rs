@@ -5,7 +5,7 @@
 use crate::check::Check;
 use crate::model::about::Need;
 
-const READ: [&str; 28] = [
+const READ: [&str; 29] = [
     "file-system-full",
     "fstab-bad-line",
     "fstab-missing-device",
@@ -34,6 +34,7 @@ const READ: [&str; 28] = [
     "login-refused-in-log",
     "hosts-deny-refuses-ssh",
     "close-wait-leak",
+    "database-by-public-address",
 ];
 
 /// Whether a check does.

@@ -1,6 +1,7 @@
 //! Servers: nginx, PHP-FPM, Java and its clients.
 
 pub mod connection_pool_used_up;
+pub mod database_by_public_address;
 pub mod java_client_leaks;
 pub mod jvm_memory_exceeds;
 pub mod jvm_options_refused;
@@ -29,4 +30,5 @@ pub static ALL: &[&Check] = &[
     &php_fpm_children::CHECK,
     &connection_pool_used_up::CHECK,
     &tomcat_connector::CHECK,
+    &database_by_public_address::CHECK,
 ];
