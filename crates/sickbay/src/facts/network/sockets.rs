@@ -73,7 +73,7 @@ impl Fact for Sockets {
     fn gather(facts: &Facts) -> Result<Sockets, Skip> {
         if facts.target().report().is_ok() {
             let told = facts.get::<Told>()?;
-            let all: Vec<_> = told.0.iter().map(|one| one.socket.clone()).collect();
+            let all: Vec<_> = told.0.iter().map(|one| one.socket).collect();
             return Ok(Sockets { is_cut: false, all, is_full: false, ports: Ports::of(facts)? });
         }
         running(facts)?;
