@@ -45,7 +45,7 @@ impl Root {
                 let flags = source.flags(path).map_err(|error| Refusal::of(&error.reason).io())?;
                 Ok(vec![u8::from(flags.immutable) | u8::from(flags.append_only) << 1])
             };
-            let told = snapshot.answer(&format!("flags of {}", path.display()), live);
+            let told = snapshot.answer(&format!("flags:{}", path.display()), live);
             let bits = told.ok().and_then(|told| told.first().copied()).unwrap_or(0);
             return Ok(Flags { immutable: bits & 1 != 0, append_only: bits & 2 != 0 });
         }
