@@ -46,6 +46,20 @@ impl Digest {
     }
 }
 
+impl std::fmt::Display for Digest {
+    /// `md5:d41d8c…`
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (name, bytes): (&str, &[u8]) = match self {
+            Digest::Md5(bytes) => ("md5", bytes),
+            Digest::Sha1(bytes) => ("sha1", bytes),
+            Digest::Sha256(bytes) => ("sha256", bytes),
+            Digest::Sha512(bytes) => ("sha512", bytes),
+        };
+        write!(f, "{name}:")?;
+        bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
 fn sum<D: md5::Digest>(mut content: impl Read) -> io::Result<md5::digest::Output<D>> {
     let mut hasher = D::new();
     let mut buffer = vec![0; 256 << 10];

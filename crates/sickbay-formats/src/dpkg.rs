@@ -80,6 +80,33 @@ pub fn packages(status: &[u8]) -> impl Iterator<Item = Package<'_>> {
     })
 }
 
+/// A status file without what [`packages`] does not read: descriptions, dependencies, maintainers. Its lines keep their
+/// numbers, and what [`first_error`] tells of it stays as it is.
+pub fn essence(status: &[u8]) -> Vec<u8> {
+    const KEPT: [&[u8]; 7] =
+        [b"Package", b"Version", b"Architecture", b"Essential", b"Priority", b"Conffiles", b"Status"];
+    let mut kept = Vec::with_capacity(status.len() / 4);
+    let mut is_kept = true;
+    for line in status.lines_with_terminator() {
+        let is_sound = line.ends_with(b"\n") && !line.contains(&0);
+        let is_continued = matches!(line.first(), Some(b' ' | b'\t'));
+        let key = line.find_byte(b':').and_then(|at| line.get(..at)).filter(|_| !is_continued);
+        if !is_continued {
+            let is_field = key.is_some_and(|key| !key.is_empty() && key.iter().all(u8::is_ascii_graphic));
+            is_kept = !is_field || key.is_some_and(|key| KEPT.contains(&key));
+        }
+        match key {
+            _ if is_kept || !is_sound || line.trim_ascii().is_empty() => kept.extend_from_slice(line),
+            Some(key) => {
+                kept.extend_from_slice(key);
+                kept.extend_from_slice(b":\n");
+            }
+            None => kept.extend_from_slice(b" .\n"),
+        }
+    }
+    kept
+}
+
 /// The first line of a status file, counted from 1, at which dpkg gives up (`lib/dpkg/parse.c`): one that holds a NUL or
 /// neither continues a field nor begins one, or the last one when it has no end.
 pub fn first_error(status: &[u8]) -> Option<usize> {
@@ -264,12 +291,33 @@ mod tests {
         assert_eq!(filters, [(true, "/usr/share/doc/*".to_owned()), (false, "/usr/share/doc/*/copyright".to_owned())]);
     }
 
+    #[test]
+    fn the_essence_of_a_status_file_keeps_what_is_read_and_the_numbers_of_lines() {
+        let status = b"Package: bash\nStatus: install ok installed\nDepends: libc6 (>= 2.36),\n libtinfo6\nVersion: 5.2\n\
+            Conffiles:\n /etc/bash.bashrc 89269e1298235f1b12b4c16e4065ad0d\nDescription: a shell\n It has\n .\n words.\n\n\
+            Package: cut\nMaintainer: somebody";
+        let essence = essence(status);
+        let told = |status| -> Vec<_> {
+            packages(status)
+                .map(|one| (one.name, one.version, one.unpacked, one.conffiles().collect::<Vec<_>>()))
+                .collect()
+        };
+        assert_eq!(told(&status[..]), told(&essence));
+        assert_eq!(told(&status[..]).len(), 2);
+        assert!(!essence.contains_str("libtinfo") && !essence.contains_str("words"), "{}", essence.as_bstr());
+        assert_eq!(essence.lines().count(), status.lines().count());
+        assert_eq!((first_error(status), first_error(&essence)), (Some(14), Some(14)));
+    }
+
     proptest::proptest! {
         #[test]
         fn never_panics(bytes: Vec<u8>, lines in "[PSC :\n/a-z=]{0,200}") {
             for bytes in [bytes.as_slice(), lines.as_bytes()] {
                 let _ = packages(bytes).map(|package| package.conffiles().count()).sum::<usize>();
                 let _ = lists(bytes, b"/a");
+                let essence = essence(bytes);
+                proptest::prop_assert_eq!(first_error(bytes), first_error(&essence));
+                proptest::prop_assert_eq!(bytes.lines().count(), essence.lines().count());
                 let _ = (overridden(bytes).count(), paths(bytes).count(), md5sums(bytes).count());
                 let _ = (diversions(bytes).count(), filters(bytes).count(), first_error(bytes));
             }

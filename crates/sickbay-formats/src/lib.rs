@@ -89,6 +89,8 @@ pub mod sysctl;
 pub mod tar_header;
 pub mod taskstats;
 pub mod told_disks;
+pub mod told_sockets;
+pub mod tomcat;
 pub mod trace;
 pub mod tuning;
 pub mod unit_file;

@@ -5,6 +5,7 @@
 //! kernel, each named by the manifest with its digest. Nothing of a bundle is ever unpacked to a file system: it is read into
 //! memory, within bounds, and whatever is in it that the manifest does not name is an error.
 
+mod essence;
 mod manifest;
 mod read;
 mod write;

@@ -1,9 +1,11 @@
 //! The flags of chattr(1) by which an administrator, or an intruder, keeps even root from changing a file.
 
+use std::io;
 use std::path::Path;
 
 use rustix::fs::{IFlags, OFlags};
 
+use crate::snapshot::Refusal;
 use crate::{FileKind, ReadError, Root, WriteError, Writer};
 
 /// What not even root may do to a file or directory before the flag is cleared.
@@ -37,8 +39,15 @@ impl Root {
         if !matches!(self.metadata(path)?.kind, FileKind::File | FileKind::Dir) {
             return Ok(Flags::default());
         }
-        if self.snapshot().is_some() {
-            return Ok(Flags::default()); // nothing is written to a bundle
+        if let Some(snapshot) = self.snapshot() {
+            let live = || {
+                let source = snapshot.source().ok_or(io::ErrorKind::Unsupported)?;
+                let flags = source.flags(path).map_err(|error| Refusal::of(&error.reason).io())?;
+                Ok(vec![u8::from(flags.immutable) | u8::from(flags.append_only) << 1])
+            };
+            let told = snapshot.answer(&format!("flags:{}", path.display()), live);
+            let bits = told.ok().and_then(|told| told.first().copied()).unwrap_or(0);
+            return Ok(Flags { immutable: bits & 1 != 0, append_only: bits & 2 != 0 });
         }
         let file = self.open_quietly(path, OFlags::RDONLY)?;
         Ok(rustix::fs::ioctl_getflags(&file).map_or_else(|_| Flags::default(), Flags::of))

@@ -69,8 +69,11 @@ struct Cell {
 enum State {
     Gathering(Instant, ThreadId),
     /// The fact, and what could not be read for it.
-    Ready(Result<Arc<dyn Any + Send + Sync>, Skip>, Vec<Unread>),
+    Ready(Result<Shared, Skip>, Vec<Unread>),
 }
+
+/// A fact of any type.
+type Shared = Arc<dyn Any + Send + Sync>;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic in one check must not take the facts from the others; every value is replaced whole, never half.
@@ -213,63 +216,68 @@ impl Facts {
 
     /// The fact `T`, gathered on the first call. Every caller gets the same answer.
     pub fn get<T: Fact>(&self) -> Result<Arc<T>, Skip> {
+        let gather = || T::gather(self).map(|fact| Arc::new(fact) as Shared);
+        let fact = self.get_any(TypeId::of::<T>(), &name_of::<T>, &gather)?;
+        // The cell is keyed by the type, so the downcast cannot fail.
+        fact.downcast()
+            .map_err(|_| Skip::Unknown(tr!("reading {fact} failed: {panic}", fact = name_of::<T>(), panic = "type")))
+    }
+
+    /// The same for a fact whose type only the caller knows: compiled once, not for each.
+    fn get_any(
+        &self,
+        what: TypeId,
+        name: &dyn Fn() -> &'static str,
+        gather: &dyn Fn() -> Result<Shared, Skip>,
+    ) -> Result<Shared, Skip> {
         let me = thread::current().id();
         let (cell, mine) = {
             let mut cells = lock(&self.cells);
-            match cells.get(&TypeId::of::<T>()) {
+            match cells.get(&what) {
                 Some(cell) => (Arc::clone(cell), false),
                 None => {
                     let cell = Arc::new(Cell {
                         state: Mutex::new(State::Gathering(Instant::now(), me)),
                         ready: Condvar::new(),
                     });
-                    cells.insert(TypeId::of::<T>(), Arc::clone(&cell));
+                    cells.insert(what, Arc::clone(&cell));
                     (cell, true)
                 }
             }
         };
         if mine {
             let before = self.root().take_unread();
-            let gathered = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| T::gather(self)))
-                .unwrap_or_else(|panic| {
-                    Err(Skip::Unknown(tr!(
-                        "reading {fact} failed: {panic}",
-                        fact = name_of::<T>(),
-                        panic = panic_message(panic.as_ref())
-                    )))
-                })
-                .map(|fact| Arc::new(fact) as Arc<dyn Any + Send + Sync>);
+            let gathered = std::panic::catch_unwind(std::panic::AssertUnwindSafe(gather)).unwrap_or_else(|panic| {
+                Err(Skip::Unknown(tr!(
+                    "reading {fact} failed: {panic}",
+                    fact = name(),
+                    panic = panic_message(panic.as_ref())
+                )))
+            });
             let unread = self.root().take_unread();
             self.root().note_unread(&before);
             *lock(&cell.state) = State::Ready(gathered, unread);
             // Nobody waits for it any more, though it may take them a moment to see it.
-            lock(&self.waits).retain(|_, (_, what)| *what != TypeId::of::<T>());
+            lock(&self.waits).retain(|_, (_, waited)| *waited != what);
             cell.ready.notify_all();
         }
         let mut state = lock(&cell.state);
         loop {
             match &*state {
-                State::Ready(Ok(fact), unread) => {
+                State::Ready(answer, unread) => {
                     self.root().note_unread(unread);
-                    // The cell is keyed by the type, so the downcast cannot fail.
-                    return Arc::clone(fact).downcast().map_err(|_| {
-                        Skip::Unknown(tr!("reading {fact} failed: {panic}", fact = name_of::<T>(), panic = "type"))
-                    });
-                }
-                State::Ready(Err(skip), unread) => {
-                    self.root().note_unread(unread);
-                    return Err(skip.clone());
+                    return answer.clone();
                 }
                 State::Gathering(since, gatherer) => {
                     let Some(left) = self.deadline.checked_sub(since.elapsed()) else {
                         return Err(Skip::Unknown(tr!(
                             "reading {fact} took longer than {seconds} s",
-                            fact = name_of::<T>(),
+                            fact = name(),
                             seconds = self.deadline.as_secs()
                         )));
                     };
-                    if !self.may_wait(me, *gatherer, TypeId::of::<T>()) {
-                        return Err(Skip::Unknown(tr!("reading {fact} needs {fact} itself", fact = name_of::<T>())));
+                    if !self.may_wait(me, *gatherer, what) {
+                        return Err(Skip::Unknown(tr!("reading {fact} needs {fact} itself", fact = name())));
                     }
                     state = cell
                         .ready

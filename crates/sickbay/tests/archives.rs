@@ -188,3 +188,42 @@ fn insights_before_and_after_the_directory_data() {
     assert_eq!(found(&tree), ["file-system-full"]);
     assert_eq!(found(&tree.join("data")), ["file-system-full"]);
 }
+
+/// 1,200 connections that java does not close, as a program prints them.
+fn unclosed(head: &str, line: &str) -> String {
+    let lines = (0..1200).map(|number| {
+        let (port, inode) = ((20_000 + number).to_string(), (700_000 + number).to_string());
+        line.replace("PORT", &port).replace("INODE", &inode)
+    });
+    std::iter::once(head.to_owned()).chain(lines).map(|line| line + "\n").collect()
+}
+
+#[test]
+fn who_does_not_close_is_told_by_each_tool() {
+    let netstat = "Active Internet connections (servers and established)\n\
+        Proto Recv-Q Send-Q Local Address           Foreign Address         State       User       Inode      PID/Program name     Timer";
+    let of_netstat = "tcp6       1      0 10.0.0.1:8080           10.0.0.9:PORT         CLOSE_WAIT  1000       INODE      1733/java            keepalive (71.29/0/0)";
+    let ss = "Netid State      Recv-Q Send-Q Local Address:Port   Peer Address:Port Process";
+    let of_ss = "tcp   CLOSE-WAIT 1      0      [::ffff:10.0.0.1]:8080 [::ffff:10.0.0.9]:PORT users:((\"java\",pid=1733,fd=52)) uid:1000 ino:INODE sk:5 -->";
+    let old_ss =
+        "tcp   CLOSE-WAIT 1      0      10.0.0.1:8080 10.0.0.9:PORT users:((\"java\",1733,52)) uid:1000 ino:INODE sk:5";
+    let layouts = [
+        ("reports/sos.txt", "sos_commands/networking/netstat_-W_-neopa", unclosed(netstat, of_netstat)),
+        // sos 3.0 to 3.8
+        ("reports/sos.txt", "sos_commands/networking/netstat_-neopa", unclosed(netstat, of_netstat)),
+        ("reports/sos.txt", "sos_commands/networking/ss_-peaonmi", unclosed(ss, of_ss)),
+        ("reports/sos.txt", "sos_commands/networking/ss_-peaonmi", unclosed(ss, old_ss)),
+        ("reports/insights.txt", "data/insights_commands/netstat_-neopa", unclosed(netstat, of_netstat)),
+        ("reports/insights.txt", "data/insights_commands/ss_-tupna", unclosed(ss, of_ss)),
+    ];
+    for (text, place, printed) in layouts {
+        let dir = tempfile::tempdir().expect("a directory");
+        let tree = built(text, dir.path(), "box");
+        let path = tree.join(place);
+        fs::create_dir_all(path.parent().expect("a directory")).expect("made");
+        fs::write(&path, printed).expect("written");
+        assert_eq!(found(&tree), ["close-wait-leak"], "{place}");
+        let (_, said) = run(["check"], &tree);
+        assert!(said.contains("java (PID 1733) does not close 1200 connections"), "{place}: {said}");
+    }
+}

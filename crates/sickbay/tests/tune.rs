@@ -284,6 +284,41 @@ fn shown(list: &[Advice]) -> Vec<String> {
     list.iter().map(one).collect()
 }
 
+/// A system that does not run, with what these lines of a story say besides.
+fn at_rest(tree: &str, lines: &str) -> Built {
+    Story::of(&format!("A disk.\n\n--- tree {tree}\n{lines}")).expect("a story").build().expect("built")
+}
+
+#[test]
+fn files_alone_tell_what_they_set_and_what_the_kernel_does_without_them() {
+    let lines = "--- file /etc/sysctl.d/50-book.conf\nnet.ipv4.tcp_tw_recycle = 1\nnet.ipv4.ip_local_port_range = 1024 65000\n\
+        --- link /etc/systemd/system/multi-user.target.wants/nginx.service -> /usr/lib/systemd/system/nginx.service\n";
+    let built = at_rest("centos-7", lines);
+    let advices = advise(&built.facts().expect("facts"), None).unwrap_or_else(|_| panic!("it has a kernel"));
+    assert_eq!(advices.works.keys().copied().collect::<Vec<_>>(), [Work::Web]);
+    assert_eq!(advices.machine.kernel.enterprise, Some(7));
+    let shown = shown(&advices.list);
+    let wanted = [
+        "net.ipv4.ip_local_port_range 1024 65000 (/etc/sysctl.d/50-book.conf:2) -> ",
+        "net.ipv4.tcp_tw_recycle 1 (/etc/sysctl.d/50-book.conf:1) -> 0 Safe",
+        "net.core.somaxconn 128 (-) -> 4096 Safe",
+    ];
+    for wanted in wanted {
+        assert!(shown.iter().any(|line| line.starts_with(wanted)), "{wanted}: {shown:#?}");
+    }
+    let untold: Vec<_> = advices.untold.iter().map(|why| why.render(Lang::En)).collect();
+    assert!(untold.iter().any(|why| why.contains("only the running system tells")), "{untold:?}");
+}
+
+#[test]
+fn a_healthy_disk_gets_no_advice_and_a_container_none_of_its_own() {
+    let advices =
+        advise(&at_rest("debian-12", "").facts().expect("facts"), None).unwrap_or_else(|_| panic!("it has a kernel"));
+    assert_eq!(shown(&advices.list), [""; 0]);
+    let without = at_rest("centos-7", "--- remove /usr/lib/modules\n--- remove /boot\n");
+    assert!(advise(&without.facts().expect("facts"), None).is_err());
+}
+
 #[test]
 fn a_healthy_machine_gets_no_advice() {
     let lines = "--- file /proc/sys/net/core/somaxconn\n4096\n--- file /proc/sys/net/ipv4/ip_local_port_range\n32768\t60999\n\

@@ -16,6 +16,9 @@ pub(super) const SCHEMA: &str = "sickbay/bundle/v1";
 /// The name of the first member.
 pub(super) const MEMBER: &str = "sickbay-bundle.json";
 
+/// Digits of a digest. A bundle has thousands of small members, and whole digests would be a tenth of it.
+pub(super) const DIGITS: usize = 16;
+
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Manifest {
     pub(super) schema: String,
@@ -68,10 +71,11 @@ pub(super) struct NodeV1 {
     /// There are more.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(super) more: bool,
-    /// The digest of what was kept of its content, the member `files/PATH`.
+    /// The first digits of the digest of what was kept of its content, the member `files/PATH`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) sha256: Option<String>,
-    /// `end`: only its last lines were kept; `texts`: of a program only its texts.
+    /// `end`: only its last lines were kept; `texts`: of a program only its texts; `lines`: of a package's files only those that
+    /// were looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) cut: Option<String>,
     /// Bytes that were masked.
@@ -101,6 +105,9 @@ pub(super) struct AnswerV1 {
     pub(super) sha256: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) lack: Option<Refusal>,
+    /// A short answer itself, in hexadecimal: it is no member.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) short: Option<String>,
 }
 
 /// What lstat(2) told; what is usual is left out.
@@ -211,7 +218,8 @@ impl MetaV1 {
             allocated: (meta.allocated != usual).then_some(meta.allocated),
             nlink: meta.nlink,
             mtime: meta.mtime.0,
-            mtime_ns: meta.mtime.1,
+            // The kernel's own files are as old as the first look at them.
+            mtime_ns: if is_kernels { 0 } else { meta.mtime.1 },
             ctime: (meta.ctime.0 != meta.mtime.0).then_some(meta.ctime.0),
             dev: meta.dev,
             ino: if keeps_ino { meta.ino } else { 0 },

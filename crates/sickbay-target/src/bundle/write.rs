@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::Collected;
+use super::essence::Essence;
 use super::manifest::{self, AnswerV1, MEMBER, Manifest, MetaV1, NodeV1, SCHEMA, Volumes, hex, text};
 use crate::publish::publish_with;
 use crate::snapshot::{Node, Refusal, State};
@@ -13,6 +14,9 @@ use crate::{FileKind, Moment, Target};
 
 /// How hard zstd tries: beyond this it takes much longer for little.
 const LEVEL: i32 = 9;
+
+/// An answer of so many bytes stands in the manifest.
+const SHORT: usize = 16;
 
 /// A member of the archive: its name and its bytes.
 type Member = (String, Vec<u8>);
@@ -67,17 +71,19 @@ impl Target {
         let mut paths: Vec<&PathBuf> = state.nodes.keys().collect();
         paths.sort_unstable();
         let mut nodes = Vec::with_capacity(paths.len());
+        let mut essence = Essence::of(state);
         for path in paths {
             if let Some(node) = state.nodes.get(path) {
-                nodes.push(node_v1(path, node, &mut members, &mut written));
+                nodes.push(node_v1(path, node, &mut essence, &mut members, &mut written));
             }
         }
         let mut answers = Vec::new();
         for (number, (question, told)) in state.answers.iter().enumerate() {
             let mut answer = AnswerV1 { question: question.clone(), ..AnswerV1::default() };
             match told {
+                Ok(bytes) if bytes.len() <= SHORT => answer.short = Some(hex(bytes)),
                 Ok(bytes) => {
-                    answer.sha256 = Some(hex(&Sha256::digest(bytes)));
+                    answer.sha256 = Some(digest(bytes));
                     members.push((format!("answers/{number}"), bytes.clone()));
                 }
                 Err(refusal) => answer.lack = Some(refusal.clone()),
@@ -108,7 +114,13 @@ impl Target {
     }
 }
 
-fn node_v1(path: &Path, node: &Node, members: &mut Vec<Member>, written: &mut Collected) -> NodeV1 {
+fn node_v1(
+    path: &Path,
+    node: &Node,
+    essence: &mut Essence<'_>,
+    members: &mut Vec<Member>,
+    written: &mut Collected,
+) -> NodeV1 {
     let mut all = NodeV1 { path: text(path.as_os_str()), ..NodeV1::default() };
     let mut lack = |what: &str, refusal: &Refusal| {
         if !matches!(refusal, Refusal::NotFound | Refusal::NotADirectory | Refusal::Loop | Refusal::IsA(_)) {
@@ -156,13 +168,15 @@ fn node_v1(path: &Path, node: &Node, members: &mut Vec<Member>, written: &mut Co
     }
     match &node.content {
         Some(Ok(content)) => {
-            all.sha256 = Some(hex(&Sha256::digest(content.bytes.as_slice())));
-            all.cut = content.cut.map(str::to_owned);
+            let part = essence.keep(path, &content.bytes).filter(|_| content.cut.is_none());
+            all.cut = content.cut.or(part.as_ref().map(|_| "lines")).map(str::to_owned);
             all.masked = content.masked;
+            let bytes = part.unwrap_or_else(|| content.bytes.to_vec());
+            all.sha256 = Some(digest(&bytes));
             if content.cut == Some("end") {
                 written.cut.push(path.to_owned());
             }
-            members.push((format!("files{}", all.path), content.bytes.to_vec()));
+            members.push((format!("files{}", all.path), bytes));
         }
         Some(Err(refusal)) => lack("content", refusal),
         None => {}
@@ -170,12 +184,19 @@ fn node_v1(path: &Path, node: &Node, members: &mut Vec<Member>, written: &mut Co
     if !node.blocks.is_empty() {
         all.blocks = node.blocks.keys().copied().collect();
         let bytes: Vec<u8> = node.blocks.values().flat_map(|block| block.iter().copied()).collect();
-        all.blocks_sha256 = Some(hex(&Sha256::digest(&bytes)));
+        all.blocks_sha256 = Some(digest(&bytes));
         members.push((format!("blocks{}", all.path), bytes));
     }
     let is_file = all.meta.as_ref().is_some_and(|meta| meta.kind == FileKind::File);
     written.files += usize::from(is_file && (all.sha256.is_some() || !all.blocks.is_empty()));
     all
+}
+
+/// What tells a damaged member: the digest's first [`manifest::DIGITS`]. Whoever changes a member on purpose changes the manifest, too.
+fn digest(bytes: &[u8]) -> String {
+    let mut digits = hex(&Sha256::digest(bytes));
+    digits.truncate(manifest::DIGITS);
+    digits
 }
 
 struct Counting<W> {

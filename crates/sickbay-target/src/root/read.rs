@@ -117,7 +117,7 @@ impl Root {
             let source = snapshot.source().ok_or(io::ErrorKind::Unsupported)?;
             Ok(vec![u8::from(source.fits(path, digest).map_err(|error| Refusal::of(&error.reason).io())?)])
         };
-        let answer = snapshot.answer(&format!("{digest:?} of {}", path.display()), live);
+        let answer = snapshot.answer(&format!("{digest} of {}", path.display()), live);
         answer.map(|fits| fits == [1]).map_err(|e| io_error(path, e))
     }
 

@@ -5,7 +5,7 @@
 use crate::check::Check;
 use crate::model::about::Need;
 
-const READ: [&str; 27] = [
+const READ: [&str; 29] = [
     "file-system-full",
     "fstab-bad-line",
     "fstab-missing-device",
@@ -33,6 +33,8 @@ const READ: [&str; 27] = [
     "pam-lets-anyone-in",
     "login-refused-in-log",
     "hosts-deny-refuses-ssh",
+    "close-wait-leak",
+    "database-by-public-address",
 ];
 
 /// Whether a check does.

@@ -1,6 +1,7 @@
 //! Servers: nginx, PHP-FPM, Java and its clients.
 
 pub mod connection_pool_used_up;
+pub mod database_by_public_address;
 pub mod java_client_leaks;
 pub mod jvm_memory_exceeds;
 pub mod jvm_options_refused;
@@ -11,6 +12,7 @@ pub mod nginx_keepalive_ineffective;
 pub mod nginx_upstream_dead;
 pub mod php_fpm_children;
 pub mod spring_boot_keys_ineffective;
+pub mod tomcat_connector;
 
 use crate::check::Check;
 
@@ -27,4 +29,6 @@ pub static ALL: &[&Check] = &[
     &java_client_leaks::CHECK,
     &php_fpm_children::CHECK,
     &connection_pool_used_up::CHECK,
+    &tomcat_connector::CHECK,
+    &database_by_public_address::CHECK,
 ];

@@ -16,6 +16,8 @@ use crate::facts::time::local_zone;
 use crate::report::documents::CollectedV1;
 use crate::report::text::printable;
 use crate::sample::Window;
+use crate::tune::advice::advise;
+use crate::tune::capacity::{self, Question};
 use crate::{checks, tr};
 
 /// Collect everything that the checks read in one file, to check it elsewhere
@@ -130,7 +132,13 @@ fn look(target: &Arc<Target>, deadline: Duration, context: &Context) {
         // First of all, so that no look of ours is in it.
         let _ = facts.get::<Window>();
         let all: Vec<_> = checks::ALL.iter().copied().filter(|check| checks::applies(check, &looked_at)).collect();
-        let _ = sender.send(diagnose(&facts, &all).took);
+        let took = diagnose(&facts, &all).took;
+        // What `sickbay tune BUNDLE` asks for.
+        if looked_at.running().is_ok() {
+            let _ = advise(&facts, None);
+            let _ = capacity::capacity(&facts, Question::default());
+        }
+        let _ = sender.send(took);
     };
     let spawned = std::thread::Builder::new().name("collect".into()).spawn(move || work(&sender));
     // Without a thread there is nobody who could wait for it.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sickbay_formats::{procfs, tuning};
-use sickbay_target::{Access, Root, Target};
+use sickbay_target::{Access, Options, Root, Target};
 
 use super::ask::{Answers, aside};
 use super::{Aid, Context, Failure, Format, TargetArgs, UNTOLD};
@@ -37,7 +37,8 @@ const CAPACITY: &str = "Capacity";
 /// Judge kernel parameters and limits: a list that somebody sets, or this machine
 ///
 /// Without --lint: what this machine would gain from, by what runs on it, with what each value is now and which line sets it. What is
-/// well is not spoken of. --apply writes /etc/sysctl.d/99-sickbay-tune.conf, and for limits a drop-in of the unit, sets the values of
+/// well is not spoken of. A bundle tells as much; a root or a disk, which does not run, what its files set and what its kernel does
+/// without them. --apply writes /etc/sysctl.d/99-sickbay-tune.conf, and for limits a drop-in of the unit, sets the values of
 /// now, and looks whether they hold now and after a restart; `undo` takes it back.
 ///
 /// With --lint, every line of a sysctl.conf, a limits.conf, a unit or a script is judged: good, default already, without effect,
@@ -50,8 +51,7 @@ const CAPACITY: &str = "Capacity";
 /// malformed, or a peak is too much, 2 when it cannot be read, understood or done.
 #[derive(Debug, clap::Args)]
 pub(super) struct Tune {
-    /// This machine; a directory only to see that it does not run
-    #[arg(hide = true)]
+    /// A running system's bundle, a root, a disk or an image [default: this machine]
     target: Option<PathBuf>,
     /// What the machine is for [default: judged by what runs on it]
     #[arg(long = "for", value_enum, value_name = "WORK", help_heading = MACHINE, conflicts_with = "lint")]
@@ -114,16 +114,19 @@ impl Tune {
         }
     }
 
-    /// Facts of the machine, without its disks, which would have to be read.
+    /// Facts of the machine, without its disks, which would have to be read, or of what else was named.
     fn facts(&self, access: Access) -> Result<Facts, Failure> {
         let path = self.target.as_deref().unwrap_or(Path::new("/"));
-        if path != Path::new("/") {
+        let target = if path == Path::new("/") {
+            Target::described(path, access, Vec::new(), &[])?.taken_for_running()?
+        } else if access == Access::ReadWrite {
             return Err(Failure(tr!(
-                "{path} does not run here: sickbay tune --lint judges the files of any system",
+                "{path} does not run here, and what it needs only its own work shows: sickbay tune --apply is for this machine",
                 path
             )));
-        }
-        let target = Target::described(path, access, Vec::new(), &[])?.taken_for_running()?;
+        } else {
+            Target::open(Some(path), &Options { access, ..Options::default() })?
+        };
         Ok(Facts::new(Arc::new(target), None))
     }
 

@@ -2,6 +2,7 @@
 //! harm, a limit that is nearly reached, a default too small for what runs. What is well already is not spoken of.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bstr::ByteSlice;
 use sickbay_formats::procfs::{numbers, sockstat};
@@ -15,8 +16,9 @@ use crate::model::repair::Risk;
 use crate::model::text::Text;
 use crate::tr;
 use crate::tune::kernel::{Machine, from};
-use crate::tune::knowledge::{self, Verdict, is_same};
-use crate::tune::origin::{Origin, now, now_number};
+use crate::tune::knowledge::{self, Judgement, Verdict, is_same};
+use crate::tune::lint;
+use crate::tune::origin::{Origin, now};
 use crate::tune::work::{Nginx, Server, Servers, Work};
 
 /// What is to be set.
@@ -81,17 +83,19 @@ struct Look<'a> {
     untold: Vec<Text>,
 }
 
-/// Advice for the running system. `work` says what it is for; without it what runs does.
+/// Advice for a system that runs, or for the files of one. `work` says what it is for; without it what runs does, or what a boot
+/// starts.
 ///
 /// # Errors
-/// Where nothing runs.
+/// Where neither a kernel runs nor one is installed.
 pub fn advise(facts: &Facts, work: Option<Work>) -> Result<Advices, Skip> {
-    running(facts)?;
-    let machine = Machine::of(facts)?;
-    let servers = facts.get::<Servers>()?;
+    let runs = running(facts).is_ok();
+    let machine = if runs { Machine::of(facts)? } else { Machine::installed(facts)? };
+    let servers = if runs { facts.get::<Servers>()? } else { Arc::default() };
     let works = match work {
         Some(work) => BTreeMap::from([(work, BTreeSet::new())]),
-        None => servers.works(facts),
+        None if runs => servers.works(facts),
+        None => started(facts),
     };
     let mut look = Look { facts, machine: &machine, works: &works, list: Vec::new(), untold: Vec::new() };
     harmful(&mut look)?;
@@ -102,6 +106,11 @@ pub fn advise(facts: &Facts, work: Option<Work>) -> Result<Advices, Skip> {
     files(&mut look, &servers.list);
     let Look { list, mut untold, .. } = look;
     untold.extend(facts.get::<SysctlFiles>()?.unread.iter().cloned());
+    if !runs {
+        untold.push(tr!(
+            "how full queues, ports and tables are, and what services have open: only the running system tells, or a bundle of it (sickbay collect)"
+        ));
+    }
     Ok(Advices { list, untold, works, machine })
 }
 
@@ -110,8 +119,27 @@ impl Look<'_> {
         works.iter().any(|work| self.works.contains_key(work))
     }
 
+    /// What a parameter is, or of a system that does not run what the next boot makes of it.
+    fn value(&self, key: &str) -> Option<String> {
+        if running(self.facts).is_ok() {
+            return now(self.facts, key);
+        }
+        let origin = Origin::of(self.facts, key).ok()?;
+        let default = || knowledge::find(key).filter(|known| known.is_in(self.machine))?.default(self.machine);
+        origin.after_restart().map(str::to_owned).or_else(default)
+    }
+
     fn number(&self, key: &str) -> Option<u64> {
-        u64::try_from(now_number(self.facts, key)?).ok()
+        self.value(key)?.split_whitespace().next()?.parse().ok()
+    }
+
+    /// What is said of the value that a line sets. The machine is known to the origin only where it runs.
+    fn said(&self, origin: &Origin, value: &str) -> Option<Judgement> {
+        if running(self.facts).is_ok() {
+            return origin.said.clone();
+        }
+        let other = |key: &str| self.value(key)?.split_whitespace().next()?.parse().ok();
+        Some(lint::parameter(&origin.key, value, self.machine, &other))
     }
 
     /// Numbers of a file of /proc.
@@ -130,7 +158,7 @@ impl Look<'_> {
         more: &[&'static str],
     ) {
         let value = value.to_string();
-        let Some(is) = now(self.facts, key).filter(|is| !is_same(is, &value)) else { return };
+        let Some(is) = self.value(key).filter(|is| !is_same(is, &value)) else { return };
         if self.list.iter().any(|known| known.what == What::Sysctl(key.to_owned())) {
             return;
         }
@@ -168,8 +196,8 @@ fn harmful(look: &mut Look<'_>) -> Result<(), Skip> {
     for key in keys {
         let origin = Origin::of(look.facts, &key)?;
         let Some(setting) = origin.winner.and_then(|index| origin.settings.get(index)) else { continue };
-        let in_force = origin.now.as_deref().is_some_and(|now| is_same(now, &setting.value));
-        let Some(said) = origin.said.filter(|_| in_force) else { continue };
+        let in_force = look.value(&key).is_some_and(|now| is_same(&now, &setting.value));
+        let Some(said) = look.said(&origin, &setting.value).filter(|_| in_force) else { continue };
         let Some(suggested) = said.suggested.clone() else { continue };
         let risk = match said.verdict {
             Verdict::Refuse => Risk::Safe,
@@ -181,6 +209,25 @@ fn harmful(look: &mut Look<'_>) -> Result<(), Skip> {
         look.sysctl(&key, suggested, risk, tr!("this one"), said.message, &said.sources);
     }
     Ok(())
+}
+
+/// What a boot starts, by the units that are wanted.
+fn started(facts: &Facts) -> BTreeMap<Work, BTreeSet<String>> {
+    let mut works: BTreeMap<Work, BTreeSet<String>> = BTreeMap::new();
+    let dirs = ["/etc/systemd/system/multi-user.target.wants", "/etc/rc3.d", "/etc/rc.d/rc3.d"];
+    for entry in dirs.iter().flat_map(|dir| facts.root().read_dir(dir).unwrap_or_default()) {
+        let Some(name) = entry.name.to_str() else { continue };
+        // `nginx.service`, `S85nginx`
+        let script = name.strip_prefix('S').map(|rest| rest.trim_start_matches(|c: char| c.is_ascii_digit()));
+        let Some(service) = name.strip_suffix(".service").or(script) else { continue };
+        if let Some((work, program)) = Work::of_service(service) {
+            works.entry(work).or_default().insert(program.to_owned());
+        }
+    }
+    if works.is_empty() {
+        works.insert(Work::General, BTreeSet::new());
+    }
+    works
 }
 
 fn accept_queue(look: &mut Look<'_>) {

@@ -6,6 +6,7 @@ use crate::facts::Facts;
 use crate::facts::memory::Memory;
 use crate::facts::system::kernel::{Kernel as Running, parameter};
 use crate::model::outcome::Skip;
+use crate::tr;
 
 /// A kernel's release, as `uname -r` prints it, and what it tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,6 +122,19 @@ impl Machine {
         let bounds =
             Bounds { files: bound("fs.nr_open"), pids: bound("kernel.pid_max"), threads: bound("kernel.threads-max") };
         Ok(Machine { kernel, memory, cpus: cpus(facts), bounds })
+    }
+
+    /// The machine of a system that does not run, as far as its files tell: the newest kernel that is installed.
+    ///
+    /// # Errors
+    /// Where there is none: a container's parameters are those of its machine.
+    pub fn installed(facts: &Facts) -> Result<Machine, Skip> {
+        let dirs = ["/usr/lib/modules", "/lib/modules"];
+        let names = dirs.iter().flat_map(|dir| facts.root().read_dir(dir).unwrap_or_default());
+        let kernels = names.filter_map(|entry| Kernel::parse(entry.name.to_str()?));
+        let kernel = kernels.max_by(|a, b| (a.version, &a.release).cmp(&(b.version, &b.release)));
+        let kernel = kernel.ok_or_else(|| Skip::NotApplicable(tr!("no kernel is installed in it")))?;
+        Ok(Machine { kernel, memory: None, cpus: None, bounds: Bounds::default() })
     }
 
     /// Slots of the hash of established TCP connections: one for each 128 KiB of memory, a power of two, at most 512 Ki

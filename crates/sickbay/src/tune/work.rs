@@ -42,6 +42,23 @@ impl Work {
             Work::General => tr!("general"),
         }
     }
+
+    /// What a service does, and the name of its program: `mysql` and `mysqld`, `postgresql@15-main`, `tomcat9`.
+    pub(super) fn of_service(name: &str) -> Option<(Work, &'static str)> {
+        let name = name.split('@').next().unwrap_or(name);
+        let plain = name.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, '.' | '-'));
+        let program = match plain {
+            "mysql" => "mysqld",
+            "mariadb" => "mariadbd",
+            "postgresql" => "postgres",
+            "redis" => "redis-server",
+            "valkey" => "valkey-server",
+            "varnish" => "varnishd",
+            "tomcat" | "elasticsearch" | "opensearch" | "kafka" | "zookeeper" | "jenkins" => "java",
+            other => other,
+        };
+        PROGRAMS.iter().find(|(known, _)| *known == program).map(|(known, work)| (*work, *known))
+    }
 }
 
 /// Programs by name (`/proc/PID/comm`, at most 15 characters), and what they do.
@@ -85,7 +102,7 @@ pub struct Server {
 }
 
 /// The server programs that run.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Servers {
     /// At most [`MOST`] of them.
     pub list: Vec<Server>,

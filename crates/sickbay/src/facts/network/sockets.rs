@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use bstr::ByteSlice;
 use sickbay_formats::procfs::{numbers, sockstat};
 use sickbay_formats::sock_diag::{CLOSE_WAIT, ESTABLISHED, LISTEN, STATES, Socket, TIME_WAIT, reserved_within, table};
+use sickbay_formats::told_sockets;
 use sickbay_target::{tcp_answers, tcp_in_states, tcp_sockets};
 
 use crate::facts::system::kernel::{Kernel, parameter, running};
@@ -70,6 +71,11 @@ const MOST: usize = 400_000;
 
 impl Fact for Sockets {
     fn gather(facts: &Facts) -> Result<Sockets, Skip> {
+        if facts.target().report().is_ok() {
+            let told = facts.get::<Told>()?;
+            let all: Vec<_> = told.0.iter().map(|one| one.socket).collect();
+            return Ok(Sockets { is_cut: false, all, is_full: false, ports: Ports::of(facts)? });
+        }
         running(facts)?;
         let ports = Ports::of(facts)?;
         if facts.target().can_be_asked()
@@ -89,6 +95,29 @@ impl Fact for Sockets {
             return Err(Skip::NotApplicable(tr!("{path} does not exist", path = "/proc/net/tcp")));
         }
         Ok(Sockets { is_cut: all.len() >= MOST, all, is_full: false, ports })
+    }
+}
+
+/// What a tool for support wrote down of the sockets.
+#[derive(Debug)]
+struct Told(Vec<told_sockets::Told>);
+
+impl Fact for Told {
+    fn gather(facts: &Facts) -> Result<Told, Skip> {
+        let report = facts.target().report()?;
+        // Whole names of programs first, which netstat cuts.
+        for name in ["ss_-peaonmi", "ss_-", "netstat_-W_-neopa", "netstat_-neopa", "netstat_-"] {
+            let path =
+                report.output(|found| found.starts_with(name) && !found.ends_with("-s") && !found.contains("-agn"));
+            let Some(path) = path else { continue };
+            if let Some(mut all) = told_sockets::tcp(&facts.root().read_up_to(path, TABLE)?) {
+                // Without -e no inode is told, by which sockets find their owners.
+                let untold = all.iter_mut().filter(|one| one.socket.inode == 0 && one.owner.is_some());
+                untold.zip(1 << 31..).for_each(|(one, number)| one.socket.inode = number);
+                return Ok(Told(all));
+            }
+        }
+        Err(Skip::NotApplicable(tr!("the report does not tell which sockets there are")))
     }
 }
 

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use sickbay_formats::sock_diag::CLOSE_WAIT;
 use sickbay_target::KernelFiles;
 
-use super::Sockets;
+use super::{Sockets, Told};
 use crate::facts::memory::processes::{comm, pids};
 use crate::facts::{Fact, Facts};
 use crate::model::outcome::Skip;
@@ -27,8 +27,17 @@ pub(super) const SHARE: u32 = 40;
 
 impl Fact for Owners {
     fn gather(facts: &Facts) -> Result<Owners, Skip> {
-        let budget = facts.budget().part(SHARE);
         let mut owners = Owners::default();
+        if facts.target().report().is_ok() {
+            for told in &facts.get::<Told>()?.0 {
+                let Some((pid, name)) = &told.owner else { continue };
+                owners.by_inode.insert(told.socket.inode, *pid);
+                owners.names.insert(*pid, name.clone());
+            }
+            owners.partly = owners.by_inode.is_empty();
+            return Ok(owners);
+        }
+        let budget = facts.budget().part(SHARE);
         let mut left = DESCRIPTORS;
         for pid in pids(facts)? {
             if left == 0 || budget.is_spent() {
