@@ -126,7 +126,9 @@ mod tests {
     use crate::sock_diag::{CLOSE_WAIT, ESTABLISHED, LISTEN};
 
     /// State, own port, other end, inode, owner.
-    fn all(text: &str) -> Vec<(u8, u16, String, u32, Option<(u32, String)>)> {
+    type Row = (u8, u16, String, u32, Option<(u32, String)>);
+
+    fn all(text: &str) -> Vec<Row> {
         let told = tcp(text.as_bytes()).expect("it is of one");
         let one = |told: Told| {
             let Socket { state, source, destination, inode, .. } = told.socket;
