@@ -86,6 +86,8 @@ def no_sshd():
 
 
 FAULTS = [unclosed, not_accepted, outside, dropped, no_sshd]
+# What holds for the second in which somebody looks: other work on this machine is in one look and not in the other.
+OF_A_MOMENT = ("cpu-", "load-", "io-", "process-storm")
 WANTED = {"close-wait-leak", "listen-queue-overflow", "database-by-public-address", "tcp-ports-exhausted"}
 
 
@@ -94,7 +96,7 @@ def check(*target):
     found = json.loads(done.stdout)["findings"]
     # Counts differ from look to look: what a finding is about does not.
     words = lambda text: " ".join("N" if any(c.isdigit() for c in word) and ":" not in word else word for word in text.split())
-    return {(one["check"], words(one["message"])) for one in found}
+    return {(one["check"], words(one["message"])) for one in found if not one["check"].startswith(OF_A_MOMENT)}
 
 
 def main():
