@@ -348,8 +348,8 @@ fn blank_packed(bytes: &mut [u8]) {
     }
 }
 
-/// Of a program what its texts say; everything else becomes zeros. Of a large one only words, and those that sentences end
-/// with: linkers store a word that ends a sentence only there.
+/// Of a program what its texts say; everything else becomes zeros. Of a large one only words, and those that other
+/// texts end with: linkers store a word that ends a text only there (`$document_root` has `root`).
 fn keep_texts(bytes: &mut [u8]) {
     const LONG: usize = 6;
     const LARGE: usize = 256 << 10;
@@ -374,9 +374,8 @@ fn keep_texts(bytes: &mut [u8]) {
         if length < LONG && !(is_ended && is_begun && length > 1) && at >= 4 {
             run.fill(0);
         } else if is_large && at >= 4 {
-            let end = run.iter().rposition(|byte| byte.is_ascii_whitespace()).map_or(0, |blank| blank + 1);
-            let is_word = run.get(end..).is_some_and(|word| word.iter().copied().all(is_of_word));
-            run.get_mut(..if is_word { end } else { length }).unwrap_or_default().fill(0);
+            let end = run.iter().rposition(|byte| !is_of_word(*byte)).map_or(0, |other| other + 1);
+            run.get_mut(..end).unwrap_or_default().fill(0);
         }
         at += length;
     }
@@ -385,4 +384,30 @@ fn keep_texts(bytes: &mut [u8]) {
 /// Whether it may be in the name of a directive, an algorithm, a path or a version.
 fn is_of_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"_./:+-@%=,".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::keep_texts;
+
+    #[test]
+    fn a_large_program_keeps_words_and_what_texts_end_with() {
+        let mut program =
+            b"\x7fELF\0\0server_name\0cannot open the %s of listen\0$document_root\0a;bc\x90\x90\0nginx/1.22.1\0"
+                .to_vec();
+        program.resize(300 << 10, 0x90);
+        keep_texts(&mut program);
+        let has = |text: &[u8]| program.windows(text.len()).any(|part| part == text);
+        for kept in [&b"\0server_name\0"[..], b"\0listen\0", b"\0document_root\0", b"\0nginx/1.22.1\0"] {
+            assert!(has(kept), "{}", String::from_utf8_lossy(kept));
+        }
+        assert!(!has(b"cannot") && !has(b"a;bc"), "sentences and code are left out");
+    }
+
+    #[test]
+    fn a_small_program_keeps_sentences() {
+        let mut program = b"\x7fELF\0\0changed to user\0\x90".to_vec();
+        keep_texts(&mut program);
+        assert!(program.windows(17).any(|part| part == b"\0changed to user\0"));
+    }
 }

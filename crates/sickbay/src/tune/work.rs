@@ -246,3 +246,19 @@ mod tests {
         assert_eq!(of("0::/\n"), None);
     }
 }
+
+#[cfg(test)]
+mod of_services {
+    use super::*;
+
+    #[test]
+    fn names_of_services() {
+        let of = Work::of_service;
+        assert_eq!(of("nginx"), Some((Work::Web, "nginx")));
+        assert_eq!(of("mysql"), Some((Work::Database, "mysqld")));
+        assert_eq!(of("postgresql@15-main"), Some((Work::Database, "postgres")));
+        assert_eq!(of("postgresql-15"), Some((Work::Database, "postgres")));
+        assert_eq!(of("tomcat9"), Some((Work::Java, "java")));
+        assert_eq!((of("ssh"), of(""), of("@")), (None, None, None));
+    }
+}
