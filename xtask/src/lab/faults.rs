@@ -325,15 +325,15 @@ for k in $(ls '$R'/lib/modules); do chroot '$R' mkinitramfs -o /boot/initrd.img-
     fault(
         "sshd-permit-root-no",
         "PermitRootLogin no, and nobody else is an administrator",
-        r"sed -i 's/^PermitRootLogin .*/PermitRootLogin no/' $R/etc/ssh/sshd_config",
+        r"sed -i 's/^PermitRootLogin .*/PermitRootLogin no/' $R/etc/ssh/sshd_config; sed -i 's/^alice:/&!/' $R/etc/shadow",
         "sshd-refuses-root",
     )
     .by_ssh()
     .risky(),
     fault(
         "sshd-allow-users",
-        "AllowUsers for another",
-        r"echo 'AllowUsers alice' >>$R/etc/ssh/sshd_config",
+        "AllowUsers for another, who is no administrator",
+        r"echo 'AllowUsers alice' >>$R/etc/ssh/sshd_config; sed -i 's/^alice:/&!/' $R/etc/shadow",
         "sshd-refuses-root",
     )
     .by_ssh()

@@ -205,8 +205,8 @@ unshare -m sh -ec 'mount --bind /dev '$R'/dev; mount -t proc proc '$R'/proc; mou
     ).on(&TRIXIE).with_donor(),
     fault(
         "trixie-sshd-allow-users",
-        "AllowUsers with another user on Debian 13",
-        r"echo AllowUsers alice >>$R/etc/ssh/sshd_config",
+        "AllowUsers with another user on Debian 13, who is no administrator",
+        r"echo AllowUsers alice >>$R/etc/ssh/sshd_config; sed -i 's/^alice:/&!/' $R/etc/shadow",
         "sshd-refuses-root",
     ).on(&TRIXIE).by_ssh().risky(),
     fault(

@@ -29,12 +29,6 @@ pub(super) const DEBIAN: &[Fault] = &[
         "selinux-policy-missing",
     ).risky(),
     fault(
-        "mount-point-missing",
-        "the directory /data is gone",
-        r"rmdir $R/data",
-        "fstab-missing-mount-point",
-    ).survived("systemd creates the directory"),
-    fault(
         "nologin-left",
         "/etc/nologin was left by somebody",
         r"echo maintenance >$R/etc/nologin",
@@ -42,14 +36,14 @@ pub(super) const DEBIAN: &[Fault] = &[
     ).survived("root may come in").risky(),
     fault(
         "access-conf",
-        "access.conf and pam_access refuse root",
-        r"echo '-:root:ALL' >>$R/etc/security/access.conf; sed -i '1i account required pam_access.so' $R/etc/pam.d/login",
+        "access.conf and pam_access refuse root, and nobody else is an administrator",
+        r"echo '-:root:ALL' >>$R/etc/security/access.conf; sed -i 's/^alice:/&!/' $R/etc/shadow; sed -i '1i account required pam_access.so' $R/etc/pam.d/login",
         "pam-refuses-root",
     ),
     fault(
         "securetty",
-        "securetty lists no terminal there is",
-        r"echo none >$R/etc/securetty; sed -i '1i auth required pam_securetty.so' $R/etc/pam.d/login",
+        "securetty lists no terminal there is, and nobody else is an administrator",
+        r"echo none >$R/etc/securetty; sed -i 's/^alice:/&!/' $R/etc/shadow; sed -i '1i auth required pam_securetty.so' $R/etc/pam.d/login",
         "pam-refuses-root",
     ).survived("pam_securetty lets root in on the consoles that the kernel was given"),
     fault(

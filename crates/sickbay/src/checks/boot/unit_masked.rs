@@ -227,12 +227,17 @@ fn judge(facts: &Facts, found: &mut Findings, name: &str, unit: &Unit, severity:
             // The directory may be a link, and packages know the file by another path.
             let real = path.parent().and_then(|dir| Some(facts.root().canonical(dir).ok()?.join(path.file_name()?)));
             let real = real.as_deref().unwrap_or(path);
-            found
+            let finding = found
                 .add(severity, tr!("{unit} is to run {path}, which does not exist", unit = name, path))
                 .at(file, *span)
                 .about(*path)
                 .about(real)
-                .explains(real)
+                .explains(real);
+            // systemd-udevd is a link to /bin/udevadm: what is missing is where it leads.
+            if let Some((link, dir)) = facts.root().read_link(real).ok().zip(real.parent()) {
+                finding.about(dir.join(link));
+            }
+            finding
         }
         Fault::NoVariables(file, span, path) => found
             .add(severity, tr!("{unit} reads its environment from {path}, which does not exist", unit = name, path))
