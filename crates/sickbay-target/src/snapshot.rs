@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::xattr::Xattrs;
 use crate::{DirEntry, FileKind, FileSystemUse, Metadata, Reason, Root};
 
+pub(crate) use fill::is_package_list;
 pub(crate) use opened::BLOCK;
 pub use opened::Opened;
 

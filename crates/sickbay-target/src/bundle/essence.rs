@@ -12,15 +12,20 @@ use std::path::{Path, PathBuf};
 use sickbay_formats::dpkg;
 
 use crate::FileKind;
-use crate::snapshot::{Node, State};
+use crate::snapshot::{Node, State, is_package_list};
 
 /// Links that are followed one after the other.
 const LINKS: usize = 8;
+/// No packaged path is deeper. What a list names below that is kept: lists may be a stranger's, and each directory is asked for
+/// those above it.
+const DEPTH: usize = 64;
+/// So many bytes of names of directories are remembered at a time.
+const REMEMBERED: usize = 16 << 20;
 
 /// What is known of a directory that packages name.
 #[derive(Clone, Debug)]
 enum Dir {
-    /// It is not there, and nothing below it.
+    /// It is not there, and nothing below it; or it is too deep to be looked for.
     Gone,
     /// Each of its names may be asked for. Where it really is.
     Listed(PathBuf),
@@ -36,6 +41,8 @@ pub(super) struct Essence<'a> {
     /// Paths that packages divert.
     diverted: HashSet<Vec<u8>>,
     dirs: HashMap<Vec<u8>, Dir>,
+    /// The length of their names.
+    remembered: usize,
 }
 
 impl<'a> Essence<'a> {
@@ -46,7 +53,7 @@ impl<'a> Essence<'a> {
             _ => HashSet::new(),
         };
         let above = state.nodes.keys().filter_map(|path| path.parent()).collect();
-        Essence { state, above, diverted, dirs: HashMap::new() }
+        Essence { state, above, diverted, dirs: HashMap::new(), remembered: 0 }
     }
 
     /// What is left of a file's content; `None` where all of it is kept.
@@ -55,11 +62,10 @@ impl<'a> Essence<'a> {
         if matches!(name.to_str(), Some("status" | "status-old")) {
             return Some(dpkg::essence(bytes));
         }
-        let is_list = name.starts_with("info") && name.extension().is_some_and(|suffix| suffix == "list");
-        let is_sums = name.starts_with("info") && name.extension().is_some_and(|suffix| suffix == "md5sums");
-        if !is_list && !is_sums || dpkg::list_is_damaged(bytes) {
+        if !is_package_list(path) || dpkg::list_is_damaged(bytes) {
             return None;
         }
+        let is_list = path.extension().is_some_and(|suffix| suffix == "list");
         let mut kept = Vec::with_capacity(bytes.len() / 4);
         for line in bytes.split_inclusive(|byte| *byte == b'\n') {
             let text = line.strip_suffix(b"\n").unwrap_or(line);
@@ -102,7 +108,15 @@ impl<'a> Essence<'a> {
         if let Some(known) = self.dirs.get(dir) {
             return known.clone();
         }
+        if dir.iter().filter(|byte| **byte == b'/').count() > DEPTH {
+            return Dir::Gone;
+        }
         let found = self.find(dir, links);
+        self.remembered += dir.len();
+        if self.remembered > REMEMBERED {
+            self.dirs.clear();
+            self.remembered = dir.len();
+        }
         self.dirs.insert(dir.to_owned(), found.clone());
         found
     }
@@ -216,6 +230,18 @@ mod tests {
         assert_eq!(keep("/var/lib/dpkg/info/a.list", b"/srv/x\n/sr"), None);
         assert_eq!(keep("/var/lib/dpkg/info/a.postinst", b"/srv/x\n"), None);
         assert_eq!(keep("/srv/info/a.list", b"/srv/x\n"), None);
+    }
+
+    #[test]
+    fn paths_without_end_cost_little() {
+        let mut state = state();
+        let mut link = node(FileKind::Symlink);
+        link.link = Some(Ok("y/".repeat(2000).into()));
+        state.nodes.insert("/deep".into(), link);
+        let line = format!("/{}z\n", "x/".repeat(500_000));
+        let many: String = (0..2000).map(|number| format!("/{number}/{}z\n", "w/".repeat(60))).collect();
+        let list = format!("{line}/deep/z\n{many}");
+        assert_eq!(left(&state, "info/a.list", &list), format!("{line}/deep/z\n"));
     }
 
     #[test]

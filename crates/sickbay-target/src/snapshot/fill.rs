@@ -225,10 +225,8 @@ impl Snapshot {
             if bytes.starts_with(sickbay_formats::journal_file::MAGIC) {
                 blank_packed(&mut bytes);
             }
-            // Names of packaged files and their digests are most of what is read, and known to everybody.
-            let is_packaged = path.starts_with("/var/lib/dpkg/info")
-                && path.extension().is_some_and(|suffix| suffix == "list" || suffix == "md5sums");
-            if !is_packaged {
+            // They are most of what is read, and known to everybody.
+            if !is_package_list(path) {
                 masked = mask(path.as_os_str().as_bytes(), &mut bytes) as u64;
             }
         }
@@ -346,6 +344,12 @@ fn blank_packed(bytes: &mut [u8]) {
             return;
         }
     }
+}
+
+/// Whether a file of dpkg's lists a package's files, `.list`, or their digests, `.md5sums`.
+pub(crate) fn is_package_list(path: &Path) -> bool {
+    path.starts_with("/var/lib/dpkg/info")
+        && path.extension().is_some_and(|suffix| suffix == "list" || suffix == "md5sums")
 }
 
 /// Of a program what its texts say; everything else becomes zeros. Of a large one only words, and those that other
