@@ -92,13 +92,14 @@ fn told(queues: [&str; 2], state: u8, ends: [&str; 2], inode: u32, owner: Option
 
 /// Each has its own spelling: `CLOSE_WAIT` and `CLOSE-WAIT`, `ESTABLISHED` and `ESTAB`, `FIN_WAIT1` and `FIN-WAIT-1`.
 fn state(word: &str) -> Option<u8> {
-    let plain = |word: &str| word.replace(['-', '_'], "");
     let word = match word {
         "ESTAB" => "ESTABLISHED",
         "UNCONN" => "CLOSE",
         other => other,
     };
-    let at = STATES.iter().position(|known| plain(known) == plain(word))?;
+    let is_letter = |byte: &u8| !matches!(byte, b'-' | b'_');
+    let is_it = |known: &&str| known.bytes().filter(is_letter).eq(word.bytes().filter(is_letter));
+    let at = STATES.iter().position(is_it)?;
     u8::try_from(at).ok()?.checked_add(1)
 }
 

@@ -3,6 +3,7 @@
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::reader::Reader;
 
+use crate::lines::span_at;
 use crate::span::Span;
 
 /// So many connectors are read; one has a handful.
@@ -50,7 +51,7 @@ pub fn connectors(text: &[u8]) -> Result<Vec<Connector>, Wrong> {
     loop {
         buffer.clear();
         let at = usize::try_from(reader.buffer_position()).unwrap_or(usize::MAX);
-        let wrong = |why: String, at: usize| Wrong { line: place(text, at).0, why };
+        let wrong = |why: String, at: usize| Wrong { line: span_at(text, at..at).line, why };
         match reader.read_event_into(&mut buffer) {
             Ok(Event::Eof) if depth > 0 => return Err(wrong("an element is not closed".to_owned(), text.len())),
             Ok(Event::Eof) => return Ok(all),
@@ -81,17 +82,7 @@ fn connector(start: &BytesStart<'_>, text: &[u8], at: usize) -> Result<Option<Co
     if start.name().as_ref() != "Connector" {
         return Ok(None);
     }
-    let (line, column) = place(text, at);
-    Ok(Some(Connector { attributes, span: Span { line, column, len: "<Connector".len() } }))
-}
-
-/// Line and column of a place, from 1 on.
-fn place(text: &[u8], at: usize) -> (usize, usize) {
-    let before = text.get(..at.min(text.len())).unwrap_or_default();
-    let line = memchr::memchr_iter(b'\n', before).count();
-    let begin = memchr::memrchr(b'\n', before).map_or(0, |end| end + 1);
-    let column = String::from_utf8_lossy(before.get(begin..).unwrap_or_default()).chars().count();
-    (line + 1, column + 1)
+    Ok(Some(Connector { attributes, span: span_at(text, at..at.saturating_add("<Connector".len())) }))
 }
 
 #[cfg(test)]
