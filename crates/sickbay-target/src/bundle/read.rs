@@ -178,17 +178,14 @@ fn announced(manifest: &Manifest, state: &mut State) -> Result<HashMap<Vec<u8>, 
         state.nodes.insert(path, node(told, number));
     }
     for (number, told) in manifest.answers.iter().enumerate() {
-        match (&told.sha256, &told.lack) {
-            _ if told.short.is_some() => {
-                let bytes = unhex(told.short.as_deref().unwrap_or_default());
-                state.answers.insert(told.question.clone(), Ok(bytes));
-            }
-            (Some(sha256), _) => {
+        match (&told.short, &told.sha256, &told.lack) {
+            (Some(short), ..) => drop(state.answers.insert(told.question.clone(), Ok(unhex(short)))),
+            (None, Some(sha256), _) => {
                 let place = Place::Answer(told.question.clone());
                 wanted.insert(format!("answers/{number}").into_bytes(), Wanted { sha256: sha256.clone(), place });
             }
-            (None, Some(refusal)) => drop(state.answers.insert(told.question.clone(), Err(refusal.clone()))),
-            (None, None) => {}
+            (None, None, Some(refusal)) => drop(state.answers.insert(told.question.clone(), Err(refusal.clone()))),
+            (None, None, None) => {}
         }
     }
     Ok(wanted)

@@ -168,7 +168,7 @@ fn node_v1(
     }
     match &node.content {
         Some(Ok(content)) => {
-            let part = essence.keep(path, &content.bytes).filter(|_| content.cut.is_none());
+            let part = content.cut.is_none().then(|| essence.keep(path, &content.bytes)).flatten();
             all.cut = content.cut.or(part.as_ref().map(|_| "lines")).map(str::to_owned);
             all.masked = content.masked;
             let bytes = part.unwrap_or_else(|| content.bytes.to_vec());

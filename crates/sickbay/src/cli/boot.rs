@@ -91,11 +91,11 @@ enum BusArg {
 
 impl How {
     /// What is to be started, with so much memory in MiB, and all else as usual.
-    pub(super) fn wish(&self, disk: PathBuf, with: Vec<PathBuf>, memory: u32) -> Wish {
+    pub(super) fn wish(&self, disk: PathBuf, with: Vec<PathBuf>, follow_images: bool, memory: u32) -> Wish {
         Wish {
             disk,
             with,
-            follow_images: false,
+            follow_images,
             firmware: None,
             bus: Bus::default(),
             by: match self.accel {
@@ -142,8 +142,7 @@ impl Boot {
                 BusArg::Nvme => Bus::Nvme,
             },
             console: self.console.clone(),
-            follow_images: self.follow_images,
-            ..self.how.wish(self.target.clone(), self.with.clone(), self.memory)
+            ..self.how.wish(self.target.clone(), self.with.clone(), self.follow_images, self.memory)
         };
         let trial = watched(context, &wish, facts.as_ref())?;
         let code = trial.exit_code();

@@ -11,7 +11,7 @@ use super::ask::{Answers, aside};
 use super::boot::{How, watched};
 use super::confirm;
 use super::{Context, Depth, Failure, Format, OUTPUT, TargetArgs, UNTOLD};
-use crate::boot::{Trial, Wish};
+use crate::boot::Trial;
 use crate::engine::rounds;
 use crate::engine::rounds::{Applied, Confirm};
 use crate::engine::run::{diagnose, look};
@@ -380,8 +380,7 @@ impl Fix {
         let memory = self.depth.memory.map_or(1024, |kib| (kib >> 10).clamp(256, 4096));
         let memory = u32::try_from(memory).unwrap_or(1024);
         let aid = &self.target.aid;
-        let wish = Wish { follow_images: aid.follow_images, ..self.how.wish(disk, aid.with.clone(), memory) };
-        watched(context, &wish, Some(&facts))
+        watched(context, &self.how.wish(disk, aid.with.clone(), aid.follow_images, memory), Some(&facts))
     }
 
     /// Whether a look, which changes nothing, meets damage. Mounted for writing, a damaged file system would be changed by
