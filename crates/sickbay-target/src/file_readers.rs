@@ -71,6 +71,10 @@ fn note(readers: &mut Vec<FileReader>, pid: u32, at: Duration) {
         if let Some(index) = readers.iter().position(same) {
             if let Some(reader) = readers.get_mut(index) {
                 reader.pid = pid;
+                // The one before may have been on its way out, when a process has a name but no command line any more.
+                if reader.command.is_empty() {
+                    reader.command = new.command;
+                }
             }
             return Some(index);
         }
@@ -119,7 +123,7 @@ mod tests {
     use std::process::{Command, Stdio};
     use std::time::Duration;
 
-    use super::file_readers;
+    use super::{FileReader, file_readers, look, note, read};
     use crate::Root;
 
     #[test]
@@ -136,6 +140,22 @@ mod tests {
         assert_eq!(cat.parents.first().map(String::as_str), Some("bash"));
         assert_eq!(cat.times.len() as u64, cat.opens);
         assert!(readers.iter().all(|reader| reader.pid != std::process::id()));
+    }
+
+    #[test]
+    fn a_command_line_that_was_gone_is_told_by_the_next_process() {
+        let mut child = Command::new("sleep").arg("30").spawn().expect("sleep");
+        while !read(child.id(), "cmdline").starts_with("sleep") {
+            std::thread::yield_now();
+        }
+        // One of the same program that was ending when it was looked at.
+        let ended = FileReader { pid: 0, command: String::new(), opens: 1, ..look(child.id(), "sleep".to_owned()) };
+        let mut readers = vec![ended];
+        note(&mut readers, child.id(), Duration::ZERO);
+        let _ = child.kill();
+        let _ = child.wait();
+        let [reader] = readers.as_slice() else { panic!("{readers:?}") };
+        assert_eq!((reader.command.as_str(), reader.opens), ("sleep 30", 2));
     }
 
     #[test]
