@@ -51,6 +51,28 @@ struct Found {
     foreign: Vec<Text>,
     /// A file system was not unmounted: what its own log holds shows only once it is mounted for writing.
     may_hold_more: bool,
+    /// A repair was cut off before it changed anything.
+    has_remains: bool,
+}
+
+impl Found {
+    /// Says what there is beside the entries.
+    fn remark(&self, context: &Context) {
+        if self.may_hold_more {
+            let unclean = tr!(
+                "a file system of the target was not unmounted cleanly: what its own log contains is not shown here"
+            );
+            cut_off::remark(context, &unclean);
+        }
+        if self.has_remains {
+            cut_off::remark(context, &tr!("a repair was cut off before it changed anything; undo clears away what it left"));
+        }
+    }
+
+    /// Whether there is something to do for which there is no entry.
+    fn is_more_than_entries(&self) -> bool {
+        self.may_hold_more || self.has_remains
+    }
 }
 
 /// What was taken back and what was not.
@@ -84,7 +106,7 @@ impl Undo {
         }
         found.of_disks.retain(|(id, ..)| is_chosen(id));
         found.of_target.retain(|entry| is_chosen(&entry.id));
-        if found.of_disks.is_empty() && found.of_target.is_empty() && !found.may_hold_more {
+        if found.of_disks.is_empty() && found.of_target.is_empty() && !found.is_more_than_entries() {
             return self.told(context, &Outcome::default(), !found.foreign.is_empty());
         }
         if context.format == Format::Text {
@@ -101,14 +123,7 @@ impl Undo {
                     "standard input is not a terminal to ask on: give --yes, or --list to change nothing"
                 )));
             }
-            if found.may_hold_more {
-                cut_off::remark(
-                    context,
-                    &tr!(
-                        "a file system of the target was not unmounted cleanly: what its own log contains is not shown here"
-                    ),
-                );
-            }
+            found.remark(context);
             if !cut_off::agree(context, &tr!("Revert this one?")) {
                 context.print(&format!("{}\n", context.say(&tr!("nothing was changed"))));
                 return Ok(super::UNTOLD);
@@ -124,7 +139,7 @@ impl Undo {
         let of_target: Vec<String> =
             ids.iter().filter(|id| after.of_target.iter().any(|known| known.id == **id)).cloned().collect();
         if (ids.is_empty() || !of_target.is_empty())
-            && (!after.of_target.is_empty() || (after.may_hold_more && result.taken.is_empty()))
+            && (!after.of_target.is_empty() || (after.is_more_than_entries() && result.taken.is_empty()))
         {
             self.of_target(&args, &of_target, &mut result)?;
         }
@@ -147,6 +162,7 @@ impl Undo {
         let store = TargetArgs::open_journal_to_look(self.journal.as_deref())?;
         found.of_target = undo::entries(&target, store.as_deref())?;
         found.foreign = undo::foreign(&target, store.as_deref());
+        found.has_remains = undo::has_remains(&target, store.as_deref());
         let volumes = target.volumes.as_deref().unwrap_or_default();
         let is_open = |volume: &Volume| volume.condition.as_ref().is_some_and(|condition| condition.to_be_replayed);
         found.may_hold_more = target.attached().is_ok() && self.journal.is_none() && volumes.iter().any(is_open);
@@ -191,14 +207,7 @@ impl Undo {
                 context.print(&format!("{}\n", context.say(&tr!("the journal is empty"))));
             }
             found.foreign.iter().for_each(|why| cut_off::remark(context, why));
-            if found.may_hold_more {
-                cut_off::remark(
-                    context,
-                    &tr!(
-                        "a file system of the target was not unmounted cleanly: what its own log contains is not shown here"
-                    ),
-                );
-            }
+            found.remark(context);
         }
         Ok(if found.foreign.is_empty() { 0 } else { super::UNTOLD })
     }

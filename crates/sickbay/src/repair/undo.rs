@@ -67,6 +67,11 @@ pub fn foreign(target: &Target, elsewhere: Option<&Target>) -> Vec<Text> {
     }
 }
 
+/// Whether the target holds what a repair left that was cut off before it counted: [`undo`] clears it away. Looks only.
+pub fn has_remains(target: &Target, elsewhere: Option<&Target>) -> bool {
+    target.refuse_repairs(PathBuf::new()).is_ok() && Journal::look(target, elsewhere).has_remains()
+}
+
 /// What became of the entries that were to be taken back.
 #[derive(Debug, Default)]
 pub struct Undone {

@@ -1,5 +1,6 @@
 //! Where a journal is: which directory is ours, how one is made so that a power loss leaves nothing behind, and how it goes.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use sickbay_target::{FileKind, Metadata, Root, Target, Times};
@@ -11,6 +12,10 @@ use crate::tr;
 
 /// The file with which every journal begins: the times of the directory that it is in.
 const MARK: &str = "parent";
+
+/// The extended attribute of the directory above that holds its times while a journal goes: the last name that could hold
+/// them has gone before they are given back. Setting one changes no times; who is not root, and some file systems, have none.
+const NOTE: &str = "trusted.sickbay.times";
 
 /// Where the journal is, or in which of these directories it is made: the first one that exists.
 pub(super) const HOMES: [(&str, &str); 3] = [("/var/lib", "sickbay"), ("/var", ".sickbay"), ("/", ".sickbay")];
@@ -41,8 +46,10 @@ impl<'a> Journal<'a> {
     /// times of its parent.
     pub(super) fn adopt(&self, parent: &Path, name: &str) -> Result<(), Error> {
         let Ok(true) = is_dir_without_links(self.root, parent) else { return Ok(()) };
-        let Ok(entries) = self.root.read_dir(parent) else { return Ok(()) };
-        for entry in entries {
+        if let Some(times) = noted_times(self.root, parent, name) {
+            self.give_back(parent, times)?;
+        }
+        for entry in self.root.read_dir(parent).unwrap_or_default() {
             let Some(times) = entry.name.to_str().and_then(|found| parse_staging(found, name)) else { continue };
             let staging = parent.join(&entry.name);
             let within = self.root.read_dir(&staging).unwrap_or_default();
@@ -55,10 +62,35 @@ impl<'a> Journal<'a> {
             for entry in within {
                 self.writer()?.remove(&staging.join(&entry.name))?;
             }
+            let note = staging_name(name, times);
+            let _ = self.writer()?.set_xattr(parent, OsStr::new(NOTE), note.as_bytes());
             self.writer()?.remove(&staging)?;
-            self.writer()?.set_times(parent, times)?;
+            self.give_back(parent, times)?;
         }
         Ok(())
+    }
+
+    fn give_back(&self, parent: &Path, times: Times) -> Result<(), Error> {
+        self.writer()?.set_times(parent, times)?;
+        let has_note = self.root.xattrs(parent).is_ok_and(|all| all.iter().any(|(name, _)| name == NOTE));
+        if has_note {
+            self.writer()?.remove_xattr(parent, OsStr::new(NOTE))?;
+        }
+        Ok(())
+    }
+
+    /// Whether a repair was cut off before it counted, or a journal while it went: [`Journal::recover`] clears that away.
+    pub fn has_remains(&self) -> bool {
+        let began = |home: &PathBuf, id: &String| self.root.metadata(home.join(id).join(super::ENTRY)).is_ok();
+        let ids = self.ids().unwrap_or_default();
+        let is_empty_home = self.home.is_some() && ids.is_empty();
+        let has_beginning = self.home.as_ref().is_some_and(|home| ids.iter().any(|id| !began(home, id)));
+        let has_home_half_made = |(parent, name): &(PathBuf, String)| {
+            let there = self.root.read_dir(parent).unwrap_or_default();
+            noted_times(self.root, parent, name).is_some()
+                || there.iter().any(|entry| entry.name.to_str().is_some_and(|found| parse_staging(found, name).is_some()))
+        };
+        is_empty_home || has_beginning || self.homes.iter().any(has_home_half_made)
     }
 
     /// Where it is, or, before its first entry, where it is going to be.
@@ -104,8 +136,7 @@ impl<'a> Journal<'a> {
         Ok(home)
     }
 
-    /// Removes a journal without entries, as if it had never been made. Between the last name that goes and the times that
-    /// come back, a power loss costs the directory above its times: no name is left to keep them.
+    /// Removes a journal without entries, as if it had never been made.
     pub fn remove_home(&mut self) -> Result<(), Error> {
         let Some(home) = self.home.clone() else { return Ok(()) };
         let name = home.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
@@ -166,6 +197,12 @@ fn times_in(root: &Root, home: &Path, name: &str) -> Option<Times> {
     root.metadata(&mark).ok().filter(|found| found.is_file() && why_not_ours(found).is_none())?;
     let text = String::from_utf8(root.read_up_to(&mark, 4096).ok()?).ok()?;
     parse_staging(&text, name)
+}
+
+/// The times of the directory above, as it remembers them itself while a journal goes.
+fn noted_times(root: &Root, parent: &Path, name: &str) -> Option<Times> {
+    let (_, value) = root.xattrs(parent).ok()?.into_iter().find(|(name, _)| name == NOTE)?;
+    parse_staging(std::str::from_utf8(&value).ok()?, name)
 }
 
 /// By what a target is known again: the UUID of its root file system, else its name.
