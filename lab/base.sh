@@ -9,6 +9,9 @@
 #   btrfs   btrfs root in the subvolume @                 dracut  an initramfs by dracut
 #   lvm     the root is a logical volume                  trixie  Debian 13
 #
+#   networkd, ifupdown, netplan, network-manager
+#           base, with a fixed address and a router in the files of that program, and once booted, so that its log names the card
+#
 #   full    base, with what servers usually run: packages.txt beside this script; trixie-full  the same of Debian 13
 #
 # The kernel is told no_timer_check: on a busy machine the clock of QEMU comes too late for that check, and it panics.
@@ -61,7 +64,10 @@ printf "root (hd0,0)\nsetup (hd0)\nquit\n" | grub --batch --no-floppy --device-m
 sed -i -e "s/^# kopt=.*/& net.ifnames=0 no_timer_check console=tty0 console=ttyS0,115200/" -e "s/^timeout.*/timeout 1/" /boot/grub/menu.lst && update-grub'
     ;;
 dracut) initramfs=dracut ;;
-trixie | full | trixie-full) ;;
+trixie | full | trixie-full | networkd) ;;
+ifupdown) more=ifupdown ;;
+netplan) more=netplan.io ;;
+network-manager) more=network-manager ;;
 *) die "there is no variant $variant" ;;
 esac
 case $variant in trixie*) suite=trixie kernels='^linux-image-6\.12\.[0-9]+\+deb13-cloud-amd64$' ;; esac
@@ -200,11 +206,55 @@ if [ "$variant" = legacy ]; then
     mkdir -p boot/grub
 else
     printf '[Match]\nName=en* eth*\n\n[Network]\nDHCP=yes\n' >etc/systemd/network/80-dhcp.network
+    enabled=systemd-networkd.service
+    case $variant in networkd | ifupdown | netplan | network-manager) rm etc/systemd/network/80-dhcp.network ;; esac
+    case $variant in
+    networkd)
+        printf '[Match]\nName=ens3\n\n[Network]\nAddress=10.0.2.15/24\nGateway=10.0.2.2\n' >etc/systemd/network/10-lan.network
+        ;;
+    ifupdown)
+        printf 'auto lo\niface lo inet loopback\n\nauto ens3\niface ens3 inet static\n    address 10.0.2.15/24\n    gateway 10.0.2.2\n' >etc/network/interfaces
+        enabled=networking.service
+        ;;
+    netplan)
+        cat >etc/netplan/50-cloud-init.yaml <<YAML
+network:
+  version: 2
+  renderer: networkd
+  ethernets:
+    ens3:
+      addresses:
+        - 10.0.2.15/24
+      routes:
+        - to: default
+          via: 10.0.2.2
+YAML
+        chmod 600 etc/netplan/50-cloud-init.yaml
+        ;;
+    network-manager)
+        cat >etc/NetworkManager/system-connections/lan.nmconnection <<KEYFILE
+[connection]
+id=lan
+uuid=0b7d9b5c-6a0e-4d5f-9b61-0a0d3a6f2c11
+type=ethernet
+interface-name=ens3
+
+[ipv4]
+method=manual
+address1=10.0.2.15/24,10.0.2.2
+
+[ipv6]
+method=ignore
+KEYFILE
+        chmod 600 etc/NetworkManager/system-connections/lan.nmconnection
+        enabled=NetworkManager.service
+        ;;
+    esac
     sed -i -e 's/^GRUB_TIMEOUT=.*/GRUB_TIMEOUT=1/' -e 's/^GRUB_CMDLINE_LINUX_DEFAULT=.*/GRUB_CMDLINE_LINUX_DEFAULT=""/' \
         -e 's/^GRUB_CMDLINE_LINUX=.*/GRUB_CMDLINE_LINUX="no_timer_check console=tty0 console=ttyS0,115200"/' etc/default/grub
     printf 'GRUB_TERMINAL="console serial"\nGRUB_SERIAL_COMMAND="serial --speed=115200"\n' >>etc/default/grub
     # What would run some day and change files while nobody looks.
-    chroot . systemctl --quiet enable systemd-networkd.service ssh.service
+    chroot . systemctl --quiet enable "$enabled" ssh.service
     chroot . systemctl --quiet disable systemd-networkd-wait-online.service apt-daily.timer apt-daily-upgrade.timer
 fi
 chroot . useradd --create-home --shell /bin/bash alice

@@ -276,6 +276,11 @@ impl Interface {
         }
     }
 
+    /// Whether it is for a card of that name, or gives its card that name.
+    pub fn may_be_called(&self, card: &str) -> bool {
+        self.name == card || (!self.names.is_empty() && self.named(card))
+    }
+
     /// Whether the patterns take a name: none that begins with `!`, and one of the others where there are any.
     fn named(&self, card: &str) -> bool {
         let (not, yes): (Vec<&String>, Vec<&String>) = self.names.iter().partition(|name| name.starts_with('!'));

@@ -2,6 +2,7 @@
 
 pub mod boot_config;
 pub mod boot_entries;
+pub(crate) mod enable;
 pub mod esp;
 pub mod grub_core;
 pub mod irq_plan;

@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
+use super::guest::Guest;
 use crate::new_check::workspace;
 
 /// A healthy system that is broken; `lab/base.sh` builds it.
@@ -25,6 +26,8 @@ pub(crate) struct Disk {
     fourth: Fourth,
     /// Whether it has the services of `lab/packages.txt`: it wants more memory then, and time.
     full: bool,
+    /// Whether its address is fixed and it is reached through a router; it has been booted before, and its log names its card.
+    pub routed: bool,
 }
 
 /// What the fourth partition holds.
@@ -36,7 +39,21 @@ enum Fourth {
 }
 
 const fn ext(name: &'static str, pristine: &'static str, what: &'static str) -> Disk {
-    Disk { name, pristine, what, options: ["rw", "ro,noload"], shift: 0, fourth: Fourth::Nothing, full: false }
+    Disk {
+        name,
+        pristine,
+        what,
+        options: ["rw", "ro,noload"],
+        shift: 0,
+        fourth: Fourth::Nothing,
+        full: false,
+        routed: false,
+    }
+}
+
+/// One whose network is configured in the files of a program.
+const fn routed(name: &'static str, pristine: &'static str, what: &'static str) -> Disk {
+    Disk { routed: true, ..ext(name, pristine, what) }
 }
 
 /// Debian 12 as most servers have it.
@@ -72,9 +89,33 @@ pub(crate) const FULL: Disk = Disk {
 /// The same of the next generation.
 pub(crate) const TRIXIE_FULL: Disk =
     Disk { full: true, ..ext("trixie-full", "pristine-trixie-full", "Debian 13 with the same packages") };
+/// A fixed address, by systemd-networkd.
+pub(crate) const NETWORKD: Disk = routed("networkd", "pristine-networkd", "a fixed address by systemd-networkd");
+/// The same by ifupdown.
+pub(crate) const IFUPDOWN: Disk = routed("ifupdown", "pristine-ifupdown", "a fixed address by ifupdown");
+/// The same by netplan, as Ubuntu's cloud images have it.
+pub(crate) const NETPLAN: Disk =
+    routed("netplan", "pristine-netplan", "a fixed address by netplan and systemd-networkd");
+/// The same by NetworkManager.
+pub(crate) const NETWORK_MANAGER: Disk =
+    routed("network-manager", "pristine-network-manager", "a fixed address by NetworkManager");
 /// All of them.
-pub(crate) const DISKS: [&Disk; 10] =
-    [&BASE, &XFS, &BTRFS, &LVM, &UEFI, &LEGACY, &DRACUT, &TRIXIE, &FULL, &TRIXIE_FULL];
+pub(crate) const DISKS: [&Disk; 14] = [
+    &BASE,
+    &XFS,
+    &BTRFS,
+    &LVM,
+    &UEFI,
+    &LEGACY,
+    &DRACUT,
+    &TRIXIE,
+    &FULL,
+    &TRIXIE_FULL,
+    &NETWORKD,
+    &IFUPDOWN,
+    &NETPLAN,
+    &NETWORK_MANAGER,
+];
 
 impl Disk {
     /// The healthy disk, built when it is not there.
@@ -86,6 +127,11 @@ impl Disk {
             let new = cache.join(format!("{}.new", self.name));
             println!("building the disk {}, about {} minutes", self.name, if self.full { 20 } else { 2 });
             succeed(Command::new(workspace().join("lab/base.sh")).arg(self.name).arg(&new))?;
+            if self.routed {
+                let mut guest = Guest::start_writing(&new, self)?;
+                guest.log_in_by_ssh().map_err(|stop| format!("{}: {}\n{}", self.name, stop.symptom, stop.console))?;
+                guest.shut_down()?;
+            }
             fs::rename(&new, &image).map_err(|error| error.to_string())?;
         }
         Ok(image)

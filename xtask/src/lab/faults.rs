@@ -2,6 +2,7 @@
 
 mod families;
 mod more;
+mod network;
 mod parameters;
 mod space;
 mod unmounted;
@@ -152,7 +153,16 @@ impl Fault {
 
 /// All of them.
 pub(crate) static FAULTS: LazyLock<Vec<Fault>> = LazyLock::new(|| {
-    [DEBIAN, more::DEBIAN, parameters::PARAMETERS, families::FAMILIES, unmounted::DAMAGED, space::FULL].concat()
+    [
+        DEBIAN,
+        more::DEBIAN,
+        parameters::PARAMETERS,
+        families::FAMILIES,
+        network::NETWORK,
+        unmounted::DAMAGED,
+        space::FULL,
+    ]
+    .concat()
 });
 
 /// Those of Debian 12 as most servers have it.

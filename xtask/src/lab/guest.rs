@@ -8,15 +8,14 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use super::disk::Disk;
+use super::disk::{Disk, succeed};
 
 /// A running machine; ended when dropped.
 pub(super) struct Guest {
     child: Child,
     keyboard: ChildStdin,
     serial: Receiver<Vec<u8>>,
-    /// The port of this machine that leads to the guest's ssh.
-    ssh: u16,
+    wire: Wire,
     /// Holds the socket of QEMU's monitor.
     dir: tempfile::TempDir,
     /// Everything that the serial console said since power-on.
@@ -27,6 +26,50 @@ pub(super) struct Guest {
     up: bool,
     /// How many times as long as usual everything may take.
     patience: u32,
+}
+
+/// How the machine is reached.
+enum Wire {
+    /// By a port of this machine that leads to its ssh; QEMU gives it an address by DHCP.
+    Port(u16),
+    /// Through a router, from a network that only its default route leads to.
+    Router(Router),
+}
+
+/// A network namespace whose end of the wire is the router 10.0.2.2; it goes when it is dropped.
+struct Router(String);
+
+/// The address in the router's other network, from which the machine is called.
+const CALLER: &str = "198.51.100.1";
+/// The address that a machine behind the router has.
+const CALLED: &str = "10.0.2.15";
+
+impl Router {
+    fn new(name: String) -> Result<Router, String> {
+        let ip = |arguments: &[&str]| succeed(Command::new("ip").args(arguments)).map(drop);
+        ip(&["netns", "add", &name])?;
+        let router = Router(name);
+        let name = router.0.as_str();
+        ip(&["-n", name, "tuntap", "add", "wire", "mode", "tap"])?;
+        ip(&["-n", name, "address", "add", "10.0.2.2/24", "dev", "wire"])?;
+        ip(&["-n", name, "address", "add", &format!("{CALLER}/32"), "dev", "lo"])?;
+        ip(&["-n", name, "link", "set", "lo", "up"])?;
+        ip(&["-n", name, "link", "set", "wire", "up"])?;
+        Ok(router)
+    }
+
+    /// A program that runs where the router is.
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.0, program]);
+        command
+    }
+}
+
+impl Drop for Router {
+    fn drop(&mut self) {
+        let _ = Command::new("ip").args(["netns", "delete", &self.0]).status();
+    }
 }
 
 /// Why nobody could log in.
@@ -84,7 +127,17 @@ impl Guest {
     fn start_on(image: &Path, disk: &Disk, is_copy: bool) -> Result<Guest, String> {
         let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
         let ssh = free_port().map_err(|error| error.to_string())?;
-        let mut qemu = Command::new("qemu-system-x86_64");
+        let wire = if disk.routed { Wire::Router(Router::new(format!("lab-{ssh}"))?) } else { Wire::Port(ssh) };
+        let (mut qemu, nic) = match &wire {
+            Wire::Port(port) => (
+                Command::new("qemu-system-x86_64"),
+                format!("user,model=virtio-net-pci,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:22"),
+            ),
+            Wire::Router(router) => (
+                router.command("qemu-system-x86_64"),
+                "tap,model=virtio-net-pci,ifname=wire,script=no,downscript=no".to_owned(),
+            ),
+        };
         if disk.uefi() {
             qemu.args(["-bios", "/usr/share/ovmf/OVMF.fd"]);
         }
@@ -95,8 +148,7 @@ impl Guest {
             .args(is_copy.then_some("-snapshot"))
             .arg("-monitor")
             .arg(format!("unix:{},server=on,wait=off", dir.path().join("monitor").display()))
-            .arg("-nic")
-            .arg(format!("user,model=virtio-net-pci,restrict=on,hostfwd=tcp:127.0.0.1:{ssh}-:22"))
+            .args(["-nic", &nic])
             .arg("-drive")
             .arg(format!("file={},format=raw,if=virtio", image.display()))
             .stdin(Stdio::piped())
@@ -117,7 +169,7 @@ impl Guest {
             }
         });
         let (console, patience) = (String::new(), disk.patience());
-        Ok(Guest { child, keyboard, serial, ssh, dir, console, read: 0, up: false, patience })
+        Ok(Guest { child, keyboard, serial, wire, dir, console, read: 0, up: false, patience })
     }
 
     /// Waits for the prompt, sees a wrong password refused, logs in as root and runs a command.
@@ -155,7 +207,13 @@ impl Guest {
             let answer = self.ssh("sickbay", MARKER);
             let (_, said) = &answer;
             // The network of the guest comes up a little after its prompt.
-            let early = ["Connection timed out", "Connection reset", "Connection refused", "Connection closed"];
+            let early = [
+                "Connection timed out",
+                "Connection reset",
+                "Connection refused",
+                "Connection closed",
+                "No route to host",
+            ];
             if Instant::now() > until || !early.iter().any(|early| said.contains(early)) {
                 break answer;
             }
@@ -179,11 +237,20 @@ impl Guest {
 
     /// The answer to a command over ssh: whether it ran, and what was said.
     pub(super) fn ssh(&self, password: &str, command: &str) -> (bool, String) {
-        let out = Command::new("sshpass")
+        let (mut sshpass, place) = match &self.wire {
+            Wire::Port(port) => {
+                (Command::new("sshpass"), vec!["-p".to_owned(), port.to_string(), "root@127.0.0.1".into()])
+            }
+            Wire::Router(router) => {
+                (router.command("sshpass"), vec!["-b".to_owned(), CALLER.to_owned(), format!("root@{CALLED}")])
+            }
+        };
+        let out = sshpass
             .args(["-p", password, "ssh", "-F", "none", "-o", "StrictHostKeyChecking=no", "-o", "LogLevel=ERROR"])
             .args(["-o", "UserKnownHostsFile=/dev/null", "-o", "PubkeyAuthentication=no"])
             .args(["-o", &format!("ConnectTimeout={}", 30 * self.patience)])
-            .args(["-o", "NumberOfPasswordPrompts=1", "-p", &self.ssh.to_string(), "root@127.0.0.1"])
+            .args(["-o", "NumberOfPasswordPrompts=1"])
+            .args(place)
             .arg(command)
             .output();
         match out {

@@ -65,7 +65,10 @@ impl Found {
             cut_off::remark(context, &unclean);
         }
         if self.has_remains {
-            cut_off::remark(context, &tr!("a repair was cut off before it changed anything; undo clears away what it left"));
+            cut_off::remark(
+                context,
+                &tr!("a repair was cut off before it changed anything; undo clears away what it left"),
+            );
         }
     }
 

@@ -10,10 +10,10 @@ use crate::facts::login::sshd_service::SshdService;
 use crate::facts::packages::programs::has_kernel;
 use crate::facts::system::drop_in_files;
 use crate::facts::system::release::{Init, System};
-use crate::facts::system::units::{State, UNIT_DIRS, Units, unit};
+use crate::facts::system::units::{State, Units, unit};
+use crate::mend::enable;
 use crate::model::finding::Findings;
 use crate::model::outcome::{Skip, Verdict};
-use crate::model::repair::{Change, Risk};
 use crate::model::stage::Stage;
 use crate::model::text::Text;
 use crate::{check, tr};
@@ -99,19 +99,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         .at_path(&place)
         .why(tr!("nobody can log in over ssh"))
         .stops(Stage::Sshd);
-    let wanted = unit.list("Install", "WantedBy");
-    match wanted.first() {
-        Some(target) => {
-            let dir = Path::new("/etc/systemd/system").join(format!("{target}.wants"));
-            let link = dir.join(name);
-            let missing = root.metadata(&dir).is_err().then(|| Change::make_dir(&dir, 0o755));
-            let title = tr!("enable it: link {link} to {unit}", link = link.as_path(), unit = place.as_path());
-            finding.repair(Risk::Risky, title, missing.into_iter().chain([Change::link(&link, &place)]));
-        }
-        None => {
-            finding.by_hand(tr!("enable {unit}", unit = name));
-        }
-    }
+    enable::offer(finding, facts, name, &place);
     Ok(())
 }
 
@@ -143,10 +131,7 @@ fn other_server(facts: &Facts) -> Result<Option<String>, Skip> {
 
 /// The service that the package brought, and where it is.
 fn own_unit(facts: &Facts) -> Option<(&'static str, PathBuf)> {
-    ["ssh.service", "sshd.service"].into_iter().find_map(|name| {
-        let mut places = UNIT_DIRS.iter().map(|dir| Path::new(dir).join(name));
-        Some((name, places.find(|place| facts.root().metadata(place).is_ok())?))
-    })
+    ["ssh.service", "sshd.service"].into_iter().find_map(|name| Some((name, enable::file_of(facts, name)?)))
 }
 
 /// A unit of another name, inittab, xinetd or inetd.

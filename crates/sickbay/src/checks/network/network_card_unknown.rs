@@ -1,13 +1,13 @@
 //! The network is configured for another card.
 
-use sickbay_formats::network::{Complaint, Dialect, Outcome, What};
+use sickbay_formats::network::{Complaint, Dialect, Outcome, Place, What};
 
 use crate::facts::Facts;
 use crate::facts::boot::boot_config::BootConfig;
 use crate::facts::network::NetworkFiles;
 use crate::facts::network::after_restart::AfterRestart;
 use crate::mend::network::{offer, offer_comment, point};
-use crate::model::finding::Findings;
+use crate::model::finding::{Finding, Findings};
 use crate::model::outcome::{Skip, Verdict};
 use crate::model::stage::Stage;
 use crate::{check, tr};
@@ -26,8 +26,8 @@ check! {
     /// The system starts, and nobody reaches it.
     ///
     /// ## What the repair does
-    /// Comments out `HWADDR=` of another card where the machine has one card, and writes the name of the only card for the only name that
-    /// is configured in `/etc/network/interfaces`. With more than one card only a person knows which is which.
+    /// Where the machine has one card and one is configured: comments out `HWADDR=` of another card, or writes the card's name or MAC
+    /// address for the other one. With more than one card only a person knows which is which.
     ///
     /// ## By hand
     /// ```sh
@@ -89,14 +89,15 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             .stops(Stage::Reachable);
         let cards: Vec<&str> = after.cards.iter().map(|card| card.name.as_str()).collect();
         finding.note(tr!("cards of the machine: {cards}", cards = cards.join(", ")));
-        if let What::OtherCard(..) | What::NoMac(_) = what
-            && after.cards.len() == 1
-            && after.charge.dialect == Some(Dialect::Ifcfg)
-        {
-            offer_comment(finding, &files, &after, place, reached);
-        }
-        if let (What::NoCard(name), [card]) = (what, after.cards.as_slice()) {
-            rename(finding, &files, &after, name, &card.name, reached);
+        if let [card] = after.cards.as_slice() {
+            match (what, &card.mac) {
+                (What::OtherCard(..) | What::NoMac(_), _) if after.charge.dialect == Some(Dialect::Ifcfg) => {
+                    offer_comment(finding, &files, &after, place, reached);
+                }
+                (What::NoMac(mac), Some(new)) => write(finding, &files, &after, place, (mac, new), reached),
+                (What::NoCard(name), _) => write(finding, &files, &after, place, (name, &card.name), reached),
+                _ => {}
+            }
         }
         if finding.repairs.is_empty() {
             finding.by_hand(tr!("write the name or the MAC address of the card that the machine has"));
@@ -105,34 +106,42 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     Ok(())
 }
 
-/// In /etc/network/interfaces: another name wherever the old one is a word.
-fn rename(
-    finding: &mut crate::model::finding::Finding,
+/// In the file that declares the only interface there is: another name, or MAC address, wherever the old one is a word.
+fn write(
+    finding: &mut Finding,
     files: &NetworkFiles,
     after: &AfterRestart,
-    name: &str,
-    card: &str,
+    place: &Place,
+    (old, new): (&str, &str),
     good: impl Fn(&Outcome) -> bool,
 ) {
-    let path = sickbay_formats::network::interfaces::FILE;
-    let Some(file) = files.source(path).filter(|_| after.charge.dialect == Some(Dialect::Ifupdown)) else { return };
+    let Some(file) = files.source(&place.path) else { return };
     if after.outcome.network.interfaces.iter().filter(|one| one.name != "lo").count() != 1 {
         return;
     }
-    let text = String::from_utf8_lossy(&file.bytes).into_owned();
-    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    let mut new = String::with_capacity(text.len());
-    let mut rest = text.as_str();
-    while let Some(at) = rest.find(name) {
-        let (before, behind) = (rest.get(..at).unwrap_or_default(), rest.get(at + name.len()..).unwrap_or_default());
-        let whole = !before.ends_with(is_part) && !behind.starts_with(is_part);
-        new.push_str(before);
-        new.push_str(if whole { card } else { name });
-        rest = behind;
+    let title = tr!("write {card} for {name} in {path}", card = new, name = old, path = file.path.as_path());
+    offer(finding, files, after, file, with_word(&file.bytes, old, new), title, good);
+}
+
+/// The text with another word wherever the old one stands, in whatever case.
+fn with_word(text: &[u8], old: &str, new: &str) -> Vec<u8> {
+    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
+    let mut changed = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(byte) = rest.first() {
+        let is_whole = !changed.last().is_some_and(is_part) && !rest.get(old.len()).is_some_and(is_part);
+        match rest.get(..old.len()) {
+            Some(word) if is_whole && word.eq_ignore_ascii_case(old.as_bytes()) => {
+                changed.extend_from_slice(new.as_bytes());
+                rest = rest.get(old.len()..).unwrap_or_default();
+            }
+            _ => {
+                changed.push(*byte);
+                rest = rest.get(1..).unwrap_or_default();
+            }
+        }
     }
-    new.push_str(rest);
-    let title = tr!("write {card} for {name} in {path}", card, name, path);
-    offer(finding, files, after, file, new.into_bytes(), title, good);
+    changed
 }
 
 /// `net.ifnames=0` and only names that the kernel gives without it.
@@ -179,7 +188,7 @@ fn by_command_line(facts: &Facts, files: &NetworkFiles, after: &AfterRestart, fo
             .stops(Stage::Reachable);
         // That the machine has this card nobody knows; that its first one is eth0 is certain.
         if after.outcome.network.interfaces.iter().filter(|one| one.name != "lo").count() == 1 {
-            rename(finding, files, after, &one.name, "eth0", |outcome| !outcome.network.interfaces.is_empty());
+            write(finding, files, after, place, (&one.name, "eth0"), |outcome| !outcome.network.interfaces.is_empty());
         }
         if finding.repairs.is_empty() {
             finding.by_hand(tr!("write the name or the MAC address of the card that the machine has"));

@@ -8,7 +8,8 @@ use crate::facts::network::after_restart::AfterRestart;
 use crate::facts::network::charge::{ALL, Started, name, started, unit};
 use crate::facts::network::live::Connected;
 use crate::facts::packages::programs::has_kernel;
-use crate::facts::system::units::{State, Units};
+use crate::facts::system::units::{State, Units, masks};
+use crate::mend::enable;
 use crate::model::finding::Findings;
 use crate::model::outcome::{Skip, Verdict};
 use crate::model::stage::Stage;
@@ -29,10 +30,13 @@ check! {
     /// and 7), in network-scripts (RHEL 8), and nowhere in RHEL 9, where NetworkManager reads the files; in Debian it is in ifupdown.
     ///
     /// ## What the repair does
-    /// Nothing by itself: a package has to be installed, or a service enabled.
+    /// Creates the links that `systemctl enable` creates. Risky: it may be disabled on purpose. A package has to be installed by hand.
     ///
     /// ## By hand
     /// ```sh
+    /// # networking, systemd-networkd, NetworkManager or network
+    /// systemctl --root=ROOT enable networking
+    /// # until then
     /// ip address add ADDRESS/PREFIX dev CARD
     /// ip link set CARD up
     /// ip route add default via ROUTER
@@ -89,11 +93,23 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     finding.at_path(first);
     finding.why(tr!("after a restart no card has an address")).stops(Stage::Network).stops(Stage::Reachable);
     match (after.charge.started, dialect) {
-        (Started::No, _) => finding.by_hand(tr!("enable it: systemctl enable {unit}", unit)),
-        (_, Dialect::Ifcfg) => finding
-            .by_hand(tr!("install initscripts (RHEL 6 and 7), network-scripts (RHEL 8) or NetworkManager (RHEL 9)")),
-        (_, _) => finding.by_hand(tr!("install {program}", program)),
-    };
+        (Started::No, _) => {
+            match masks(facts, unit).unwrap_or_default().is_empty().then(|| enable::file_of(facts, unit)).flatten() {
+                Some(place) => enable::offer(finding, facts, unit, &place),
+                None => {
+                    finding.by_hand(tr!("enable it: systemctl enable {unit}", unit));
+                }
+            }
+        }
+        (_, Dialect::Ifcfg) => {
+            finding.by_hand(tr!(
+                "install initscripts (RHEL 6 and 7), network-scripts (RHEL 8) or NetworkManager (RHEL 9)"
+            ));
+        }
+        (_, _) => {
+            finding.by_hand(tr!("install {program}", program));
+        }
+    }
     for link in after.outcome.kernel.links.iter().filter(|link| link.name != "lo") {
         for address in &link.addresses {
             finding.note(tr!(

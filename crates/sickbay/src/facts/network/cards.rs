@@ -29,7 +29,8 @@ pub fn cards(facts: &Facts, network: &Network) -> (Vec<Card>, From) {
             return (running, From::Running);
         }
     }
-    if let Some((cards, path)) = logged(facts) {
+    if let Some((mut cards, path)) = logged(facts) {
+        take_declared_macs(&mut cards, network);
         return (cards, From::Log(path));
     }
     (declared(network), From::Files)
@@ -85,6 +86,23 @@ fn logged(facts: &Facts) -> Option<(Vec<Card>, PathBuf)> {
         }
     }
     None
+}
+
+/// Many drivers log no MAC address. What a log does not tell is taken to be as the files have it: the address that is declared for the
+/// card's name, else one that is declared for no name that a card has.
+fn take_declared_macs(cards: &mut [Card], network: &Network) {
+    let is_known = |cards: &[Card], mac: &String| cards.iter().any(|card| card.mac.as_ref() == Some(mac));
+    for by_name in [true, false] {
+        for at in 0..cards.len() {
+            let Some(card) = cards.get(at).filter(|card| card.mac.is_none()) else { continue };
+            let name = card.name.clone();
+            let mut declared = network.interfaces.iter().filter(|one| !by_name || one.may_be_called(&name));
+            let mac = declared.find_map(|one| one.macs.iter().find(|mac| !is_known(cards, mac)).cloned());
+            if let Some(card) = cards.get_mut(at) {
+                card.mac = mac;
+            }
+        }
+    }
 }
 
 /// The cards in a text: `virtio_net virtio0 ens3: renamed from eth0`, `e1000 0000:00:03.0 eth0: … 52:54:00:12:34:56`.

@@ -88,7 +88,9 @@ impl<'a> Journal<'a> {
         let has_home_half_made = |(parent, name): &(PathBuf, String)| {
             let there = self.root.read_dir(parent).unwrap_or_default();
             noted_times(self.root, parent, name).is_some()
-                || there.iter().any(|entry| entry.name.to_str().is_some_and(|found| parse_staging(found, name).is_some()))
+                || there
+                    .iter()
+                    .any(|entry| entry.name.to_str().is_some_and(|found| parse_staging(found, name).is_some()))
         };
         is_empty_home || has_beginning || self.homes.iter().any(has_home_half_made)
     }
