@@ -336,11 +336,6 @@ pub fn with_option(text: &[u8], entry: &Entry, option: &str) -> Vec<u8> {
     }
 }
 
-/// The text with the carriage return at the end of an entry's line taken away.
-pub fn without_carriage_return(text: &[u8], entry: &Entry) -> Vec<u8> {
-    lines::with_line(text, entry.line, |line| Some(line.strip_suffix(b"\r").unwrap_or(line).to_owned()))
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -397,7 +392,6 @@ mod tests {
         assert_eq!(text.lines().nth(3).unwrap(), b"UUID=\"7a\"\t/mnt/my\\040disk xfs defaults,nofail");
         assert_eq!(text.lines().count(), TEXT.lines().count());
         assert_eq!(with_option(b"a /b c", &entries(b"a /b c")[0], "nofail"), b"a /b c defaults,nofail");
-        assert_eq!(without_carriage_return(TEXT, &all[7]), TEXT.replace("\r", ""));
     }
 
     proptest! {

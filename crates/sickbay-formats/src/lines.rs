@@ -81,6 +81,11 @@ pub fn with_bytes(text: &[u8], range: Range<usize>, new: &[u8]) -> Vec<u8> {
     [before, new, after].concat()
 }
 
+/// `text` with the carriage returns at the ends of its lines gone.
+pub fn without_carriage_returns(text: &[u8]) -> Vec<u8> {
+    lines(text).flat_map(|line| [line.text.strip_suffix(b"\r").unwrap_or(line.text), line.end].concat()).collect()
+}
+
 /// The text with line `number` (from 1 on) replaced by what `edit` makes of it; `None` removes the line with its end.
 pub fn with_line(text: &[u8], number: usize, edit: impl FnOnce(&[u8]) -> Option<Vec<u8>>) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len() + 32);
@@ -129,6 +134,11 @@ mod tests {
         let all: Vec<_> = lines(b"a\r\n\nb").map(|line| (line.number, line.text, line.end)).collect();
         assert_eq!(all, [(1, &b"a\r"[..], &b"\n"[..]), (2, b"", b"\n"), (3, b"b", b"")]);
         assert_eq!(lines(b"").count(), 0);
+    }
+
+    #[test]
+    fn carriage_returns_go_from_the_ends() {
+        assert_eq!(without_carriage_returns(b"a\r\nb\r\nc\rd\n\r"), b"a\nb\nc\rd\n");
     }
 
     #[test]

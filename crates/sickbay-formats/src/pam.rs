@@ -237,11 +237,6 @@ pub fn with_rules_again(text: &[u8], kind: Kind) -> impl Iterator<Item = (usize,
     })
 }
 
-/// `text` with the carriage returns at the ends of its lines gone.
-pub fn without_carriage_returns(text: &[u8]) -> Vec<u8> {
-    lines(text).flat_map(|line| [line.text.strip_suffix(b"\r").unwrap_or(line.text), line.end].concat()).collect()
-}
-
 /// `text` with the lines of `rule` replaced by `new`, which has no newline at its end.
 pub fn with_rule(text: &[u8], rule: &Rule, new: &[u8]) -> Vec<u8> {
     let last = rule.lines.end.saturating_sub(1);

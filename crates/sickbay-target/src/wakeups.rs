@@ -78,11 +78,6 @@ impl Wakeups {
         Ok(Wakeups { end, pressure, writes, seen: Vec::new() })
     }
 
-    /// Whether the kernel tells when threads wait.
-    pub fn has_pressure(&self) -> bool {
-        !self.pressure.is_empty()
-    }
-
     /// Waits until then, or for something to happen before.
     pub fn wait(&mut self, until: Instant) -> Woken {
         loop {

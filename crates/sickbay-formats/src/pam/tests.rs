@@ -66,7 +66,6 @@ fn edits_touch_their_lines_only() {
     assert!(text.ends_with(b"#auth required \\\n#   pam_succeed_if.so [user ingroup a\\]b] quiet\n"));
     let text = with_rule(LOGIN, &rules[4], b"auth required pam_unix.so");
     assert!(text.ends_with(b"# logind\nauth required pam_unix.so\n"));
-    assert_eq!(without_carriage_returns(b"a\r\nb\r\n\r"), b"a\nb\n");
 }
 
 proptest::proptest! {

@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 
 use sickbay_formats::cpus::Cpus;
-use sickbay_formats::queue_irq::Role;
 
 use crate::facts::cpu::topology::{Cpu, Topology};
 use crate::facts::network::queues::Nic;
@@ -264,11 +263,6 @@ fn steer(plan: &mut Plan, topology: &Topology, card: &Nic, places: &BTreeMap<u32
         }
         plan.handed.push(Handed { interface: card.name.clone(), queue: queue.index, to, flows });
     }
-}
-
-/// Whether a queue has an interrupt for each direction.
-pub fn has_pairs(card: &Nic) -> bool {
-    card.active().any(|irq| irq.role == Role::Send)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 
 use std::path::{Path, PathBuf};
 
-use sickbay_target::{Disk, Extent, Record, Target, Verdict};
+use sickbay_target::{Disk, Extent, Record, Target};
 
 use super::apply::{Error, write_pieces};
 use super::journal::{Entry, Journal, Piece};
@@ -92,11 +92,6 @@ pub fn write(disk: &Disk, changes: &[Extent], entry: &Entry, log: &str) -> Resul
             Err(error)
         }
     }
-}
-
-/// Whether a checker's work waits for [`write_out`].
-pub fn is_mended(target: &Target) -> bool {
-    target.examined().iter().any(|examined| matches!(examined.verdict, Verdict::Mended { .. }))
 }
 
 /// What is to be done with what is kept of a disk.

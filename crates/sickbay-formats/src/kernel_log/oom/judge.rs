@@ -1,6 +1,6 @@
 //! Which zones could have served the request, and why they did not.
 
-use super::{Constraint, Oom};
+use super::Oom;
 
 /// What became of one zone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,12 +104,6 @@ impl Oom {
         let judged = self.judge();
         let top = judged.iter().find(|one| one.verdict != Verdict::NotAsked).and_then(|one| self.zones.get(one.zone));
         top.map_or(self.asked_zone(), |zone| &zone.name)
-    }
-
-    /// Whether memory was free where the request might go, but not in one piece.
-    pub fn is_fragmented(&self) -> bool {
-        self.constraint != Constraint::Memcg
-            && self.judge().iter().any(|judged| matches!(judged.verdict, Verdict::Fragmented(_)))
     }
 
     /// What was lacking, as far as the zones tell.

@@ -76,7 +76,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         let put_comment = tr!("comment out line {line}", line = entry.line);
         match defect {
             Defect::CarriageReturn => {
-                let text = without_carriage_returns(&file.bytes);
+                let text = lines::without_carriage_returns(&file.bytes);
                 // One finding for the whole file: it was saved by an editor of another system.
                 found
                     .error(tr!("{path} has lines that end in CR LF", path = file.path.as_path()))
@@ -261,10 +261,4 @@ fn meant(entry: &Entry, name: &[u8], value: Option<&[u8]>) -> Option<String> {
         Some(value) => format!("{meant}={value}"),
         None => meant.to_owned(),
     })
-}
-
-fn without_carriage_returns(text: &[u8]) -> Vec<u8> {
-    lines::lines(text)
-        .flat_map(|line| [line.text.strip_suffix(b"\r").unwrap_or(line.text), line.end].concat())
-        .collect()
 }

@@ -87,7 +87,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         if let Some(first) = returns.peek().copied() {
             // A line with something on it shows better what is meant.
             let rule = returns.find(|rule| rule.module.is_some()).unwrap_or(first);
-            let text = pam::without_carriage_returns(&file.bytes);
+            let text = sickbay_formats::lines::without_carriage_returns(&file.bytes);
             let finding = found.add(severity, tr!("{path} has lines that end in CR LF", path = path.as_path()));
             finding.at(file, rule.span).why(tr!("the carriage return becomes part of the name of a module or file"));
             mark(finding);

@@ -1,7 +1,7 @@
 //! A file of the network's configuration that its program does not take.
 
 use bstr::ByteSlice;
-use sickbay_formats::lines::{lines, with_line, with_words};
+use sickbay_formats::lines::{lines, with_line, with_words, without_carriage_returns};
 use sickbay_formats::network::{Complaint, Outcome, Syntax, What};
 
 use crate::facts::Facts;
@@ -123,7 +123,7 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         match what {
             What::CarriageReturn(_) => {
                 let title = tr!("take the carriage returns out of {path}", path = file.path.as_path());
-                offer(finding, &files, &after, file, file.bytes.replace("\r\n", "\n"), title, gone);
+                offer(finding, &files, &after, file, without_carriage_returns(&file.bytes), title, gone);
             }
             What::BlankBeforeEquals(name) => {
                 let closed = text.to_str_lossy();

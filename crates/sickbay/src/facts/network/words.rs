@@ -155,19 +155,3 @@ pub fn syntax(why: &Syntax) -> Text {
         Syntax::Missing(key) => tr!("{key} is missing", key = *key),
     }
 }
-
-/// Whether the line says what its author meant, and only may surprise: no fault by itself.
-pub fn is_remark(what: &What) -> bool {
-    matches!(
-        what,
-        What::NotStarted(_)
-            | What::Computed(_)
-            | What::UnknownCommand(_)
-            | What::CardTaken(..)
-            | What::WrongEnding(_)
-            | What::DefrouteBars(_)
-            | What::GatewayOnlink(..)
-            | What::NoMask(_)
-            | What::MissingFile(_)
-    )
-}
