@@ -33,7 +33,7 @@ pub(crate) fn offer(finding: &mut Finding, facts: &Facts, name: &str, place: &Pa
             changes.push(Change::make_dir(&dir, 0o755));
         }
         if root.metadata(dir.join(name)).is_err() {
-            changes.push(Change::link(&dir.join(name), place));
+            changes.push(Change::link(dir.join(name), place));
         }
     }
     let title = tr!("enable it: link {link} to {unit}", link = first.as_path(), unit = place);
