@@ -68,6 +68,8 @@ pub enum Fault {
     SshdBind,
     /// sshd cannot use a host key; about the file.
     HostKey,
+    /// Another host uses an address of this one; about the address, detail is the other's MAC address, where it is told.
+    AddressConflict,
     /// systemd-oomd killed because of pressure; about the cgroup, detail is the reason.
     OomdPressure,
     /// systemd-oomd killed, and only systemd says so; about the unit, detail is how many processes.
@@ -82,6 +84,11 @@ impl Fault {
     /// Whether a program that watches memory did it: then nothing is at fault that a file tells.
     pub fn is_of_memory(self) -> bool {
         matches!(self, Fault::OomdPressure | Fault::OomdSwap | Fault::OomdUnit | Fault::MemoryWatcher)
+    }
+
+    /// Whether a check of its own tells it.
+    pub fn is_told_elsewhere(self) -> bool {
+        self.is_of_memory() || self == Fault::AddressConflict
     }
 }
 
@@ -160,6 +167,11 @@ const WORDS: [&[&str]; 2] = [
         "Failed to mount ",
         "PAM ",
         "ong fs type",
+        "plicate address",
+        "ess conflict",
+        "ct for address",
+        "laims ",
+        "eady uses address",
     ],
 ];
 
@@ -197,7 +209,7 @@ impl Scanner {
         let said = message(line);
         let mut text = said.text.to_str_lossy().into_owned();
         // What systemd prints on a console has the kernel's prefix and its own.
-        if said.certain && !is_of_program(&text) {
+        if said.certain && !is_of_program(&text) && !text.contains("IPv6 duplicate address") {
             return;
         }
         // A copy of a log may be wrapped: the second half has no prefix.
@@ -419,6 +431,9 @@ pub fn told(text: &str) -> Option<Told> {
         let number: String = rest.chars().take_while(char::is_ascii_digit).collect();
         return fault(Fault::Sudoers, file, &number);
     }
+    if let Some((address, mac)) = address_conflict(text) {
+        return fault(Fault::AddressConflict, address, mac);
+    }
     if let Some((_, rest)) = text.split_once("Bind to port ") {
         return rest.contains(" failed").then(|| fault(Fault::SshdBind, "sshd", rest)).flatten();
     }
@@ -437,6 +452,30 @@ pub fn told(text: &str) -> Option<Told> {
         return fault(Fault::UnitLimits, unit, limit);
     }
     None
+}
+
+/// An address that another host has, and that one's MAC address where it is told: the kernel's detection of duplicates
+/// (addrconf_dad_failure in net/ipv6/addrconf.c), systemd-networkd, NetworkManager, ifup-eth of initscripts, dhcpcd.
+fn address_conflict(text: &str) -> Option<(&str, &str)> {
+    let is_mac = |word: &&str| word.len() == 17 && word.split(':').count() == 6;
+    let (address, behind) = [
+        ("IPv6 duplicate address ", "detected"),
+        ("Dropping address ", "address conflict"),
+        ("Cannot configure requested address ", "address conflict"),
+        ("conflict for address ", "detected"),
+        (" already uses address ", ""),
+        (" claims ", ""),
+    ]
+    .iter()
+    .find_map(|(before, behind)| Some((text.split_once(before)?.1, behind)))?;
+    if !address.contains(behind) || (text.contains(" claims ") && !text.contains("hardware address ")) {
+        return None;
+    }
+    let found = address.split([' ', ',']).next().unwrap_or_default().trim_end_matches('.');
+    let found = found.split('/').next().unwrap_or_default();
+    found.parse::<std::net::IpAddr>().ok()?;
+    let mac = text.split([' ', '(', ')']).find(is_mac).unwrap_or_default();
+    Some((found, mac))
 }
 
 /// What fails at a step that systemd takes before the unit's program (systemd.exec(5)).

@@ -302,3 +302,23 @@ fn a_mask_and_a_card() {
 fn what_is_set_up_now_is_taken_back_exactly() {
     inside("a_mask_and_a_card");
 }
+
+/// Not a test: what [`an_address_that_another_host_has`] runs in its namespaces.
+#[test]
+#[ignore = "is started by another test"]
+fn address_of_another_host() {
+    let machine = Machine::new("NETWORKING=yes\nGATEWAY=60.205.151.247\n");
+    ip("link set eth0 up");
+    machine.world("-6 addr add 2001:db8::5/64 dev eth0 nodad");
+    let (_, healthy) = machine.sickbay("check");
+    assert!(!healthy.contains("another host"), "{healthy}");
+    ip("-6 addr add 2001:db8::5/64 dev eth0");
+    wait("the kernel finds the other one", || ip("-6 addr show dev eth0").contains("dadfailed"));
+    let (status, text) = machine.sickbay("check");
+    assert_eq!(text.matches("another host has the address 2001:db8::5 of eth0").count(), 1, "{status:?} {text}");
+}
+
+#[test]
+fn an_address_that_another_host_has() {
+    inside("address_of_another_host");
+}

@@ -44,6 +44,8 @@ pub struct Address {
     pub peer: Option<Cidr>,
     /// It brings no route (IFA_F_NOPREFIXROUTE).
     pub no_route: bool,
+    /// Another host has it, and the kernel does not use it (IFA_F_DADFAILED).
+    pub refused: bool,
     /// The lines that put it there.
     pub from: Vec<Place>,
 }
@@ -51,7 +53,7 @@ pub struct Address {
 impl Address {
     /// An address of which nothing else is said.
     pub fn new(cidr: Cidr, from: Vec<Place>) -> Address {
-        Address { cidr, secondary: false, metric: None, peer: None, no_route: false, from }
+        Address { cidr, secondary: false, metric: None, peer: None, no_route: false, refused: false, from }
     }
 }
 

@@ -91,12 +91,14 @@ fn address(kernel: &mut Kernel, indices: &[(u32, String)], body: &[u8]) -> Optio
     // IFA_LOCAL before IFA_ADDRESS: of a link between two points the latter is the other end's.
     let address = get(2).or(get(1)).and_then(ip)?;
     // RT_SCOPE_LINK, RT_SCOPE_HOST: what the kernel makes itself.
-    if family == 10 && (scope == 253 || scope == 254) {
+    if family == 10 && (scope == 253 || scope == 254) && flags & 8 == 0 {
         return None;
     }
     let cidr = Cidr::new(address, prefix)?;
     let link = kernel.link_mut(&name(indices, number(body, 4)?))?;
-    link.addresses.push(Address { secondary: flags & 1 != 0 && family == 2, ..Address::new(cidr, Vec::new()) });
+    // IFA_F_SECONDARY and IFA_F_DADFAILED (include/uapi/linux/if_addr.h).
+    let (secondary, refused) = (flags & 1 != 0 && family == 2, flags & 8 != 0);
+    link.addresses.push(Address { secondary, refused, ..Address::new(cidr, Vec::new()) });
     Some(())
 }
 

@@ -1,5 +1,6 @@
 //! What the kernel said: out of memory, stuck, failing, full.
 
+pub mod address_conflict;
 pub mod boot_stopped;
 pub mod clock_unstable;
 pub mod conntrack_full;
@@ -57,6 +58,7 @@ pub static ALL: &[&Check] = &[
     &syn_flood::CHECK,
     &tcp_limit_reached::CHECK,
     &neighbour_table_full::CHECK,
+    &address_conflict::CHECK,
     &firewall_drops::CHECK,
     &service_faults::CHECK,
     &jvm_out_of_memory::CHECK,

@@ -58,7 +58,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     let has_none = log.services.iter().any(|seen| seen.told.fault == Fault::HostKeys);
     let mut told_of_keys = false;
     mounts(&log, found);
-    for seen in log.services.iter().filter(|seen| !seen.told.fault.is_of_memory() && !is_of_mounts(seen.told.fault)) {
+    for seen in
+        log.services.iter().filter(|seen| !seen.told.fault.is_told_elsewhere() && !is_of_mounts(seen.told.fault))
+    {
         if seen.told.fault == Fault::HostKey && (has_none || std::mem::replace(&mut told_of_keys, true)) {
             continue;
         }
@@ -363,8 +365,8 @@ fn told(seen: &Seen) -> (Text, Text, Text) {
         Fault::UnitFailed | Fault::DeviceAbsent | Fault::Dependency | Fault::MountFailed | Fault::MountSays => {
             (tr!("{said}", said = subject), tr!("{said}", said), tr!("{said}", said))
         }
-        // These are told by memory-daemon-killed.
-        Fault::OomdPressure | Fault::OomdSwap | Fault::OomdUnit | Fault::MemoryWatcher => {
+        // These are told by address-conflict and memory-daemon-killed.
+        Fault::AddressConflict | Fault::OomdPressure | Fault::OomdSwap | Fault::OomdUnit | Fault::MemoryWatcher => {
             (tr!("{said}", said), tr!("{said}", said), tr!("{said}", said))
         }
         Fault::UnitLimits => (

@@ -52,7 +52,7 @@ impl Fact for OwnServices {
                 let of_services = |author: &[u8]| {
                     author.starts_with(b"systemd")
                         || author.starts_with(b"sshd")
-                        || matches!(author, b"sudo" | b"su" | b"login" | b"mount")
+                        || matches!(author, b"sudo" | b"su" | b"login" | b"mount" | b"NetworkManager" | b"dhcpcd")
                 };
                 if let Ok(entries) = journal_entries(read, size, move |entry| of_services(&entry.author)) {
                     log.read(&mut scanner, &path, Blocks::of_entries(entries));
