@@ -30,6 +30,8 @@ pub struct File {
     pub bytes: Vec<u8>,
     /// Its permission bits.
     pub mode: u32,
+    /// The user and the group that it belongs to.
+    pub owner: (u32, u32),
 }
 
 impl File {
@@ -424,6 +426,12 @@ pub enum What {
     CardTaken(String, String),
     /// The file's mode or owner lets others read it: it is ignored.
     TooOpen(u32),
+    /// The file belongs to this user and not to root: it is ignored.
+    NotRoots(u32),
+    /// The file's mode keeps the user as whom its program runs from reading it.
+    Unreadable(u32),
+    /// NetworkManager leaves this interface to ifupdown.
+    LeftToIfupdown(String),
     /// The file's name does not end as it must.
     WrongEnding(&'static str),
 }
@@ -489,6 +497,10 @@ pub struct Machine {
     pub tables: BTreeMap<u32, String>,
     /// Something else than the dialect's programs sets up lo, as systemd does.
     pub lo_is_up: bool,
+    /// The user and group that systemd-networkd runs as; `None` where they are not known, or it runs as root.
+    pub networkd: Option<(u32, u32)>,
+    /// Whether NetworkManager leaves to ifupdown what /etc/network/interfaces names.
+    pub ifupdown_first: bool,
 }
 
 /// What the dialect's programs make of the files on that machine.
@@ -502,8 +514,8 @@ pub fn after_restart(dialect: Dialect, files: &[File], machine: &Machine) -> Out
         Dialect::Ifcfg => ifcfg::start(files, &mut outcome),
         Dialect::Ifupdown => interfaces::start(files, &mut outcome),
         Dialect::Netplan => netplan::start(files, &mut outcome),
-        Dialect::Networkd => networkd::start(files, &mut outcome),
-        Dialect::NetworkManager => keyfile::start(files, &mut outcome),
+        Dialect::Networkd => networkd::start(files, machine.networkd, &mut outcome),
+        Dialect::NetworkManager => keyfile::start(files, machine.ifupdown_first, &mut outcome),
     }
     outcome
 }

@@ -27,7 +27,7 @@ fn parsed(text: &str) -> Case {
             match heading.split_once(' ') {
                 Some(("file" | "crlf", path)) => {
                     let mode = if path.contains("system-connections") { 0o600 } else { 0o644 };
-                    case.files.push(File { path: path.to_owned(), bytes: Vec::new(), mode });
+                    case.files.push(File { path: path.to_owned(), bytes: Vec::new(), mode, owner: (0, 0) });
                 }
                 Some(("by", by)) => case.by = by.to_owned(),
                 _ => drop(case.shown.insert(heading.to_owned(), Vec::new())),
@@ -204,7 +204,7 @@ proptest::proptest! {
             (Dialect::Networkd, &["/etc/systemd/network/a.network", "/etc/systemd/network/a.netdev", "/etc/systemd/network/a.link"][..]),
             (Dialect::NetworkManager, &["/etc/NetworkManager/system-connections/a"][..]),
         ][which];
-        let files: Vec<File> = paths.iter().map(|path| File { path: (*path).into(), bytes: text.clone().into(), mode: 0o600 }).collect();
+        let files: Vec<File> = paths.iter().map(|path| File { path: (*path).into(), bytes: text.clone().into(), mode: 0o600, owner: (0, 0) }).collect();
         let cards = vec![Card { name: "eth0".into(), mac: Some("00:16:3e:00:00:01".into()) }];
         let outcome = after_restart(dialect, &files, &Machine { cards, ..Machine::default() });
         outcome.kernel.route_lines(MAIN);

@@ -581,7 +581,7 @@ mod tests {
 
     fn parsed(text: &str) -> (Interfaces, Vec<What>) {
         let mut outcome = Outcome::default();
-        let file = File { path: FILE.into(), bytes: text.into(), mode: 0o644 };
+        let file = File { path: FILE.into(), bytes: text.into(), mode: 0o644, owner: (0, 0) };
         let all = read(&[file], &mut outcome);
         (all, outcome.complaints.into_iter().map(|one| one.what).collect())
     }

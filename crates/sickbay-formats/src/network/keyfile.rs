@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use super::address::Cidr;
 use super::kernel::{How, MAIN, Rule, Scope, Wanted};
 use super::{
-    DeclaredAddress, DeclaredRoute, File, Interface, Kind, Network, Outcome, Place, Syntax, What, ifcfg, ip_command,
-    kernel, sourced::Env,
+    DeclaredAddress, DeclaredRoute, File, Interface, Kind, Network, Outcome, Place, Syntax, What, ifcfg, interfaces,
+    ip_command, kernel, sourced::Env,
 };
 use crate::lines::lines;
 
@@ -106,6 +106,10 @@ fn connections(files: &[File], outcome: &mut Outcome) -> Vec<Connection> {
     for file in chosen.into_values() {
         if file.mode & 0o077 != 0 && !file.path.starts_with("/usr/") {
             outcome.complain(&Place::of(file, 0), What::TooOpen(file.mode & 0o777));
+            continue;
+        }
+        if file.owner.0 != 0 {
+            outcome.complain(&Place::of(file, 0), What::NotRoots(file.owner.0));
             continue;
         }
         match settings(file) {
@@ -344,7 +348,7 @@ fn of_ifcfg(files: &[File], outcome: &mut Outcome) -> Network {
 }
 
 /// What NetworkManager does at its start.
-pub(super) fn start(files: &[File], outcome: &mut Outcome) {
+pub(super) fn start(files: &[File], ifupdown_first: bool, outcome: &mut Outcome) {
     let _ = outcome.kernel.up("lo");
     let mut all = connections(files, outcome);
     let of_scripts = of_ifcfg(files, outcome);
@@ -387,14 +391,32 @@ pub(super) fn start(files: &[File], outcome: &mut Outcome) {
     ordered.interfaces.sort_by_key(|one| one.names.first().is_some_and(|name| name == "*"));
     ordered.interfaces.sort_by_key(|one| last.contains(&one.name));
     let before: Vec<String> = outcome.kernel.links.iter().map(|link| link.name.clone()).collect();
+    let left = if ifupdown_first { left_to_ifupdown(files, &ordered, outcome) } else { Vec::new() };
     // The metrics of what may never have the default route are given last.
     outcome.kernel.links.sort_by_key(|link| last.contains(&link.name));
     apply(&ordered, &mut metrics, outcome);
+    outcome.kernel.links.extend(left);
     outcome.kernel.links.sort_by_key(|link| before.iter().position(|name| *name == link.name).unwrap_or(usize::MAX));
     for (name, table) in tables {
         let of = |route: &&mut kernel::Route| route.dev == name && route.proto == "kernel" && !route.dst.is_v6();
         outcome.kernel.routes.iter_mut().filter(of).for_each(|route| route.table = table);
     }
+}
+
+/// Takes the links out that /etc/network/interfaces names: the plugin ifupdown leaves them alone, `managed=false` as it is by default
+/// (NetworkManager.conf(5)).
+fn left_to_ifupdown(files: &[File], network: &Network, outcome: &mut Outcome) -> Vec<kernel::Link> {
+    let named = interfaces::read(files, &mut Outcome::default()).stanzas;
+    let mut left = Vec::new();
+    for stanza in named.iter().filter(|stanza| stanza.name != "lo") {
+        let Some(at) = outcome.kernel.links.iter().position(|link| link.name == stanza.name) else { continue };
+        let link = outcome.kernel.links.remove(at);
+        if network.interfaces.iter().any(|one| one.auto && one.takes(&link)) {
+            outcome.complain(&stanza.place, What::LeftToIfupdown(stanza.name.clone()));
+        }
+        left.push(link);
+    }
+    left
 }
 
 /// Brings up what takes each link. The metric of a kind of link, and one more for each that has it already.
@@ -509,7 +531,7 @@ mod tests {
     use crate::network::{Card, Dialect, Machine, after_restart};
 
     fn file(name: &str, text: &str, mode: u32) -> File {
-        File { path: format!("{}/{name}", DIRS[0]), bytes: text.into(), mode }
+        File { path: format!("{}/{name}", DIRS[0]), bytes: text.into(), mode, owner: (0, 0) }
     }
 
     #[test]

@@ -486,7 +486,7 @@ mod tests {
     use super::*;
 
     fn refused(text: &str) -> Option<(usize, Syntax)> {
-        let file = File { path: "/etc/netplan/a.yaml".into(), bytes: text.into(), mode: 0o600 };
+        let file = File { path: "/etc/netplan/a.yaml".into(), bytes: text.into(), mode: 0o600, owner: (0, 0) };
         Definitions::default().read(&file).err()
     }
 

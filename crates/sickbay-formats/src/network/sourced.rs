@@ -234,7 +234,7 @@ mod tests {
 
     fn sourced(text: &str) -> (Env, Vec<What>) {
         let (mut env, mut outcome) = (Env::default(), Outcome::default());
-        let file = File { path: "/f".into(), bytes: text.into(), mode: 0o644 };
+        let file = File { path: "/f".into(), bytes: text.into(), mode: 0o644, owner: (0, 0) };
         env.source(&file, &mut outcome);
         (env, outcome.complaints.into_iter().map(|one| one.what).collect())
     }

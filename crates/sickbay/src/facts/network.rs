@@ -105,9 +105,12 @@ impl NetworkFiles {
         }
         match facts.file(path) {
             Ok(Some(source)) => {
-                let mode = facts.root().stat(path).map_or(0o600, |metadata| metadata.mode & 0o7777);
+                let (mode, owner) = match facts.root().stat(path) {
+                    Ok(found) => (found.mode & 0o7777, from_root(facts, (found.uid, found.gid))),
+                    Err(_) => (0o600, (0, 0)),
+                };
                 let bytes = source.bytes.get(..source.bytes.len().min(LONGEST)).unwrap_or_default().to_vec();
-                self.files.push(File { path: path.to_owned(), bytes, mode });
+                self.files.push(File { path: path.to_owned(), bytes, mode, owner });
                 self.sources.insert(path.to_owned(), source);
             }
             Ok(None) => {}
@@ -156,7 +159,7 @@ impl NetworkFiles {
             let is_file = facts.root().stat(&path).is_ok_and(|metadata| metadata.is_file());
             let masked = facts.root().read_link(&path).is_ok_and(|target| target == Path::new("/dev/null"));
             if masked && networkd::DIRS.contains(&dir) {
-                self.files.push(File { path, bytes: Vec::new(), mode: 0o644 });
+                self.files.push(File { path, bytes: Vec::new(), mode: 0o644, owner: (0, 0) });
             } else if is_file && wanted(&path) {
                 self.file(facts, &path);
             }
@@ -186,4 +189,10 @@ impl NetworkFiles {
         }
         dirs
     }
+}
+
+/// Owner and group as the system counts them: in the root of a container without privileges all are shifted.
+fn from_root(facts: &Facts, owner: (u32, u32)) -> (u32, u32) {
+    let (user, group) = facts.root().stat("/").map_or((0, 0), |root| (root.uid, root.gid));
+    (owner.0.checked_sub(user).unwrap_or(owner.0), owner.1.checked_sub(group).unwrap_or(owner.1))
 }

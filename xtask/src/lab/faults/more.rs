@@ -150,16 +150,16 @@ pub(super) const DEBIAN: &[Fault] = &[
     ).survived("systemd-sysusers adds what a start needs"),
     fault(
         "dbus-user-missing",
-        "the account messagebus is gone from passwd",
-        r"cp -p $R/etc/passwd $R/etc/passwd-; sed -i /^messagebus:/d $R/etc/passwd",
+        "the account messagebus is gone from passwd, and systemd-sysusers is told not to make it",
+        r"cp -p $R/etc/passwd $R/etc/passwd-; sed -i /^messagebus:/d $R/etc/passwd; mkdir -p $R/etc/sysusers.d; ln -s /dev/null $R/etc/sysusers.d/dbus.conf",
         "service-account-missing",
-    ).survived("systemd-sysusers adds the line again"),
+    ).survived("a login on the console goes without D-Bus"),
     fault(
         "network-user-missing",
-        "the account systemd-network is gone from passwd",
-        r"cp -p $R/etc/passwd $R/etc/passwd-; sed -i /^systemd-network:/d $R/etc/passwd",
+        "the account systemd-network is gone from passwd, and systemd-sysusers is told not to make it",
+        r"cp -p $R/etc/passwd $R/etc/passwd-; sed -i /^systemd-network:/d $R/etc/passwd; mkdir -p $R/etc/sysusers.d; ln -s /dev/null $R/etc/sysusers.d/systemd-network.conf",
         "service-account-missing",
-    ).by_ssh().survived("systemd-sysusers adds the line again"),
+    ).by_ssh(),
     fault(
         "login-defs-empty",
         "login.defs is empty",

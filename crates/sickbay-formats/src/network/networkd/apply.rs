@@ -2,10 +2,26 @@
 
 use super::{Setting, chosen, read, settings};
 use crate::network::kernel::{How, MAIN, Refused, Rule};
-use crate::network::{File, Interface, Kind, Network, Outcome, Place, What};
+use crate::network::{Dialect, File, Interface, Kind, Network, Outcome, Place, What, dialect_of};
 
 /// What systemd-networkd does at its start.
-pub(in crate::network) fn start(files: &[File], outcome: &mut Outcome) {
+pub(in crate::network) fn start(files: &[File], user: Option<(u32, u32)>, outcome: &mut Outcome) {
+    // udevd reads .link files, as root.
+    let is_lost = |file: &File| {
+        let is_its_own = dialect_of(&file.path) == Some(Dialect::Networkd) && !file.name().ends_with(".link");
+        is_its_own && user.is_some_and(|user| !may_read(file, user))
+    };
+    for file in files.iter().filter(|file| is_lost(file)) {
+        outcome.complain(&Place::of(file, 0), What::Unreadable(file.mode & 0o777));
+    }
+    let readable: Vec<File>;
+    let files = match files.iter().any(is_lost) {
+        true => {
+            readable = files.iter().filter(|file| !is_lost(file)).cloned().collect();
+            &readable
+        }
+        false => files,
+    };
     outcome.network = read(files, outcome);
     let _ = outcome.kernel.up("lo");
     for (file, drop_ins) in chosen(files, ".link") {
@@ -73,6 +89,16 @@ pub(in crate::network) fn apply(network: &Network, outcome: &mut Outcome) {
             None => outcome.complain(&place, What::NoCard(one.names.first().unwrap_or(&one.name).clone())),
         }
     }
+}
+
+/// Whether that user and group may read a file, by its permission bits.
+fn may_read(file: &File, (user, group): (u32, u32)) -> bool {
+    let bit = match file.owner {
+        (uid, _) if uid == user => 0o400,
+        (_, gid) if gid == group => 0o040,
+        _ => 0o004,
+    };
+    file.mode & bit != 0
 }
 
 /// Whether a file came with a package: what it has for cards that are not there is nobody's mistake.

@@ -6,7 +6,7 @@ use crate::facts::Facts;
 use crate::facts::boot::boot_config::BootConfig;
 use crate::facts::network::NetworkFiles;
 use crate::facts::network::after_restart::AfterRestart;
-use crate::mend::network::{offer, offer_comment, point};
+use crate::mend::network::{has_address, offer, offer_comment, point};
 use crate::model::finding::{Finding, Findings};
 use crate::model::outcome::{Skip, Verdict};
 use crate::model::stage::Stage;
@@ -42,9 +42,6 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     if !after.counts() {
         return Err(Skip::NotApplicable(after.charge.why.clone()));
     }
-    let reached = |outcome: &Outcome| {
-        outcome.kernel.links.iter().any(|one| one.name != "lo" && (!one.addresses.is_empty() || one.dynamic))
-    };
     let refused = |outcome: &Outcome| outcome.complaints.iter().any(|one| matches!(one.what, What::BlocksAll(_)));
     if !after.knows_cards() {
         for stage in [Stage::Network, Stage::Reachable] {
@@ -52,12 +49,12 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         }
         return by_command_line(facts, &files, &after, found);
     }
-    if !reached(&after.outcome) {
+    if !has_address(&after.outcome) {
         for stage in [Stage::Network, Stage::Reachable] {
             found.open(stage, tr!("by its files no card gets an address"));
         }
     }
-    if reached(&after.outcome) || refused(&after.outcome) || after.cards.is_empty() {
+    if has_address(&after.outcome) || refused(&after.outcome) || after.cards.is_empty() {
         return Ok(());
     }
     let from_windows = |path: &str| {
@@ -92,10 +89,10 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         if let [card] = after.cards.as_slice() {
             match (what, &card.mac) {
                 (What::OtherCard(..) | What::NoMac(_), _) if after.charge.dialect == Some(Dialect::Ifcfg) => {
-                    offer_comment(finding, &files, &after, place, reached);
+                    offer_comment(finding, &files, &after, place, has_address);
                 }
-                (What::NoMac(mac), Some(new)) => write(finding, &files, &after, place, (mac, new), reached),
-                (What::NoCard(name), _) => write(finding, &files, &after, place, (name, &card.name), reached),
+                (What::NoMac(mac), Some(new)) => write(finding, &files, &after, place, (mac, new), has_address),
+                (What::NoCard(name), _) => write(finding, &files, &after, place, (name, &card.name), has_address),
                 _ => {}
             }
         }
@@ -116,7 +113,10 @@ fn write(
     good: impl Fn(&Outcome) -> bool,
 ) {
     let Some(file) = files.source(&place.path) else { return };
-    if after.outcome.network.interfaces.iter().filter(|one| one.name != "lo").count() != 1 {
+    // What came with packages is for no card in particular.
+    let is_own = |path: &str| !path.starts_with("/usr/") && !path.starts_with("/lib/");
+    let declared = after.outcome.network.interfaces.iter().filter(|one| one.name != "lo");
+    if declared.filter(|one| one.place.as_ref().is_none_or(|place| is_own(&place.path))).count() != 1 {
         return;
     }
     let title = tr!("write {card} for {name} in {path}", card = new, name = old, path = file.path.as_path());

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use sickbay_formats::accounts::Kind;
 use sickbay_formats::network::{Card, Dialect, Machine, Outcome, after_restart};
 
 use super::NetworkFiles;
 use super::cards::{self, From};
 use super::charge::{Charge, Started, charge};
+use crate::facts::login::accounts::Users;
 use crate::facts::{Fact, Facts};
 use crate::model::outcome::Skip;
 
@@ -49,7 +51,13 @@ impl AfterRestart {
             Some(cards) => (cards, From::Given),
             None => cards::cards(facts, &declared),
         };
-        let machine = Machine { cards: cards.clone(), tables, lo_is_up: systemd };
+        let machine = Machine {
+            cards: cards.clone(),
+            tables,
+            lo_is_up: systemd,
+            networkd: networkd(facts),
+            ifupdown_first: leaves_to_ifupdown(facts),
+        };
         let outcome = after_restart(dialect, &read, &machine);
         Ok(AfterRestart { charge, cards, cards_from, outcome, machine })
     }
@@ -72,6 +80,47 @@ impl AfterRestart {
     pub fn knows_cards(&self) -> bool {
         self.cards_from != From::Files
     }
+}
+
+/// The user that systemd-networkd runs as.
+fn networkd(facts: &Facts) -> Option<(u32, u32)> {
+    let users = facts.get::<Users>().ok()?;
+    let passwd = users.parsed(Kind::Passwd);
+    let entry = passwd.find(b"systemd-network")?;
+    let number = |field| u32::try_from(entry.number(field)?).ok();
+    Some((number(2)?, number(3)?))
+}
+
+/// Whether NetworkManager is told to leave alone what /etc/network/interfaces names: its plugin ifupdown is loaded, as Debian has it,
+/// and not `managed=true` (NetworkManager.conf(5)).
+fn leaves_to_ifupdown(facts: &Facts) -> bool {
+    const DIRS: [&str; 3] =
+        ["/usr/lib/NetworkManager/conf.d", "/run/NetworkManager/conf.d", "/etc/NetworkManager/conf.d"];
+    let mut paths: Vec<String> = vec!["/etc/NetworkManager/NetworkManager.conf".to_owned()];
+    for dir in DIRS {
+        let mut names: Vec<_> = facts.root().read_dir(dir).unwrap_or_default().into_iter().collect();
+        names.sort_by(|a, b| a.name.cmp(&b.name));
+        let names = names.iter().filter_map(|entry| entry.name.to_str()).filter(|name| name.ends_with(".conf"));
+        paths.extend(names.take(64).map(|name| format!("{dir}/{name}")));
+    }
+    let (mut plugin, mut managed) = (false, false);
+    for path in paths {
+        let Ok(Some(file)) = facts.file(&path) else { continue };
+        let mut section = String::new();
+        for line in String::from_utf8_lossy(&file.bytes).lines().take(4096) {
+            let line = line.trim();
+            if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+                section = name.to_owned();
+            } else if let Some((key, value)) = line.split_once('=') {
+                match (section.as_str(), key.trim_end_matches('+').trim()) {
+                    ("main", "plugins") => plugin = value.split([',', ';']).any(|word| word.trim() == "ifupdown"),
+                    ("ifupdown", "managed") => managed = matches!(value.trim(), "true" | "yes" | "1" | "on"),
+                    _ => {}
+                }
+            }
+        }
+    }
+    plugin && !managed
 }
 
 /// Names of routing tables.

@@ -128,6 +128,19 @@ pub fn text(what: &What) -> Text {
         }
         What::UnknownOption(name) => tr!("nothing knows the option {name}: it is passed over", name = &**name),
         What::GivenTwice(name) => tr!("{name} is given twice in one stanza", name = &**name),
+        What::NotRoots(user) => {
+            tr!("this file belongs to user {user} and not to root: NetworkManager ignores it", user = u64::from(*user))
+        }
+        What::Unreadable(mode) => tr!(
+            "systemd-networkd runs as a user of its own and cannot read this file, whose mode is {mode}",
+            mode = format!("{mode:04o}")
+        ),
+        What::LeftToIfupdown(name) => {
+            tr!(
+                "NetworkManager leaves {name} alone because of this line, and ifupdown does not bring it up",
+                name = &**name
+            )
+        }
         What::NotStarted(name) => tr!("nothing brings up {name} at boot", name = &**name),
         What::NotRun(command) => tr!("not run, since a command before it failed: {command}", command = &**command),
         What::Fails(command) => tr!("this fails, and what follows is not done: {command}", command = &**command),
