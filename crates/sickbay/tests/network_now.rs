@@ -322,3 +322,52 @@ fn address_of_another_host() {
 fn an_address_that_another_host_has() {
     inside("address_of_another_host");
 }
+
+/// Not a test: what [`packets_that_the_reverse_path_filter_drops`] runs in its namespaces.
+#[test]
+#[ignore = "is started by another test"]
+fn strict_filter() {
+    let machine = Machine::new("NETWORKING=yes\nGATEWAY=10.25.159.247\n");
+    for (card, here, there) in
+        [("eth0", "10.25.158.37/22", "10.25.159.247/22"), ("eth1", "60.205.150.10/22", "60.205.151.247/22")]
+    {
+        ip(&format!("link set {card} up"));
+        ip(&format!("addr add {here} dev {card}"));
+        machine.world(&format!("addr add {there} dev {card}"));
+    }
+    ip("route add default via 10.25.159.247 dev eth0");
+    machine.world("link set lo up");
+    machine.world("addr add 198.51.100.1/32 dev lo");
+    machine.world("route add 60.205.150.10/32 dev eth1 src 198.51.100.1");
+    // The filter would drop the question who has the address, too.
+    let mac = fs::read_to_string(machine.root.join("sys/class/net/eth1/address")).expect("read");
+    machine.world(&format!("neigh replace 60.205.150.10 lladdr {} dev eth1 nud permanent", mac.trim()));
+    let filter = machine.root.join("proc/sys/net/ipv4/conf/eth1/rp_filter");
+    let read = || fs::read_to_string(&filter).expect("read").trim().to_owned();
+    fs::write(machine.root.join("proc/sys/net/ipv4/conf/all/rp_filter"), "0").expect("set");
+    fs::write(&filter, "1").expect("set");
+    let (_, quiet) = machine.sickbay("check --for 1s");
+    assert!(!quiet.contains("reverse path"), "{quiet}");
+    let mut caller = Command::new("nsenter")
+        .args(["-t", &machine.world.id().to_string(), "-n", "bash", "-c"])
+        .arg("while sleep 0.02; do echo x >/dev/udp/60.205.150.10/9; done")
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    let (_, text) = machine.sickbay("check --for 1s");
+    let (_, fixed) = machine.sickbay("fix --yes --risky --only reverse-path-filter");
+    let loose = read();
+    let (_, undone) = machine.sickbay("undo --yes");
+    caller.kill().expect("ended");
+    caller.wait().expect("ended");
+    assert_eq!(text.matches("the reverse path filter dropped ").count(), 1, "{text}");
+    assert!(text.contains("eth1 is filtered strictly, and answers to other networks leave by eth0"), "{text}");
+    assert_eq!(loose, "2", "{fixed}");
+    assert_eq!(read(), "1", "{undone}");
+    assert!(!machine.root.join("var/lib/sickbay").exists(), "{undone}");
+}
+
+#[test]
+fn packets_that_the_reverse_path_filter_drops() {
+    inside("strict_filter");
+}

@@ -18,6 +18,7 @@ pub mod nic_queues_unused;
 pub mod packet_filter_after_restart;
 pub mod packet_filter_drops;
 pub mod port_not_open;
+pub mod reverse_path_filter;
 pub mod rfs_half_set;
 pub mod security_group_drops;
 pub mod sockets_unaccounted;
@@ -51,4 +52,5 @@ pub static ALL: &[&Check] = &[
     &nic_one_flow::CHECK,
     &rfs_half_set::CHECK,
     &softnet_drops::CHECK,
+    &reverse_path_filter::CHECK,
 ];

@@ -14,6 +14,7 @@ pub mod security_groups;
 pub mod services;
 pub mod sockets;
 pub mod steering;
+pub mod tcp_counters;
 pub mod traffic;
 pub mod words;
 

@@ -12,12 +12,6 @@ pub(super) const NETWORK: &[Fault] = &[
         "network-card-unknown",
     ).on(&IFUPDOWN).by_ssh(),
     fault(
-        "ifupdown-dos-lines",
-        "/etc/network/interfaces has DOS line ends",
-        r"sed -i 's/$/\r/' $R/etc/network/interfaces",
-        "network-config-unusable",
-    ).on(&IFUPDOWN).by_ssh(),
-    fault(
         "ifupdown-misspelt",
         "`gatway` in /etc/network/interfaces",
         r"sed -i s/gateway/gatway/ $R/etc/network/interfaces",

@@ -1,15 +1,15 @@
 //! Accounts that systemd-sysusers(8) makes.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use bstr::ByteSlice;
 use sickbay_formats::lines;
 
 use crate::facts::Facts;
+use crate::facts::system::drop_in_files;
 use crate::model::outcome::Skip;
 
-const DIRS: [&str; 3] = ["/etc/sysusers.d", "/usr/local/lib/sysusers.d", "/usr/lib/sysusers.d"];
+const DIRS: [&str; 4] = ["/etc/sysusers.d", "/run/sysusers.d", "/usr/local/lib/sysusers.d", "/usr/lib/sysusers.d"];
 
 /// Whether the next boot makes accounts that are missing: systemd-sysusers.service runs where `/etc` was not brought up to
 /// date since the last change of `/usr` (`ConditionNeedsUpdate=/etc`, systemd.unit(5)).
@@ -23,23 +23,18 @@ pub fn run_at_boot(facts: &Facts) -> Result<bool, Skip> {
     Ok(root.stat("/etc/.updated").map_or(true, |updated| updated.mtime < usr.mtime))
 }
 
-/// More files than any system has.
-const LIMIT: usize = 4096;
-
 /// The names of the users that it makes.
 pub fn users(facts: &Facts) -> BTreeSet<Vec<u8>> {
     let mut all = BTreeSet::new();
-    for dir in DIRS {
-        let names = facts.root().read_dir(dir).unwrap_or_default();
-        for entry in names.iter().filter(|entry| entry.name.as_encoded_bytes().ends_with(b".conf")).take(LIMIT) {
-            let Ok(Some(file)) = facts.file(Path::new(dir).join(&entry.name)) else { continue };
-            for line in lines::lines(&file.bytes) {
-                let mut words = line.text.fields_with(char::is_whitespace);
-                if words.next().is_some_and(|kind| kind.starts_with(b"u"))
-                    && let Some(name) = words.next()
-                {
-                    all.insert(name.to_vec());
-                }
+    let mut unread = Vec::new();
+    let paths = drop_in_files::chosen(facts, &DIRS, "conf", &mut unread);
+    for file in drop_in_files::read(facts, paths, &mut unread) {
+        for line in lines::lines(&file.bytes) {
+            let mut words = line.text.fields_with(char::is_whitespace);
+            if words.next().is_some_and(|kind| kind.starts_with(b"u"))
+                && let Some(name) = words.next()
+            {
+                all.insert(name.to_vec());
             }
         }
     }
