@@ -26,6 +26,8 @@ pub struct Socket {
     pub silent: Option<u32>,
     /// Of one in TIME_WAIT the milliseconds until it is gone.
     pub left: Option<u32>,
+    /// Packets, of a listener connections, that were dropped since it was made, where that was asked for.
+    pub drops: Option<u32>,
 }
 
 /// States by their numbers, from 1 on (include/net/tcp_states.h), as ss(8) names them.
@@ -77,35 +79,46 @@ const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const NLM_F_REQUEST_DUMP: u16 = 0x301;
 const INET_DIAG_INFO: u16 = 2;
+const INET_DIAG_SKMEMINFO: u16 = 7;
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 const TCP: u8 = 6;
+
+/// What is asked for beside the sockets (`idiag_ext`): nothing, how long they have been idle, or what they dropped.
+pub const NOTHING: u8 = 0;
+/// See [`NOTHING`].
+pub const AGES: u8 = 1 << (INET_DIAG_INFO - 1);
+/// See [`NOTHING`].
+pub const DROPS: u8 = 1 << (INET_DIAG_SKMEMINFO - 1);
+
+/// `SK_MEMINFO_DROPS` of the numbers that INET_DIAG_SKMEMINFO is (include/uapi/linux/sock_diag.h), since 4.6.
+const DROPPED: usize = 8 * 4;
 
 /// `tcpi_last_data_sent` and `tcpi_last_data_recv` of `struct tcp_info`.
 const LAST_DATA_SENT: usize = 44;
 const LAST_DATA_RECV: usize = 52;
 
-/// A request for the TCP sockets of IPv6, else of IPv4, that are in one of these states (bit N for state N), with ages if wanted.
-pub fn request(v6: bool, states: u32, ages: bool) -> Vec<u8> {
+/// A request for the TCP sockets of IPv6, else of IPv4, that are in one of these states (bit N for state N), with `more` of each.
+pub fn request(v6: bool, states: u32, more: u8) -> Vec<u8> {
     let mut out = Vec::with_capacity(HEADER + REQUEST);
     out.extend(u32::try_from(HEADER + REQUEST).unwrap_or(0).to_ne_bytes());
     out.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
     out.extend(NLM_F_REQUEST_DUMP.to_ne_bytes());
     out.extend([0; 8]);
-    out.extend([if v6 { AF_INET6 } else { AF_INET }, TCP, if ages { 1 << (INET_DIAG_INFO - 1) } else { 0 }, 0]);
+    out.extend([if v6 { AF_INET6 } else { AF_INET }, TCP, more, 0]);
     out.extend(states.to_ne_bytes());
     out.resize(HEADER + REQUEST, 0);
     out
 }
 
 /// The request of older kernels, which newer ones answer too (`struct inet_diag_req`): one look at the tables for both families.
-pub fn request_of_both(states: u32, ages: bool) -> Vec<u8> {
+pub fn request_of_both(states: u32, more: u8) -> Vec<u8> {
     let mut out = Vec::with_capacity(HEADER + REQUEST_OF_BOTH);
     out.extend(u32::try_from(HEADER + REQUEST_OF_BOTH).unwrap_or(0).to_ne_bytes());
     out.extend(TCPDIAG_GETSOCK.to_ne_bytes());
     out.extend(NLM_F_REQUEST_DUMP.to_ne_bytes());
     out.extend([0; 8]);
-    out.extend([AF_INET, 0, 0, if ages { 1 << (INET_DIAG_INFO - 1) } else { 0 }]);
+    out.extend([AF_INET, 0, 0, more]);
     out.extend([0; IDENTITY]);
     out.extend(states.to_ne_bytes());
     out.resize(HEADER + REQUEST_OF_BOTH, 0);
@@ -167,13 +180,15 @@ fn message(body: &[u8]) -> Option<Socket> {
             Some(IpAddr::V4(Ipv4Addr::from(bytes)))
         }
     };
-    let (mut idle, mut silent) = (None, None);
+    let (mut idle, mut silent, mut drops) = (None, None, None);
     let mut attributes = body.get(MESSAGE..).unwrap_or_default();
     while let (Some(length), Some(kind)) = (u16_at(attributes, 0), u16_at(attributes, 2)) {
         let length = usize::from(length);
         let Some(value) = attributes.get(4..length) else { break };
         if kind == INET_DIAG_INFO {
             (silent, idle) = (u32_at(value, LAST_DATA_SENT), u32_at(value, LAST_DATA_RECV));
+        } else if kind == INET_DIAG_SKMEMINFO {
+            drops = u32_at(value, DROPPED);
         }
         attributes = attributes.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
@@ -188,6 +203,7 @@ fn message(body: &[u8]) -> Option<Socket> {
         idle,
         silent,
         left: if state == TIME_WAIT { u32_at(body, 52) } else { None },
+        drops,
     })
 }
 
@@ -223,6 +239,7 @@ fn row(line: &[u8]) -> Option<Socket> {
         idle: None,
         silent: None,
         left: left.map(|ticks| ticks.saturating_mul(10)),
+        drops: None,
     })
 }
 
@@ -290,7 +307,7 @@ mod tests {
         assert_eq!((socket.inode, socket.idle, socket.state_name()), (4711, Some(60_000), "LISTEN"));
         let error = datagram(NLMSG_ERROR, &(-2_i32).to_ne_bytes());
         assert_eq!(answers(&error, |_| {}), End::Error(2));
-        assert_eq!((request(true, 1 << LISTEN, true).len(), request_of_both(1 << LISTEN, true).len()), (72, 76));
+        assert_eq!((request(true, 1 << LISTEN, AGES).len(), request_of_both(1 << LISTEN, DROPS).len()), (72, 76));
     }
 
     #[test]

@@ -86,6 +86,7 @@ fn told(queues: [&str; 2], state: u8, ends: [&str; 2], inode: u32, owner: Option
         idle: None,
         silent: None,
         left: None,
+        drops: None,
     };
     Some(Told { socket, owner })
 }

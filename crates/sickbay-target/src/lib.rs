@@ -104,7 +104,7 @@ pub use support_report::SupportReport;
 pub use table::Table;
 pub use target::{Access, Architecture, Lack, Options, Target, Volume};
 pub use tasks::{Moment, Tasks};
-pub use tcp_sockets::{tcp_ages, tcp_answers, tcp_in_states, tcp_sockets};
+pub use tcp_sockets::{tcp_ages, tcp_answers, tcp_in_states, tcp_listeners, tcp_sockets};
 pub use tick_gaps::{CpuGaps, Gap, tick_gaps};
 pub use usage::{DirUsage, Usage};
 pub use view::Extent;

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with};
-use sickbay_formats::sock_diag::{CLOSE_WAIT, ESTABLISHED, End, Socket, answers, request, request_of_both};
+use sickbay_formats::sock_diag::{
+    AGES, CLOSE_WAIT, DROPS, ESTABLISHED, End, LISTEN, NOTHING, Socket, answers, request, request_of_both,
+};
 
 /// The kernel answers at once or not at all.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -31,12 +33,12 @@ const DATAGRAM: usize = 64 << 10;
 pub fn tcp_answers(most: usize) -> io::Result<Vec<u8>> {
     let mut unclosed = 0_usize;
     // One look for both families, which all kernels know since 2.6.14; two where this one does not.
-    let mut all = match ask(most, &[(u32::MAX, false)], true, &mut unclosed) {
+    let mut all = match ask(most, &[(u32::MAX, NOTHING)], true, &mut unclosed) {
         Ok(all) => all,
-        Err(_) => ask(most, &[(u32::MAX, false)], false, &mut unclosed)?,
+        Err(_) => ask(most, &[(u32::MAX, NOTHING)], false, &mut unclosed)?,
     };
     if unclosed >= FEW {
-        all.extend(ask(most, &[(1 << CLOSE_WAIT, true)], false, &mut unclosed)?);
+        all.extend(ask(most, &[(1 << CLOSE_WAIT, AGES)], false, &mut unclosed)?);
     }
     Ok(all)
 }
@@ -46,7 +48,7 @@ pub fn tcp_answers(most: usize) -> io::Result<Vec<u8>> {
 /// # Errors
 /// As [`tcp_answers`].
 pub fn tcp_in_states(most: usize, states: u32) -> io::Result<Vec<u8>> {
-    ask(most, &[(states, false)], true, &mut 0)
+    ask(most, &[(states, NOTHING)], true, &mut 0)
 }
 
 /// The same of those that are established, with how long they have been idle. It costs more than the sockets alone.
@@ -54,22 +56,30 @@ pub fn tcp_in_states(most: usize, states: u32) -> io::Result<Vec<u8>> {
 /// # Errors
 /// As [`tcp_answers`].
 pub fn tcp_ages(most: usize) -> io::Result<Vec<u8>> {
-    ask(most, &[(1 << ESTABLISHED, true)], false, &mut 0)
+    ask(most, &[(1 << ESTABLISHED, AGES)], false, &mut 0)
+}
+
+/// The same of those that listen, with how many connections each has dropped since it was made.
+///
+/// # Errors
+/// As [`tcp_answers`].
+pub fn tcp_listeners(most: usize) -> io::Result<Vec<u8>> {
+    ask(most, &[(1 << LISTEN, DROPS)], false, &mut 0)
 }
 
 /// `unclosed` counts those in CLOSE_WAIT.
-fn ask(most: usize, wanted: &[(u32, bool)], both: bool, unclosed: &mut usize) -> io::Result<Vec<u8>> {
+fn ask(most: usize, wanted: &[(u32, u8)], both: bool, unclosed: &mut usize) -> io::Result<Vec<u8>> {
     let began = Instant::now();
     let kind = SocketType::RAW;
     let netlink = socket_with(AddressFamily::NETLINK, kind, SocketFlags::CLOEXEC, Some(netlink::SOCK_DIAG))?;
     set_socket_timeout(&netlink, Timeout::Recv, Some(PATIENCE))?;
     let (mut all, mut count) = (Vec::new(), 0);
-    for &(states, ages) in wanted {
+    for &(states, more) in wanted {
         for v6 in [false, true] {
             if both && v6 {
                 break;
             }
-            let request = if both { request_of_both(states, ages) } else { request(v6, states, ages) };
+            let request = if both { request_of_both(states, more) } else { request(v6, states, more) };
             send(&netlink, &request, SendFlags::empty())?;
             match receive(&netlink, began, &mut all, most, &mut count, unclosed) {
                 // A kernel without IPv6.
@@ -149,8 +159,6 @@ fn receive(
 mod tests {
     use std::net::{TcpListener, TcpStream};
 
-    use sickbay_formats::sock_diag::LISTEN;
-
     use super::*;
 
     fn tcp_sockets(most: usize) -> io::Result<(Vec<Socket>, bool)> {
@@ -171,9 +179,9 @@ mod tests {
         if let Some(port) = six.and_then(|six| six.local_addr().ok()).map(|address| address.port()) {
             assert!(!all.iter().any(|one| one.state == LISTEN && one.source.1 == port && one.source.0.is_ipv4()));
         }
-        let both = ask(1 << 20, &[(1 << LISTEN, false)], true, &mut 0)
+        let both = ask(1 << 20, &[(1 << LISTEN, NOTHING)], true, &mut 0)
             .map(|answer| super::tcp_sockets(&answer, 1 << 20).0.len());
-        let each = ask(1 << 20, &[(1 << LISTEN, false)], false, &mut 0)
+        let each = ask(1 << 20, &[(1 << LISTEN, NOTHING)], false, &mut 0)
             .map(|answer| super::tcp_sockets(&answer, 1 << 20).0.len());
         assert!(both.is_ok_and(|both| both > 0) && each.is_ok_and(|each| each > 0));
         // The server closes: the client does not.

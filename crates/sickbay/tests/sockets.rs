@@ -7,12 +7,14 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::net::{AddressFamily, SocketType, listen, socket};
 use sickbay::checks;
 use sickbay::engine::run::diagnose;
 use sickbay::facts::Facts;
 use sickbay::facts::network::sockets::{Owners, Sockets, States, Sum, unclosed};
+use sickbay::facts::network::tcp_counters::TcpCounters;
 use sickbay::model::text::Lang;
 use sickbay_target::{Access, Target};
 
@@ -46,6 +48,41 @@ fn a_queue_that_is_full_and_one_that_is_not() {
     assert!(said.iter().any(|line| line.contains(&own)), "{said:?}");
     let other = well.local_addr().expect("an address").to_string();
     assert!(!said.iter().any(|line| line.contains(&other)), "{said:?}");
+}
+
+#[test]
+fn a_queue_that_was_full_for_a_moment() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listen(&listener, 1).expect("a short queue");
+    let address = listener.local_addr().expect("an address");
+    let connect = move || TcpStream::connect_timeout(&address, std::time::Duration::from_millis(20));
+    let waiting: Vec<TcpStream> = (0..2).filter_map(|_| connect().ok()).collect();
+    let enough = Arc::new(AtomicBool::new(false));
+    let stop = Arc::clone(&enough);
+    let caller = std::thread::spawn(move || {
+        while !stop.load(Ordering::Relaxed) {
+            let _ = connect();
+        }
+    });
+    let facts = facts();
+    let grown = facts.get::<TcpCounters>().map(|counters| counters.grown("TcpExt.ListenOverflows")).ok();
+    enough.store(true, Ordering::Relaxed);
+    caller.join().expect("it ends");
+    assert!(grown.is_some_and(|grown| grown > 0), "{grown:?}");
+    // By now it accepts.
+    listener.set_nonblocking(true).expect("set");
+    while listener.accept().is_ok() {}
+    drop(waiting);
+    let checks = checks::chosen(&["listen-queue-overflow".to_owned()]).unwrap_or_else(|_| panic!("there is one"));
+    let diagnosis = diagnose(&facts, &checks);
+    let said: Vec<String> = diagnosis.findings.iter().map(|finding| finding.message.render(Lang::En)).collect();
+    let wanted = format!("a queue was full for a moment: {} (PID {}), {address}, 1 place", name(), std::process::id());
+    assert!(said.iter().any(|line| line.ends_with(&wanted)), "{said:?}, wanted {wanted}");
+}
+
+/// The kernel's name of this thread's process.
+fn name() -> String {
+    std::fs::read_to_string("/proc/self/comm").expect("read").trim().to_owned()
 }
 
 #[test]

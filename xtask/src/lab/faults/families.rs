@@ -190,7 +190,7 @@ unshare -m sh -ec 'mount --bind /dev '$R'/dev; mount -t proc proc '$R'/proc; mou
         "pam_succeed_if.so user != root in login of Debian 13",
         r"sed -i '1i auth required pam_succeed_if.so user != root' $R/etc/pam.d/login",
         "pam-refuses-root",
-    ).on(&TRIXIE),
+    ).on(&TRIXIE).risky(),
     fault(
         "trixie-pam-unix-missing",
         "pam_unix.so of Debian 13 is gone",

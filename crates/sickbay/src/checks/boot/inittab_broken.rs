@@ -158,7 +158,7 @@ fn scripts(facts: &Facts, found: &mut Findings, file: &std::sync::Arc<SourceFile
         let dir = dirs.iter().find(|dir| root.stat(dir).is_ok()).unwrap_or(&dirs[0]);
         let severity = if level == 'S' { Severity::Critical } else { Severity::Error };
         let finding = found.add(severity, tr!("{dir} has no links to scripts to start", dir = dir.as_str()));
-        finding.at_path(dir).why(tr!("none of the services of this runlevel starts"));
+        finding.at_path(dir).explains(dir.as_str()).why(tr!("none of the services of this runlevel starts"));
         if severity == Severity::Critical {
             finding.stops(Stage::Services);
         }

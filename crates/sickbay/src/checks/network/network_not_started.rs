@@ -5,9 +5,10 @@ use sickbay_formats::network::Dialect;
 use crate::facts::Facts;
 use crate::facts::network::NetworkFiles;
 use crate::facts::network::after_restart::AfterRestart;
-use crate::facts::network::charge::{ALL, Started, name, started, unit};
+use crate::facts::network::charge::{ALL, LEVELS, Started, name, started, unit};
 use crate::facts::network::live::Connected;
 use crate::facts::packages::programs::has_kernel;
+use crate::facts::system::release::{Init, System};
 use crate::facts::system::units::{State, Units, masks};
 use crate::mend::enable;
 use crate::model::finding::Findings;
@@ -91,8 +92,22 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
     };
     finding.subject(Subject::Named(program.to_owned()));
     finding.at_path(first);
+    let is_sysv = facts.get::<System>().is_ok_and(|system| system.init == Init::SysV);
+    if is_sysv {
+        // Here its link would be.
+        for dir in LEVELS {
+            finding.about(dir);
+        }
+    }
     finding.why(tr!("after a restart no card has an address")).stops(Stage::Network).stops(Stage::Reachable);
     match (after.charge.started, dialect) {
+        (Started::No, _) if is_sysv => {
+            let script = unit.trim_end_matches(".service");
+            finding.by_hand(tr!(
+                "enable its init script: chkconfig {script} on, or update-rc.d {script} defaults",
+                script
+            ));
+        }
         (Started::No, _) => {
             match masks(facts, unit).unwrap_or_default().is_empty().then(|| enable::file_of(facts, unit)).flatten() {
                 Some(place) => enable::offer(finding, facts, unit, &place),

@@ -35,6 +35,10 @@ pub fn unit(dialect: Dialect) -> &'static str {
     }
 }
 
+/// Where the links of runlevels are that start a network.
+pub const LEVELS: [&str; 7] =
+    ["/etc/rc2.d", "/etc/rc3.d", "/etc/rc.d/rc2.d", "/etc/rc.d/rc3.d", "/etc/rc5.d", "/etc/rcS.d", "/etc/rc.d/rc5.d"];
+
 /// Whether something is started at boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Started {
@@ -89,18 +93,9 @@ pub fn started(facts: &Facts, dialect: Dialect) -> Started {
         dirs.iter()
             .any(|dir| root.read_dir(dir).unwrap_or_default().iter().any(|entry| entry.name.to_str().is_some_and(is)))
     };
-    let rc = [
-        "/etc/rc2.d",
-        "/etc/rc3.d",
-        "/etc/rc.d/rc2.d",
-        "/etc/rc.d/rc3.d",
-        "/etc/rc5.d",
-        "/etc/rcS.d",
-        "/etc/rc.d/rc5.d",
-    ];
     let yes = match (dialect, system.init) {
         (_, Init::None) => return Started::Unknown,
-        (Dialect::Ifcfg, _) => linked(&rc, "network") || pulled(facts, unit(dialect)) == Some(true),
+        (Dialect::Ifcfg, _) => linked(&LEVELS, "network") || pulled(facts, unit(dialect)) == Some(true),
         (_, Init::Systemd) => match pulled(facts, unit(dialect)) {
             Some(yes) => yes,
             None => return Started::Unknown,
@@ -111,12 +106,12 @@ pub fn started(facts: &Facts, dialect: Dialect) -> Started {
                 "/etc/runlevels/default/networking",
                 "/etc/runlevels/sysinit/networking",
             ];
-            levels.iter().any(|path| root.metadata(path).is_ok()) || linked(&rc, "networking")
+            levels.iter().any(|path| root.metadata(path).is_ok()) || linked(&LEVELS, "networking")
         }
         // Upstart's own jobs start ifup.
         (Dialect::Ifupdown, Init::Upstart) => there("/etc/init/networking.conf"),
-        (Dialect::Ifupdown, _) => linked(&rc, "networking"),
-        (Dialect::NetworkManager, _) => linked(&rc, "NetworkManager") || linked(&rc, "network-manager"),
+        (Dialect::Ifupdown, _) => linked(&LEVELS, "networking"),
+        (Dialect::NetworkManager, _) => linked(&LEVELS, "NetworkManager") || linked(&LEVELS, "network-manager"),
         _ => false,
     };
     match (yes, program) {
