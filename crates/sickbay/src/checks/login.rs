@@ -25,6 +25,7 @@ pub mod root_password_locked;
 pub mod root_shell_missing;
 pub mod service_account_missing;
 pub mod shadow_line_missing;
+pub mod sshd_allows_nobody;
 pub mod sshd_config_invalid;
 pub mod sshd_host_key_missing;
 pub mod sshd_ignores_keys;
@@ -73,4 +74,5 @@ pub static ALL: &[&Check] = &[
     &root_password_invalid::CHECK,
     &hosts_deny_refuses_ssh::CHECK,
     &sshd_options_invalid::CHECK,
+    &sshd_allows_nobody::CHECK,
 ];

@@ -131,6 +131,20 @@ impl Who {
     }
 }
 
+/// Shells that give nobody a session.
+const NO_SHELL: [&str; 7] = ["nologin", "false", "true", "sync", "halt", "shutdown", "git-shell"];
+
+/// Whether an account has a shell.
+pub fn may_log_in(account: &&Entry<'_>) -> bool {
+    let shell = account.field(6).to_path_lossy();
+    !shell.file_name().and_then(|name| name.to_str()).is_some_and(|name| NO_SHELL.contains(&name))
+}
+
+/// Why accounts may be in a directory (LDAP, Active Directory, NIS), which is not part of the target.
+pub fn of_a_directory(facts: &Facts) -> Result<Option<Text>, Skip> {
+    elsewhere(facts, None, true)
+}
+
 /// How an account gets a session of its own.
 enum WayIn {
     None,
@@ -140,7 +154,6 @@ enum WayIn {
 }
 
 fn way_in(facts: &Facts, accounts: &Accounts, account: &Entry<'_>) -> Result<WayIn, Skip> {
-    const NO_SHELL: [&str; 7] = ["nologin", "false", "true", "sync", "halt", "shutdown", "git-shell"];
     let shell = account.field(6).to_path_lossy().into_owned();
     let name = shell.file_name().and_then(|name| name.to_str()).unwrap_or("sh");
     let shadow = accounts.parsed(File::Shadow);
