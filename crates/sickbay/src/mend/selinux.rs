@@ -18,7 +18,7 @@ pub(crate) fn relabel(facts: &Facts, finding: &mut Finding, selinux: &Selinux) {
     }
 }
 
-/// Offers to forbid nothing and to label everything again.
+/// Offers to forbid nothing and to label everything again. Risky: it stays so until somebody sets it back.
 pub(crate) fn permissive(facts: &Facts, finding: &mut Finding, selinux: &Selinux) {
     let Some((_, span)) = selinux.mode else { return };
     let config = &selinux.config;
@@ -29,7 +29,7 @@ pub(crate) fn permissive(facts: &Facts, finding: &mut Finding, selinux: &Selinux
     let title = tr!(
         "set SELINUX=permissive and relabel all files at the next boot; it stays permissive until you set SELINUX=enforcing again"
     );
-    finding.repair(Risk::Safe, title, changes);
+    finding.repair(Risk::Risky, title, changes);
     disabled(finding, selinux);
 }
 

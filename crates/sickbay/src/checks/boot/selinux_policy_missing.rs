@@ -24,8 +24,8 @@ check! {
     ///
     /// ## What the repair does
     /// Names the installed policy, when there is only one. With several, sets `SELINUX=permissive` and has all files
-    /// relabeled at the next boot (`/.autorelabel`). Where there is none at all, sets `SELINUX=disabled`, a risky
-    /// repair: without a policy a permissive system does not boot either. It stays permissive: after that boot set
+    /// relabeled at the next boot (`/.autorelabel`). Where there is none at all, sets `SELINUX=disabled`: without
+    /// a policy a permissive system does not boot either. Both are risky, since they stay: after that boot set
     /// `SELINUX=enforcing` again.
     ///
     /// ## By hand

@@ -30,8 +30,8 @@ check! {
     ///
     /// ## What the repair does
     /// Asks the target's own `setfiles`, run in a sandbox on a copy, which label every file should have, and sets these. Where the
-    /// target has none, or it fails: sets `SELINUX=permissive` and has all files relabeled at the next boot. It stays
-    /// permissive then: after that boot set `SELINUX=enforcing` again.
+    /// target has none, or it fails: sets `SELINUX=permissive` and has all files relabeled at the next boot. That is risky, since it stays
+    /// permissive: after that boot set `SELINUX=enforcing` again.
     ///
     /// ## By hand
     /// ```sh
