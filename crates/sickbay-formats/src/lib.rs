@@ -70,6 +70,7 @@ pub mod procfs;
 pub mod queue_irq;
 pub mod recording;
 pub mod reed_solomon;
+pub mod resolver;
 pub mod rlimits;
 pub mod rpm;
 pub mod rpmdb;

@@ -4,6 +4,7 @@ pub mod close_wait_leak;
 pub mod conntrack_nearly_full;
 pub mod listen_address_missing;
 pub mod listen_queue_overflow;
+pub mod name_resolution;
 pub mod network_card_unknown;
 pub mod network_config_unusable;
 pub mod network_default_route;
@@ -53,4 +54,5 @@ pub static ALL: &[&Check] = &[
     &rfs_half_set::CHECK,
     &softnet_drops::CHECK,
     &reverse_path_filter::CHECK,
+    &name_resolution::CHECK,
 ];
