@@ -7,7 +7,7 @@ use sickbay_formats::network::{Complaint, Dialect};
 
 use crate::facts::network::NetworkFiles;
 use crate::facts::network::after_restart::AfterRestart;
-use crate::facts::network::cards::From;
+use crate::facts::network::cards::{From, RULES};
 use crate::facts::network::charge::name;
 use crate::facts::network::words;
 use crate::model::text::Text;
@@ -105,6 +105,7 @@ fn cards_from(from: &From) -> Text {
         From::Given => tr!("the user"),
         From::Running => tr!("the running kernel"),
         From::Log(path) => tr!("the log of the last boot, {path}", path = path.as_path()),
+        From::Rules => tr!("udev's rules, {path}", path = RULES),
         From::Files => tr!("the files alone: every card that they name is taken to be there"),
     }
 }

@@ -1,14 +1,17 @@
 //! The network is configured for another card.
 
-use sickbay_formats::network::{Complaint, Dialect, Outcome, Place, What};
+use sickbay_formats::lines::with_comment;
+use sickbay_formats::network::{Card, Complaint, Dialect, Outcome, Place, What};
 
 use crate::facts::Facts;
 use crate::facts::boot::boot_config::BootConfig;
 use crate::facts::network::NetworkFiles;
 use crate::facts::network::after_restart::AfterRestart;
+use crate::facts::network::cards::{RULES, Rule, ruled};
 use crate::mend::network::{has_address, offer, offer_comment, point};
 use crate::model::finding::{Finding, Findings};
 use crate::model::outcome::{Skip, Verdict};
+use crate::model::repair::{Change, Risk};
 use crate::model::stage::Stage;
 use crate::{check, tr};
 
@@ -19,7 +22,7 @@ check! {
     ///
     /// ## What it finds
     /// Configuration that no card of the machine takes, where it is certain: the running kernel or the log of the last boot shows other
-    /// names or MAC addresses than the files ask for and no card gets an address, as after a clone, a change of hypervisor or of the
+    /// names or MAC addresses (or the rules in which udev wrote them down) than the files ask for and no card gets an address, as after a clone, a change of hypervisor or of the
     /// card; or the kernel is told `net.ifnames=0` and only names like `ens18` are configured.
     ///
     /// ## Why it matters
@@ -27,7 +30,7 @@ check! {
     ///
     /// ## What the repair does
     /// Where the machine has one card and one is configured: comments out `HWADDR=` of another card, or writes the card's name or MAC
-    /// address for the other one. With more than one card only a person knows which is which.
+    /// address for the other one; makes comments of the rules by which udev keeps the name for a card of another machine. With more than one card only a person knows which is which.
     ///
     /// ## By hand
     /// ```sh
@@ -87,6 +90,9 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         let cards: Vec<&str> = after.cards.iter().map(|card| card.name.as_str()).collect();
         finding.note(tr!("cards of the machine: {cards}", cards = cards.join(", ")));
         if let [card] = after.cards.as_slice() {
+            if let What::NoCard(name) = what {
+                forget_names(facts, finding, name, card)?;
+            }
             match (what, &card.mac) {
                 (What::OtherCard(..) | What::NoMac(_), _) if after.charge.dialect == Some(Dialect::Ifcfg) => {
                     offer_comment(finding, &files, &after, place, has_address);
@@ -100,6 +106,24 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
             finding.by_hand(tr!("write the name or the MAC address of the card that the machine has"));
         }
     }
+    Ok(())
+}
+
+/// Where udev keeps the name for a card of another machine: its rules as comments give this one the name again.
+fn forget_names(facts: &Facts, finding: &mut Finding, name: &str, card: &Card) -> Verdict {
+    let all = ruled(facts);
+    let is_anothers = |rule: &&Rule| rule.name == name && card.mac.as_ref().is_none_or(|mac| *mac != rule.mac);
+    let (Some(old), Some(file)) = (all.iter().find(is_anothers), facts.file(RULES)?) else { return Ok(()) };
+    finding.note(tr!(
+        "{path}:{line} keeps the name {name} for the card {mac}",
+        path = RULES,
+        line = old.line,
+        name,
+        mac = old.mac.as_str()
+    ));
+    let text = all.iter().fold(file.bytes.to_vec(), |text, rule| with_comment(&text, rule.line));
+    let title = tr!("comment out the names of cards in {path}: this one is {name} again", path = RULES, name);
+    finding.repair(Risk::Safe, title, [Change::edit(&file, text)]);
     Ok(())
 }
 
@@ -168,7 +192,7 @@ fn by_command_line(facts: &Facts, files: &NetworkFiles, after: &AfterRestart, fo
         return Ok(());
     }
     // udev rules and .link files give names whatever the kernel is told.
-    let named = ["/etc/udev/rules.d/70-persistent-net.rules", "/etc/udev/rules.d/70-persistent-ipoib.rules"];
+    let named = [RULES, "/etc/udev/rules.d/70-persistent-ipoib.rules"];
     let links = files.files.iter().any(|file| file.path.ends_with(".link") && file.path.starts_with("/etc/"));
     if links || named.iter().any(|path| facts.root().exists(path).unwrap_or(true)) {
         return Ok(());

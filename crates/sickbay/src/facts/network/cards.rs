@@ -4,6 +4,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
 
 use bstr::ByteSlice;
+use sickbay_formats::lines;
 use sickbay_formats::network::{Card, Kind, Network};
 
 use crate::facts::{Facts, memory};
@@ -17,6 +18,8 @@ pub enum From {
     Running,
     /// The log of the last boot, with its path.
     Log(PathBuf),
+    /// The names that udev gave to MAC addresses, as it wrote them down.
+    Rules,
     /// Nothing but the files: what they name is taken to be there.
     Files,
 }
@@ -29,11 +32,49 @@ pub fn cards(facts: &Facts, network: &Network) -> (Vec<Card>, From) {
             return (running, From::Running);
         }
     }
-    if let Some((mut cards, path)) = logged(facts) {
+    let rules = ruled(facts);
+    if let Some((mut cards, path)) = logged(facts, &rules) {
+        for card in cards.iter_mut().filter(|card| card.mac.is_none()) {
+            card.mac = rules.iter().find(|rule| rule.name == card.name).map(|rule| rule.mac.clone());
+        }
         take_declared_macs(&mut cards, network);
         return (cards, From::Log(path));
     }
+    if !rules.is_empty() {
+        let card = |rule: Rule| Card { name: rule.name, mac: Some(rule.mac) };
+        return (rules.into_iter().map(card).collect(), From::Rules);
+    }
     (declared(network), From::Files)
+}
+
+/// Where udev wrote down which name each card has for good, before names came from where a card sits.
+pub const RULES: &str = "/etc/udev/rules.d/70-persistent-net.rules";
+
+/// A name for the card with a MAC address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// `eth0`
+    pub name: String,
+    /// In lower case.
+    pub mac: String,
+    /// The line, from 1.
+    pub line: usize,
+}
+
+/// The lines of [`RULES`] that name a card by its MAC address.
+pub fn ruled(facts: &Facts) -> Vec<Rule> {
+    let Ok(Some(file)) = facts.file(RULES) else { return Vec::new() };
+    let quoted = |text: &str, key: &str| {
+        let rest = text.split_once(key)?.1.trim_start_matches('=').trim_start().strip_prefix('"')?;
+        rest.split_once('"').map(|(value, _)| value.to_owned())
+    };
+    let rule = |line: lines::Line<'_>| {
+        let text = line.text.to_str_lossy();
+        let text = text.trim();
+        let mac = quoted(text, "{address}").filter(|mac| is_mac(mac) && !text.starts_with('#'))?;
+        Some(Rule { name: quoted(text, "NAME")?, mac: mac.to_lowercase(), line: line.number })
+    };
+    lines::lines(&file.bytes).filter_map(rule).take(256).collect()
 }
 
 /// Devices that configuration or programs make, by the heads of their names.
@@ -69,7 +110,7 @@ fn running(facts: &Facts) -> Vec<Card> {
 const LOG_TAIL: u64 = 16 << 20;
 
 /// The cards that the kernel spoke of at the last boot that a log holds.
-fn logged(facts: &Facts) -> Option<(Vec<Card>, PathBuf)> {
+fn logged(facts: &Facts, rules: &[Rule]) -> Option<(Vec<Card>, PathBuf)> {
     let root = facts.root();
     for path in memory::LOGS.iter().map(PathBuf::from).chain(memory::journals(root)) {
         let Ok(mut file) = root.open(&path) else { continue };
@@ -80,7 +121,7 @@ fn logged(facts: &Facts) -> Option<(Vec<Card>, PathBuf)> {
         {
             continue;
         }
-        let cards = in_log(&text);
+        let cards = in_log(&text, rules);
         if !cards.is_empty() {
             return Some((cards, path));
         }
@@ -106,7 +147,7 @@ fn take_declared_macs(cards: &mut [Card], network: &Network) {
 }
 
 /// The cards in a text: `virtio_net virtio0 ens3: renamed from eth0`, `e1000 0000:00:03.0 eth0: … 52:54:00:12:34:56`.
-fn in_log(text: &[u8]) -> Vec<Card> {
+fn in_log(text: &[u8], rules: &[Rule]) -> Vec<Card> {
     let begin = text.rfind("Linux version ").unwrap_or(0);
     let mut all: Vec<Card> = Vec::new();
     let mut add = |name: &str, mac: Option<String>| {
@@ -131,6 +172,12 @@ fn in_log(text: &[u8]) -> Vec<Card> {
         if let Some((head, tail)) = line.split_once(": renamed from ") {
             let (new, old) = (head.rsplit(' ').next().unwrap_or_default(), tail.split(' ').next().unwrap_or_default());
             renamed.push((new.to_owned(), old.to_owned()));
+        } else if let Some((_, rest)) = line.split_once(": renamed network interface ") {
+            // Before 3.3 (net/core/dev.c) udev said so itself.
+            let mut words = rest.split(' ');
+            if let (Some(old), Some("to"), Some(new)) = (words.next(), words.next(), words.next()) {
+                renamed.push((new.to_owned(), old.to_owned()));
+            }
         } else if let Some(at) = line.find(" eth") {
             let rest = line.get(at + 1..).unwrap_or_default();
             let Some((name, rest)) = rest.split_once(": ") else { continue };
@@ -140,6 +187,9 @@ fn in_log(text: &[u8]) -> Vec<Card> {
             }
         }
     }
+    // A name that udev gave by a rule which is not there any more is not given again.
+    let is_plain = |name: &str| name.strip_prefix("eth").is_some_and(|number| number.parse::<u16>().is_ok());
+    renamed.retain(|(new, old)| !is_plain(new) || !is_plain(old) || rules.iter().any(|rule| rule.name == *new));
     for (new, old) in renamed {
         if all.iter().any(|card| card.name == new) {
             continue;
