@@ -395,6 +395,9 @@ pub(super) fn start(files: &[File], ifupdown_first: bool, outcome: &mut Outcome)
     // The metrics of what may never have the default route are given last.
     outcome.kernel.links.sort_by_key(|link| last.contains(&link.name));
     apply(&ordered, &mut metrics, outcome);
+    // It is there, and only not NetworkManager's.
+    let is_left = |what: &What| matches!(what, What::NoCard(name) if left.iter().any(|link| link.name == *name));
+    outcome.complaints.retain(|complaint| !is_left(&complaint.what));
     outcome.kernel.links.extend(left);
     outcome.kernel.links.sort_by_key(|link| before.iter().position(|name| *name == link.name).unwrap_or(usize::MAX));
     for (name, table) in tables {

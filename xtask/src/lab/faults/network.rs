@@ -106,5 +106,5 @@ pub(super) const NETWORK: &[Fault] = &[
         "the connection is not started by itself",
         r"sed -i 's/^type=ethernet/&\nautoconnect=false/' $R/etc/NetworkManager/system-connections/lan.nmconnection",
         "network-config-unusable",
-    ).on(&NETWORK_MANAGER).by_ssh(),
+    ).on(&NETWORK_MANAGER).by_ssh().risky(),
 ];

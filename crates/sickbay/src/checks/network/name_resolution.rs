@@ -233,12 +233,12 @@ fn sources(facts: &Facts) -> Result<Vec<String>, Skip> {
 
 fn database(facts: &Facts) -> Result<Option<(Arc<SourceFile>, Database)>, Skip> {
     let Some(file) = facts.file("/etc/nsswitch.conf")? else { return Ok(None) };
-    let of_hosts = entries(&file.bytes).into_iter().filter_map(|entry| match entry {
+    let mut of_hosts = entries(&file.bytes).into_iter().filter_map(|entry| match entry {
         Entry::Database(database) if database.name == "hosts" => Some(database),
         _ => None,
     });
     // Of two lines for one database the last one counts.
-    Ok(of_hosts.last().map(|database| (file, database)))
+    Ok(of_hosts.next_back().map(|database| (file, database)))
 }
 
 /// Whether the servers are ever asked.

@@ -248,7 +248,7 @@ mod tests {
             [0] Linux version 6.1\n[1] e1000 0000:00:03.0 eth0: (PCI:33MHz:32-bit) 52:54:00:12:34:56\n\
             [2] e1000 0000:00:03.0 ens3: renamed from eth0\n[3] virtio_net virtio1 enp1s0: renamed from eth1\n\
             [4] veth1234: renamed from eth0\n";
-        let names: Vec<_> = in_log(text).into_iter().map(|card| (card.name, card.mac)).collect();
+        let names: Vec<_> = in_log(text, &[]).into_iter().map(|card| (card.name, card.mac)).collect();
         assert_eq!(names.len(), 3, "{names:?}");
         assert_eq!(names[0], ("ens3".to_owned(), Some("52:54:00:12:34:56".to_owned())));
         assert_eq!(names[1].0, "enp1s0");
