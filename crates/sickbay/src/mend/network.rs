@@ -95,19 +95,20 @@ pub(crate) fn bring_up_at_boot(
     file: &SourceFile,
     name: &str,
 ) {
-    let line =
-        lines(&file.bytes).find(|line| line.number == place.line).map(|line| line.text.to_vec()).unwrap_or_default();
-    let bytes = match after.charge.dialect {
-        Some(Dialect::Ifupdown) => {
+    let line_of = |key: &[u8]| {
+        let is_it = |text: &[u8]| text.trim_ascii_start().to_ascii_lowercase().starts_with(key);
+        lines(&file.bytes).find(|line| is_it(line.text)).map(|line| line.number)
+    };
+    let bytes = match (after.charge.dialect, line_of(b"onboot="), line_of(b"autoconnect=")) {
+        (Some(Dialect::Ifupdown), ..) => {
             with_line(&file.bytes, place.line, |line| Some([format!("auto {name}\n").as_bytes(), line].concat()))
         }
-        Some(Dialect::Ifcfg) if line.trim_ascii_start().to_ascii_uppercase().starts_with(b"ONBOOT") => {
-            with_line(&file.bytes, place.line, |_| Some(b"ONBOOT=yes".to_vec()))
+        // NetworkManager reads these, too.
+        (Some(Dialect::Ifcfg | Dialect::NetworkManager), Some(line), _) => {
+            with_line(&file.bytes, line, |_| Some(b"ONBOOT=yes".to_vec()))
         }
-        Some(Dialect::NetworkManager) => {
-            let is_it = |text: &[u8]| text.trim_ascii_start().starts_with(b"autoconnect=");
-            let Some(at) = lines(&file.bytes).find(|line| is_it(line.text)).map(|line| line.number) else { return };
-            with_line(&file.bytes, at, |_| Some(b"autoconnect=true".to_vec()))
+        (Some(Dialect::NetworkManager), _, Some(line)) => {
+            with_line(&file.bytes, line, |_| Some(b"autoconnect=true".to_vec()))
         }
         _ => return,
     };

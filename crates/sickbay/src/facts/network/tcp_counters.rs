@@ -46,6 +46,9 @@ impl Fact for TcpCounters {
         if window.samples.len() < 2 {
             return Err(Skip::NotApplicable(tr!("there is one moment only: what grows cannot be told")));
         }
+        if window.samples.iter().all(|sample| sample.tcp.is_none()) {
+            return Err(Skip::NotApplicable(tr!("nothing was seen of the network")));
+        }
         if window.span().is_none_or(|span| span < SHORTEST) {
             return Err(Skip::Unknown(tr!("the clock stood still or went back while it was watched")));
         }
