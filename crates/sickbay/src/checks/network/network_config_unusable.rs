@@ -179,12 +179,11 @@ fn run(facts: &Facts, found: &mut Findings) -> Verdict {
         {
             let last = end_of_stanza(&file.bytes, place.line);
             let bytes = (place.line..=last).fold(file.bytes.clone(), |bytes, line| with_comment(&bytes, line));
-            let title = tr!(
-                "comment out lines {first} to {last} of {path}",
-                first = place.line,
-                last,
-                path = file.path.as_path()
-            );
+            let path = file.path.as_path();
+            let title = match place.line == last {
+                true => tr!("comment out line {line} of {path}", line = last, path),
+                false => tr!("comment out lines {first} to {last} of {path}", first = place.line, last, path),
+            };
             offer(finding, &files, &after, file, bytes, title, |outcome| gone(outcome) && has_address(outcome));
         }
         if matches!(what, What::UnknownOption(_) | What::BadAddress(_) | What::BadMask(_)) {
