@@ -6,6 +6,7 @@
 mod atop;
 mod fio;
 mod iotop;
+mod json;
 mod listing;
 mod table;
 mod time;
@@ -144,13 +145,16 @@ pub fn is_one(head: &[u8]) -> bool {
     let text = parse(head);
     // What has no time is one, too, and it is said what is missing.
     let has_rows = text.blocks.iter().any(|block| !block.is_empty()) || text.without_time > 1;
-    has_rows || !text.jobs.is_empty() || fio::begins_json(head)
+    has_rows || !text.jobs.is_empty() || fio::begins_json(head) || json::begins(head)
 }
 
 /// Reads it.
 pub fn parse(text: &[u8]) -> Text {
     if let Some(jobs) = fio::json(text) {
         return Text { jobs, ..Text::default() };
+    }
+    if let Some(told) = json::read(text) {
+        return told;
     }
     let mut reader = Reader::new(Dates::of(text));
     for line in text.lines() {

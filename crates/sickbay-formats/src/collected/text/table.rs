@@ -330,7 +330,7 @@ fn vmstat_columns(table: &Table) -> usize {
     table.columns.iter().rposition(|column| LAST.contains(&column.as_str())).map_or(0, |at| at + 1)
 }
 
-fn cpu(number: Option<u32>, value: impl Fn(&str) -> Option<f64>) -> Option<Cpu> {
+pub(super) fn cpu(number: Option<u32>, value: impl Fn(&str) -> Option<f64>) -> Option<Cpu> {
     let either = |one: &str, other: &str| value(one).or_else(|| value(other));
     Some(Cpu {
         number,
@@ -357,7 +357,7 @@ fn cell(word: &[u8]) -> Option<f64> {
     Some(decimal(digits)? * factor)
 }
 
-fn disk(name: &[u8], value: impl Fn(&str) -> Option<f64>) -> Disk {
+pub(super) fn disk(name: &[u8], value: impl Fn(&str) -> Option<f64>) -> Disk {
     // Sectors of 512 bytes, or blocks, which are the same; MiB with -m.
     let kb = |names: [&str; 3], sectors: [&str; 2], mb: [&str; 2]| {
         let direct = names.iter().find_map(|name| value(name));

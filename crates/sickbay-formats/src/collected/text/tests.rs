@@ -277,10 +277,79 @@ proptest::proptest! {
     }
 
     #[test]
+    fn never_panics_on_json(text in "\\{\"sysstat\": ?(\"nodename\"|\"statistics\": ?\\[|\\{\"timestamp\": ?\"13:12:1[0-9]\"|,\"disk\": ?\\[|\"cpu-load\"|\"avg-cpu\"|\"util\": ?|-?[0-9]{1,3}[.,][0-9]{2}|[{}:, \\]\\[]){0,30}") {
+        let _ = parse(text.as_bytes());
+    }
+
+    #[test]
     fn never_panics_on_spoiled_text(at: prop::sample::Index, byte: u8) {
         let mut text = include_bytes!("../../../../sickbay/tests/collected/e-book-io.txt").to_vec();
         let place = at.index(text.len());
         text[place] = byte;
         let _ = parse(&text);
     }
+}
+
+#[test]
+fn json_of_sysstat() {
+    let head = "{\"sysstat\": {\n\t\"hosts\": [\n\t\t{\n\t\t\t\"nodename\": \"vm\", \"sysname\": \"Linux\", \"release\": \"6.1.0\", \"machine\": \"x86_64\",\n\t\t\t\"number-of-cpus\": 2,\n\t\t\t\"date\": \"12/01/26\",\n\t\t\t\"statistics\": [\n";
+    let iostat = format!(
+        "{head}{{\"timestamp\": \"12/01/26 13:12:10\", \"avg-cpu\": {{\"user\": 18.88, \"nice\": 19.95, \"system\": 15.42, \"iowait\": 1.84, \"steal\": 0.14, \"idle\": 43.77}}, \"disk\": [\
+        {{\"disk_device\": \"vda\", \"r/s\": 170.50, \"w/s\": 7.64, \"rkB/s\": 5889.22, \"wkB/s\": 476.86, \"rrqm/s\": 106.68, \"wrqm/s\": 13.04, \"rrqm\": 38.49, \"r_await\": 0.13, \"w_await\": 0.48, \"aqu-sz\": 0.03, \"util\": 104.93}}]}},\n\
+        {{\"timestamp\": \"12/01/26 13:12:11\", \"avg-cpu\": {{\"user\": 1"
+    );
+    let read = parse(iostat.as_bytes());
+    // It was stopped in the middle of the second one.
+    let [block] = read.blocks.as_slice() else { panic!("{read:?}") };
+    assert_eq!((read.node.as_ref(), read.cpus), (Some(&BString::from("vm")), Some(2)));
+    assert_eq!(
+        (block.source, block.since_start, block.lumped),
+        (Source::Iostat, SinceStart::Perhaps, Lumped::Interrupts)
+    );
+    assert_eq!((block.cpus[0].user, block.cpus[0].idle), (18.88, 43.77));
+    let disk = &block.disks[0];
+    assert_eq!((disk.name.clone(), disk.reads, disk.read_kb), ("vda".into(), Some(170.5), Some(5889.22)));
+    assert_eq!((disk.merged, disk.write_wait, disk.util), ([Some(106.68), Some(13.04)], Some(0.48), Some(104.93)));
+    // Where the locale has commas.
+    let commas = with_commas(&iostat);
+    assert_eq!(parse(commas.as_bytes()).blocks[0].disks, block.disks);
+    let mpstat = format!(
+        "{head}{{\"timestamp\": \"13:12:11\", \"cpu-load\": [\
+        {{\"cpu\": \"all\", \"usr\": 46.77, \"nice\": 1.99, \"sys\": 4.48, \"iowait\": 4.98, \"irq\": 0.00, \"soft\": 1.00, \"steal\": 0.00, \"guest\": 2.00, \"gnice\": 0.00, \"idle\": 41.79}},\
+        {{\"cpu\": \"1\", \"usr\": 94.00, \"nice\": 0.00, \"sys\": 6.00, \"iowait\": 0.00, \"irq\": 0.00, \"soft\": 0.00, \"steal\": 0.00, \"guest\": 0.00, \"gnice\": 0.00, \"idle\": 0.00}}]}}]}}]}}}}\n"
+    );
+    let block = one(&mpstat);
+    let cpus: Vec<_> = block.cpus.iter().map(|cpu| (cpu.number, cpu.user, cpu.softirq)).collect();
+    assert_eq!(cpus, [(None, 48.77, 1.0), (Some(1), 94.0, 0.0)]);
+    assert_eq!((block.source, block.lumped), (Source::Sar, Lumped::Nothing));
+    assert_eq!(block.stamp.date, Some(Date { year: 2026, month: 12, day: 1 }));
+    let sadf = format!(
+        "{head}{{\"timestamp\": {{\"date\": \"2026-12-01\", \"time\": \"13:12:11\", \"utc\": 1, \"interval\": 600}},\
+        \"process-and-context-switch\": {{\"proc\": 3.50, \"cswch\": 786.00}},\
+        \"queue\": {{\"runq-sz\": 3, \"plist-sz\": 105, \"ldavg-1\": 2.00, \"ldavg-5\": 4.85, \"ldavg-15\": 6.92, \"blocked\": 1}},\
+        \"disk\": [{{\"disk-device\": \"vda\", \"tps\": 218.00, \"rkB\": 196.00, \"wkB\": 203776.00, \"aqu-sz\": 0.15, \"await\": 0.67, \"util-percent\": 14.00}}]}}]}}]}}}}"
+    );
+    let block = one(&sadf);
+    let disk = &block.disks[0];
+    assert_eq!((disk.transfers, disk.read_kb, disk.written_kb), (Some(218.0), Some(196.0), Some(203_776.0)));
+    assert_eq!((disk.queue, disk.wait, disk.util), (Some(0.15), Some(0.67), Some(14.0)));
+    assert_eq!(
+        (block.began.map(|began| began.clock), block.made, block.blocked, block.stamp.offset),
+        (Some(46_931.0), Some(3.5), Some(1), Some(0))
+    );
+    assert_eq!(block.load.map(|load| (load.averages, load.running)), Some(([200, 485, 692], 3)));
+    // Its beginning is enough to know it.
+    assert!(is_one(head.as_bytes()) && is_one(b"{ \"sysstat\" :"));
+    assert!(!is_one(b"{\"hosts\": [{\"statistics\": []}]}"));
+}
+
+/// With a comma between the digits of each number.
+fn with_commas(text: &str) -> String {
+    let bytes: Vec<char> = text.chars().collect();
+    let is_digit = |at: usize| bytes.get(at).is_some_and(char::is_ascii_digit);
+    let comma = |(at, c): (usize, &char)| match c {
+        '.' if at > 0 && is_digit(at - 1) && is_digit(at + 1) => ',',
+        c => *c,
+    };
+    bytes.iter().enumerate().map(comma).collect()
 }
