@@ -4,10 +4,12 @@
 //! other lines between them. A header that somebody's terminal or mailer broke into two lines is put together again.
 
 mod atop;
+mod dstat;
 mod fio;
 mod iotop;
 mod json;
 mod listing;
+mod screen;
 mod table;
 mod time;
 mod told;
@@ -35,8 +37,10 @@ pub enum Source {
     Iotop,
     /// `pidstat`.
     Pidstat,
-    /// `atop -P`.
+    /// `atop -P`, or its screens.
     Atop,
+    /// `dstat --output`.
+    Dstat,
     /// `vmstat`.
     Vmstat,
     /// `top -b`.
@@ -184,6 +188,8 @@ struct Reader {
     rows: usize,
     top: top::State,
     listing: listing::State,
+    screen: screen::State,
+    dstat: dstat::State,
     fio: fio::State,
     /// The row that was read last of `iotop`: where its block is, and its number.
     last_row: Option<(usize, u32)>,
@@ -210,6 +216,8 @@ impl Reader {
             rows: 0,
             top: top::State::default(),
             listing: listing::State::default(),
+            screen: screen::State::default(),
+            dstat: dstat::State::default(),
             fio: fio::State::default(),
             last_row: None,
         }
@@ -221,6 +229,7 @@ impl Reader {
         let words: Vec<&[u8]> = super::words(line).collect();
         if words.is_empty() {
             self.listing.pause();
+            self.screen.pause();
             return;
         }
         if self.end_of_headline(&words) {
@@ -231,6 +240,8 @@ impl Reader {
             || self.fio(line, &words)
             || self.total(line)
             || self.atop(&words)
+            || self.screen(line, &words)
+            || self.dstat(line)
             || self.top(line, &words)
             || self.iotop(line, &words)
             || self.listing(&words)
@@ -314,7 +325,7 @@ impl Reader {
             }
             None => {
                 let mut block = Block::new(source, stamp);
-                if matches!(source, Source::Iostat | Source::Vmstat | Source::Top) {
+                if matches!(source, Source::Iostat | Source::Vmstat | Source::Top | Source::Dstat) {
                     block.since_start = self.is_first.take().unwrap_or_default();
                 }
                 self.text.blocks.push(block);

@@ -88,6 +88,11 @@ impl Reader {
             b"r" if rest.get(1) == Some(&&b"b"[..]) && has("us") && has("id") => Kind::Vmstat,
             b"runq-sz" => Kind::Queue,
             b"proc/s" => Kind::Made,
+            // The names of a table that is not read: its rows are no part of the one before.
+            _ if used > 0 && rest.len() > 1 && rest.iter().all(|word| cell(word).is_none()) => {
+                self.table = None;
+                return true;
+            }
             _ => return false,
         };
         let columns = rest.iter().map(|word| word.to_str_lossy().trim_end_matches(':').to_owned()).collect();

@@ -258,6 +258,78 @@ fn where_commas_are_in_numbers_the_day_comes_first() {
 }
 
 #[test]
+fn tables_of_sar_that_are_not_read_end_those_before() {
+    let text = "Linux 6.1 (vm) \t12/01/26 \t_x86_64_\t(2 CPU)\n\n13:12:10        CPU     %user     %nice   %system   %iowait    %steal     %idle\n\
+        13:12:11        all     47.26      1.49      3.98      4.98      0.00     42.29\n\n\
+        13:12:10    kbmemfree   kbavail kbmemused  %memused kbbuffers  kbcached  kbcommit\n\
+        13:12:11      8846304  22762664   1448608      5.87     62300  13794072    144264\n\n\
+        13:12:10          DEV       tps     rkB/s     wkB/s   areq-sz    aqu-sz     await     %util\n\
+        13:12:11          vda    218.00    196.00 203776.00   1875.10      0.15      0.67     14.00\n\n\
+        13:12:10        IFACE   rxpck/s   txpck/s    rxkB/s    txkB/s   rxcmp/s   txcmp/s  rxmcst/s   %ifutil\n\
+        13:12:11         eth0      1.00      2.00      3.00      4.00      0.00      0.00      0.00      0.00\n";
+    let block = one(text);
+    assert_eq!((block.cpus.len(), block.cpus[0].number), (1, None));
+    assert_eq!(block.disks.iter().map(|disk| disk.name.to_string()).collect::<Vec<_>>(), ["vda"]);
+}
+
+#[test]
+fn dstat_with_its_commas() {
+    let head = "\"Dstat 0.8.0 CSV output\"\n\"Author:\",\"A, B <a@b>\",,,,\"URL:\",\"http://host/\"\n\"Host:\",\"vm\",,,,\"User:\",\"root\"\n\
+        \"Cmdline:\",\"dstat -tcdr -D total,vda\",,,,\"Date:\",\"01 Dec 2026 13:15:45 UTC\"\n";
+    let text = format!(
+        "{head}\"system\",\"total cpu usage\",,,,,\"load avg\",,,\"io/total\",,\"io/vda\",,\"dsk/total\",,\"dsk/vda\",,\"procs\",,\n\
+        \"time\",\"usr\",\"sys\",\"idl\",\"wai\",\"stl\",\"1m\",\"5m\",\"15m\",\"io/total:read\",\"io/total:writ\",\"io/vda:read\",\"io/vda:writ\",\"dsk/total:read\",\"dsk/total:writ\",\"dsk/vda:read\",\"dsk/vda:writ\",\"run\",\"blk\",\"new\"\n\
+        01-12 13:15:45,39.831,14.957,43.230,1.841,0.141,2.580,3.580,5.960,1228.342,462.973,122.145,307.074,42323732,47431183,5282858,42330236,2,0,65.301\n\
+        01-12 13:15:46,68.812,28.713,1.980,0.495,0,2.580,3.580,5.960,5665,228,100,167,202064896,36827136,1245184,36376576,3,1,0\n\
+        01-12 13:15:47,91.0"
+    );
+    let read = parse(text.as_bytes());
+    let [first, block] = read.blocks.as_slice() else { panic!("{read:?}") };
+    assert_eq!((first.since_start, block.since_start), (SinceStart::Yes, SinceStart::No));
+    assert_eq!((block.source, block.cpus[0].user, block.cpus[0].idle), (Source::Dstat, 68.812, 1.98));
+    assert_eq!(block.stamp.date, Some(Date { year: 2026, month: 12, day: 1 }));
+    let [disk] = block.disks.as_slice() else { panic!("{:?}", block.disks) };
+    assert_eq!((disk.reads, disk.writes, disk.read_kb), (Some(100.0), Some(167.0), Some(1216.0)));
+    assert_eq!((block.running, block.blocked, block.made), (Some(3), Some(1), Some(0.0)));
+    assert_eq!(block.load.map(|load| load.averages), Some([258, 358, 596]));
+    let epoch = one(
+        "\"epoch\",\"total cpu usage\",,,,\n\"epoch\",\"usr\",\"sys\",\"idl\",\"wai\",\"stl\"\n1796130948.882,95.500,3.500,1,0,0\n",
+    );
+    assert_eq!((epoch.stamp.epoch, epoch.cpus[0].user), (Some(1_796_130_948.882), 95.5));
+}
+
+#[test]
+fn screens_of_atop() {
+    let text = "ATOP - vm      2026/12/01  13:12:10      -----------------      1h56m17s elapsed\n\
+        CPU | sys      30% | user     78% | irq       1% | idle     88% | wait      4% |\n\
+        *** System and Process Activity since Boot ***                      Rawfile view\n\
+        \x20 PID SYSCPU USRCPU BDELAY  VGROW  RGROW  RDDSK  WRDSK  CPU CMD            \n11159  1.49s 91.56s  0.00s   2.1G   1.2G  23.6M  24.0K   1% rustc          \n\n\
+        ATOP - vm        2026/12/01  13:12:20        -----------------       10s elapsed\n\
+        CPU | sys       7% | user     99% | irq       1% | idle     86% | wait      9% |\n\
+        cpu | sys       5% | user     95% | irq       0% | idle      0% | cpu001 w  0% |\n\
+        CPL | numcpu     2 | avg1    2.00 | avg5    4.85 | csw    784e1 | intr     777 |\n\
+        DSK |          vda | busy     14% | read      16 | write    199 | avio 0.65 ms |\n\
+        LVM |      vg-root | busy     14% | read      16 | write    199 | avio 0.65 ms |\n\n\
+        \x20 PID SYSCPU USRCPU BDELAY  VGROW  RGROW  RDDSK  WRDSK  CPU CMD        1/2\n\
+        11159  0.03s  0.94s  0.00s 224.0M 104.1M     0B   8.0K  99% tmux: server   \n\
+        12071  0.02s  0.00s      -     0K     0K      -      -   2% <dd>           \n";
+    let read = parse(text.as_bytes());
+    let [boot, block] = read.blocks.as_slice() else { panic!("{read:?}") };
+    assert_eq!((boot.since_start, boot.interval), (SinceStart::Yes, Some(6977.0)));
+    assert_eq!((block.source, block.since_start, block.interval), (Source::Atop, SinceStart::No, Some(10.0)));
+    let cpus: Vec<_> = block.cpus.iter().map(|cpu| (cpu.number, cpu.system, cpu.iowait)).collect();
+    assert_eq!((cpus.as_slice(), read.cpus), (&[(None, 8.0, 9.0), (Some(1), 5.0, 0.0)][..], Some(2)));
+    let [disk] = block.disks.as_slice() else { panic!("{:?}", block.disks) };
+    // What a read took is not told.
+    assert_eq!((disk.reads, disk.writes, disk.util, disk.wait), (Some(1.6), Some(19.9), Some(14.0), None));
+    let tasks: Vec<_> =
+        block.tasks.iter().map(|task| (task.id, task.name.to_string(), task.cpu, task.written)).collect();
+    let expected =
+        [(11159, "tmux: server".to_owned(), Some(99.0), Some(819.2)), (12071, "dd".to_owned(), Some(2.0), None)];
+    assert_eq!((tasks.as_slice(), block.switches), (&expected[..], Some(784.0)));
+}
+
+#[test]
 fn a_log_is_none() {
     for other in [
         "Jun 12 10:36:03 host kernel: sda: Device not ready\nJun 12 10:36:04 host sshd[7]: R 1 2 3 x\n",
@@ -278,6 +350,11 @@ proptest::proptest! {
 
     #[test]
     fn never_panics_on_json(text in "\\{\"sysstat\": ?(\"nodename\"|\"statistics\": ?\\[|\\{\"timestamp\": ?\"13:12:1[0-9]\"|,\"disk\": ?\\[|\"cpu-load\"|\"avg-cpu\"|\"util\": ?|-?[0-9]{1,3}[.,][0-9]{2}|[{}:, \\]\\[]){0,30}") {
+        let _ = parse(text.as_bytes());
+    }
+
+    #[test]
+    fn never_panics_on_screens(text in "(ATOP - vm 2026/12/01 13:12:1[0-9] -- [0-9]{1,3}[smhd]?s elapsed\n|(CPU|cpu|DSK|CPL) \\|( (sys|user|idle|cpu0 w|busy|vda|csw) +-?[0-9]{0,4}[%e]?[0-9]? \\|){0,5}\n|PID CPU RDDSK CMD\n|[0-9]{1,12} [0-9.]{0,4}% [0-9]{0,3}[KB-] <?x>?\n|\"(time|epoch|system|io/vda|usr|idl)?\",|\n|[0-9.]{1,12},){0,20}") {
         let _ = parse(text.as_bytes());
     }
 
