@@ -82,6 +82,8 @@ impl Reader {
                 Kind::Disks(Source::Iostat)
             }
             b"DEV" if has_time && has("tps") => Kind::Disks(Source::Sar),
+            // With -p they do, too.
+            b"tps" if has_time && rest.last() == Some(&&b"DEV"[..]) => Kind::Disks(Source::Sar),
             b"avg-cpu:" => Kind::Average,
             b"CPU" if has_time && (has("%user") || has("%usr")) => Kind::Cpus,
             b"UID" | b"USER" | b"PID" if has_time && (has("%CPU") || has("kB_wr/s")) => Kind::Tasks,
@@ -182,7 +184,7 @@ impl Reader {
             cell(row.get(at)?)
         };
         // With -h the name comes last, and each kind of request has a table.
-        let is_last = table.columns.last().is_some_and(|column| column == "Device");
+        let is_last = table.columns.last().is_some_and(|column| column == "Device" || column == "DEV");
         let name = if is_last { row.get(table.columns.len().saturating_sub(1)) } else { row.first() };
         let name = name.map(|name| name.to_vec()).unwrap_or_default();
         match table.kind {

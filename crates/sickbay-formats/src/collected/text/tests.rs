@@ -270,6 +270,11 @@ fn tables_of_sar_that_are_not_read_end_those_before() {
     let block = one(text);
     assert_eq!((block.cpus.len(), block.cpus[0].number), (1, None));
     assert_eq!(block.disks.iter().map(|disk| disk.name.to_string()).collect::<Vec<_>>(), ["vda"]);
+    // With -p the name comes last.
+    let pretty = one(
+        "12/01/26 13:12:10          tps     rkB/s     wkB/s     await     %util DEV\n12/01/26 13:12:11       218.00    196.00 203776.00      0.67     14.00 vda\n",
+    );
+    assert_eq!((pretty.disks[0].name.to_string(), pretty.disks[0].util), ("vda".to_owned(), Some(14.0)));
 }
 
 #[test]
