@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::new_check::{workspace, write};
 
-/// What is to be done.
+/// The arguments of `cargo xtask reword`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Reword {
     /// The sentence as it stands in the source, with its {places}
@@ -52,10 +52,10 @@ impl Reword {
     fn change(&self, root: &Path) -> Result<Told, String> {
         let template = Template::of(&self.old);
         if self.old.is_empty() || self.new.is_empty() || self.old == self.new {
-            return Err("two sentences are needed, which differ".to_owned());
+            return Err("OLD and NEW must differ, and neither may be empty".to_owned());
         }
         if let Some(name) = Template::of(&self.new).names().find(|name| !template.names().any(|known| known == *name)) {
-            return Err(format!("{{{name}}} is no place of the old sentence: change that in the source"));
+            return Err(format!("{{{name}}} is not a placeholder of the old sentence: change it in the source"));
         }
         let mut told = Told::default();
         let mut changed: Vec<(PathBuf, String)> = Vec::new();
@@ -99,7 +99,9 @@ impl Reword {
             }
         }
         if told.source == 0 {
-            return Err("no literal of the source is this sentence: it is given as it stands there".to_owned());
+            return Err(
+                "no string literal of the source is this sentence: quote it exactly as it is written there".to_owned()
+            );
         }
         changed.iter().try_for_each(|(path, text)| write(path, text))?;
         Ok(told)
