@@ -81,10 +81,8 @@ impl<'a> Journal<'a> {
 
     /// Whether a repair was cut off before it counted, or a journal while it went: [`Journal::recover`] clears that away.
     pub fn has_remains(&self) -> bool {
-        let began = |home: &PathBuf, id: &String| self.root.metadata(home.join(id).join(super::ENTRY)).is_ok();
-        let ids = self.ids().unwrap_or_default();
-        let is_empty_home = self.home.is_some() && ids.is_empty();
-        let has_beginning = self.home.as_ref().is_some_and(|home| ids.iter().any(|id| !began(home, id)));
+        let (all, began) = (self.ids().unwrap_or_default(), self.entries().unwrap_or_default());
+        let has_beginning = self.home.is_some() && (all.is_empty() || began.len() < all.len());
         let has_home_half_made = |(parent, name): &(PathBuf, String)| {
             let there = self.root.read_dir(parent).unwrap_or_default();
             noted_times(self.root, parent, name).is_some()
@@ -92,7 +90,7 @@ impl<'a> Journal<'a> {
                     .iter()
                     .any(|entry| entry.name.to_str().is_some_and(|found| parse_staging(found, name).is_some()))
         };
-        is_empty_home || has_beginning || self.homes.iter().any(has_home_half_made)
+        has_beginning || self.homes.iter().any(has_home_half_made)
     }
 
     /// Where it is, or, before its first entry, where it is going to be.
